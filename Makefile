@@ -1,0 +1,38 @@
+# For contributors; users need only the two commands of the README.
+PYTHON ?= .venv/bin/python
+export OMP_WAIT_POLICY = passive
+
+.PHONY: help demo test check slow bench figures notebooks
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.venv: setup.cfg constraints.txt  ## a virtual environment with everything
+	python3 -m venv .venv
+	.venv/bin/pip install -q -c constraints.txt torch torchvision
+	.venv/bin/pip install -q -c constraints.txt -e '.[dev]'
+	@touch .venv
+
+demo: .venv  ## predict, measure and plot ResNet-18 at 64 pixels
+	$(PYTHON) -m validation map resnet18 --size 64 --check 200 --out map.png
+
+test: .venv  ## the default test suite
+	$(PYTHON) -m pytest -n 2
+
+check: .venv  ## format, lint, types, import contracts
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache
+
+slow: .venv  ## the checks that take minutes
+	$(PYTHON) -m pytest -m slow
+
+bench: .venv  ## measure the speed table, write benchmarks/results.md
+	$(PYTHON) -m benchmarks
+
+figures: .venv  ## rebuild every figure in docs/figures
+	$(PYTHON) docs/figures.py
+
+notebooks: .venv  ## run every notebook top to bottom
+	$(PYTHON) -m pytest tests/test_notebooks.py

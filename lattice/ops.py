@@ -1,0 +1,468 @@
+"""The closed family of layers that a lattice is made of: frozen values, and the shape that each one produces.
+
+An op says what a layer reads and nothing about the values of its weights. Spatial parameters are one int for all axes
+or a tuple with one per axis; each entry of a padding may also be a pair (lo, hi). Shapes are (channels, *spatial);
+`Flatten` makes (features,), which `Dense` reads.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from functools import singledispatch
+from math import prod
+from typing import TypeAlias
+
+from lattice.errors import SpecificationError
+from lattice.window import PADDING_MODES, AdaptiveWindow, AxisMap, ResizeWindow, TransposedWindow, Window
+
+__all__ = [
+    "Activation",
+    "AdaptivePool",
+    "Add",
+    "ChannelShuffle",
+    "Concat",
+    "Conv",
+    "ConvTranspose",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "GlobalPool",
+    "Input",
+    "Norm",
+    "Op",
+    "Pad",
+    "PixelShuffle",
+    "Pool",
+    "Slice",
+    "Upsample",
+    "Windowed",
+    "output_shape",
+]
+
+Shape: TypeAlias = tuple[int, ...]
+PerAxis: TypeAlias = int | tuple[int, ...]
+Padding: TypeAlias = int | str | tuple[int | tuple[int, int], ...]
+
+POOL_KINDS = ("avg", "max")
+
+
+class Op:
+    """One layer. Final subclasses are frozen dataclasses; rules for them are added by `singledispatch`."""
+
+    __slots__ = ()
+
+
+class Windowed(Op, ABC):
+    """An op that reads a neighbourhood: one `AxisMap` per spatial axis, the taps of all axes combined freely."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def windows(self, spatial: Shape) -> tuple[AxisMap, ...]:
+        """The axis maps of this op over an input with these spatial sizes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input(Op):
+    """The input of the lattice, shape (channels, *spatial)."""
+
+    shape: Shape
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", _ints(self, "shape", self.shape, least=1))
+        if not 1 <= len(self.shape) <= 4:
+            raise SpecificationError(f"{self}: an input has a channel axis and at most three spatial axes")
+
+
+@dataclass(frozen=True, slots=True)
+class Conv(Windowed):
+    """A convolution to `channels` output channels (torch's Conv1d, Conv2d, Conv3d).
+
+    `padding` is also "valid" (none) or "same": ceil(n / stride) outputs, an odd cell of padding on the high side, as
+    TensorFlow does and as torch does at stride 1.
+    """
+
+    channels: int
+    kernel: PerAxis
+    stride: PerAxis = 1
+    padding: Padding = 0
+    dilation: PerAxis = 1
+    groups: int = 1
+    mode: str = "zeros"
+
+    def __post_init__(self) -> None:
+        _normalise(self, positive=("channels", "kernel", "stride", "dilation", "groups"))
+        if self.channels % self.groups:
+            raise SpecificationError(f"{self}: {self.channels} channels do not divide into {self.groups} groups")
+
+    def windows(self, spatial: Shape) -> tuple[AxisMap, ...]:
+        return _sliding(self, spatial, self.kernel, self.stride, self.dilation, self.padding, self.mode)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvTranspose(Windowed):
+    """A transposed convolution to `channels` output channels (torch's ConvTranspose1d, 2d, 3d)."""
+
+    channels: int
+    kernel: PerAxis
+    stride: PerAxis = 1
+    padding: Padding = 0
+    output_padding: PerAxis = 0
+    dilation: PerAxis = 1
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        _normalise(self, positive=("channels", "kernel", "stride", "dilation", "groups"), nonnegative=("output_padding",))
+        if self.channels % self.groups:
+            raise SpecificationError(f"{self}: {self.channels} channels do not divide into {self.groups} groups")
+
+    def windows(self, spatial: Shape) -> tuple[AxisMap, ...]:
+        axes = len(spatial)
+        if isinstance(self.padding, str):
+            raise SpecificationError(f"{self}: a transposed convolution takes its padding in cells")
+        parts = zip(
+            _axes(self, "kernel", self.kernel, axes),
+            _axes(self, "stride", self.stride, axes),
+            _axes(self, "dilation", self.dilation, axes),
+            _pairs(self, self.padding, axes),
+            _axes(self, "output_padding", self.output_padding, axes),
+            strict=True,
+        )
+        return tuple(TransposedWindow(k, s, d, p, o) for k, s, d, p, o in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool(Windowed):
+    """Average ("avg") or maximum ("max") over a sliding window; the stride defaults to the kernel, as in torch.
+
+    `count_include_pad` divides an average by the taps inside the padded input, else by those inside the input.
+    """
+
+    kind: str
+    kernel: PerAxis
+    stride: PerAxis | None = None
+    padding: Padding = 0
+    dilation: PerAxis = 1
+    ceil: bool = False
+    count_include_pad: bool = True
+
+    def __post_init__(self) -> None:
+        if self.stride is None:
+            object.__setattr__(self, "stride", self.kernel)
+        _normalise(self, positive=("kernel", "stride", "dilation"))
+
+    def windows(self, spatial: Shape) -> tuple[AxisMap, ...]:
+        assert self.stride is not None
+        return _sliding(self, spatial, self.kernel, self.stride, self.dilation, self.padding, "zeros", self.ceil)
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptivePool(Windowed):
+    """Average or maximum over bins that divide the input into `size` outputs (torch's AdaptiveAvgPool, AdaptiveMaxPool)."""
+
+    kind: str
+    size: PerAxis
+
+    def __post_init__(self) -> None:
+        _normalise(self, positive=("size",))
+
+    def windows(self, spatial: Shape) -> tuple[AxisMap, ...]:
+        # Bins of equal size are an ordinary pool, which is faster and easier to analyse.
+        sizes = _axes(self, "size", self.size, len(spatial))
+        return tuple(
+            AdaptiveWindow(m) if n % m else Window(kernel=n // m, stride=n // m) for n, m in zip(spatial, sizes, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalPool(Windowed):
+    """Average or maximum over all positions; keeps one position, so that `Flatten` gives one feature per channel."""
+
+    kind: str = "avg"
+
+    def __post_init__(self) -> None:
+        _normalise(self)
+
+    def windows(self, spatial: Shape) -> tuple[AxisMap, ...]:
+        return tuple(Window(kernel=n, stride=n) for n in spatial)
+
+
+@dataclass(frozen=True, slots=True)
+class Pad(Windowed):
+    """Padding as a layer of its own (torch's ZeroPad, CircularPad, ReflectionPad, ReplicationPad, `functional.pad`)."""
+
+    padding: Padding
+    mode: str = "zeros"
+
+    def __post_init__(self) -> None:
+        _normalise(self)
+
+    def windows(self, spatial: Shape) -> tuple[AxisMap, ...]:
+        return _sliding(self, spatial, 1, 1, 1, self.padding, self.mode)
+
+
+@dataclass(frozen=True, slots=True)
+class Upsample(Windowed):
+    """Nearest or (bi-, tri-)linear upsampling by an integer `scale`, torch's `align_corners=False`."""
+
+    scale: PerAxis
+    mode: str = "nearest"
+
+    def __post_init__(self) -> None:
+        _normalise(self, positive=("scale",))
+        if self.mode not in ("nearest", "linear"):
+            raise SpecificationError(f"{self}: mode is 'nearest' or 'linear', not {self.mode!r}")
+
+    def windows(self, spatial: Shape) -> tuple[AxisMap, ...]:
+        scales = _axes(self, "scale", self.scale, len(spatial))
+        return tuple(ResizeWindow(n * scale, self.mode) for n, scale in zip(spatial, scales, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class PixelShuffle(Op):
+    """Channels to positions: (C r^d, *n) becomes (C, *(n r)); position r i + a reads channel c r^d + a (torch's order)."""
+
+    factor: int
+
+    def __post_init__(self) -> None:
+        _normalise(self, positive=("factor",))
+
+
+@dataclass(frozen=True, slots=True)
+class Slice(Op):
+    """Channels start, start + 1, ..., stop - 1."""
+
+    start: int
+    stop: int
+
+    def __post_init__(self) -> None:
+        _normalise(self, nonnegative=("start", "stop"))
+        if self.stop <= self.start:
+            raise SpecificationError(f"{self}: an empty slice of channels")
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelShuffle(Op):
+    """Channels as a (groups, C / groups) matrix, transposed: ShuffleNet's mixing (torch's `nn.ChannelShuffle`)."""
+
+    groups: int
+
+    def __post_init__(self) -> None:
+        _normalise(self, positive=("groups",))
+
+
+@dataclass(frozen=True, slots=True)
+class Add(Op):
+    """The sum of two or more inputs of one shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concat(Op):
+    """Two or more inputs side by side along the channel axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flatten(Op):
+    """(channels, *spatial) to (features,), the last axis running fastest (torch's order)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dense(Op):
+    """A linear layer over (features,), to `units` outputs."""
+
+    units: int
+
+    def __post_init__(self) -> None:
+        _normalise(self, positive=("units",))
+
+
+@dataclass(frozen=True, slots=True)
+class Activation(Op):
+    """A pointwise function by torch's name for it ("relu", "leaky_relu", ...) and its one parameter, if it has one."""
+
+    name: str = "relu"
+    parameter: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Norm(Op):
+    """A normalisation in evaluation mode: a factor and a shift per channel, known to who predicts and not to the lattice."""
+
+    kind: str = "batch"
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout(Op):
+    """Dropout with probability `p` of dropping; it does nothing in evaluation mode."""
+
+    p: float = 0.5
+
+
+# --- the shape that an op produces -------------------------------------------------------------------------------------
+
+
+@singledispatch
+def output_shape(op: Op, *inputs: Shape) -> Shape:
+    """The shape of an op's output for the shapes of its inputs; `SpecificationError` where they do not fit.
+
+    >>> output_shape(Conv(8, kernel=3, stride=2, padding=1), (3, 32, 32))
+    (8, 16, 16)
+    """
+    raise SpecificationError(f"no shape rule for {op!r}; add one with lattice.ops.output_shape.register")
+
+
+@output_shape.register(Activation)
+@output_shape.register(Dropout)
+@output_shape.register(Norm)
+def _(op: Op, shape: Shape) -> Shape:
+    return shape
+
+
+@output_shape.register
+def _(op: Windowed, shape: Shape) -> Shape:
+    channels, *spatial = _spatial(op, shape)
+    sizes = (window.outputs(n) for window, n in zip(op.windows(tuple(spatial)), spatial, strict=True))
+    if not isinstance(op, Conv | ConvTranspose):
+        return (channels, *sizes)
+    if channels % op.groups:
+        raise SpecificationError(f"{op}: {channels} input channels do not divide into {op.groups} groups")
+    return (op.channels, *sizes)
+
+
+@output_shape.register
+def _(op: PixelShuffle, shape: Shape) -> Shape:
+    channels, *spatial = _spatial(op, shape)
+    cells = op.factor ** len(spatial)
+    if channels % cells:
+        raise SpecificationError(f"{op}: {channels} channels are not a multiple of {op.factor}^{len(spatial)} = {cells}")
+    return (channels // cells, *(n * op.factor for n in spatial))
+
+
+@output_shape.register
+def _(op: Slice, shape: Shape) -> Shape:
+    if op.stop > shape[0]:
+        raise SpecificationError(f"{op}: the input has {shape[0]} channels only")
+    return (op.stop - op.start, *shape[1:])
+
+
+@output_shape.register
+def _(op: ChannelShuffle, shape: Shape) -> Shape:
+    if shape[0] % op.groups:
+        raise SpecificationError(f"{op}: {shape[0]} channels do not divide into {op.groups} groups")
+    return shape
+
+
+@output_shape.register
+def _(op: Add, *shapes: Shape) -> Shape:
+    if len(shapes) < 2 or len(set(shapes)) > 1:
+        raise SpecificationError(f"{op}: takes two or more inputs of one shape, not {', '.join(map(str, shapes))}")
+    return shapes[0]
+
+
+@output_shape.register
+def _(op: Concat, *shapes: Shape) -> Shape:
+    if len(shapes) < 2 or len({shape[1:] for shape in shapes}) > 1:
+        raise SpecificationError(f"{op}: takes two or more inputs of one spatial size, not {', '.join(map(str, shapes))}")
+    return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+
+
+@output_shape.register
+def _(op: Flatten, shape: Shape) -> Shape:
+    return (prod(shape),)
+
+
+@output_shape.register
+def _(op: Dense, shape: Shape) -> Shape:
+    if len(shape) > 1:
+        raise SpecificationError(f"{op}: reads (features,), not {shape}; put Flatten() before it")
+    return (op.units,)
+
+
+# --- reading the parameters ----------------------------------------------------------------------------------------------
+
+
+def _ints(op: object, name: str, value: object, least: int) -> tuple[int, ...]:
+    """`value`, an int or a sequence of ints, as a tuple of ints that are at least `least`."""
+    entries = tuple(value) if isinstance(value, tuple | list) else (value,)
+    for entry in entries:
+        if isinstance(entry, bool) or not hasattr(entry, "__index__"):
+            raise SpecificationError(f"{type(op).__name__}: {name} is {value!r}; it takes whole numbers")
+        if entry.__index__() < least:
+            raise SpecificationError(f"{type(op).__name__}: {name} is {value!r}; the least is {least}")
+    return tuple(entry.__index__() for entry in entries)
+
+
+def _sides(op: Op, value: object) -> int | tuple[int, ...]:
+    """One entry of a padding: an int, or (lo, hi)."""
+    sides = _ints(op, "padding", value, least=0)
+    return sides if isinstance(value, tuple | list) else sides[0]
+
+
+def _normalise(op: Op, positive: tuple[str, ...] = (), nonnegative: tuple[str, ...] = ()) -> None:
+    """Check an op's parameters once, at construction, and turn lists and numpy integers into ints and tuples."""
+    for field in fields(op):  # type: ignore[arg-type]
+        name, value = field.name, getattr(op, field.name)
+        if name in (*positive, *nonnegative):
+            entries = _ints(op, name, value, least=1 if name in positive else 0)
+            object.__setattr__(op, name, entries if isinstance(value, tuple | list) else entries[0])
+        elif name == "padding" and not isinstance(value, str):
+            pads = tuple(_sides(op, side) for side in value) if isinstance(value, tuple | list) else _sides(op, value)
+            object.__setattr__(op, name, pads)
+        elif name == "padding" and value not in ("same", "valid"):
+            raise SpecificationError(f"{type(op).__name__}: padding is {value!r}; a name is 'same' or 'valid'")
+        elif name == "kind" and isinstance(op, Windowed) and value not in POOL_KINDS:
+            raise SpecificationError(f"{type(op).__name__}: kind is {value!r}; it is one of {', '.join(POOL_KINDS)}")
+        elif name == "mode" and not isinstance(op, Upsample) and value not in PADDING_MODES:
+            raise SpecificationError(f"{type(op).__name__}: mode is {value!r}; it is one of {', '.join(PADDING_MODES)}")
+
+
+def _spatial(op: Op, shape: Shape) -> Shape:
+    if len(shape) < 2:
+        raise SpecificationError(f"{op}: reads (channels, *spatial), not {shape}")
+    return shape
+
+
+def _axes(op: Op, name: str, value: PerAxis, axes: int) -> tuple[int, ...]:
+    """One value per axis."""
+    if isinstance(value, int):
+        return (value,) * axes
+    if len(value) != axes:
+        raise SpecificationError(f"{op}: {name} has {len(value)} entries and the input has {axes} spatial axes")
+    return value
+
+
+def _pairs(op: Op, padding: int | tuple[int | tuple[int, int], ...], axes: int) -> tuple[tuple[int, int], ...]:
+    """(lo, hi) per axis, from an int, one entry per axis, or, on one axis, a plain (lo, hi)."""
+    if isinstance(padding, int):
+        return ((padding, padding),) * axes
+    if axes == 1 and len(padding) == 2 and all(isinstance(entry, int) for entry in padding):
+        return (padding,)  # type: ignore[return-value]
+    if len(padding) != axes or any(isinstance(entry, tuple) and len(entry) != 2 for entry in padding):
+        raise SpecificationError(
+            f"{op}: padding {padding} does not fit {axes} spatial axes; give an int, one int per axis, or one (lo, hi) per axis"
+        )
+    return tuple((entry, entry) if isinstance(entry, int) else (entry[0], entry[1]) for entry in padding)
+
+
+def _sliding(
+    op: Op,
+    spatial: Shape,
+    kernel: PerAxis,
+    stride: PerAxis,
+    dilation: PerAxis,
+    padding: Padding,
+    mode: str,
+    ceil: bool = False,
+) -> tuple[Window, ...]:
+    axes = len(spatial)
+    kernels = _axes(op, "kernel", kernel, axes)
+    strides = _axes(op, "stride", stride, axes)
+    dilations = _axes(op, "dilation", dilation, axes)
+    if padding == "same":
+        totals = (
+            max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
+            for n, k, s, d in zip(spatial, kernels, strides, dilations, strict=True)
+        )
+        pads = tuple((total // 2, total - total // 2) for total in totals)
+    else:
+        pads = _pairs(op, 0 if isinstance(padding, str) else padding, axes)
+    return tuple(Window(k, s, d, p, mode, ceil) for k, s, d, p in zip(kernels, strides, dilations, pads, strict=True))

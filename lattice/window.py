@@ -1,0 +1,253 @@
+"""Which input cell a tap reads, on ONE axis.
+
+Every layer that reads a neighbourhood is, on each of its spatial axes, a relation *output cell j, tap k -> input cell i*.
+One-, two- and three-dimensional layers are tuples of these relations, one per axis; nothing else in the project knows
+what a stride, a dilation or a padding is.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from lattice.errors import SpecificationError
+
+__all__ = ["PADDING_MODES", "AdaptiveWindow", "AxisMap", "ResizeWindow", "TransposedWindow", "Window"]
+
+PADDING_MODES = ("zeros", "circular", "reflect", "replicate", "symmetric")
+
+Array = np.ndarray[Any, Any]
+
+
+class AxisMap(ABC):
+    """The relation *output cell j, tap k -> input cell i* of one axis; a subclass says `outputs`, `taps` and `cell`."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def outputs(self, n: int) -> int:
+        """Number of output cells over an input of `n` cells; `SpecificationError` where there would be none."""
+
+    @abstractmethod
+    def taps(self, n: int) -> int:
+        """Number of taps of one output cell (the largest number, where cells differ)."""
+
+    @abstractmethod
+    def cell(self, j: int, k: int, n: int) -> int | None:
+        """The input cell that output cell `j` reads through tap `k`, or None where the tap reads nothing."""
+
+    def table(self, n: int) -> Array:
+        """`cell` for all taps and outputs at once: int array (taps, outputs), -1 where a tap reads nothing.
+
+        >>> Window(kernel=3, padding=(1, 1)).table(4)
+        array([[-1,  0,  1,  2],
+               [ 0,  1,  2,  3],
+               [ 1,  2,  3, -1]])
+        """
+        return _table(self, n)
+
+    def pull(self, cotangent: Array, n: int, axis: int) -> Array:
+        """Transpose of reading: every input cell collects the cotangents of the (output, tap) pairs that read it.
+
+        `cotangent` has `outputs(n)` cells along `axis`, the result `n`. Works in any number type that adds.
+        """
+        above = np.moveaxis(cotangent, axis, 0)
+        result = np.zeros((n, *above.shape[1:]), dtype=cotangent.dtype)
+        for cells in self.table(n):
+            reading = np.flatnonzero(cells >= 0)
+            np.add.at(result, cells[reading], above[reading])
+        return np.moveaxis(result, 0, axis)
+
+
+@lru_cache(maxsize=512)
+def _table(window: AxisMap, n: int) -> Array:
+    cells = [[window.cell(j, k, n) for j in range(window.outputs(n))] for k in range(window.taps(n))]
+    table = np.array([[-1 if i is None else i for i in row] for row in cells], dtype=np.int64)
+    table.setflags(write=False)
+    return table
+
+
+@dataclass(frozen=True, slots=True)
+class Window(AxisMap):
+    """A sliding window: output j reads cell i = stride * j + dilation * k - lo at tap k = 0..kernel-1.
+
+    `padding` is (lo, hi). With mode "zeros" a tap that falls outside reads nothing; with "circular", "reflect",
+    "replicate" or "symmetric" it reads the cell that the padding copies (numpy's names "wrap", "reflect", "edge",
+    "symmetric"). `ceil` counts outputs as torch's `ceil_mode` does.
+
+    >>> window = Window(kernel=3, stride=2, padding=(1, 1))
+    >>> window.outputs(8), [window.cell(0, k, 8) for k in range(3)]
+    (4, [None, 0, 1])
+    """
+
+    kernel: int = 1
+    stride: int = 1
+    dilation: int = 1
+    padding: tuple[int, int] = (0, 0)
+    mode: str = "zeros"
+    ceil: bool = False
+
+    @property
+    def span(self) -> int:
+        """Cells from the first tap to the last, both included: dilation * (kernel - 1) + 1."""
+        return self.dilation * (self.kernel - 1) + 1
+
+    def taps(self, n: int) -> int:
+        return self.kernel
+
+    def outputs(self, n: int) -> int:
+        lo, hi = self.padding
+        room = n + lo + hi - self.span
+        if room < 0:
+            raise SpecificationError(
+                f"a kernel of {self.kernel} with dilation {self.dilation} spans {self.span} cells, but the padded input has "
+                f"only {n + lo + hi} ({n} and padding {lo} + {hi}); use a larger input, a smaller kernel or more padding"
+            )
+        self._check_copies(n)
+        if not self.ceil:
+            return room // self.stride + 1
+        count = -(-room // self.stride) + 1
+        return count - 1 if (count - 1) * self.stride >= n + lo else count
+
+    def _check_copies(self, n: int) -> None:
+        """A padding that copies cells cannot copy more than there are."""
+        most = {"circular": n, "reflect": n - 1, "symmetric": n}.get(self.mode)
+        if most is not None and max(self.padding) > most:
+            raise SpecificationError(
+                f"{self.mode} padding {self.padding} copies more cells than an input of {n} has to copy (at most {most} a side)"
+            )
+
+    def cell(self, j: int, k: int, n: int) -> int | None:
+        position = self.stride * j + self.dilation * k - self.padding[0]
+        return self._source(position, n)
+
+    def _source(self, position: int, n: int) -> int | None:
+        """The cell that stands at `position` of the padded line, counted from the first unpadded cell."""
+        if 0 <= position < n:
+            return position
+        if self.mode == "zeros" or not -self.padding[0] <= position < n + self.padding[1]:
+            return None
+        match self.mode:
+            case "circular":
+                return position % n
+            case "reflect":
+                return -position if position < 0 else 2 * (n - 1) - position
+            case "replicate":
+                return 0 if position < 0 else n - 1
+            case _:  # symmetric
+                return -1 - position if position < 0 else 2 * n - 1 - position
+
+    def pull(self, cotangent: Array, n: int, axis: int) -> Array:
+        # One strided addition per tap on the padded line, then the copied cells are folded back.
+        above = np.moveaxis(cotangent, axis, -1)
+        count = above.shape[-1]
+        lo, hi = self.padding
+        length = max(lo + n + hi, self.stride * (count - 1) + self.span)
+        shape = list(cotangent.shape)
+        shape[axis] = length
+        padded = np.moveaxis(np.zeros(shape, cotangent.dtype), axis, -1)
+        for k in range(self.kernel):
+            first = self.dilation * k
+            padded[..., first : first + self.stride * (count - 1) + 1 : self.stride] += above
+        inside = padded[..., lo : lo + n]
+        if self.mode != "zeros":
+            for position in (*range(-lo, 0), *range(n, n + hi)):
+                inside[..., self._source(position, n)] += padded[..., position + lo]
+        return np.moveaxis(inside, -1, axis)
+
+
+@dataclass(frozen=True, slots=True)
+class TransposedWindow(AxisMap):
+    """The transpose of a zero-padded window: output j reads cell i at tap k where j = stride * i + dilation * k - lo.
+
+    >>> TransposedWindow(kernel=3, stride=2, padding=(1, 1), output_padding=1).table(2)
+    array([[-1,  1, -1, -1],
+           [ 0, -1,  1, -1],
+           [-1,  0, -1,  1]])
+    """
+
+    kernel: int = 1
+    stride: int = 1
+    dilation: int = 1
+    padding: tuple[int, int] = (0, 0)
+    output_padding: int = 0
+
+    def taps(self, n: int) -> int:
+        return self.kernel
+
+    def outputs(self, n: int) -> int:
+        count = (n - 1) * self.stride - sum(self.padding) + self.dilation * (self.kernel - 1) + self.output_padding + 1
+        if count < 1:
+            raise SpecificationError(
+                f"a transposed window with kernel {self.kernel}, stride {self.stride} and padding {self.padding} "
+                f"has no output over {n} cells; use less padding or a larger input"
+            )
+        return count
+
+    def cell(self, j: int, k: int, n: int) -> int | None:
+        i, rest = divmod(j + self.padding[0] - self.dilation * k, self.stride)
+        return i if rest == 0 and 0 <= i < n else None
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveWindow(AxisMap):
+    """Adaptive pooling to `size` outputs: output j reads cells floor(j n / size) to ceil((j + 1) n / size) - 1.
+
+    >>> AdaptiveWindow(2).table(5)
+    array([[0, 2],
+           [1, 3],
+           [2, 4]])
+    """
+
+    size: int
+
+    def outputs(self, n: int) -> int:
+        return self.size
+
+    def taps(self, n: int) -> int:
+        return max(self._end(j, n) - self._start(j, n) for j in range(self.size))
+
+    def _start(self, j: int, n: int) -> int:
+        return j * n // self.size
+
+    def _end(self, j: int, n: int) -> int:
+        return -(-(j + 1) * n // self.size)
+
+    def cell(self, j: int, k: int, n: int) -> int | None:
+        i = self._start(j, n) + k
+        return i if i < self._end(j, n) else None
+
+
+@dataclass(frozen=True, slots=True)
+class ResizeWindow(AxisMap):
+    """Upsampling to `size` cells: "nearest" reads cell floor(j n / size); "linear" the two neighbours of its centre.
+
+    A linear tap whose coefficient is zero, or that torch clamps onto the other, reads nothing.
+
+    >>> ResizeWindow(4, "nearest").table(2)
+    array([[0, 0, 1, 1]])
+    >>> ResizeWindow(4, "linear").table(2)
+    array([[ 0,  0,  0,  1],
+           [-1,  1,  1, -1]])
+    """
+
+    size: int
+    mode: str = "nearest"
+
+    def outputs(self, n: int) -> int:
+        return self.size
+
+    def taps(self, n: int) -> int:
+        return 1 if self.mode == "nearest" else 2
+
+    def cell(self, j: int, k: int, n: int) -> int | None:
+        if self.mode == "nearest":
+            return j * n // self.size
+        # centre of output j in input cells, (j + 1/2) n / size - 1/2, as an exact fraction over 2 size
+        numerator = max((2 * j + 1) * n - self.size, 0)
+        first, rest = divmod(numerator, 2 * self.size)
+        if k == 0:
+            return min(first, n - 1)
+        return first + 1 if rest and first + 1 < n else None

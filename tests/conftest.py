@@ -1,0 +1,26 @@
+"""One torch thread (two spinning ones make small convolutions many times slower), and fixed seeds for hypothesis."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import matplotlib
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+matplotlib.use("Agg")
+torch.set_num_threads(1)
+settings.register_profile("fixed", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fresh", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fresh" if os.environ.get("PILCRO_FRESH_SEEDS") else "fixed")
+
+
+@pytest.fixture(autouse=True)
+def _world_untouched():
+    """Every test leaves torch's global random state as it found it: the library never touches it."""
+    before = torch.get_rng_state()
+    yield
+    after = torch.get_rng_state()
+    torch.set_rng_state(before)
+    assert torch.equal(before, after), "the global random state of torch was touched"
