@@ -1,0 +1,151 @@
+r"""E[phi'(z)^2] of each pointwise op: what a gate lets through, and on what ground.
+
+A ReLU over one filter's output is open half of the time, exactly: flipping the signs of the filter's weights flips z.
+What a gate reads decides, so every node is given a `Sign`: the symmetry of its values over the weight distribution.
+"""
+
+from collections.abc import Collection
+from enum import Enum
+from functools import singledispatch
+
+from lattice import (
+    Activation,
+    AdaptivePool,
+    Add,
+    ChannelShuffle,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Input,
+    Lattice,
+    Norm,
+    Op,
+    Pad,
+    PixelShuffle,
+    Pool,
+    Slice,
+    UnsupportedError,
+    Upsample,
+)
+
+__all__ = ["Sign", "activation_gain", "node_signs", "slopes"]
+
+
+class Sign(Enum):
+    """The symmetry of a node's values over the distribution of the weights."""
+
+    FILTER = "the output of one filter: changes sign with its weights"
+    SUM = "a sum of filters' outputs: symmetric in the wide limit"
+    NONNEGATIVE = "never negative"
+    SKEWED = "not symmetric"
+    DATA = "the data itself"
+
+
+def slopes(activation: Activation) -> tuple[float, float]:
+    """(phi'(z) for z < 0, phi'(z) for z > 0) of a piecewise linear activation; `UnsupportedError` for the others.
+
+    >>> slopes(Activation("leaky_relu", 0.1))
+    (0.1, 1.0)
+    """
+    match activation.name:
+        case "identity":
+            return 1.0, 1.0
+        case "relu":
+            return 0.0, 1.0
+        case "leaky_relu":
+            return (0.01 if activation.parameter is None else activation.parameter), 1.0
+        case "abs":
+            return -1.0, 1.0
+    raise UnsupportedError(
+        f"{activation.name}: only piecewise linear activations with their kink at 0 have a rule "
+        "(identity, relu, leaky_relu, abs); for the others E[phi'(z)^2] depends on the variance of z, not yet computed"
+    )
+
+
+def activation_gain(activation: Activation, sign: Sign) -> float:
+    """E[phi'(z)^2] = (a^2 + b^2) / 2 for slopes a, b and a symmetric z (Eq. 18: 1/2 for ReLU); b^2 for z >= 0.
+
+    >>> activation_gain(Activation("relu"), Sign.FILTER), activation_gain(Activation("relu"), Sign.NONNEGATIVE)
+    (0.5, 1.0)
+    """
+    below, above = slopes(activation)
+    return above**2 if sign is Sign.NONNEGATIVE else (below**2 + above**2) / 2
+
+
+def node_signs(lattice: Lattice, shifted: Collection[str] = ()) -> list[Sign]:
+    """The `Sign` of every node's output; `shifted` names the layers whose bias or shift is not zero on average.
+
+    >>> net = Lattice.chain((1, 8), [Conv(4, kernel=3), Activation("relu")])
+    >>> [sign.name for sign in node_signs(net)]
+    ['DATA', 'FILTER', 'NONNEGATIVE']
+    """
+    signs: list[Sign] = []
+    for node in lattice.nodes:
+        sign = output_sign(node.op, [signs[i] for i in node.inputs])
+        signs.append(Sign.SKEWED if node.name in shifted else sign)
+    return signs
+
+
+@singledispatch
+def output_sign(op: Op, inputs: list[Sign]) -> Sign:
+    """The `Sign` of an op's output, given those of its inputs."""
+    raise UnsupportedError(f"no sign rule for {op!r}; add one with landscape.gains.output_sign.register")
+
+
+@output_sign.register
+def _(op: Input, inputs: list[Sign]) -> Sign:
+    return Sign.DATA
+
+
+@output_sign.register(Conv)
+@output_sign.register(ConvTranspose)
+@output_sign.register(Dense)
+def _(op: Op, inputs: list[Sign]) -> Sign:
+    return Sign.FILTER
+
+
+@output_sign.register(ChannelShuffle)
+@output_sign.register(Dropout)
+@output_sign.register(Flatten)
+@output_sign.register(Norm)
+@output_sign.register(Pad)
+@output_sign.register(PixelShuffle)
+@output_sign.register(Slice)
+@output_sign.register(Upsample)
+def _(op: Op, inputs: list[Sign]) -> Sign:
+    return inputs[0]
+
+
+@output_sign.register(AdaptivePool)
+@output_sign.register(GlobalPool)
+@output_sign.register(Pool)
+def _(op: Pool | AdaptivePool | GlobalPool, inputs: list[Sign]) -> Sign:
+    if op.kind == "avg" or inputs[0] is Sign.NONNEGATIVE:
+        return inputs[0]
+    return Sign.SKEWED
+
+
+@output_sign.register
+def _(op: Add, inputs: list[Sign]) -> Sign:
+    if all(sign is Sign.NONNEGATIVE for sign in inputs):
+        return Sign.NONNEGATIVE
+    return Sign.SUM if all(sign in (Sign.FILTER, Sign.SUM) for sign in inputs) else Sign.SKEWED
+
+
+@output_sign.register
+def _(op: Concat, inputs: list[Sign]) -> Sign:
+    if len(set(inputs)) == 1:
+        return inputs[0]
+    return Sign.SUM if all(sign in (Sign.FILTER, Sign.SUM) for sign in inputs) else Sign.SKEWED
+
+
+@output_sign.register
+def _(op: Activation, inputs: list[Sign]) -> Sign:
+    below, above = slopes(op)
+    if below == above:
+        return inputs[0]
+    return Sign.NONNEGATIVE if below <= 0 <= above else Sign.SKEWED

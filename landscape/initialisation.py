@@ -1,0 +1,118 @@
+"""V[w] per layer: the variance that an initialisation scheme gives the weights of a layer.
+
+A scheme is a function of a layer and the shape that it reads, (op, input shape) -> variance; pass one to
+`predict(lattice, initialisation=...)`. Fans are torch's: fan_in = (input channels / groups) * taps and fan_out =
+(output channels / groups) * taps, and for a transposed convolution, whose weight is stored the other way round, swapped.
+"""
+
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import TypeAlias
+
+from lattice import Conv, ConvTranspose, Dense, Lattice, Op, SpecificationError
+
+__all__ = [
+    "Initialisation",
+    "fans",
+    "glorot",
+    "he",
+    "he_fan_out",
+    "layer_variances",
+    "lecun",
+    "orthogonal",
+    "rademacher",
+    "torch_default",
+    "weighted",
+]
+
+Shape: TypeAlias = tuple[int, ...]
+Initialisation: TypeAlias = Callable[[Op, Shape], float]
+
+WEIGHTED = (Conv, ConvTranspose, Dense)
+
+
+def weighted(op: Op) -> bool:
+    """Does this layer have weights?"""
+    return isinstance(op, WEIGHTED)
+
+
+def fans(op: Op, shape: Shape) -> tuple[int, int]:
+    """(fan_in, fan_out) of a layer that reads `shape` = (channels, *spatial), as torch counts them.
+
+    >>> fans(Conv(16, kernel=3, groups=2), (8, 32, 32))
+    (36, 72)
+    """
+    if isinstance(op, Dense):
+        return shape[0], op.units
+    if not isinstance(op, Conv | ConvTranspose):
+        raise SpecificationError(f"{op} has no weights, so no fans")
+    taps = prod(window.taps(n) for window, n in zip(op.windows(shape[1:]), shape[1:], strict=True))
+    inputs = shape[0] // op.groups * taps
+    outputs = op.channels // op.groups * taps
+    return (outputs, inputs) if isinstance(op, ConvTranspose) else (inputs, outputs)
+
+
+def he(op: Op, shape: Shape) -> float:
+    """V[w] = 2 / fan_in (He et al. 2015), torch's `kaiming_normal_`.
+
+    >>> he(Conv(16, kernel=3), (8, 32, 32)) == 2 / 72
+    True
+    """
+    return 2 / fans(op, shape)[0]
+
+
+def he_fan_out(op: Op, shape: Shape) -> float:
+    """V[w] = 2 / fan_out, torch's `kaiming_normal_(mode="fan_out")`: the convolutions of torchvision's ResNets and VGGs."""
+    return 2 / fans(op, shape)[1]
+
+
+def glorot(op: Op, shape: Shape) -> float:
+    """V[w] = 2 / (fan_in + fan_out) (Glorot & Bengio 2010), torch's `xavier_normal_`."""
+    return 2 / sum(fans(op, shape))
+
+
+def lecun(op: Op, shape: Shape) -> float:
+    """V[w] = 1 / fan_in (LeCun et al. 1998)."""
+    return 1 / fans(op, shape)[0]
+
+
+def torch_default(op: Op, shape: Shape) -> float:
+    """V[w] = 1 / (3 fan_in): torch's own initialisation of Conv and Linear, `kaiming_uniform_(a=sqrt(5))`."""
+    return 1 / (3 * fans(op, shape)[0])
+
+
+def orthogonal(op: Op, shape: Shape) -> float:
+    """V[w] = 1 / max(rows, columns) of the weight as a matrix, torch's `orthogonal_`; such weights are uncorrelated."""
+    fan_in, _ = fans(op, shape)
+    rows = op.units if isinstance(op, Dense) else op.channels if isinstance(op, Conv) else shape[0]
+    return 1 / max(rows, fan_in)
+
+
+def rademacher(op: Op, shape: Shape) -> float:
+    """V[w] = 1: weights +1 or -1, so that the map of a linear net is its mean path count."""
+    return 1.0
+
+
+def layer_variances(lattice: Lattice, initialisation: "Initialisation | Mapping[str, float] | float") -> dict[str, float]:
+    """V[w] of every layer with weights, by node name: from a scheme, one number for all, or a mapping that names them all.
+
+    >>> layer_variances(Lattice.chain((1, 8), [Conv(4, kernel=3), Conv(4, kernel=3)]), 0.5)
+    {'conv1': 0.5, 'conv2': 0.5}
+    """
+    layers = [node for node in lattice.nodes if weighted(node.op)]
+    if isinstance(initialisation, Mapping):
+        missing = [node.name for node in layers if node.name not in initialisation]
+        unknown = sorted(set(initialisation) - {node.name for node in layers})
+        if missing or unknown:
+            raise SpecificationError(
+                f"the variances must name the layers with weights: missing {missing or 'none'}, unknown {unknown or 'none'}"
+            )
+        variances = {node.name: float(initialisation[node.name]) for node in layers}
+    elif callable(initialisation):
+        variances = {node.name: float(initialisation(node.op, lattice.input_shapes(node)[0])) for node in layers}
+    else:
+        variances = {node.name: float(initialisation) for node in layers}
+    for name, variance in variances.items():
+        if not 0 <= variance < float("inf"):
+            raise SpecificationError(f"{name}: the variance of its weights is {variance}; it must be finite and not negative")
+    return variances

@@ -1,0 +1,61 @@
+"""Maps and profiles as figures: functions of results that take `ax=` and return Axes. No computation happens here."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["plot_map", "plot_profile"]
+
+Array = np.ndarray[Any, Any]
+
+MAP_COLOURS = "cividis"  # made for colour-blind readers, and monotone in grey
+
+
+def plot_map(relative: Array, ax: "Axes | None" = None, *, title: str = "", most: float | None = None) -> "Axes":
+    """A map over input positions: a line on one axis, an image on two, the middle slice on three.
+
+    `relative` has mean one; `most` is the top of the colour scale (its own maximum by default).
+    """
+    ax = _axes(ax)
+    ax.set_title(title)
+    if relative.ndim == 1:
+        ax.plot(relative, color="black")
+        ax.set(xlabel="input position", ylabel="importance / mean", ylim=(0, most))
+        return ax
+    if relative.ndim == 3:
+        relative = relative[relative.shape[0] // 2]
+    image = ax.imshow(relative, cmap=MAP_COLOURS, vmin=0, vmax=most if most is not None else float(relative.max()))
+    ax.set(xlabel="column (pixels)", ylabel="row (pixels)")
+    bar = ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.04)
+    bar.set_label("importance / mean")
+    return ax
+
+
+def plot_profile(
+    relative: Array, ax: "Axes | None" = None, *, label: str = "", error: Array | None = None, **style: Any
+) -> "Axes":
+    """The profile through the middle of a map along its last axis, with a band of two standard errors if given."""
+    ax = _axes(ax)
+    profile = _middle(relative)
+    positions = np.arange(len(profile))
+    (line,) = ax.plot(positions, profile, label=label, **style)
+    if error is not None:
+        band = 2 * _middle(error)
+        ax.fill_between(positions, profile - band, profile + band, color=line.get_color(), alpha=0.25, linewidth=0)
+    ax.set(xlabel="position along the middle (pixels)", ylabel="importance / mean")
+    return ax
+
+
+def _middle(values: Array) -> Array:
+    return np.asarray(values[tuple(n // 2 for n in values.shape[:-1])])
+
+
+def _axes(ax: "Axes | None") -> "Axes":
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots()[1]

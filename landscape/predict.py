@@ -1,0 +1,122 @@
+"""The landscape that a network's topology forces on it at initialisation: `predict(...) -> Landscape`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from landscape import importance as measures
+from landscape.assumptions import Guarantee, assess
+from landscape.initialisation import Initialisation, he, layer_variances
+from landscape.moments import squared_gradients
+from lattice import GlobalPool, Lattice, SpecificationError, UnsupportedError, Window
+from lattice.ops import Windowed
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Landscape", "predict"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Landscape:
+    """A predicted importance map and its warrant.
+
+    `squared`: E over output units j, input channels and weights of (dh_j/dx_i)^2, float64 over input positions.
+    `guarantee`, `reasons`: how far it can be trusted, and what weakens it. `lattice`: what was counted.
+    """
+
+    squared: Array
+    guarantee: Guarantee
+    reasons: tuple[str, ...]
+    lattice: Lattice
+
+    @property
+    def relative(self) -> Array:
+        """The map with mean one."""
+        return measures.relative(self.squared)
+
+    @property
+    def importance(self) -> Array:
+        """I' of Eq. 14: the map with mean square one."""
+        return measures.importance(self.squared)
+
+    def report(self) -> measures.Report:
+        """Centre bias, blind spots, gridding, flip asymmetry, total variation: numbers with names."""
+        return measures.report(self.squared, _stride_periods(self.lattice))
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the relative map; returns the matplotlib Axes. See `landscape.plot.plot_map`."""
+        from landscape.plot import plot_map
+
+        return plot_map(self.relative, ax, title=f"predicted, {self.guarantee.name.lower().replace('_', ' ')}")
+
+    def __str__(self) -> str:
+        lines = [f"importance landscape over {self.squared.shape}: {self.guarantee.name}"]
+        lines += [f"  because of {reason}" for reason in self.reasons]
+        return "\n".join([*lines, str(self.report())])
+
+
+def predict(
+    model: torch.nn.Module | Lattice,
+    shape: tuple[int, ...] | None = None,
+    *,
+    initialisation: Initialisation | Mapping[str, float] | float | None = None,
+    output: Any = None,
+    mode: str = "eval",
+) -> Landscape:
+    """E_j,W[(dh_j/dx_i)^2] = (1/Z) sum_j sum over paths of prod V[w] (Proposition 1, Eq. 8), gates and norms included.
+
+    `model`: a torch module, with `shape` = (channels, *spatial) of its input; its variances are read from its weights
+    unless `initialisation` gives them. Or a `Lattice`; then `initialisation` is a scheme such as `landscape.he` (the
+    default), one variance for all layers, or a mapping from layer name to variance. `output` names one output unit
+    (None: the mean over all). `mode` is "eval".
+
+    Returns a `Landscape`. Raises `UnsupportedError` (operations without a rule), `AssumptionError` (tied, trained or NaN
+    weights), `SpecificationError` (shapes).
+
+    >>> from lattice import Conv, Dense, Flatten, Lattice
+    >>> net = Lattice.chain((1, 4), [Conv(8, kernel=3, padding=1), Flatten(), Dense(10)])
+    >>> land = predict(net, initialisation=1.0)
+    >>> land.squared, land.guarantee.name
+    (array([16., 24., 24., 16.]), 'EXACT')
+    """
+    if mode != "eval":
+        raise UnsupportedError(f"mode is {mode!r}: only 'eval' has a law here so far (train-mode BatchNorm: not yet)")
+    if isinstance(model, Lattice):
+        if shape is not None and tuple(shape) != model.input_shape:
+            raise SpecificationError(f"the lattice has input shape {model.input_shape}, and shape={tuple(shape)} was given")
+        lattice, factors, shifted = model, {}, frozenset[str]()
+        variances = layer_variances(lattice, he if initialisation is None else initialisation)
+    else:
+        from landscape.trace import trace
+
+        if shape is None:
+            raise SpecificationError("predict(model, shape) needs the shape of one input, (channels, *spatial)")
+        scheme = initialisation if callable(initialisation) else None
+        traced = trace(model, shape, initialisation=scheme if initialisation is None or scheme else he)
+        lattice, factors, shifted = traced.lattice, traced.factors, traced.shifted
+        given = initialisation is not None and scheme is None
+        variances = layer_variances(lattice, initialisation) if given else traced.variances  # type: ignore[arg-type]
+    guarantee, reasons = assess(lattice, shifted)
+    squared = squared_gradients(lattice, variances, factors, shifted, output)
+    squared.setflags(write=False)
+    return Landscape(squared, guarantee, reasons, lattice)
+
+
+def _stride_periods(lattice: Lattice) -> list[int]:
+    """The products of strides from the input up: the periods at which a grid can appear."""
+    strides = [1] * len(lattice.nodes)
+    for position, node in enumerate(lattice.nodes):
+        if node.inputs:
+            strides[position] = max(strides[i] for i in node.inputs)
+        if isinstance(node.op, Windowed) and not isinstance(node.op, GlobalPool):
+            spatial = lattice.input_shapes(node)[0][1:]
+            windows = [window for window in node.op.windows(spatial) if isinstance(window, Window)]
+            strides[position] *= max((window.stride for window in windows), default=1)
+    return sorted(set(strides) - {1})

@@ -1,0 +1,227 @@
+"""Reading an ATen graph node by node into lattice nodes, collecting everything that has no rule.
+
+A rule takes the `Reader`, the graph's call and its arguments by name, appends lattice nodes, and returns the value of
+the call; it raises `Refusal` with the reason where it cannot. The rules themselves are in `landscape.aten`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from lattice import Conv, Input, Node, Op, Pad, UnsupportedError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Reader", "Refusal", "Rule", "Value", "operation", "shape_of"]
+
+
+@dataclass(slots=True)
+class Value:
+    """What a graph node stands for: the lattice node that holds it. Views of one tensor share their `storage`."""
+
+    node: int
+    storage: object = field(default_factory=object)
+
+
+class Refusal(Exception):  # noqa: N818
+    """Raised by a rule that cannot take an operation; its text is the reason."""
+
+
+Rule: TypeAlias = Callable[["Reader", Any, dict[str, Any]], Any]
+
+
+class Reader:
+    """Reads the graph node by node into lattice nodes, collecting refusals."""
+
+    def __init__(
+        self, model: torch.nn.Module, graph: Any, names: dict[str, str], rules: Mapping[str, Rule], never: Mapping[str, str]
+    ) -> None:
+        self.graph = graph
+        self.rules = rules
+        self.never = never
+        self.names = names
+        self.tensors: dict[str, Any] = {
+            **dict(model.named_parameters(remove_duplicate=False)),
+            **dict(model.named_buffers(remove_duplicate=False)),
+        }
+        self.nodes: list[Node] = []
+        self.values: dict[Any, Any] = {}
+        self.weights: dict[str, dict[str, Any]] = {}
+        self.used: Counter[str] = Counter()
+
+    def read(self, shape: tuple[int, ...]) -> tuple[list[Node], dict[str, dict[str, Any]]]:
+        refusals: list[str] = []
+        output = self._needed_by_output()
+        for call in self.graph.nodes:
+            if call.op == "placeholder" and call.name not in self.names:
+                self.nodes.append(Node("input", Input(shape)))
+                self.values[call] = Value(len(self.nodes) - 1)
+            elif call.op == "get_attr":
+                refusals.append(f"{call.name}: a constant inside the graph (not yet)")
+            elif call.op == "call_function" and call in output:
+                try:
+                    self._read_call(call)
+                except Refusal as refusal:
+                    refusals.append(f"{_place(call) or call.name}: {call.target}: {refusal}")
+        if refusals:
+            lines = "\n".join(f"  {refusal}" for refusal in dict.fromkeys(refusals))
+            raise UnsupportedError(f"{len(refusals)} operations of this model have no rule here:\n{lines}")
+        return self._finish()
+
+    def _needed_by_output(self) -> set[Any]:
+        """The calls that the output depends on. An in-place call changes what later readers of its argument see."""
+        results = self.graph.output_node().args[0]
+        if not isinstance(results, tuple | list) or len(results) != 1 or not hasattr(results[0], "op"):
+            raise UnsupportedError(
+                f"the model returns {len(results) if isinstance(results, tuple | list) else 'no'} tensors; "
+                "wrap it in a module that returns the one whose landscape is asked for"
+            )
+        self.result = results[0]
+        needed: set[Any] = {self.result}
+        for call in reversed(self.graph.nodes):
+            changed = _changed_argument(call)
+            if call in needed or (changed is not None and changed in needed):
+                needed.update((call, *call.all_input_nodes))
+        return needed
+
+    def _read_call(self, call: Any) -> None:
+        arguments = _arguments(call)
+        if any(isinstance(self.values.get(node), Unknown) for node in call.all_input_nodes):
+            self.values[call] = Unknown()
+            return
+        try:
+            name = operation(call)
+            if name not in self.rules:
+                raise Refusal(_why_not(name, self.never))
+            value = self.rules[name](self, call, arguments)
+        except Refusal:
+            self.values[call] = Unknown()  # what depends on it is not a refusal of its own
+            raise
+        self.values[call] = value
+        changed = _changed_argument(call)
+        if changed is not None:
+            self._rebind(changed, value)
+
+    def _rebind(self, changed: Any, value: Value) -> None:
+        """After an in-place call every name of the changed tensor means its new value."""
+        before = self.values[changed]
+        for node, other in list(self.values.items()):
+            if isinstance(other, Value) and other.storage is before.storage and node is not changed:
+                if other.node != before.node:
+                    raise Refusal("in place, on a tensor of which there is another view; use the out-of-place operation")
+                self.values[node] = value
+        self.values[changed] = value
+
+    def append(self, call: Any, op: Op, inputs: tuple[int, ...], **weights: Any) -> Value:
+        """Append a lattice node; its shape must be the one that torch computed."""
+        name = _place(call)
+        self.used[name] += 1
+        if self.used[name] > 1:
+            name = f"{name}_{self.used[name]}"
+        self.nodes.append(Node(name, op, inputs))
+        if weights:
+            self.weights[name] = weights
+        return Value(len(self.nodes) - 1)
+
+    def tensor(self, value: Any) -> int:
+        """The lattice node of an argument that must be an activation."""
+        found = self.values.get(value)
+        if not isinstance(found, Value):
+            raise Refusal("reads something that is not an activation of the network (a constant or a parameter)")
+        return found.node
+
+    def parameter(self, value: Any, what: str) -> str | None:
+        """The name of an argument that must be a parameter or buffer itself, or None where there is none."""
+        if value is None:
+            return None
+        if getattr(value, "op", None) != "placeholder" or value.name not in self.names:
+            raise Refusal(f"its {what} is computed from other tensors (weight norm, parametrisation); remove that first")
+        return self.names[value.name]
+
+    def _finish(self) -> tuple[list[Node], dict[str, dict[str, Any]]]:
+        """The nodes that the result depends on, paddings fused into the convolutions that read them."""
+        result = self.values[self.result]
+        if not isinstance(result, Value):
+            raise UnsupportedError("the model's output is not computed from its input")
+        needed = {result.node}
+        for position in reversed(range(len(self.nodes))):
+            if position in needed:
+                needed.update(self.nodes[position].inputs)
+        if 0 not in needed:
+            raise UnsupportedError("the model's output does not depend on its input")
+        kept = _fuse_padding([(i, self.nodes[i]) for i in sorted(needed)])
+        where = {old: new for new, (old, _) in enumerate(kept)}
+        nodes = [Node(node.name, node.op, tuple(where[i] for i in node.inputs)) for _, node in kept]
+        return nodes, {node.name: self.weights[node.name] for node in nodes if node.name in self.weights}
+
+
+class Unknown:
+    """The value of a call that was refused, and of everything above it."""
+
+
+def _fuse_padding(nodes: list[tuple[int, Node]]) -> list[tuple[int, Node]]:
+    """A padding layer that only one unpadded convolution reads becomes that convolution's own padding."""
+    by_position = dict(nodes)
+    readers = Counter(i for _, node in nodes for i in node.inputs)
+    fused = dict(by_position)
+    for position, node in nodes:
+        below = fused.get(node.inputs[0]) if node.inputs else None
+        if not isinstance(node.op, Conv) or np.any(node.op.padding) or below is None:
+            continue
+        if isinstance(below.op, Pad) and readers[node.inputs[0]] == 1:
+            op = replace(node.op, padding=below.op.padding, mode=below.op.mode)
+            fused[position] = Node(node.name, op, below.inputs)
+            del fused[node.inputs[0]]
+    return sorted(fused.items())
+
+
+def operation(call: Any) -> str:
+    """aten.relu_.default -> relu"""
+    name: str = str(call.target).split(".")[1] if str(call.target).startswith("aten.") else str(call.target)
+    return name.rstrip("_")
+
+
+def _changed_argument(call: Any) -> Any:
+    """The argument that an in-place call changes, or None."""
+    schema = getattr(call.target, "_schema", None)
+    if schema is None:
+        return None
+    for position, argument in enumerate(schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            return call.args[position] if position < len(call.args) else call.kwargs.get(argument.name)
+    # torch.export writes some in-place calls with their out-of-place targets and keeps the name of what was called
+    source = call.meta.get("torch_fn", ("", ""))[1] if hasattr(call, "meta") else ""
+    name = source.rsplit(".", 1)[-1]
+    return call.args[0] if name.endswith("_") and not name.endswith("__") and call.args else None
+
+
+def _arguments(call: Any) -> dict[str, Any]:
+    """The arguments of a call by the names of its schema, defaults filled in."""
+    schema = getattr(call.target, "_schema", None)
+    if schema is None:
+        return dict(call.kwargs)
+    arguments: dict[str, Any] = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
+    arguments.update({a.name: value for a, value in zip(schema.arguments, call.args, strict=False)})
+    return {**arguments, **call.kwargs}
+
+
+def _place(call: Any) -> str:
+    """Where in the model a call stands: the module's path, and the operation where the module has several."""
+    stack = list((call.meta.get("nn_module_stack") or {}).values())
+    path, kind = stack[-1] if stack else ("", "")
+    leaf = str(kind).startswith("torch.nn.modules") and "container" not in str(kind)
+    return path if leaf and path else ".".join(part for part in (path, operation(call)) if part)
+
+
+def shape_of(node: Any) -> tuple[int, ...]:
+    return tuple(int(n) for n in node.meta["val"].shape)
+
+
+def _why_not(name: str, never: Mapping[str, str]) -> str:
+    return f"never: {never[name]}" if name in never else "not yet: no rule for it"

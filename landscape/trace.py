@@ -1,0 +1,100 @@
+r"""From a torch model to a lattice and its variances: the ATen graph of `torch.export`, understood completely or refused.
+
+The graph is taken on fake tensors, so no forward pass is paid, and at ATen level, so that modules, functional calls and
+in-place ops are seen alike. Every node of the graph that the output depends on must have a rule here, and the shape
+that the lattice computes must be the shape that torch computes; else `UnsupportedError` lists everything that could not
+be taken: name, operation, reason. This is the only module of the package that imports torch, and only when it is called.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from landscape.aten import NEVER, RULES
+from landscape.initialisation import Initialisation
+from landscape.reading import Reader
+from landscape.weights import read_weights
+from lattice import Lattice, SpecificationError, UnsupportedError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Trace", "trace"]
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """A model as a lattice, with what its weights say, by node name.
+
+    `variances`: V[w] of each layer with weights. `factors`: the squared factor of each norm, gamma^2 / (running variance
+    + eps), a number or one per channel. `shifted`: layers whose bias or shift is not zero on average.
+    """
+
+    lattice: Lattice
+    variances: dict[str, float]
+    factors: dict[str, Any]
+    shifted: frozenset[str]
+
+
+def trace(model: torch.nn.Module, shape: tuple[int, ...], *, initialisation: Initialisation | None = None) -> Trace:
+    """The lattice of a model in evaluation mode over an input of shape (channels, *spatial), with its weights' variances.
+
+    V[w] is the second moment of the actual weights, or `initialisation(op, input shape)` where that is given. The model
+    is left as it was. Raises `UnsupportedError`, listing every operation without a rule; `AssumptionError` for tied
+    weights, weights that are NaN or infinite, and weights whose mean is not zero (trained ones, for example).
+    """
+    graph, names = _export(model, tuple(shape))
+    reader = Reader(model, graph, names, RULES, NEVER)
+    nodes, weights = reader.read(tuple(shape))
+    lattice = Lattice(tuple(nodes))
+    return Trace(lattice, *read_weights(lattice, weights, reader.tensors, initialisation))
+
+
+def _export(model: Any, shape: tuple[int, ...]) -> tuple[Any, dict[str, str]]:
+    """The ATen graph, and for each of its placeholders the name of the parameter or buffer that it stands for."""
+    import torch
+
+    if not isinstance(model, torch.nn.Module) or isinstance(model, torch.jit.ScriptModule):
+        kind = "a scripted module" if isinstance(model, torch.nn.Module) else f"a {type(model).__name__}"
+        raise UnsupportedError(f"trace takes a torch.nn.Module, not {kind}; give the module it was made from")
+    if len(shape) < 2 or any(not isinstance(n, int) or n < 1 for n in shape):
+        raise SpecificationError(f"shape is {shape}; it is (channels, *spatial), for example (3, 224, 224)")
+    if any(isinstance(p, torch.nn.parameter.UninitializedParameter) for p in model.parameters()):
+        raise UnsupportedError("the model has lazy layers that were never run; run it once on an example to give them shapes")
+    first = next(iter(model.parameters()), torch.zeros(()))
+    if not first.dtype.is_floating_point:
+        raise UnsupportedError(f"the model's weights are {first.dtype}; only real floating-point weights have a variance here")
+    example = torch.zeros(1, *shape, dtype=first.dtype, device=first.device)
+    with _evaluation_mode(model), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.export.export(model, (example,), strict=False)
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0][:300]
+            raise UnsupportedError(
+                f"torch.export could not take {type(model).__name__} over an input of shape {shape}: "
+                f"{type(error).__name__}: {reason}\n(an input of the wrong size, control flow that depends on data, or an "
+                "operation that torch itself cannot export)"
+            ) from error
+    signature = program.graph_signature
+    constants = getattr(signature, "inputs_to_lifted_tensor_constants", {})
+    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers, **constants}
+    if signature.buffers_to_mutate:
+        raise UnsupportedError(f"the model changes its buffers as it runs: {', '.join(signature.buffers_to_mutate.values())}")
+    return program.graph_module.graph, {placeholder: str(name) for placeholder, name in names.items()}
+
+
+@contextmanager
+def _evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, every module's own mode restored at the end."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,128 @@
+"""What a model's weights say: V[w] of each layer, the factors of its norms, and whether Proposition 1's assumptions hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from landscape.initialisation import Initialisation, weighted
+from lattice import AssumptionError, Lattice, Node
+
+__all__ = ["read_weights"]
+
+MOST_SIGMAS = 6.0  # a mean this many standard errors from 0 happens by chance once in 5e8 layers
+
+
+def read_weights(
+    lattice: Lattice, weights: dict[str, dict[str, Any]], tensors: dict[str, Any], initialisation: Initialisation | None
+) -> tuple[dict[str, float], dict[str, Any], frozenset[str]]:
+    """V[w], the squared factors of norms, and the shifted layers, once tied, broken and skewed weights are ruled out.
+
+    `weights` says which tensors each node uses, by name; `tensors` has them. `AssumptionError` lists what is wrong.
+    """
+    variances: dict[str, float] = {}
+    factors: dict[str, Any] = {}
+    shifted: set[str] = set()
+    problems = _tied(lattice, weights, tensors)
+    for node in lattice.nodes:
+        if node.name not in weights:
+            continue
+        found = {what: _numbers(tensors, name) for what, name in weights[node.name].items() if what != "eps"}
+        broken = [what for what, value in found.items() if value is not None and not np.isfinite(value).all()]
+        if broken:
+            problems.append(f"{node.name}: its {', '.join(broken)} has NaN or infinite entries")
+        elif weighted(node.op):
+            shape = lattice.input_shapes(node)[0]
+            problem = _set_variance(node, shape, found["weight"], initialisation, variances)
+            if problem:
+                problems.append(problem)
+            if found["bias"] is not None and not _centred(found["bias"]):
+                shifted.add(node.name)
+        else:
+            factor, shift = _norm_factor(found, weights[node.name]["eps"])
+            factors[node.name] = float(factor[0]) if np.ptp(factor) == 0 else factor
+            if np.any(shift):
+                shifted.add(node.name)
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise AssumptionError(f"Proposition 1 does not hold for these weights:\n{lines}")
+    return variances, factors, frozenset(shifted)
+
+
+def _tied(lattice: Lattice, weights: dict[str, dict[str, Any]], tensors: dict[str, Any]) -> list[str]:
+    """Layers that share a weight: by name, or by memory."""
+    users: dict[Any, list[str]] = {}
+    for node in lattice.nodes:
+        if weighted(node.op):
+            tensor = tensors[weights[node.name]["weight"]]
+            # tensors on the meta device have no memory to share: there the name decides
+            memory = tensor.untyped_storage().data_ptr() if not tensor.is_meta else 0
+            users.setdefault(memory or weights[node.name]["weight"], []).append(node.name)
+    return [
+        f"{', '.join(names)}: tied weights (one tensor used {len(names)} times), so their paths are not independent"
+        for names in users.values()
+        if len(names) > 1
+    ]
+
+
+def _numbers(tensors: dict[str, Any], name: str | None) -> Any:
+    """A parameter's values as a float array, or None where there is none (no bias, or a tensor on the meta device)."""
+    if name is None or tensors[name].is_meta:
+        return None
+    values = tensors[name].detach().cpu()
+    return values.float().numpy() if values.element_size() < 4 else values.numpy()
+
+
+def _set_variance(
+    node: Node, shape: tuple[int, ...], weight: Any, initialisation: Initialisation | None, variances: dict[str, float]
+) -> str | None:
+    """Write V[w] of a layer; returns what is wrong with its weights, if anything is."""
+    if initialisation is not None:
+        variances[node.name] = float(initialisation(node.op, shape))
+        return None
+    if weight is None:
+        return f"{node.name}: its weights are on the meta device and have no values; pass initialisation=landscape.he"
+    if np.iscomplexobj(weight):
+        return f"{node.name}: complex weights have no rule"
+    variances[node.name] = float(np.mean(np.square(weight), dtype=np.float64))
+    if not _centred(weight):
+        mean, error = weight.mean(dtype=np.float64), weight.std(dtype=np.float64) / np.sqrt(weight.size)
+        return (
+            f"{node.name}: the mean of its {weight.size} weights is {mean:.3g}, not zero (standard error {error:.3g}; trained "
+            "weights?); give a freshly initialised model, or initialisation=, for example landscape.he"
+        )
+    if weight[0].size > 1 and weight.ndim > 2 and not _even_taps(weight):
+        return (
+            f"{node.name}: the variance of its weights differs from tap to tap (trained weights?); "
+            "give a freshly initialised model, or initialisation=, for example landscape.he"
+        )
+    return None
+
+
+def _centred(values: Any) -> bool:
+    """Is the mean zero within its standard error? All zeros are; one value alone cannot tell and passes."""
+    if values.size < 2:
+        return True
+    mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)
+    return bool(abs(mean) * np.sqrt(values.size) <= MOST_SIGMAS * deviation)
+
+
+def _even_taps(weight: Any) -> bool:
+    """Is the second moment the same at every tap, within its standard error?"""
+    squares = np.square(weight.reshape(*weight.shape[:2], -1), dtype=np.float64)
+    count = squares.shape[0] * squares.shape[1]
+    if count < 100:
+        return True  # too few weights per tap to tell
+    means, overall = squares.mean(axis=(0, 1)), squares.mean()
+    error = squares.std() / np.sqrt(count)
+    return bool((np.abs(means - overall) <= MOST_SIGMAS * error).all())
+
+
+def _norm_factor(found: dict[str, Any], eps: float) -> tuple[Any, Any]:
+    """gamma^2 / (running variance + eps), and beta - gamma * running mean / sigma, per channel."""
+    variance = found["running_var"] + eps if found["running_var"] is not None else np.ones(1)
+    gamma = found["weight"] if found["weight"] is not None else np.ones_like(variance)
+    beta = found["bias"] if found["bias"] is not None else np.zeros_like(variance)
+    mean = found["running_mean"] if found["running_mean"] is not None else np.zeros_like(variance)
+    return np.square(gamma, dtype=np.float64) / variance, beta - gamma * mean / np.sqrt(variance)
