@@ -1,0 +1,203 @@
+"""The command line: `pilcro map`, `pilcro paths`; every command also prints machine-readable `--json`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lattice
+from lattice import PilcroError, SpecificationError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["main", "model_factory"]
+
+
+@dataclass(frozen=True)
+class Map:
+    """Predict the importance map that a network's topology forces on it, and check it by Monte Carlo.
+
+    MODEL is a torchvision name (resnet18), package.module:factory or file.py:factory; a factory takes no arguments and
+    returns a freshly initialised torch module.
+    """
+
+    model: str
+    """torchvision name, package.module:factory or file.py:factory"""
+    size: tuple[int, ...] = (224,)
+    """pixels per axis of the input: one number, or one per axis"""
+    channels: int = 3
+    """channels of the input"""
+    check: int = 0
+    """Monte Carlo draws to check the prediction with (0: none)"""
+    tolerance: float = 0.05
+    """map error up to which prediction and measurement are said to agree"""
+    seed: int = 0
+    """root seed of the draws"""
+    out: Path | None = None
+    """write a figure here (.png, .pdf, .svg)"""
+    json: bool = False
+    """print one JSON object instead of text"""
+
+    def run(self) -> dict[str, Any]:
+        """Predict, check and draw; returns what `--json` prints."""
+        import torch
+
+        from landscape import predict
+        from validation import compare, measure, plot_agreement
+
+        shape = (self.channels, *(self.size * 2 if len(self.size) == 1 else self.size))
+        factory = model_factory(self.model)
+        if self.out is not None and not self.out.absolute().parent.is_dir():
+            raise SpecificationError(f"--out {self.out}: the folder {self.out.absolute().parent} does not exist")
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(self.seed)
+            land = predict(factory(), shape)
+        result: dict[str, Any] = {
+            "model": self.model,
+            "shape": shape,
+            "guarantee": land.guarantee.name,
+            "reasons": land.reasons,
+            "report": asdict(land.report()),
+            "relative": land.relative.tolist(),
+        }
+        self.say(f"{self.model} over {shape}\n\n{land}\n")
+        estimate = agreement = None
+        if self.check:
+            estimate = measure(factory, shape, draws=self.check, seed=self.seed, progress=not self.json)
+            agreement = compare(land, estimate, tolerance=self.tolerance)
+            self.say(f"\n{agreement}")
+            result["measured"] = estimate.relative.tolist()
+            result["standard_error"] = estimate.relative_error.tolist()
+            result["agreement"] = {key: value for key, value in asdict(agreement).items() if key not in ("z", "verdict")} | {
+                "verdict": agreement.verdict.name
+            }
+        if self.out is not None:
+            title = f"{self.model} at {' x '.join(map(str, shape[1:]))}"
+            plot_agreement(land, estimate, agreement, title=title).savefig(self.out, dpi=150)
+            self.say(f"\nfigure: {self.out}")
+            result["figure"] = str(self.out)
+        return result
+
+    def say(self, text: str) -> None:
+        """Print for people, unless a machine reads."""
+        if not self.json:
+            print(text, flush=True)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Count the paths of a chain of equal convolutions, from all outputs to each input position, in exact integers."""
+
+    kernel: int = 3
+    """taps of each convolution"""
+    depth: int = 5
+    """number of convolutions"""
+    stride: int = 1
+    """stride of each convolution"""
+    dilation: int = 1
+    """dilation of each convolution"""
+    padding: int = 0
+    """cells of padding on each side"""
+    mode: str = "zeros"
+    """zeros, circular, reflect, replicate or symmetric"""
+    size: int | None = None
+    """input cells (default: the receptive field of one output, so that the counts are a row of Pascal's triangle)"""
+    json: bool = False
+    """print one JSON object instead of text"""
+
+    def run(self) -> dict[str, Any]:
+        """Count; returns what `--json` prints."""
+        size = self.size
+        if size is None:
+            size = 1
+            for _ in range(self.depth):
+                size = (size - 1) * self.stride + self.dilation * (self.kernel - 1) + 1
+        net = lattice.families.plain(
+            size, self.depth, self.kernel, stride=self.stride, padding=self.padding, dilation=self.dilation, mode=self.mode
+        )
+        counts = [int(count) for count in lattice.path_counts(net)]
+        if not self.json:
+            print(" ".join(map(str, counts)))
+        return {"size": size, "outputs": net.output_shape[1], "counts": counts}
+
+
+def model_factory(name: str) -> Callable[[], torch.nn.Module]:
+    """The factory that a name stands for: a torchvision model, `package.module:factory` or `file.py:factory`.
+
+    Raises `SpecificationError` with close matches where there is none.
+    """
+    if ":" in name:
+        place, _, attribute = name.rpartition(":")
+        module = _load(place)
+        factory = getattr(module, attribute, None)
+        if not callable(factory):
+            known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+            raise SpecificationError(f"{place} has no callable {attribute!r}; it has {', '.join(sorted(known)) or 'none'}")
+        found: Callable[[], torch.nn.Module] = factory
+        return found
+    try:
+        from torchvision import models
+    except ImportError as error:
+        raise SpecificationError(
+            f"{name!r} is read as a torchvision name, and torchvision is not installed: pip install 'pilcro[vision]', "
+            "or give package.module:factory or file.py:factory"
+        ) from error
+    if name not in models.list_models():
+        close = difflib.get_close_matches(name, models.list_models(), n=3)
+        hint = (
+            f"did you mean {', '.join(close)}?"
+            if close
+            else "give a torchvision name, package.module:factory or file.py:factory"
+        )
+        raise SpecificationError(f"torchvision has no model {name!r}; {hint}")
+    builder = models.get_model_builder(name)
+    return lambda: builder(weights=None)
+
+
+def _load(place: str) -> Any:
+    if not place.endswith(".py"):
+        try:
+            return importlib.import_module(place)
+        except ImportError as error:
+            raise SpecificationError(f"cannot import {place!r}: {error}") from error
+    path = Path(place)
+    if not path.is_file():
+        raise SpecificationError(f"there is no file {place}")
+    specification = importlib.util.spec_from_file_location(path.stem, path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, or 2 with a one-paragraph message for a request that cannot be met."""
+    try:
+        import tyro
+    except ImportError:
+        print("the command line needs tyro and tqdm: pip install 'pilcro[cli]'", file=sys.stderr)
+        return 2
+    commands: dict[str, Any] = {"map": Map, "paths": Paths}
+    required_first = (tyro.conf.PositionalRequiredArgs,)
+    command: Any = tyro.extras.subcommand_cli_from_dict(commands, args=arguments, prog="pilcro", config=required_first)
+    try:
+        result = command.run()
+    except PilcroError as error:
+        print(f"pilcro: {error}", file=sys.stderr)
+        return 2
+    if command.json:
+        print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

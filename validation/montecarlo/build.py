@@ -1,0 +1,298 @@
+"""From a lattice to the torch network that it describes, with weights of the variances that are asked for."""
+
+from collections.abc import Mapping
+from functools import singledispatch
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from landscape import he
+from landscape.initialisation import Initialisation, layer_variances, weighted
+from lattice import (
+    Activation,
+    AdaptivePool,
+    Add,
+    ChannelShuffle,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Lattice,
+    Norm,
+    Op,
+    Pad,
+    PixelShuffle,
+    Pool,
+    Slice,
+    SpecificationError,
+    TransposedWindow,
+    UnsupportedError,
+    Upsample,
+    Window,
+)
+
+__all__ = ["LatticeModule", "build", "draw_weights"]
+
+Shapes: TypeAlias = tuple[tuple[int, ...], ...]
+
+ADAPTIVE = {"avg": "AdaptiveAvgPool", "max": "AdaptiveMaxPool"}
+NUMPY_PADDING = {"circular": "wrap", "reflect": "reflect", "replicate": "edge", "symmetric": "symmetric"}
+
+
+class LatticeModule(nn.Module):
+    """A lattice as a torch module: one submodule per node, in evaluation mode without biases."""
+
+    def __init__(self, lattice: Lattice) -> None:
+        super().__init__()
+        self.lattice = lattice
+        self.layers = nn.ModuleList(module(node.op, lattice.input_shapes(node)) for node in lattice.nodes[1:])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The output of the lattice for a batch (N, channels, *spatial)."""
+        values = [x]
+        for node, layer in zip(self.lattice.nodes[1:], self.layers, strict=True):
+            values.append(layer(*(values[i] for i in node.inputs)))
+        return values[-1]
+
+    def weights(self) -> dict[str, nn.Parameter]:
+        """The weight of each layer that has one, by node name."""
+        found: dict[str, nn.Parameter] = {}
+        for node, layer in zip(self.lattice.nodes[1:], self.layers, strict=True):
+            if weighted(node.op):
+                holder: Any = layer[-1] if isinstance(layer, nn.Sequential) else layer
+                found[node.name] = holder.weight
+        return found
+
+
+def build(
+    lattice: Lattice,
+    initialisation: Initialisation | Mapping[str, float] | float = he,
+    *,
+    generator: torch.Generator | None = None,
+    distribution: str = "normal",
+) -> LatticeModule:
+    """The torch network of a lattice, weights drawn with the variances of `initialisation`, in evaluation mode.
+
+    `distribution`: "normal", "uniform" or "rademacher" (plus or minus the standard deviation). `generator`: where the
+    weights are drawn from (None: torch's global state, as every torch initialisation). Raises `UnsupportedError` where
+    torch has no such layer.
+
+    >>> from lattice import families
+    >>> net = build(families.plain(8, depth=2, channels=4), generator=torch.Generator().manual_seed(0))
+    >>> net(torch.zeros(1, 1, 8)).shape
+    torch.Size([1, 4, 4])
+    """
+    # Skipping torch's own initialisation saves its time and leaves its random state alone.
+    with torch.device("meta"):
+        network = LatticeModule(lattice)
+    network = network.to_empty(device="cpu").eval()
+    for part in network.modules():
+        if isinstance(part, nn.modules.batchnorm._NormBase):
+            part.reset_running_stats()
+            nn.init.ones_(part.weight)
+            nn.init.zeros_(part.bias)
+    draw_weights(network, layer_variances(lattice, initialisation), generator, distribution)
+    return network
+
+
+def draw_weights(
+    network: LatticeModule,
+    variances: Mapping[str, float],
+    generator: torch.Generator | None = None,
+    distribution: str = "normal",
+) -> None:
+    """Draw all weights of a built lattice anew, in place, with mean zero and the given variances (by node name)."""
+    for name, weight in network.weights().items():
+        deviation = variances[name] ** 0.5
+        with torch.no_grad():
+            match distribution:
+                case "normal":
+                    weight.normal_(0.0, deviation, generator=generator)
+                case "uniform":
+                    weight.uniform_(-deviation * 3**0.5, deviation * 3**0.5, generator=generator)
+                case "rademacher":
+                    weight.bernoulli_(0.5, generator=generator).mul_(2 * deviation).sub_(deviation)
+                case _:
+                    raise SpecificationError(f"distribution is {distribution!r}; it is 'normal', 'uniform' or 'rademacher'")
+
+
+class _CopyPad(nn.Module):
+    """Padding that copies cells, for every mode alike: on each axis, the cells that numpy's padding of 0..n-1 names."""
+
+    def __init__(self, padding: tuple[tuple[int, int], ...], mode: str, spatial: tuple[int, ...]) -> None:
+        super().__init__()
+        self.cells = [
+            torch.from_numpy(np.pad(np.arange(n), pair, mode=NUMPY_PADDING[mode]))  # type: ignore[call-overload]
+            for n, pair in zip(spatial, padding, strict=True)
+        ]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for axis, cells in enumerate(self.cells, start=2):
+            x = x.index_select(axis, cells.to(x.device))
+        return x
+
+
+class _Function(nn.Module):
+    """A function of one or several tensors as a module."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.function(*tensors)
+        return result
+
+
+# --- the module of one op -------------------------------------------------------------------------------------------------
+
+
+@singledispatch
+def module(op: Op, shapes: Shapes) -> nn.Module:
+    """The torch module of an op that reads these shapes."""
+    raise UnsupportedError(f"no build rule for {op!r}; add one with validation.montecarlo.build.module.register")
+
+
+def _layer(name: str, axes: int) -> Any:
+    """torch's layer of this name for this number of spatial axes: ("Conv", 2) -> nn.Conv2d."""
+    return getattr(nn, f"{name}{axes}d")
+
+
+def _pad(windows: tuple[Any, ...], spatial: tuple[int, ...], mode: str) -> nn.Module:
+    pairs = tuple(window.padding for window in windows)
+    if mode != "zeros":
+        with torch.device("cpu"):  # the cells are data, also while the network is laid out without memory
+            return _CopyPad(pairs, mode, spatial)
+    flat = [side for pair in reversed(pairs) for side in pair]
+    return _Function(lambda x: functional.pad(x, flat))
+
+
+@module.register
+def _(op: Conv, shapes: Shapes) -> Any:
+    ((channels, *spatial),) = shapes
+    windows: Any = op.windows(tuple(spatial))
+    kernel, stride, dilation = zip(*((w.kernel, w.stride, w.dilation) for w in windows), strict=True)
+    conv = _layer("Conv", len(spatial))(
+        channels, op.channels, kernel, stride=stride, dilation=dilation, groups=op.groups, bias=False
+    )
+    return nn.Sequential(_pad(windows, tuple(spatial), op.mode), conv)
+
+
+@module.register
+def _(op: ConvTranspose, shapes: Shapes) -> Any:
+    ((channels, *spatial),) = shapes
+    windows = [w for w in op.windows(tuple(spatial)) if isinstance(w, TransposedWindow)]
+    if any(w.padding[0] != w.padding[1] for w in windows):
+        raise UnsupportedError(f"{op}: torch pads a transposed convolution alike on both sides")
+    parts = zip(*((w.kernel, w.stride, w.padding[0], w.output_padding, w.dilation) for w in windows), strict=True)
+    kernel, stride, padding, output_padding, dilation = parts
+    return _layer("ConvTranspose", len(spatial))(
+        channels, op.channels, kernel, stride, padding, output_padding, op.groups, bias=False, dilation=dilation
+    )
+
+
+@module.register
+def _(op: Dense, shapes: Shapes) -> Any:
+    return nn.Linear(shapes[0][0], op.units, bias=False)
+
+
+@module.register
+def _(op: Pool, shapes: Shapes) -> Any:
+    spatial = shapes[0][1:]
+    windows = [w for w in op.windows(spatial) if isinstance(w, Window)]
+    kernel, stride, dilation, pads = zip(*((w.kernel, w.stride, w.dilation, w.padding) for w in windows), strict=True)
+    if any(lo != hi or lo > k // 2 for (lo, hi), k in zip(pads, kernel, strict=True)):
+        raise UnsupportedError(f"{op}: torch pads a pool alike on both sides, by at most half its kernel")
+    padding = tuple(lo for lo, _ in pads)
+    if op.kind == "max":
+        return _layer("MaxPool", len(spatial))(kernel, stride, padding, dilation, ceil_mode=op.ceil)
+    if set(dilation) != {1}:
+        raise UnsupportedError(f"{op}: torch has no dilated average pool")
+    return _layer("AvgPool", len(spatial))(kernel, stride, padding, op.ceil, op.count_include_pad)
+
+
+@module.register
+def _(op: AdaptivePool, shapes: Shapes) -> Any:
+    sizes = tuple(window.outputs(n) for window, n in zip(op.windows(shapes[0][1:]), shapes[0][1:], strict=True))
+    return _layer(ADAPTIVE[op.kind], len(sizes))(sizes)
+
+
+@module.register
+def _(op: GlobalPool, shapes: Shapes) -> Any:
+    return _layer(ADAPTIVE[op.kind], len(shapes[0]) - 1)(1)
+
+
+@module.register
+def _(op: Pad, shapes: Shapes) -> Any:
+    return _pad(op.windows(shapes[0][1:]), shapes[0][1:], op.mode)
+
+
+@module.register
+def _(op: Upsample, shapes: Shapes) -> Any:
+    spatial = shapes[0][1:]
+    sizes = tuple(window.outputs(n) for window, n in zip(op.windows(spatial), spatial, strict=True))
+    linear = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(spatial)]
+    return nn.Upsample(size=sizes, mode="nearest" if op.mode == "nearest" else linear)
+
+
+@module.register
+def _(op: PixelShuffle, shapes: Shapes) -> Any:
+    if len(shapes[0]) != 3:
+        raise UnsupportedError(f"{op}: torch has a pixel shuffle on two spatial axes only")
+    return nn.PixelShuffle(op.factor)
+
+
+@module.register
+def _(op: Slice, shapes: Shapes) -> Any:
+    return _Function(lambda x: x[:, op.start : op.stop])
+
+
+@module.register
+def _(op: ChannelShuffle, shapes: Shapes) -> Any:
+    return _Function(lambda x: x.unflatten(1, (op.groups, -1)).transpose(1, 2).flatten(1, 2))
+
+
+@module.register
+def _(op: Add, shapes: Shapes) -> Any:
+    return _Function(lambda *tensors: sum(tensors[1:], start=tensors[0]))
+
+
+@module.register
+def _(op: Concat, shapes: Shapes) -> Any:
+    return _Function(lambda *tensors: torch.cat(tensors, dim=1))
+
+
+@module.register
+def _(op: Flatten, shapes: Shapes) -> Any:
+    return nn.Flatten()
+
+
+@module.register
+def _(op: Dropout, shapes: Shapes) -> Any:
+    return nn.Dropout(op.p)
+
+
+@module.register
+def _(op: Norm, shapes: Shapes) -> Any:
+    # the factor of a hand-made lattice's norm is 1, so its epsilon is 0
+    return _layer("BatchNorm", max(len(shapes[0]) - 1, 1))(shapes[0][0], eps=0.0)
+
+
+@module.register
+def _(op: Activation, shapes: Shapes) -> Any:
+    match op.name:
+        case "identity":
+            return nn.Identity()
+        case "relu":
+            return nn.ReLU()
+        case "leaky_relu":
+            return nn.LeakyReLU(0.01 if op.parameter is None else op.parameter)
+        case "abs":
+            return _Function(torch.abs)
+    raise UnsupportedError(f"{op}: identity, relu, leaky_relu and abs can be built")

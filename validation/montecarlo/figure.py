@@ -1,0 +1,68 @@
+"""One figure: prediction, measurement, difference, profiles through the middle."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from landscape import Landscape
+from landscape.plot import plot_map, plot_profile
+from validation.montecarlo.compare import Agreement
+from validation.montecarlo.measure import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["plot_agreement"]
+
+
+def plot_agreement(
+    land: Landscape, estimate: Estimate | None = None, agreement: Agreement | None = None, *, title: str = ""
+) -> "Figure":
+    """The predicted map, and, with an `Estimate`, the measured one, their difference and profiles with error bands.
+
+    Returns a matplotlib `Figure` that belongs to no window.
+    """
+    from matplotlib.figure import Figure
+
+    guarantee = land.guarantee.name.lower().replace("_", " ")
+    predicted = land.relative
+    if estimate is None:
+        figure = Figure(figsize=(9, 3.8), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        plot_map(predicted, left, title=f"predicted ({guarantee})")
+        plot_profile(predicted, right, color="black")
+        right.set(title="profile", ylim=(0, None))
+        figure.suptitle(title)
+        return figure
+    measured, error = estimate.relative, estimate.relative_error
+    most = float(max(predicted.max(), measured.max()))
+    figure = Figure(figsize=(11, 8.2), layout="constrained")
+    ((first, second), (third, fourth)) = figure.subplots(2, 2)
+    plot_map(predicted, first, title=f"predicted ({guarantee})", most=most)
+    plot_map(measured, second, title=f"measured ({estimate.draws} draws)", most=most)
+    _plot_difference(measured - predicted, third)
+    plot_profile(predicted, fourth, label="predicted", color="black", zorder=3)
+    plot_profile(measured, fourth, label="measured, two standard errors", error=error, color="#d55e00", linestyle="--")
+    fourth.set(title="profile through the middle", ylim=(0, None))
+    fourth.legend(frameon=False)
+    if agreement is not None:
+        low, high = agreement.error_interval
+        verdict = agreement.verdict.name.replace("_", " ").lower()
+        title += f"\nmap error {agreement.error:.1%} ({low:.1%} to {high:.1%}): {verdict} at {agreement.tolerance:.0%}"
+    figure.suptitle(title)
+    return figure
+
+
+def _plot_difference(difference, ax) -> None:  # type: ignore[no-untyped-def]
+    ax.set_title("measured - predicted")
+    if difference.ndim == 1:
+        ax.plot(difference, color="black")
+        ax.axhline(0, color="grey", linewidth=0.8)
+        ax.set(xlabel="input position", ylabel="difference / mean")
+        return
+    if difference.ndim == 3:
+        difference = difference[difference.shape[0] // 2]
+    most = float(np.abs(difference).max())
+    image = ax.imshow(difference, cmap="PuOr", vmin=-most, vmax=most)
+    ax.set(xlabel="column (pixels)", ylabel="row (pixels)")
+    ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.04).set_label("difference / mean")
