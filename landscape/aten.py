@@ -27,18 +27,20 @@ from lattice import (
     Upsample,
 )
 
-__all__ = ["NEVER", "RULES"]
+__all__ = ["REASONS", "RULES"]
 
 RULES: dict[str, Rule] = {}
-NEVER = {
-    "scaled_dot_product_attention": "attention weighs positions by the data; the theory counts fixed paths",
-    "softmax": "attention weighs positions by the data; the theory counts fixed paths",
-    "lstm": "a recurrent layer uses its weights again at every step",
-    "gru": "a recurrent layer uses its weights again at every step",
-    "detach": "it cuts the gradient",
-    "argmax": "it has no gradient",
-    "topk": "which units it takes depends on the data",
-    "sort": "which units it takes depends on the data",
+_DATA = "never: what it computes depends on the data; the theory counts fixed paths"
+_VARIANCE = "not yet: E[phi'(z)^2] depends on the variance of z; relu, leaky_relu and abs have a rule"
+_COMPUTED = "replace: computes a weight from other tensors; remove the parametrisation, or fold it into the weight"
+REASONS = {
+    **dict.fromkeys(("scaled_dot_product_attention", "softmax", "_softmax", "topk", "sort", "argmax", "grid_sampler"), _DATA),
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), "never: a recurrent layer uses its weights again at every step"),
+    "detach": "never: it cuts the gradient",
+    **dict.fromkeys(("_weight_norm", "linalg_vector_norm", "linalg_qr", "matrix_exp"), _COMPUTED),
+    **dict.fromkeys(("gelu", "silu", "elu", "selu", "mish", "softplus", "tanh", "sigmoid", "hardtanh", "relu6"), _VARIANCE),
+    **dict.fromkeys(("hardswish", "hardsigmoid", "prelu", "log_softmax"), _VARIANCE),
+    **dict.fromkeys(("layer_norm", "group_norm", "native_layer_norm"), "not yet: divides by the variance of the signal"),
 }
 
 
@@ -257,10 +259,10 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 @_rule("replication_pad1d", "replication_pad2d", "replication_pad3d", "_pad_circular")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     axes, name = _axes(call), operation(call)
-    known = {"constant": "zeros", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
-    mode = a.get("mode", {"r": "reflect", "c": "constant", "_": "circular"}[name[0]])
-    mode = "replicate" if name.startswith("repl") else mode
-    if mode == "constant" and a.get("value") not in (None, 0, 0.0):
+    named = {"constant_pad_nd": "constant", "_pad_circular": "circular"}
+    copies = "reflect" if name.startswith("reflection") else "replicate"
+    mode = a["mode"] if "mode" in a else named.get(name, copies)
+    if mode == "constant" and a.get("value"):
         raise Refusal(f"pads with the constant {a['value']}: not yet")
     flat = list(a["pad"] if "pad" in a else a["padding"])  # last axis first, (lo, hi) each
     pairs = [tuple(flat[i : i + 2]) for i in range(0, len(flat), 2)]
@@ -268,7 +270,7 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
         raise Refusal(f"pads by {flat}: only positions, and by no negative amount, have a rule")
     pairs += [(0, 0)] * (axes - len(pairs))
     padding = tuple(reversed(pairs))
-    return reader.append(call, Pad(padding, known[mode]), (reader.tensor(call.args[0]),))
+    return reader.append(call, Pad(padding, "zeros" if mode == "constant" else mode), (reader.tensor(call.args[0]),))
 
 
 @_rule("pixel_shuffle")

@@ -40,11 +40,11 @@ class Reader:
     """Reads the graph node by node into lattice nodes, collecting refusals."""
 
     def __init__(
-        self, model: torch.nn.Module, graph: Any, names: dict[str, str], rules: Mapping[str, Rule], never: Mapping[str, str]
+        self, model: torch.nn.Module, graph: Any, names: dict[str, str], rules: Mapping[str, Rule], reasons: Mapping[str, str]
     ) -> None:
         self.graph = graph
         self.rules = rules
-        self.never = never
+        self.reasons = reasons
         self.names = names
         self.tensors: dict[str, Any] = {
             **dict(model.named_parameters(remove_duplicate=False)),
@@ -92,13 +92,13 @@ class Reader:
 
     def _read_call(self, call: Any) -> None:
         arguments = _arguments(call)
-        if any(isinstance(self.values.get(node), Unknown) for node in call.all_input_nodes):
-            self.values[call] = Unknown()
-            return
+        name = operation(call)
         try:
-            name = operation(call)
             if name not in self.rules:
-                raise Refusal(_why_not(name, self.never))
+                raise Refusal(self.reasons.get(name, "not yet: no rule for it"))
+            if any(isinstance(self.values.get(node), Unknown) for node in call.all_input_nodes):
+                self.values[call] = Unknown()
+                return
             value = self.rules[name](self, call, arguments)
         except Refusal:
             self.values[call] = Unknown()  # what depends on it is not a refusal of its own
@@ -172,7 +172,7 @@ def _fuse_padding(nodes: list[tuple[int, Node]]) -> list[tuple[int, Node]]:
     fused = dict(by_position)
     for position, node in nodes:
         below = fused.get(node.inputs[0]) if node.inputs else None
-        if not isinstance(node.op, Conv) or np.any(node.op.padding) or below is None:
+        if not isinstance(node.op, Conv) or isinstance(node.op.padding, str) or np.any(node.op.padding) or below is None:
             continue
         if isinstance(below.op, Pad) and readers[node.inputs[0]] == 1:
             op = replace(node.op, padding=below.op.padding, mode=below.op.mode)
@@ -221,7 +221,3 @@ def _place(call: Any) -> str:
 
 def shape_of(node: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in node.meta["val"].shape)
-
-
-def _why_not(name: str, never: Mapping[str, str]) -> str:
-    return f"never: {never[name]}" if name in never else "not yet: no rule for it"

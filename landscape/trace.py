@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from landscape.aten import NEVER, RULES
+from landscape.aten import REASONS, RULES
 from landscape.initialisation import Initialisation
 from landscape.reading import Reader
 from landscape.weights import read_weights
@@ -48,7 +48,7 @@ def trace(model: torch.nn.Module, shape: tuple[int, ...], *, initialisation: Ini
     weights, weights that are NaN or infinite, and weights whose mean is not zero (trained ones, for example).
     """
     graph, names = _export(model, tuple(shape))
-    reader = Reader(model, graph, names, RULES, NEVER)
+    reader = Reader(model, graph, names, RULES, REASONS)
     nodes, weights = reader.read(tuple(shape))
     lattice = Lattice(tuple(nodes))
     return Trace(lattice, *read_weights(lattice, weights, reader.tensors, initialisation))

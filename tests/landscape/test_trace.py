@@ -1,0 +1,263 @@
+"""Models as users write them are understood completely, or refused in one error that lists everything."""
+
+import warnings
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional as F
+
+import lattice
+from landscape import he, predict, trace
+from lattice import AssumptionError, Conv, Lattice, SpecificationError, UnsupportedError, path_counts
+
+
+def total_paths(model, shape):
+    """All-ones weights in float64: the summed Jacobian counts the paths, in a network without pools and gates."""
+    model = model.double().eval()
+    for parameter in model.parameters():
+        nn.init.ones_(parameter) if parameter.ndim > 1 else nn.init.zeros_(parameter)
+    x = torch.ones(1, *shape, dtype=torch.double, requires_grad=True)
+    (gradient,) = torch.autograd.grad(model(x).sum(), x)
+    return gradient[0, 0].numpy()
+
+
+class Functional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Conv2d(3, 4, 3, padding=1)
+        self.two = nn.Conv2d(4, 4, 3, stride=2)
+
+    def forward(self, x):
+        return F.relu(self.two(F.relu(self.one(x))))
+
+
+class InPlace(Functional):
+    def forward(self, x):
+        kept = self.one(x)
+        F.relu_(kept)  # `kept` now is the rectified tensor
+        out = self.two(kept)
+        out += 0 * out if False else out.clone()
+        return out.relu_()
+
+
+class Sequence(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3, stride=2), nn.ReLU(True))
+
+
+@pytest.mark.parametrize("style", [Functional, Sequence])
+def test_functional_and_in_place_styles_give_the_same_lattice(style):
+    traced = trace(style(), (3, 12, 10)).lattice
+    relu = lattice.Activation("relu")
+    by_hand = Lattice.chain((3, 12, 10), [Conv(4, 3, padding=1), relu, Conv(4, 3, stride=2), relu])
+    assert [type(node.op) for node in traced.nodes] == [type(node.op) for node in by_hand.nodes]
+    assert (path_counts(traced) == path_counts(by_hand)).all()
+
+
+def test_an_in_place_call_changes_what_later_readers_see():
+    traced = trace(InPlace(), (3, 12, 12)).lattice
+    names = {node.name: [traced.nodes[i].name for i in node.inputs] for node in traced.nodes}
+    assert names["two"] == ["relu"]
+    assert names["add"] == ["two", "two"]
+
+
+class TwoNames(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv1d(1, 2, 3, padding=1)
+        self.again = self.first
+        self.act = nn.ReLU()
+
+    def forward(self, x):
+        return self.act(self.again(self.act(x)))
+
+
+def test_a_module_under_two_names_used_once_is_not_tied():
+    assert [type(node.op).__name__ for node in trace(TwoNames(), (1, 9)).lattice.nodes] == [
+        "Input",
+        "Activation",
+        "Conv",
+        "Activation",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        (nn.Sequential(nn.Conv1d(2, 3, 5, stride=2, padding=1), nn.Conv1d(3, 1, 2, dilation=2)), (2, 30)),
+        (nn.Sequential(nn.Conv2d(3, 6, (3, 2), padding=(1, 0), groups=3), nn.Conv2d(6, 2, 3, stride=(2, 1))), (3, 9, 14)),
+        (nn.Sequential(nn.Conv3d(1, 2, 3, padding=1), nn.Flatten(), nn.Linear(2 * 4 * 5 * 6, 3)), (1, 4, 5, 6)),
+        (nn.Sequential(nn.Conv2d(1, 2, 3, padding="same"), nn.Conv2d(2, 2, 2, padding="valid")), (1, 6, 6)),
+        (nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular"), nn.Conv2d(2, 1, 3)), (1, 6, 7)),
+        (nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")), (1, 6, 7)),
+        (nn.Sequential(nn.ReplicationPad2d((1, 0, 2, 1)), nn.Conv2d(1, 2, 3)), (1, 6, 7)),
+        (nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(1, 2, 3, stride=2)), (1, 6, 6)),
+        (nn.Sequential(nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1, output_padding=1), nn.Conv2d(3, 1, 3)), (2, 5, 4)),
+        (nn.Sequential(nn.Conv2d(4, 4, 1), nn.PixelShuffle(2), nn.Conv2d(1, 1, 3)), (4, 3, 4)),
+        (nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(1, 2, 3, padding=1)), (1, 4, 5)),
+    ],
+    ids=lambda value: value[0].__class__.__name__ if isinstance(value, nn.Sequential) else None,
+)
+def test_the_traced_lattice_has_the_paths_of_the_model(model, shape):
+    counts = path_counts(trace(model, shape).lattice).astype(float)
+    assert (counts == total_paths(model, shape)).all()
+
+
+def test_torchvision_resnets_are_the_lattices_made_by_hand():
+    traced = trace(torchvision.models.resnet18(weights=None), (3, 64, 64)).lattice
+    assert (path_counts(traced) == path_counts(lattice.families.resnet((3, 64, 64)))).all()
+
+
+@pytest.mark.parametrize("name", ["resnet34", "resnet50", "wide_resnet50_2", "resnext50_32x4d", "vgg11", "vgg13_bn"])
+def test_torchvision_resnets_and_vggs_trace(name):
+    with torch.device("meta"):
+        model = getattr(torchvision.models, name)(weights=None)
+    land = predict(model, (3, 64, 64), initialisation=he)
+    assert land.squared.shape == (64, 64)
+    assert (land.squared > 0).all()
+
+
+def test_variances_are_the_second_moments_of_the_weights():
+    model = nn.Sequential(nn.Conv1d(1, 64, 3), nn.BatchNorm1d(64), nn.Conv1d(64, 64, 3))
+    nn.init.constant_(model[1].weight, 0.5)
+    traced = trace(model, (1, 9))
+    assert traced.variances["0"] == pytest.approx(float(model[0].weight.detach().square().mean()), rel=1e-6)
+    assert traced.factors["1"] == pytest.approx(0.25 / (1 + 1e-5), rel=1e-6)
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------------
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 4, stride=4)
+        self.attend = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x):
+        tokens = self.stem(x).flatten(2).transpose(1, 2)
+        return torch.sigmoid(self.attend(tokens, tokens, tokens)[0].mean(1))
+
+
+def test_everything_that_has_no_rule_is_listed_in_one_error():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU(), nn.Conv2d(4, 4, 3), nn.Sigmoid())
+    with pytest.raises(UnsupportedError, match=r"(?s)2 operations.*1: aten.gelu.*3: aten.sigmoid") as caught:
+        trace(model, (3, 12, 12))
+    assert "  2:" not in str(caught.value)
+    with pytest.raises(UnsupportedError, match="flatten"):
+        trace(Attention(), (3, 16, 16))
+
+
+class DataDependent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(1, 1, 3)
+
+    def forward(self, x):
+        return self.conv(x) if x.sum() > 0 else x
+
+
+class TwoOutputs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(1, 1, 3)
+
+    def forward(self, x):
+        return self.conv(x), x
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(1, 1, 3, padding=1)
+
+    def forward(self, x):
+        return self.conv(self.conv(x))
+
+
+class TiedByMemory(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv1d(1, 1, 3, padding=1), nn.Conv1d(1, 1, 3, padding=1)
+        self.two.weight = nn.Parameter(self.one.weight.data)
+
+    def forward(self, x):
+        return self.two(self.one(x))
+
+
+def scripted(model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls scripting deprecated
+        return torch.jit.trace(model, torch.zeros(1, 1, 9))
+
+
+def with_weights(model, change):
+    with torch.no_grad():
+        change(model)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        (DataDependent(), UnsupportedError, "control flow that depends on data"),
+        (TwoOutputs(), UnsupportedError, "returns 2 tensors"),
+        (Tied(), AssumptionError, "conv, conv_2: tied weights"),
+        (TiedByMemory(), AssumptionError, "one, two: tied weights"),
+        (nn.LazyConv1d(1, 3), UnsupportedError, "lazy layers"),
+        (scripted(nn.Conv1d(1, 1, 3)), UnsupportedError, "scripted module"),
+        (nn.utils.parametrizations.weight_norm(nn.Conv1d(1, 1, 3)), UnsupportedError, "replace: computes a weight"),
+        (nn.Conv1d(1, 1, 3, dtype=torch.complex64), UnsupportedError, "complex64"),
+        (nn.Conv1d(1, 1, 3, device="meta"), AssumptionError, "meta device"),
+        (nn.BatchNorm1d(1, track_running_stats=False), UnsupportedError, "statistics of the batch"),
+        (nn.Sequential(nn.Flatten(), nn.Unflatten(1, (1, 9))), UnsupportedError, "unflatten"),
+        (nn.Linear(9, 4), UnsupportedError, "last axis of an image"),
+        (nn.Conv2d(1, 1, 3), UnsupportedError, "could not take Conv2d over an input of shape"),
+        (with_weights(nn.Conv1d(1, 9, 3), lambda m: m.weight.fill_(float("nan"))), AssumptionError, "NaN"),
+        (with_weights(nn.Conv1d(1, 99, 3), lambda m: m.weight.add_(0.5)), AssumptionError, "mean of its 297 weights"),
+        (with_weights(nn.Conv1d(1, 999, 3), lambda m: m.weight[..., 1].mul_(3)), AssumptionError, "from tap to tap"),
+        ("resnet18", UnsupportedError, "not a str"),
+    ],
+)
+def test_what_would_give_a_plausible_wrong_map_is_refused(model, error, message):
+    with pytest.raises(error, match=message):
+        predict(model, (1, 9))
+
+
+@pytest.mark.parametrize("shape", [(9,), (1, 0), (1.5, 9)])
+def test_a_shape_is_channels_and_sizes(shape):
+    with pytest.raises(SpecificationError, match="channels"):
+        predict(nn.Conv1d(1, 1, 3), shape)
+
+
+def test_an_initialisation_stands_in_for_trained_weights():
+    trained = with_weights(nn.Conv1d(1, 99, 3), lambda m: m.weight.add_(0.5))
+    assert predict(trained, (1, 9), initialisation=he).squared.shape == (9,)
+
+
+# --- the world is left as it was ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_the_model_is_left_as_it_was(refused):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(), nn.GELU() if refused else nn.ReLU())
+    model[0].eval()
+    model[0].weight.requires_grad_(False)
+    calls = []
+    model[2].register_forward_hook(lambda *_: calls.append(1))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+    random, hooks = torch.get_rng_state(), len(model[2]._forward_hooks)
+    if refused:
+        with pytest.raises(UnsupportedError):
+            trace(model, (3, 8, 8))
+    else:
+        trace(model, (3, 8, 8))
+    assert [module.training for module in model.modules()] == modes
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not model[0].weight.requires_grad
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert len(model[2]._forward_hooks) == hooks
