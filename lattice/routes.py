@@ -43,7 +43,7 @@ from lattice.ops import (
     Windowed,
 )
 
-__all__ = ["SKIP", "Branch", "Command", "commands", "path_exists", "route"]
+__all__ = ["SKIP", "Branch", "Command", "commands", "path_exists", "route", "steps"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,21 @@ def route(lattice: Lattice, commands: Sequence[Any], output: Where) -> Unit:
     >>> route(net, [2, 1], output=(3,)), route(net, [2, SKIP], output=(3,))
     (Unit(position=(5,), channel=0), Unit(position=(5,), channel=0))
     """
+    *_, (_, unit) = steps(lattice, commands, output)
+    return unit
+
+
+def steps(lattice: Lattice, commands: Sequence[Any], output: Where) -> Iterator[tuple[int, Unit]]:
+    """The units that the route of `route` visits: (position of the node, unit), the output first, the input last.
+
+    >>> from lattice import Conv, Lattice
+    >>> net = Lattice.chain((1, 7), [Conv(1, kernel=3), Conv(1, kernel=3)])
+    >>> [unit.position for _, unit in steps(net, [2, 1], output=(0,))]
+    [(0,), (1,), (3,)]
+    """
     position, unit = len(lattice.nodes) - 1, lattice.unit(output)
     remaining = list(commands)
+    yield position, unit
     while not isinstance(lattice.nodes[position].op, Input):
         choices = {command: (below, where) for command, below, where in _choices(lattice, position, unit)}
         command = _next_command(lattice, position, choices, remaining)
@@ -105,9 +118,9 @@ def route(lattice: Lattice, commands: Sequence[Any], output: Where) -> Unit:
             offered = ", ".join(map(repr, list(choices)[:6])) + (", ..." if len(choices) > 6 else "")
             raise SpecificationError(f"{node.name}: there is no command {command!r} at {unit}; there are {offered or 'none'}")
         position, unit = choices[command]
+        yield position, unit
     if remaining:
         raise SpecificationError(f"the route ended at {unit} with {len(remaining)} commands left: {remaining}")
-    return unit
 
 
 def commands(lattice: Lattice, output: Where | None = None, input: Where | None = None) -> Iterator[tuple[AnyCommand, ...]]:
