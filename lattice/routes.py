@@ -93,21 +93,23 @@ def route(lattice: Lattice, commands: Sequence[Any], output: Where) -> Unit:
     >>> route(net, [2, 1], output=(3,)), route(net, [2, SKIP], output=(3,))
     (Unit(position=(5,), channel=0), Unit(position=(5,), channel=0))
     """
-    *_, (_, unit) = steps(lattice, commands, output)
+    *_, (_, _, unit) = steps(lattice, commands, output)
     return unit
 
 
-def steps(lattice: Lattice, commands: Sequence[Any], output: Where) -> Iterator[tuple[int, Unit]]:
-    """The units that the route of `route` visits: (position of the node, unit), the output first, the input last.
+def steps(lattice: Lattice, commands: Sequence[Any], output: Where) -> Iterator[tuple[AnyCommand | None, int, Unit]]:
+    """The units that the route of `route` visits, the output first: (command that led there, position of the node, unit).
+
+    The command is None at the start, and where there is one way down. Errors as `route`, when the step is reached.
 
     >>> from lattice import Conv, Lattice
     >>> net = Lattice.chain((1, 7), [Conv(1, kernel=3), Conv(1, kernel=3)])
-    >>> [unit.position for _, unit in steps(net, [2, 1], output=(0,))]
-    [(0,), (1,), (3,)]
+    >>> [(command, unit.position) for command, _, unit in steps(net, [2, 1], output=(0,))]
+    [(None, (0,)), ((1, 0), (1,)), ((2, 0), (3,))]
     """
     position, unit = len(lattice.nodes) - 1, lattice.unit(output)
     remaining = list(commands)
-    yield position, unit
+    yield None, position, unit
     while not isinstance(lattice.nodes[position].op, Input):
         choices = {command: (below, where) for command, below, where in _choices(lattice, position, unit)}
         command = _next_command(lattice, position, choices, remaining)
@@ -118,7 +120,7 @@ def steps(lattice: Lattice, commands: Sequence[Any], output: Where) -> Iterator[
             offered = ", ".join(map(repr, list(choices)[:6])) + (", ..." if len(choices) > 6 else "")
             raise SpecificationError(f"{node.name}: there is no command {command!r} at {unit}; there are {offered or 'none'}")
         position, unit = choices[command]
-        yield position, unit
+        yield command, position, unit
     if remaining:
         raise SpecificationError(f"the route ended at {unit} with {len(remaining)} commands left: {remaining}")
 
