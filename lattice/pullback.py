@@ -11,7 +11,7 @@ axes are a batch. Numbers need `+` and `*` only: bool (or, and), float64, and, i
 """
 
 from collections.abc import Callable, Iterator
-from functools import singledispatch
+from functools import lru_cache, singledispatch
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ from lattice.ops import (
     Slice,
     Windowed,
 )
+from lattice.window import AxisMap
 
 __all__ = ["pull", "pull_back", "sweep"]
 
@@ -55,7 +56,8 @@ def pull_back(lattice: Lattice, weight: Weight, cotangent: Array) -> Array:
     >>> pull_back(net, lambda node: 1, np.array([[1]], dtype=object))
     array([[1, 2, 3, 2, 1]], dtype=object)
     """
-    *_, (_, below) = sweep(lattice, weight, cotangent)
+    for _, here in sweep(lattice, weight, cotangent):
+        below = here  # the cotangents above it are let go, so that their memory serves again
     return below
 
 
@@ -108,12 +110,22 @@ def _(op: Add, inputs: tuple[Shape, ...], cotangent: Array, output: Shape) -> tu
     return (cotangent,) * len(inputs)
 
 
+@lru_cache(maxsize=512)
+def _moving_axes(op: Windowed, spatial: Shape) -> tuple[tuple[AxisMap, int, int], ...]:
+    """(axis map, cells, axis counted from the end) of the axes on which an op does more than read each cell once.
+
+    The last axis comes first: single cells apart are slow to add, and going down most layers make more of them.
+    """
+    axes = zip(op.windows(spatial), spatial, range(-len(spatial), 0), strict=True)
+    return tuple((window, n, axis) for window, n, axis in reversed(list(axes)) if window.moves(n))
+
+
 @pull.register
 def _(op: Windowed, inputs: tuple[Shape, ...], cotangent: Array, output: Shape) -> tuple[Array, ...]:
     ((channels, *spatial),) = inputs
     if isinstance(op, Conv | ConvTranspose):
         cotangent = _sum_channels(cotangent, len(spatial), op.channels, channels, op.groups)
-    for axis, (window, n) in enumerate(zip(op.windows(tuple(spatial)), spatial, strict=True), start=-len(spatial)):
+    for window, n, axis in _moving_axes(op, tuple(spatial)):
         cotangent = window.pull(cotangent, n, axis)
     return (cotangent,)
 

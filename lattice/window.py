@@ -5,68 +5,14 @@ One-, two- and three-dimensional layers are tuples of these relations, one per a
 what a stride, a dilation or a padding is.
 """
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
-import numpy as np
-
+from lattice.axis import AxisMap, Run, run, straight
 from lattice.errors import SpecificationError
 
 __all__ = ["PADDING_MODES", "AdaptiveWindow", "AxisMap", "ResizeWindow", "TransposedWindow", "Window"]
 
 PADDING_MODES = ("zeros", "circular", "reflect", "replicate", "symmetric")
-
-Array = np.ndarray[Any, Any]
-
-
-class AxisMap(ABC):
-    """The relation *output cell j, tap k -> input cell i* of one axis; a subclass says `outputs`, `taps` and `cell`."""
-
-    __slots__ = ()
-
-    @abstractmethod
-    def outputs(self, n: int) -> int:
-        """Number of output cells over an input of `n` cells; `SpecificationError` where there would be none."""
-
-    @abstractmethod
-    def taps(self, n: int) -> int:
-        """Number of taps of one output cell (the largest number, where cells differ)."""
-
-    @abstractmethod
-    def cell(self, j: int, k: int, n: int) -> int | None:
-        """The input cell that output cell `j` reads through tap `k`, or None where the tap reads nothing."""
-
-    def table(self, n: int) -> Array:
-        """`cell` for all taps and outputs at once: int array (taps, outputs), -1 where a tap reads nothing.
-
-        >>> Window(kernel=3, padding=(1, 1)).table(4)
-        array([[-1,  0,  1,  2],
-               [ 0,  1,  2,  3],
-               [ 1,  2,  3, -1]])
-        """
-        return _table(self, n)
-
-    def pull(self, cotangent: Array, n: int, axis: int) -> Array:
-        """Transpose of reading: every input cell collects the cotangents of the (output, tap) pairs that read it.
-
-        `cotangent` has `outputs(n)` cells along `axis`, the result `n`. Works in any number type that adds.
-        """
-        above = np.moveaxis(cotangent, axis, 0)
-        result = np.zeros((n, *above.shape[1:]), dtype=cotangent.dtype)
-        for cells in self.table(n):
-            reading = np.flatnonzero(cells >= 0)
-            np.add.at(result, cells[reading], above[reading])
-        return np.moveaxis(result, 0, axis)
-
-
-@lru_cache(maxsize=512)
-def _table(window: AxisMap, n: int) -> Array:
-    cells = [[window.cell(j, k, n) for j in range(window.outputs(n))] for k in range(window.taps(n))]
-    table = np.array([[-1 if i is None else i for i in row] for row in cells], dtype=np.int64)
-    table.setflags(write=False)
-    return table
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,23 +85,24 @@ class Window(AxisMap):
             case _:  # symmetric
                 return -1 - position if position < 0 else 2 * n - 1 - position
 
-    def pull(self, cotangent: Array, n: int, axis: int) -> Array:
-        # One strided addition per tap on the padded line, then the copied cells are folded back.
-        above = np.moveaxis(cotangent, axis, -1)
-        count = above.shape[-1]
-        lo, hi = self.padding
-        length = max(lo + n + hi, self.stride * (count - 1) + self.span)
-        shape = list(cotangent.shape)
-        shape[axis] = length
-        padded = np.moveaxis(np.zeros(shape, cotangent.dtype), axis, -1)
-        for k in range(self.kernel):
-            first = self.dilation * k
-            padded[..., first : first + self.stride * (count - 1) + 1 : self.stride] += above
-        inside = padded[..., lo : lo + n]
-        if self.mode != "zeros":
-            for position in (*range(-lo, 0), *range(n, n + hi)):
-                inside[..., self._source(position, n)] += padded[..., position + lo]
-        return np.moveaxis(inside, -1, axis)
+    def runs(self, n: int) -> list[Run]:
+        # Known without the table: a tap meets equal steps of cells, and so does an output; only copied cells are looked up.
+        outputs, lo = self.outputs(n), self.padding[0]
+        if outputs < self.kernel:
+            lines = [(self.stride * j - lo, self.dilation, j, 0, self.kernel) for j in range(outputs)]
+        else:
+            lines = [(self.dilation * k - lo, self.stride, 0, 1, outputs) for k in range(self.kernel)]
+        result: list[Run] = []
+        for cell, cell_step, output, output_step, count in lines:
+            first = min(max(-(cell // cell_step), 0), count)  # the line is inside the input from here
+            last = min(max((n - 1 - cell) // cell_step + 1, first), count)  # to before here
+            if first < last:
+                result.append(run(cell + cell_step * first, cell_step, output + output_step * first, output_step, last - first))
+            if self.mode != "zeros":
+                outside = (*range(first), *range(last, count))
+                copies = ((self._source(cell + cell_step * t, n), output + output_step * t) for t in outside)
+                result.extend(straight((i, j) for i, j in copies if i is not None))
+        return result
 
 
 @dataclass(frozen=True, slots=True)

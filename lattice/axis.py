@@ -1,0 +1,150 @@
+"""The relation *output cell j, tap k -> input cell i* of ONE axis, and its transpose, a slice at a time."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import numpy as np
+
+__all__ = ["AxisMap", "Run", "run", "straight"]
+
+Array = np.ndarray[Any, Any]
+Run: TypeAlias = tuple[slice, slice]
+Pair: TypeAlias = tuple[int, int]
+
+
+class AxisMap(ABC):
+    """The relation *output cell j, tap k -> input cell i* of one axis; a subclass says `outputs`, `taps` and `cell`."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def outputs(self, n: int) -> int:
+        """Number of output cells over an input of `n` cells; `SpecificationError` where there would be none."""
+
+    @abstractmethod
+    def taps(self, n: int) -> int:
+        """Number of taps of one output cell (the largest number, where cells differ)."""
+
+    @abstractmethod
+    def cell(self, j: int, k: int, n: int) -> int | None:
+        """The input cell that output cell `j` reads through tap `k`, or None where the tap reads nothing."""
+
+    def table(self, n: int) -> Array:
+        """`cell` for all taps and outputs at once: int array (taps, outputs), -1 where a tap reads nothing.
+
+        >>> from lattice import Window
+        >>> Window(kernel=3, padding=(1, 1)).table(4)
+        array([[-1,  0,  1,  2],
+               [ 0,  1,  2,  3],
+               [ 1,  2,  3, -1]])
+        """
+        return _table(self, n)
+
+    def runs(self, n: int) -> list[Run]:
+        """The table as runs: pairs of slices (cells, outputs) that `pull` adds at once."""
+        return runs(self.table(n))
+
+    def moves(self, n: int) -> bool:
+        """Is this anything but reading each of `n` cells once, in its place?"""
+        return self.outputs(n) != n or _runs(self, n) != (in_place(n),)
+
+    def pull(self, cotangent: Array, n: int, axis: int) -> Array:
+        """Transpose of reading: every input cell collects the cotangents of the (output, tap) pairs that read it.
+
+        `cotangent` has `outputs(n)` cells along `axis`, counted from the end (-1 is the last), and the result has `n`.
+        Works in any number type that adds.
+        """
+        remaining = _runs(self, n)
+        if cotangent.shape[axis] == n and remaining[:1] == (in_place(n),):
+            result, remaining = cotangent.copy(), remaining[1:]
+        else:
+            shape = list(cotangent.shape)
+            shape[axis] = n
+            result = np.zeros(shape, cotangent.dtype)
+        after: tuple[Any, ...] = (slice(None),) * (-1 - axis)
+        for cells, outputs in remaining:
+            collected: Array = result[(..., cells, *after)]
+            collected += cotangent[(..., outputs, *after)]
+        return result
+
+
+@lru_cache(maxsize=512)
+def _table(window: AxisMap, n: int) -> Array:
+    cells = [[window.cell(j, k, n) for j in range(window.outputs(n))] for k in range(window.taps(n))]
+    table = np.array([[-1 if i is None else i for i in row] for row in cells], dtype=np.int64)
+    table.setflags(write=False)
+    return table
+
+
+@lru_cache(maxsize=512)
+def _runs(window: AxisMap, n: int) -> tuple[Run, ...]:
+    """The runs of an axis map; the one that is in place, if there is one, comes first."""
+    return tuple(sorted(window.runs(n), key=lambda run: run != in_place(n)))
+
+
+# --- the runs of a table: what an array library can add at once ----------------------------------------------------------
+
+
+def runs(table: Array) -> list[Run]:
+    """The table (tap, output j) -> cell i as runs (cells, outputs): two slices that pair off, no cell twice in one run.
+
+    A run follows one tap over many outputs, or one output over many taps (that output is then broadcast), whichever way
+    gives fewer: a sliding window has one run per tap, a global pool one in all. Entries of -1 read nothing.
+
+    >>> runs(np.array([[-1, 1, 3], [0, 2, 4]]))
+    [(slice(1, 5, 2), slice(1, 3, 1)), (slice(0, 6, 2), slice(0, 3, 1))]
+    >>> runs(np.array([[0], [1], [2]]))
+    [(slice(0, 3, 1), slice(0, 1, 1))]
+    """
+    outputs = range(table.shape[1])
+    by_tap = [run for row in table.tolist() for run in straight(zip(row, outputs, strict=True))]
+    by_output = [run for j, column in enumerate(table.T.tolist()) for run in straight((i, j) for i in column)]
+    return by_tap if len(by_tap) <= len(by_output) else by_output
+
+
+@lru_cache(maxsize=512)
+def in_place(n: int) -> Run:
+    """The run of a tap through which each of n outputs reads the cell of its own number."""
+    return run(0, 1, 0, 1, n)
+
+
+def run(cell: int, cell_step: int, output: int, output_step: int, count: int) -> Run:
+    """`count` pairs from (cell, output) in equal steps; an output step of 0 is one output, which is broadcast."""
+    return _slice(cell, cell_step, count), _slice(output, output_step, count)
+
+
+def straight(pairs: Iterable[Pair]) -> Iterator[Run]:
+    """Pairs (cell, output) as runs; a cell that is read again waits for another pass."""
+    waiting = [(i, j) for i, j in pairs if i >= 0]
+    while waiting:
+        again: list[Pair] = []
+        once: dict[int, int] = {}
+        for i, j in waiting:
+            if i in once:
+                again.append((i, j))
+            else:
+                once[i] = j
+        yield from _constant_steps(list(once.items()))
+        waiting = again
+
+
+def _constant_steps(pairs: Sequence[Pair]) -> Iterator[Run]:
+    """The pairs cut wherever the step to the next pair changes, each piece as two slices."""
+    start = 0
+    while start < len(pairs):
+        i, j = pairs[start]
+        di, dj = (pairs[start + 1][0] - i, pairs[start + 1][1] - j) if start + 1 < len(pairs) else (1, 1)
+        stop = start + 1
+        while stop < len(pairs) and pairs[stop] == (i + (stop - start) * di, j + (stop - start) * dj):
+            stop += 1
+        yield run(i, di, j, dj, stop - start)
+        start = stop
+
+
+def _slice(start: int, step: int, count: int) -> slice:
+    if step == 0 or count == 1:
+        return slice(start, start + 1, 1)
+    end = start + step * count
+    return slice(start, end if end >= 0 else None, step)
