@@ -98,9 +98,17 @@ def _findings(lattice: Lattice, node: Node, correlated: bool, below: list[Sign])
             found.append((Guarantee.APPROXIMATE, "a cell that padding copies, read twice through one tap under an average"))
     if isinstance(op, Activation) and len({abs(slope) for slope in slopes(op)}) > 1:
         found += _gate_findings(op, correlated, below[0])
-    if isinstance(op, Add) and sum(sign in (Sign.NONNEGATIVE, Sign.SKEWED) for sign in below) > 1:
-        found.append((Guarantee.APPROXIMATE, "a sum of two gated branches: their product does not vanish"))
-    return found
+    return found + _sum_findings(below) if isinstance(op, Add) else found
+
+
+def _sum_findings(below: list[Sign]) -> list[Finding]:
+    """A gated branch is not zero on average, so its product with another branch vanishes only if that one is."""
+    gated = sum(sign in (Sign.NONNEGATIVE, Sign.SKEWED) for sign in below)
+    if gated > 1 or (gated and Sign.DATA in below):
+        return [(Guarantee.APPROXIMATE, "a gated branch added to another one that no fresh weight centres")]
+    if gated and Sign.SUM in below:
+        return [(Guarantee.WIDE_LIMIT, "a gated branch added to a sum of branches: their product vanishes in the wide limit")]
+    return []
 
 
 def _gate_findings(op: Activation, correlated: bool, sign: Sign) -> list[Finding]:

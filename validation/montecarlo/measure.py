@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from landscape.initialisation import he, layer_variances
 from lattice import AssumptionError, Lattice, SpecificationError, UnsupportedError
-from validation.montecarlo.build import build
+from validation.montecarlo.build import build, draw_weights
 
 __all__ = ["Estimate", "measure"]
 
@@ -118,7 +119,7 @@ def measure(
     if isinstance(factory, Lattice):
         if shape is not None and tuple(shape) != factory.input_shape:
             raise SpecificationError(f"the lattice has input shape {factory.input_shape}, and shape={tuple(shape)} was given")
-        shape, factory = factory.input_shape, _lattice_factory(factory, initialisation, distribution)
+        shape, factory = factory.input_shape, _LatticeFactory(factory, initialisation, distribution)
     if shape is None:
         raise SpecificationError("measure(factory, shape) needs the shape of one input, (channels, *spatial)")
     where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
@@ -157,9 +158,17 @@ def _estimate(sums: Array, block_of: Array, seed: int, batched: bool, interrupte
     return Estimate(mean, _error(means - mean, counts), int(counts.sum()), seed, means, counts, batched, interrupted)
 
 
-def _lattice_factory(lattice: Lattice, initialisation: Any, distribution: str) -> Factory:
-    scheme = {} if initialisation is None else {"initialisation": initialisation}
-    return lambda: build(lattice, **scheme, distribution=distribution)
+class _LatticeFactory:
+    """Builds a lattice's network once, and draws its weights anew at every call."""
+
+    def __init__(self, lattice: Lattice, initialisation: Any, distribution: str) -> None:
+        self.variances = layer_variances(lattice, he if initialisation is None else initialisation)
+        self.distribution = distribution
+        self.network = build(lattice, self.variances, generator=torch.Generator(), distribution=distribution)
+
+    def __call__(self) -> torch.nn.Module:
+        draw_weights(self.network, self.variances, distribution=self.distribution)
+        return self.network
 
 
 def _progress_bar(draws: int) -> Any:
@@ -181,11 +190,12 @@ class _Sampler:
 
     def __init__(self, factory: Factory, shape: tuple[int, ...], seed: int, inputs: int, device: torch.device) -> None:
         self.factory, self.shape, self.seed, self.inputs, self.device = factory, shape, seed, inputs, device
-        first, second = self.network(0), self.network(1)
-        self._check(first, second)
-        self.parameters = sum(parameter.numel() for parameter in first.parameters())
+        self.stacks: dict[str, torch.Tensor] = {}
+        self.base = self.network(0)
+        self._check(self._states(range(2)))
+        self.parameters = sum(parameter.numel() for parameter in self.base.parameters())
         with torch.no_grad():
-            output = first(self._noise(0))
+            output = self.base(self._noise(0))
         if not isinstance(output, torch.Tensor) or output.shape[0] != inputs:
             raise UnsupportedError(f"the model returns {type(output).__name__}; wrap it so that it returns one tensor (N, ...)")
         self.output_shape = tuple(output.shape)
@@ -201,11 +211,14 @@ class _Sampler:
     def network(self, index: int) -> torch.nn.Module:
         devices = range(torch.cuda.device_count()) if self.device.type == "cuda" else ()
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self._seeds(index)[0])
+            # torch.manual_seed also queues a call for a CUDA that was never started, at ten times the cost
+            seed = torch.manual_seed if self.device.type == "cuda" else torch.default_generator.manual_seed
+            seed(self._seeds(index)[0])
             network = self.factory()
         if not isinstance(network, torch.nn.Module):
             raise SpecificationError(f"the factory returned a {type(network).__name__}; it must return a torch.nn.Module")
-        return network.eval().to(self.device)
+        # a lattice's network is the same object at every call, already moved and in evaluation mode
+        return network if network is getattr(self, "base", None) else network.eval().to(self.device)
 
     def _noise(self, index: int) -> torch.Tensor:
         """White noise of variance one: the inputs of a draw."""
@@ -217,10 +230,20 @@ class _Sampler:
         bits = torch.randint(0, 2, self.output_shape, generator=generator, dtype=torch.float32)
         return (2 * bits - 1).to(self.device)
 
+    def _states(self, indices: range) -> dict[str, torch.Tensor]:
+        """The parameters and buffers of several draws, stacked, by name; the memory is used again by the next call."""
+        for position, index in enumerate(indices):
+            network = self.network(index)
+            tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+            if len(next(iter(self.stacks.values()), ())) < len(indices):
+                self.stacks = {name: tensor.new_empty(len(indices), *tensor.shape) for name, tensor in tensors.items()}
+            for name, tensor in tensors.items():
+                self.stacks[name][position].copy_(tensor.detach())
+        return {name: stack[: len(indices)] for name, stack in self.stacks.items()}
+
     @staticmethod
-    def _check(first: torch.nn.Module, second: torch.nn.Module) -> None:
-        pairs = list(zip(first.parameters(), second.parameters(), strict=False))
-        if first is second or (pairs and all(torch.equal(a, b) for a, b in pairs)):
+    def _check(states: dict[str, torch.Tensor]) -> None:
+        if states and all(torch.equal(first, second) for first, second in states.values()):
             raise AssumptionError(
                 "the factory returned the same weights twice; it must build a new module with new random weights at each "
                 "call, for example lambda: torchvision.models.resnet18(weights=None)"
@@ -238,12 +261,11 @@ class _Sampler:
         return self._map(gradient[None])[0]
 
     def _together(self, indices: range) -> Array:
-        networks = [self.network(index) for index in indices]
-        # the modules carry over what is not a tensor; their own tensors are replaced by the stacked ones
-        states = torch.func.stack_module_state(networks)
+        states = self._states(indices)
 
-        def scalar(x: torch.Tensor, state: Any, v: torch.Tensor) -> torch.Tensor:
-            return (torch.func.functional_call(networks[0], state, (x,)) * v).sum()
+        def scalar(x: torch.Tensor, state: dict[str, torch.Tensor], v: torch.Tensor) -> torch.Tensor:
+            # everything of a network that is not a tensor is the same in all draws
+            return (torch.func.functional_call(self.base, state, (x,)) * v).sum()
 
         x = torch.stack([self._noise(index) for index in indices])
         v = torch.stack([self._cotangent(index) for index in indices])

@@ -1,0 +1,71 @@
+"""The command line, as a person and as a machine would use it."""
+
+import json
+
+import pytest
+
+from validation.__main__ import main
+
+MODEL = """
+from torch import nn
+
+def small():
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 3, stride=2))
+
+number = 3
+"""
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "model.py"
+    path.write_text(MODEL)
+    return path
+
+
+def test_map_prints_the_report_and_the_agreement_and_draws(model, tmp_path, capsys):
+    figure = tmp_path / "map.png"
+    assert main(["map", f"{model}:small", "--size", "12", "10", "--check", "40", "--out", str(figure)]) == 0
+    printed = capsys.readouterr().out
+    for expected in ("EXACT", "centre bias", "map error", "scale: measured / predicted", str(figure)):
+        assert expected in printed
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_json_is_one_object_with_the_same_content(model, capsys):
+    assert main(["map", f"{model}:small", "--size", "9", "--check", "20", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["shape"] == [3, 9, 9]
+    assert result["guarantee"] == "EXACT"
+    assert len(result["relative"]) == len(result["measured"]) == 9
+    assert result["agreement"]["verdict"] in ("AGREE", "DISAGREE", "NOT_ENOUGH_DATA")
+
+
+def test_paths_prints_a_row_of_pascals_triangle(capsys):
+    assert main(["paths", "--kernel", "3", "--depth", "4"]) == 0
+    assert capsys.readouterr().out == "1 4 10 16 19 16 10 4 1\n"
+    assert main(["paths", "--kernel", "3", "--depth", "2", "--padding", "1", "--size", "4", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"size": 4, "outputs": 4, "counts": [5, 8, 8, 5]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["map", "resnet19"], "did you mean"),
+        (["map", "no_such_package:factory"], "cannot import"),
+        (["map", "nowhere.py:factory"], "there is no file"),
+        (["map", "{model}:tiny"], "has no callable 'tiny'; it has"),
+        (["map", "{model}:number"], "has no callable 'number'"),
+        (["map", "{model}:small", "--size", "2"], "could not take"),
+        (["map", "{model}:small", "--size", "9", "--out", "nowhere/map.png"], "does not exist"),
+        (["map", "{model}:small", "--size", "9", "--check", "1"], "two draws at least"),
+        (["map", "vit_b_16"], "have no rule here"),
+        (["paths", "--kernel", "0"], "the least is 1"),
+        (["paths", "--kernel", "9", "--size", "5"], "a kernel of 9"),
+    ],
+)
+def test_a_request_that_cannot_be_met_exits_with_2_and_one_message(model, capsys, arguments, message):
+    assert main([argument.format(model=model) for argument in arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "Traceback" not in captured.err
