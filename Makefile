@@ -23,7 +23,7 @@ check: .venv  ## format, lint, types, import contracts
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
-	$(PYTHON) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache
+	.venv/bin/lint-imports --no-cache
 
 slow: .venv  ## the checks that take minutes
 	$(PYTHON) -m pytest -m slow

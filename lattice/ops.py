@@ -50,6 +50,17 @@ class Op:
 
     __slots__ = ()
 
+    def __str__(self) -> str:
+        """The op with those of its parameters that are not the default: Conv(8, kernel=3, padding=1)."""
+        shown = []
+        for position, part in enumerate(fields(self)):  # type: ignore[arg-type]
+            value = getattr(self, part.name)
+            if position == 0:
+                shown.append(repr(value))
+            elif value != part.default:
+                shown.append(f"{part.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
 
 class Windowed(Op, ABC):
     """An op that reads a neighbourhood: one `AxisMap` per spatial axis, the taps of all axes combined freely."""

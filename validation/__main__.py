@@ -32,9 +32,11 @@ class Map:
     model: str
     """torchvision name, package.module:factory or file.py:factory"""
     size: tuple[int, ...] = (224,)
-    """pixels per axis of the input: one number, or one per axis"""
+    """height and width of the input in pixels: one number for both, or two"""
     channels: int = 3
     """channels of the input"""
+    shape: tuple[int, ...] = ()
+    """the whole input shape (channels and every axis) instead, for models that do not read images"""
     check: int = 0
     """Monte Carlo draws to check the prediction with (0: none)"""
     tolerance: float = 0.05
@@ -53,7 +55,7 @@ class Map:
         from landscape import predict
         from validation import compare, measure, plot_agreement
 
-        shape = (self.channels, *(self.size * 2 if len(self.size) == 1 else self.size))
+        shape = self.shape or (self.channels, *(self.size * 2 if len(self.size) == 1 else self.size))
         factory = model_factory(self.model)
         if self.out is not None and not self.out.absolute().parent.is_dir():
             raise SpecificationError(f"--out {self.out}: the folder {self.out.absolute().parent} does not exist")
