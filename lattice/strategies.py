@@ -5,57 +5,26 @@ State a theorem about path counts in two lines:
     @given(lattices())
     def test_every_count_is_a_number_of_commands(net): ...
 
-Needs hypothesis (the extra `strategies`). Layers are chosen from those that fit the shape so far, so nothing is filtered
-away; hypothesis shrinks towards one-dimensional chains of plain convolutions.
+`lattices` draws whole nets, `layers` and `blocks` what fits a shape, `windows` one axis of a layer, `units` a unit of a
+given lattice and `routes` a command vector with the unit where it starts. Needs hypothesis: `pip install
+'pilcro[strategies]'`. Layers are chosen from those that fit the shape so far, so nothing is filtered away; hypothesis
+shrinks towards one-dimensional chains of plain convolutions.
 """
 
-from collections.abc import Callable, Sequence
-from math import prod
-from typing import Any
+from collections.abc import Sequence
 
-from hypothesis import strategies as st
+try:
+    from hypothesis import strategies as st
+except ImportError as error:
+    raise ImportError("lattice.strategies draws lattices with hypothesis: pip install 'pilcro[strategies]'") from error
 
 from lattice.errors import SpecificationError
-from lattice.lattice import Branches, Lattice, Layer, concatenate, residual
-from lattice.ops import (
-    Activation,
-    AdaptivePool,
-    ChannelShuffle,
-    Conv,
-    ConvTranspose,
-    Dense,
-    Dropout,
-    Flatten,
-    GlobalPool,
-    Norm,
-    Op,
-    Pad,
-    PixelShuffle,
-    Pool,
-    Shape,
-    Slice,
-    Upsample,
-    output_shape,
-)
+from lattice.lattice import Branches, Lattice, Layer, Unit
+from lattice.layer_strategies import EVERY_MODE, EVERY_OP, MOST_UNITS, blocks, layers, windows
+from lattice.ops import Dense, Flatten, Op, PixelShuffle, Shape
+from lattice.routes import AnyCommand, Choice, _choices, _units
 
-__all__ = ["lattices", "layers", "windows"]
-
-MOST_UNITS = 150  # of one layer: all paths of a drawn lattice can be listed
-EVERY_OP: tuple[type[Op], ...] = (
-    Conv,
-    Pool,
-    ConvTranspose,
-    AdaptivePool,
-    GlobalPool,
-    Pad,
-    Upsample,
-    PixelShuffle,
-    Slice,
-    ChannelShuffle,
-    Activation,
-    Norm,
-    Dropout,
-)
+__all__ = ["EVERY_MODE", "EVERY_OP", "blocks", "lattices", "layers", "routes", "units", "windows"]
 
 
 @st.composite
@@ -66,23 +35,34 @@ def lattices(
     depth: int = 3,
     channels: int = 3,
     size: int = 6,
-    modes: Sequence[str] = ("zeros", "circular", "reflect", "replicate", "symmetric"),
+    modes: Sequence[str] = EVERY_MODE,
     ops: Sequence[type[Op]] = EVERY_OP,
     branches: bool = True,
     heads: bool = True,
 ) -> Lattice:
     """Lattices with up to `depth` layers over an input with up to `channels` channels and `size` cells per axis.
 
+    A pixel shuffle needs 2^axes channels, so that there may be as many where `ops` has it.
+
     `axes` draws the number of spatial axes (1 to 3 by default), `ops` and `modes` restrict the layers and paddings,
-    `branches` allows residual blocks and concatenations, `heads` a final Flatten and Dense.
+    `branches` allows residual blocks and concatenations (strided ones too), `heads` a final Flatten and Dense.
+
+    >>> from hypothesis import given
+    >>> from lattice import Conv, path_counts
+    >>> @given(lattices(ops=[Conv], modes=["circular"], channels=1))
+    ... def test_with_circular_padding_every_net_has_paths(net):
+    ...     assert path_counts(net).sum() > 0
+    >>> test_with_circular_padding_every_net_has_paths()
     """
     dimensions = draw(axes if axes is not None else st.sampled_from((1, 1, 1, 2, 2, 3)))
-    limit = max(2, min(size, round(MOST_UNITS ** (1 / dimensions) / 2)))
-    shape = (draw(st.integers(1, channels)), *(draw(st.integers(2, limit)) for _ in range(dimensions)))
+    count = draw(st.integers(1, channels + (PixelShuffle in ops)))
+    count = count if count <= channels else 2**dimensions
+    limit = max(2, min(size, round((MOST_UNITS / max(1, count / channels)) ** (1 / dimensions) / 2)))
+    shape = (count, *(draw(st.integers(2, limit)) for _ in range(dimensions)))
     result = draw(_chains(shape, depth, channels, tuple(modes), tuple(ops), branches))
     if heads and draw(st.booleans()):
         result += [Flatten(), Dense(draw(st.integers(1, 3)))]
-    return Lattice.chain(shape, result or [Conv(1, 1)])
+    return Lattice.chain(shape, result)
 
 
 @st.composite
@@ -90,121 +70,66 @@ def _chains(
     draw: st.DrawFn, shape: Shape, depth: int, channels: int, modes: tuple[str, ...], ops: tuple[type[Op], ...], branches: bool
 ) -> list[Layer]:
     result: list[Layer] = []
-    for _ in range(draw(st.integers(0 if branches else 1, depth))):
-        layer: Layer
-        if branches and draw(st.integers(0, 3)) == 3:
-            layer = draw(_branches(shape, channels, modes, ops))
-            shape = _shape_after(shape, [layer])
-        else:
-            op: Op = draw(layers(shape, channels=channels, modes=modes, ops=ops))
-            layer = op
-            shape = output_shape(op, shape)
+    for _ in range(draw(st.integers(1, max(1, depth)))):
+        fits = layers(shape, channels=channels, modes=modes, ops=ops)
+        wide = shape[0] > 2 * channels  # what a concatenation or a pixel shuffle left
+        block = branches and not wide and draw(st.integers(0, 3)) == 3
+        layer: Op | Branches = draw(blocks(shape, channels=channels, modes=modes, ops=ops) if block else fits)
+        shape = Lattice.chain(shape, [layer]).output_shape
         result.append(layer)
     return result
 
 
-@st.composite
-def _branches(draw: st.DrawFn, shape: Shape, channels: int, modes: tuple[str, ...], ops: tuple[type[Op], ...]) -> Branches:
-    """A residual block or a concatenation whose branches end in the same shape."""
-    keep = _shape_keeping(shape, modes)
-    body = draw(st.lists(keep, min_size=1, max_size=2))
-    shortcut = draw(st.one_of(st.just([]), st.lists(keep, min_size=1, max_size=1)))
-    if draw(st.booleans()) and 2 * shape[0] <= 2 * channels:
-        return concatenate(body, shortcut)
-    return residual(body, shortcut)
-
-
-def _shape_keeping(shape: Shape, modes: tuple[str, ...]) -> st.SearchStrategy[Layer]:
-    smallest = min(shape[1:])
-    convs: st.SearchStrategy[Layer] = st.builds(
-        lambda radius, mode: Conv(shape[0], 2 * radius + 1, padding=radius, mode=mode),
-        st.integers(0, min(1, smallest - 1)),
-        st.sampled_from(modes),
-    )
-    pools: st.SearchStrategy[Layer] = st.just(Pool("avg", 3, 1, padding=1))
-    return st.one_of(convs, convs, pools, st.just(Activation("relu")))
-
-
-def _shape_after(shape: Shape, chain: Sequence[Layer]) -> Shape:
-    return Lattice.chain(shape, chain).output_shape
-
-
-def windows(draw: st.DrawFn, n: int, modes: Sequence[str] = ("zeros",)) -> tuple[int, int, int, tuple[int, int], str]:
-    """Kernel, stride, dilation, padding (lo, hi) and mode of a window that fits an axis of n cells."""
-    mode = draw(st.sampled_from(tuple(modes)))
-    most = {"reflect": min(2, n - 1), "circular": min(2, n), "symmetric": min(2, n)}.get(mode, 2)
-    padding = (draw(st.integers(0, most)), draw(st.integers(0, most)))
-    room = n + sum(padding)
-    kernel = draw(st.integers(1, min(4, room)))
-    dilation = draw(st.integers(1, max(1, min(3, (room - 1) // max(1, kernel - 1)))))
-    return kernel, draw(st.integers(1, 3)), dilation, padding, mode
-
-
-def layers(
-    shape: Shape, *, channels: int = 3, modes: Sequence[str] = ("zeros",), ops: Sequence[type[Op]] = EVERY_OP
-) -> st.SearchStrategy[Any]:
-    """Layers of the given ops that fit an input of shape (channels, *spatial)."""
-    fitting = [op for op in ops if _fits(op, shape)]
-    return st.sampled_from(fitting).flatmap(lambda op: _one_layer(op, shape, channels, tuple(modes)))
-
-
-def _fits(op: type[Op], shape: Shape) -> bool:
-    """Is there a layer of this op over this shape that does not grow it beyond `MOST_UNITS`?"""
-    units, axes = prod(shape), len(shape) - 1
-    if op in (ConvTranspose, Upsample):
-        return units * 3**axes <= MOST_UNITS
-    if op is Pad:
-        return prod(n + 2 for n in shape[1:]) * shape[0] <= MOST_UNITS
-    if op is PixelShuffle:
-        return shape[0] % 2**axes == 0
-    return True
+def units(lattice: Lattice, node: int = -1) -> st.SearchStrategy[Unit]:
+    """Units of a layer, by default the output."""
+    channels, *spatial = lattice.shapes[node]
+    return st.builds(Unit, st.tuples(*(st.integers(0, n - 1) for n in spatial)), st.integers(0, channels - 1))
 
 
 @st.composite
-def _one_layer(draw: st.DrawFn, op: type[Op], shape: Shape, channels: int, modes: tuple[str, ...]) -> Any:
-    count, *spatial = shape
-    integer: Callable[[int, int], int] = lambda least, most: draw(st.integers(least, most))  # noqa: E731
+def routes(draw: st.DrawFn, lattice: Lattice) -> tuple[tuple[AnyCommand, ...], Unit]:
+    """A command vector that exists, bottom layer first, and the output unit where its route starts.
 
-    def axes(kinds: Sequence[str]) -> dict[str, Any]:
-        mode = draw(st.sampled_from(tuple(kinds)))
-        parts = [windows(draw, n, (mode,)) for n in spatial]
-        kernel, stride, dilation, padding, _ = zip(*parts, strict=True)
-        return {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding, "mode": mode}
+    One route is walked and none is listed, so this serves lattices with any number of paths. `SpecificationError` where
+    no output unit reaches the input.
 
-    if op is Conv:
-        groups = integer(1, count) if count > 1 else 1
-        groups = groups if count % groups == 0 else 1
-        return Conv(groups * integer(1, max(1, channels // groups)), groups=groups, **axes(modes))
-    if op is Pool:
-        parameters = axes(("zeros",))
-        parameters.pop("mode")
-        # torch allows a pool at most half a kernel of padding
-        pads = zip(parameters["padding"], parameters["kernel"], strict=True)
-        parameters["padding"] = tuple((min(lo, k // 2),) * 2 for (lo, _), k in pads)
-        parameters["dilation"] = 1
-        pool = Pool(draw(st.sampled_from(("avg", "max"))), ceil=draw(st.booleans()), **parameters)
-        try:
-            output_shape(pool, shape)
-        except SpecificationError:  # less padding than before may leave no room: pool over single cells
-            return Pool("avg", 1)
-        return pool
-    if op is ConvTranspose:
-        stride = integer(1, 2)
-        return ConvTranspose(integer(1, channels), integer(2, 3), stride, integer(0, 1) if min(spatial) > 1 else 0, stride - 1)
-    if op is AdaptivePool:
-        return AdaptivePool(draw(st.sampled_from(("avg", "max"))), tuple(integer(1, n) for n in spatial))
-    if op is GlobalPool:
-        return GlobalPool(draw(st.sampled_from(("avg", "max"))))
-    if op is Pad:
-        mode = draw(st.sampled_from(modes))
-        return Pad(tuple(windows(draw, n, (mode,))[3] for n in spatial) if min(spatial) > 2 else 0, mode)
-    if op is Upsample:
-        return Upsample(integer(1, 3), draw(st.sampled_from(("nearest", "linear"))))
-    if op is Slice:
-        start = integer(0, count - 1)
-        return Slice(start, integer(start + 1, count))
-    if op is ChannelShuffle:
-        return ChannelShuffle(draw(st.sampled_from([g for g in range(1, count + 1) if count % g == 0])))
-    if op is PixelShuffle:
-        return PixelShuffle(2)
-    return op()
+    >>> from hypothesis import given
+    >>> from lattice import families, path_exists, route
+    >>> net = families.plain(61, depth=30, channels=4)
+    >>> @given(routes(net))
+    ... def test_a_route_is_a_sum_of_taps(drawn):
+    ...     commands, output = drawn
+    ...     assert route(net, commands, output).position[0] == output.position[0] + sum(c.taps[0] for c in commands)
+    >>> test_a_route_is_a_sum_of_taps()
+    """
+    known: dict[tuple[int, Unit], bool] = {}
+    top = len(lattice.nodes) - 1
+    output = draw(units(lattice))
+    if not _reaches_input(lattice, top, output, known):
+        reaching = [other for other in _units(lattice.output_shape) if _reaches_input(lattice, top, other, known)]
+        if not reaching:
+            raise SpecificationError("no output unit of this lattice reaches its input: there is no route to draw")
+        output = draw(st.sampled_from(reaching))
+    position, unit, vector = top, output, list[AnyCommand]()
+    while position:
+        ways = list(_choices(lattice, position, unit))
+        first = draw(st.integers(0, len(ways) - 1))
+        around: list[Choice] = ways[first:] + ways[:first]  # the next one that does not end in padding or in a hole
+        command, position, unit = next(way for way in around if _reaches_input(lattice, *way[1:], known))
+        vector += [] if command is None else [command]
+    return tuple(reversed(vector)), output
+
+
+def _reaches_input(lattice: Lattice, position: int, unit: Unit, known: dict[tuple[int, Unit], bool]) -> bool:
+    """Does some route lead from this unit to the input? Depth first, without recursion; remembers what it found."""
+    stack = [(position, unit)]
+    while (position, unit) not in known:
+        here = stack[-1]
+        below = [(node, where) for _, node, where in _choices(lattice, *here)] if here[0] else []
+        unknown = [place for place in below if place not in known]
+        if not here[0] or any(known.get(place) for place in below) or not unknown:
+            known[here] = not here[0] or any(known[place] for place in below if place in known)
+            stack.pop()
+        else:
+            stack.append(unknown[0])
+    return known[position, unit]
