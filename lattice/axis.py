@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["AxisMap", "Run", "run", "straight"]
+__all__ = ["AxisMap", "Run", "along", "overlaid", "run", "straight", "zeros_like"]
 
 Array = np.ndarray[Any, Any]
 Run: TypeAlias = tuple[slice, slice]
@@ -60,9 +60,7 @@ class AxisMap(ABC):
         if cotangent.shape[axis] == n and remaining[:1] == (in_place(n),):
             result, remaining = cotangent.copy(), remaining[1:]
         else:
-            shape = list(cotangent.shape)
-            shape[axis] = n
-            result = np.zeros(shape, cotangent.dtype)
+            result = zeros_like(cotangent, axis, n)
         after: tuple[Any, ...] = (slice(None),) * (-1 - axis)
         for cells, outputs in remaining:
             collected: Array = result[(..., cells, *after)]
@@ -148,3 +146,31 @@ def _slice(start: int, step: int, count: int) -> slice:
         return slice(start, start + 1, 1)
     end = start + step * count
     return slice(start, end if end >= 0 else None, step)
+
+
+# --- arrays along one axis, counted from the end ---------------------------------------------------------------------------
+
+
+def along(axis: int, start: int, step: int, count: int) -> tuple[Any, ...]:
+    """The index of `count` cells from `start` in equal steps."""
+    return (..., slice(start, start + step * count, step), *(slice(None),) * (-1 - axis))
+
+
+def zeros_like(array: Array, axis: int, n: int) -> Array:
+    """Zeros in the shape of `array`, with n cells along the axis."""
+    shape = list(array.shape)
+    shape[axis] = n
+    return np.zeros(shape, array.dtype)
+
+
+def overlaid(first: Array, second: Array, shift: int, axis: int) -> Array:
+    """first + second moved on by `shift` cells, as long as both need.
+
+    >>> overlaid(np.array([1, 2, 3]), np.array([10, 20, 30]), shift=1, axis=-1)
+    array([ 1, 12, 23, 30])
+    """
+    result = zeros_like(first, axis, max(first.shape[axis], shift + second.shape[axis]))
+    result[along(axis, 0, 1, first.shape[axis])] = first
+    moved: Array = result[along(axis, shift, 1, second.shape[axis])]
+    moved += second
+    return result

@@ -73,7 +73,7 @@ def sweep(lattice: Lattice, weight: Weight, cotangent: Array) -> Iterator[tuple[
         yield node, here
         if not node.inputs:
             return
-        shapes = lattice.input_shapes(node)
+        shapes = tuple([lattice.shapes[i] for i in node.inputs])
         pulled = pull(node.op, shapes, _times(weight(node), here), lattice.shapes[position])
         for below, passed in zip(node.inputs, pulled, strict=True):
             waiting[below] = waiting[below] + passed if below in waiting else passed

@@ -6,13 +6,19 @@ what a stride, a dilation or a padding is.
 """
 
 from dataclasses import dataclass
+from math import gcd
+from typing import Any
 
-from lattice.axis import AxisMap, Run, run, straight
+import numpy as np
+
+from lattice.axis import AxisMap, Run, along, overlaid, run, straight, zeros_like
 from lattice.errors import SpecificationError
 
 __all__ = ["PADDING_MODES", "AdaptiveWindow", "AxisMap", "ResizeWindow", "TransposedWindow", "Window"]
 
 PADDING_MODES = ("zeros", "circular", "reflect", "replicate", "symmetric")
+
+Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,28 @@ class Window(AxisMap):
                 copies = ((self._source(cell + cell_step * t, n), output + output_step * t) for t in outside)
                 result.extend(straight((i, j) for i, j in copies if i is not None))
         return result
+
+    def pull(self, cotangent: Array, n: int, axis: int) -> Array:
+        if cotangent.dtype != object or self.mode != "zeros" or self.stride == 1:
+            return AxisMap.pull(self, cotangent, n, axis)
+        # Additions of Python numbers are dear, so they are shared: taps k, k + period, k + 2 period, ... read cells of one
+        # residue modulo the stride, each from outputs `shift` further back. The cells of one residue thus collect a sum
+        # over `length` outputs, or over one more, which builds on it.
+        common = gcd(self.stride, self.dilation)
+        period, shift = self.stride // common, self.dilation // common
+        length, more = divmod(self.kernel, period)
+        outputs, (lo, hi) = cotangent.shape[axis], self.padding
+        if length == 0 or outputs < period:  # nothing to share
+            return AxisMap.pull(self, cotangent, n, axis)
+        shorter = cotangent
+        for t in range(1, length):
+            shorter = overlaid(shorter, cotangent, t * shift, axis)
+        longer = overlaid(shorter, cotangent, length * shift, axis) if more else shorter
+        line = zeros_like(cotangent, axis, max(lo + n + hi, self.stride * (outputs - 1) + self.span))
+        for k in range(period):
+            part = longer if k < more else shorter
+            line[along(axis, self.dilation * k, self.stride, part.shape[axis])] = part
+        return line[along(axis, lo, 1, n)]
 
 
 @dataclass(frozen=True, slots=True)
