@@ -160,7 +160,7 @@ def _one_layer(draw: st.DrawFn, op: type[Op], shape: Shape, channels: int, modes
     if op is PixelShuffle:
         return PixelShuffle(draw(st.sampled_from(_factors(shape))))
     if op is Activation:
-        return draw(st.sampled_from((Activation("relu"), Activation("tanh"), Activation("leaky_relu", 0.1))))
+        return draw(st.sampled_from((Activation("relu"), Activation("abs"), Activation("leaky_relu", 0.1))))
     return op()
 
 
