@@ -25,9 +25,10 @@ import numpy as np
 
 from lattice.counting import Where, one_unit
 from lattice.errors import SpecificationError
-from lattice.fields import Field, Run, channel_fields, hull, runs_between
+from lattice.fields import Run, channel_fields, runs_between
 from lattice.lattice import Lattice
 from lattice.ops import Activation, AdaptivePool, Add, Concat, Dropout, GlobalPool, Norm
+from lattice.periods import Field, hull
 from lattice.pullback import pull_back
 
 __all__ = ["AxisField", "ReceptiveField", "cells_seen", "last_map", "receptive_field", "receptive_fields"]
