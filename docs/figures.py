@@ -20,7 +20,7 @@ def resnet18_64() -> Figure:
     def factory() -> torch.nn.Module:
         return torchvision.models.resnet18(weights=None)
 
-    land = predict(factory(), (3, 64, 64))
+    land = predict(factory, (3, 64, 64))
     estimate = measure(factory, (3, 64, 64), draws=1000, progress=True)
     agreement = compare(land, estimate)
     print(agreement)

@@ -156,7 +156,7 @@ class Report:
         return "\n".join(
             [
                 f"centre bias      {self.centre_bias:.2f}   (middle half of each axis / the rest)",
-                f"blind spots      {self.unreachable:.1%} of pixels reach no output, {self.faint:.1%} have under 1% of the mean",
+                f"blind spots      {self.unreachable:.1%} of pixels have no path, {self.faint:.1%} under 1% of the mean",
                 f"gridding         {grids}",
                 f"flip asymmetry   {flips}   (per axis, of the mean)",
                 f"total variation  {self.total_variation:.3g}   Laplacian energy {self.laplacian_energy:.3g}   (Eq. 14)",

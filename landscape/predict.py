@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,7 @@ class Landscape:
 
 
 def predict(
-    model: torch.nn.Module | Lattice,
+    model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice,
     shape: tuple[int, ...] | None = None,
     *,
     initialisation: Initialisation | Mapping[str, float] | float | None = None,
@@ -72,10 +72,10 @@ def predict(
 ) -> Landscape:
     """E_j,W[(dh_j/dx_i)^2] = (1/Z) sum_j sum over paths of prod V[w] (Proposition 1, Eq. 8), gates and norms included.
 
-    `model`: a torch module, with `shape` = (channels, *spatial) of its input; its variances are read from its weights
-    unless `initialisation` gives them. Or a `Lattice`; then `initialisation` is a scheme such as `landscape.he` (the
-    default), one variance for all layers, or a mapping from layer name to variance. `output` names one output unit
-    (None: the mean over all). `mode` is "eval".
+    `model`: a torch module or, better for the scale, a factory of freshly initialised ones, with `shape` = (channels,
+    *spatial) of its input; its variances are read from its weights unless `initialisation` gives them. Or a `Lattice`;
+    then `initialisation` is a scheme such as `landscape.he` (the default), one variance for all layers, or a mapping
+    from layer name to variance. `output` names one output unit (None: the mean over all). `mode` is "eval".
 
     Returns a `Landscape`. Raises `UnsupportedError` (operations without a rule), `AssumptionError` (tied, trained or NaN
     weights), `SpecificationError` (shapes).

@@ -9,7 +9,7 @@ import numpy as np
 from landscape.initialisation import Initialisation, weighted
 from lattice import AssumptionError, Lattice, Node
 
-__all__ = ["read_weights"]
+__all__ = ["average_variances", "read_weights"]
 
 MOST_SIGMAS = 6.0  # a mean this many standard errors from 0 happens by chance once in 5e8 layers
 
@@ -48,6 +48,16 @@ def read_weights(
         lines = "\n".join(f"  {problem}" for problem in problems)
         raise AssumptionError(f"Proposition 1 does not hold for these weights:\n{lines}")
     return variances, factors, frozenset(shifted)
+
+
+def average_variances(variances: dict[str, float], parameters: dict[str, str], draws: list[dict[str, Any]]) -> dict[str, float]:
+    """V[w] of each layer averaged with the second moments of further draws, given the name of each layer's parameter."""
+    return {
+        name: float(
+            np.mean([variance, *(np.square(_numbers(draw, parameters[name])).mean(dtype=np.float64) for draw in draws)])
+        )
+        for name, variance in variances.items()
+    }
 
 
 def _tied(lattice: Lattice, weights: dict[str, dict[str, Any]], tensors: dict[str, Any]) -> list[str]:

@@ -50,8 +50,6 @@ class Map:
 
     def run(self) -> dict[str, Any]:
         """Predict, check and draw; returns what `--json` prints."""
-        import torch
-
         from landscape import predict
         from validation import compare, measure, plot_agreement
 
@@ -59,9 +57,7 @@ class Map:
         factory = model_factory(self.model)
         if self.out is not None and not self.out.absolute().parent.is_dir():
             raise SpecificationError(f"--out {self.out}: the folder {self.out.absolute().parent} does not exist")
-        with torch.random.fork_rng(devices=()):
-            torch.manual_seed(self.seed)
-            land = predict(factory(), shape)
+        land = predict(factory, shape)
         result: dict[str, Any] = {
             "model": self.model,
             "shape": shape,
