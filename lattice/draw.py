@@ -6,50 +6,25 @@ to light, so that a drawing survives a grey printer and colour-blind eyes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from lattice.counting import Where, one_unit, path_counts, spatial_lattice
+from lattice.counting import Where, path_counts, spatial_lattice
 from lattice.errors import ResourceError, SpecificationError
 from lattice.families import plain
-from lattice.geometry import AxisField, receptive_fields
 from lattice.graph import count_edges, unit_graph
-from lattice.html import brief
 from lattice.lattice import Lattice, Unit
-from lattice.ops import Activation, Add, Dropout, Flatten, Norm
-from lattice.pullback import sweep
-from lattice.routes import AnyCommand, Command, Skip, _identity_branches, steps
+from lattice.marks import FAINT, INK, SKIPS, TAPS, axes_for, dot, legend, line
+from lattice.routes import AnyCommand, Command, Skip, steps
+from lattice.rows import Row, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["draw_lattice", "draw_pascal"]
 
-Point: TypeAlias = tuple[float, float]
-
-# Okabe and Ito's colours, darkest first; the line styles tell them apart without colour
-TAPS: tuple[tuple[str, Any], ...] = (
-    ("#0072B2", "solid"),
-    ("#D55E00", (0, (5, 1.5))),
-    ("#009E73", (0, (1.2, 1.2))),
-    ("#CC79A7", (0, (6, 1.5, 1.2, 1.5))),
-    ("#E69F00", (0, (2.5, 1))),
-    ("#56B4E9", (0, (8, 2))),
-)
-INK, FAINT, SKIPS = "#1a1a1a", "#d8d8d8", "#6e6e6e"
 STOREY = 1.5  # height of a layer, in cells
 MOST_EDGES = 3000
 WIDEST = 41  # entries in the last row of a triangle whose numbers can be read
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A row of dots: the layers drawn there (a convolution, what follows it cell by cell, and the sum it ends in)."""
-
-    nodes: tuple[int, ...]
-    label: str
-    x: tuple[float, ...]
-    counts: tuple[int, ...]
 
 
 def draw_lattice(
@@ -96,10 +71,10 @@ def draw_lattice(
         )
     start = None if output is None else net.unit(_spatial(output))
     visited = [] if commands is None or start is None else list(steps(net, commands, start))
-    rows = _rows(net, start)
+    rows = rows_of(net, start)
 
     left, right = min(min(row.x) for row in rows), max(max(row.x) for row in rows)
-    axes = _axes(ax, width=(right - left) * 0.62 + 4.2, height=len(rows) * 0.95 + 0.3)
+    axes = axes_for(ax, width=(right - left) * 0.62 + 4.2, height=len(rows) * 0.95 + 0.3)
     axes.set(xlim=(left - 0.6, right + 0.6), ylim=(-0.5, (len(rows) - 1) * STOREY + 0.5))
     drawn = _draw_edges(net, rows, axes)
     written = [counts == "all" or (counts == "input" and not storey) for storey in range(len(rows))]
@@ -110,7 +85,7 @@ def draw_lattice(
     if labels:
         for storey, row in enumerate(rows):
             axes.text(left - 0.9, storey * STOREY, row.label, ha="right", va="center", fontsize=9, color=INK, linespacing=1.3)
-        _legend(drawn, axes)
+        legend(drawn, axes)
     return axes
 
 
@@ -139,7 +114,7 @@ def draw_pascal(kernel: int = 3, depth: int = 5, *, ax: "Axes | None" = None) ->
         [int(p) for p in path_counts(plain((kernel - 1) * row + 1, row, kernel), output=(0,))] for row in range(1, depth + 1)
     ]
     half = (kernel - 1) / 2
-    axes = _axes(ax, width=((kernel - 1) * depth + 1) * 0.62 + 2.6, height=(depth + 1) * 0.7 + 0.3)
+    axes = axes_for(ax, width=((kernel - 1) * depth + 1) * 0.62 + 2.6, height=(depth + 1) * 0.7 + 0.3)
     for row, entries in enumerate(triangle):
         for i, entry in enumerate(entries):
             x, y = i - row * half, -row * 1.15
@@ -147,21 +122,11 @@ def draw_pascal(kernel: int = 3, depth: int = 5, *, ax: "Axes | None" = None) ->
                 for k in range(kernel):
                     axes.plot([x, x + k - half], [y, y - 1.15], color="#b5b5b5", linewidth=0.8, zorder=1)
             share = entry / max(entries)
-            _dot(axes, (x, y), entry, face=str(0.97 - 0.62 * share), ink="white" if share > 0.75 else INK)
+            dot(axes, (x, y), entry, face=str(0.97 - 0.62 * share), ink="white" if share > 0.75 else INK)
         left, right = -depth * half - 1, depth * half + 1
         axes.text(left, -row * 1.15, f"$L = {row}$", ha="right", va="center", fontsize=9, color=INK)
         axes.text(right, -row * 1.15, f"${kernel}^{{{row}}} = {sum(entries)}$", ha="left", va="center", fontsize=9, color=INK)
     return axes
-
-
-def _axes(ax: "Axes | None", width: float, height: float) -> "Axes":
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        _, ax = plt.subplots(figsize=(min(width, 14), min(height, 12)), layout="constrained")
-    ax.set_axis_off()
-    ax.set_aspect("equal")
-    return ax
 
 
 def _spatial(output: Where) -> Where:
@@ -169,70 +134,7 @@ def _spatial(output: Where) -> Where:
     return Unit(output.position) if isinstance(output, Unit) else output
 
 
-# --- which layers share a row -------------------------------------------------------------------------------------------
-
-
-def _rows(net: Lattice, start: Unit | None) -> list[_Row]:
-    """The rows of the drawing, the input first."""
-    # each layer stands in the row of its own, of the layer it follows cell by cell, or of the sum that alone reads it
-    row_of = list(range(len(net.nodes)))
-    for position, node in enumerate(net.nodes):
-        if isinstance(node.op, Activation | Norm | Dropout | Flatten):
-            row_of[position] = row_of[node.inputs[0]]
-    for position, node in enumerate(net.nodes):
-        if isinstance(node.op, Add):
-            identity = _identity_branches(net, position)
-            ends = [
-                i
-                for place, i in enumerate(node.inputs)
-                if place not in identity and row_of[i] and len(set(net.readers[i])) == len(net.readers[i]) == 1
-            ]
-            if ends:
-                joined = {row_of[i] for i in ends} | {row_of[position]}
-                # the latest row, so that whatever a branch reads stands below it
-                row_of = [max(joined - {position}) if row in joined else row for row in row_of]
-    cotangents = {node.name: here for node, here in sweep(net, lambda node: 1, one_unit(net, start, one=1))}
-    fields = receptive_fields(net)
-    rows = []
-    for storey, row in enumerate(dict.fromkeys(sorted(row_of))):
-        nodes = tuple(position for position, at in enumerate(row_of) if at == row)
-        top = nodes[-1]
-        size = net.shapes[nodes[0]][-1]
-        seen = fields[max((i for i in nodes if len(net.shapes[i]) > 1), default=top)][0]
-        x = _places(seen, size)
-        here = cotangents[net.names[nodes[0]]]  # what reads any layer of the row has reached its lowest
-        names = [name for position in nodes if (name := _named(net, position))] if storey else ["input"]
-        name = "\n+ ".join(dict.fromkeys(names))
-        rows.append(_Row(nodes, f"$H^{{({storey})}}$  {name}", x, tuple(int(count) for count in _line(here, size))))
-    return rows
-
-
-def _places(field: AxisField, size: int) -> tuple[float, ...]:
-    """Where the units of a row stand: a stride apart, their middle above the middle of what they see together."""
-    middles = [float(sum(interval)) / 2 for j in range(size) if (interval := field.field.at(j)) is not None]
-    middle = sum(middles) / len(middles) if middles else float(field.centre)
-    spacing = float(field.stride) or 1.0
-    return tuple(middle + spacing * (j - (size - 1) / 2) for j in range(size))
-
-
-def _line(here: Any, size: int) -> Any:
-    flat = here.reshape(-1)
-    return flat if len(flat) == size else [flat[0]] * size
-
-
-def _named(net: Lattice, position: int) -> str:
-    op = net.nodes[position].op
-    if isinstance(op, Activation | Norm | Dropout | Flatten):
-        return ""
-    if isinstance(op, Add):
-        return "skip" if _identity_branches(net, position) else ""
-    return brief(op)
-
-
-# --- marks --------------------------------------------------------------------------------------------------------------
-
-
-def _draw_edges(net: Lattice, rows: Sequence[_Row], axes: "Axes") -> dict[str, dict[str, Any]]:
+def _draw_edges(net: Lattice, rows: Sequence[Row], axes: "Axes") -> dict[str, dict[str, Any]]:
     """A line per command, faint where no path crosses it; returns the kinds of lines, for the legend."""
     storeys = {net.names[position]: storey for storey, row in enumerate(rows) for position in row.nodes}
     drawn: dict[str, dict[str, Any]] = {}
@@ -246,7 +148,7 @@ def _draw_edges(net: Lattice, rows: Sequence[_Row], axes: "Axes") -> dict[str, d
         label, color, style = _mark(data["command"])
         key = below, low, above, high
         repeated = parallel[key] = parallel.get(key, -1) + 1
-        _line_between(
+        line(
             axes,
             (rows[a].x[i], a * STOREY),
             (rows[b].x[j], b * STOREY),
@@ -277,7 +179,7 @@ def _bulge(command: AnyCommand | None, storeys: int) -> float:
 
 
 def _draw_route(
-    rows: Sequence[_Row], visited: Sequence[tuple[AnyCommand | None, int, Unit]], written: Sequence[bool], axes: "Axes"
+    rows: Sequence[Row], visited: Sequence[tuple[AnyCommand | None, int, Unit]], written: Sequence[bool], axes: "Axes"
 ) -> None:
     """The route as a thick line, with the command that is obeyed on each of its edges."""
     storeys = {position: storey for storey, row in enumerate(rows) for position in row.nodes}
@@ -293,7 +195,7 @@ def _draw_route(
         places.append((a, i))
         low, high = (rows[a].x[i], a * STOREY), (rows[b].x[j], b * STOREY)
         bulge = _bulge(said[-1] if said else None, b - a)
-        _line_between(axes, low, high, bulge=bulge, color=INK, linestyle="solid", linewidth=3.6, zorder=3)
+        line(axes, low, high, bulge=bulge, color=INK, linestyle="solid", linewidth=3.6, zorder=3)
         if said:
             middle = ((low[0] + high[0]) / 2 + bulge * 0.75, (low[1] + high[1]) / 2)
             box = {"boxstyle": "round,pad=0.22", "facecolor": INK, "edgecolor": "none"}
@@ -308,42 +210,13 @@ def _said(command: AnyCommand) -> str:
     return str(command.taps[0] if isinstance(command, Command) and command.taps else command)
 
 
-def _line_between(axes: "Axes", low: Point, high: Point, *, bulge: float, **style: Any) -> None:
-    from matplotlib.patches import PathPatch
-    from matplotlib.path import Path
-
-    if not bulge:
-        axes.plot([low[0], high[0]], [low[1], high[1]], **style)
-        return
-    # straight lines through several rows would hide behind their dots, so these pass beside them
-    x = max(low[0], high[0]) + bulge
-    curve = Path([low, (x, low[1] + 0.5), (x, high[1] - 0.5), high], [Path.MOVETO, *[Path.CURVE4] * 3])
-    axes.add_patch(PathPatch(curve, fill=False, **style))
-
-
-def _draw_row(row: _Row, y: float, written: bool, axes: "Axes") -> None:
+def _draw_row(row: Row, y: float, written: bool, axes: "Axes") -> None:
     for x, count in zip(row.x, row.counts, strict=True):
         if written:
-            _dot(axes, (x, y), count, face="white", ink=INK if count else "#9a9a9a", edge=INK if count else "#bdbdbd")
+            dot(axes, (x, y), count, face="white", ink=INK if count else "#9a9a9a", edge=INK if count else "#bdbdbd")
         else:
             face = INK if count else FAINT
             axes.plot(x, y, "o", markersize=8, color=face, markeredgecolor=face, zorder=4)
-
-
-def _dot(axes: "Axes", place: Point, count: int, *, face: str, ink: str, edge: str = INK) -> None:
-    """A unit with a number in it."""
-    text = str(count) if count < 10**5 else f"{count:.1e}".replace("e+", "e").replace("e0", "e")
-    size = 9 if len(text) < 3 else 8 if len(text) == 3 else 6.5 if len(text) == 4 else 5.3
-    axes.plot(*place, "o", markersize=19, markerfacecolor=face, markeredgecolor=edge, markeredgewidth=1, zorder=4)
-    axes.text(*place, text, ha="center", va="center_baseline", fontsize=size, color=ink, zorder=5, gid="count")
-
-
-def _legend(drawn: dict[str, dict[str, Any]], axes: "Axes") -> None:
-    from matplotlib.lines import Line2D
-
-    taps_first = sorted(drawn, key=lambda label: (not label.startswith("tap"), len(label), label))
-    lines = [Line2D([], [], label=label, **drawn[label]) for label in taps_first]
-    axes.legend(handles=lines, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9, handlelength=3)
 
 
 def _index(unit: Unit) -> int:

@@ -27,8 +27,9 @@ from lattice import (
     path_counts,
     residual,
 )
-from lattice.draw import FAINT, TAPS, draw_lattice, draw_pascal
+from lattice.draw import draw_lattice, draw_pascal
 from lattice.graph import count_edges
+from lattice.marks import FAINT, TAPS
 from lattice.ops import PixelShuffle
 from lattice.strategies import EVERY_OP, lattices
 
@@ -71,6 +72,11 @@ def test_a_skip_is_one_more_edge_of_its_row():
     assert written(axes) == ["0", "1", "2", "1", "0"]
     assert written(axes, "command") == ["SKIP"]
     assert len(lines(axes)) == 13 + 5 + 1, "taps that exist, skips, and the route"
+
+
+def test_a_branch_that_only_gates_stays_beside_the_one_that_convolves():
+    net = Lattice.chain((1, 5), [residual([Conv(1, 3, padding=1)], [Activation("relu")])])
+    assert len(lines(draw_lattice(net))) == 13 + 5
 
 
 def test_units_that_no_path_crosses_are_faint():
