@@ -7,12 +7,10 @@ A lattice is regular when it is a stack of layers and every arrangement of a com
 where "leads nowhere" (a tap reads padding) counts as a place. On one axis of an unpadded stack the route from cell j ends
 at S_L j + sum_l S_l d_l c_l, S_l being the product of the strides below layer l; so regular means that every step S_l d_l is
 the same: equal kernels and dilations, and stride 1 except in the last (top) layer, whose stride multiplies j alone.
-Erratum: the paper takes every lattice of stacked convolutions to be regular. Padding breaks it at the edges, a stride
-anywhere below the top breaks it everywhere.
+The paper leaves "regular" open. Padding breaks it at the edges; a stride anywhere below the top breaks it everywhere.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import combinations_with_replacement, groupby, product
 from typing import Any
 
@@ -20,18 +18,16 @@ import numpy as np
 
 from lattice.counting import Where, spatial_lattice
 from lattice.errors import IrregularLatticeError, ResourceError
-from lattice.lattice import Lattice, Node, Unit
+from lattice.lattice import Lattice, Unit
 from lattice.multisets import SortedWords, arrangements, pair_tables, restrict
-from lattice.ops import Activation, Conv, ConvTranspose, Dense, Dropout, Input, Norm, Windowed
 from lattice.routes import Branch, Command, commands
-from lattice.window import Window
+from lattice.stacks import StackLayer, regular_stack
 
 __all__ = ["combinations", "is_regular", "multinomial_count"]
 
 Array = np.ndarray[Any, Any]
 
 MOST_MULTISETS = 10**6  # of one axis: seconds
-MOST_AT_ONCE = 10**6  # (cell, command, command) triples compared in one step
 
 
 def is_regular(lattice: Lattice, channels: bool = True) -> bool:
@@ -49,7 +45,7 @@ def is_regular(lattice: Lattice, channels: bool = True) -> bool:
     False
     """
     try:
-        _regular_stack(lattice if channels else spatial_lattice(lattice))
+        regular_stack(lattice if channels else spatial_lattice(lattice))
     except IrregularLatticeError:
         return False
     return True
@@ -75,7 +71,7 @@ def multinomial_count(lattice: Lattice, output: Where, input: Where, channels: b
     """
     if not channels:
         lattice = spatial_lattice(lattice)
-    stack = _regular_stack(lattice)
+    stack = regular_stack(lattice)
     top, end = _ends(lattice, output, input, channels)
     assert end is not None
     count = _channel_words(stack, top.channel, end.channel)
@@ -109,7 +105,7 @@ def combinations(
         lattice = spatial_lattice(lattice)
     top, end = _ends(lattice, output, input, channels)
     try:
-        stack = _regular_stack(lattice)
+        stack = regular_stack(lattice)
     except IrregularLatticeError:
         return _distinct_multisets(lattice, top, end)
     if not stack or any(
@@ -117,149 +113,6 @@ def combinations(
     ):
         return _distinct_multisets(lattice, top, end)  # the channels at hand depend on where the route stands
     return _regular_multisets(stack, top, end)
-
-
-# --- the stack of layers, and whether they commute -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """One layer of a stack as tables (commands, cells above) -> cell below, -1 for none; one per axis, one for channels."""
-
-    node: Node
-    windows: tuple[Any, ...]
-    tables: tuple[Array, ...]
-    channels: Array
-    moves_channels: bool
-
-
-def _regular_stack(lattice: Lattice) -> list[_Layer]:
-    """The layers of a regular lattice, bottom first; `IrregularLatticeError` says which ones do not commute."""
-    stack = _stack(lattice)
-    sizes = lattice.input_shape[1:]
-    axes = [([layer.tables[axis] for layer in stack], np.arange(n)) for axis, n in enumerate(sizes)]
-    # A route may end in any channel of its position, so all channels of the input count as one place.
-    axes.append(([layer.channels for layer in stack], np.zeros(lattice.input_shape[0], dtype=np.int64)))
-    clashes = []
-    for tables, ends in axes if stack else []:
-        reaches, clash = _first_clash(tables, ends)
-        if not reaches:
-            return stack  # there are no paths at all, and the formula's empty sum says so
-        clashes.append(clash)
-    for axis, clash in enumerate(clashes):
-        if clash is not None:
-            raise IrregularLatticeError(_explain(stack, axis, *clash))
-    return stack
-
-
-def _stack(lattice: Lattice) -> list[_Layer]:
-    layers: list[_Layer] = []
-    position = len(lattice.nodes) - 1
-    while not isinstance(lattice.nodes[position].op, Input):
-        node = lattice.nodes[position]
-        below = node.inputs[0]
-        if isinstance(node.op, Windowed | Dense):
-            layers.append(_layer(node, lattice.shapes[below], lattice.shapes[position]))
-        elif not isinstance(node.op, Activation | Norm | Dropout):
-            raise IrregularLatticeError(
-                f"{node.name}: {node.op} makes the lattice more than a stack of layers, and the multinomial formula holds for "
-                f"stacks only; path_counts(net, output) counts the paths of every lattice"
-            )
-        position = below
-    return layers[::-1]
-
-
-def _layer(node: Node, below: tuple[int, ...], above: tuple[int, ...]) -> _Layer:
-    op = node.op
-    windows = op.windows(below[1:]) if isinstance(op, Windowed) else ()
-    tables = tuple(window.table(n) for window, n in zip(windows, below[1:], strict=True))
-    if isinstance(op, Conv | ConvTranspose | Dense):
-        groups = 1 if isinstance(op, Dense) else op.groups
-        read, written = np.arange(below[0])[:, None], np.arange(above[0])[None, :]
-        same_group = read // (below[0] // groups) == written // (above[0] // groups)
-        return _Layer(node, windows, tables, np.where(same_group, read, -1), True)
-    return _Layer(node, windows, tables, np.arange(above[0])[None, :], False)
-
-
-def _first_clash(tables: Sequence[Array], ends: Array) -> tuple[bool, tuple[int, int, int, int] | None]:
-    """Is there a word at all, and the first (layer, cell above it, command, command) whose order matters; bottom first.
-
-    Cells of a layer are told apart by where the words below lead from them (the states of the minimal automaton of the
-    stack), so that neighbouring commands commute exactly if both orders reach the same state, from every cell that some
-    output reaches. Swaps of neighbours generate all permutations.
-    """
-    most = max(table.shape[0] for table in tables)
-    tables = [np.pad(table, ((0, most - table.shape[0]), (0, 0)), constant_values=-1) for table in tables]
-    states, leads = [ends], []
-    for table in tables:
-        leads.append(np.where(table >= 0, states[-1][table], -1))
-        states.append(_states(leads[-1]))
-    if (states[-1] < 0).all():
-        return False, None
-    reached = np.arange(tables[-1].shape[1])
-    for layer in range(len(tables) - 1, 0, -1):
-        upper = tables[layer]
-        _, first = np.unique(states[layer + 1][reached], return_index=True)
-        for cells in np.array_split(reached[first], 1 + len(first) * most**2 // MOST_AT_ONCE):
-            above = upper.T[cells]
-            both = np.where(above[:, :, None] >= 0, leads[layer - 1].T[above], -1)  # [cell, command above, command below]
-            different = np.argwhere(both != both.swapaxes(1, 2))
-            if len(different):
-                index, one, other = different[0].tolist()
-                return True, (layer, int(cells[index]), one, other)
-        reached = np.unique(upper[:, reached])
-        reached = reached[reached >= 0]
-    return True, None
-
-
-def _states(leads: Array) -> Array:
-    """A number for every distinct column, -1 for a column from which no word leads anywhere."""
-    _, numbers = np.unique(leads, axis=1, return_inverse=True)
-    return np.where((leads >= 0).any(axis=0), numbers.reshape(-1), -1)
-
-
-def _explain(stack: Sequence[_Layer], axis: int, layer: int, cell: int, first: int, second: int) -> str:
-    lower, upper = stack[layer - 1], stack[layer]
-    names = f"{upper.node.name} and {lower.node.name}"
-    cure = "path_counts(net, output) counts the paths of every lattice"
-    if axis == len(lower.windows):
-        return (
-            f"the multinomial formula does not hold: {names} do not offer the same channels ({upper.node.op} reads "
-            f"{len(upper.channels)}, {lower.node.op} reads {len(lower.channels)}); channels=False counts spatial commands, "
-            f"and {cure}"
-        )
-
-    def walk(above: int, below: int) -> str:
-        table = upper.tables[axis]
-        middle = table[above, cell] if above < len(table) else -1
-        end = lower.tables[axis][below, middle] if middle >= 0 and below < len(lower.tables[axis]) else -1
-        return f"to cell {end}" if end >= 0 else "nowhere"
-
-    return (
-        f"the multinomial formula does not hold, because {_difference(lower, upper, axis)}: on axis {axis}, from cell {cell} "
-        f"of {upper.node.name}, the taps {first}, {second} lead {walk(first, second)} below {lower.node.name}, and the taps "
-        f"{second}, {first} {walk(second, first)}. It holds for unpadded layers with equal kernels and dilations and stride 1 "
-        f"below the last one; {cure}"
-    )
-
-
-def _difference(lower: _Layer, upper: _Layer, axis: int) -> str:
-    """What the parameters of two layers say about why they do not commute."""
-    below, above = lower.windows[axis], upper.windows[axis]
-    if not isinstance(below, Window) or not isinstance(above, Window):
-        return f"{upper.node.name} ({upper.node.op}) and {lower.node.name} ({lower.node.op}) do not commute"
-    found = [
-        f"{layer.node.name} has padding {window.padding} ({window.mode})"
-        for layer, window in ((lower, below), (upper, above))
-        if any(window.padding)
-    ]
-    if below.kernel != above.kernel:
-        found.append(f"{lower.node.name} has kernel {below.kernel} and {upper.node.name} has kernel {above.kernel}")
-    if below.dilation != above.dilation:
-        found.append(f"{lower.node.name} has dilation {below.dilation} and {upper.node.name} has dilation {above.dilation}")
-    if below.stride > 1:
-        found.append(f"{lower.node.name} has stride {below.stride} below {upper.node.name}")
-    return ", ".join(found)
 
 
 # --- multisets as sorted words ---------------------------------------------------------------------------------------------
@@ -276,7 +129,7 @@ def _ends(lattice: Lattice, output: Where, input: Where | None, channels: bool) 
     return place(output, -1), None if input is None else place(input, 0)
 
 
-def _channel_words(stack: Sequence[_Layer], start: int, target: int) -> int:
+def _channel_words(stack: Sequence[StackLayer], start: int, target: int) -> int:
     """How many channel words lead from an output channel to an input channel."""
     here = {start: 1}
     for layer in reversed(stack):
@@ -292,7 +145,7 @@ def _channel_words(stack: Sequence[_Layer], start: int, target: int) -> int:
     return here.get(target, 0)
 
 
-def _regular_multisets(stack: Sequence[_Layer], top: Unit, end: Unit | None) -> Iterator[tuple[Command, ...]]:
+def _regular_multisets(stack: Sequence[StackLayer], top: Unit, end: Unit | None) -> Iterator[tuple[Command, ...]]:
     axes = [restrict([layer.tables[axis] for layer in stack], start) for axis, start in enumerate(top.position)]
     wanted, tables = np.ones(1, dtype=bool), [np.zeros((1, 1), dtype=np.int64)] * len(stack)
     for axis, (more, cells) in enumerate(axes):
