@@ -16,7 +16,10 @@ Maps are indexed [row, column] and live on input positions; shapes are (channels
 """
 
 from lattice import families
+from lattice.closed_forms import pascal_coefficient, pascal_row, residual_row, stern, stern_maximum, stern_period
 from lattice.counting import mean_path_counts, path_counts, spatial_lattice
+from lattice.distributions import log_path_counts, path_count, path_length_distribution, skip_distribution
+from lattice.draw import draw_lattice, draw_pascal
 from lattice.errors import (
     AssumptionError,
     IrregularLatticeError,
@@ -25,7 +28,12 @@ from lattice.errors import (
     SpecificationError,
     UnsupportedError,
 )
+from lattice.evenness import StageEvenness, even_sizes, evenness
+from lattice.formulas import PascalNumber, pascal_formula, residual_formula, strip_formula
+from lattice.geometry import AxisField, ReceptiveField, last_map, receptive_field, receptive_fields
+from lattice.graph import to_networkx, unit_graph
 from lattice.lattice import Branches, Lattice, Node, Unit, concatenate, residual
+from lattice.limits import GaussianLimit, Moments, gaussian_limit, offset_moments
 from lattice.ops import (
     Activation,
     AdaptivePool,
@@ -48,7 +56,10 @@ from lattice.ops import (
     Upsample,
 )
 from lattice.pullback import pull_back
+from lattice.regular import combinations, is_regular, multinomial_count
 from lattice.routes import SKIP, Branch, Command, commands, path_exists, route
+from lattice.strips import perron_depth, perron_vector, strip_counts_reflection, strip_counts_spectral
+from lattice.symbolic import generating_function, path_polynomial, path_polynomials, variance_symbols
 from lattice.window import AdaptiveWindow, AxisMap, ResizeWindow, TransposedWindow, Window
 
 __all__ = [
@@ -60,9 +71,22 @@ __all__ = [
     # one axis of a layer
     "AxisMap", "Window", "TransposedWindow", "AdaptiveWindow", "ResizeWindow",
     # Definitions 1 and 2
-    "route", "commands", "path_exists", "Command", "SKIP", "Branch",
+    "route", "commands", "path_exists", "Command", "SKIP", "Branch", "combinations", "multinomial_count", "is_regular",
     # counts
-    "path_counts", "mean_path_counts", "pull_back", "spatial_lattice",
+    "path_counts", "path_count", "mean_path_counts", "log_path_counts", "path_length_distribution", "skip_distribution",
+    "pull_back", "spatial_lattice",
+    # closed forms and limits
+    "pascal_row", "pascal_coefficient", "residual_row", "stern", "stern_period", "stern_maximum",
+    "strip_counts_spectral", "strip_counts_reflection", "perron_vector", "perron_depth",
+    "offset_moments", "gaussian_limit", "Moments", "GaussianLimit",
+    # symbols
+    "path_polynomial", "path_polynomials", "variance_symbols", "generating_function",
+    "pascal_formula", "residual_formula", "strip_formula", "PascalNumber",
+    # geometry
+    "receptive_field", "receptive_fields", "ReceptiveField", "AxisField", "last_map",
+    "evenness", "StageEvenness", "even_sizes",
+    # graphs and drawings
+    "to_networkx", "unit_graph", "draw_lattice", "draw_pascal",
     # errors
     "PilcroError", "SpecificationError", "UnsupportedError", "AssumptionError", "IrregularLatticeError", "ResourceError",
 ]  # fmt: skip

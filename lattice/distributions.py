@@ -16,7 +16,7 @@ from lattice.errors import ResourceError, SpecificationError
 from lattice.lattice import Lattice, Node, Unit
 from lattice.ops import Activation, Add, Conv, ConvTranspose, Dense, Windowed
 from lattice.pullback import pull, pull_back
-from lattice.routes import _identity_branches
+from lattice.routes import identity_branches
 
 __all__ = ["is_weighted", "log_path_counts", "path_count", "path_length_distribution", "skip_distribution"]
 
@@ -180,7 +180,7 @@ def _with_marked_skips(lattice: Lattice) -> tuple[Lattice, list[str]]:
     marked: list[str] = []
     for position, node in enumerate(lattice.nodes):
         inputs = [moved[below] for below in node.inputs]
-        identity = _identity_branches(lattice, position) if isinstance(node.op, Add) else []
+        identity = identity_branches(lattice, position) if isinstance(node.op, Add) else []
         if len(identity) == 1:
             marked.append(f"{node.name} skip")
             nodes.append(Node(marked[-1], Activation("identity"), (inputs[identity[0]],)))

@@ -106,6 +106,12 @@ class ReceptiveField:
         """Why it is not aligned: each merge and what each of its branches sees, without repetition over the axes."""
         return tuple(dict.fromkeys(reason for axis in self.axes for reason in axis.reasons))
 
+    def _repr_html_(self) -> str:
+        """The table of the axes, for notebooks."""
+        from lattice.html import receptive_field_html
+
+        return receptive_field_html(self)
+
     def __len__(self) -> int:
         return len(self.axes)
 

@@ -14,7 +14,7 @@ import numpy as np
 from lattice.errors import ResourceError
 from lattice.lattice import Lattice
 from lattice.ops import Add, Conv, ConvTranspose, Dense, Op, Shape, Windowed
-from lattice.routes import _choices, _units
+from lattice.routes import all_units, choices_at
 
 __all__ = ["count_edges", "to_networkx", "unit_graph"]
 
@@ -63,10 +63,10 @@ def unit_graph(lattice: Lattice, *, most_edges: int = 200_000) -> "nx.MultiDiGra
         )
     graph: nx.MultiDiGraph[tuple[str, Any]] = nx.MultiDiGraph()
     for position, (node, shape) in enumerate(zip(lattice.nodes, lattice.shapes, strict=True)):
-        for unit in _units(shape):
+        for unit in all_units(shape):
             graph.add_node((node.name, unit), layer=node.name, position=unit.position, channel=unit.channel)
             if position:
-                for command, below, where in _choices(lattice, position, unit):
+                for command, below, where in choices_at(lattice, position, unit):
                     graph.add_edge((lattice.nodes[below].name, where), (node.name, unit), command=command)
     return graph
 

@@ -172,6 +172,12 @@ class Lattice:
             )
         return unit
 
+    def _repr_html_(self) -> str:
+        """A table of the layers with their graph, for notebooks."""
+        from lattice.html import lattice_html
+
+        return lattice_html(self)
+
     def __str__(self) -> str:
         rows = [("layer", "op", "reads", "shape")]
         for node, shape in zip(self.nodes, self.shapes, strict=True):

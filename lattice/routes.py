@@ -7,8 +7,8 @@ A command says where a route goes next, standing at a unit:
 
 - at a convolution or dense layer, `Command(taps, channel)`: a tap per axis, and the input channel;
 - at a pool or an upsampling, `Command(taps)`: the channel stays;
-- at a sum, `SKIP` takes the identity branch; the other branch needs no command, its first layer has one. A sum with
-  several branches that are not the identity needs `Branch(i)` for them;
+- at a sum, `SKIP` takes the identity branch; the other branch needs no command where its first layer has one. Where it
+  has none (its top is another sum, or only gates), and where several branches are not the identity, `Branch(i)` takes it;
 - at every other layer there is one way down, and no command.
 
 A residual block around one convolution has thus one command from {taps and channels} + {SKIP}, as in the paper.
@@ -111,7 +111,7 @@ def steps(lattice: Lattice, commands: Sequence[Any], output: Where) -> Iterator[
     remaining = list(commands)
     yield None, position, unit
     while not isinstance(lattice.nodes[position].op, Input):
-        choices = {command: (below, where) for command, below, where in _choices(lattice, position, unit)}
+        choices = {command: (below, where) for command, below, where in choices_at(lattice, position, unit)}
         command = _next_command(lattice, position, choices, remaining)
         if command not in choices:
             node = lattice.nodes[position]
@@ -141,7 +141,7 @@ def commands(lattice: Lattice, output: Where | None = None, input: Where | None 
 
 
 def _commands(lattice: Lattice, output: Where | None, target: Unit | None) -> Iterator[tuple[AnyCommand, ...]]:
-    tops = [lattice.unit(output)] if output is not None else list(_units(lattice.output_shape))
+    tops = [lattice.unit(output)] if output is not None else list(all_units(lattice.output_shape))
     reaches: dict[tuple[int, Unit], bool] = {}
     # A stack of (node, unit, commands so far, bottom first) walks depth first without recursion.
     stack: list[tuple[int, Unit, tuple[AnyCommand, ...]]] = [(len(lattice.nodes) - 1, top, ()) for top in reversed(tops)]
@@ -152,7 +152,7 @@ def _commands(lattice: Lattice, output: Where | None, target: Unit | None) -> It
         if position == 0:
             yield vector
             continue
-        choices = list(_choices(lattice, position, unit))
+        choices = list(choices_at(lattice, position, unit))
         for command, below, where in reversed(choices):
             stack.append((below, where, vector if command is None else (command, *vector)))
 
@@ -179,7 +179,7 @@ def _reaches(lattice: Lattice, position: int, unit: Unit, target: Unit, known: d
         elif here[0] == 0:
             known[here] = here[1] == target
         else:
-            below = [(node, where) for _, node, where in _choices(lattice, *here)]
+            below = [(node, where) for _, node, where in choices_at(lattice, *here)]
             unknown = [place for place in below if place not in known]
             if unknown and not any(known.get(place, False) for place in below):
                 stack.extend(unknown)
@@ -188,7 +188,7 @@ def _reaches(lattice: Lattice, position: int, unit: Unit, target: Unit, known: d
     return known[position, unit]
 
 
-def _units(shape: Shape) -> Iterator[Unit]:
+def all_units(shape: Shape) -> Iterator[Unit]:
     for position in product(*map(range, shape[1:])):
         for channel in range(shape[0]):
             yield Unit(position, channel)
@@ -234,17 +234,17 @@ def _taps_exist(lattice: Lattice, position: int, command: Command) -> bool:
 # --- where the commands of one layer lead ---------------------------------------------------------------------------------
 
 
-def _choices(lattice: Lattice, position: int, unit: Unit) -> Iterator[Choice]:
+def choices_at(lattice: Lattice, position: int, unit: Unit) -> Iterator[Choice]:
     """The commands that exist at a unit: (command, node below, unit there)."""
     node = lattice.nodes[position]
     if isinstance(node.op, Add):
-        identity = _identity_branches(lattice, position)
+        identity = identity_branches(lattice, position)
         for index, below in enumerate(node.inputs):
             others = len(node.inputs) - len(identity)
             command: AnyCommand | None = Branch(index)
             if [index] == identity:
                 command = SKIP
-            elif others == len(identity) == 1:
+            elif others == len(identity) == 1 and _starts_with_a_command(lattice, below):
                 command = None
             yield command, below, unit
         return
@@ -252,7 +252,7 @@ def _choices(lattice: Lattice, position: int, unit: Unit) -> Iterator[Choice]:
         yield command, node.inputs[which], where
 
 
-def _identity_branches(lattice: Lattice, position: int) -> list[int]:
+def identity_branches(lattice: Lattice, position: int) -> list[int]:
     """Which inputs of a sum are the identity: read below the other branches too (an ancestor of them all)."""
     inputs = lattice.nodes[position].inputs
     return [
@@ -260,6 +260,14 @@ def _identity_branches(lattice: Lattice, position: int) -> list[int]:
         for index, below in enumerate(inputs)
         if all(other != below and below in _ancestors(lattice, other) for k, other in enumerate(inputs) if k != index)
     ]
+
+
+def _starts_with_a_command(lattice: Lattice, position: int) -> bool:
+    """Does every way down from this node meet a layer with commands before a sum or the input? Then SKIP is unmistakable."""
+    node = lattice.nodes[position]
+    if isinstance(node.op, Windowed | Dense):
+        return True
+    return bool(node.inputs) and not isinstance(node.op, Add) and all(_starts_with_a_command(lattice, i) for i in node.inputs)
 
 
 def _ancestors(lattice: Lattice, position: int) -> set[int]:

@@ -9,7 +9,7 @@ from lattice.html import brief
 from lattice.lattice import Lattice, Unit
 from lattice.ops import Activation, Add, Dropout, Flatten, Norm
 from lattice.pullback import sweep
-from lattice.routes import _identity_branches
+from lattice.routes import identity_branches
 
 __all__ = ["Row", "rows_of"]
 
@@ -33,7 +33,7 @@ def rows_of(net: Lattice, start: Unit | None) -> list[Row]:
             row_of[position] = row_of[node.inputs[0]]
     for position, node in enumerate(net.nodes):
         if isinstance(node.op, Add):
-            identity = _identity_branches(net, position)
+            identity = identity_branches(net, position)
             # a branch ends in the row of the sum if nothing else reads any layer of its last row
             alone = {row for row in row_of if row and all(len(net.readers[i]) == 1 for i in _nodes(row_of, row))}
             ends = [i for place, i in enumerate(node.inputs) if place not in identity and row_of[i] in alone]
@@ -79,5 +79,5 @@ def _named(net: Lattice, position: int) -> str:
     if isinstance(op, Activation | Norm | Dropout | Flatten):
         return ""
     if isinstance(op, Add):
-        return "skip" if _identity_branches(net, position) else ""
+        return "skip" if identity_branches(net, position) else ""
     return brief(op)

@@ -22,7 +22,7 @@ from lattice.errors import SpecificationError
 from lattice.lattice import Branches, Lattice, Layer, Unit
 from lattice.layer_strategies import EVERY_MODE, EVERY_OP, MOST_UNITS, blocks, layers, windows
 from lattice.ops import Dense, Flatten, Op, PixelShuffle, Shape
-from lattice.routes import AnyCommand, Choice, _choices, _units
+from lattice.routes import AnyCommand, Choice, all_units, choices_at
 
 __all__ = ["EVERY_MODE", "EVERY_OP", "blocks", "lattices", "layers", "routes", "units", "windows"]
 
@@ -106,13 +106,13 @@ def routes(draw: st.DrawFn, lattice: Lattice) -> tuple[tuple[AnyCommand, ...], U
     top = len(lattice.nodes) - 1
     output = draw(units(lattice))
     if not _reaches_input(lattice, top, output, known):
-        reaching = [other for other in _units(lattice.output_shape) if _reaches_input(lattice, top, other, known)]
+        reaching = [other for other in all_units(lattice.output_shape) if _reaches_input(lattice, top, other, known)]
         if not reaching:
             raise SpecificationError("no output unit of this lattice reaches its input: there is no route to draw")
         output = draw(st.sampled_from(reaching))
     position, unit, vector = top, output, list[AnyCommand]()
     while position:
-        ways = list(_choices(lattice, position, unit))
+        ways = list(choices_at(lattice, position, unit))
         first = draw(st.integers(0, len(ways) - 1))
         around: list[Choice] = ways[first:] + ways[:first]  # the next one that does not end in padding or in a hole
         command, position, unit = next(way for way in around if _reaches_input(lattice, *way[1:], known))
@@ -125,7 +125,7 @@ def _reaches_input(lattice: Lattice, position: int, unit: Unit, known: dict[tupl
     stack = [(position, unit)]
     while (position, unit) not in known:
         here = stack[-1]
-        below = [(node, where) for _, node, where in _choices(lattice, *here)] if here[0] else []
+        below = [(node, where) for _, node, where in choices_at(lattice, *here)] if here[0] else []
         unknown = [place for place in below if place not in known]
         if not here[0] or any(known.get(place) for place in below) or not unknown:
             known[here] = not here[0] or any(known[place] for place in below if place in known)

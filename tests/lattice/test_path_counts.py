@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import lattice
-from lattice import Conv, Lattice, Unit, path_counts, residual
+from lattice import Activation, Conv, Lattice, Norm, Pool, Unit, path_counts, residual
 from lattice.strategies import lattices
 
 MOST_PATHS = 4000
@@ -66,6 +66,19 @@ def test_skip_is_one_more_command_of_its_layer():
     assert {lattice.route(net, vector, (2,)).position for vector in vectors} == {(1,), (2,), (3,)}
     assert (lattice.SKIP,) in vectors
     assert len(vectors) == 4
+
+
+@pytest.mark.parametrize(
+    "body",
+    [[residual([Conv(1, kernel=3, padding=1)])], [Activation("relu")], [residual([Pool("avg", 3, 1, padding=1)]), Norm()]],
+)
+def test_a_branch_whose_top_has_no_command_is_named(body):
+    """Else SKIP could be meant for the sum below, and two paths would share one command vector."""
+    net = Lattice.chain((1, 3), [residual(body), residual([Activation("relu")])])
+    vectors = list(lattice.commands(net, (1,)))
+    assert len(set(vectors)) == len(vectors) == path_counts(net, (1,)).sum()
+    ends = Counter(lattice.route(net, vector, (1,)).position[0] for vector in vectors)
+    assert [ends[i] for i in range(3)] == list(path_counts(net, (1,)))
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def some_unit(draw, shape):
 
 def layers_of(net, vector, unit):
     """The weighted layers that a command vector crosses: walk it, from the top, as `route` does."""
-    from lattice.routes import _choices
+    from lattice.routes import choices_at
 
     found = set()
     stack = [(len(net.nodes) - 1, unit, tuple(vector), frozenset())]
@@ -57,7 +57,7 @@ def layers_of(net, vector, unit):
             if not remaining:
                 found.add(crossed)
             continue
-        for command, below, to in _choices(net, position, where):
+        for command, below, to in choices_at(net, position, where):
             if command is None:
                 stack.append((below, to, remaining, crossed))
             elif remaining and remaining[-1] == command:
