@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from lattice.digits import pull_back_ones
 from lattice.errors import SpecificationError
+from lattice.estimates import check_size, estimate
 from lattice.lattice import Lattice, Node, Unit
 from lattice.ops import Add, ChannelShuffle, Concat, Conv, ConvTranspose, Dense, Input, Op, PixelShuffle, Slice
-from lattice.pullback import pull_back
 
 __all__ = ["mean_path_counts", "one_unit", "path_counts", "spatial_lattice"]
 
@@ -28,7 +29,8 @@ def path_counts(
     `channels=False` counts spatial commands only. `input_channel` names one input channel where they are not alike.
 
     Returns exact Python ints: an object array over input positions. Raises `SpecificationError` for an output that does
-    not exist, and where input channels differ and none is named.
+    not exist, and where input channels differ and none is named, `ResourceError` where numbers too many or too long would
+    take more than 16 GiB or an hour.
 
     >>> from lattice import Conv, Lattice
     >>> net = Lattice.chain((1, 6), [Conv(4, kernel=3, padding=1), Conv(4, kernel=3, padding=1)])
@@ -39,7 +41,9 @@ def path_counts(
     """
     if not channels:
         lattice = spatial_lattice(lattice)
-    counts = pull_back(lattice, lambda node: 1, one_unit(lattice, output, one=1))
+    size = estimate(lattice, one_output=output is not None)
+    check_size(f"path_counts of {len(lattice.nodes) - 1} layers over {lattice.input_shape}", size)
+    counts = pull_back_ones(lattice, one_unit(lattice, output, one=1), size)
     return _one_channel(counts, lattice, input_channel)
 
 

@@ -1,0 +1,126 @@
+r"""Exact counts by machine arithmetic: each whole number is a column of digits, and the reverse sweep adds columns.
+
+A number is sum_k d_k 2^(32 k) with digits d_0, d_1, ... in uint64, so 32 bits of each digit are room to add in. The digits
+are the leading axis of an array, a batch to the rules of `lattice.pullback`, which only add and multiply by whole numbers.
+
+No digit overflows. Let g be the gain of a layer: how often it reads a unit, at most. The rules are linear with coefficients
+that are not negative, so digits of at most b become digits of at most g b, all partial sums included, and where two
+branches meet their bounds add up. Where the next bound would reach 2^64, every digit first hands all but its low 32 bits
+on to the next: digits of at most b become digits of at most 2^32 - 1 + floor(b / 2^32), and the number stays the same,
+since the last digit has nothing to hand on: that would be 2^(32 length) or more, and as many digits are kept as the
+largest number needs, which is bounded in the same way.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise, repeat
+from typing import Any
+
+import numpy as np
+
+from lattice.estimates import Estimate
+from lattice.lattice import Lattice
+from lattice.ops import Op, Shape
+from lattice.pullback import pull, pull_back
+
+__all__ = ["Numbers", "digits_pay", "pull_back_digits", "pull_back_ones"]
+
+Array = np.ndarray[Any, Any]
+
+LOW, HIGH = np.uint64(2**32 - 1), np.uint64(32)
+ROOM = 2**64  # every digit stays below
+MOST_GAIN = 2**31  # digits that have just handed on are at most 2^32, and have room for this
+
+# Measured: what making a Python int from its digits costs, and what a layer costs in numpy calls, in object additions.
+ADDITIONS_PER_INT, ADDITIONS_PER_LAYER = 12, 400
+
+
+def pull_back_ones(lattice: Lattice, cotangent: Array, estimate: Estimate) -> Array:
+    """`pull_back` with every weight 1 for an object array of ints from 0 to 2^64 - 1: the same Python ints, often faster.
+
+    Shapes and errors as there.
+    """
+    if digits_pay(lattice, estimate):
+        return pull_back_digits(lattice, cotangent)
+    return pull_back(lattice, lambda node: 1, cotangent)
+
+
+def digits_pay(lattice: Lattice, estimate: Estimate) -> bool:
+    """Are digits likely to be faster than object arrays, and is no layer too large for them?"""
+    cells = np.prod(lattice.input_shape[1:], dtype=float)
+    worth = estimate.additions > max(ADDITIONS_PER_INT * cells, ADDITIONS_PER_LAYER * len(lattice.nodes))
+    return worth and all(_gain(lattice, position) <= MOST_GAIN for position in range(1, len(lattice.nodes)))
+
+
+def pull_back_digits(lattice: Lattice, cotangent: Array) -> Array:
+    """`pull_back_ones` in digits; no layer's gain may exceed `MOST_GAIN`."""
+    largest = int(cotangent.max())
+    top = Numbers(cotangent.astype(np.uint64)[np.newaxis], largest, largest)
+    waiting: dict[int, Numbers] = {len(lattice.nodes) - 1: top}
+    for position in reversed(range(1, len(lattice.nodes))):
+        node, output, gain = lattice.nodes[position], lattice.shapes[position], _gain(lattice, position)
+        here = waiting.pop(position).with_room(gain)
+        for below, digits in zip(node.inputs, pull(node.op, lattice.input_shapes(node), here.digits, output), strict=True):
+            passed = Numbers(digits, here.digit * gain, here.number * gain)
+            waiting[below] = waiting[below] + passed if below in waiting else passed
+    return waiting[0].objects()
+
+
+def _gain(lattice: Lattice, position: int) -> int:
+    node = lattice.nodes[position]
+    return gain(node.op, lattice.input_shapes(node), lattice.shapes[position])
+
+
+@lru_cache(maxsize=4096)
+def gain(op: Op, inputs: tuple[Shape, ...], output: Shape) -> int:
+    """How often an op reads a unit, at most: the largest number in its pull-back of ones (exact in float64 below 2^53)."""
+    return int(max(passed.max() for passed in pull(op, inputs, np.ones((1, *output[1:])), output)))
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """An array of whole numbers as digits (length, *shape), and the most that any digit and any number may be."""
+
+    digits: Array
+    digit: int
+    number: int
+
+    def with_room(self, gain: int) -> "Numbers":
+        """The same numbers, with digits that may grow by a factor of `gain`, up to `MOST_GAIN`."""
+        numbers = self
+        while numbers.digit * gain >= ROOM:
+            numbers = numbers.handed_on()
+        return numbers
+
+    def handed_on(self) -> "Numbers":
+        """The same numbers, each digit's high part handed on to the next digit."""
+        length = max(-(-self.number.bit_length() // 32), len(self.digits))
+        digits = np.zeros((length, *self.digits.shape[1:]), np.uint64)
+        np.bitwise_and(self.digits, LOW, out=digits[: len(self.digits)])
+        digits[1:] += (self.digits >> HIGH)[: length - 1]
+        return Numbers(digits, int(LOW) + (self.digit >> 32), self.number)
+
+    def __add__(self, other: "Numbers") -> "Numbers":
+        one, two = self, other
+        if one.digit + two.digit >= ROOM:
+            one, two = one.handed_on(), two.handed_on()
+        if len(one.digits) < len(two.digits):
+            one, two = two, one
+        digits = np.empty(np.broadcast_shapes(one.digits.shape, (1, *two.digits.shape[1:])), np.uint64)
+        digits[...] = one.digits
+        digits[: len(two.digits)] += two.digits
+        return Numbers(digits, one.digit + two.digit, one.number + two.number)
+
+    def objects(self) -> Array:
+        """The numbers as an object array of Python ints."""
+        if self.number < ROOM and len(self.digits) == 1:
+            return self.digits[0].astype(object)
+        digits = self.handed_on().digits
+        for here, following in pairwise(digits):
+            following += here >> HIGH
+            here &= LOW
+        columns = np.moveaxis(digits, 0, -1).astype("<u4", order="C")
+        strings = columns.view(f"V{4 * len(digits)}").ravel().tolist()
+        result = np.empty(len(strings), dtype=object)
+        result[:] = list(map(int.from_bytes, strings, repeat("little")))  # type: ignore[arg-type]
+        return result.reshape(columns.shape[:-1])
