@@ -1,0 +1,60 @@
+"""Rows on the float sweep: against one training step's gradient, and its cost against positions and layers."""
+
+from collections.abc import Callable
+from math import log2
+from typing import Any
+
+import numpy as np
+
+from benchmarks.rows import Result, Skip, at_least, at_most, row, side_by_side
+from lattice import Lattice, families, pull_back
+
+
+def _sweep(net: Lattice) -> Callable[[], Any]:
+    return lambda: pull_back(net, lambda node: 0.5, np.ones((1, *net.output_shape[1:])))
+
+
+@row("float64 sweep, ResNet-50 at 224")
+def resnet_sweep() -> Result:
+    """What a prediction does after tracing, against one forward and backward pass of the same model at batch 1."""
+    try:
+        import torch
+        from torchvision.models import resnet50
+    except ImportError as error:
+        raise Skip(f"{error.name} is not installed") from None
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        model = resnet50(weights=None).eval()
+        image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+
+        def step() -> None:
+            model.zero_grad()
+            model(image).sum().backward()
+
+        seconds = side_by_side({"sweep": _sweep(families.bottleneck_resnet()), "forward and backward": step}, seconds=20)
+    finally:
+        torch.set_num_threads(threads)
+    ratio = seconds["forward and backward"] / seconds["sweep"]
+    return Result(seconds, [at_least(80, "of one forward and backward at batch 1: 1 in", ratio)], ["torch with 2 threads"])
+
+
+@row("cost against positions")
+def positions() -> Result:
+    """Float sweeps of 20 layers over more and more cells."""
+    sizes = [2**power for power in range(12, 18)]
+    seconds = side_by_side({f"{size} cells": _sweep(families.plain(size, 20, padding=1)) for size in sizes})
+    return Result(seconds, [at_most(1.2, "exponent of the cost in positions", exponent(sizes, list(seconds.values())))])
+
+
+@row("cost against layers")
+def depth() -> Result:
+    """Float sweeps over 224 cells through more and more layers."""
+    depths = [50 * 2**power for power in range(6)]
+    seconds = side_by_side({f"{layers} layers": _sweep(families.plain(224, layers, padding=1)) for layers in depths})
+    return Result(seconds, [at_most(1.1, "exponent of the cost in layers", exponent(depths, list(seconds.values())))])
+
+
+def exponent(sizes: list[int], seconds: list[float]) -> float:
+    """The slope of log time against log size, by least squares over all doublings: 1 is linear, below 1 overheads show."""
+    return float(np.polyfit(list(map(log2, sizes)), list(map(log2, seconds)), 1)[0])
