@@ -19,7 +19,7 @@ def plot_map(relative: Array, ax: "Axes | None" = None, *, title: str = "", most
 
     `relative` has mean one; `most` is the top of the colour scale (its own maximum by default).
     """
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     ax.set_title(title)
     if relative.ndim == 1:
         ax.plot(relative, color="black")
@@ -38,7 +38,7 @@ def plot_profile(
     relative: Array, ax: "Axes | None" = None, *, label: str = "", error: Array | None = None, **style: Any
 ) -> "Axes":
     """The profile through the middle of a map along its last axis, with a band of two standard errors if given."""
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     profile = _middle(relative)
     positions = np.arange(len(profile))
     (line,) = ax.plot(positions, profile, label=label, **style)
@@ -53,7 +53,8 @@ def _middle(values: Array) -> Array:
     return np.asarray(values[tuple(n // 2 for n in values.shape[:-1])])
 
 
-def _axes(ax: "Axes | None") -> "Axes":
+def axes_or_new(ax: "Axes | None") -> "Axes":
+    """The given Axes, or those of a new figure."""
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt

@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landscape import Landscape
-from landscape.plot import plot_map, plot_profile
+from landscape.plot import axes_or_new, plot_map, plot_profile
 from validation.montecarlo.compare import Agreement
 from validation.montecarlo.measure import Estimate
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_agreement"]
+__all__ = ["plot_agreement", "plot_z"]
 
 
 def plot_agreement(
@@ -51,6 +52,26 @@ def plot_agreement(
         title += f"\nmap error {agreement.error:.1%} ({low:.1%} to {high:.1%}): {verdict} at {agreement.tolerance:.0%}"
     figure.suptitle(title)
     return figure
+
+
+def plot_z(agreement: Agreement, ax: "Axes | None" = None) -> "Axes":
+    """z = (measured - predicted) / standard error over the input positions, its colours ending at the simultaneous band.
+
+    A true prediction leaves noise without a pattern and no pixel beyond the band (drawn as the ends of the colours).
+    """
+    ax = axes_or_new(ax)
+    z, most = agreement.z, agreement.critical_z
+    ax.set_title(f"z of the relative map: {len(agreement.worst)} pixels beyond {most:.1f}")
+    if z.ndim == 1:
+        ax.plot(z, color="black", marker=".", linestyle="none")
+        for edge in (-most, most):
+            ax.axhline(edge, color="#d55e00", linestyle="--", linewidth=0.8)
+        ax.set(xlabel="input position", ylabel="z")
+        return ax
+    image = ax.imshow(z[z.shape[0] // 2] if z.ndim == 3 else z, cmap="PuOr", vmin=-most, vmax=most)
+    ax.set(xlabel="column (pixels)", ylabel="row (pixels)")
+    ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.04, extend="both").set_label("z")
+    return ax
 
 
 def _plot_difference(difference, ax) -> None:  # type: ignore[no-untyped-def]

@@ -1,0 +1,124 @@
+"""The three judges pass what is true, with the false-alarm rate they state, and refuse every planted mistake."""
+
+import numpy as np
+import pytest
+
+from landscape import predict, rademacher
+from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Pool, families, residual
+from validation import compare, measure
+from validation.montecarlo.judges import assert_agrees, assert_chi_square, assert_exact, negative_controls
+
+relu = Activation("relu")
+TINY = {
+    "linear": Lattice.chain((1, 6), [Conv(2, 3, padding=1), Conv(1, 3, 2, padding=1)]),
+    "residual": Lattice.chain((1, 6), [Conv(1, 3, padding=1), residual([Conv(1, 3, padding=1)])]),
+    "relu": Lattice.chain((1, 6), [Conv(2, 2, padding=1), relu, Conv(1, 2), relu]),
+    "pooled": Lattice.chain((2, 6), [Conv(1, 3, padding=1), Pool("avg", 2), Flatten(), Dense(2)]),
+}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_enumeration_passes_the_truth_and_refuses_every_control(name):
+    net = TINY[name]
+    assert_exact(net, predict(net, initialisation=rademacher).squared)
+    for mistake, wrong in negative_controls(net).items():
+        with pytest.raises(AssertionError, match="not the enumerated expectation"):
+            assert_exact(net, wrong)
+        assert mistake
+
+
+ONE_LAYER = {
+    "conv": (Lattice.chain((2, 7), [Conv(3, 3, 2, padding=1)]), 2),
+    "dilated": (Lattice.chain((1, 5, 5), [Conv(2, 3, padding=2, dilation=2)]), 1),
+    "grouped": (Lattice.chain((2, 6), [Conv(4, 3, groups=2)]), 2),
+    "under a pool": (Lattice.chain((1, 8), [Conv(2, 3), GlobalPool("avg")]), 1),
+    "dense": (Lattice.chain((1, 9), [Flatten(), Dense(4)]), 1),
+}
+
+
+@pytest.mark.parametrize("name", ONE_LAYER)
+def test_one_layer_follows_the_chi_square_law_and_ten_percent_is_seen(name):
+    net, channels = ONE_LAYER[name]
+    estimate = measure(net, draws=15_000, seed=11, initialisation=0.3)
+    truth = predict(net, initialisation=0.3).squared
+    assert_chi_square(truth, estimate, channels)
+    with pytest.raises(AssertionError, match="chi-square"):
+        assert_chi_square(1.1 * truth, estimate, channels)
+
+
+def test_a_gradient_where_no_path_leads_is_refused():
+    net = Lattice.chain((1, 5), [Conv(1, 2, 2)])
+    estimate = measure(net, draws=50)
+    truth = predict(net).squared
+    assert truth[-1] == 0
+    with pytest.raises(AssertionError, match="no path reaches"):
+        assert_chi_square(np.array([0, *truth[1:]]), estimate)
+
+
+DEEP = Lattice.chain((1, 8), [Conv(4, 3, padding=1), relu, residual([Conv(4, 3, padding=1)]), Conv(4, 3, 2, padding=1)])
+
+
+def test_monte_carlo_passes_the_truth_and_refuses_every_control():
+    estimate = measure(DEEP, draws=6000, seed=5, initialisation=0.1)
+    assert_agrees(predict(DEEP, initialisation=0.1), estimate, tolerance=0.02)
+    for wrong in negative_controls(DEEP, 0.1).values():
+        with pytest.raises(AssertionError):
+            assert_agrees(wrong, estimate, tolerance=0.02)
+
+
+@pytest.mark.slow
+def test_every_control_is_caught_at_twenty_seeds():
+    truth, wrong = predict(DEEP, initialisation=0.1), negative_controls(DEEP, 0.1)
+    for seed in range(20):
+        estimate = measure(DEEP, draws=6000, seed=seed, initialisation=0.1)
+        assert_agrees(truth, estimate, tolerance=0.02)
+        for mistake in wrong.values():
+            with pytest.raises(AssertionError):
+                assert_agrees(mistake, estimate, tolerance=0.02)
+
+
+def false_alarms(net, runs, draws):
+    """How often, in null runs, the band at 95 % is left and the error interval at 95 % excludes 0."""
+    land, band, interval = predict(net), 0, 0
+    for seed in range(runs):
+        agreement = compare(land, measure(net, draws=draws, seed=seed), confidence=0.95)
+        band += bool(agreement.worst)
+        interval += agreement.error_interval[0] > 0
+    return band, interval
+
+
+NULL = {
+    "linear": families.plain((8, 8), depth=2, channels=4, padding=1),
+    "relu": Lattice.chain((1, 8, 8), [Conv(4, 3, padding=1), relu, Conv(4, 3, 2, padding=1), relu, Flatten(), Dense(3)]),
+    "residual": Lattice.chain((1, 8, 8), [Conv(4, 3, padding=1), residual([Conv(4, 3, padding=1)])]),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NULL)
+def test_false_alarms_stay_at_their_claim(name):
+    """Of 340 null runs a rate of 5 % gives more than 36 alarms with probability below 1e-5 (binomial)."""
+    band, interval = false_alarms(NULL[name], runs=340, draws=200)
+    print(f"{name}: band {band / 340:.1%}, interval {interval / 340:.1%} of 340 null runs at 200 draws, claim 5 %")
+    assert band <= 36
+    assert interval <= 36
+
+
+def test_a_planted_pixel_is_named():
+    net = NULL["linear"]
+    estimate = measure(net, draws=3000, seed=2)
+    wrong = predict(net).squared.copy()
+    wrong[2, 5] *= 1.6
+    agreement = compare(wrong, estimate, confidence=0.95)
+    assert agreement.worst[0] == (2, 5)
+    assert "(2, 5)" in str(agreement)
+    assert compare(predict(net), estimate, confidence=0.99).worst == ()
+
+
+def test_the_plot_of_z_shows_the_band():
+    estimate = measure(NULL["linear"], draws=200)
+    agreement = compare(predict(NULL["linear"]), estimate)
+    ax = agreement.plot()
+    assert ax.images[0].get_clim() == pytest.approx((-agreement.critical_z, agreement.critical_z))
+    line = compare(predict(TINY["linear"]), measure(TINY["linear"], draws=200)).plot()
+    assert line.get_xlabel() == "input position"
