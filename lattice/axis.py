@@ -12,6 +12,7 @@ __all__ = ["AxisMap", "Run", "along", "overlaid", "run", "straight", "zeros_like
 Array = np.ndarray[Any, Any]
 Run: TypeAlias = tuple[slice, slice]
 Pair: TypeAlias = tuple[int, int]
+Place: TypeAlias = tuple[Any, ...]
 
 
 class AxisMap(ABC):
@@ -48,7 +49,7 @@ class AxisMap(ABC):
 
     def moves(self, n: int) -> bool:
         """Is this anything but reading each of `n` cells once, in its place?"""
-        return self.outputs(n) != n or _runs(self, n) != (in_place(n),)
+        return _places(self, n, -1) != (True, ())
 
     def pull(self, cotangent: Array, n: int, axis: int) -> Array:
         """Transpose of reading: every input cell collects the cotangents of the (output, tap) pairs that read it.
@@ -56,15 +57,11 @@ class AxisMap(ABC):
         `cotangent` has `outputs(n)` cells along `axis`, counted from the end (-1 is the last), and the result has `n`.
         Works in any number type that adds.
         """
-        remaining = _runs(self, n)
-        if cotangent.shape[axis] == n and remaining[:1] == (in_place(n),):
-            result, remaining = cotangent.copy(), remaining[1:]
-        else:
-            result = zeros_like(cotangent, axis, n)
-        after: tuple[Any, ...] = (slice(None),) * (-1 - axis)
-        for cells, outputs in remaining:
-            collected: Array = result[(..., cells, *after)]
-            collected += cotangent[(..., outputs, *after)]
+        starts_in_place, places = _places(self, n, axis)
+        result = cotangent.copy() if starts_in_place else zeros_like(cotangent, axis, n)
+        for cells, outputs in places:
+            collected: Array = result[cells]
+            collected += cotangent[outputs]
         return result
 
 
@@ -77,9 +74,14 @@ def _table(window: AxisMap, n: int) -> Array:
 
 
 @lru_cache(maxsize=512)
-def _runs(window: AxisMap, n: int) -> tuple[Run, ...]:
-    """The runs of an axis map; the one that is in place, if there is one, comes first."""
-    return tuple(sorted(window.runs(n), key=lambda run: run != in_place(n)))
+def _places(window: AxisMap, n: int, axis: int) -> tuple[bool, tuple[tuple[Place, Place], ...]]:
+    """Is there a run that reads each of the n cells in its place, and the other runs as indices of arrays."""
+    waiting, in_place = window.runs(n), run(0, 1, 0, 1, n)
+    starts_in_place = window.outputs(n) == n and in_place in waiting
+    if starts_in_place:
+        waiting.remove(in_place)
+    after = (slice(None),) * (-1 - axis)
+    return starts_in_place, tuple(((..., cells, *after), (..., outputs, *after)) for cells, outputs in waiting)
 
 
 # --- the runs of a table: what an array library can add at once ----------------------------------------------------------
@@ -100,12 +102,6 @@ def runs(table: Array) -> list[Run]:
     by_tap = [run for row in table.tolist() for run in straight(zip(row, outputs, strict=True))]
     by_output = [run for j, column in enumerate(table.T.tolist()) for run in straight((i, j) for i in column)]
     return by_tap if len(by_tap) <= len(by_output) else by_output
-
-
-@lru_cache(maxsize=512)
-def in_place(n: int) -> Run:
-    """The run of a tap through which each of n outputs reads the cell of its own number."""
-    return run(0, 1, 0, 1, n)
 
 
 def run(cell: int, cell_step: int, output: int, output_step: int, count: int) -> Run:

@@ -14,6 +14,7 @@ largest number needs, which is bounded in the same way.
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise, repeat
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from lattice.lattice import Lattice
 from lattice.ops import Op, Shape
 from lattice.pullback import pull, pull_back
 
-__all__ = ["Numbers", "digits_pay", "pull_back_digits", "pull_back_ones"]
+__all__ = ["Numbers", "pull_back_digits", "pull_back_ones"]
 
 Array = np.ndarray[Any, Any]
 
@@ -40,35 +41,29 @@ def pull_back_ones(lattice: Lattice, cotangent: Array, estimate: Estimate) -> Ar
 
     Shapes and errors as there.
     """
-    if digits_pay(lattice, estimate):
-        return pull_back_digits(lattice, cotangent)
+    cells = prod(lattice.input_shape[1:])
+    if estimate.additions > max(ADDITIONS_PER_INT * cells, ADDITIONS_PER_LAYER * len(lattice.nodes)):
+        try:
+            return pull_back_digits(lattice, cotangent)
+        except OverflowError:
+            pass
     return pull_back(lattice, lambda node: 1, cotangent)
 
 
-def digits_pay(lattice: Lattice, estimate: Estimate) -> bool:
-    """Are digits likely to be faster than object arrays, and is no layer too large for them?"""
-    cells = np.prod(lattice.input_shape[1:], dtype=float)
-    worth = estimate.additions > max(ADDITIONS_PER_INT * cells, ADDITIONS_PER_LAYER * len(lattice.nodes))
-    return worth and all(_gain(lattice, position) <= MOST_GAIN for position in range(1, len(lattice.nodes)))
-
-
 def pull_back_digits(lattice: Lattice, cotangent: Array) -> Array:
-    """`pull_back_ones` in digits; no layer's gain may exceed `MOST_GAIN`."""
+    """`pull_back_ones` in digits; OverflowError where a layer's gain exceeds `MOST_GAIN`."""
     largest = int(cotangent.max())
     top = Numbers(cotangent.astype(np.uint64)[np.newaxis], largest, largest)
     waiting: dict[int, Numbers] = {len(lattice.nodes) - 1: top}
     for position in reversed(range(1, len(lattice.nodes))):
-        node, output, gain = lattice.nodes[position], lattice.shapes[position], _gain(lattice, position)
-        here = waiting.pop(position).with_room(gain)
-        for below, digits in zip(node.inputs, pull(node.op, lattice.input_shapes(node), here.digits, output), strict=True):
-            passed = Numbers(digits, here.digit * gain, here.number * gain)
+        node, output = lattice.nodes[position], lattice.shapes[position]
+        inputs = lattice.input_shapes(node)
+        most = gain(node.op, inputs, output)
+        here = waiting.pop(position).with_room(most)
+        for below, digits in zip(node.inputs, pull(node.op, inputs, here.digits, output), strict=True):
+            passed = Numbers(digits, here.digit * most, here.number * most)
             waiting[below] = waiting[below] + passed if below in waiting else passed
     return waiting[0].objects()
-
-
-def _gain(lattice: Lattice, position: int) -> int:
-    node = lattice.nodes[position]
-    return gain(node.op, lattice.input_shapes(node), lattice.shapes[position])
 
 
 @lru_cache(maxsize=4096)
@@ -86,7 +81,9 @@ class Numbers:
     number: int
 
     def with_room(self, gain: int) -> "Numbers":
-        """The same numbers, with digits that may grow by a factor of `gain`, up to `MOST_GAIN`."""
+        """The same numbers, with digits that may grow by a factor of `gain`; OverflowError beyond `MOST_GAIN`."""
+        if gain > MOST_GAIN:
+            raise OverflowError(f"a layer reads a unit {gain} times, and digits have room for {MOST_GAIN}")
         numbers = self
         while numbers.digit * gain >= ROOM:
             numbers = numbers.handed_on()

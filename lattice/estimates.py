@@ -44,25 +44,24 @@ def estimate(lattice: Lattice, one_output: bool = False) -> Estimate:
     bits: dict[int, float] = {len(lattice.nodes) - 1: 1.0}
     for position in reversed(range(1, len(lattice.nodes))):
         node = lattice.nodes[position]
-        readings, gain = _readings(node.op, lattice.shapes[node.inputs[0]])
-        below_bits = bits[position] + log2(gain)
-        here = sum(readings) * prod(map(float, lattice.shapes[node.inputs[0]][1:]))
-        additions += here
-        seconds += here * (1 + below_bits / 32) * SECONDS_PER_WORD
+        shape = lattice.shapes[node.inputs[0]]
+        readings, doublings = _readings(node.op, shape)
+        below_bits = bits[position] + doublings
+        additions += readings
+        seconds += readings * (1 + below_bits / 32) * SECONDS_PER_WORD
+        bytes_ = max(bytes_, prod(shape[1:]) * (72 + below_bits / 4))  # two arrays of Python ints
         for below in node.inputs:
             bits[below] = float(np.logaddexp2(bits[below], below_bits)) if below in bits else below_bits
-            cells = prod(map(float, lattice.shapes[below][1:]))
-            bytes_ = max(bytes_, cells * (72 + below_bits / 4))  # two arrays of Python ints
     return Estimate(additions, max(bits.values()), bytes_, seconds)
 
 
 @lru_cache(maxsize=512)
-def _readings(op: Op, shape: Shape) -> tuple[tuple[float, ...], float]:
-    """How often an op reads a cell on each axis, on average, and how much larger the numbers become."""
+def _readings(op: Op, shape: Shape) -> tuple[float, float]:
+    """How many readings, axis by axis, an op makes of its input, and how many bits longer its numbers become."""
     axes = zip(op.windows(shape[1:]), shape[1:], strict=True) if isinstance(op, Windowed) else ()
-    readings = tuple(window.outputs(n) * window.taps(n) / n for window, n in axes)
+    readings = [window.outputs(n) * window.taps(n) / n for window, n in axes]
     channels = op.channels // op.groups if isinstance(op, Conv | ConvTranspose) else op.units if isinstance(op, Dense) else 1
-    return readings, prod(readings) * channels
+    return sum(readings) * prod(shape[1:]), log2(prod(readings) * channels)
 
 
 def check_size(request: str, estimate: Estimate) -> None:
