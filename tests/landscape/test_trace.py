@@ -232,6 +232,22 @@ def test_a_shape_is_channels_and_sizes(shape):
         predict(nn.Conv1d(1, 1, 3), shape)
 
 
+class Doubled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(1, 4, 3)
+
+    def forward(self, x):
+        h = self.conv(x)
+        return h + h
+
+
+def test_a_tensor_added_to_itself_is_said():
+    land = predict(Doubled(), (1, 9))
+    assert land.guarantee.name == "APPROXIMATE"
+    assert "branches without weights of their own meet in a sum: they add before squaring (add)" in land.reasons
+
+
 def test_an_initialisation_stands_in_for_trained_weights():
     trained = with_weights(nn.Conv1d(1, 99, 3), lambda m: m.weight.add_(0.5))
     assert predict(trained, (1, 9), initialisation=he).squared.shape == (9,)
