@@ -28,6 +28,7 @@ from lattice.errors import (
     SpecificationError,
     UnsupportedError,
 )
+from lattice.estimates import show_count
 from lattice.evenness import StageEvenness, even_sizes, evenness
 from lattice.formulas import PascalNumber, pascal_formula, residual_formula, strip_formula
 from lattice.geometry import AxisField, ReceptiveField, last_map, receptive_field, receptive_fields
@@ -73,7 +74,7 @@ __all__ = [
     # Definitions 1 and 2
     "route", "commands", "path_exists", "Command", "SKIP", "Branch", "combinations", "multinomial_count", "is_regular",
     # counts
-    "path_counts", "path_count", "mean_path_counts", "log_path_counts", "path_length_distribution", "skip_distribution",
+    "path_counts", "path_count", "mean_path_counts", "show_count", "log_path_counts", "path_length_distribution", "skip_distribution",
     "pull_back", "spatial_lattice",
     # closed forms and limits
     "pascal_row", "pascal_coefficient", "residual_row", "stern", "stern_period", "stern_maximum",

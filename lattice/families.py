@@ -27,13 +27,11 @@ def plain(
     >>> plain(5, depth=2).output_shape
     (1, 1)
     """
-    layers: list[Layer] = []
-    for _ in range(depth):
-        layers.append(Conv(channels, kernel, stride, padding, dilation, mode=mode))
-        if activation:
-            layers.append(Activation(activation))
+    layer: list[Layer] = [Conv(channels, kernel, stride, padding, dilation, mode=mode)]
+    if activation:
+        layer.append(Activation(activation))
     spatial = (size,) if isinstance(size, int) else tuple(size)
-    return Lattice.chain((1, *spatial), layers)
+    return Lattice.chain((1, *spatial), layer * depth)
 
 
 def resnet(
