@@ -74,8 +74,8 @@ __all__ = [
     # Definitions 1 and 2
     "route", "commands", "path_exists", "Command", "SKIP", "Branch", "combinations", "multinomial_count", "is_regular",
     # counts
-    "path_counts", "path_count", "mean_path_counts", "show_count", "log_path_counts", "path_length_distribution", "skip_distribution",
-    "pull_back", "spatial_lattice",
+    "path_counts", "path_count", "mean_path_counts", "log_path_counts", "path_length_distribution", "skip_distribution",
+    "pull_back", "spatial_lattice", "show_count",
     # closed forms and limits
     "pascal_row", "pascal_coefficient", "residual_row", "stern", "stern_period", "stern_maximum",
     "strip_counts_spectral", "strip_counts_reflection", "perron_vector", "perron_depth",
