@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from lattice import Conv, Input, Node, Op, Pad, UnsupportedError
+from lattice import Conv, Input, Node, Op, Pad, SpecificationError, UnsupportedError
+from lattice.ops import output_shape
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +52,7 @@ class Reader:
             **dict(model.named_buffers(remove_duplicate=False)),
         }
         self.nodes: list[Node] = []
+        self.shapes: list[tuple[int, ...]] = []
         self.values: dict[Any, Any] = {}
         self.weights: dict[str, dict[str, Any]] = {}
         self.used: Counter[str] = Counter()
@@ -61,8 +63,9 @@ class Reader:
         for call in self.graph.nodes:
             if call.op == "placeholder" and call.name not in self.names:
                 self.nodes.append(Node("input", Input(shape)))
+                self.shapes.append(shape)
                 self.values[call] = Value(len(self.nodes) - 1)
-            elif call.op == "get_attr":
+            elif call.op == "get_attr" and call in output:
                 refusals.append(f"{call.name}: a constant inside the graph (not yet)")
             elif call.op == "call_function" and call in output:
                 try:
@@ -100,6 +103,7 @@ class Reader:
                 self.values[call] = Unknown()
                 return
             value = self.rules[name](self, call, arguments)
+            self._check_shapes(call, value)
         except Refusal:
             self.values[call] = Unknown()  # what depends on it is not a refusal of its own
             raise
@@ -107,6 +111,16 @@ class Reader:
         changed = _changed_argument(call)
         if changed is not None:
             self._rebind(changed, value)
+
+    def _check_shapes(self, call: Any, value: Any) -> None:
+        """The shape of a lattice node must be the one that torch computed, behind a batch of one."""
+        results = call.meta["val"]
+        pairs = zip(value, results, strict=False) if isinstance(value, list) else [(value, results)]
+        for part, result in pairs:
+            batch, *expected = (int(n) for n in result.shape)
+            if batch != 1 or self.shapes[part.node] != tuple(expected):
+                shape = self.shapes[part.node]
+                raise Refusal(f"gives {(batch, *expected)} in torch and {(1, *shape)} here; please report this")
 
     def _rebind(self, changed: Any, value: Value) -> None:
         """After an in-place call every name of the changed tensor means its new value."""
@@ -119,12 +133,16 @@ class Reader:
         self.values[changed] = value
 
     def append(self, call: Any, op: Op, inputs: tuple[int, ...], **weights: Any) -> Value:
-        """Append a lattice node; its shape must be the one that torch computed."""
+        """Append a lattice node."""
         name = _place(call)
         self.used[name] += 1
         if self.used[name] > 1:
             name = f"{name}_{self.used[name]}"
         self.nodes.append(Node(name, op, inputs))
+        try:
+            self.shapes.append(output_shape(op, *(self.shapes[i] for i in inputs)))
+        except SpecificationError as error:
+            raise Refusal(str(error)) from error
         if weights:
             self.weights[name] = weights
         return Value(len(self.nodes) - 1)
@@ -195,10 +213,7 @@ def _changed_argument(call: Any) -> Any:
     for position, argument in enumerate(schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             return call.args[position] if position < len(call.args) else call.kwargs.get(argument.name)
-    # torch.export writes some in-place calls with their out-of-place targets and keeps the name of what was called
-    source = call.meta.get("torch_fn", ("", ""))[1] if hasattr(call, "meta") else ""
-    name = source.rsplit(".", 1)[-1]
-    return call.args[0] if name.endswith("_") and not name.endswith("__") and call.args else None
+    return None
 
 
 def _arguments(call: Any) -> dict[str, Any]:
@@ -220,4 +235,5 @@ def _place(call: Any) -> str:
 
 
 def shape_of(node: Any) -> tuple[int, ...]:
+    """The shape that torch computed for a graph node, batch included."""
     return tuple(int(n) for n in node.meta["val"].shape)

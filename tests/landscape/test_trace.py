@@ -168,6 +168,11 @@ class TwoOutputs(nn.Module):
         return self.conv(x), x
 
 
+class FlattensTheBatch(nn.Module):
+    def forward(self, x):
+        return x.flatten()
+
+
 class Tied(nn.Module):
     def __init__(self):
         super().__init__()
@@ -219,6 +224,7 @@ def with_weights(model, change):
         (with_weights(nn.Conv1d(1, 99, 3), lambda m: m.weight.add_(0.5)), AssumptionError, "mean of its 297 weights"),
         (with_weights(nn.Conv1d(1, 999, 3), lambda m: m.weight[..., 1].mul_(3)), AssumptionError, "from tap to tap"),
         ("resnet18", UnsupportedError, "not a str"),
+        (FlattensTheBatch(), UnsupportedError, "reshapes"),
     ],
 )
 def test_what_would_give_a_plausible_wrong_map_is_refused(model, error, message):
