@@ -6,78 +6,30 @@ One draw is one initialisation W, one (or a few) inputs x and one Rademacher cot
 
 since E[v_j v_j'] = 0 for j != j': an unbiased estimate of Z times the mean over output units. (The square of the summed
 outputs is another quantity.) Draw i depends on (seed, i) and nothing else: not on the chunk it runs in, nor on the path
-(batched with `torch.func`, or one by one) that computes it.
+(batched with `torch.func`, or one by one) that computes it, nor on the process. Draws are summed within blocks in the
+order of their indices and blocks never share a sum, so that on a CPU the bits do not depend on the workers either.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from math import prod
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from landscape.initialisation import he, layer_variances
-from lattice import AssumptionError, Lattice, SpecificationError, UnsupportedError
-from validation.montecarlo.build import build, draw_weights
+from lattice import Lattice, SpecificationError
+from validation.montecarlo.estimate import Estimate, versions
+from validation.montecarlo.files import digest
+from validation.montecarlo.sampler import SMALL, Factory, LatticeSource, ModuleSource, Sampler
+from validation.montecarlo.shards import Shards, Tally, locked
+from validation.montecarlo.workers import Workers, exact_arithmetic
 
 __all__ = ["Estimate", "measure"]
 
 MOST_BLOCKS = 200  # block means kept for `compare`; up to as many draws, every draw is its own block
-SMALL = 200_000  # parameters; below, running many networks at once (vmap) beats a loop
 
 Array = np.ndarray[Any, Any]
-Factory = Callable[[], torch.nn.Module]
-
-
-@dataclass(frozen=True, eq=False)
-class Estimate:
-    """A measured map of expected squared gradients, and how well it is known.
-
-    `mean`, `standard_error`: float64 over input positions. `draws`: how many initialisations; `seed`: the root seed.
-    `blocks`, `block_draws`: means of consecutive draws (blocks, *positions) and how many draws each holds; `compare`
-    takes their spread. `batched`: whether draws ran together. `interrupted`: fewer draws than asked for.
-    """
-
-    mean: Array
-    standard_error: Array
-    draws: int
-    seed: int
-    blocks: Array
-    block_draws: Array
-    batched: bool
-    interrupted: bool = False
-
-    @property
-    def relative(self) -> Array:
-        """The measured map with mean one."""
-        return np.asarray(self.mean / self.mean.mean())
-
-    @property
-    def relative_error(self) -> Array:
-        """Standard error of `relative`, to first order (the mean that it is divided by is measured too)."""
-        return _error(self.influence, self.block_draws)
-
-    @property
-    def influence(self) -> Array:
-        """What each block contributes to `relative`, to first order: (blocks, *positions), weighted mean zero."""
-        axes = tuple(range(1, self.blocks.ndim))
-        means = self.blocks.mean(axis=axes, keepdims=True)
-        return np.asarray((self.blocks - self.relative * means) / self.mean.mean())
-
-    def __str__(self) -> str:
-        typical = float(np.sqrt(np.mean(np.square(self.relative_error))))
-        stopped = " (interrupted)" if self.interrupted else ""
-        return (
-            f"measured map over {self.mean.shape}: {self.draws} draws{stopped}, seed {self.seed}, error {typical:.1%} a pixel"
-        )
-
-
-def _error(deviations: Array, weights: Array) -> Array:
-    """Standard error of a weighted mean of blocks, from their deviations from it."""
-    shares = (weights / weights.sum()).reshape(-1, *(1 for _ in deviations.shape[1:]))
-    count = len(deviations)
-    return np.asarray(np.sqrt(np.sum(np.square(shares * deviations), axis=0) * count / (count - 1)))
 
 
 def measure(
@@ -88,191 +40,172 @@ def measure(
     seed: int = 0,
     device: str = "auto",
     mode: str = "eval",
+    inputs: Any = None,
     inputs_per_draw: int = 1,
     batched: bool | None = None,
-    chunk: int = 64,
+    chunk: int | None = None,
     initialisation: Any = None,
     distribution: str = "normal",
+    folder: str | Path | None = None,
+    shard: int = 100,
     progress: bool = False,
 ) -> Estimate:
-    """(1/Z) sum_j (dh_j/dx_i)^2 averaged over `draws` initialisations and white-noise inputs (Proposition 1's left side).
+    """(1/Z) sum_j (dh_j/dx_i)^2 averaged over `draws` initialisations and inputs (Proposition 1's left side).
 
     `factory()` returns a freshly initialised module, or is a `Lattice` (then `initialisation`, default he, and
-    `distribution` say how its weights are drawn). `shape`: (channels, *spatial) of one input. `inputs_per_draw` inputs
-    are averaged within a draw. `device`: "auto" (CUDA if there is one), "cpu", "cuda". `batched`: run `chunk` draws at
-    once with torch.func (None: where the network is small); the draws are the same either way.
+    `distribution` say how its weights are drawn). `shape`: (channels, *spatial) of one input. `inputs`: None for white
+    noise, or images (N, channels, *spatial), of which each draw takes `inputs_per_draw` at random, without repetition.
+    Squares are averaged over the inputs of a draw. `mode`: "eval", or "train": BatchNorm takes the statistics of the batch
+    of `inputs_per_draw` inputs, and the gradient is that of each output sample with respect to its own input sample.
 
-    Returns an `Estimate`; a keyboard interrupt returns one with the draws so far (two at least). The global random state
-    is left as it was. Raises `AssumptionError` where the factory returns the same weights twice.
+    `device`: "auto" (CUDA if there is one), "cpu", "cuda". `batched`: run `chunk` draws at once with torch.func (None:
+    where the network is small); where torch.func cannot, draws run one by one and `Estimate.batched` is False. The draws
+    are the same either way. `chunk`: None for as many draws as hold about 256 MiB, 64 at most.
+
+    `folder`: where finished draws are kept, in a file for every `shard` draws or more; the same call goes on from them
+    after any end, and a finished folder returns its result at once. Under `torchrun` (every process making this call) the
+    draws are shared out, and each process returns the whole estimate. On a CPU, with the same `batched`, `chunk` and
+    number of torch threads, the result is the same to the bit: in one go or resumed, by one process or by many.
+
+    Returns an `Estimate`; a keyboard interrupt returns one with the draws so far (two at least), unless there are several
+    processes. Random states, modes, running statistics and TF32 settings are left as they were. Raises `AssumptionError`
+    where the factory returns the same weights twice, `SpecificationError` for a folder of other arguments or in use.
 
     >>> from lattice import families
     >>> estimate = measure(families.plain(9, depth=2, channels=4), draws=50)
     >>> estimate.mean.shape, estimate.draws
     ((9,), 50)
     """
-    if mode != "eval":
-        raise UnsupportedError(f"mode is {mode!r}: only 'eval' can be measured so far")
-    if isinstance(draws, bool) or draws < 2 or inputs_per_draw < 1 or chunk < 1:
+    if mode not in ("eval", "train"):
+        raise SpecificationError(f"mode is {mode!r}; it is 'eval' or 'train'")
+    if isinstance(draws, bool) or draws < 2 or min(inputs_per_draw, 1 if chunk is None else chunk, shard) < 1:
         raise SpecificationError(
-            f"draws is {draws}, inputs_per_draw {inputs_per_draw}, chunk {chunk}; a standard error needs two draws at least"
+            f"draws is {draws}, inputs_per_draw {inputs_per_draw}, chunk {chunk}, shard {shard}; each is at least one, "
+            "and a standard error needs two draws at least"
         )
-    if isinstance(factory, Lattice):
-        if shape is not None and tuple(shape) != factory.input_shape:
-            raise SpecificationError(f"the lattice has input shape {factory.input_shape}, and shape={tuple(shape)} was given")
-        shape, factory = factory.input_shape, _LatticeFactory(factory, initialisation, distribution)
+    if isinstance(factory, Lattice) and shape is not None and tuple(shape) != factory.input_shape:
+        raise SpecificationError(f"the lattice has input shape {factory.input_shape}, and shape={tuple(shape)} was given")
+    shape = factory.input_shape if isinstance(factory, Lattice) else shape
     if shape is None:
         raise SpecificationError("measure(factory, shape) needs the shape of one input, (channels, *spatial)")
-    where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    sampler = _Sampler(factory, tuple(shape), seed, inputs_per_draw, where)
-    if batched is None:
-        batched = sampler.is_small()
-    blocks = min(draws, MOST_BLOCKS)
-    block_of = np.arange(draws) * blocks // draws
-    sums = np.zeros((blocks, *shape[1:]))
-    done = 0
-    bar = _progress_bar(draws) if progress else None
-    interrupted = False
-    try:
-        for squares in sampler.squares(draws, chunk if batched else 1, batched):
-            for square in squares:  # one draw at a time, in the order of their indices, whatever the chunk
-                sums[block_of[done]] += square
-                done += 1
-            if bar is not None:
-                _update(bar, sums, block_of, done, len(squares))
-    except KeyboardInterrupt:
-        if done < 2:
-            raise
-        interrupted = True
-    finally:
-        if bar is not None:
-            bar.close()
-    return _estimate(sums, block_of[:done], seed, batched, interrupted)
+    images = None if inputs is None else _images(inputs, tuple(shape), inputs_per_draw)
+    team = Workers.here(device)
+    tally = Tally.empty(draws, min(draws, MOST_BLOCKS), tuple(shape)[1:])
+    with exact_arithmetic(team.device), ExitStack() as stack:
+        if isinstance(factory, Lattice):
+            source: LatticeSource | ModuleSource = LatticeSource(factory, initialisation, distribution)
+        else:
+            source = ModuleSource(factory, team.device)
+        sampler = Sampler(
+            source,
+            tuple(shape),
+            seed,
+            inputs_per_draw=inputs_per_draw,
+            inputs=images,
+            device=team.device,
+            train=mode == "train",
+        )
+        batched = (sampler.parameters < SMALL if batched is None else batched) and sampler.batches()
+        chunk = (sampler.chunk() if chunk is None else chunk) if batched else 1
+        facts = {"seed": seed, "mode": mode, "batched": batched, "device": _name(team.device), "versions": versions()}
+        shards = None
+        if folder is not None:
+            shards = Shards(Path(folder))
+            manifest = {
+                "draws": draws,
+                "shape": list(shape),
+                "inputs": "white noise" if images is None else digest({}, {"inputs": images}),
+                "inputs_per_draw": inputs_per_draw,
+                "chunk": chunk,
+                "model": sampler.model,
+                **facts,
+            }
+            if team.rank == 0:  # the other workers wait for it in team.sum
+                stack.enter_context(locked(shards.folder))
+                shards.agree_on(manifest)
+                shards.read(tally)
+        interrupted = False
+        bar = stack.enter_context(_Bar(draws, progress and team.rank == 0))
+        known = team.sum(tally.done)  # what the folder holds, the same on every worker
+        bar.update(tally, int(known.sum()))
+        try:
+            for unit in _units(tally.block_of, chunk, known)[team.rank :: team.world]:
+                for start in range(unit.start, unit.stop, chunk):
+                    indices = range(start, min(start + chunk, unit.stop))
+                    for index, square in zip(indices, sampler.squares(indices, batched), strict=True):
+                        tally.add(index, square)
+                    bar.update(tally, len(indices))
+                if shards is not None:
+                    shards.write(tally, least=shard)
+        except KeyboardInterrupt:
+            if team.world > 1 or tally.done.sum() < 2:
+                raise
+            interrupted = True
+        finally:
+            if shards is not None:
+                shards.write(tally)
+        tally = Tally(tally.block_of, *(team.sum(array) for array in (tally.sums, tally.energies, tally.done)))
+    return tally.estimate(interrupted=interrupted, **facts)
 
 
-def _estimate(sums: Array, block_of: Array, seed: int, batched: bool, interrupted: bool) -> Estimate:
-    counts = np.bincount(block_of)
-    kept = counts > 0
-    sums, counts = sums[: len(counts)][kept], counts[kept]
-    means = sums / counts.reshape(-1, *(1 for _ in sums.shape[1:]))
-    mean = sums.sum(axis=0) / counts.sum()
-    return Estimate(mean, _error(means - mean, counts), int(counts.sum()), seed, means, counts, batched, interrupted)
+def _images(inputs: Any, shape: tuple[int, ...], per_draw: int) -> Array:
+    images = np.asarray(inputs.detach().cpu() if isinstance(inputs, torch.Tensor) else inputs)
+    if images.shape[1:] != shape or len(images) < per_draw:
+        raise SpecificationError(
+            f"inputs has shape {images.shape}; it must be (N, {', '.join(map(str, shape))}) with N at least "
+            f"inputs_per_draw = {per_draw}"
+        )
+    if not np.issubdtype(images.dtype, np.floating) or not np.isfinite(images).all():
+        raise SpecificationError(
+            f"inputs holds {images.dtype}, NaN or infinity; give finite floats, scaled as the model expects"
+        )
+    return images
 
 
-class _LatticeFactory:
-    """Builds a lattice's network once, and draws its weights anew at every call."""
+def _units(block_of: Array, chunk: int, done: Array) -> list[range]:
+    """What a worker takes at a time, without what is done: as many whole blocks as fit a chunk of draws, or one block.
 
-    def __init__(self, lattice: Lattice, initialisation: Any, distribution: str) -> None:
-        self.variances = layer_variances(lattice, he if initialisation is None else initialisation)
-        self.distribution = distribution
-        self.network = build(lattice, self.variances, generator=torch.Generator(), distribution=distribution)
+    Where they begin depends on the arguments alone, so that a draw always shares its chunk with the same others.
 
-    def __call__(self) -> torch.nn.Module:
-        draw_weights(self.network, self.variances, distribution=self.distribution)
-        return self.network
-
-
-def _progress_bar(draws: int) -> Any:
-    from tqdm.auto import tqdm
-
-    return tqdm(total=draws, unit="draw", desc="Monte Carlo")
+    >>> _units(np.array([0, 0, 1, 1, 2, 2]), 5, np.zeros(6))
+    [range(0, 4), range(4, 6)]
+    """
+    edges = [*np.flatnonzero(np.diff(block_of, prepend=-1)).tolist(), len(block_of)]
+    starts = [0]
+    for start, stop in pairwise(edges):
+        if start > starts[-1] and stop - starts[-1] > chunk:
+            starts.append(start)
+    units = (range(start, stop) for start, stop in pairwise([*starts, len(block_of)]))
+    return [unit for unit in units if not done[unit.start : unit.stop].all()]
 
 
-def _update(bar: Any, sums: Array, block_of: Array, done: int, step: int) -> None:
-    bar.update(step)
-    if done > 2:
-        so_far = _estimate(sums, block_of[:done], 0, False, False)
-        if len(so_far.blocks) > 2:
-            bar.set_postfix_str(f"error {np.sqrt(np.mean(np.square(so_far.relative_error))):.1%} a pixel", refresh=False)
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-class _Sampler:
-    """Draws networks, inputs and cotangents by index, and squares the gradients."""
+class _Bar:
+    """A progress bar with the error so far, or nothing."""
 
-    def __init__(self, factory: Factory, shape: tuple[int, ...], seed: int, inputs: int, device: torch.device) -> None:
-        self.factory, self.shape, self.seed, self.inputs, self.device = factory, shape, seed, inputs, device
-        self.stacks: dict[str, torch.Tensor] = {}
-        self.base = self.network(0)
-        self._check(self._states(range(2)))
-        self.parameters = sum(parameter.numel() for parameter in self.base.parameters())
-        with torch.no_grad():
-            output = self.base(self._noise(0))
-        if not isinstance(output, torch.Tensor) or output.shape[0] != inputs:
-            raise UnsupportedError(f"the model returns {type(output).__name__}; wrap it so that it returns one tensor (N, ...)")
-        self.output_shape = tuple(output.shape)
+    def __init__(self, draws: int, shown: bool) -> None:
+        self.bar: Any = None
+        if shown:
+            from tqdm.auto import tqdm
 
-    def is_small(self) -> bool:
-        return self.parameters < SMALL
+            self.bar = tqdm(total=draws, unit="draw", desc="Monte Carlo")
 
-    def _seeds(self, index: int) -> tuple[int, int]:
-        """Two independent seeds, of the weights and of the inputs, that depend on (seed, index) only."""
-        weights, noise = np.random.SeedSequence((self.seed, index)).generate_state(2, np.uint64)
-        return int(weights) >> 1, int(noise) >> 1
+    def __enter__(self) -> "_Bar":
+        return self
 
-    def network(self, index: int) -> torch.nn.Module:
-        devices = range(torch.cuda.device_count()) if self.device.type == "cuda" else ()
-        with torch.random.fork_rng(devices=devices):
-            # torch.manual_seed also queues a call for a CUDA that was never started, at ten times the cost
-            seed = torch.manual_seed if self.device.type == "cuda" else torch.default_generator.manual_seed
-            seed(self._seeds(index)[0])
-            network = self.factory()
-        if not isinstance(network, torch.nn.Module):
-            raise SpecificationError(f"the factory returned a {type(network).__name__}; it must return a torch.nn.Module")
-        # a lattice's network is the same object at every call, already moved and in evaluation mode
-        return network if network is getattr(self, "base", None) else network.eval().to(self.device)
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
 
-    def _noise(self, index: int) -> torch.Tensor:
-        """White noise of variance one: the inputs of a draw."""
-        generator = torch.Generator().manual_seed(self._seeds(index)[1])
-        return torch.randn(self.inputs, *self.shape, generator=generator).to(self.device)
-
-    def _cotangent(self, index: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(self._seeds(index)[1] ^ 1)
-        bits = torch.randint(0, 2, self.output_shape, generator=generator, dtype=torch.float32)
-        return (2 * bits - 1).to(self.device)
-
-    def _states(self, indices: range) -> dict[str, torch.Tensor]:
-        """The parameters and buffers of several draws, stacked, by name; the memory is used again by the next call."""
-        for position, index in enumerate(indices):
-            network = self.network(index)
-            tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-            if len(next(iter(self.stacks.values()), ())) < len(indices):
-                self.stacks = {name: tensor.new_empty(len(indices), *tensor.shape) for name, tensor in tensors.items()}
-            for name, tensor in tensors.items():
-                self.stacks[name][position].copy_(tensor.detach())
-        return {name: stack[: len(indices)] for name, stack in self.stacks.items()}
-
-    @staticmethod
-    def _check(states: dict[str, torch.Tensor]) -> None:
-        if states and all(torch.equal(first, second) for first, second in states.values()):
-            raise AssumptionError(
-                "the factory returned the same weights twice; it must build a new module with new random weights at each "
-                "call, for example lambda: torchvision.models.resnet18(weights=None)"
-            )
-
-    def squares(self, draws: int, chunk: int, batched: bool) -> Iterator[Array]:
-        """The squared gradients of draws 0, 1, ..., in chunks: float64 (draws of the chunk, *positions)."""
-        for start in range(0, draws, chunk):
-            indices = range(start, min(start + chunk, draws))
-            yield self._together(indices) if batched else np.stack([self._alone(index) for index in indices])
-
-    def _alone(self, index: int) -> Array:
-        network, x = self.network(index), self._noise(index).requires_grad_()
-        (gradient,) = torch.autograd.grad(network(x), x, self._cotangent(index))
-        return self._map(gradient[None])[0]
-
-    def _together(self, indices: range) -> Array:
-        states = self._states(indices)
-
-        def scalar(x: torch.Tensor, state: dict[str, torch.Tensor], v: torch.Tensor) -> torch.Tensor:
-            # everything of a network that is not a tensor is the same in all draws
-            return (torch.func.functional_call(self.base, state, (x,)) * v).sum()
-
-        x = torch.stack([self._noise(index) for index in indices])
-        v = torch.stack([self._cotangent(index) for index in indices])
-        gradients = torch.func.vmap(torch.func.grad(scalar))(x, states, v)
-        return self._map(gradients.detach())
-
-    def _map(self, gradients: torch.Tensor) -> Array:
-        """(draws, inputs, channels, *positions) -> mean over inputs and channels of the squares, over Z."""
-        squares = gradients.double().square().mean(dim=(1, 2)) / prod(self.output_shape[1:])
-        return np.asarray(squares.cpu())
+    def update(self, tally: Tally, step: int) -> None:
+        """Some more draws are done."""
+        if self.bar is None:
+            return
+        self.bar.update(step)
+        if (tally.counts > 0).sum() > 2:
+            so_far = tally.estimate(seed=0, batched=False)
+            error = np.sqrt(np.mean(np.square(so_far.relative_error)))
+            self.bar.set_postfix_str(f"error {error:.1%} a pixel", refresh=False)

@@ -1,0 +1,129 @@
+"""What Monte Carlo found: a map with its standard error, what it rests on, and a file format that holds no code."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from lattice import SpecificationError
+from validation.montecarlo.files import read_arrays, write_arrays
+
+__all__ = ["Estimate", "versions"]
+
+Array = np.ndarray[Any, Any]
+FORMAT = "pilcro estimate 1"
+ARRAYS = ("mean", "standard_error", "blocks", "block_draws", "energies")
+FACTS = ("draws", "seed", "batched", "interrupted", "mode", "device", "versions")
+
+
+def versions() -> dict[str, str]:
+    """The versions that a number depends on."""
+    try:
+        own = metadata.version("pilcro")
+    except metadata.PackageNotFoundError:
+        own = "not installed"
+    return {"pilcro": own, "python": platform.python_version(), "numpy": np.__version__, "torch": torch.__version__}
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A measured map of expected squared gradients, and how well it is known.
+
+    `mean`, `standard_error`: float64 over input positions. `draws`: how many initialisations; `seed`: the root seed.
+    `blocks`, `block_draws`: means of consecutive draws (blocks, *positions) and how many draws each holds; `compare`
+    takes their spread. `energies`: each draw's map summed over positions (draws,). `batched`: whether draws ran together.
+    `interrupted`: fewer draws than asked for. `mode`, `device`, `versions`: where the numbers come from.
+    """
+
+    mean: Array
+    standard_error: Array
+    draws: int
+    seed: int
+    blocks: Array
+    block_draws: Array
+    batched: bool
+    interrupted: bool = False
+    energies: Array = field(default_factory=lambda: np.full(1, np.nan))
+    mode: str = "eval"
+    device: str = "cpu"
+    versions: Mapping[str, str] = field(default_factory=versions)
+
+    @classmethod
+    def of_blocks(cls, sums: Array, counts: Array, **facts: Any) -> Self:
+        """The estimate from sums over the draws of each block (blocks, *positions) and their numbers (blocks,).
+
+        >>> estimate = Estimate.of_blocks(np.array([[2.0], [4.0]]), np.array([1, 1]), seed=0, batched=False)
+        >>> float(estimate.mean[0]), float(estimate.standard_error[0])
+        (3.0, 1.0)
+        """
+        kept = counts > 0
+        sums, counts = sums[kept], counts[kept]
+        means = sums / counts.reshape(-1, *(1 for _ in sums.shape[1:]))
+        mean = sums.sum(axis=0) / counts.sum()
+        error = _error(means - mean, counts)
+        return cls(mean, error, draws=int(counts.sum()), blocks=means, block_draws=counts, **facts)
+
+    @property
+    def relative(self) -> Array:
+        """The measured map with mean one."""
+        return np.asarray(self.mean / self.mean.mean())
+
+    @property
+    def relative_error(self) -> Array:
+        """Standard error of `relative`, to first order (the mean that it is divided by is measured too)."""
+        return _error(self.influence, self.block_draws)
+
+    @property
+    def influence(self) -> Array:
+        """What each block contributes to `relative`, to first order: (blocks, *positions), weighted mean zero."""
+        axes = tuple(range(1, self.blocks.ndim))
+        means = self.blocks.mean(axis=axes, keepdims=True)
+        return np.asarray((self.blocks - self.relative * means) / self.mean.mean())
+
+    @property
+    def effective_draws(self) -> float:
+        """(sum w)^2 / sum w^2 over the draws' energies w (Kish): the draws that the mean really rests on."""
+        return float(self.energies.sum() ** 2 / np.square(self.energies).sum()) if self.energies.any() else 0.0
+
+    @property
+    def largest_share(self) -> float:
+        """max w / sum w: the share of the whole sum that the one heaviest draw carries."""
+        return float(self.energies.max() / self.energies.sum()) if self.energies.any() else 1.0
+
+    def __str__(self) -> str:
+        typical = float(np.sqrt(np.mean(np.square(self.relative_error))))
+        stopped = " (interrupted)" if self.interrupted else ""
+        return (
+            f"measured map over {self.mean.shape}: {self.draws} draws{stopped}, seed {self.seed}, error {typical:.1%} a pixel"
+            f"\n  worth {self.effective_draws:.0f} equal draws; the heaviest one carries {self.largest_share:.1%}"
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write all of it to one file: arrays, and a JSON header with their hash. Returns the path.
+
+        The file is there as a whole or not at all (temporary name, fsync, rename), and holds nothing that could run.
+        """
+        header = {"format": FORMAT, **{name: getattr(self, name) for name in FACTS}, "versions": dict(self.versions)}
+        write_arrays(Path(path), header, {name: getattr(self, name) for name in ARRAYS})
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The estimate that `save` wrote; raises `SpecificationError` for a damaged file and for one of another kind."""
+        header, arrays = read_arrays(Path(path))
+        if header.pop("format", None) != FORMAT:
+            raise SpecificationError(f"{path} is no estimate; Estimate.load reads what Estimate.save wrote")
+        contents: dict[str, Any] = {**header, **arrays}
+        return cls(**contents)
+
+
+def _error(deviations: Array, weights: Array) -> Array:
+    """Standard error of a weighted mean of blocks, from their deviations from it."""
+    shares = (weights / weights.sum()).reshape(-1, *(1 for _ in deviations.shape[1:]))
+    count = len(deviations)
+    return np.asarray(np.sqrt(np.sum(np.square(shares * deviations), axis=0) * count / (count - 1)))

@@ -1,0 +1,267 @@
+r"""One draw: an initialisation W, inputs x, a Rademacher cotangent v; one pull-back gives d(v . h)/dx.
+
+In train mode the batch's statistics tie the samples of a batch together, and the gradient asked for is that of each output
+sample with respect to its own input sample, the diagonal block J_nn = dh_n/dx_n. Pulling back all of v at once would give
+g_n = sum_m J_mn' v_m, whose square has expectation sum_m |J_mn|^2: the blocks m != n mix in. So sample n is pulled back
+with the cotangent that is v_n on sample n and zero elsewhere, which is J_nn' v_n on x_n, one pull-back per sample through
+one forward pass. In eval mode the blocks m != n are zero, and one pull-back serves all samples.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from math import prod
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import nn
+from torch.func import functional_call, vjp, vmap
+
+from landscape.initialisation import he, layer_variances
+from lattice import AssumptionError, Lattice, SpecificationError, UnsupportedError
+from validation.montecarlo.build import build, draw_weights
+
+__all__ = ["Factory", "LatticeSource", "ModuleSource", "Sampler"]
+
+Array = np.ndarray[Any, Any]
+Factory: TypeAlias = Callable[[], nn.Module]
+State: TypeAlias = dict[str, torch.Tensor]
+
+SMALL = 200_000  # parameters; below, running many networks at once (vmap) beats a loop
+BUDGET = 256 * 2**20  # bytes that the draws of a chunk may hold at once
+LARGEST_CHUNK = 64  # more draws at once gain nothing
+
+
+class ModuleSource:
+    """Networks from the user's factory. They are read, never changed: their tensors are passed to them from outside."""
+
+    def __init__(self, factory: Factory, device: torch.device) -> None:
+        self.factory, self.device = factory, device
+
+    def draw(self, seed: int) -> tuple[nn.Module, State]:
+        """The network that the factory builds from this seed, and its tensors."""
+        with _seeded(seed, self.device):
+            network = self.factory()
+        if not isinstance(network, nn.Module):
+            raise SpecificationError(f"the factory returned a {type(network).__name__}; it must return a torch.nn.Module")
+        tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+        return network, {name: tensor.detach() for name, tensor in tensors.items()}
+
+    def __str__(self) -> str:
+        return "the factory"
+
+
+class LatticeSource:
+    """Networks of a lattice: built once, its weights drawn anew, in place, at every draw."""
+
+    def __init__(self, lattice: Lattice, initialisation: Any, distribution: str) -> None:
+        self.lattice, self.distribution = lattice, distribution
+        self.variances = layer_variances(lattice, he if initialisation is None else initialisation)
+        self.generator = torch.Generator()
+        self.network = build(lattice, self.variances, generator=self.generator, distribution=distribution)
+        tensors = {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
+        self.state = {name: tensor.detach() for name, tensor in tensors.items()}
+
+    def draw(self, seed: int) -> tuple[nn.Module, State]:
+        """The network and its tensors, which the next draw overwrites."""
+        draw_weights(self.network, self.variances, self.generator.manual_seed(seed), self.distribution)
+        return self.network, self.state
+
+    def __str__(self) -> str:
+        return f"{self.lattice!r} {self.variances} {self.distribution}"
+
+
+class Sampler:
+    """Draws networks, inputs and cotangents by index, and squares the gradients."""
+
+    def __init__(
+        self,
+        source: ModuleSource | LatticeSource,
+        shape: tuple[int, ...],
+        seed: int,
+        *,
+        inputs_per_draw: int,
+        inputs: Array | None,
+        device: torch.device,
+        train: bool,
+    ) -> None:
+        self.source, self.seed, self.device, self.train, self.inputs = source, seed, device, train, inputs
+        self.generator = torch.Generator()
+        self.stacks: State = {}
+        self.base, state = source.draw(self._seeds(0)[0])
+        floats = [tensor.dtype for tensor in state.values() if tensor.is_floating_point()]
+        self.dtype = floats[0] if floats else torch.get_default_dtype()
+        self.parameters = sum(tensor.numel() for tensor in self.base.parameters())
+        self.buffers = {name for name, _ in self.base.named_buffers()} if train else set()
+        self.input_shape = (inputs_per_draw, *shape)
+        self._check_norms()
+        self.model = self._fingerprint(state)
+        self.output_shape, self.bytes_per_draw = self._try(state)
+        self._check_fresh()
+
+    # --- what is asked for is checked before it is measured
+
+    def _check_norms(self) -> None:
+        norms = [name for name, part in self.base.named_modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+        if self.train and norms and self.input_shape[0] < 2:
+            raise SpecificationError(
+                f"mode is 'train', inputs_per_draw is {self.input_shape[0]}, and layer {norms[0]!r} normalises by the "
+                "statistics of the batch; give inputs_per_draw, which is the batch size, of 2 or more"
+            )
+
+    def _check_fresh(self) -> None:
+        if isinstance(self.source, LatticeSource):
+            return
+        states = self._states(range(2))
+        if states and all(torch.equal(first, second) for first, second in states.values()):
+            raise AssumptionError(
+                "the factory returned the same weights twice; it must build a new module with new random weights at each "
+                "call, for example lambda: torchvision.models.resnet18(weights=None)"
+            )
+
+    def _fingerprint(self, state: State) -> str:
+        """A hash of the layers and of draw 0's weights: what tells one model from another between two calls."""
+        total = sha256(f"{self.source} {self.base!r}".encode())
+        for name, tensor in sorted(state.items()):
+            total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            total.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return total.hexdigest()
+
+    def _try(self, state: State) -> tuple[tuple[int, ...], int]:
+        """One forward pass: the shape of the output, and the bytes that a draw takes (weights, and activations twice)."""
+        saved: dict[int, int] = {}
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        x = self._inputs(range(1)).to(self.device)[0].requires_grad_()
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            output = self._forward(self.base, state, x, 0)
+        if not isinstance(output, torch.Tensor) or output.shape[:1] != x.shape[:1] or not output.is_floating_point():
+            raise UnsupportedError(
+                f"the model returns {type(output).__name__}; wrap it so that it returns one tensor of floats (N, ...)"
+            )
+        copies = 1 + (self.input_shape[0] if self.train else 1)  # what is saved, and the gradients on their way back
+        return tuple(output.shape), x.nbytes + copies * (sum(saved.values()) + output.nbytes)
+
+    def batches(self) -> bool:
+        """Whether draws can run together: two that do must equal the same two, run one by one."""
+        pair = range(2)
+        try:
+            together, alone = self.squares(pair, batched=True), self.squares(pair, batched=False)
+        except Exception:  # whatever torch.func cannot do, the loop may; if it cannot either, it says so itself
+            return False
+        return bool(np.abs(together - alone).sum() <= 0.01 * np.abs(alone).sum())
+
+    def chunk(self) -> int:
+        """As many draws at once as the budget of memory holds."""
+        return int(max(1, min(LARGEST_CHUNK, BUDGET // self.bytes_per_draw)))
+
+    # --- one draw is what its index says
+
+    def _seeds(self, index: int) -> tuple[int, int]:
+        """Two independent seeds, of the weights and of the inputs, that depend on (seed, index) only."""
+        weights, noise = np.random.SeedSequence((self.seed, index)).generate_state(2, np.uint64)
+        return int(weights) >> 1, int(noise) >> 1
+
+    def _inputs(self, indices: range) -> torch.Tensor:
+        """(draws, inputs, channels, *spatial): white noise of variance one, or images chosen without repetition in a draw."""
+        x = torch.empty(len(indices), *self.input_shape, dtype=self.dtype)
+        for row, index in zip(x, indices, strict=True):
+            seed = self._seeds(index)[1]
+            if self.inputs is None:
+                row.normal_(generator=self.generator.manual_seed(seed))
+            else:
+                chosen = np.random.default_rng(seed).choice(len(self.inputs), len(row), replace=False)
+                row.copy_(torch.from_numpy(self.inputs[chosen]))
+        return x
+
+    def _cotangents(self, indices: range) -> torch.Tensor:
+        """(draws, *output shape): +1 or -1, from one random byte for eight of them."""
+        count = prod(self.output_shape)
+        octets = torch.empty(len(indices), -(-count // 8), dtype=torch.uint8)
+        for row, index in zip(octets, indices, strict=True):
+            row.random_(0, 256, generator=self.generator.manual_seed(self._seeds(index)[1] ^ 1))
+        bits = octets.unsqueeze(-1).bitwise_right_shift(torch.arange(8, dtype=torch.uint8)).bitwise_and_(1)
+        signs = bits.flatten(1)[:, :count].to(self.dtype).mul_(2).sub_(1)
+        return signs.reshape(len(indices), *self.output_shape)
+
+    def _states(self, indices: range) -> State:
+        """The tensors of several draws, stacked, by name; the memory is used again by the next call."""
+        for position, index in enumerate(indices):
+            _, state = self.source.draw(self._seeds(index)[0])
+            if len(next(iter(self.stacks.values()), ())) < len(indices):
+                self.stacks = {name: tensor.new_empty(len(indices), *tensor.shape) for name, tensor in state.items()}
+            for name, tensor in state.items():
+                self.stacks[name][position].copy_(tensor)
+        return {name: stack[: len(indices)] for name, stack in self.stacks.items()}
+
+    # --- its gradients
+
+    def squares(self, indices: range, batched: bool) -> Array:
+        """The maps of some draws, one backward pass each: float64 (draws, *positions)."""
+        x, v = self._inputs(indices).to(self.device), self._cotangents(indices).to(self.device)
+        if batched:
+            gradients = self._together(x, v, {name: stack.to(self.device) for name, stack in self._states(indices).items()})
+        else:
+            gradients = torch.stack([self._alone(x[row], v[row], index) for row, index in enumerate(indices)])
+        # the mean over inputs and channels of the squares, over Z
+        maps = gradients.detach().double().square_().mean(dim=(1, 2)) / prod(self.output_shape[1:])
+        return np.asarray(maps.cpu())
+
+    def _forward(self, network: nn.Module, state: State, x: torch.Tensor, index: int) -> torch.Tensor:
+        """The network with these tensors; its own, its modes and its running statistics are left as they are."""
+        own = {name: tensor.to(self.device, copy=name in self.buffers) for name, tensor in state.items()}
+        with _seeded(self._seeds(index)[0] ^ 1, self.device), _mode(network, self.train):
+            output: torch.Tensor = functional_call(network, own, (x,))
+        return output
+
+    def _alone(self, x: torch.Tensor, v: torch.Tensor, index: int) -> torch.Tensor:
+        network, state = self.source.draw(self._seeds(index)[0])
+        x.requires_grad_()
+        output = self._forward(network, state, x, index)
+        if not self.train:
+            return torch.autograd.grad(output, x, v)[0]
+        rows = range(len(x))
+        return torch.stack([torch.autograd.grad(output[n], x, v[n], retain_graph=n + 1 < len(x))[0][n] for n in rows])
+
+    def _together(self, x: torch.Tensor, v: torch.Tensor, states: State) -> torch.Tensor:
+        def gradient(x: torch.Tensor, state: State, v: torch.Tensor) -> torch.Tensor:
+            def output(x: torch.Tensor) -> Any:
+                # copies: in train mode BatchNorm writes its running statistics. What is not a tensor is alike in all draws
+                own = {name: tensor.clone() if name in self.buffers else tensor for name, tensor in state.items()}
+                return functional_call(self.base, own, (x,))
+
+            pull: Any = vjp(output, x)[1]
+            if not self.train:
+                return pull(v)[0]
+            samples = torch.arange(len(v), device=v.device)
+            masks = torch.eye(len(v), dtype=v.dtype, device=v.device).reshape(len(v), len(v), *(1 for _ in v.shape[1:]))
+            return vmap(lambda cotangent: pull(cotangent)[0])(masks * v)[samples, samples]
+
+        with _mode(self.base, self.train):
+            return vmap(gradient)(x, states, v)
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """torch's global random state seeded within, and afterwards as it was."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else ()):
+        # torch.manual_seed also queues a call for a CUDA that was never started, at ten times the cost
+        start = torch.manual_seed if device.type == "cuda" else torch.default_generator.manual_seed
+        start(seed)
+        yield
+
+
+@contextmanager
+def _mode(network: nn.Module, train: bool) -> Iterator[None]:
+    """All of the network in train or evaluation mode within, and each part afterwards as it was."""
+    before = [(part, part.training) for part in network.modules()]
+    network.train(train)
+    try:
+        yield
+    finally:
+        for part, mode in before:
+            part.training = mode

@@ -1,0 +1,147 @@
+"""A folder of finished blocks of draws: killed at any moment, a measurement goes on from it to the same bits.
+
+`manifest.json` says of which arguments the draws are; each `shard-*.npz` holds the sums of whole blocks. A block is
+always summed by one worker, in the order of its draws, so that nothing depends on who computed which shard, or when.
+"""
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from lattice import SpecificationError
+from validation.montecarlo.estimate import Estimate
+from validation.montecarlo.files import read_arrays, write_arrays, write_bytes
+
+__all__ = ["Shards", "Tally", "locked"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """Sums over the draws of each block, filled in place: `sums` (blocks, *positions), `energies` and `done` (draws,).
+
+    `block_of` (draws,): the block that a draw belongs to; blocks are runs of consecutive draws.
+    """
+
+    block_of: Array
+    sums: Array
+    energies: Array
+    done: Array
+
+    @classmethod
+    def empty(cls, draws: int, blocks: int, positions: tuple[int, ...]) -> "Tally":
+        """Nothing done yet."""
+        block_of = np.arange(draws) * blocks // draws
+        return cls(block_of, np.zeros((blocks, *positions)), np.zeros(draws), np.zeros(draws))
+
+    def add(self, draw: int, square: Array) -> None:
+        """Add the map of one draw; within a block, draws come in the order of their indices."""
+        self.sums[self.block_of[draw]] += square
+        self.energies[draw] = square.sum()
+        self.done[draw] = 1
+
+    def whole(self) -> Array:
+        """The blocks whose draws are all done, in order."""
+        sizes = np.bincount(self.block_of)
+        return np.flatnonzero(np.bincount(self.block_of, weights=self.done) == sizes)
+
+    @property
+    def counts(self) -> Array:
+        """How many draws of each block are done."""
+        return np.bincount(self.block_of, weights=self.done).astype(np.int64)
+
+    def estimate(self, **facts: Any) -> Estimate:
+        """The estimate from the draws that are done."""
+        return Estimate.of_blocks(self.sums, self.counts, energies=self.energies[self.done > 0], **facts)
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The shards of one measurement in a folder; `written`: the blocks that are on the disk."""
+
+    folder: Path
+    written: set[int] = field(default_factory=set)
+
+    def agree_on(self, manifest: Mapping[str, Any]) -> None:
+        """Write the manifest, or refuse a folder that holds the draws of other arguments."""
+        path = self.folder / "manifest.json"
+        if not path.exists():
+            if any(self.folder.glob("shard-*.npz")):
+                raise SpecificationError(
+                    f"{self.folder} holds shards and no manifest.json that says of what; take another folder"
+                )
+            write_bytes(path, json.dumps(manifest, indent=1).encode())
+            return
+        try:
+            found = dict(json.loads(path.read_bytes()))
+        except ValueError as error:
+            raise SpecificationError(f"{path} is damaged: {error}; take another folder") from error
+        other = [
+            f"{key} is {found.get(key)!r} there and {manifest.get(key)!r} here"
+            for key in sorted({*found, *manifest})
+            if found.get(key) != manifest.get(key)
+        ]
+        if other:
+            raise SpecificationError(
+                f"{self.folder} holds the draws of another call: {'; '.join(other)}. Take another folder, or the same arguments"
+            )
+
+    def read(self, tally: Tally) -> None:
+        """Take all finished blocks into the tally; a damaged shard is named in a warning, and its draws are drawn again."""
+        for leftover in self.folder.glob(".*.tmp"):  # of a writer that was killed
+            leftover.unlink(missing_ok=True)
+        for path in sorted(self.folder.glob("shard-*.npz")):
+            try:
+                _, arrays = read_arrays(path)
+            except SpecificationError as error:
+                warnings.warn(f"{error}; its draws are drawn again", RuntimeWarning, stacklevel=2)
+                continue
+            blocks = arrays["blocks"]
+            draws = np.isin(tally.block_of, blocks)
+            tally.sums[blocks] = arrays["sums"]
+            tally.energies[draws] = arrays["energies"]
+            tally.done[draws] = 1
+            self.written.update(blocks.tolist())
+
+    def write(self, tally: Tally, least: int = 1) -> None:
+        """Write the whole blocks that are not on the disk yet into one shard, if they hold `least` draws or more."""
+        blocks = np.array([block for block in tally.whole().tolist() if block not in self.written], dtype=np.int64)
+        draws = np.isin(tally.block_of, blocks)
+        if not blocks.size or draws.sum() < least:
+            return
+        arrays = {"blocks": blocks, "sums": tally.sums[blocks], "energies": tally.energies[draws]}
+        write_arrays(self.folder / f"shard-{blocks[0]:06d}.npz", {"draws": int(draws.sum())}, arrays)
+        self.written.update(blocks.tolist())
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process; the lock falls with the process, however it ends. Refused while another holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("ab") as file:
+        try:
+            _lock(file)
+        except OSError:
+            raise SpecificationError(
+                f"another process is measuring into {folder}; wait for it, stop it, or take another folder"
+            ) from None
+        yield
+
+
+def _lock(file: BinaryIO) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
