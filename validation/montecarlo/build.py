@@ -37,7 +37,7 @@ from lattice import (
     Window,
 )
 
-__all__ = ["LatticeModule", "build", "draw_weights"]
+__all__ = ["LatticeModule", "build", "draw_weight", "draw_weights"]
 
 Shapes: TypeAlias = tuple[tuple[int, ...], ...]
 
@@ -109,17 +109,21 @@ def draw_weights(
 ) -> None:
     """Draw all weights of a built lattice anew, in place, with mean zero and the given variances (by node name)."""
     for name, weight in network.weights().items():
-        deviation = variances[name] ** 0.5
-        with torch.no_grad():
-            match distribution:
-                case "normal":
-                    weight.normal_(0.0, deviation, generator=generator)
-                case "uniform":
-                    weight.uniform_(-deviation * 3**0.5, deviation * 3**0.5, generator=generator)
-                case "rademacher":
-                    weight.bernoulli_(0.5, generator=generator).mul_(2 * deviation).sub_(deviation)
-                case _:
-                    raise SpecificationError(f"distribution is {distribution!r}; it is 'normal', 'uniform' or 'rademacher'")
+        draw_weight(weight.detach(), variances[name], generator, distribution)
+
+
+def draw_weight(weight: torch.Tensor, variance: float, generator: torch.Generator | None, distribution: str) -> None:
+    """Draw one layer's weight anew, in place, with mean zero and this variance."""
+    deviation = variance**0.5
+    match distribution:
+        case "normal":
+            weight.normal_(0.0, deviation, generator=generator)
+        case "uniform":
+            weight.uniform_(-deviation * 3**0.5, deviation * 3**0.5, generator=generator)
+        case "rademacher":
+            weight.bernoulli_(0.5, generator=generator).mul_(2 * deviation).sub_(deviation)
+        case _:
+            raise SpecificationError(f"distribution is {distribution!r}; it is 'normal', 'uniform' or 'rademacher'")
 
 
 class _CopyPad(nn.Module):
@@ -178,9 +182,11 @@ def _(op: Conv, shapes: Shapes) -> Any:
     ((channels, *spatial),) = shapes
     windows: Any = op.windows(tuple(spatial))
     kernel, stride, dilation = zip(*((w.kernel, w.stride, w.dilation) for w in windows), strict=True)
-    conv = _layer("Conv", len(spatial))(
-        channels, op.channels, kernel, stride=stride, dilation=dilation, groups=op.groups, bias=False
-    )
+    options = {"stride": stride, "dilation": dilation, "groups": op.groups, "bias": False}
+    layer = _layer("Conv", len(spatial))
+    if op.mode == "zeros" and all(w.padding[0] == w.padding[1] for w in windows):
+        return layer(channels, op.channels, kernel, padding=tuple(w.padding[0] for w in windows), **options)
+    conv = layer(channels, op.channels, kernel, **options)
     return nn.Sequential(_pad(windows, tuple(spatial), op.mode), conv)
 
 

@@ -9,6 +9,7 @@ one forward pass. In eval mode the blocks m != n are zero, and one pull-back ser
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from hashlib import sha256
 from math import prod
 from typing import Any, TypeAlias
@@ -20,7 +21,7 @@ from torch.func import functional_call, vjp, vmap
 
 from landscape.initialisation import he, layer_variances
 from lattice import AssumptionError, Lattice, SpecificationError, UnsupportedError
-from validation.montecarlo.build import build, draw_weights
+from validation.montecarlo.build import build, draw_weight
 
 __all__ = ["Factory", "LatticeSource", "ModuleSource", "Sampler"]
 
@@ -48,6 +49,11 @@ class ModuleSource:
         tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
         return network, {name: tensor.detach() for name, tensor in tensors.items()}
 
+    def fill(self, stacks: State, position: int, seed: int) -> None:
+        """Write the tensors of a draw to a position of the stacks."""
+        for name, tensor in self.draw(seed)[1].items():
+            stacks[name][position].copy_(tensor)
+
     def __str__(self) -> str:
         return "the factory"
 
@@ -62,11 +68,21 @@ class LatticeSource:
         self.network = build(lattice, self.variances, generator=self.generator, distribution=distribution)
         tensors = {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
         self.state = {name: tensor.detach() for name, tensor in tensors.items()}
+        names = {id(parameter): name for name, parameter in self.network.named_parameters()}
+        self.drawn = [(names[id(weight)], self.variances[node]) for node, weight in self.network.weights().items()]
 
     def draw(self, seed: int) -> tuple[nn.Module, State]:
         """The network and its tensors, which the next draw overwrites."""
-        draw_weights(self.network, self.variances, self.generator.manual_seed(seed), self.distribution)
+        generator = self.generator.manual_seed(seed)
+        for name, variance in self.drawn:
+            draw_weight(self.state[name], variance, generator, self.distribution)
         return self.network, self.state
+
+    def fill(self, stacks: State, position: int, seed: int) -> None:
+        """Draw the weights straight to a position of the stacks, where all else stands already."""
+        generator = self.generator.manual_seed(seed)
+        for name, variance in self.drawn:
+            draw_weight(stacks[name][position], variance, generator, self.distribution)
 
     def __str__(self) -> str:
         return f"{self.lattice!r} {self.variances} {self.distribution}"
@@ -89,15 +105,16 @@ class Sampler:
         self.source, self.seed, self.device, self.train, self.inputs = source, seed, device, train, inputs
         self.generator = torch.Generator()
         self.stacks: State = {}
-        self.base, state = source.draw(self._seeds(0)[0])
-        floats = [tensor.dtype for tensor in state.values() if tensor.is_floating_point()]
+        self.stacked = 0
+        self.base, self.state = source.draw(self._seeds(0)[0])
+        floats = [tensor.dtype for tensor in self.state.values() if tensor.is_floating_point()]
         self.dtype = floats[0] if floats else torch.get_default_dtype()
         self.parameters = sum(tensor.numel() for tensor in self.base.parameters())
         self.buffers = {name for name, _ in self.base.named_buffers()} if train else set()
         self.input_shape = (inputs_per_draw, *shape)
         self._check_norms()
-        self.model = self._fingerprint(state)
-        self.output_shape, self.bytes_per_draw = self._try(state)
+        self.model = self._fingerprint()
+        self.output_shape, self.bytes_per_draw = self._try()
         self._check_fresh()
 
     # --- what is asked for is checked before it is measured
@@ -120,15 +137,15 @@ class Sampler:
                 "call, for example lambda: torchvision.models.resnet18(weights=None)"
             )
 
-    def _fingerprint(self, state: State) -> str:
+    def _fingerprint(self) -> str:
         """A hash of the layers and of draw 0's weights: what tells one model from another between two calls."""
         total = sha256(f"{self.source} {self.base!r}".encode())
-        for name, tensor in sorted(state.items()):
+        for name, tensor in sorted(self.state.items()):
             total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             total.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return total.hexdigest()
 
-    def _try(self, state: State) -> tuple[tuple[int, ...], int]:
+    def _try(self) -> tuple[tuple[int, ...], int]:
         """One forward pass: the shape of the output, and the bytes that a draw takes (weights, and activations twice)."""
         saved: dict[int, int] = {}
 
@@ -138,7 +155,7 @@ class Sampler:
 
         x = self._inputs(range(1)).to(self.device)[0].requires_grad_()
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            output = self._forward(self.base, state, x, 0)
+            output = self._forward(self.base, self.state, x, 0)
         if not isinstance(output, torch.Tensor) or output.shape[:1] != x.shape[:1] or not output.is_floating_point():
             raise UnsupportedError(
                 f"the model returns {type(output).__name__}; wrap it so that it returns one tensor of floats (N, ...)"
@@ -162,9 +179,7 @@ class Sampler:
     # --- one draw is what its index says
 
     def _seeds(self, index: int) -> tuple[int, int]:
-        """Two independent seeds, of the weights and of the inputs, that depend on (seed, index) only."""
-        weights, noise = np.random.SeedSequence((self.seed, index)).generate_state(2, np.uint64)
-        return int(weights) >> 1, int(noise) >> 1
+        return _seeds(self.seed, index)
 
     def _inputs(self, indices: range) -> torch.Tensor:
         """(draws, inputs, channels, *spatial): white noise of variance one, or images chosen without repetition in a draw."""
@@ -190,12 +205,11 @@ class Sampler:
 
     def _states(self, indices: range) -> State:
         """The tensors of several draws, stacked, by name; the memory is used again by the next call."""
+        if len(indices) > self.stacked:
+            self.stacked = len(indices)
+            self.stacks = {name: tensor.expand(self.stacked, *tensor.shape).clone() for name, tensor in self.state.items()}
         for position, index in enumerate(indices):
-            _, state = self.source.draw(self._seeds(index)[0])
-            if len(next(iter(self.stacks.values()), ())) < len(indices):
-                self.stacks = {name: tensor.new_empty(len(indices), *tensor.shape) for name, tensor in state.items()}
-            for name, tensor in state.items():
-                self.stacks[name][position].copy_(tensor)
+            self.source.fill(self.stacks, position, self._seeds(index)[0])
         return {name: stack[: len(indices)] for name, stack in self.stacks.items()}
 
     # --- its gradients
@@ -243,6 +257,13 @@ class Sampler:
 
         with _mode(self.base, self.train):
             return vmap(gradient)(x, states, v)
+
+
+@lru_cache(maxsize=4 * LARGEST_CHUNK)
+def _seeds(seed: int, index: int) -> tuple[int, int]:
+    """Two independent seeds, of the weights and of the inputs, that depend on (seed, index) only."""
+    weights, noise = np.random.SeedSequence((seed, index)).generate_state(2, np.uint64)
+    return int(weights) >> 1, int(noise) >> 1
 
 
 @contextmanager
