@@ -4,7 +4,7 @@
 paths (Proposition 1, Eq. 8); the `Landscape` that it returns says how far it can be trusted, and why not further.
 """
 
-from landscape import importance, initialisation, moments
+from landscape import importance, initialisation, moments, win_rates
 from landscape.assumptions import Guarantee, assess
 from landscape.importance import Report
 from landscape.initialisation import glorot, he, he_fan_out, lecun, orthogonal, rademacher, torch_default
@@ -15,5 +15,5 @@ from landscape.trace import Trace, trace
 __all__ = [
     "Guarantee", "Landscape", "Report", "Trace", "assess", "predict", "squared_gradients", "trace",
     "glorot", "he", "he_fan_out", "lecun", "orthogonal", "rademacher", "torch_default",
-    "importance", "initialisation", "moments",
+    "importance", "initialisation", "moments", "win_rates",
 ]  # fmt: skip

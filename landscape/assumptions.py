@@ -52,10 +52,13 @@ class Guarantee(IntEnum):
 Finding = tuple[Guarantee, str]
 
 
-def assess(lattice: Lattice, shifted: Collection[str] = ()) -> tuple[Guarantee, tuple[str, ...]]:
+def assess(
+    lattice: Lattice, shifted: Collection[str] = (), measured: Collection[str] = ()
+) -> tuple[Guarantee, tuple[str, ...]]:
     """The guarantee of Proposition 1 on this lattice, and the reasons why it is not better, each naming its layers.
 
-    `shifted` names layers whose bias or shift is not zero on average.
+    `shifted` names layers whose bias or shift is not zero on average, `measured` the ReLUs under max-pools whose win rates
+    were counted.
 
     >>> from lattice import Conv, Flatten
     >>> relu = Activation("relu")
@@ -69,7 +72,8 @@ def assess(lattice: Lattice, shifted: Collection[str] = ()) -> tuple[Guarantee, 
     signs = node_signs(lattice, shifted)
     correlated = _correlated(lattice)
     for position, node in enumerate(lattice.nodes):
-        for finding in _findings(lattice, node, correlated[position], [signs[i] for i in node.inputs]):
+        wins_known = bool(node.inputs) and lattice.nodes[node.inputs[0]].name in measured
+        for finding in _findings(lattice, node, correlated[position], [signs[i] for i in node.inputs], wins_known):
             findings.setdefault(finding, []).append(node.name)
     for finding, name in _meetings(lattice):
         findings.setdefault(finding, []).append(name)
@@ -83,12 +87,13 @@ def _listed(names: list[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _findings(lattice: Lattice, node: Node, correlated: bool, below: list[Sign]) -> list[Finding]:
+def _findings(lattice: Lattice, node: Node, correlated: bool, below: list[Sign], wins_known: bool) -> list[Finding]:
     """What weakens the guarantee at this node. `correlated`: is K off-diagonal at its output?"""
     op, found = node.op, []
     shapes = lattice.input_shapes(node)
     if isinstance(op, Windowed) and getattr(op, "kind", "") == "max":
-        found.append((Guarantee.APPROXIMATE, "max-pool: which cell wins depends on the data, taken as equally likely"))
+        how = "counted on white noise" if wins_known else "taken as equally likely"
+        found.append((Guarantee.APPROXIMATE, f"max-pool: which cell wins depends on the data, {how}"))
     if isinstance(op, Windowed) and correlated:
         axes = list(zip(op.windows(shapes[0][1:]), shapes[0][1:], strict=True))
         if isinstance(op, Pool | AdaptivePool | GlobalPool | Pad | Upsample):

@@ -43,10 +43,12 @@ def squared_gradients(
     factors: Mapping[str, Any] | None = None,
     shifted: Collection[str] = (),
     output: Any = None,
+    win_rates: Mapping[str, Array] | None = None,
 ) -> Array:
     """E[(dh_j / dx_i)^2] over weights, output units j (all, or the one named `output`) and input channels; Eq. 8.
 
-    `variances` and `factors` are by node name: V[w], and the squared factor of each norm (a number, or one per channel).
+    `variances` and `factors` are by node name: V[w], and the squared factor of each norm (a number, or one per channel);
+    `win_rates` those of ReLUs under max-pools, per position (see `landscape.win_rates`; else all cells are taken alike).
     Returns a float64 map over input positions. Raises `UnsupportedError` for an op without a rule, and `ResourceError`
     where the result leaves the range of float64.
 
@@ -58,7 +60,7 @@ def squared_gradients(
     cotangent = one_unit(lattice, output, one=1.0)
     if output is None:
         cotangent /= prod(lattice.output_shape)
-    weights = second_moments(lattice, variances, factors or {}, shifted)
+    weights = second_moments(lattice, variances, factors or {}, shifted, win_rates or {})
     with np.errstate(over="ignore", under="ignore"):
         per_channel = pull_back(lattice, weights, cotangent)
         squared: Array = per_channel.mean(axis=0)
@@ -68,14 +70,23 @@ def squared_gradients(
 
 
 def second_moments(
-    lattice: Lattice, variances: Mapping[str, float], factors: Mapping[str, Any], shifted: Collection[str] = ()
+    lattice: Lattice,
+    variances: Mapping[str, float],
+    factors: Mapping[str, Any],
+    shifted: Collection[str] = (),
+    win_rates: Mapping[str, Array] | None = None,
 ) -> Callable[[Node], Any]:
     """The weight of each node for `pull_back`, as a function of the node."""
+    rates = win_rates or {}
     signs = dict(zip(lattice.names, node_signs(lattice, shifted), strict=True))
 
     def weight(node: Node) -> Any:
         if weighted(node.op):
             return variances[node.name]
+        if node.name in rates:
+            return rates[node.name]
+        if isinstance(node.op, Pool) and lattice.nodes[node.inputs[0]].name in rates:
+            return 1  # the rate of the ReLU below is that of winning and being open, together
         if isinstance(node.op, Activation):
             return activation_gain(node.op, signs[lattice.nodes[node.inputs[0]].name])
         if isinstance(node.op, Norm):

@@ -69,13 +69,16 @@ def predict(
     initialisation: Initialisation | Mapping[str, float] | float | None = None,
     output: Any = None,
     mode: str = "eval",
+    wins: str = "measured",
 ) -> Landscape:
     """E_j,W[(dh_j/dx_i)^2] = (1/Z) sum_j sum over paths of prod V[w] (Proposition 1, Eq. 8), gates and norms included.
 
     `model`: a torch module or, better for the scale, a factory of freshly initialised ones, with `shape` = (channels,
     *spatial) of its input; its variances are read from its weights unless `initialisation` gives them. Or a `Lattice`;
     then `initialisation` is a scheme such as `landscape.he` (the default), one variance for all layers, or a mapping
-    from layer name to variance. `output` names one output unit (None: the mean over all). `mode` is "eval".
+    from layer name to variance. `output` names one output unit (None: the mean over all). `mode` is "eval". `wins`:
+    "measured" counts, on white noise through the model, which cells win a max-pool of a ReLU (where windows do not
+    overlap and the model has values); "alike" takes all cells of a window as equally likely, as for a lattice.
 
     Returns a `Landscape`. Raises `UnsupportedError` (operations without a rule), `AssumptionError` (tied, trained or NaN
     weights), `SpecificationError` (shapes).
@@ -88,10 +91,12 @@ def predict(
     """
     if mode != "eval":
         raise UnsupportedError(f"mode is {mode!r}: only 'eval' has a law here so far (train-mode BatchNorm: not yet)")
+    if wins not in ("measured", "alike"):
+        raise SpecificationError(f"wins is {wins!r}; it is 'measured' or 'alike'")
     if isinstance(model, Lattice):
         if shape is not None and tuple(shape) != model.input_shape:
             raise SpecificationError(f"the lattice has input shape {model.input_shape}, and shape={tuple(shape)} was given")
-        lattice, factors, shifted = model, {}, frozenset[str]()
+        lattice, factors, shifted, rates = model, {}, frozenset[str](), {}
         variances = layer_variances(lattice, he if initialisation is None else initialisation)
     else:
         from landscape.trace import trace
@@ -99,12 +104,13 @@ def predict(
         if shape is None:
             raise SpecificationError("predict(model, shape) needs the shape of one input, (channels, *spatial)")
         scheme = initialisation if callable(initialisation) else None
-        traced = trace(model, shape, initialisation=scheme if initialisation is None or scheme else he)
-        lattice, factors, shifted = traced.lattice, traced.factors, traced.shifted
+        scheme_or_he = scheme if initialisation is None or scheme else he
+        traced = trace(model, shape, initialisation=scheme_or_he, measure_wins=wins == "measured")
+        lattice, factors, shifted, rates = traced.lattice, traced.factors, traced.shifted, traced.win_rates
         given = initialisation is not None and scheme is None
         variances = layer_variances(lattice, initialisation) if given else traced.variances  # type: ignore[arg-type]
-    guarantee, reasons = assess(lattice, shifted)
-    squared = squared_gradients(lattice, variances, factors, shifted, output)
+    guarantee, reasons = assess(lattice, shifted, rates)
+    squared = squared_gradients(lattice, variances, factors, shifted, output, rates)
     squared.setflags(write=False)
     return Landscape(squared, guarantee, reasons, lattice)
 

@@ -47,10 +47,7 @@ class Reader:
         self.rules = rules
         self.reasons = reasons
         self.names = names
-        self.tensors: dict[str, Any] = {
-            **dict(model.named_parameters(remove_duplicate=False)),
-            **dict(model.named_buffers(remove_duplicate=False)),
-        }
+        self.tensors = named_tensors(model)
         self.nodes: list[Node] = []
         self.shapes: list[tuple[int, ...]] = []
         self.values: dict[Any, Any] = {}
@@ -197,6 +194,11 @@ def _fuse_padding(nodes: list[tuple[int, Node]]) -> list[tuple[int, Node]]:
             fused[position] = Node(node.name, op, below.inputs)
             del fused[node.inputs[0]]
     return sorted(fused.items())
+
+
+def named_tensors(module: torch.nn.Module) -> dict[str, Any]:
+    """Parameters and buffers by every name that they have."""
+    return {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
 
 
 def operation(call: Any) -> str:

@@ -16,17 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.aten import REASONS, RULES
 from landscape.initialisation import Initialisation
-from landscape.reading import Reader
+from landscape.reading import Reader, Value, named_tensors
 from landscape.weights import average_variances, read_weights
-from lattice import Lattice, SpecificationError, UnsupportedError
+from landscape.win_rates import average_alike, pools_to_watch
+from lattice import Lattice, Pool, SpecificationError, UnsupportedError
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["Trace", "trace"]
 
-ENOUGH_WEIGHTS = 20_000  # their second moment is known to 1 %
-MOST_DRAWS = 64
+ENOUGH_WEIGHTS = 5_000  # their second moment is known to 2 %
+ENOUGH_WINS = 16_000  # filters times inputs: a win rate of one in eight is known to 2 %
+NOISE_INPUTS = 8  # forward passes per draw
+LARGE, MOST_DRAWS, FEW_DRAWS = 1_000_000, 64, 4  # a network of this many weights is drawn a few times only
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +37,15 @@ class Trace:
     """A model as a lattice, with what its weights say, by node name.
 
     `variances`: V[w] of each layer with weights. `factors`: the squared factor of each norm, gamma^2 / (running variance
-    + eps), a number or one per channel. `shifted`: layers whose bias or shift is not zero on average.
+    + eps), a number or one per channel. `shifted`: layers whose bias or shift is not zero on average. `win_rates`: for
+    ReLUs under a max-pool, the measured rate at which each position passes its gradient (empty where not asked for).
     """
 
     lattice: Lattice
     variances: dict[str, float]
     factors: dict[str, Any]
     shifted: frozenset[str]
+    win_rates: dict[str, Any]
 
 
 def trace(
@@ -48,31 +53,82 @@ def trace(
     shape: tuple[int, ...],
     *,
     initialisation: Initialisation | None = None,
+    measure_wins: bool = False,
 ) -> Trace:
     """The lattice of a model in evaluation mode over an input of shape (channels, *spatial), with its weights' variances.
 
     V[w] is the second moment of the actual weights, or `initialisation(op, input shape)` where that is given. A module
     has one draw of each weight, so that the second moment of a layer with n normal weights is off by sqrt(2 / n); a
-    factory of freshly initialised modules is drawn from until every layer has shown 20,000 weights (64 draws at most).
-    The model and the global random state are left as they were. Raises `UnsupportedError`, listing every operation
-    without a rule; `AssumptionError` for tied weights, weights that are NaN or infinite, and weights whose mean is not
-    zero (trained ones, for example).
+    factory of freshly initialised modules is drawn from until every layer has shown 5,000 weights (64 draws at most, 4 of
+    a network with a million weights).
+    `measure_wins` counts the win rates of max-pools in a few forward passes on white noise (see `landscape.win_rates`);
+    models on the meta device have none. The model and the global random state are left as they were. Raises
+    `UnsupportedError`, listing every operation without a rule; `AssumptionError` for tied weights, weights that are NaN
+    or infinite, and weights whose mean is not zero (trained ones, for example).
     """
     import torch
 
     factory = None if isinstance(model, torch.nn.Module) or not callable(model) else model
     module: Any = model if factory is None else _draw(factory, 0)
-    graph, names = _export(module, tuple(shape))
-    reader = Reader(module, graph, names, RULES, REASONS)
+    program, names = _export(module, tuple(shape))
+    reader = Reader(module, program.graph_module.graph, names, RULES, REASONS)
     nodes, weights = reader.read(tuple(shape))
     lattice = Lattice(tuple(nodes))
     variances, factors, shifted = read_weights(lattice, weights, reader.tensors, initialisation)
-    if factory is not None and initialisation is None:
+    watched = pools_to_watch(lattice) if measure_wins else {}
+    draws = [reader.tensors]
+    if factory is not None and (initialisation is None or watched):
         parameters = {name: str(used["weight"]) for name, used in weights.items() if name in variances}
-        smallest = min((reader.tensors[name].numel() for name in parameters.values()), default=ENOUGH_WEIGHTS)
-        more = [_draw(factory, seed) for seed in range(1, min(-(-ENOUGH_WEIGHTS // smallest), MOST_DRAWS))]
-        variances = average_variances(variances, parameters, [dict(model.named_parameters()) for model in more])
-    return Trace(lattice, variances, factors, shifted)
+        sizes = [reader.tensors[name].numel() for name in parameters.values()]
+        channels = min((lattice.shapes[lattice.names.index(pool)][0] for pool in watched), default=ENOUGH_WINS)
+        needed = max(ENOUGH_WEIGHTS // min(sizes, default=ENOUGH_WEIGHTS), ENOUGH_WINS // (channels * NOISE_INPUTS))
+        most = MOST_DRAWS if sum(sizes) < LARGE else FEW_DRAWS
+        draws += [named_tensors(_draw(factory, seed)) for seed in range(1, min(needed, most))]
+        if initialisation is None:
+            variances = average_variances(variances, parameters, draws[1:])
+    rates = _win_rates(program, names, reader, lattice, watched, draws) if watched else {}
+    return Trace(lattice, variances, factors, shifted, rates)
+
+
+def _win_rates(
+    program: Any, names: dict[str, str], reader: Reader, lattice: Lattice, watched: dict[str, str], draws: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """For each ReLU under a watched max-pool, P(a cell wins and is open) per position: forward passes on white noise."""
+    import torch
+
+    nodes = {call.name: reader.nodes[value.node].name for call, value in reader.values.items() if isinstance(value, Value)}
+    pools = {call: name for call, name in nodes.items() if name in watched}
+    placeholders = [call.name for call in program.graph_module.graph.nodes if call.op == "placeholder"]
+    like = next((tensor for tensor in reader.tensors.values() if tensor.is_floating_point()), torch.zeros(()))
+    if like.is_meta:
+        return {}
+    counts: dict[str, Any] = {}
+
+    class Watcher(torch.fx.Interpreter):
+        def run_node(self, n: torch.fx.Node) -> Any:
+            if n.name in pools:
+                (x, *rest), named = self.fetch_args_kwargs_from_env(n)
+                with torch.enable_grad():
+                    x = x.detach().requires_grad_()
+                    (wins,) = torch.autograd.grad(n.target(x, *rest, **named).sum(), x)  # type: ignore[operator]
+                open_wins = (wins * (x > 0)).mean(dim=(0, 1)).detach().double().cpu().numpy()
+                counts[pools[n.name]] = counts.get(pools[n.name], 0) + open_wins
+            return super().run_node(n)
+
+    generator = torch.Generator().manual_seed(0)
+    watcher = Watcher(program.graph_module)
+    with torch.no_grad():
+        for tensors in draws:
+            for _ in range(NOISE_INPUTS):
+                noise = torch.randn(1, *lattice.input_shape, generator=generator, dtype=torch.float64).to(like)
+                watcher.run(*(tensors[names[name]].detach() if name in names else noise for name in placeholders))
+    result = {}
+    for node in lattice.nodes:
+        if node.name in counts:
+            assert isinstance(node.op, Pool)
+            kernel = tuple(window.taps(0) for window in node.op.windows(lattice.input_shapes(node)[0][1:]))
+            result[watched[node.name]] = average_alike(counts[node.name] / (NOISE_INPUTS * len(draws)), kernel)
+    return result
 
 
 def _draw(factory: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
@@ -85,7 +141,7 @@ def _draw(factory: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
 
 
 def _export(model: Any, shape: tuple[int, ...]) -> tuple[Any, dict[str, str]]:
-    """The ATen graph, and for each of its placeholders the name of the parameter or buffer that it stands for."""
+    """The exported program, and for each of its placeholders the name of the parameter or buffer that it stands for."""
     import torch
 
     if not isinstance(model, torch.nn.Module) or isinstance(model, torch.jit.ScriptModule):
@@ -115,7 +171,7 @@ def _export(model: Any, shape: tuple[int, ...]) -> tuple[Any, dict[str, str]]:
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers, **constants}
     if signature.buffers_to_mutate:
         raise UnsupportedError(f"the model changes its buffers as it runs: {', '.join(signature.buffers_to_mutate.values())}")
-    return program.graph_module.graph, {placeholder: str(name) for placeholder, name in names.items()}
+    return program, {placeholder: str(name) for placeholder, name in names.items()}
 
 
 @contextmanager

@@ -290,7 +290,7 @@ def test_a_factory_gives_the_variances_of_many_draws():
         return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3))
 
     traced = trace(factory, (1, 9, 9))
-    assert traced.variances["0"] == pytest.approx(1 / 27, rel=0.1)  # 64 draws of 36 uniform weights: within 2 %
+    assert traced.variances["0"] == pytest.approx(1 / 27, rel=0.1)  # 64 draws of 36 uniform weights: known to 2 %
     assert traced.variances["2"] == pytest.approx(1 / 108, rel=0.05)
     random = torch.get_rng_state()
     assert trace(factory, (1, 9, 9)).variances == traced.variances
