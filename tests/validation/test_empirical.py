@@ -237,3 +237,14 @@ def test_a_pair_of_images_and_labels_is_read_as_its_images():
     paired = empirical_landscape(model, [(images, torch.zeros(6)), [images, 3]], classes="all")
     np.testing.assert_allclose(plain.squared, paired.squared)
     assert paired.count == 12
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_the_landscape_is_that_of_the_cpu():
+    model, images = network(), pictures()
+    for classes in ("all", "sampled"):
+        there = empirical_landscape(copy.deepcopy(model).cuda(), images.split(7), classes=classes, generator=seeded(9))
+        here = empirical_landscape(model, images.split(7), classes=classes, generator=seeded(9))
+        np.testing.assert_allclose(there.sums, here.sums, rtol=1e-8, atol=1e-12)
+        np.testing.assert_allclose(there.mean_of_maps, here.mean_of_maps, rtol=1e-8)

@@ -1,5 +1,6 @@
 """Lemma 1: what is exact in it, the factor two, and honest errors."""
 
+import copy
 from itertools import product
 
 import numpy as np
@@ -167,3 +168,14 @@ def test_a_bias_free_relu_net_does_not_care_about_the_scale_of_centred_inputs():
     large, small = (shuffled_importance(net, scale * x, generator=seeded()) for scale in (1.0, 1e-3))
     assert small.ratios["mean_replaced"][0] == pytest.approx(large.ratios["mean_replaced"][0], rel=1e-6)
     assert abs(large.ratios["mean_replaced"][0] - 1) > 5 * large.ratios["mean_replaced"][1]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_the_four_measures_are_those_of_the_cpu():
+    x = correlated(20, (1, 4))
+    here = shuffled_importance(RELU, x, generator=seeded())
+    there = shuffled_importance(copy.deepcopy(RELU).cuda(), x, generator=seeded())
+    for name in MEASURES:
+        np.testing.assert_allclose(getattr(there, name), getattr(here, name), rtol=1e-8)
+        np.testing.assert_allclose(there.errors[name], here.errors[name], rtol=1e-8)

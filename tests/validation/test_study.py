@@ -9,7 +9,7 @@ import torch
 
 from landscape import predict
 from lattice import Activation, Conv, Lattice, SpecificationError, residual
-from validation import measure
+from validation import compare, measure
 from validation.montecarlo import study
 from validation.montecarlo.ladders import (
     chain_net,
@@ -101,10 +101,16 @@ def test_an_exact_net_has_nothing_to_approach():
         assert (np.abs(table.column(name)) < 5 * np.array(table.column(error))).all()
 
 
-def test_a_pooled_relu_net_leaves_the_path_sum_with_depth():
-    table = depth_ladder(depths=(1, 4), draws=1500, seed=5)
-    shallow, deep = table.column("scale - 1")
-    assert deep > shallow + 3 * np.hypot(*table.column("scale error")) or "EXACT" in table.column("guarantee")
+def test_a_rung_of_a_ladder_is_predict_measure_and_compare_of_its_net():
+    table = depth_ladder(depths=(1, 3), draws=100, seed=5)
+    for step, depth in enumerate((1, 3)):
+        agreement = compare(predict(pooled_net(depth)), measure(pooled_net(depth), draws=100, seed=5 + 1000 * (step + 1)))
+        row = dict(zip(table.columns, table.rows[step], strict=True))
+        assert row["depth"] == depth
+        assert row["error"] == agreement.error
+        assert (row["error low"], row["error high"]) == agreement.error_interval
+        assert (row["scale - 1"] + 1, row["scale error"]) == (agreement.scale_ratio, agreement.scale_ratio_error)
+        assert row["verdict"] == agreement.verdict.name.replace("_", " ")
 
 
 def test_noise_falls_as_one_over_the_square_root_of_the_draws(monkeypatch):
@@ -178,6 +184,16 @@ SMALL = Table(
     (Series("y", (1, 2), (0.5, 0.25), (0.4, 0.2), (0.6, 0.3)), Series("line", (1, 2), (0.5, 0.2), line=True)),
     {"y": fit_power([1, 2], [0.5, 0.25], [0.1, 0.1])},
 )  # fmt: skip
+
+
+def test_a_figure_draws_the_slopes_that_are_known_and_no_others():
+    def lines(fit):
+        return [text.get_text() for text in replace(SMALL, fits={"y": fit}).plot().get_legend().get_texts()]
+
+    known = replace(SMALL.fits["y"], exponent=-1.0, exponent_error=0.1)
+    assert any("x^(-1.00 ± 0.1)" in text for text in lines(known))
+    assert not any("x^" in text for text in lines(replace(known, exponent_error=0.9)))
+    assert not any("x^" in text for text in lines(replace(known, exponent_error=float("inf"))))
 
 
 def test_a_table_is_written_with_its_provenance_and_nothing_else(tmp_path):

@@ -184,17 +184,22 @@ class Table:
             if len(dots) > 1 and "x" in self.logarithmic:  # side by side, so that no interval hides another
                 x = np.asarray(x) * 1.03 ** (dots.index(series) - (len(dots) - 1) / 2)
             ax.errorbar(x, series.y, bars, fmt=MARKERS[number % 6], color=colour, capsize=3, markersize=5, label=series.label)
-            if (fit := self.fits.get(series.label)) is not None:
+            fit = self.fits.get(series.label)
+            if fit is not None and 2 * fit.exponent_error < abs(fit.exponent):  # a slope that is not known is no line
                 line = np.geomspace(min(series.x), max(series.x), 50)
                 label = f"{fit.amplitude:.2g} x^({fit.exponent:.2f} ± {fit.exponent_error:.2g})"
                 ax.plot(line, fit.amplitude * line**fit.exponent, color=colour, linewidth=0.8, label=label)
         if "y" in self.logarithmic:
             ax.set_yscale("log")
+            # values at or below zero have no place on this axis; their intervals show as far as the others reach
+            errors = [high - y for series in dots for y, high in zip(series.y, series.high, strict=False) if high > y]
+            least = min((y for series in dots for y in series.y if y > 0), default=1.0)
+            ax.set_ylim(bottom=max(least, min(errors, default=least)) / 2)
         if "x" in self.logarithmic:
             ax.set_xscale("log")
             marks = sorted({value for series in dots for value in series.x})
             ax.set_xticks(marks, [f"{value:g}" for value in marks])
-            ax.minorticks_off()
+            ax.set_xticks([], minor=True)
         elif dots:
             ax.tick_params(axis="x", rotation=45)
         ax.set(title=self.title, xlabel=self.axes[0], ylabel=self.axes[1])
