@@ -103,7 +103,8 @@ class EmpiricalLandscape:
 
         The noise of finitely many images adds to every squared difference, so the plain value, which the paper's tables
         hold, is too large; the third number has the jackknife's estimate of that taken out. `average`: "map_of_means" or
-        "mean_of_maps" (both normalised by Eq. 14 before differences are taken).
+        "mean_of_maps" (both brought to mean square one before differences are taken, so that the two compare; the mean of
+        maps as it stands has this times its own mean square).
         """
         if average == "map_of_means":
             value, bias, error = jackknife(lambda mean: total_variation(channel_importance(mean)), self.sums, self.images)
