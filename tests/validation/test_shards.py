@@ -16,6 +16,7 @@ from validation import Estimate, measure
 from validation.montecarlo.files import read_arrays
 from validation.montecarlo.measure import _units
 from validation.montecarlo.shards import Tally, locked
+from validation.montecarlo.workers import Workers
 
 NET = families.plain((8, 8), depth=3, channels=4)
 CALL = {"draws": 500, "seed": 2, "chunk": 7, "shard": 20}
@@ -84,6 +85,25 @@ def test_killed_in_the_middle_and_resumed_it_is_the_same_to_the_bit(tmp_path, wh
     assert not list(folder.glob(".*"))
 
 
+@pytest.mark.parametrize("world", [2, 3])
+def test_workers_split_the_draws_and_their_sums_add_up_to_the_same_bits(monkeypatch, whole, world):
+    """Each rank in turn in this process; the all-reduce is done here by hand."""
+    parts = []
+    for rank in range(world):
+        seen = []
+        monkeypatch.setattr(Workers, "here", lambda device, rank=rank: Workers(rank, world, torch.device("cpu")))
+        monkeypatch.setattr(Workers, "sum", lambda self, array, seen=seen: seen.append(array.copy()) or array)
+        measure(NET, **CALL)
+        parts.append(seen)
+    known, sums, energies, done = (sum(arrays) for arrays in zip(*parts, strict=True))
+    assert (known == 0).all()
+    assert (done == 1).all()  # every draw by one worker
+    assert all(part[3].sum() > 500 / world - 10 for part in parts)
+    assert (energies == whole.energies).all()
+    same(Tally(Tally.empty(500, 200, ()).block_of, sums, energies, done).estimate(seed=2, batched=True), whole)
+
+
+@pytest.mark.slow
 def test_torchrun_gives_every_process_the_same_bits_as_one_process(tmp_path, whole):
     """Two processes, two measurements, into one folder that a third process finds complete."""
     save = str(tmp_path / "estimate")
