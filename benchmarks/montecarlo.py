@@ -9,7 +9,8 @@ from torch import nn
 from benchmarks.rows import Result, at_least, row, side_by_side
 from lattice import Activation, Conv, Lattice
 from validation import measure
-from validation.montecarlo.sampler import LatticeSource, Sampler
+from validation.montecarlo.sampler import Sampler
+from validation.montecarlo.sources import LatticeSource
 
 DRAWS, CHUNK, SHAPE = 256, 64, (3, 32, 32)
 NET = Lattice.chain(SHAPE, [layer for _ in range(6) for layer in (Conv(8, 3, padding=1), Activation("relu"))])

@@ -22,7 +22,8 @@ from lattice import (
     residual,
 )
 from validation import Estimate, Verdict, compare, measure
-from validation.montecarlo.sampler import BUDGET, ModuleSource, Sampler
+from validation.montecarlo.sampler import BUDGET, Sampler
+from validation.montecarlo.sources import ModuleSource
 from validation.montecarlo.workers import _precisions
 
 FALSE_ALARM = 1e-6

@@ -129,7 +129,6 @@ def test_workers_resume_what_one_process_began(tmp_path, whole):
 
 def interrupt_after(net, folder, draws):
     """A keyboard interrupt when so many draws are done."""
-    from validation.montecarlo.sampler import Sampler
 
     done, squares = [-4], Sampler.squares  # two draws are looked at both ways beforehand
 

@@ -21,8 +21,9 @@ import torch
 from lattice import Lattice, SpecificationError
 from validation.montecarlo.estimate import Estimate, versions
 from validation.montecarlo.files import digest
-from validation.montecarlo.sampler import SMALL, Factory, LatticeSource, ModuleSource, Sampler
+from validation.montecarlo.sampler import SMALL, Sampler
 from validation.montecarlo.shards import Shards, Tally, locked
+from validation.montecarlo.sources import Factory, LatticeSource, ModuleSource
 from validation.montecarlo.workers import Workers, exact_arithmetic
 
 __all__ = ["Estimate", "measure"]

@@ -7,85 +7,28 @@ with the cotangent that is v_n on sample n and zero elsewhere, which is J_nn' v_
 one forward pass. In eval mode the blocks m != n are zero, and one pull-back serves all samples.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import sha256
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call, vjp, vmap
 
-from landscape.initialisation import he, layer_variances
-from lattice import AssumptionError, Lattice, SpecificationError, UnsupportedError
-from validation.montecarlo.build import build, draw_weight
+from lattice import AssumptionError, SpecificationError, UnsupportedError
+from validation.montecarlo.sources import LatticeSource, ModuleSource, State, seeded
 
-__all__ = ["Factory", "LatticeSource", "ModuleSource", "Sampler"]
+__all__ = ["Sampler"]
 
 Array = np.ndarray[Any, Any]
-Factory: TypeAlias = Callable[[], nn.Module]
-State: TypeAlias = dict[str, torch.Tensor]
 
 SMALL = 200_000  # parameters; below, running many networks at once (vmap) beats a loop
 BUDGET = 256 * 2**20  # bytes that the draws of a chunk may hold at once
 LARGEST_CHUNK = 64  # more draws at once gain nothing
-
-
-class ModuleSource:
-    """Networks from the user's factory. They are read, never changed: their tensors are passed to them from outside."""
-
-    def __init__(self, factory: Factory, device: torch.device) -> None:
-        self.factory, self.device = factory, device
-
-    def draw(self, seed: int) -> tuple[nn.Module, State]:
-        """The network that the factory builds from this seed, and its tensors."""
-        with _seeded(seed, self.device):
-            network = self.factory()
-        if not isinstance(network, nn.Module):
-            raise SpecificationError(f"the factory returned a {type(network).__name__}; it must return a torch.nn.Module")
-        tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-        return network, {name: tensor.detach() for name, tensor in tensors.items()}
-
-    def fill(self, stacks: State, position: int, seed: int) -> None:
-        """Write the tensors of a draw to a position of the stacks."""
-        for name, tensor in self.draw(seed)[1].items():
-            stacks[name][position].copy_(tensor)
-
-    def __str__(self) -> str:
-        return "the factory"
-
-
-class LatticeSource:
-    """Networks of a lattice: built once, its weights drawn anew, in place, at every draw."""
-
-    def __init__(self, lattice: Lattice, initialisation: Any, distribution: str) -> None:
-        self.lattice, self.distribution = lattice, distribution
-        self.variances = layer_variances(lattice, he if initialisation is None else initialisation)
-        self.generator = torch.Generator()
-        self.network = build(lattice, self.variances, generator=self.generator, distribution=distribution)
-        tensors = {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
-        self.state = {name: tensor.detach() for name, tensor in tensors.items()}
-        names = {id(parameter): name for name, parameter in self.network.named_parameters()}
-        self.drawn = [(names[id(weight)], self.variances[node]) for node, weight in self.network.weights().items()]
-
-    def draw(self, seed: int) -> tuple[nn.Module, State]:
-        """The network and its tensors, which the next draw overwrites."""
-        generator = self.generator.manual_seed(seed)
-        for name, variance in self.drawn:
-            draw_weight(self.state[name], variance, generator, self.distribution)
-        return self.network, self.state
-
-    def fill(self, stacks: State, position: int, seed: int) -> None:
-        """Draw the weights straight to a position of the stacks, where all else stands already."""
-        generator = self.generator.manual_seed(seed)
-        for name, variance in self.drawn:
-            draw_weight(stacks[name][position], variance, generator, self.distribution)
-
-    def __str__(self) -> str:
-        return f"{self.lattice!r} {self.variances} {self.distribution}"
 
 
 class Sampler:
@@ -228,7 +171,7 @@ class Sampler:
     def _forward(self, network: nn.Module, state: State, x: torch.Tensor, index: int) -> torch.Tensor:
         """The network with these tensors; its own, its modes and its running statistics are left as they are."""
         own = {name: tensor.to(self.device, copy=name in self.buffers) for name, tensor in state.items()}
-        with _seeded(self._seeds(index)[0] ^ 1, self.device), _mode(network, self.train):
+        with seeded(self._seeds(index)[0] ^ 1, self.device), _mode(network, self.train):
             output: torch.Tensor = functional_call(network, own, (x,))
         return output
 
@@ -264,16 +207,6 @@ def _seeds(seed: int, index: int) -> tuple[int, int]:
     """Two independent seeds, of the weights and of the inputs, that depend on (seed, index) only."""
     weights, noise = np.random.SeedSequence((seed, index)).generate_state(2, np.uint64)
     return int(weights) >> 1, int(noise) >> 1
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """torch's global random state seeded within, and afterwards as it was."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else ()):
-        # torch.manual_seed also queues a call for a CUDA that was never started, at ten times the cost
-        start = torch.manual_seed if device.type == "cuda" else torch.default_generator.manual_seed
-        start(seed)
-        yield
 
 
 @contextmanager
