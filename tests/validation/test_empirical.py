@@ -6,6 +6,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 from landscape.importance import importance, total_variation
@@ -138,6 +139,15 @@ def test_total_variation_is_the_papers_of_either_map():
     assert found.total_variation("mean_of_maps")[0] == pytest.approx(total_variation(found.mean_of_maps))
     with pytest.raises(SpecificationError, match="'map_of_means' or 'mean_of_maps'"):
         found.total_variation("both")
+
+
+def test_the_figure_shows_the_map_of_means_as_its_scale_says():
+    found = empirical_landscape(network(), [pictures()], classes="all")
+    axes = found.plot(Figure().subplots())
+    shown = axes.images[0].get_array()
+    np.testing.assert_allclose(shown.mean(), 1)
+    np.testing.assert_allclose(shown, found.map_of_means / found.map_of_means.mean())
+    assert "40 images, TV" in axes.get_title()
 
 
 def test_images_without_gradient_count_in_the_mean_of_squares_only():

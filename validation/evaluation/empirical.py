@@ -116,11 +116,12 @@ class EmpiricalLandscape:
         return float(value), float(error), float(value - bias)
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw `map_of_means` with its TV in the title; returns the matplotlib Axes."""
+        """Draw `map_of_means`, divided by its mean, with its TV in the title; returns the matplotlib Axes."""
         from landscape.plot import plot_map
 
         value, error, _ = self.total_variation()
-        return plot_map(self.map_of_means, ax, title=f"{self.count} images, TV {value:.2g} ± {error:.1g}")
+        shape = self.map_of_means
+        return plot_map(shape / shape.mean(), ax, title=f"{self.count} images, TV {value:.2g} ± {error:.1g}")
 
     def __str__(self) -> str:
         value, error, unbiased = self.total_variation()

@@ -167,7 +167,7 @@ def exact_scale(lattice: Lattice, inputs: int = 64, seed: int = 0) -> tuple[floa
     """Mean enumerated / mean predicted - 1 over white-noise inputs, and its standard error over the inputs.
 
     Exact over the weights (every sign pattern of a tiny net, `validation.montecarlo.enumerate`); only the inputs are
-    drawn. The cost is 2^weights per input: some milliseconds for 5 weights, about half a minute for 18. `ResourceError`
+    drawn. The cost is 2^weights per input: some milliseconds for 5 weights, about ten seconds for 18. `ResourceError`
     above 22 weights.
 
     >>> value, error = exact_scale(Lattice.chain((1, 3), [Conv(2, 2), RELU, Flatten(), Dense(2)]), inputs=5)
