@@ -15,6 +15,7 @@ from lattice import SpecificationError, families
 from validation import Estimate, measure
 from validation.montecarlo.files import read_arrays
 from validation.montecarlo.measure import _units
+from validation.montecarlo.sampler import Sampler
 from validation.montecarlo.shards import Tally, locked
 from validation.montecarlo.workers import Workers
 
@@ -129,7 +130,6 @@ def test_workers_resume_what_one_process_began(tmp_path, whole):
 
 def interrupt_after(net, folder, draws):
     """A keyboard interrupt when so many draws are done."""
-
     done, squares = [-4], Sampler.squares  # two draws are looked at both ways beforehand
 
     def interrupted(self, indices, batched):
