@@ -1,18 +1,19 @@
-"""Is it true? Monte Carlo over random initialisations with honest statistics."""
+"""Is it true? Monte Carlo over random initialisations with honest statistics, Lemma 1, and landscapes of trained networks."""
 
+from validation.evaluation.empirical import EmpiricalLandscape, empirical_landscape
 from validation.montecarlo.build import build
 from validation.montecarlo.compare import Agreement, Verdict, compare
 from validation.montecarlo.enumerate import enumerated_squared_gradients
-from validation.montecarlo.figure import plot_agreement
+from validation.montecarlo.figure import plot_agreement, plot_z
+from validation.montecarlo.judges import assert_agrees, assert_chi_square, assert_exact, negative_controls
 from validation.montecarlo.measure import Estimate, measure
+from validation.montecarlo.shuffle import ShuffledImportance, shuffled_importance
 
 __all__ = [
-    "Agreement",
-    "Estimate",
-    "Verdict",
-    "build",
-    "compare",
-    "enumerated_squared_gradients",
-    "measure",
-    "plot_agreement",
-]
+    # Monte Carlo
+    "measure", "Estimate", "compare", "Agreement", "Verdict", "build", "plot_agreement", "plot_z",
+    # the judges
+    "enumerated_squared_gradients", "assert_exact", "assert_chi_square", "assert_agrees", "negative_controls",
+    # Lemma 1, and trained networks
+    "shuffled_importance", "ShuffledImportance", "empirical_landscape", "EmpiricalLandscape",
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The command line: `pilcro map`, `pilcro paths`; every command also prints machine-readable `--json`."""
+"""The command line: `pilcro map`, `pilcro paths`, `pilcro study`; every command also prints machine-readable `--json`."""
 
 from __future__ import annotations
 
@@ -184,7 +184,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError:
         print("the command line needs tyro and tqdm: pip install 'pilcro[cli]'", file=sys.stderr)
         return 2
-    commands: dict[str, Any] = {"map": Map, "paths": Paths}
+    from validation.montecarlo.study import Study
+
+    commands: dict[str, Any] = {"map": Map, "paths": Paths, "study": Study}
     required_first = (tyro.conf.PositionalRequiredArgs,)
     command: Any = tyro.extras.subcommand_cli_from_dict(commands, args=arguments, prog="pilcro", config=required_first)
     try:
