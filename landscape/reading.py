@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from lattice import Conv, Input, Node, Op, Pad, SpecificationError, UnsupportedError
-from lattice.ops import output_shape
+from lattice.shapes import output_shape
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 from lattice.errors import SpecificationError
-from lattice.ops import Add, Concat, Input, Op, Shape, output_shape
+from lattice.ops import Add, Concat, Input, Op, Shape
+from lattice.shapes import output_shape
 
 __all__ = ["Branches", "Lattice", "Node", "Unit", "concatenate", "residual"]
 

@@ -7,8 +7,6 @@ or a tuple with one per axis; each entry of a padding may also be a pair (lo, hi
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from functools import singledispatch
-from math import prod
 from typing import TypeAlias
 
 from lattice.errors import SpecificationError
@@ -35,7 +33,6 @@ __all__ = [
     "Slice",
     "Upsample",
     "Windowed",
-    "output_shape",
 ]
 
 Shape: TypeAlias = tuple[int, ...]
@@ -308,86 +305,6 @@ class Dropout(Op):
     p: float = 0.5
 
 
-# --- the shape that an op produces -------------------------------------------------------------------------------------
-
-
-@singledispatch
-def output_shape(op: Op, *inputs: Shape) -> Shape:
-    """The shape of an op's output for the shapes of its inputs; `SpecificationError` where they do not fit.
-
-    >>> output_shape(Conv(8, kernel=3, stride=2, padding=1), (3, 32, 32))
-    (8, 16, 16)
-    """
-    raise SpecificationError(f"no shape rule for {op!r}; add one with lattice.ops.output_shape.register")
-
-
-@output_shape.register(Activation)
-@output_shape.register(Dropout)
-@output_shape.register(Norm)
-def _(op: Op, shape: Shape) -> Shape:
-    return shape
-
-
-@output_shape.register
-def _(op: Windowed, shape: Shape) -> Shape:
-    channels, *spatial = _spatial(op, shape)
-    sizes = (window.outputs(n) for window, n in zip(op.windows(tuple(spatial)), spatial, strict=True))
-    if not isinstance(op, Conv | ConvTranspose):
-        return (channels, *sizes)
-    if channels % op.groups:
-        raise SpecificationError(f"{op}: {channels} input channels do not divide into {op.groups} groups")
-    return (op.channels, *sizes)
-
-
-@output_shape.register
-def _(op: PixelShuffle, shape: Shape) -> Shape:
-    channels, *spatial = _spatial(op, shape)
-    cells = op.factor ** len(spatial)
-    if channels % cells:
-        raise SpecificationError(f"{op}: {channels} channels are not a multiple of {op.factor}^{len(spatial)} = {cells}")
-    return (channels // cells, *(n * op.factor for n in spatial))
-
-
-@output_shape.register
-def _(op: Slice, shape: Shape) -> Shape:
-    if op.stop > shape[0]:
-        raise SpecificationError(f"{op}: the input has {shape[0]} channels only")
-    return (op.stop - op.start, *shape[1:])
-
-
-@output_shape.register
-def _(op: ChannelShuffle, shape: Shape) -> Shape:
-    if shape[0] % op.groups:
-        raise SpecificationError(f"{op}: {shape[0]} channels do not divide into {op.groups} groups")
-    return shape
-
-
-@output_shape.register
-def _(op: Add, *shapes: Shape) -> Shape:
-    if len(shapes) < 2 or len(set(shapes)) > 1:
-        raise SpecificationError(f"{op}: takes two or more inputs of one shape, not {', '.join(map(str, shapes))}")
-    return shapes[0]
-
-
-@output_shape.register
-def _(op: Concat, *shapes: Shape) -> Shape:
-    if len(shapes) < 2 or len({shape[1:] for shape in shapes}) > 1:
-        raise SpecificationError(f"{op}: takes two or more inputs of one spatial size, not {', '.join(map(str, shapes))}")
-    return (sum(shape[0] for shape in shapes), *shapes[0][1:])
-
-
-@output_shape.register
-def _(op: Flatten, shape: Shape) -> Shape:
-    return (prod(shape),)
-
-
-@output_shape.register
-def _(op: Dense, shape: Shape) -> Shape:
-    if len(shape) > 1:
-        raise SpecificationError(f"{op}: reads (features,), not {shape}; put Flatten() before it")
-    return (op.units,)
-
-
 # --- reading the parameters ----------------------------------------------------------------------------------------------
 
 
@@ -424,12 +341,6 @@ def _normalise(op: Op, positive: tuple[str, ...] = (), nonnegative: tuple[str, .
             raise SpecificationError(f"{type(op).__name__}: kind is {value!r}; it is one of {', '.join(POOL_KINDS)}")
         elif name == "mode" and not isinstance(op, Upsample) and value not in PADDING_MODES:
             raise SpecificationError(f"{type(op).__name__}: mode is {value!r}; it is one of {', '.join(PADDING_MODES)}")
-
-
-def _spatial(op: Op, shape: Shape) -> Shape:
-    if len(shape) < 2:
-        raise SpecificationError(f"{op}: reads (channels, *spatial), not {shape}")
-    return shape
 
 
 def _axes(op: Op, name: str, value: PerAxis, axes: int) -> tuple[int, ...]:

@@ -4,9 +4,9 @@ import pytest
 
 from landscape.gains import output_sign
 from lattice import Add, Input, Op, ops
-from lattice.ops import output_shape
 from lattice.pullback import pull
 from lattice.routes import choices
+from lattice.shapes import output_shape
 from validation.montecarlo.build import module
 
 OPS = [op for op in vars(ops).values() if isinstance(op, type) and issubclass(op, Op) and op not in (Op, ops.Windowed)]

@@ -29,8 +29,8 @@ from lattice import (
     Upsample,
     path_counts,
 )
-from lattice.ops import output_shape
 from lattice.pullback import pull_back
+from lattice.shapes import output_shape
 from lattice.strategies import EVERY_MODE, lattices, layers
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}

@@ -27,9 +27,10 @@ from lattice import (
 from lattice.counting import _spatial_op
 from lattice.fields import channel_fields
 from lattice.layer_strategies import MOST_UNITS
-from lattice.ops import Input, Op, Windowed, output_shape
+from lattice.ops import Input, Op, Windowed
 from lattice.pullback import pull
 from lattice.routes import choices
+from lattice.shapes import output_shape
 from lattice.strategies import EVERY_MODE, EVERY_OP, blocks, lattices, layers, routes, units, windows
 from lattice.window import Window
 
