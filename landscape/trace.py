@@ -146,7 +146,7 @@ def _export(model: Any, shape: tuple[int, ...]) -> tuple[Any, dict[str, str]]:
 
     if not isinstance(model, torch.nn.Module) or isinstance(model, torch.jit.ScriptModule):
         kind = "a scripted module" if isinstance(model, torch.nn.Module) else f"a {type(model).__name__}"
-        raise UnsupportedError(f"trace takes a torch.nn.Module, not {kind}; give the module it was made from")
+        raise UnsupportedError(f"trace takes a torch.nn.Module or a factory of them, not {kind}; give the module itself")
     if len(shape) < 2 or any(not isinstance(n, int) or n < 1 for n in shape):
         raise SpecificationError(f"shape is {shape}; it is (channels, *spatial), for example (3, 224, 224)")
     if any(isinstance(p, torch.nn.parameter.UninitializedParameter) for p in model.parameters()):
