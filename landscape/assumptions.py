@@ -78,12 +78,11 @@ def assess(
     for finding, name in _meetings(lattice):
         findings.setdefault(finding, []).append(name)
     guarantee = min((guarantee for guarantee, _ in findings), default=Guarantee.EXACT)
-    return guarantee, tuple(
-        f"{text} ({_listed(names)})" for (_, text), names in sorted(findings.items(), key=lambda f: f[0][0])
-    )
+    return guarantee, tuple(f"{text} ({listed(names)})" for (_, text), names in sorted(findings.items(), key=lambda f: f[0][0]))
 
 
-def _listed(names: list[str], most: int = 4) -> str:
+def listed(names: list[str], most: int = 4) -> str:
+    """The first few names, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

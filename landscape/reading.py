@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from landscape.assumptions import listed
 from lattice import Conv, Input, Node, Op, Pad, SpecificationError, UnsupportedError
 from lattice.shapes import output_shape
 
@@ -55,7 +56,7 @@ class Reader:
         self.used: Counter[str] = Counter()
 
     def read(self, shape: tuple[int, ...]) -> tuple[list[Node], dict[str, dict[str, Any]]]:
-        refusals: list[str] = []
+        refusals: dict[str, list[str]] = {}  # operation and reason: where
         output = self._needed_by_output()
         for call in self.graph.nodes:
             if call.op == "placeholder" and call.name not in self.names:
@@ -63,15 +64,16 @@ class Reader:
                 self.shapes.append(shape)
                 self.values[call] = Value(len(self.nodes) - 1)
             elif call.op == "get_attr" and call in output:
-                refusals.append(f"{call.name}: a constant inside the graph (not yet)")
+                refusals.setdefault("a constant inside the graph (not yet)", []).append(call.name)
             elif call.op == "call_function" and call in output:
                 try:
                     self._read_call(call)
                 except Refusal as refusal:
-                    refusals.append(f"{_place(call) or call.name}: {call.target}: {refusal}")
+                    refusals.setdefault(f"{call.target}: {refusal}", []).append(_place(call) or call.name)
         if refusals:
-            lines = "\n".join(f"  {refusal}" for refusal in dict.fromkeys(refusals))
-            raise UnsupportedError(f"{len(refusals)} operations of this model have no rule here:\n{lines}")
+            count = sum(map(len, refusals.values()))
+            lines = "\n".join(f"  {listed(places)}: {reason}" for reason, places in refusals.items())
+            raise UnsupportedError(f"{count} operations of this model have no rule here:\n{lines}")
         return self._finish()
 
     def _needed_by_output(self) -> set[Any]:
