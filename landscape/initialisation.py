@@ -62,34 +62,58 @@ def he(op: Op, shape: Shape) -> float:
 
 
 def he_fan_out(op: Op, shape: Shape) -> float:
-    """V[w] = 2 / fan_out, torch's `kaiming_normal_(mode="fan_out")`: the convolutions of torchvision's ResNets and VGGs."""
+    """V[w] = 2 / fan_out, torch's `kaiming_normal_(mode="fan_out")`: the convolutions of torchvision's ResNets and VGGs.
+
+    >>> he_fan_out(Conv(16, kernel=3), (8, 32, 32)) == 2 / 144
+    True
+    """
     return 2 / fans(op, shape)[1]
 
 
 def glorot(op: Op, shape: Shape) -> float:
-    """V[w] = 2 / (fan_in + fan_out) (Glorot & Bengio 2010), torch's `xavier_normal_`."""
+    """V[w] = 2 / (fan_in + fan_out) (Glorot & Bengio 2010), torch's `xavier_normal_`.
+
+    >>> glorot(Conv(16, kernel=3), (8, 32, 32)) == 2 / (72 + 144)
+    True
+    """
     return 2 / sum(fans(op, shape))
 
 
 def lecun(op: Op, shape: Shape) -> float:
-    """V[w] = 1 / fan_in (LeCun et al. 1998)."""
+    """V[w] = 1 / fan_in (LeCun et al. 1998).
+
+    >>> lecun(Conv(16, kernel=3), (8, 32, 32)) == 1 / 72
+    True
+    """
     return 1 / fans(op, shape)[0]
 
 
 def torch_default(op: Op, shape: Shape) -> float:
-    """V[w] = 1 / (3 fan_in): torch's own initialisation of Conv and Linear, `kaiming_uniform_(a=sqrt(5))`."""
+    """V[w] = 1 / (3 fan_in): torch's own initialisation of Conv and Linear, `kaiming_uniform_(a=sqrt(5))`.
+
+    >>> torch_default(Conv(16, kernel=3), (8, 32, 32)) == 1 / 216
+    True
+    """
     return 1 / (3 * fans(op, shape)[0])
 
 
 def orthogonal(op: Op, shape: Shape) -> float:
-    """V[w] = 1 / max(rows, columns) of the weight as a matrix, torch's `orthogonal_`; such weights are uncorrelated."""
+    """V[w] = 1 / max(rows, columns) of the weight as a matrix, torch's `orthogonal_`; such weights are uncorrelated.
+
+    >>> orthogonal(Conv(16, kernel=3), (8, 32, 32)) == 1 / 72
+    True
+    """
     fan_in, _ = fans(op, shape)
     rows = op.units if isinstance(op, Dense) else op.channels if isinstance(op, Conv) else shape[0]
     return 1 / max(rows, fan_in)
 
 
 def rademacher(op: Op, shape: Shape) -> float:
-    """V[w] = 1: weights +1 or -1, so that the map of a linear net is its mean path count."""
+    """V[w] = 1: weights +1 or -1, so that the map of a linear net is its mean path count.
+
+    >>> rademacher(Conv(16, kernel=3), (8, 32, 32)) == 1
+    True
+    """
     return 1.0
 
 

@@ -3,7 +3,8 @@ r"""The diagonal rule: Proposition 1 by one reverse sweep in float64.
     E[(dh_j / dx_i)^2] = sum over paths from j to i of prod over layers of weight(layer)           (Eq. 8)
 
 with weight V[w] for fresh weights, E[phi'(z)^2] for gates, gamma^2 / (running variance + eps) for norms in evaluation
-mode, 1 / n^2 for an average over n cells (its n paths carry 1/n each) and 1/n for a maximum (one of n cells gets it all).
+mode, 1 / n^2 for an average over n cells (its n paths carry 1/n each) and 1/n for a maximum (one of
+n cells gets it all), or, below a ReLU whose wins were counted, the rate at which each cell wins while it is open.
 """
 
 from collections.abc import Callable, Collection, Mapping

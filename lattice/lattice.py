@@ -41,12 +41,22 @@ Layer: TypeAlias = Op | Branches
 
 
 def residual(body: Sequence[Layer], shortcut: Sequence[Layer] = ()) -> Branches:
-    """The sum of a body and a shortcut that read the same input; an empty shortcut is the identity (SKIP)."""
+    """h + body(h), or shortcut(h) + body(h): a sum of two chains that read the same input; empty is the identity (SKIP).
+
+    >>> from lattice import Conv
+    >>> Lattice.chain((4, 8), [residual([Conv(4, kernel=3, padding=1)])]).names
+    ('input', 'conv1', 'add1')
+    """
     return Branches((tuple(body), tuple(shortcut)), Add())
 
 
 def concatenate(*chains: Sequence[Layer]) -> Branches:
-    """Chains that read the same input, side by side along the channel axis; an empty chain is the identity."""
+    """Chains that read the same input, side by side along the channel axis; an empty chain is the identity.
+
+    >>> from lattice import Conv
+    >>> Lattice.chain((4, 8), [concatenate([Conv(2, kernel=1)], [])]).output_shape
+    (6, 8)
+    """
     return Branches(tuple(tuple(chain) for chain in chains), Concat())
 
 

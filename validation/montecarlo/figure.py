@@ -22,6 +22,11 @@ def plot_agreement(
     """The predicted map, and, with an `Estimate`, the measured one, their difference and profiles with error bands.
 
     Returns a matplotlib `Figure` that belongs to no window.
+
+    >>> from landscape import predict
+    >>> from lattice import families
+    >>> len(plot_agreement(predict(families.plain(9, depth=2))).axes)
+    2
     """
     from matplotlib.figure import Figure
 
@@ -58,6 +63,14 @@ def plot_z(agreement: Agreement, ax: "Axes | None" = None) -> "Axes":
     """z = (measured - predicted) / standard error over the input positions, its colours ending at the simultaneous band.
 
     A true prediction leaves noise without a pattern and no pixel beyond the band (drawn as the ends of the colours).
+
+    >>> from landscape import predict
+    >>> from lattice import families
+    >>> from matplotlib.figure import Figure
+    >>> from validation import compare, measure
+    >>> net = families.plain(9, depth=2, padding=1)
+    >>> plot_z(compare(predict(net), measure(net, draws=50)), Figure().subplots()).get_ylabel()
+    'z'
     """
     ax = axes_or_new(ax)
     z, most = agreement.z, agreement.critical_z

@@ -61,6 +61,11 @@ def assert_chi_square(predicted: Array, estimate: Estimate, channels: int = 1, *
     signed sum of different weights, so normal with the predicted variance, independent over draws and the `channels` of
     the input. Two-sided at every pixel, Bonferroni over pixels: a true prediction fails with probability `false_alarm`.
     With n draws an error of about 7 sqrt(2 / (n channels)) is seen (8 % at 15,000 draws).
+
+    >>> from landscape import predict
+    >>> from validation import measure
+    >>> net = Lattice.chain((1, 6), [Conv(2, 3, padding=1)])
+    >>> assert_chi_square(predict(net).squared, measure(net, draws=200))
     """
     reached = predicted > 0
     if (estimate.mean[~reached] != 0).any():
@@ -84,6 +89,12 @@ def assert_agrees(
 
     Refuted: the confidence interval of the map error, at 1 - `false_alarm`, lies above `tolerance`; or, with `scale`, the
     measured and the predicted mean differ by more than the normal quantile of `false_alarm`.
+
+    >>> from landscape import predict
+    >>> from validation import measure
+    >>> net = Lattice.chain((1, 6), [Conv(2, 3, padding=1), Conv(2, 3)])
+    >>> assert_agrees(predict(net), measure(net, draws=400), tolerance=0.1).unreachable
+    0
     """
     agreement = compare(predicted, estimate, tolerance=tolerance, confidence=1 - false_alarm)
     sigmas = abs(agreement.scale_ratio - 1) / agreement.scale_ratio_error
