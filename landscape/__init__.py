@@ -4,8 +4,9 @@
 paths (Proposition 1, Eq. 8); the `Landscape` that it returns says how far it can be trusted, and why not further.
 """
 
-from landscape import importance, initialisation, moments, win_rates
+from landscape import importance, initialisation, moments
 from landscape.assumptions import Guarantee, assess
+from landscape.gates import Gates
 from landscape.importance import Report
 from landscape.initialisation import glorot, he, he_fan_out, lecun, orthogonal, rademacher, torch_default
 from landscape.moments import squared_gradients
@@ -13,7 +14,7 @@ from landscape.predict import Landscape, predict
 from landscape.trace import Trace, trace
 
 __all__ = [
-    "Guarantee", "Landscape", "Report", "Trace", "assess", "predict", "squared_gradients", "trace",
+    "Gates", "Guarantee", "Landscape", "Report", "Trace", "assess", "predict", "squared_gradients", "trace",
     "glorot", "he", "he_fan_out", "lecun", "orthogonal", "rademacher", "torch_default",
-    "importance", "initialisation", "moments", "win_rates",
+    "importance", "initialisation", "moments",
 ]  # fmt: skip

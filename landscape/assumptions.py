@@ -2,37 +2,39 @@ r"""Which law holds for a lattice, and how far: `Guarantee`, the reasons, and th
 
 Proposition 1 sums over single paths, so it needs all cross terms between two paths to vanish. They can survive where
 
-1. two outputs, averaged together above, read one cell through the same tap (overlapping pools, copying paddings);
-2. two branches without fresh weights meet in a sum (`h + h`, a skip beside a pool);
-3. gates at different positions, averaged together above, share a filter (ReLU under a pooled head);
-4. a gate reads something that is not symmetric (ReLU after a residual sum), or a choice depends on the data (max-pool).
+1. two outputs, averaged together above, read one cell through the same tap (overlapping pools, copying paddings), or two
+   branches without fresh weights meet in a sum (`h + h`, a skip beside a pool): `landscape.covariance` carries these terms,
+   exactly, unless gates stand among them;
+2. gates at different positions, averaged together above, share a filter (ReLU under a pooled head);
+3. a gate reads something that is not symmetric (ReLU after a residual sum), its slope depends on how large that is (SiLU),
+   or a choice depends on the data (max-pool).
 
-Cases 1 and 3 ask whether the second moment K(u, u') = E[dy/dh_u dy/dh_u'] of a layer is diagonal in position. From the
-outputs down it stays so through fresh weights, and stops being so below an average.
+Case 2 asks whether K(u, u') = E[dy/dh_u dy/dh_u'] is diagonal in position. From the outputs down it stays so through
+fresh weights, and stops being so below an average.
 """
 
 from collections.abc import Collection
 from enum import IntEnum
 
-import numpy as np
-
-from landscape.gains import Sign, node_signs, slopes
-from landscape.initialisation import weighted
+import lattice.ops
+from landscape.gains import Sign, has_slopes, node_signs, slopes
+from landscape.gates import SIGNAL_NORMS, Gates
+from landscape.plan import plan
 from lattice import (
     Activation,
     AdaptivePool,
     Add,
-    AxisMap,
-    Concat,
     Dense,
     GlobalPool,
     Lattice,
     Node,
-    Pad,
+    Norm,
     Pool,
     Upsample,
 )
 from lattice.ops import Windowed
+
+Multiply = getattr(lattice.ops, "Multiply", type(None))
 
 __all__ = ["Guarantee", "assess"]
 
@@ -52,13 +54,10 @@ class Guarantee(IntEnum):
 Finding = tuple[Guarantee, str]
 
 
-def assess(
-    lattice: Lattice, shifted: Collection[str] = (), measured: Collection[str] = ()
-) -> tuple[Guarantee, tuple[str, ...]]:
-    """The guarantee of Proposition 1 on this lattice, and the reasons why it is not better, each naming its layers.
+def assess(lattice: Lattice, shifted: Collection[str] = (), gates: Gates | None = None) -> tuple[Guarantee, tuple[str, ...]]:
+    """The guarantee of the law on this lattice, and the reasons why it is not better, each naming its layers.
 
-    `shifted` names layers whose bias or shift is not zero on average, `measured` the ReLUs under max-pools whose win rates
-    were counted.
+    `shifted` names layers whose bias or shift is not zero on average, `gates` what is known of gates and choices.
 
     >>> from lattice import Conv, Flatten
     >>> relu = Activation("relu")
@@ -72,8 +71,7 @@ def assess(
     signs = node_signs(lattice, shifted)
     correlated = _correlated(lattice)
     for position, node in enumerate(lattice.nodes):
-        wins_known = bool(node.inputs) and lattice.nodes[node.inputs[0]].name in measured
-        for finding in _findings(lattice, node, correlated[position], [signs[i] for i in node.inputs], wins_known):
+        for finding in _findings(node, correlated[position], [signs[i] for i in node.inputs], gates or Gates()):
             findings.setdefault(finding, []).append(node.name)
     for finding, name in _meetings(lattice):
         findings.setdefault(finding, []).append(name)
@@ -86,23 +84,19 @@ def listed(names: list[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _findings(lattice: Lattice, node: Node, correlated: bool, below: list[Sign], wins_known: bool) -> list[Finding]:
-    """What weakens the guarantee at this node. `correlated`: is K off-diagonal at its output?"""
-    op, found = node.op, []
-    shapes = lattice.input_shapes(node)
+def _findings(node: Node, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
+    """What weakens the guarantee at this node. `correlated`: can K be off-diagonal at its output?"""
+    op = node.op
     if isinstance(op, Windowed) and getattr(op, "kind", "") == "max":
-        how = "counted on white noise" if wins_known else "taken as equally likely"
-        found.append((Guarantee.APPROXIMATE, f"max-pool: which cell wins depends on the data, {how}"))
-    if isinstance(op, Windowed) and correlated:
-        axes = list(zip(op.windows(shapes[0][1:]), shapes[0][1:], strict=True))
-        if isinstance(op, Pool | AdaptivePool | GlobalPool | Pad | Upsample):
-            if any(_overlaps(window, n) for window, n in axes):
-                found.append((Guarantee.APPROXIMATE, "windows that overlap under an average: paths that share all weights"))
-        elif any(_shares_a_tap(window, n) for window, n in axes):
-            found.append((Guarantee.APPROXIMATE, "a cell that padding copies, read twice through one tap under an average"))
-    if isinstance(op, Activation) and len({abs(slope) for slope in slopes(op)}) > 1:
-        found += _gate_findings(op, correlated, below[0])
-    return found + _sum_findings(below) if isinstance(op, Add) else found
+        how = f"counted on {gates.ground}" if node.name in gates.taps else "taken as equally likely"
+        return [(Guarantee.APPROXIMATE, f"max-pool: which cell wins depends on the data, {how}")]
+    if isinstance(op, Activation) and (not has_slopes(op) or len({abs(slope) for slope in slopes(op)}) > 1):
+        return _gate_findings(node.name, op, correlated, below[0], gates)
+    if isinstance(op, Multiply):
+        return [(Guarantee.APPROXIMATE, f"a product with a gate: its size depends on the data, measured on {gates.ground}")]
+    if isinstance(op, Norm) and op.kind in SIGNAL_NORMS:
+        return [(Guarantee.APPROXIMATE, f"{op.kind} norm: divides by the variance of the signal, taken from {gates.ground}")]
+    return _sum_findings(below) if isinstance(op, Add) else []
 
 
 def _sum_findings(below: list[Sign]) -> list[Finding]:
@@ -115,17 +109,21 @@ def _sum_findings(below: list[Sign]) -> list[Finding]:
     return []
 
 
-def _gate_findings(op: Activation, correlated: bool, sign: Sign) -> list[Finding]:
-    if sign is Sign.NONNEGATIVE:
+def _gate_findings(name: str, op: Activation, correlated: bool, sign: Sign, gates: Gates) -> list[Finding]:
+    if sign is Sign.NONNEGATIVE and has_slopes(op):
         return []  # the gate is open wherever the one below was
     found = []
+    counted = f"; counted on {gates.ground}" if name in gates.gains else ""
+    if not has_slopes(op):
+        text = f"{op.name}: its slope depends on how large the signal is{counted}"
+        found.append((Guarantee.APPROXIMATE, text))
     if correlated:
         found.append((Guarantee.APPROXIMATE, f"{op.name} under an average: gates at different positions share a filter"))
     if sign is Sign.SUM:
         found.append((Guarantee.WIDE_LIMIT, f"{op.name} of a sum of branches: open half of the time in the wide limit"))
     elif sign is Sign.SKEWED:
         text = f"{op.name} of values that are not symmetric (a skip, a max-pool, a shift below): not open half of the time"
-        found.append((Guarantee.APPROXIMATE, text))
+        found.append((Guarantee.APPROXIMATE, text + counted))
     elif sign is Sign.DATA:
         found.append((Guarantee.APPROXIMATE, f"{op.name} of the data itself: how often it is open depends on them"))
     return found
@@ -153,36 +151,15 @@ def _correlated(lattice: Lattice) -> list[bool]:
     return result
 
 
-def _overlaps(window: AxisMap, n: int) -> bool:
-    """Is some cell read by two outputs?"""
-    cells = window.table(n)
-    readings = np.bincount(cells[cells >= 0], minlength=n)
-    return bool((readings > 1).any())
-
-
-def _shares_a_tap(window: AxisMap, n: int) -> bool:
-    """Is some cell read by two outputs through the same tap?"""
-    return any(np.bincount(row[row >= 0], minlength=n).max(initial=0) > 1 for row in window.table(n))
-
-
 def _meetings(lattice: Lattice) -> list[tuple[Finding, str]]:
-    """Sums where two paths from one node meet without a fresh weight on either.
-
-    From every node that is read more than once, the number of weight-free paths to each node above it is carried up.
-    """
-    finding = (Guarantee.APPROXIMATE, "branches without weights of their own meet in a sum: they add before squaring")
+    """Gates, and ops without a rule, between a sum and the node where its branches meet again without fresh weights."""
+    planned = plan(lattice)
+    gated = (Guarantee.APPROXIMATE, "a gate on a branch that meets another one without fresh weights: taken as independent")
+    unknown = (Guarantee.APPROXIMATE, "branches without weights of their own meet through it: they add before squaring")
     names: dict[str, None] = {}
-    for fork, readers in enumerate(lattice.readers):
-        if len(readers) < 2:
-            continue
-        paths = {fork: 1}
-        for position in range(fork + 1, len(lattice.nodes)):
-            node = lattice.nodes[position]
-            if weighted(node.op):
-                continue
-            counts = [paths.get(i, 0) for i in node.inputs]
-            # side by side in a concatenation, paths do not add
-            paths[position] = max(counts) if isinstance(node.op, Concat) else sum(counts)
-            if isinstance(node.op, Add) and paths[position] > max(counts):
-                names[node.name] = None
-    return [(finding, name) for name in names]
+    for step in planned.steps:
+        op = lattice.nodes[step.node].op
+        nonlinear = isinstance(op, Activation) or getattr(op, "kind", "") == "max"
+        if step.side is not None and nonlinear:
+            names[lattice.nodes[step.node].name] = None
+    return [*((gated, name) for name in names), *((unknown, name) for name in planned.unresolved)]

@@ -32,7 +32,11 @@ from lattice import (
     Upsample,
 )
 
-__all__ = ["Sign", "activation_gain", "node_signs", "slopes"]
+__all__ = ["Sign", "activation_gain", "has_slopes", "node_signs", "slopes"]
+
+
+ODD = ("tanh", "hardtanh", "softsign")
+POSITIVE = ("relu6", "sigmoid", "hardsigmoid", "softplus")
 
 
 class Sign(Enum):
@@ -64,6 +68,11 @@ def slopes(activation: Activation) -> tuple[float, float]:
         f"{activation.name}: only piecewise linear activations with their kink at 0 have a rule "
         "(identity, relu, leaky_relu, abs); for the others E[phi'(z)^2] depends on the variance of z, not yet computed"
     )
+
+
+def has_slopes(activation: Activation) -> bool:
+    """Is it piecewise linear with its kink at 0, so that its gain does not depend on the variance of what it reads?"""
+    return activation.name in ("identity", "relu", "leaky_relu", "abs")
 
 
 def activation_gain(activation: Activation, sign: Sign) -> float:
@@ -145,6 +154,10 @@ def _(op: Concat, inputs: list[Sign]) -> Sign:
 
 @output_sign.register
 def _(op: Activation, inputs: list[Sign]) -> Sign:
+    if not has_slopes(op):
+        if op.name in ODD and inputs[0] in (Sign.FILTER, Sign.SUM):
+            return inputs[0]
+        return Sign.NONNEGATIVE if op.name in POSITIVE else Sign.SKEWED
     below, above = slopes(op)
     if below == above:
         return inputs[0]

@@ -1,39 +1,45 @@
-r"""The diagonal rule: Proposition 1 by one reverse sweep in float64.
+r"""The moments of single connections, and E[(dh_j / dx_i)^2] by one sweep over them in float64.
 
-    E[(dh_j / dx_i)^2] = sum over paths from j to i of prod over layers of weight(layer)           (Eq. 8)
+    E[(dh_j / dx_i)^2] = sum over paths from j to i of prod over layers of weight(layer)           (Eq. 8, Proposition 1)
 
 with weight V[w] for fresh weights, E[phi'(z)^2] for gates, gamma^2 / (running variance + eps) for norms in evaluation
-mode, 1 / n^2 for an average over n cells (its n paths carry 1/n each) and 1/n for a maximum (one of
-n cells gets it all), or, below a ReLU whose wins were counted, the rate at which each cell wins while it is open.
+mode, 1 / n^2 for an average over n cells (its n paths carry 1/n each) and 1/n for a maximum (one of n cells gets it all;
+over gates, as often as the largest of them is open), or the rates that were counted. Where paths share all their weights
+the sum over single paths is not enough: see `landscape.covariance`, which the sweep follows.
 """
 
-from collections.abc import Callable, Collection, Mapping
-from functools import reduce, singledispatch
+from collections.abc import Collection, Mapping
+from functools import reduce
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from landscape.gains import activation_gain, node_signs
+from landscape.covariance import pull_moments
+from landscape.gains import Sign, activation_gain, node_signs, slopes
+from landscape.gates import SIGNAL_NORMS, Gates
 from landscape.initialisation import weighted
+from landscape.plan import Axes, window_sizes
 from lattice import (
     Activation,
     AdaptivePool,
+    ChannelShuffle,
+    Concat,
+    Dropout,
     GlobalPool,
     Lattice,
     Node,
     Norm,
-    Op,
+    Pad,
     Pool,
     ResourceError,
+    Slice,
     UnsupportedError,
     Upsample,
-    Window,
-    pull_back,
 )
 from lattice.counting import one_unit
 
-__all__ = ["second_moments", "squared_gradients"]
+__all__ = ["Rules", "squared_gradients"]
 
 Array = np.ndarray[Any, Any]
 
@@ -44,12 +50,12 @@ def squared_gradients(
     factors: Mapping[str, Any] | None = None,
     shifted: Collection[str] = (),
     output: Any = None,
-    win_rates: Mapping[str, Array] | None = None,
+    gates: Gates | None = None,
 ) -> Array:
     """E[(dh_j / dx_i)^2] over weights, output units j (all, or the one named `output`) and input channels; Eq. 8.
 
-    `variances` and `factors` are by node name: V[w], and the squared factor of each norm (a number, or one per channel);
-    `win_rates` those of ReLUs under max-pools, per position (see `landscape.win_rates`; else all cells are taken alike).
+    `variances` and `factors` are by node name: V[w], and the squared factor of each norm (a number, one per channel, or one
+    per position); `gates` what gates and choices let through where symmetry does not say it.
     Returns a float64 map over input positions. Raises `UnsupportedError` for an op without a rule, and `ResourceError`
     where the result leaves the range of float64.
 
@@ -61,75 +67,110 @@ def squared_gradients(
     cotangent = one_unit(lattice, output, one=1.0)
     if output is None:
         cotangent /= prod(lattice.output_shape)
-    weights = second_moments(lattice, variances, factors or {}, shifted, win_rates or {})
+    rules = Rules(lattice, variances, factors or {}, shifted, gates or Gates())
     with np.errstate(over="ignore", under="ignore"):
-        per_channel = pull_back(lattice, weights, cotangent)
-        squared: Array = per_channel.mean(axis=0)
+        squared: Array = pull_moments(lattice, rules, cotangent).mean(axis=0)
     if not np.isfinite(squared).all():
         raise ResourceError("the expected squared gradient overflows float64; give smaller variances")
     return squared
 
 
-def second_moments(
-    lattice: Lattice,
-    variances: Mapping[str, float],
-    factors: Mapping[str, Any],
-    shifted: Collection[str] = (),
-    win_rates: Mapping[str, Array] | None = None,
-) -> Callable[[Node], Any]:
-    """The weight of each node for `pull_back`, as a function of the node."""
-    rates = win_rates or {}
-    signs = dict(zip(lattice.names, node_signs(lattice, shifted), strict=True))
+class Rules:
+    """The weight of every node of a lattice for the diagonal and the general law: `landscape.covariance.Local`."""
 
-    def weight(node: Node) -> Any:
-        if weighted(node.op):
-            return variances[node.name]
-        if node.name in rates:
-            return rates[node.name]
-        if isinstance(node.op, Pool) and lattice.nodes[node.inputs[0]].name in rates:
-            return 1  # the rate of the ReLU below is that of winning and being open, together
-        if isinstance(node.op, Activation):
-            return activation_gain(node.op, signs[lattice.nodes[node.inputs[0]].name])
+    def __init__(
+        self,
+        lattice: Lattice,
+        variances: Mapping[str, float],
+        factors: Mapping[str, Any],
+        shifted: Collection[str],
+        gates: Gates,
+    ) -> None:
+        self.lattice, self.variances, self.factors, self.gates = lattice, variances, factors, gates
+        self.signs = dict(zip(lattice.names, node_signs(lattice, shifted), strict=True))
+
+    def squared(self, node: Node) -> Any:
+        """V[w], E[phi'^2], gamma^2 / sigma^2, 1 / n^2 of an average, 1 / n of a maximum; None: only the maps of the op tell."""
+        op = node.op
+        if weighted(op):
+            return self.variances[node.name]
+        if isinstance(op, Norm):
+            return self._factor(node)
+        if node.name in self.gates.gains:
+            return self.gates.gains[node.name]
+        if isinstance(op, Activation):
+            return activation_gain(op, self._below(node))
+        if isinstance(op, Pool | AdaptivePool | GlobalPool):
+            cells = pool_cells(op, self.lattice.input_shapes(node)[0][1:])
+            weight = 1 / cells**2 if op.kind == "avg" else self.single(node) / cells
+            return float(weight.flat[0]) if np.ptp(weight) == 0 else weight
+        return None if isinstance(op, Upsample) and op.mode == "linear" else 1
+
+    def single(self, node: Node) -> Any:
+        """E[phi'] of an activation, gamma / sigma of a norm; how often the largest of a window passes at all."""
+        op = node.op
+        if isinstance(op, Activation):
+            below, above = slopes(op)
+            return above if self._below(node) is Sign.NONNEGATIVE else (below + above) / 2
+        if isinstance(op, Norm):
+            return np.sqrt(self._factor(node))
+        if node.name in self.gates.taps:
+            return float(self.gates.taps[node.name].sum(axis=0).mean())
+        if isinstance(op, Pool | AdaptivePool | GlobalPool) and op.kind == "max" and self._reads_gates(node):
+            cells = pool_cells(op, self.lattice.input_shapes(node)[0][1:]).max()
+            return float(2 * (1 - 2.0**-cells))  # P(the largest of independent ones is positive) / P(one is)
+        return 1
+
+    def joint(self, node: Node, axes: Axes) -> Any:
+        """E[phi' phi''] at pairs of positions: measured, or as of independent gates where the positions differ."""
         if isinstance(node.op, Norm):
-            factor = np.asarray(factors.get(node.name, 1.0), dtype=float)
-            spatial = len(lattice.input_shapes(node)[0]) - 1
-            return factor.reshape(-1, *(1 for _ in range(spatial))) if factor.ndim else float(factor)
-        return fixed_moment(node.op, lattice.input_shapes(node))
+            return self._factor(node)
+        if node.name in self.gates.joint:
+            return self.gates.joint[node.name]
+        same = np.asarray(reduce(np.multiply.outer, [pairs.first == pairs.second for pairs in axes]))
+        gain = self.squared(node)
+        if np.ndim(gain):
+            full = np.broadcast_to(gain, (np.shape(gain)[0], *(pairs.left for pairs in axes)))
+            left = full[(slice(None), *np.ix_(*(pairs.first for pairs in axes)))]
+            right = full[(slice(None), *np.ix_(*(pairs.second for pairs in axes)))]
+            return np.where(same, left, left * right)
+        return np.where(same, gain, self.single(node) ** 2)
 
-    return weight
+    def edge(self, node: Node, place: int) -> Any:
+        """The factor of the trunk law, or None."""
+        return self.gates.edges.get((node.name, place))
 
+    def taps(self, node: Node) -> Array | None:
+        """The win rates of a max-pool, or None."""
+        return self.gates.taps.get(node.name)
 
-@singledispatch
-def fixed_moment(op: Op, shapes: tuple[tuple[int, ...], ...]) -> Any:
-    """The squared coefficient of a tap of an op without weights: 1 unless a rule says otherwise."""
-    return 1
+    def _reads_gates(self, node: Node) -> bool:
+        """Does everything that a max-pool reads come straight from gates that are open half of the time?"""
+        below = [self.lattice.nodes[i] for i in node.inputs]
+        return all(
+            self._reads_gates(one)
+            if isinstance(one.op, Concat | Slice | ChannelShuffle | Dropout | Pad)
+            else isinstance(one.op, Activation) and one.op.name == "relu" and self._below(one) is not Sign.NONNEGATIVE
+            for one in below
+        )
 
+    def _below(self, node: Node) -> Sign:
+        return self.signs[self.lattice.nodes[node.inputs[0]].name]
 
-@fixed_moment.register(Pool)
-@fixed_moment.register(AdaptivePool)
-@fixed_moment.register(GlobalPool)
-def _(op: Pool | AdaptivePool | GlobalPool, shapes: tuple[tuple[int, ...], ...]) -> Any:
-    cells = pool_cells(op, shapes[0][1:])
-    weight = 1 / cells**2 if op.kind == "avg" else 1 / cells
-    return float(weight.flat[0]) if np.ptp(weight) == 0 else weight
-
-
-@fixed_moment.register
-def _(op: Upsample, shapes: tuple[tuple[int, ...], ...]) -> Any:
-    if op.mode == "linear":
-        raise UnsupportedError(f"{op}: linear upsampling has no moment rule yet; nearest upsampling has")
-    return 1
+    def _factor(self, node: Node) -> Any:
+        factor = np.asarray(self.factors.get(node.name, 1.0), dtype=float)
+        spatial = len(self.lattice.input_shapes(node)[0]) - 1
+        factor = factor.reshape(-1, *(1 for _ in range(spatial))) if factor.ndim == 1 else factor[()]
+        if isinstance(node.op, Norm) and node.op.kind in SIGNAL_NORMS:
+            if node.name not in self.gates.gains:
+                raise UnsupportedError(
+                    f"{node.name}: a {node.op.kind} norm divides by the variance of the signal, which is not known here"
+                )
+            return factor * self.gates.gains[node.name]
+        return factor
 
 
 def pool_cells(op: Pool | AdaptivePool | GlobalPool, spatial: tuple[int, ...]) -> Array:
     """Over how many cells each output of a pool averages (torch's divisor) or takes the maximum: float64, output positions."""
-    sizes = []
-    for window, n in zip(op.windows(spatial), spatial, strict=True):
-        inside = (window.table(n) >= 0).sum(axis=0)
-        if isinstance(op, Pool) and op.kind == "avg" and op.count_include_pad:
-            assert isinstance(window, Window)
-            starts = window.stride * np.arange(window.outputs(n)) - window.padding[0]
-            inside = np.minimum(starts + window.kernel, n + window.padding[1]) - starts
-        sizes.append(inside.astype(float))
-    cells: Array = reduce(np.multiply.outer, sizes)
+    cells: Array = reduce(np.multiply.outer, window_sizes(op, spatial))
     return cells

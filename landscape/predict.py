@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from landscape import importance as measures
 from landscape.assumptions import Guarantee, assess
+from landscape.gates import Gates
 from landscape.initialisation import Initialisation, he, layer_variances
 from landscape.moments import squared_gradients
+from landscape.trace import Trace, trace
 from lattice import GlobalPool, Lattice, SpecificationError, UnsupportedError, Window
 from lattice.ops import Windowed
 
@@ -69,16 +71,18 @@ def predict(
     initialisation: Initialisation | Mapping[str, float] | float | None = None,
     output: Any = None,
     mode: str = "eval",
-    wins: str = "measured",
+    gates: str = "measured",
+    inputs: Any = None,
 ) -> Landscape:
     """E_j,W[(dh_j/dx_i)^2] = (1/Z) sum_j sum over paths of prod V[w] (Proposition 1, Eq. 8), gates and norms included.
 
     `model`: a torch module or, better for the scale, a factory of freshly initialised ones, with `shape` = (channels,
     *spatial) of its input; its variances are read from its weights unless `initialisation` gives them. Or a `Lattice`;
     then `initialisation` is a scheme such as `landscape.he` (the default), one variance for all layers, or a mapping
-    from layer name to variance. `output` names one output unit (None: the mean over all). `mode` is "eval". `wins`:
-    "measured" counts, on white noise through the model, which cells win a max-pool of a ReLU (where windows do not
-    overlap and the model has values); "alike" takes all cells of a window as equally likely, as for a lattice.
+    from layer name to variance. `output` names one output unit (None: the mean over all). `mode` is "eval".
+    `gates`: "measured" counts, in forward passes of the model on `inputs` (N, channels, *spatial) or on white noise, what
+    symmetry does not tell: gates behind residual sums, smooth activations, which cells win a max-pool; "theory" takes them
+    from the lattice alone, as for a `Lattice` or a model without values.
 
     Returns a `Landscape`. Raises `UnsupportedError` (operations without a rule), `AssumptionError` (tied, trained or NaN
     weights), `SpecificationError` (shapes).
@@ -91,28 +95,29 @@ def predict(
     """
     if mode != "eval":
         raise UnsupportedError(f"mode is {mode!r}: only 'eval' has a law here so far (train-mode BatchNorm: not yet)")
-    if wins not in ("measured", "alike"):
-        raise SpecificationError(f"wins is {wins!r}; it is 'measured' or 'alike'")
+    if gates not in ("measured", "theory"):
+        raise SpecificationError(f"gates is {gates!r}; it is 'measured' or 'theory'")
     if isinstance(model, Lattice):
         if shape is not None and tuple(shape) != model.input_shape:
             raise SpecificationError(f"the lattice has input shape {model.input_shape}, and shape={tuple(shape)} was given")
-        lattice, factors, shifted, rates = model, {}, frozenset[str](), {}
-        variances = layer_variances(lattice, he if initialisation is None else initialisation)
+        variances = layer_variances(model, he if initialisation is None else initialisation)
+        traced = Trace(model, variances, {}, frozenset(), Gates())
     else:
-        from landscape.trace import trace
-
         if shape is None:
             raise SpecificationError("predict(model, shape) needs the shape of one input, (channels, *spatial)")
-        scheme = initialisation if callable(initialisation) else None
-        scheme_or_he = scheme if initialisation is None or scheme else he
-        traced = trace(model, shape, initialisation=scheme_or_he, measure_wins=wins == "measured")
-        lattice, factors, shifted, rates = traced.lattice, traced.factors, traced.shifted, traced.win_rates
-        given = initialisation is not None and scheme is None
-        variances = layer_variances(lattice, initialisation) if given else traced.variances  # type: ignore[arg-type]
-    guarantee, reasons = assess(lattice, shifted, rates)
-    squared = squared_gradients(lattice, variances, factors, shifted, output, rates)
+        traced = _traced(model, shape, initialisation, ("noise" if inputs is None else inputs) if gates == "measured" else None)
+    guarantee, reasons = assess(traced.lattice, traced.shifted, traced.gates)
+    squared = squared_gradients(traced.lattice, traced.variances, traced.factors, traced.shifted, output, traced.gates)
     squared.setflags(write=False)
-    return Landscape(squared, guarantee, reasons, lattice)
+    return Landscape(squared, guarantee, reasons, traced.lattice)
+
+
+def _traced(model: Any, shape: tuple[int, ...], initialisation: Any, inputs: Any) -> Trace:
+    """The trace of a model, its variances replaced where `initialisation` gives them."""
+    scheme = initialisation if callable(initialisation) else None
+    given = initialisation is not None and scheme is None
+    traced = trace(model, shape, initialisation=he if given else scheme, inputs=inputs)
+    return replace(traced, variances=layer_variances(traced.lattice, initialisation)) if given else traced
 
 
 def _stride_periods(lattice: Lattice) -> list[int]:

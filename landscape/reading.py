@@ -53,6 +53,7 @@ class Reader:
         self.shapes: list[tuple[int, ...]] = []
         self.values: dict[Any, Any] = {}
         self.weights: dict[str, dict[str, Any]] = {}
+        self.calls: dict[str, Any] = {}  # node name: the call that it stands for
         self.used: Counter[str] = Counter()
 
     def read(self, shape: tuple[int, ...]) -> tuple[list[Node], dict[str, dict[str, Any]]]:
@@ -138,6 +139,7 @@ class Reader:
         if self.used[name] > 1:
             name = f"{name}_{self.used[name]}"
         self.nodes.append(Node(name, op, inputs))
+        self.calls[name] = call
         try:
             self.shapes.append(output_shape(op, *(self.shapes[i] for i in inputs)))
         except SpecificationError as error:

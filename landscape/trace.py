@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from landscape.aten import REASONS, RULES
+from landscape.gates import Gates
 from landscape.initialisation import Initialisation
-from landscape.reading import Reader, Value, named_tensors
+from landscape.observing import observe, to_observe
+from landscape.reading import Reader, named_tensors
 from landscape.weights import average_variances, read_weights
-from landscape.win_rates import average_alike, pools_to_watch
-from lattice import Lattice, Pool, SpecificationError, UnsupportedError
+from lattice import Lattice, SpecificationError, UnsupportedError
 
 if TYPE_CHECKING:
     import torch
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Trace", "trace"]
 
 ENOUGH_WEIGHTS = 5_000  # their second moment is known to 2 %
-ENOUGH_WINS = 16_000  # filters times inputs: a win rate of one in eight is known to 2 %
-NOISE_INPUTS = 8  # forward passes per draw
+ENOUGH_FILTERS = 2_000  # a win rate of one in eight is known to 2 %
 LARGE, MOST_DRAWS, FEW_DRAWS = 1_000_000, 64, 4  # a network of this many weights is drawn a few times only
 
 
@@ -37,15 +37,15 @@ class Trace:
     """A model as a lattice, with what its weights say, by node name.
 
     `variances`: V[w] of each layer with weights. `factors`: the squared factor of each norm, gamma^2 / (running variance
-    + eps), a number or one per channel. `shifted`: layers whose bias or shift is not zero on average. `win_rates`: for
-    ReLUs under a max-pool, the measured rate at which each position passes its gradient (empty where not asked for).
+    + eps), a number or one per channel. `shifted`: layers whose bias or shift is not zero on average. `gates`: what gates
+    and choices let through where symmetry does not say it, counted in forward passes (empty where not asked for).
     """
 
     lattice: Lattice
     variances: dict[str, float]
     factors: dict[str, Any]
     shifted: frozenset[str]
-    win_rates: dict[str, Any]
+    gates: Gates
 
 
 def trace(
@@ -53,7 +53,7 @@ def trace(
     shape: tuple[int, ...],
     *,
     initialisation: Initialisation | None = None,
-    measure_wins: bool = False,
+    inputs: Any = None,
 ) -> Trace:
     """The lattice of a model in evaluation mode over an input of shape (channels, *spatial), with its weights' variances.
 
@@ -61,10 +61,10 @@ def trace(
     has one draw of each weight, so that the second moment of a layer with n normal weights is off by sqrt(2 / n); a
     factory of freshly initialised modules is drawn from until every layer has shown 5,000 weights (64 draws at most, 4 of
     a network with a million weights).
-    `measure_wins` counts the win rates of max-pools in a few forward passes on white noise (see `landscape.win_rates`);
-    models on the meta device have none. The model and the global random state are left as they were. Raises
-    `UnsupportedError`, listing every operation without a rule; `AssumptionError` for tied weights, weights that are NaN
-    or infinite, and weights whose mean is not zero (trained ones, for example).
+    `inputs` asks for gates to be counted in forward passes: "noise" on white noise, or on images (N, channels, *spatial);
+    see `landscape.observing`; models on the meta device give none. The model and the global random state are left as they
+    were. Raises `UnsupportedError`, listing every operation without a rule; `AssumptionError` for tied weights, weights
+    that are NaN or infinite, and weights whose mean is not zero (trained ones, for example).
 
     >>> from torch import nn
     >>> traced = trace(lambda: nn.Sequential(nn.Conv1d(2, 64, 3), nn.ReLU()), (2, 9))
@@ -80,60 +80,20 @@ def trace(
     nodes, weights = reader.read(tuple(shape))
     lattice = Lattice(tuple(nodes))
     variances, factors, shifted = read_weights(lattice, weights, reader.tensors, initialisation)
-    watched = pools_to_watch(lattice) if measure_wins else {}
+    watched = to_observe(lattice, shifted) if inputs is not None else {}
     draws = [reader.tensors]
     if factory is not None and (initialisation is None or watched):
         parameters = {name: str(used["weight"]) for name, used in weights.items() if name in variances}
         sizes = [reader.tensors[name].numel() for name in parameters.values()]
-        channels = min((lattice.shapes[lattice.names.index(pool)][0] for pool in watched), default=ENOUGH_WINS)
-        needed = max(ENOUGH_WEIGHTS // min(sizes, default=ENOUGH_WEIGHTS), ENOUGH_WINS // (channels * NOISE_INPUTS))
+        channels = min((lattice.shapes[lattice.names.index(name)][0] for name in watched), default=ENOUGH_FILTERS)
+        needed = max(ENOUGH_WEIGHTS // min(sizes, default=ENOUGH_WEIGHTS), ENOUGH_FILTERS // channels)
         most = MOST_DRAWS if sum(sizes) < LARGE else FEW_DRAWS
         draws += [named_tensors(_draw(factory, seed)) for seed in range(1, min(needed, most))]
         if initialisation is None:
             variances = average_variances(variances, parameters, draws[1:])
-    rates = _win_rates(program, names, reader, lattice, watched, draws) if watched else {}
-    return Trace(lattice, variances, factors, shifted, rates)
-
-
-def _win_rates(
-    program: Any, names: dict[str, str], reader: Reader, lattice: Lattice, watched: dict[str, str], draws: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """For each ReLU under a watched max-pool, P(a cell wins and is open) per position: forward passes on white noise."""
-    import torch
-
-    nodes = {call.name: reader.nodes[value.node].name for call, value in reader.values.items() if isinstance(value, Value)}
-    pools = {call: name for call, name in nodes.items() if name in watched}
-    placeholders = [call.name for call in program.graph_module.graph.nodes if call.op == "placeholder"]
-    like = next((tensor for tensor in reader.tensors.values() if tensor.is_floating_point()), torch.zeros(()))
-    if like.is_meta:
-        return {}
-    counts: dict[str, Any] = {}
-
-    class Watcher(torch.fx.Interpreter):
-        def run_node(self, n: torch.fx.Node) -> Any:
-            if n.name in pools:
-                (x, *rest), named = self.fetch_args_kwargs_from_env(n)
-                with torch.enable_grad():
-                    x = x.detach().requires_grad_()
-                    (wins,) = torch.autograd.grad(n.target(x, *rest, **named).sum(), x)  # type: ignore[operator]
-                open_wins = (wins * (x > 0)).mean(dim=(0, 1)).detach().double().cpu().numpy()
-                counts[pools[n.name]] = counts.get(pools[n.name], 0) + open_wins
-            return super().run_node(n)
-
-    generator = torch.Generator().manual_seed(0)
-    watcher = Watcher(program.graph_module)
-    with torch.no_grad():
-        for tensors in draws:
-            for _ in range(NOISE_INPUTS):
-                noise = torch.randn(1, *lattice.input_shape, generator=generator, dtype=torch.float64).to(like)
-                watcher.run(*(tensors[names[name]].detach() if name in names else noise for name in placeholders))
-    result = {}
-    for node in lattice.nodes:
-        if node.name in counts:
-            assert isinstance(node.op, Pool)
-            kernel = tuple(window.taps(0) for window in node.op.windows(lattice.input_shapes(node)[0][1:]))
-            result[watched[node.name]] = average_alike(counts[node.name] / (NOISE_INPUTS * len(draws)), kernel)
-    return result
+    images = None if isinstance(inputs, str) else inputs
+    gates = observe(program, names, reader, lattice, shifted, draws, images) if watched else Gates()
+    return Trace(lattice, variances, factors, shifted, gates)
 
 
 def _draw(factory: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:

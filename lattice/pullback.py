@@ -37,7 +37,7 @@ from lattice.ops import (
 )
 from lattice.window import AxisMap
 
-__all__ = ["pull", "pull_back", "sweep"]
+__all__ = ["pull", "pull_back", "sum_channels", "sweep"]
 
 Array = np.ndarray[Any, Any]
 Weight = Callable[[Node], Any]
@@ -124,7 +124,7 @@ def _moving_axes(op: Windowed, spatial: Shape) -> tuple[tuple[AxisMap, int, int]
 def _(op: Windowed, inputs: tuple[Shape, ...], cotangent: Array, output: Shape) -> tuple[Array, ...]:
     ((channels, *spatial),) = inputs
     if isinstance(op, Conv | ConvTranspose):
-        cotangent = _sum_channels(cotangent, len(spatial), op.channels, channels, op.groups)
+        cotangent = sum_channels(cotangent, len(spatial), op.channels, channels, op.groups)
     for window, n, axis in _moving_axes(op, tuple(spatial)):
         cotangent = window.pull(cotangent, n, axis)
     return (cotangent,)
@@ -132,7 +132,7 @@ def _(op: Windowed, inputs: tuple[Shape, ...], cotangent: Array, output: Shape) 
 
 @pull.register
 def _(op: Dense, inputs: tuple[Shape, ...], cotangent: Array, output: Shape) -> tuple[Array, ...]:
-    return (_sum_channels(cotangent, 0, op.units, inputs[0][0], 1),)
+    return (sum_channels(cotangent, 0, op.units, inputs[0][0], 1),)
 
 
 @pull.register
@@ -191,7 +191,7 @@ def _all_channels(cotangent: Array, shape: Shape) -> Array:
     return np.broadcast_to(cotangent, (*batch, *shape))
 
 
-def _sum_channels(cotangent: Array, axes: int, above: int, below: int, groups: int) -> Array:
+def sum_channels(cotangent: Array, axes: int, above: int, below: int, groups: int) -> Array:
     """What each input channel of a grouped layer collects: the sum over the output channels of its group."""
     channel = cotangent.ndim - axes - 1
     if cotangent.shape[channel] == 1:

@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -248,10 +249,13 @@ class Doubled(nn.Module):
         return h + h
 
 
-def test_a_tensor_added_to_itself_is_said():
-    land = predict(Doubled(), (1, 9))
-    assert land.guarantee.name == "APPROXIMATE"
-    assert "branches without weights of their own meet in a sum: they add before squaring (add)" in land.reasons
+def test_a_tensor_added_to_itself_adds_before_squaring():
+    doubled, single = Doubled(), Doubled()
+    single.load_state_dict(doubled.state_dict())
+    single.forward = single.conv.forward
+    land = predict(doubled, (1, 9))
+    assert land.guarantee.name == "EXACT"
+    np.testing.assert_allclose(land.squared, 4 * predict(single, (1, 9)).squared)
 
 
 def test_an_initialisation_stands_in_for_trained_weights():

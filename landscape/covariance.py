@@ -1,0 +1,256 @@
+r"""The general law: K(u, u') = E[dy/dh_u dy/dh_u'], averaged over the outputs y, carried down layer by layer.
+
+- fresh weights:    K(i, i') = V sum over taps k of K(j, j'),  where j and j' read i and i' through the SAME tap k;
+- a fixed map A:    K -> A' K A (averages, resizes, and every padding that copies cells);
+- a sum:            K goes to every branch, and between two branches that meet again below without fresh weights;
+- flatten + dense:  K becomes diagonal;
+- a gate phi:       K(i, i') -> K(i, i') E[phi'(a_i) phi'(a_i')];
+- a maximum:        K(j, j) goes to the cell that wins; where i wins two windows their gradients add, which happens with
+                    probability 1 / (cells in both windows together) if all cells are alike.
+
+Proposition 1 is the diagonal of this law. `landscape.plan` says which other moments matter; where none does, this is
+`lattice.pull_back`.
+"""
+
+from itertools import product
+from math import prod
+from typing import Any, Protocol
+
+import numpy as np
+from scipy import sparse
+
+from landscape.initialisation import weighted
+from landscape.pairs import Maps, operator
+from landscape.plan import Axes, Plan, State, Step, plan, window_sizes
+from lattice import (
+    Activation,
+    AdaptivePool,
+    Conv,
+    ConvTranspose,
+    GlobalPool,
+    Lattice,
+    Node,
+    Norm,
+    PixelShuffle,
+    Pool,
+    ResourceError,
+)
+from lattice.ops import Windowed
+from lattice.pullback import pull, sum_channels
+
+__all__ = ["Local", "pull_moments"]
+
+Array = np.ndarray[Any, Any]
+Shape = tuple[int, ...]
+MOST_NUMBERS = 2**28  # float64 in one array of moments: 2 GiB
+
+
+class Local(Protocol):
+    """What the sweep asks of a node besides its topology; arrays broadcast against its output (channels, *spatial)."""
+
+    def squared(self, node: Node) -> Any:
+        """E[(dh/du)^2] along one connection: V[w], E[phi'^2], 1 / n^2, ...: the weight of the diagonal rule."""
+
+    def single(self, node: Node) -> Any:
+        """E[dh/du] of a node without weights, apart from the coefficients of its map."""
+
+    def joint(self, node: Node, axes: Axes) -> Any:
+        """E[dh/du dh'/du'] of a node without weights at pairs of positions, apart from the coefficients of its map."""
+
+    def edge(self, node: Node, place: int) -> Any:
+        """The factor on what a sum's input number `place` gets; None for 1."""
+
+    def taps(self, node: Node) -> Array | None:
+        """How often each tap (first axis) of each window of a maximum wins, (taps, *outputs); None where all are alike."""
+
+
+def pull_moments(lattice: Lattice, local: Local, cotangent: Array) -> Array:
+    """The diagonal of K at the input, (channels or 1, *spatial), from the diagonal `cotangent` at the output.
+
+    `ResourceError` where the moments to carry would not fit into memory.
+    """
+    planned = plan(lattice)
+    _check_size(lattice, planned)
+    values: dict[State, Array] = {(len(lattice.nodes) - 1,) * 2: cotangent}
+    last = {step.source: position for position, step in enumerate(planned.steps)}
+    for position, step in enumerate(planned.steps):
+        here = values.pop(step.source) if last[step.source] == position else values[step.source]
+        below = _pass(lattice, planned, local, step, here)
+        values[step.target] = values[step.target] + below if step.target in values else below
+    return values[(0, 0)]
+
+
+def _check_size(lattice: Lattice, planned: Plan) -> None:
+    for (node, _), axes in planned.carried.items():
+        size = prod(len(pairs) for pairs in axes)
+        if size > MOST_NUMBERS:
+            raise ResourceError(
+                f"{lattice.nodes[node].name}: the averages below it ask for {size:.1e} moments between positions; "
+                "give a smaller input"
+            )
+
+
+def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array) -> Array:
+    """The moments of the target that come from those of the source through this step."""
+    node = lattice.nodes[step.node]
+    above, below = planned.carried[step.source], planned.carried[step.target]
+    shapes, output = lattice.input_shapes(node), lattice.shapes[step.node]
+    left, right = step.places
+    if step.side is None and all(pairs.is_diagonal for pairs in (*above, *below)):
+        taps = local.taps(node)
+        if taps is not None:
+            return _to_winners(node.op, shapes[0][1:], here, taps)  # type: ignore[arg-type]
+        result = pull(node.op, shapes, _times(here, local.squared(node)), output)[left]
+    elif isinstance(node.op, Windowed):
+        result = _through_windows(node, shapes[0], step, local, here, above, below)
+    elif isinstance(node.op, PixelShuffle):
+        assert step.maps is not None
+        result = _unshuffle(node.op, shapes[0], step.maps, here, above, below)
+    else:
+        sizes = tuple(map(len, above))
+        weighed = _times(here, _pointwise(node, local, step, output, above))
+        result = pull(node.op, tuple((shape[0], *sizes) for shape in shapes), weighed, (output[0], *sizes))[left]
+        result = _rearranged(result, above, below)
+    if left != right or step.side is not None:
+        return result
+    factor = local.edge(node, left)
+    return result if factor is None else _times(result, _at(factor, output, below, None))
+
+
+def _times(here: Array, weight: Any) -> Array:
+    return here if isinstance(weight, int) and weight == 1 else here * weight
+
+
+def _pointwise(node: Node, local: Local, step: Step, output: Shape, axes: Axes) -> Any:
+    """The weight of each pair in an op that keeps positions."""
+    if not isinstance(node.op, Activation | Norm):
+        return 1
+    if step.side is not None:
+        return _at(local.single(node), output, axes, step.side)
+    return local.joint(node, axes)
+
+
+def _at(values: Any, output: Shape, axes: Axes, side: int | None) -> Any:
+    """Values over (channels, *spatial) at the left (0) or right (1) position of each pair; None: at pairs of equal ones."""
+    if np.ndim(values) == 0:
+        return values
+    full = np.broadcast_to(values, (np.shape(values)[0] if np.ndim(values) == len(output) else 1, *output[1:]))
+    indices = [pairs.second if side else pairs.first for pairs in axes]
+    return full[(slice(None), *np.ix_(*indices))]
+
+
+def _rearranged(here: Array, above: Axes, below: Axes) -> Array:
+    """The same moments at the pairs `below`: those that are not among `above` are zero."""
+    for axis, (old, new) in enumerate(zip(above, below, strict=True), start=1):
+        if old != new:
+            places = np.minimum(np.searchsorted(old.codes, new.codes), len(old) - 1)
+            shape = [1] * here.ndim
+            shape[axis] = -1
+            here = np.take(here, places, axis) * (old.codes[places] == new.codes).reshape(shape)
+    return here
+
+
+# --- ops that read neighbourhoods -----------------------------------------------------------------------------------------
+
+
+def _through_windows(node: Node, shape: Shape, step: Step, local: Local, here: Array, above: Axes, below: Axes) -> Array:
+    op = node.op
+    assert step.maps is not None
+    if weighted(op):
+        assert isinstance(op, Conv | ConvTranspose)
+        here = sum_channels(_times(here, local.squared(node)), len(above), op.channels, shape[0], op.groups)
+    elif getattr(op, "kind", "") == "max":
+        assert isinstance(op, Pool | AdaptivePool | GlobalPool)
+        if step.side is None:
+            return _maximum(op, node, shape[1:], step.maps, local, here, above, below)
+        here = _times(here, local.single(node))
+    return _collect(step.maps, here, above, below)
+
+
+def _collect(maps: tuple[Maps, ...], here: Array, above: Axes, below: Axes) -> Array:
+    """Apply the operator of each axis."""
+    for axis, (readings, needed, there) in enumerate(zip(maps, below, above, strict=True), start=1):
+        here = _apply(operator(readings, needed, there), here, axis)
+    return here
+
+
+def _apply(matrix: sparse.csr_array, array: Array, axis: int) -> Array:
+    moved = np.moveaxis(array, axis, 0)
+    result = matrix @ moved.reshape(moved.shape[0], -1)
+    return np.moveaxis(result.reshape(-1, *moved.shape[1:]), 0, axis)
+
+
+def _unshuffle(op: PixelShuffle, shape: Shape, maps: tuple[Maps, ...], here: Array, above: Axes, below: Axes) -> Array:
+    """Positions r i + a of the output become channels a of position i."""
+    parts = [
+        _collect(tuple((axis[a],) for axis, a in zip(maps, offsets, strict=True)), here, above, below)
+        for offsets in product(range(op.factor), repeat=len(maps))
+    ]
+    stacked = np.stack(np.broadcast_arrays(*parts), axis=1)  # (channels of the output or 1, offsets, *pairs)
+    full = np.broadcast_to(stacked, (shape[0] // len(parts), *stacked.shape[1:]))
+    return full.reshape(shape[0], *full.shape[2:])
+
+
+# --- maxima ---------------------------------------------------------------------------------------------------------------
+
+
+def _to_winners(op: Windowed, spatial: Shape, here: Array, rates: Array) -> Array:
+    """sum over windows j and taps k of rate(k, j) K(j, j), at the cell that the tap reads."""
+    tables = [window.table(n) for window, n in zip(op.windows(spatial), spatial, strict=True)]
+    result = np.zeros((here.shape[0], prod(spatial)))
+    for rate, taps in zip(rates, product(*(range(len(table)) for table in tables)), strict=True):
+        rows = [table[tap] for table, tap in zip(tables, taps, strict=True)]
+        inside = np.ix_(*(row >= 0 for row in rows))
+        cells = np.ravel_multi_index(np.ix_(*(row[row >= 0] for row in rows)), spatial)
+        np.add.at(result, (slice(None), cells.ravel()), (here * rate)[(slice(None), *inside)].reshape(len(here), -1))
+    return result.reshape(len(here), *spatial)
+
+
+def _maximum(
+    op: Pool | AdaptivePool | GlobalPool,
+    node: Node,
+    spatial: Shape,
+    maps: tuple[Maps, ...],
+    local: Local,
+    here: Array,
+    above: Axes,
+    below: Axes,
+) -> Array:
+    """The winner of each window gets its moment; two windows with one winner, and two winners, share theirs."""
+    outputs = tuple(pairs.left for pairs in above)
+    rates = local.taps(node)
+    own = here[(slice(None), *np.ix_(*(pairs.first == pairs.second for pairs in above)))]
+    sizes = window_sizes(op, spatial)
+    if rates is None:
+        alone = pull(op, ((own.shape[0], *spatial),), own * local.squared(node), (own.shape[0], *outputs))[0]
+    else:
+        alone = _to_winners(op, spatial, own, rates)
+    cells = _outer([size[pairs.first] * size[pairs.second] for size, pairs in zip(sizes, above, strict=True)])
+    passes = local.single(node)  # how often the largest cell of a window passes its gradient at all
+    apart = here * ~_on_diagonal(above)
+    union = _union(maps, sizes, above)
+    together = _collect(maps, apart * passes * cells / union, above, below)
+    result = np.where(_on_diagonal(below), together, _collect(maps, apart * passes**2, above, below))
+    result[(slice(None), *np.ix_(*(pairs.first == pairs.second for pairs in below)))] += alone
+    return np.asarray(result)
+
+
+def _union(maps: tuple[Maps, ...], sizes: list[Array], above: Axes) -> Array:
+    """The number of cells that the two windows of each pair have together."""
+    inside = [axis[0][0].values > 0 for axis in maps]
+    shared = [(a[pairs.first] & a[pairs.second]).sum(axis=1) for a, pairs in zip(inside, above, strict=True)]
+    first = _outer([size[pairs.first] for size, pairs in zip(sizes, above, strict=True)])
+    second = _outer([size[pairs.second] for size, pairs in zip(sizes, above, strict=True)])
+    return first + second - _outer(shared)
+
+
+def _outer(factors: list[Array]) -> Array:
+    result = np.ones(())
+    for factor in factors:
+        result = np.multiply.outer(result, factor)
+    return result
+
+
+def _on_diagonal(axes: Axes) -> Array:
+    """Is a pair one position with itself, on every axis?"""
+    return np.asarray(_outer([pairs.first == pairs.second for pairs in axes]), dtype=bool)

@@ -1,0 +1,249 @@
+r"""Gates and choices counted in forward passes: on white noise, or on the images that the user gives.
+
+For each activation E[phi'(z)^2], for each max-pool the rate at which each tap wins while the gate below it is open, for
+each sum P(the gates on both ends of a skip are open) against the product of their rates (the trunk law), for norms over
+the signal itself E[1 / variance], for products E[gate^2]. Averages run over draws, inputs, channels and, but near the
+borders, positions. What follows from symmetry is not counted: a ReLU of one filter's output is open half of the time.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+import lattice.ops
+from landscape.alike import average_alike
+from landscape.gains import Sign, has_slopes, node_signs
+from landscape.gates import SIGNAL_NORMS, Gates
+from landscape.plan import plan
+from landscape.reading import Reader
+from lattice import Activation, AdaptivePool, Add, Dropout, GlobalPool, Lattice, Node, Norm, Pool, SpecificationError
+
+Multiply = getattr(lattice.ops, "Multiply", type(None))
+__all__ = ["observe", "to_observe"]
+
+Array = np.ndarray[Any, Any]
+NOISE_INPUTS = 4  # forward passes per draw
+
+
+def to_observe(lattice: Lattice, shifted: frozenset[str] = frozenset()) -> dict[str, Node]:
+    """The nodes whose rates symmetry does not tell, by name.
+
+    >>> from lattice import Conv
+    >>> relu, silu = Activation("relu"), Activation("silu")
+    >>> list(to_observe(Lattice.chain((1, 8), [Conv(2, 3), relu, Conv(2, 3), silu, Pool("max", 2)])))
+    ['activation2', 'pool1']
+    """
+    signs = node_signs(lattice, shifted)
+    found = {}
+    for node in lattice.nodes[1:]:
+        op, below = node.op, signs[node.inputs[0]]
+        if isinstance(op, Activation):
+            needed = not has_slopes(op) or below in (Sign.SKEWED, Sign.DATA)
+        elif isinstance(op, Pool | AdaptivePool | GlobalPool):
+            needed = op.kind == "max"
+        else:
+            needed = isinstance(op, Multiply) or (isinstance(op, Norm) and op.kind in SIGNAL_NORMS)
+        if needed:
+            found[node.name] = node
+    for _, _, lower, upper in skips(lattice):
+        found.update((name, lattice.nodes[lattice.names.index(name)]) for name in (lower, upper))
+    planned = plan(lattice)
+    for (a, b), axes in planned.carried.items():
+        if a == b and isinstance(lattice.nodes[a].op, Activation) and not all(pairs.is_diagonal for pairs in axes):
+            found[lattice.nodes[a].name] = lattice.nodes[a]
+    return found
+
+
+def observe(
+    program: Any,
+    names: dict[str, str],
+    reader: Reader,
+    lattice: Lattice,
+    shifted: frozenset[str],
+    draws: Sequence[dict[str, Any]],
+    inputs: Array | None = None,
+) -> Gates:
+    """The `Gates` of a traced model, from forward passes of each draw of its weights over `inputs` or white noise.
+
+    `inputs` is (N, channels, *spatial); `SpecificationError` where it does not fit. Models on the meta device have no values
+    and give no rates.
+    """
+    import torch
+
+    watched = to_observe(lattice, shifted)
+    like = next((tensor for tensor in reader.tensors.values() if tensor.is_floating_point()), torch.zeros(()))
+    if not watched or like.is_meta:
+        return Gates()
+    if inputs is not None and np.shape(inputs)[1:] != lattice.input_shape:
+        raise SpecificationError(
+            f"inputs have shape {np.shape(inputs)}; the network reads (N, {', '.join(map(str, lattice.input_shape))})"
+        )
+    counter = Counter(lattice, watched, shifted)
+    made = defaultdict(list)
+    for name in watched:
+        made[reader.calls[name].name].append(name)
+
+    class Watcher(torch.fx.Interpreter):
+        def run_node(self, n: torch.fx.Node) -> Any:
+            if n.name in made:
+                arguments, named = self.fetch_args_kwargs_from_env(n)
+                for name in made[n.name]:
+                    counter.see(watched[name], n.target, arguments, named)
+            return super().run_node(n)
+
+    watcher = Watcher(program.graph_module)
+    placeholders = [call.name for call in program.graph_module.graph.nodes if call.op == "placeholder"]
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for tensors in draws:
+            for index in range(NOISE_INPUTS if inputs is None else len(inputs)):
+                if inputs is None:
+                    image = torch.randn(1, *lattice.input_shape, generator=generator, dtype=torch.float64).to(like)
+                else:
+                    image = torch.as_tensor(np.asarray(inputs[index : index + 1])).to(like)
+                watcher.run(*(tensors[names[name]].detach() if name in names else image for name in placeholders))
+    return counter.gates("white noise" if inputs is None else f"{len(inputs)} given inputs")
+
+
+class Counter:
+    """Sums over forward passes, one at a time; batches of one input."""
+
+    def __init__(self, lattice: Lattice, watched: dict[str, Node], shifted: frozenset[str]) -> None:
+        self.lattice = lattice
+        self.watched = watched
+        self.signs = dict(zip(lattice.names, node_signs(lattice, shifted), strict=True))
+        self.pairs = {lattice.nodes[a].name: axes for (a, b), axes in plan(lattice).carried.items() if a == b}
+        self.skips = list(skips(lattice))
+        self.slopes: dict[str, Any] = {}  # of this pass, squared
+        self.sums: dict[tuple[str, ...], Any] = {}
+        self.passes: dict[tuple[str, ...], int] = {}
+
+    def see(self, node: Node, function: Any, arguments: Any, named: Any) -> None:
+        """Count what one call of the pass shows."""
+        if isinstance(node.op, Activation):
+            self._activation(node, function, arguments, named)
+        elif isinstance(node.op, Multiply):
+            trunk, gate = self._trunk_and_gate(node, arguments)
+            self._add(("gain", node.name), gate.square().mean(dim=(0, 1)).expand(trunk.shape[2:]))
+        elif isinstance(node.op, Norm):
+            self._add(("gain", node.name), _inverse_variance(node.op, arguments[0]))
+        else:
+            self._maximum(node, arguments)
+
+    def gates(self, ground: str) -> Gates:
+        """The rates: sums over passes divided by their number, averaged over positions that are alike."""
+        means = {key: np.asarray(total.double().cpu()) / self.passes[key] for key, total in self.sums.items()}
+        gains = {key[1]: average_alike(mean)[None] for key, mean in means.items() if key[0] == "gain"}
+        taps = {key[1]: self._per_gate(self.watched[key[1]], mean, means) for key, mean in means.items() if key[0] == "taps"}
+        edges = {}
+        for total, place, lower, upper in self.skips:
+            if ("both", total, str(place)) in means:
+                both = average_alike(means["both", total, str(place)])
+                edges[total, place] = (both / np.maximum(gains[lower][0] * gains[upper][0], 1e-12))[None]
+        joint = {key[1]: mean[None] for key, mean in means.items() if key[0] == "joint"}
+        return Gates(gains, joint, taps, edges, ground)
+
+    def _activation(self, node: Node, function: Any, arguments: Any, named: Any) -> None:
+        import torch
+
+        with torch.enable_grad():
+            z = arguments[0].detach().clone().requires_grad_()
+            (slope,) = torch.autograd.grad(function(z.clone(), *arguments[1:], **named).sum(), z)
+        squared = slope.square()
+        self._add(("gain", node.name), squared.mean(dim=(0, 1)))
+        self.slopes[node.name] = squared
+        for total, place, lower, upper in self.skips:
+            if upper == node.name and lower in self.slopes:
+                self._add(("both", total, str(place)), (squared * self.slopes[lower]).mean(dim=(0, 1)))
+        axes = self.pairs.get(node.name, ())
+        if not all(pairs.is_diagonal for pairs in axes):
+            left = slope[(..., *_places([pairs.first for pairs in axes]))]
+            right = slope[(..., *_places([pairs.second for pairs in axes]))]
+            self._add(("joint", node.name), (left * right).mean(dim=(0, 1)))
+
+    def _maximum(self, node: Node, arguments: Any) -> None:
+        """Which tap won each window, where what won is above zero if gates stand below."""
+        import torch
+
+        x = arguments[0]
+        axes = x.dim() - 2
+        kind = f"max_pool{axes}d_with_indices" if isinstance(node.op, Pool) else f"adaptive_max_pool{axes}d"
+        sizes = arguments[1:] if isinstance(node.op, Pool) else [self.lattice.shapes[self.lattice.names.index(node.name)][1:]]
+        largest, winner = getattr(torch.ops.aten, kind)(x, *sizes)
+        gated = self._gated(node)
+        if gated:
+            winner = torch.where(largest > 0, winner, -2)
+            self._add(("open", node.name), (x > 0).double().mean(dim=(0, 1)))
+        wins = [(winner == torch.as_tensor(cells)).double().mean(dim=(0, 1)) for cells in self._cells(node)]
+        self._add(("taps", node.name), torch.stack(wins))
+
+    def _per_gate(self, node: Node, taps: Array, means: dict[tuple[str, ...], Array]) -> Array:
+        """P(a tap wins and is open) / P(the gate below it is open), over windows that are alike."""
+        sliding = isinstance(node.op, Pool)
+        smooth = np.stack([average_alike(tap) if sliding else tap for tap in taps])
+        if not self._gated(node):
+            return smooth
+        rate = average_alike(means["open", node.name]).ravel()
+        per_tap = [rate[np.maximum(cells, 0)] for cells in self._cells(node)]
+        return np.asarray(smooth / np.maximum(per_tap, 1e-12))
+
+    def _gated(self, node: Node) -> bool:
+        return self.signs[self.lattice.nodes[node.inputs[0]].name] is Sign.NONNEGATIVE
+
+    def _cells(self, node: Node) -> list[Array]:
+        """For every tap, the flat index of the cell that each output reads (-1: none)."""
+        assert isinstance(node.op, Pool | AdaptivePool | GlobalPool)
+        spatial = self.lattice.input_shapes(node)[0][1:]
+        tables = [window.table(n) for window, n in zip(node.op.windows(spatial), spatial, strict=True)]
+        cells = []
+        for taps in product(*(range(len(table)) for table in tables)):
+            rows = np.ix_(*(table[tap] for table, tap in zip(tables, taps, strict=True)))
+            inside = np.logical_and.reduce(np.broadcast_arrays(*(row >= 0 for row in rows)))
+            flat = np.ravel_multi_index(tuple(np.maximum(row, 0) for row in rows), spatial)
+            cells.append(np.where(inside, flat, -1))
+        return cells
+
+    def _trunk_and_gate(self, node: Node, arguments: Any) -> tuple[Any, Any]:
+        """The two factors of a product; a gate that is one number per channel may stand on either side."""
+        first, second = arguments[:2]
+        return (second, first) if first.numel() < second.numel() else (first, second)
+
+    def _add(self, key: tuple[str, ...], value: Any) -> None:
+        self.sums[key] = self.sums[key] + value if key in self.sums else value.detach()
+        self.passes[key] = self.passes.get(key, 0) + 1
+
+
+def skips(lattice: Lattice) -> Iterator[tuple[str, int, str, str]]:
+    """(sum, input number, activation below, activation above) wherever a skip joins two gates of the same unit."""
+    for position, node in enumerate(lattice.nodes):
+        above = [lattice.nodes[i] for i in lattice.readers[position]]
+        if not isinstance(node.op, Add) or not above or not all(isinstance(one.op, Activation) for one in above):
+            continue
+        for place, i in enumerate(node.inputs):
+            below = lattice.nodes[i]
+            while isinstance(below.op, Dropout):
+                below = lattice.nodes[below.inputs[0]]
+            if isinstance(below.op, Activation):
+                yield node.name, place, below.name, above[0].name
+
+
+def _places(indices: Sequence[Array]) -> tuple[Any, ...]:
+    import torch
+
+    return tuple(torch.as_tensor(index) for index in np.ix_(*indices))
+
+
+def _inverse_variance(op: Norm, x: Any) -> Any:
+    """1 / (variance + eps) over the axes of the norm, (*spatial)."""
+    spatial = tuple(range(2, x.dim()))
+    if op.kind == "group":
+        x = x.reshape(x.shape[0], op.groups, -1, *x.shape[2:])
+        variance = x.var(dim=tuple(range(2, x.dim())), correction=0)
+        return (1 / (variance + op.eps)).mean()
+    dims = {"layer": (1,), "instance": spatial}[op.kind]
+    return (1 / (x.var(dim=dims, correction=0, keepdim=True) + op.eps)).mean(dim=(0, 1))

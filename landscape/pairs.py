@@ -1,0 +1,165 @@
+r"""Pairs of positions on ONE axis, and how a layer turns moments over pairs of outputs into moments over pairs of inputs.
+
+A layer reads its input through maps A (outputs x inputs). Seen from below, K(i, i') = E[dy/dh_i dy/dh_i'] is
+
+    K(i, i') = sum over maps k, outputs j, j' of A_k[j, i] B_k[j', i'] K(j, j'),
+
+where A_k = B_k is the reading of tap k for a convolution with fresh weights (only equal taps share a weight), and one map
+A = B, the whole layer, for a fixed one: an average, a resize, a padding. Where two branches meet, A is the left branch's
+map and B that of the right one. A layer of two or three axes is the product of its axes.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+__all__ = ["Maps", "Matrix", "Pairs", "carried_below", "diagonal", "everything", "freeze", "needed_above", "operator"]
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A set of pairs (i, i'), i among `left` cells and i' among `right` ones: ascending codes i * right + i', as bytes."""
+
+    left: int
+    right: int
+    data: bytes
+
+    @classmethod
+    def of(cls, left: int, right: int, codes: Ints) -> "Pairs":
+        """The pairs with these ascending codes."""
+        return cls(left, right, np.ascontiguousarray(codes, dtype=np.int64).tobytes())
+
+    @property
+    def codes(self) -> Ints:
+        """i * right + i' of every pair, ascending."""
+        return np.frombuffer(self.data, dtype=np.int64)
+
+    @property
+    def first(self) -> Ints:
+        """i of every pair."""
+        return self.codes // self.right
+
+    @property
+    def second(self) -> Ints:
+        """i' of every pair."""
+        return self.codes % self.right
+
+    def __len__(self) -> int:
+        return len(self.data) // 8
+
+    def __or__(self, other: "Pairs") -> "Pairs":
+        return self if self == other else Pairs.of(self.left, self.right, np.union1d(self.codes, other.codes))
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Is every position paired with itself, and with no other?"""
+        return self.left == self.right and len(self) == self.left and self == diagonal(self.left)
+
+
+@lru_cache(maxsize=512)
+def diagonal(n: int) -> Pairs:
+    """(i, i) for all i.
+
+    >>> diagonal(3).codes
+    array([0, 4, 8])
+    """
+    return Pairs.of(n, n, np.arange(0, n * n, n + 1))
+
+
+@lru_cache(maxsize=64)
+def everything(left: int, right: int) -> Pairs:
+    """All pairs of two axes."""
+    return Pairs.of(left, right, np.arange(left * right))
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A linear map of one axis as a hashable value: its shape (outputs, inputs) and its entries, as bytes."""
+
+    outputs: int
+    inputs: int
+    data: bytes
+
+    @property
+    def values(self) -> Floats:
+        """The entries, (outputs, inputs)."""
+        return np.frombuffer(self.data).reshape(self.outputs, self.inputs)
+
+
+Maps = tuple[tuple[Matrix, Matrix], ...]
+
+
+def freeze(values: Floats) -> Matrix:
+    """A (outputs, inputs) array as a `Matrix`."""
+    return Matrix(*values.shape, np.ascontiguousarray(values, dtype=float).tobytes())
+
+
+@lru_cache(maxsize=2048)
+def needed_above(maps: Maps, below: Pairs) -> Pairs:
+    """The pairs of outputs from which the pairs `below` collect.
+
+    >>> average = freeze(np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]]))
+    >>> needed_above(((average, average),), diagonal(3)).codes
+    array([0, 1, 2, 3])
+    """
+    _, codes, _ = _entries(maps, below)
+    return Pairs.of(maps[0][0].outputs, maps[0][1].outputs, np.unique(codes))
+
+
+@lru_cache(maxsize=2048)
+def operator(maps: Maps, below: Pairs, above: Pairs) -> sparse.csr_array:
+    """sum_k A_k[j, i] B_k[j', i'] as a matrix from the pairs `above` (others are taken as zero) to the pairs `below`.
+
+    >>> average = freeze(np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]]))
+    >>> operator(((average, average),), diagonal(3), everything(2, 2)).toarray()
+    array([[0.25, 0.  , 0.  , 0.  ],
+           [0.25, 0.25, 0.25, 0.25],
+           [0.  , 0.  , 0.  , 0.25]])
+    """
+    rows, codes, values = _entries(maps, below)
+    columns = np.searchsorted(above.codes, codes)
+    columns[columns == len(above)] = 0
+    there = above.codes[columns] == codes if len(above) else np.zeros(len(codes), dtype=bool)
+    shape = (len(below), len(above))
+    return sparse.coo_array((values[there], (rows[there], columns[there])), shape=shape).tocsr()
+
+
+@lru_cache(maxsize=2048)
+def carried_below(maps: Maps, below: Pairs, above: Pairs) -> Pairs:
+    """Those of the pairs `below` that something reaches from the pairs `above`."""
+    reached = np.diff(operator(maps, below, above).indptr) > 0
+    return Pairs.of(below.left, below.right, below.codes[reached])
+
+
+@lru_cache(maxsize=256)
+def _entries(maps: Maps, below: Pairs) -> tuple[Ints, Ints, Floats]:
+    """The terms of the sum: index of the pair below, code of the pair above, coefficient."""
+    first, second = below.first, below.second
+    rows, codes, values = [], [], []
+    for a, b in maps:
+        counts, starts, outputs, entries = _columns(a)
+        other_counts, other_starts, other_outputs, other_entries = _columns(b)
+        left, right = counts[first], other_counts[second]
+        each = left * right
+        row = np.repeat(np.arange(len(below)), each)
+        place = np.arange(len(row)) - np.repeat(np.cumsum(each) - each, each)  # of a term among those of its pair
+        one = starts[first][row] + place // np.maximum(right[row], 1)
+        two = other_starts[second][row] + place % np.maximum(right[row], 1)
+        rows.append(row)
+        codes.append(outputs[one] * b.outputs + other_outputs[two])
+        values.append(entries[one] * other_entries[two])
+    return np.concatenate(rows), np.concatenate(codes), np.concatenate(values)
+
+
+@lru_cache(maxsize=1024)
+def _columns(matrix: Matrix) -> tuple[Ints, Ints, Ints, Floats]:
+    """The entries of a map column by column: how many, where they start, their rows, their values."""
+    columns, rows = np.nonzero(matrix.values.T)
+    counts = np.bincount(columns, minlength=matrix.inputs)
+    return counts, np.cumsum(counts) - counts, rows, matrix.values[rows, columns]
