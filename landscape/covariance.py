@@ -12,6 +12,7 @@ Proposition 1 is the diagonal of this law. `landscape.plan` says which other mom
 `lattice.pull_back`.
 """
 
+from collections.abc import Sequence
 from itertools import product
 from math import prod
 from typing import Any, Protocol
@@ -38,7 +39,7 @@ from lattice import (
 from lattice.ops import Windowed
 from lattice.pullback import pull, sum_channels
 
-__all__ = ["Local", "pull_moments"]
+__all__ = ["Local", "across", "pull_moments"]
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -135,8 +136,12 @@ def _at(values: Any, output: Shape, axes: Axes, side: int | None) -> Any:
     if np.ndim(values) == 0:
         return values
     full = np.broadcast_to(values, (np.shape(values)[0] if np.ndim(values) == len(output) else 1, *output[1:]))
-    indices = [pairs.second if side else pairs.first for pairs in axes]
-    return full[(slice(None), *np.ix_(*indices))]
+    return full[across([pairs.second if side else pairs.first for pairs in axes])]
+
+
+def across(indices: Sequence[Array]) -> tuple[Any, ...]:
+    """The index of all channels, and of every combination of the indices of the axes."""
+    return (slice(None), *np.ix_(*indices))
 
 
 def _rearranged(here: Array, above: Axes, below: Axes) -> Array:
@@ -200,9 +205,9 @@ def _to_winners(op: Windowed, spatial: Shape, here: Array, rates: Array) -> Arra
     result = np.zeros((here.shape[0], prod(spatial)))
     for rate, taps in zip(rates, product(*(range(len(table)) for table in tables)), strict=True):
         rows = [table[tap] for table, tap in zip(tables, taps, strict=True)]
-        inside = np.ix_(*(row >= 0 for row in rows))
+        passed = (here * rate)[across([row >= 0 for row in rows])]
         cells = np.ravel_multi_index(np.ix_(*(row[row >= 0] for row in rows)), spatial)
-        np.add.at(result, (slice(None), cells.ravel()), (here * rate)[(slice(None), *inside)].reshape(len(here), -1))
+        result[:, cells.ravel()] += passed.reshape(len(here), -1)  # a tap reads no cell twice
     return result.reshape(len(here), *spatial)
 
 
@@ -219,7 +224,7 @@ def _maximum(
     """The winner of each window gets its moment; two windows with one winner, and two winners, share theirs."""
     outputs = tuple(pairs.left for pairs in above)
     rates = local.taps(node)
-    own = here[(slice(None), *np.ix_(*(pairs.first == pairs.second for pairs in above)))]
+    own = here[across([pairs.first == pairs.second for pairs in above])]
     sizes = window_sizes(op, spatial)
     if rates is None:
         alone = pull(op, ((own.shape[0], *spatial),), own * local.squared(node), (own.shape[0], *outputs))[0]
@@ -231,7 +236,7 @@ def _maximum(
     union = _union(maps, sizes, above)
     together = _collect(maps, apart * passes * cells / union, above, below)
     result = np.where(_on_diagonal(below), together, _collect(maps, apart * passes**2, above, below))
-    result[(slice(None), *np.ix_(*(pairs.first == pairs.second for pairs in below)))] += alone
+    result[across([pairs.first == pairs.second for pairs in below])] += alone
     return np.asarray(result)
 
 

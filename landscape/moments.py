@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from landscape.covariance import pull_moments
+from landscape.covariance import across, pull_moments
 from landscape.gains import Sign, activation_gain, node_signs, slopes
 from landscape.gates import SIGNAL_NORMS, Gates
 from landscape.initialisation import weighted
@@ -131,8 +131,8 @@ class Rules:
         gain = self.squared(node)
         if np.ndim(gain):
             full = np.broadcast_to(gain, (np.shape(gain)[0], *(pairs.left for pairs in axes)))
-            left = full[(slice(None), *np.ix_(*(pairs.first for pairs in axes)))]
-            right = full[(slice(None), *np.ix_(*(pairs.second for pairs in axes)))]
+            left = full[across([pairs.first for pairs in axes])]
+            right = full[across([pairs.second for pairs in axes])]
             return np.where(same, left, left * right)
         return np.where(same, gain, self.single(node) ** 2)
 

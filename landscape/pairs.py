@@ -97,7 +97,8 @@ Maps = tuple[tuple[Matrix, Matrix], ...]
 
 def freeze(values: Floats) -> Matrix:
     """A (outputs, inputs) array as a `Matrix`."""
-    return Matrix(*values.shape, np.ascontiguousarray(values, dtype=float).tobytes())
+    outputs, inputs = values.shape
+    return Matrix(outputs, inputs, np.ascontiguousarray(values, dtype=float).tobytes())
 
 
 @lru_cache(maxsize=2048)
