@@ -17,8 +17,8 @@ from collections.abc import Collection
 from enum import IntEnum
 
 import lattice.ops
-from landscape.gains import Sign, has_slopes, node_signs, slopes
-from landscape.gates import SIGNAL_NORMS, Gates
+from landscape.gains import SIGNAL_NORMS, Sign, has_slopes, node_signs, slopes
+from landscape.gates import Gates
 from landscape.plan import plan
 from lattice import (
     Activation,

@@ -11,6 +11,7 @@ from lattice import (
     Activation,
     AdaptivePool,
     Add,
+    ChannelShuffle,
     Concat,
     Conv,
     ConvTranspose,
@@ -18,6 +19,7 @@ from lattice import (
     Dropout,
     Flatten,
     GlobalPool,
+    Multiply,
     Norm,
     Op,
     Pad,
@@ -31,16 +33,15 @@ __all__ = ["REASONS", "RULES"]
 
 RULES: dict[str, Rule] = {}
 _DATA = "never: what it computes depends on the data; the theory counts fixed paths"
-_VARIANCE = "not yet: E[phi'(z)^2] depends on the variance of z; relu, leaky_relu and abs have a rule"
 _COMPUTED = "replace: computes a weight from other tensors; remove the parametrisation, or fold it into the weight"
 REASONS = {
     **dict.fromkeys(("scaled_dot_product_attention", "softmax", "_softmax", "topk", "sort", "argmax", "grid_sampler"), _DATA),
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), "never: a recurrent layer uses its weights again at every step"),
     "detach": "never: it cuts the gradient",
     **dict.fromkeys(("_weight_norm", "linalg_vector_norm", "linalg_qr", "matrix_exp"), _COMPUTED),
-    **dict.fromkeys(("gelu", "silu", "elu", "selu", "mish", "softplus", "tanh", "sigmoid", "hardtanh", "relu6"), _VARIANCE),
-    **dict.fromkeys(("hardswish", "hardsigmoid", "prelu", "log_softmax"), _VARIANCE),
-    **dict.fromkeys(("layer_norm", "group_norm", "native_layer_norm"), "not yet: divides by the variance of the signal"),
+    "log_softmax": _DATA,
+    "matmul": _DATA,
+    "bmm": _DATA,
 }
 
 
@@ -101,10 +102,14 @@ def _transposed(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 
 @_rule("linear")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
-    if len(shape_of(call.args[0])) != 2:
-        raise Refusal("a linear layer over the last axis of an image is not a layer over channels; use a 1x1 convolution")
-    weight, bias = reader.parameter(a["weight"], "weight"), reader.parameter(a["bias"], "bias")
-    return reader.append(call, Dense(shape_of(a["weight"])[0]), (reader.tensor(a["input"]),), weight=weight, bias=bias)
+    source = reader.value(a["input"])
+    units, _ = shape_of(a["weight"])
+    weights = {"weight": reader.parameter(a["weight"], "weight"), "bias": reader.parameter(a["bias"], "bias")}
+    if source.order is None and len(shape_of(call)) == 2:
+        return reader.append(call, Dense(units), (source.node,), **weights)
+    if source.order is None or source.order[-1] != 1:
+        raise Refusal("a linear layer over positions: not a convolution; over the channels it is one of kernel 1")
+    return reader.pointwise(call, Conv(units, 1), a["input"], **weights)
 
 
 @_rule("batch_norm")
@@ -115,17 +120,85 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     return reader.append(call, Norm("batch"), (reader.tensor(a["input"]),), eps=a["eps"], **names)
 
 
-@_rule("relu", "leaky_relu", "abs")
+@_rule("layer_norm", "native_layer_norm")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
+    source, shape = reader.value(a["input"]), shape_of(a["input"])
+    order = source.order or tuple(range(len(shape)))
+    axes = set(order[len(shape) - len(a["normalized_shape"]) :])
+    if axes == {1}:
+        op = Norm("layer", eps=a["eps"])
+    elif axes == set(range(1, len(shape))):
+        op = Norm("group", 1, a["eps"])
+    else:
+        raise Refusal(f"normalises over axes {sorted(axes)}; over the channels, or over channels and positions, has a rule")
+    names = {what: reader.parameter(a[what], what) for what in ("weight", "bias")}
+    value = reader.pointwise(call, op, a["input"], **_affine(**names))
+    return value if operation(call) == "layer_norm" else [value]
+
+
+@_rule("group_norm")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
-    op = Activation(operation(call), float(a["negative_slope"]) if "negative_slope" in a else None)
-    return reader.append(call, op, (reader.tensor(a["self"]),))
+    names = {what: reader.parameter(a[what], what) for what in ("weight", "bias")}
+    return reader.append(call, Norm("group", a["num_groups"], a["eps"]), (reader.tensor(a["input"]),), **_affine(**names))
+
+
+@_rule("instance_norm")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    if not a["use_input_stats"]:
+        raise Refusal("instance norm with running statistics: not yet; use batch norm")
+    names = {what: reader.parameter(a[what], what) for what in ("weight", "bias")}
+    return reader.append(call, Norm("instance", eps=a["eps"]), (reader.tensor(a["input"]),), **_affine(**names))
+
+
+def _affine(weight: str | None = None, bias: str | None = None, number: float = 1.0, shift: float = 0.0) -> dict[str, Any]:
+    """What weights.py asks of a norm without running statistics: a learned scale and shift, and fixed ones."""
+    return {
+        "weight": weight, "bias": bias, "running_mean": None, "running_var": None,
+        "eps": 0.0, "number": number, "shift": shift,
+    }  # fmt: skip
+
+
+NAMED = ("relu", "relu6", "abs", "silu", "gelu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "selu", "mish", "log_sigmoid")
+
+
+@_rule(*NAMED, "leaky_relu", "elu", "celu", "softplus", "hardtanh")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    name, parameter = operation(call), None
+    if name == "hardtanh":
+        low, high = float(a["min_val"]), float(a["max_val"])
+        if (low, high) not in ((0.0, 6.0), (-1.0, 1.0)):
+            raise Refusal(f"clamps to ({low}, {high}): only ReLU6 (0, 6) and Hardtanh (-1, 1) have a rule")
+        name = "relu6" if low == 0 else "hardtanh"
+    elif name == "leaky_relu":
+        parameter = float(a["negative_slope"])
+    elif name in ("elu", "celu"):
+        parameter = float(a["alpha"])
+        if a.get("scale", 1) != 1:
+            name, parameter = "selu", None
+    op = Activation(name.replace("log_sigmoid", "logsigmoid"), parameter)
+    return reader.pointwise(call, op, a["self"])
+
+
+@_rule("clamp", "clamp_min")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    if (a["min"], a.get("max")) not in ((0, None), (0, 6)):
+        raise Refusal(f"clamps to ({a['min']}, {a.get('max')}): only (0, ...) and (0, 6) have a rule")
+    return reader.pointwise(call, Activation("relu6" if a.get("max") else "relu"), a["self"])
+
+
+@_rule("prelu")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    slopes = reader.tensors[str(reader.parameter(a["weight"], "slope"))]
+    if slopes.is_meta or slopes.min() != slopes.max():
+        raise Refusal("has slopes that differ from channel to channel; one slope has a rule")
+    return reader.pointwise(call, Activation("leaky_relu", float(slopes.flatten()[0])), a["self"])
 
 
 @_rule("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     if a["train"] and a["p"] > 0:
         raise Refusal("drops units in evaluation mode; call it with training=self.training")
-    return reader.append(call, Dropout(a["p"]), (reader.tensor(a["input"]),))
+    return reader.pointwise(call, Dropout(a["p"]), call.args[0])
 
 
 @_rule("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d")
@@ -185,37 +258,130 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     return value if a.get("keepdim") else reader.append(call, Flatten(), (value.node,))
 
 
-@_rule("flatten", "view", "reshape", "_unsafe_view", "squeeze")
+@_rule("flatten", "view", "reshape", "_unsafe_view", "squeeze", "unsqueeze")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     source = reader.values.get(call.args[0])
     before, after = shape_of(call.args[0]), shape_of(call)
-    node = reader.tensor(call.args[0])
-    assert isinstance(source, Value)
+    if not isinstance(source, Value):
+        raise Refusal("reshapes something that is not an activation of the network")
+    if source.groups:
+        return _joined(reader, call, source, after)
     if before == after:
         return source
+    if len(after) == len(before) + 1 and after[0] == 1 and before[2:] == after[3:] and source.order is None:
+        return replace(source, groups=after[1])  # channels in two axes: half of a channel shuffle
+    node = reader.tensor(call.args[0])
     if len(after) == 2 and after[0] == 1 and len(before) > 2:
         return replace(reader.append(call, Flatten(), (node,)), storage=source.storage)
-    raise Refusal(f"reshapes {before} to {after}; only flattening everything but the batch has a rule")
+    if len(before) == 2 and before == after[:2] and set(after[2:]) == {1}:
+        raise Refusal("gives flat features positions again; keep them (global pooling with keepdim) for a gate")
+    raise Refusal(f"reshapes {before} to {after}; flattening everything but the batch, and channel shuffles, have a rule")
+
+
+def _joined(reader: Reader, call: Any, source: Value, after: tuple[int, ...]) -> Value:
+    """The second reshaping of a channel shuffle."""
+    if after[1:] != reader.shapes[source.node]:
+        raise Refusal(f"reshapes channels in two axes to {after}; only a channel shuffle has a rule")
+    if not source.swapped:
+        return replace(source, groups=0)
+    return reader.append(call, ChannelShuffle(source.groups), (source.node,))
+
+
+@_rule("channel_shuffle", "native_channel_shuffle")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    return reader.append(call, ChannelShuffle(a["groups"]), (reader.tensor(call.args[0]),))
+
+
+@_rule("permute", "transpose", "movedim")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    source = reader.values.get(call.args[0])
+    if not isinstance(source, Value):
+        raise Refusal("permutes something that is not an activation of the network")
+    axes = list(range(len(shape_of(call))))
+    if "dims" in a:
+        permutation = [axis % len(axes) for axis in a["dims"]]
+    elif "dim0" in a:
+        first, second = a["dim0"] % len(axes), a["dim1"] % len(axes)
+        permutation = list(axes)
+        permutation[first], permutation[second] = second, first
+    else:
+        raise Refusal("moves axes: use permute")
+    if source.groups:
+        if permutation != [0, 2, 1, *axes[3:]]:
+            raise Refusal("permutes channels that were split in two axes; only a channel shuffle has a rule")
+        return replace(source, swapped=not source.swapped)
+    order = tuple((source.order or tuple(axes))[axis] for axis in permutation)
+    return replace(source, order=None if order == tuple(axes) else order)
 
 
 @_rule("contiguous", "clone", "alias", "to", "_to_copy", "lift_fresh_copy")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     value = reader.values.get(call.args[0])
-    node = reader.tensor(call.args[0])
-    assert isinstance(value, Value)
-    return Value(node) if operation(call) in ("clone", "_to_copy") else value
+    if not isinstance(value, Value):
+        raise Refusal("copies something that is not an activation of the network")
+    return replace(value, storage=object()) if operation(call) in ("clone", "_to_copy") else value
 
 
-@_rule("add")
+@_rule("add", "sub")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
-    if not hasattr(a["other"], "op"):
-        raise Refusal("adds a number: not yet; leave it to a bias")
-    if a.get("alpha", 1) != 1:
-        raise Refusal(f"adds {a['alpha']} times its second argument: not yet")
-    left, right = reader.tensor(a["self"]), reader.tensor(a["other"])
-    if shape_of(a["self"]) != shape_of(a["other"]):
+    alpha = a.get("alpha", 1) * (1 if operation(call) == "add" else -1)
+    numbers = [x for x in (a["self"], a["other"]) if not hasattr(x, "op")]
+    if numbers:
+        return reader.pointwise(call, Norm("scale"), a["self"], **_affine(shift=float(numbers[0])))
+    if abs(alpha) != 1:
+        raise Refusal(f"adds {alpha} times its second argument: not yet; multiply first")
+    if not reader.is_activation(a["other"]):
+        return reader.pointwise(call, Norm("scale"), a["self"], **_affine(bias=reader.parameter(a["other"], "second argument")))
+    left, right = reader.value(a["self"]), reader.value(a["other"])
+    if shape_of(a["self"]) != shape_of(a["other"]) or left.order != right.order:
         raise Refusal(f"broadcasts {shape_of(a['self'])} against {shape_of(a['other'])}: not yet")
-    return reader.append(call, Add(), (left, right))
+    return replace(reader.append(call, Add(), (left.node, right.node)), order=left.order)
+
+
+@_rule("neg")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    return reader.pointwise(call, Norm("scale"), a["self"], **_affine(number=-1.0))
+
+
+@_rule("mul", "div")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    """A number or a parameter scales; a gate multiplies."""
+    first, second = a["self"], a["other"]
+    if operation(call) == "div" and hasattr(second, "op"):
+        raise Refusal("never: divides by something that is computed; only a number has a rule")
+    if not hasattr(second, "op"):
+        number = float(second) if operation(call) == "mul" else 1 / float(second)
+        return reader.pointwise(call, Norm("scale"), first, **_affine(number=number))
+    if not reader.is_activation(first):
+        first, second = second, first
+    if not reader.is_activation(second):
+        return _scaled(reader, call, first, second)
+    if first is second:
+        raise Refusal("never: a square depends on the data; the theory counts fixed paths")
+    if _is_gate(reader, first) and not _is_gate(reader, second):
+        first, second = second, first
+    trunk, gate = reader.value(first), reader.value(second)
+    if trunk.order != gate.order:
+        raise Refusal("multiplies tensors whose axes stand in different orders")
+    return replace(reader.append(call, Multiply(), (trunk.node, gate.node)), order=trunk.order)
+
+
+def _scaled(reader: Reader, call: Any, source: Any, parameter: Any) -> Value:
+    """A product with a parameter: one number, or one per channel (layer scale)."""
+    channels = reader.shapes[reader.value(source).node][0]
+    entries = 1
+    for n in shape_of(parameter):
+        entries *= n
+    if entries not in (1, channels) or (entries > 1 and shape_of(call) != shape_of(source)):
+        raise Refusal(f"multiplies by a parameter of shape {shape_of(parameter)}: one number, or one per channel, has a rule")
+    return reader.pointwise(call, Norm("scale"), source, **_affine(weight=reader.parameter(parameter, "factor")))
+
+
+def _is_gate(reader: Reader, call: Any) -> bool:
+    """Is it one number per channel, or the output of a sigmoid?"""
+    node = reader.value(call).node
+    op = reader.nodes[node].op
+    return set(reader.shapes[node][1:]) == {1} or (isinstance(op, Activation) and op.name in ("sigmoid", "hardsigmoid"))
 
 
 @_rule("cat", "concat", "concatenate")
@@ -278,10 +444,16 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     return reader.append(call, PixelShuffle(a["upscale_factor"]), (reader.tensor(a["self"]),))
 
 
-@_rule("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d")
+LINEAR = ("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d")
+
+
+@_rule("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", *LINEAR)
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
-    pairs = list(zip(shape_of(call.args[0])[2:], shape_of(call)[2:], strict=True))
-    if any(after % before for before, after in pairs):
-        raise Refusal(f"resizes {[b for b, _ in pairs]} to {[b for _, b in pairs]}: only whole factors have a rule")
-    scales = tuple(after // before for before, after in pairs)
-    return reader.append(call, Upsample(scales), (reader.tensor(call.args[0]),))
+    source, *_ = call.args
+    before, after = shape_of(source)[2:], shape_of(call)[2:]
+    scales = a.get("scale_factors") or [s for s in (a.get("scales"), a.get("scales_h"), a.get("scales_w")) if s]
+    align = bool(a.get("align_corners", False))
+    if not align and any(n * scale != m for n, m, scale in zip(before, after, scales, strict=False)):
+        raise Refusal(f"resizes {before} to {after} by the factors {scales}, which do not fit; give the size itself")
+    mode = "linear" if operation(call) in LINEAR else "nearest"
+    return reader.append(call, Upsample(size=after, mode=mode, align_corners=align), (reader.tensor(source),))

@@ -97,11 +97,12 @@ def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array
     above, below = planned.carried[step.source], planned.carried[step.target]
     shapes, output = lattice.input_shapes(node), lattice.shapes[step.node]
     left, right = step.places
-    if step.side is None and all(pairs.is_diagonal for pairs in (*above, *below)):
-        taps = local.taps(node)
-        if taps is not None:
-            return _to_winners(node.op, shapes[0][1:], here, taps)  # type: ignore[arg-type]
-        result = pull(node.op, shapes, _times(here, local.squared(node)), output)[left]
+    diagonal = step.side is None and all(pairs.is_diagonal for pairs in (*above, *below))
+    if diagonal and (taps := local.taps(node)) is not None:
+        assert isinstance(node.op, Windowed)
+        result = _to_winners(node.op, shapes[0][1:], here, taps)
+    elif diagonal and (weight := local.squared(node)) is not None:
+        result = pull(node.op, shapes, _times(here, weight), output)[left]
     elif isinstance(node.op, Windowed):
         result = _through_windows(node, shapes[0], step, local, here, above, below)
     elif isinstance(node.op, PixelShuffle):
@@ -230,23 +231,22 @@ def _maximum(
         alone = pull(op, ((own.shape[0], *spatial),), own * local.squared(node), (own.shape[0], *outputs))[0]
     else:
         alone = _to_winners(op, spatial, own, rates)
-    cells = _outer([size[pairs.first] * size[pairs.second] for size, pairs in zip(sizes, above, strict=True)])
-    passes = local.single(node)  # how often the largest cell of a window passes its gradient at all
-    apart = here * ~_on_diagonal(above)
-    union = _union(maps, sizes, above)
-    together = _collect(maps, apart * passes * cells / union, above, below)
-    result = np.where(_on_diagonal(below), together, _collect(maps, apart * passes**2, above, below))
+    # Of two windows, with `shared` cells in both and `union` cells together, one cell wins both with probability 1 / union
+    # each; what is left of the probability goes evenly to the pairs of different winners.
+    first, second = (_outer([size[places] for size, places in zip(sizes, side, strict=True)]) for side in _sides(above))
+    inside = [axis[0][0].values > 0 for axis in maps]
+    shared = _outer([(a[pairs.first] & a[pairs.second]).sum(axis=1) for a, pairs in zip(inside, above, strict=True)])
+    union, pairs_of_cells = first + second - shared, first * second
+    apart = here * ~_on_diagonal(above) * local.single(node) * pairs_of_cells  # the maps carry 1 / (cells of each window)
+    one = _collect(maps, apart / union, above, below)
+    two = _collect(maps, apart * (1 - shared / union) / np.maximum(pairs_of_cells - shared, 1), above, below)
+    result = np.where(_on_diagonal(below), one, two)
     result[across([pairs.first == pairs.second for pairs in below])] += alone
     return np.asarray(result)
 
 
-def _union(maps: tuple[Maps, ...], sizes: list[Array], above: Axes) -> Array:
-    """The number of cells that the two windows of each pair have together."""
-    inside = [axis[0][0].values > 0 for axis in maps]
-    shared = [(a[pairs.first] & a[pairs.second]).sum(axis=1) for a, pairs in zip(inside, above, strict=True)]
-    first = _outer([size[pairs.first] for size, pairs in zip(sizes, above, strict=True)])
-    second = _outer([size[pairs.second] for size, pairs in zip(sizes, above, strict=True)])
-    return first + second - _outer(shared)
+def _sides(axes: Axes) -> tuple[list[Array], list[Array]]:
+    return [pairs.first for pairs in axes], [pairs.second for pairs in axes]
 
 
 def _outer(factors: list[Array]) -> Array:

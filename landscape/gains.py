@@ -22,6 +22,7 @@ from lattice import (
     GlobalPool,
     Input,
     Lattice,
+    Multiply,
     Norm,
     Op,
     Pad,
@@ -35,6 +36,7 @@ from lattice import (
 __all__ = ["Sign", "activation_gain", "has_slopes", "node_signs", "slopes"]
 
 
+SIGNAL_NORMS = ("layer", "group", "instance")  # norms that divide by the variance of the signal itself
 ODD = ("tanh", "hardtanh", "softsign")
 POSITIVE = ("relu6", "sigmoid", "hardsigmoid", "softplus")
 
@@ -117,10 +119,16 @@ def _(op: Op, inputs: list[Sign]) -> Sign:
     return Sign.FILTER
 
 
+@output_sign.register
+def _(op: Norm, inputs: list[Sign]) -> Sign:
+    if op.kind in SIGNAL_NORMS:  # a difference from a mean changes sign with all filters at once
+        return inputs[0] if inputs[0] in (Sign.FILTER, Sign.SUM) else Sign.SKEWED
+    return inputs[0]
+
+
 @output_sign.register(ChannelShuffle)
 @output_sign.register(Dropout)
 @output_sign.register(Flatten)
-@output_sign.register(Norm)
 @output_sign.register(Pad)
 @output_sign.register(PixelShuffle)
 @output_sign.register(Slice)
@@ -136,6 +144,12 @@ def _(op: Pool | AdaptivePool | GlobalPool, inputs: list[Sign]) -> Sign:
     if op.kind == "avg" or inputs[0] is Sign.NONNEGATIVE:
         return inputs[0]
     return Sign.SKEWED
+
+
+@output_sign.register
+def _(op: Multiply, inputs: list[Sign]) -> Sign:
+    trunk, gate = inputs
+    return trunk if gate is Sign.NONNEGATIVE else Sign.SKEWED
 
 
 @output_sign.register

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["SIGNAL_NORMS", "Gates"]
+__all__ = ["Gates"]
 
 Array = np.ndarray[Any, Any]
-SIGNAL_NORMS = ("layer", "group", "instance")  # norms that divide by the variance of the signal itself
 
 
 @dataclass(frozen=True, eq=False)

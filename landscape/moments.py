@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from landscape.covariance import across, pull_moments
-from landscape.gains import Sign, activation_gain, node_signs, slopes
-from landscape.gates import SIGNAL_NORMS, Gates
+from landscape.gains import SIGNAL_NORMS, Sign, activation_gain, node_signs, slopes
+from landscape.gates import Gates
 from landscape.initialisation import weighted
 from landscape.plan import Axes, window_sizes
 from lattice import (

@@ -17,8 +17,8 @@ import numpy as np
 
 import lattice.ops
 from landscape.alike import average_alike
-from landscape.gains import Sign, has_slopes, node_signs
-from landscape.gates import SIGNAL_NORMS, Gates
+from landscape.gains import SIGNAL_NORMS, Sign, has_slopes, node_signs
+from landscape.gates import Gates
 from landscape.plan import plan
 from landscape.reading import Reader
 from lattice import Activation, AdaptivePool, Add, Dropout, GlobalPool, Lattice, Node, Norm, Pool, SpecificationError
@@ -93,7 +93,9 @@ def observe(
             if n.name in made:
                 arguments, named = self.fetch_args_kwargs_from_env(n)
                 for name in made[n.name]:
-                    counter.see(watched[name], n.target, arguments, named)
+                    order = reader.orders.get(name)
+                    first = arguments[0] if order is None else arguments[0].permute(np.argsort(order).tolist())
+                    counter.see(watched[name], n.target, (first, *arguments[1:]), named)
             return super().run_node(n)
 
     watcher = Watcher(program.graph_module)

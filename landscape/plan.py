@@ -226,16 +226,10 @@ def _taps(window: Any, n: int) -> Maps:
 @lru_cache(maxsize=512)
 def _fixed(op: Windowed, axis: int, spatial: tuple[int, ...]) -> Matrix:
     """The map of one axis of an op without weights; that of a maximum takes the cells of a window as equally likely."""
-    values = linear(op.windows(spatial)[axis], spatial[axis])
+    values = op.windows(spatial)[axis].matrix(spatial[axis])
     if isinstance(op, Pool | AdaptivePool | GlobalPool):
         values = values / window_sizes(op, spatial)[axis][:, None]
     return freeze(values)
-
-
-def linear(window: Any, n: int) -> Array:
-    if hasattr(window, "matrix"):
-        return np.asarray(window.matrix(n))
-    return (window.table(n)[..., None] == np.arange(n)).sum(axis=0).astype(float)
 
 
 @lru_cache(maxsize=64)

@@ -79,7 +79,8 @@ def predict(
     `model`: a torch module or, better for the scale, a factory of freshly initialised ones, with `shape` = (channels,
     *spatial) of its input; its variances are read from its weights unless `initialisation` gives them. Or a `Lattice`;
     then `initialisation` is a scheme such as `landscape.he` (the default), one variance for all layers, or a mapping
-    from layer name to variance. `output` names one output unit (None: the mean over all). `mode` is "eval".
+    from layer name to variance. `output` names one output unit (None: the mean over all), the entry of a model that returns
+    a dictionary ("out"), or both ("out", unit). `mode` is "eval".
     `gates`: "measured" counts, in forward passes of the model on `inputs` (N, channels, *spatial) or on white noise, what
     symmetry does not tell: gates behind residual sums, smooth activations, which cells win a max-pool; "theory" takes them
     from the lattice alone, as for a `Lattice` or a model without values.
@@ -105,18 +106,29 @@ def predict(
     else:
         if shape is None:
             raise SpecificationError("predict(model, shape) needs the shape of one input, (channels, *spatial)")
-        traced = _traced(model, shape, initialisation, ("noise" if inputs is None else inputs) if gates == "measured" else None)
+        observed = ("noise" if inputs is None else inputs) if gates == "measured" else None
+        entry, output = _entry_and_unit(output)
+        traced = _traced(model, shape, initialisation, observed, entry)
     guarantee, reasons = assess(traced.lattice, traced.shifted, traced.gates)
     squared = squared_gradients(traced.lattice, traced.variances, traced.factors, traced.shifted, output, traced.gates)
     squared.setflags(write=False)
     return Landscape(squared, guarantee, reasons, traced.lattice)
 
 
-def _traced(model: Any, shape: tuple[int, ...], initialisation: Any, inputs: Any) -> Trace:
+def _entry_and_unit(output: Any) -> tuple[Any, Any]:
+    """ "out" or ("out", unit): the entry of a model that returns several tensors, and the output unit."""
+    if isinstance(output, str):
+        return output, None
+    if isinstance(output, tuple) and output and isinstance(output[0], str):
+        return output if len(output) == 2 else (output[0], output[1:])
+    return None, output
+
+
+def _traced(model: Any, shape: tuple[int, ...], initialisation: Any, inputs: Any, output: Any) -> Trace:
     """The trace of a model, its variances replaced where `initialisation` gives them."""
     scheme = initialisation if callable(initialisation) else None
     given = initialisation is not None and scheme is None
-    traced = trace(model, shape, initialisation=he if given else scheme, inputs=inputs)
+    traced = trace(model, shape, initialisation=he if given else scheme, inputs=inputs, output=output)
     return replace(traced, variances=layer_variances(traced.lattice, initialisation)) if given else traced
 
 

@@ -25,10 +25,18 @@ __all__ = ["Reader", "Refusal", "Rule", "Value", "operation", "shape_of"]
 
 @dataclass(slots=True)
 class Value:
-    """What a graph node stands for: the lattice node that holds it. Views of one tensor share their `storage`."""
+    """What a graph node stands for: the lattice node that holds it. Views of one tensor share their `storage`.
+
+    `order` says which axis (0 batch, 1 channels, 2 ... positions) stands at each dimension of the tensor, where they were
+    permuted. `groups` is set between the reshapings of a channel shuffle: the channels are split into (groups, channels /
+    groups), or the other way round where they are `swapped`.
+    """
 
     node: int
     storage: object = field(default_factory=object)
+    order: tuple[int, ...] | None = None
+    groups: int = 0
+    swapped: bool = False
 
 
 class Refusal(Exception):  # noqa: N818
@@ -42,9 +50,16 @@ class Reader:
     """Reads the graph node by node into lattice nodes, collecting refusals."""
 
     def __init__(
-        self, model: torch.nn.Module, graph: Any, names: dict[str, str], rules: Mapping[str, Rule], reasons: Mapping[str, str]
+        self,
+        model: torch.nn.Module,
+        graph: Any,
+        names: dict[str, str],
+        rules: Mapping[str, Rule],
+        reasons: Mapping[str, str],
+        result: Any,
     ) -> None:
         self.graph = graph
+        self.result = result
         self.rules = rules
         self.reasons = reasons
         self.names = names
@@ -54,6 +69,7 @@ class Reader:
         self.values: dict[Any, Any] = {}
         self.weights: dict[str, dict[str, Any]] = {}
         self.calls: dict[str, Any] = {}  # node name: the call that it stands for
+        self.orders: dict[str, tuple[int, ...] | None] = {}  # node name: how the axes of what it reads stand
         self.used: Counter[str] = Counter()
 
     def read(self, shape: tuple[int, ...]) -> tuple[list[Node], dict[str, dict[str, Any]]]:
@@ -79,13 +95,6 @@ class Reader:
 
     def _needed_by_output(self) -> set[Any]:
         """The calls that the output depends on. An in-place call changes what later readers of its argument see."""
-        results = self.graph.output_node().args[0]
-        if not isinstance(results, tuple | list) or len(results) != 1 or not hasattr(results[0], "op"):
-            raise UnsupportedError(
-                f"the model returns {len(results) if isinstance(results, tuple | list) else 'no'} tensors; "
-                "wrap it in a module that returns the one whose landscape is asked for"
-            )
-        self.result = results[0]
         needed: set[Any] = {self.result}
         for call in reversed(self.graph.nodes):
             changed = _changed_argument(call)
@@ -109,7 +118,7 @@ class Reader:
             raise
         self.values[call] = value
         changed = _changed_argument(call)
-        if changed is not None:
+        if changed is not None and name != "dropout":  # in evaluation mode it changes nothing
             self._rebind(changed, value)
 
     def _check_shapes(self, call: Any, value: Any) -> None:
@@ -117,7 +126,10 @@ class Reader:
         results = call.meta["val"]
         pairs = zip(value, results, strict=False) if isinstance(value, list) else [(value, results)]
         for part, result in pairs:
-            batch, *expected = (int(n) for n in result.shape)
+            if part.groups:
+                continue  # half of a channel shuffle
+            found = [int(n) for n in result.shape]
+            batch, *expected = found if part.order is None else [found[part.order.index(i)] for i in range(len(found))]
             if batch != 1 or self.shapes[part.node] != tuple(expected):
                 shape = self.shapes[part.node]
                 raise Refusal(f"gives {(batch, *expected)} in torch and {(1, *shape)} here; please report this")
@@ -148,12 +160,32 @@ class Reader:
             self.weights[name] = weights
         return Value(len(self.nodes) - 1)
 
-    def tensor(self, value: Any) -> int:
-        """The lattice node of an argument that must be an activation."""
-        found = self.values.get(value)
+    def value(self, argument: Any) -> Value:
+        """The value of an argument that must be an activation of the network, its axes in any order."""
+        found = self.values.get(argument)
         if not isinstance(found, Value):
             raise Refusal("reads something that is not an activation of the network (a constant or a parameter)")
+        if found.groups:
+            raise Refusal("reads channels that were split in two axes; only a channel shuffle has a rule")
+        return found
+
+    def tensor(self, argument: Any) -> int:
+        """The lattice node of an argument that must be an activation, (batch, channels, *positions)."""
+        found = self.value(argument)
+        if found.order is not None:
+            raise Refusal("reads a tensor whose axes were permuted; only pointwise operations, norms and linear layers do")
         return found.node
+
+    def is_activation(self, argument: Any) -> bool:
+        """Does the argument come from the input, and not from the parameters alone?"""
+        return isinstance(self.values.get(argument), Value | Unknown)
+
+    def pointwise(self, call: Any, op: Op, argument: Any, **weights: Any) -> Value:
+        """Append an op that keeps the axes in their order."""
+        source = self.value(argument)
+        value = replace(self.append(call, op, (source.node,), **weights), order=source.order)
+        self.orders[self.nodes[value.node].name] = source.order
+        return value
 
     def parameter(self, value: Any, what: str) -> str | None:
         """The name of an argument that must be a parameter or buffer itself, or None where there is none."""

@@ -54,6 +54,7 @@ def trace(
     *,
     initialisation: Initialisation | None = None,
     inputs: Any = None,
+    output: str | int | None = None,
 ) -> Trace:
     """The lattice of a model in evaluation mode over an input of shape (channels, *spatial), with its weights' variances.
 
@@ -61,6 +62,7 @@ def trace(
     has one draw of each weight, so that the second moment of a layer with n normal weights is off by sqrt(2 / n); a
     factory of freshly initialised modules is drawn from until every layer has shown 5,000 weights (64 draws at most, 4 of
     a network with a million weights).
+    `output` names one entry of a model that returns a dictionary ("out"), or several tensors (0, 1, ...).
     `inputs` asks for gates to be counted in forward passes: "noise" on white noise, or on images (N, channels, *spatial);
     see `landscape.observing`; models on the meta device give none. The model and the global random state are left as they
     were. Raises `UnsupportedError`, listing every operation without a rule; `AssumptionError` for tied weights, weights
@@ -76,7 +78,8 @@ def trace(
     factory = None if isinstance(model, torch.nn.Module) or not callable(model) else model
     module: Any = model if factory is None else _draw(factory, 0)
     program, names = _export(module, tuple(shape))
-    reader = Reader(module, program.graph_module.graph, names, RULES, REASONS)
+    result = _result(program, output)
+    reader = Reader(module, program.graph_module.graph, names, RULES, REASONS, result)
     nodes, weights = reader.read(tuple(shape))
     lattice = Lattice(tuple(nodes))
     variances, factors, shifted = read_weights(lattice, weights, reader.tensors, initialisation)
@@ -137,6 +140,22 @@ def _export(model: Any, shape: tuple[int, ...]) -> tuple[Any, dict[str, str]]:
     if signature.buffers_to_mutate:
         raise UnsupportedError(f"the model changes its buffers as it runs: {', '.join(signature.buffers_to_mutate.values())}")
     return program, {placeholder: str(name) for placeholder, name in names.items()}
+
+
+def _result(program: Any, output: str | int | None) -> Any:
+    """The graph node of the output that is meant."""
+    from torch.utils import _pytree
+
+    returned = list(program.graph_module.graph.output_node().args[0])
+    entries = _pytree.tree_unflatten(returned, program.call_spec.out_spec)
+    known = {name: entries[name] for name in entries} if isinstance(entries, dict) else dict(enumerate(returned))
+    if output is None and len(returned) == 1:
+        return returned[0]
+    if output not in known:
+        names = ", ".join(map(repr, known))
+        asked = f"output={output!r} is not one of them" if output is not None else "say which one is meant"
+        raise UnsupportedError(f"the model returns {len(returned)} tensors, {names}: {asked}, as output={next(iter(known))!r}")
+    return known[output]
 
 
 @contextmanager

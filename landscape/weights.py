@@ -11,6 +11,7 @@ from lattice import AssumptionError, Lattice, Node
 
 __all__ = ["average_variances", "read_weights"]
 
+NUMBERS = ("eps", "number", "shift")  # what a norm knows besides tensors
 MOST_SIGMAS = 6.0  # a mean this many standard errors from 0 happens by chance once in 5e8 layers
 
 
@@ -28,7 +29,7 @@ def read_weights(
     for node in lattice.nodes:
         if node.name not in weights:
             continue
-        found = {what: _numbers(tensors, name) for what, name in weights[node.name].items() if what != "eps"}
+        found = {what: _numbers(tensors, name) for what, name in weights[node.name].items() if what not in NUMBERS}
         broken = [what for what, value in found.items() if value is not None and not np.isfinite(value).all()]
         if broken:
             problems.append(f"{node.name}: its {', '.join(broken)} has NaN or infinite entries")
@@ -40,7 +41,7 @@ def read_weights(
             if found["bias"] is not None and not _centred(found["bias"]):
                 shifted.add(node.name)
         else:
-            factor, shift = _norm_factor(found, weights[node.name]["eps"])
+            factor, shift = _norm_factor(found, weights[node.name])
             factors[node.name] = float(factor[0]) if np.ptp(factor) == 0 else factor
             if np.any(shift):
                 shifted.add(node.name)
@@ -129,10 +130,11 @@ def _even_taps(weight: Any) -> bool:
     return bool((np.abs(means - overall) <= MOST_SIGMAS * error).all())
 
 
-def _norm_factor(found: dict[str, Any], eps: float) -> tuple[Any, Any]:
-    """gamma^2 / (running variance + eps), and beta - gamma * running mean / sigma, per channel."""
-    variance = found["running_var"] + eps if found["running_var"] is not None else np.ones(1)
-    gamma = found["weight"] if found["weight"] is not None else np.ones_like(variance)
-    beta = found["bias"] if found["bias"] is not None else np.zeros_like(variance)
+def _norm_factor(found: dict[str, Any], used: dict[str, Any]) -> tuple[Any, Any]:
+    """gamma^2 / (running variance + eps), and beta - gamma * running mean / sigma, per channel; with fixed numbers."""
+    variance = found["running_var"] + used["eps"] if found["running_var"] is not None else np.ones(1)
+    gamma = found["weight"].ravel() if found["weight"] is not None else np.ones_like(variance)
+    beta = found["bias"].ravel() if found["bias"] is not None else np.zeros_like(variance)
     mean = found["running_mean"] if found["running_mean"] is not None else np.zeros_like(variance)
-    return np.square(gamma, dtype=np.float64) / variance, beta - gamma * mean / np.sqrt(variance)
+    number, shift = used.get("number", 1.0), used.get("shift", 0.0)
+    return number**2 * np.square(gamma, dtype=np.float64) / variance, beta - gamma * mean / np.sqrt(variance) + shift

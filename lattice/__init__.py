@@ -48,6 +48,7 @@ from lattice.ops import (
     Flatten,
     GlobalPool,
     Input,
+    Multiply,
     Norm,
     Op,
     Pad,
@@ -68,7 +69,7 @@ __all__ = [
     "Lattice", "Node", "Unit", "Branches", "residual", "concatenate", "families",
     # its layers
     "Op", "Input", "Conv", "ConvTranspose", "Dense", "Pool", "GlobalPool", "AdaptivePool", "Pad", "Upsample", "PixelShuffle",
-    "Add", "Concat", "Slice", "ChannelShuffle", "Flatten", "Activation", "Norm", "Dropout",
+    "Add", "Concat", "Slice", "ChannelShuffle", "Flatten", "Activation", "Norm", "Multiply", "Dropout",
     # one axis of a layer
     "AxisMap", "Window", "TransposedWindow", "AdaptiveWindow", "ResizeWindow",
     # Definitions 1 and 2

@@ -43,6 +43,16 @@ class AxisMap(ABC):
         """
         return _table(self, n)
 
+    def matrix(self, n: int) -> Array:
+        """The linear map of this axis, float64 (outputs, n): 1 for every tap that reads a cell, unless a subclass weighs them.
+
+        >>> from lattice import Window
+        >>> Window(kernel=2).matrix(3)
+        array([[1., 1., 0.],
+               [0., 1., 1.]])
+        """
+        return np.asarray((self.table(n)[..., None] == np.arange(n)).sum(axis=0), dtype=float)
+
     def runs(self, n: int) -> list[Run]:
         """The table as runs: pairs of slices (cells, outputs) that `pull` adds at once."""
         return runs(self.table(n))

@@ -12,7 +12,7 @@ from lattice.digits import pull_back_ones
 from lattice.errors import SpecificationError
 from lattice.estimates import check_size, estimate
 from lattice.lattice import Lattice, Node, Unit
-from lattice.ops import Add, ChannelShuffle, Concat, Conv, ConvTranspose, Dense, Input, Op, PixelShuffle, Slice
+from lattice.ops import Add, ChannelShuffle, Concat, Conv, ConvTranspose, Dense, Input, Norm, Op, PixelShuffle, Slice
 
 __all__ = ["mean_path_counts", "one_unit", "path_counts", "spatial_lattice"]
 
@@ -121,6 +121,11 @@ def _spatial_op(op: Op) -> Op | None:
 @_spatial_op.register(ConvTranspose)
 def _(op: Any) -> Any:
     return replace(op, channels=1, groups=1)
+
+
+@_spatial_op.register
+def _(op: Norm) -> Op:
+    return replace(op, groups=1)
 
 
 @_spatial_op.register

@@ -22,6 +22,7 @@ from lattice.ops import (
     Dropout,
     Flatten,
     Input,
+    Multiply,
     Norm,
     Op,
     PixelShuffle,
@@ -76,6 +77,7 @@ def _(op: Input, inputs: tuple[Shape, ...], below: list[list[Run]], output: Shap
 
 @channel_fields.register(Activation)
 @channel_fields.register(Dropout)
+@channel_fields.register(Multiply)
 @channel_fields.register(Norm)
 def _(op: Op, inputs: tuple[Shape, ...], below: list[list[Run]], output: Shape, name: str) -> list[Run]:
     return below[0]

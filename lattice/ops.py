@@ -25,6 +25,7 @@ __all__ = [
     "Flatten",
     "GlobalPool",
     "Input",
+    "Multiply",
     "Norm",
     "Op",
     "Pad",
@@ -40,6 +41,7 @@ PerAxis: TypeAlias = int | tuple[int, ...]
 Padding: TypeAlias = int | str | tuple[int | tuple[int, int], ...]
 
 POOL_KINDS = ("avg", "max")
+NORM_KINDS = ("batch", "scale", "layer", "group", "instance")
 
 
 class Op:
@@ -210,19 +212,32 @@ class Pad(Windowed):
 
 @dataclass(frozen=True, slots=True)
 class Upsample(Windowed):
-    """Nearest or (bi-, tri-)linear upsampling by an integer `scale`, torch's `align_corners=False`."""
+    """Nearest or (bi-, tri-)linear resizing by an integer `scale`, or to `size` cells (torch's `interpolate`).
 
-    scale: PerAxis
+    `align_corners` is torch's, for mode "linear".
+    """
+
+    scale: PerAxis | None = None
     mode: str = "nearest"
+    size: PerAxis | None = None
+    align_corners: bool = False
 
     def __post_init__(self) -> None:
-        _normalise(self, positive=("scale",))
+        if (self.scale is None) == (self.size is None):
+            raise SpecificationError(f"Upsample: give either scale or size, not scale={self.scale}, size={self.size}")
+        _normalise(self, positive=("scale",) if self.size is None else ("size",))
         if self.mode not in ("nearest", "linear"):
             raise SpecificationError(f"{self}: mode is 'nearest' or 'linear', not {self.mode!r}")
+        if self.align_corners and self.mode == "nearest":
+            raise SpecificationError(f"{self}: only linear resizing aligns corners")
 
     def windows(self, spatial: Shape) -> tuple[AxisMap, ...]:
-        scales = _axes(self, "scale", self.scale, len(spatial))
-        return tuple(ResizeWindow(n * scale, self.mode) for n, scale in zip(spatial, scales, strict=True))
+        if self.size is not None:
+            sizes = _axes(self, "size", self.size, len(spatial))
+        else:
+            assert self.scale is not None
+            sizes = tuple(n * by for n, by in zip(spatial, _axes(self, "scale", self.scale, len(spatial)), strict=True))
+        return tuple(ResizeWindow(size, self.mode, self.align_corners) for size in sizes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,9 +308,30 @@ class Activation(Op):
 
 @dataclass(frozen=True, slots=True)
 class Norm(Op):
-    """A normalisation in evaluation mode: a factor and a shift per channel, known to who predicts and not to the lattice."""
+    """A factor and a shift per channel, known to who predicts and not to the lattice.
+
+    `kind`: "batch" (in evaluation mode) and "scale" (a product with a parameter or a number) multiply by what is known;
+    "layer" (over the channels of a position), "group" (over `groups` of channels and all positions) and "instance" (over
+    the positions of a channel) divide by the root of the signal's own variance plus `eps`. Paths pass straight through.
+    """
 
     kind: str = "batch"
+    groups: int = 1
+    eps: float = 0.0
+
+    def __post_init__(self) -> None:
+        _normalise(self, positive=("groups",))
+        if self.kind not in NORM_KINDS:
+            raise SpecificationError(f"Norm: kind is {self.kind!r}; it is one of {', '.join(NORM_KINDS)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Multiply(Op):
+    """The product of two inputs, a trunk and a gate: squeeze-and-excitation. The gate may have one cell per channel.
+
+    Paths pass through the trunk, its first input; the gate is a factor that depends on the data. Paths through the gate
+    are not counted.
+    """
 
 
 @dataclass(frozen=True, slots=True)

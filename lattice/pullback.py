@@ -28,6 +28,7 @@ from lattice.ops import (
     Dense,
     Dropout,
     Flatten,
+    Multiply,
     Norm,
     Op,
     PixelShuffle,
@@ -108,6 +109,12 @@ def _(op: Op, inputs: tuple[Shape, ...], cotangent: Array, output: Shape) -> tup
 @pull.register
 def _(op: Add, inputs: tuple[Shape, ...], cotangent: Array, output: Shape) -> tuple[Array, ...]:
     return (cotangent,) * len(inputs)
+
+
+@pull.register
+def _(op: Multiply, inputs: tuple[Shape, ...], cotangent: Array, output: Shape) -> tuple[Array, ...]:
+    batch = cotangent.shape[: cotangent.ndim - len(output)]
+    return cotangent, np.zeros((*batch, 1, *inputs[1][1:]), cotangent.dtype)
 
 
 @lru_cache(maxsize=512)

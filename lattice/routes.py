@@ -35,6 +35,7 @@ from lattice.ops import (
     Dropout,
     Flatten,
     Input,
+    Multiply,
     Norm,
     Op,
     PixelShuffle,
@@ -289,6 +290,7 @@ def choices(op: Op, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
 
 @choices.register(Activation)
 @choices.register(Dropout)
+@choices.register(Multiply)
 @choices.register(Norm)
 def _(op: Op, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
     yield None, 0, unit

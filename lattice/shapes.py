@@ -14,6 +14,7 @@ from lattice.ops import (
     Dense,
     Dropout,
     Flatten,
+    Multiply,
     Norm,
     Op,
     PixelShuffle,
@@ -37,8 +38,14 @@ def output_shape(op: Op, *inputs: Shape) -> Shape:
 
 @output_shape.register(Activation)
 @output_shape.register(Dropout)
-@output_shape.register(Norm)
 def _(op: Op, shape: Shape) -> Shape:
+    return shape
+
+
+@output_shape.register
+def _(op: Norm, shape: Shape) -> Shape:
+    if op.kind == "group" and shape[0] % op.groups:
+        raise SpecificationError(f"{op}: {shape[0]} channels do not divide into {op.groups} groups")
     return shape
 
 
@@ -80,6 +87,14 @@ def _(op: ChannelShuffle, shape: Shape) -> Shape:
 def _(op: Add, *shapes: Shape) -> Shape:
     if len(shapes) < 2 or len(set(shapes)) > 1:
         raise SpecificationError(f"{op}: takes two or more inputs of one shape, not {', '.join(map(str, shapes))}")
+    return shapes[0]
+
+
+@output_shape.register
+def _(op: Multiply, *shapes: Shape) -> Shape:
+    if len(shapes) != 2 or shapes[1] not in (shapes[0], (shapes[0][0], *(1 for _ in shapes[0][1:]))):
+        given = ", ".join(map(str, shapes))
+        raise SpecificationError(f"{op}: takes a trunk, and a gate of the same shape or of one cell per channel, not {given}")
     return shapes[0]
 
 

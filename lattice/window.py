@@ -6,6 +6,7 @@ what a stride, a dilation or a padding is.
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 from math import gcd
 from typing import Any
 
@@ -197,19 +198,26 @@ class AdaptiveWindow(AxisMap):
 
 @dataclass(frozen=True, slots=True)
 class ResizeWindow(AxisMap):
-    """Upsampling to `size` cells: "nearest" reads cell floor(j n / size); "linear" the two neighbours of its centre.
+    """Resizing to `size` cells: "nearest" reads cell floor(j n / size); "linear" the two neighbours of its centre.
 
-    A linear tap whose coefficient is zero, or that torch clamps onto the other, reads nothing.
+    `align_corners` puts the centres of the first and of the last output onto those of the first and the last cell. A linear
+    tap whose coefficient is zero, or that torch clamps onto the other, reads nothing.
 
     >>> ResizeWindow(4, "nearest").table(2)
     array([[0, 0, 1, 1]])
     >>> ResizeWindow(4, "linear").table(2)
     array([[ 0,  0,  0,  1],
            [-1,  1,  1, -1]])
+    >>> ResizeWindow(4, "linear").matrix(2)
+    array([[1.  , 0.  ],
+           [0.75, 0.25],
+           [0.25, 0.75],
+           [0.  , 1.  ]])
     """
 
     size: int
     mode: str = "nearest"
+    align_corners: bool = False
 
     def outputs(self, n: int) -> int:
         return self.size
@@ -220,9 +228,23 @@ class ResizeWindow(AxisMap):
     def cell(self, j: int, k: int, n: int) -> int | None:
         if self.mode == "nearest":
             return j * n // self.size
-        # centre of output j in input cells, (j + 1/2) n / size - 1/2, as an exact fraction over 2 size
-        numerator = max((2 * j + 1) * n - self.size, 0)
-        first, rest = divmod(numerator, 2 * self.size)
+        first, rest = divmod(self._centre(j, n), 1)
         if k == 0:
-            return min(first, n - 1)
-        return first + 1 if rest and first + 1 < n else None
+            return min(int(first), n - 1)
+        return int(first) + 1 if rest and first + 1 < n else None
+
+    def matrix(self, n: int) -> Array:
+        if self.mode == "nearest":
+            return AxisMap.matrix(self, n)
+        result = np.zeros((self.size, n))
+        for j in range(self.size):
+            first, rest = divmod(self._centre(j, n), 1)
+            result[j, min(int(first), n - 1)] += float(1 - rest)
+            result[j, min(int(first) + 1, n - 1)] += float(rest)
+        return result
+
+    def _centre(self, j: int, n: int) -> Fraction:
+        """Where the centre of output j stands, counted in input cells from the centre of the first."""
+        if self.align_corners:
+            return Fraction(j * (n - 1), self.size - 1) if self.size > 1 else Fraction(0)
+        return max(Fraction((2 * j + 1) * n, 2 * self.size) - Fraction(1, 2), Fraction(0))

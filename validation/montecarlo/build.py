@@ -24,6 +24,7 @@ from lattice import (
     Flatten,
     GlobalPool,
     Lattice,
+    Multiply,
     Norm,
     Op,
     Pad,
@@ -42,6 +43,12 @@ __all__ = ["LatticeModule", "build", "draw_weight", "draw_weights"]
 Shapes: TypeAlias = tuple[tuple[int, ...], ...]
 
 ADAPTIVE = {"avg": "AdaptiveAvgPool", "max": "AdaptiveMaxPool"}
+ACTIVATIONS: dict[str, Any] = {
+    "identity": nn.Identity, "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "relu6": nn.ReLU6, "hardtanh": nn.Hardtanh,
+    "silu": nn.SiLU, "gelu": nn.GELU, "hardswish": nn.Hardswish, "hardsigmoid": nn.Hardsigmoid, "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh, "elu": nn.ELU, "celu": nn.CELU, "selu": nn.SELU, "mish": nn.Mish, "softplus": nn.Softplus,
+    "softsign": nn.Softsign, "logsigmoid": nn.LogSigmoid,
+}  # fmt: skip
 NUMPY_PADDING = {"circular": "wrap", "reflect": "reflect", "replicate": "edge", "symmetric": "symmetric"}
 
 
@@ -243,8 +250,11 @@ def _(op: Pad, shapes: Shapes) -> Any:
 def _(op: Upsample, shapes: Shapes) -> Any:
     spatial = shapes[0][1:]
     sizes = tuple(window.outputs(n) for window, n in zip(op.windows(spatial), spatial, strict=True))
-    linear = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(spatial)]
-    return nn.Upsample(size=sizes, mode="nearest" if op.mode == "nearest" else linear)
+    if op.mode == "nearest":
+        return nn.Upsample(size=sizes, mode="nearest")
+    return nn.Upsample(
+        size=sizes, mode={1: "linear", 2: "bilinear", 3: "trilinear"}[len(spatial)], align_corners=op.align_corners
+    )
 
 
 @module.register
@@ -285,20 +295,30 @@ def _(op: Dropout, shapes: Shapes) -> Any:
 
 
 @module.register
+def _(op: Multiply, shapes: Shapes) -> Any:
+    return _Function(torch.mul)
+
+
+@module.register
 def _(op: Norm, shapes: Shapes) -> Any:
-    # the factor of a hand-made lattice's norm is 1, so its epsilon is 0
-    return _layer("BatchNorm", max(len(shapes[0]) - 1, 1))(shapes[0][0], eps=0.0)
+    # the factors of a hand-made lattice's norms are 1: no epsilon but the op's own, no learned scale but that of a batch norm
+    channels, axes = shapes[0][0], len(shapes[0]) - 1
+    match op.kind:
+        case "batch":
+            return _layer("BatchNorm", max(axes, 1))(channels, eps=0.0)
+        case "scale":
+            return nn.Identity()
+        case "layer":
+            return _Function(lambda x: functional.layer_norm(x.movedim(1, -1), (channels,), eps=op.eps).movedim(-1, 1))
+        case "group":
+            return _Function(lambda x: functional.group_norm(x, op.groups, eps=op.eps))
+    return _Function(lambda x: functional.instance_norm(x, eps=op.eps))
 
 
 @module.register
 def _(op: Activation, shapes: Shapes) -> Any:
-    match op.name:
-        case "identity":
-            return nn.Identity()
-        case "relu":
-            return nn.ReLU()
-        case "leaky_relu":
-            return nn.LeakyReLU(0.01 if op.parameter is None else op.parameter)
-        case "abs":
-            return _Function(torch.abs)
-    raise UnsupportedError(f"{op}: identity, relu, leaky_relu and abs can be built")
+    if op.name == "abs":
+        return _Function(torch.abs)
+    if op.name not in ACTIVATIONS:
+        raise UnsupportedError(f"{op}: {', '.join((*ACTIVATIONS, 'abs'))} can be built")
+    return ACTIVATIONS[op.name](*(() if op.parameter is None else (op.parameter,)))
