@@ -131,23 +131,23 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
         op = Norm("group", 1, a["eps"])
     else:
         raise Refusal(f"normalises over axes {sorted(axes)}; over the channels, or over channels and positions, has a rule")
-    names = {what: reader.parameter(a[what], what) for what in ("weight", "bias")}
-    value = reader.pointwise(call, op, a["input"], **_affine(**names))
+    weights = _affine(reader.parameter(a["weight"], "weight"), reader.parameter(a["bias"], "bias"))
+    value = reader.pointwise(call, op, a["input"], **weights)
     return value if operation(call) == "layer_norm" else [value]
 
 
 @_rule("group_norm")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
-    names = {what: reader.parameter(a[what], what) for what in ("weight", "bias")}
-    return reader.append(call, Norm("group", a["num_groups"], a["eps"]), (reader.tensor(a["input"]),), **_affine(**names))
+    weights = _affine(reader.parameter(a["weight"], "weight"), reader.parameter(a["bias"], "bias"))
+    return reader.append(call, Norm("group", a["num_groups"], a["eps"]), (reader.tensor(a["input"]),), **weights)
 
 
 @_rule("instance_norm")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     if not a["use_input_stats"]:
         raise Refusal("instance norm with running statistics: not yet; use batch norm")
-    names = {what: reader.parameter(a[what], what) for what in ("weight", "bias")}
-    return reader.append(call, Norm("instance", eps=a["eps"]), (reader.tensor(a["input"]),), **_affine(**names))
+    weights = _affine(reader.parameter(a["weight"], "weight"), reader.parameter(a["bias"], "bias"))
+    return reader.append(call, Norm("instance", eps=a["eps"]), (reader.tensor(a["input"]),), **weights)
 
 
 def _affine(weight: str | None = None, bias: str | None = None, number: float = 1.0, shift: float = 0.0) -> dict[str, Any]:

@@ -99,8 +99,8 @@ def test_one_of_several_outputs_is_chosen_by_name():
     whole, aux = predict(model, (3, 16, 16), output="out"), predict(model, (3, 16, 16), output="aux")
     assert whole.lattice.output_shape == aux.lattice.output_shape == (2, 16, 16)
     corner = predict(model, (3, 16, 16), output=("out", (0, 0)))
-    assert (corner.squared[:3, :3] > 0).all()
-    assert (corner.squared[8:] == 0).all()
+    assert (corner.squared[:2, :2] > 0).all()
+    assert (corner.squared[2:] == 0).all()
 
 
 # --- the operations that these networks brought ----------------------------------------------------------------------------
