@@ -34,7 +34,7 @@ from lattice import (
 )
 from lattice.ops import Windowed
 
-__all__ = ["Axes", "Plan", "State", "Step", "plan", "window_sizes"]
+__all__ = ["Axes", "Plan", "State", "Step", "fixed_map", "plan", "window_sizes"]
 
 Array = np.ndarray[Any, Any]
 State = tuple[int, int]
@@ -209,7 +209,7 @@ def _maps(lattice: Lattice, node: Node, side: int | None = None, other: tuple[in
         return None
     if weighted(op):
         return tuple(_taps(window, n) for window, n in zip(op.windows(spatial), spatial, strict=True))
-    fixed = [_fixed(op, axis, spatial) for axis in range(len(spatial))]
+    fixed = [fixed_map(op, axis, spatial) for axis in range(len(spatial))]
     if side is None:
         return tuple(((a, a),) for a in fixed)
     kept = [freeze(np.eye(m)) for m in other]
@@ -224,7 +224,7 @@ def _taps(window: Any, n: int) -> Maps:
 
 
 @lru_cache(maxsize=512)
-def _fixed(op: Windowed, axis: int, spatial: tuple[int, ...]) -> Matrix:
+def fixed_map(op: Windowed, axis: int, spatial: tuple[int, ...]) -> Matrix:
     """The map of one axis of an op without weights; that of a maximum takes the cells of a window as equally likely."""
     values = op.windows(spatial)[axis].matrix(spatial[axis])
     if isinstance(op, Pool | AdaptivePool | GlobalPool):

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landscape import importance as measures
-from landscape.assumptions import Guarantee, assess
+from landscape.assumptions import Guarantee, assess, listed
 from landscape.gates import Gates
+from landscape.infinite_width import fits, given_input_moments, refusals
 from landscape.initialisation import Initialisation, he, layer_variances
 from landscape.moments import squared_gradients
 from landscape.trace import Trace, trace
@@ -83,7 +84,8 @@ def predict(
     a dictionary ("out"), or both ("out", unit). `mode` is "eval".
     `gates`: "measured" counts, in forward passes of the model on `inputs` (N, channels, *spatial) or on white noise, what
     symmetry does not tell: gates behind residual sums, smooth activations, which cells win a max-pool; "theory" takes them
-    from the lattice alone, as for a `Lattice` or a model without values.
+    from the lattice alone, as for a `Lattice` or a model without values. For small nets with `inputs`, where gates under an
+    average share filters, the law is that of infinite width (see `landscape.infinite_width`).
 
     Returns a `Landscape`. Raises `UnsupportedError` (operations without a rule), `AssumptionError` (tied, trained or NaN
     weights), `SpecificationError` (shapes).
@@ -110,9 +112,27 @@ def predict(
         entry, output = _entry_and_unit(output)
         traced = _traced(model, shape, initialisation, observed, entry)
     guarantee, reasons = assess(traced.lattice, traced.shifted, traced.gates)
-    squared = squared_gradients(traced.lattice, traced.variances, traced.factors, traced.shifted, output, traced.gates)
+    if inputs is not None and guarantee is not Guarantee.EXACT and _infinite_width_holds(traced, isinstance(model, Lattice)):
+        guarantee, reasons = (
+            Guarantee.WIDE_LIMIT,
+            ("gates that share filters: their joint moments are those of infinite width",),
+        )
+        squared = given_input_moments(traced.lattice, traced.variances, inputs, factors=traced.factors, output=output)
+    else:
+        squared = squared_gradients(traced.lattice, traced.variances, traced.factors, traced.shifted, output, traced.gates)
     squared.setflags(write=False)
     return Landscape(squared, guarantee, reasons, traced.lattice)
+
+
+def _infinite_width_holds(traced: Trace, strict: bool) -> bool:
+    """Does the law for given inputs cover this network? A `strict` caller has nothing else to go by, and is told why not."""
+    reasons = refusals(traced.lattice)
+    if traced.shifted:
+        reasons = (*reasons, f"{listed(sorted(traced.shifted))}: biases or shifts that are not zero")
+    if reasons and strict:
+        lines = "\n".join(f"  {reason}" for reason in reasons)
+        raise UnsupportedError(f"the law for given inputs does not cover this lattice; predict without inputs=:\n{lines}")
+    return not reasons and (strict or fits(traced.lattice))
 
 
 def _entry_and_unit(output: Any) -> tuple[Any, Any]:
