@@ -88,14 +88,14 @@ def _findings(node: Node, correlated: bool, below: list[Sign], gates: Gates) -> 
     """What weakens the guarantee at this node. `correlated`: can K be off-diagonal at its output?"""
     op = node.op
     if isinstance(op, Windowed) and getattr(op, "kind", "") == "max":
-        how = f"counted on {gates.ground}" if node.name in gates.taps else "taken as equally likely"
+        how = gates.ground if node.name in gates.taps else "taken as equally likely"
         return [(Guarantee.APPROXIMATE, f"max-pool: which cell wins depends on the data, {how}")]
     if isinstance(op, Activation) and (not has_slopes(op) or len({abs(slope) for slope in slopes(op)}) > 1):
         return _gate_findings(node.name, op, correlated, below[0], gates)
     if isinstance(op, Multiply):
-        return [(Guarantee.APPROXIMATE, f"a product with a gate: its size depends on the data, measured on {gates.ground}")]
+        return [(Guarantee.APPROXIMATE, f"a product with a gate: its size depends on the data, {gates.ground}")]
     if isinstance(op, Norm) and op.kind in SIGNAL_NORMS:
-        return [(Guarantee.APPROXIMATE, f"{op.kind} norm: divides by the variance of the signal, taken from {gates.ground}")]
+        return [(Guarantee.APPROXIMATE, f"{op.kind} norm: divides by the variance of the signal, {gates.ground}")]
     return _sum_findings(below) if isinstance(op, Add) else []
 
 
@@ -113,7 +113,7 @@ def _gate_findings(name: str, op: Activation, correlated: bool, sign: Sign, gate
     if sign is Sign.NONNEGATIVE and has_slopes(op):
         return []  # the gate is open wherever the one below was
     found = []
-    counted = f"; counted on {gates.ground}" if name in gates.gains else ""
+    counted = f"; {gates.ground}" if name in gates.gains else ""
     if not has_slopes(op):
         text = f"{op.name}: its slope depends on how large the signal is{counted}"
         found.append((Guarantee.APPROXIMATE, text))

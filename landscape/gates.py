@@ -5,13 +5,17 @@ activations, which cell of a max-pool wins. The rates come from theory (`landsca
 white noise or on given images (`landscape.observing`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Gates"]
+from landscape.gains import SIGNAL_NORMS, Sign, has_slopes, node_signs
+from landscape.plan import plan
+from lattice import Activation, AdaptivePool, Add, Dropout, GlobalPool, Lattice, Multiply, Node, Norm, Pool
+
+__all__ = ["Gates", "skips", "unknown_rates"]
 
 Array = np.ndarray[Any, Any]
 
@@ -32,4 +36,47 @@ class Gates:
     joint: Mapping[str, Array] = field(default_factory=dict)
     taps: Mapping[str, Array] = field(default_factory=dict)
     edges: Mapping[tuple[str, int], Any] = field(default_factory=dict)
-    ground: str = "theory"
+    ground: str = "taken as equally likely"
+
+
+def unknown_rates(lattice: Lattice, shifted: Collection[str] = ()) -> dict[str, Node]:
+    """The nodes whose rates symmetry does not tell, by name.
+
+    >>> from lattice import Conv
+    >>> relu, silu = Activation("relu"), Activation("silu")
+    >>> list(unknown_rates(Lattice.chain((1, 8), [Conv(2, 3), relu, Conv(2, 3), silu, Pool("max", 2)])))
+    ['activation2', 'pool1']
+    """
+    signs = node_signs(lattice, shifted)
+    found = {}
+    for node in lattice.nodes[1:]:
+        op, below = node.op, signs[node.inputs[0]]
+        if isinstance(op, Activation):
+            needed = not has_slopes(op) or below in (Sign.SKEWED, Sign.DATA)
+        elif isinstance(op, Pool | AdaptivePool | GlobalPool):
+            needed = op.kind == "max"
+        else:
+            needed = isinstance(op, Multiply) or (isinstance(op, Norm) and op.kind in SIGNAL_NORMS)
+        if needed:
+            found[node.name] = node
+    for _, _, lower, upper in skips(lattice):
+        found.update((name, lattice.nodes[lattice.names.index(name)]) for name in (lower, upper))
+    planned = plan(lattice)
+    for (a, b), axes in planned.carried.items():
+        if a == b and isinstance(lattice.nodes[a].op, Activation) and not all(pairs.is_diagonal for pairs in axes):
+            found[lattice.nodes[a].name] = lattice.nodes[a]
+    return found
+
+
+def skips(lattice: Lattice) -> Iterator[tuple[str, int, str, str]]:
+    """(sum, input number, activation below, activation above) wherever a skip joins two gates of the same unit."""
+    for position, node in enumerate(lattice.nodes):
+        above = [lattice.nodes[i] for i in lattice.readers[position]]
+        if not isinstance(node.op, Add) or not above or not all(isinstance(one.op, Activation) for one in above):
+            continue
+        for place, i in enumerate(node.inputs):
+            below = lattice.nodes[i]
+            while isinstance(below.op, Dropout):
+                below = lattice.nodes[below.inputs[0]]
+            if isinstance(below.op, Activation):
+                yield node.name, place, below.name, above[0].name

@@ -9,7 +9,7 @@ borders, positions. What follows from symmetry is not counted: a ReLU of one fil
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -17,46 +17,17 @@ import numpy as np
 
 import lattice.ops
 from landscape.alike import average_alike
-from landscape.gains import SIGNAL_NORMS, Sign, has_slopes, node_signs
-from landscape.gates import Gates
+from landscape.gains import Sign, node_signs
+from landscape.gates import Gates, skips, unknown_rates
 from landscape.plan import plan
 from landscape.reading import Reader
-from lattice import Activation, AdaptivePool, Add, Dropout, GlobalPool, Lattice, Node, Norm, Pool, SpecificationError
+from lattice import Activation, AdaptivePool, GlobalPool, Lattice, Node, Norm, Pool, SpecificationError
 
 Multiply = getattr(lattice.ops, "Multiply", type(None))
-__all__ = ["observe", "to_observe"]
+__all__ = ["observe"]
 
 Array = np.ndarray[Any, Any]
 NOISE_INPUTS = 4  # forward passes per draw
-
-
-def to_observe(lattice: Lattice, shifted: frozenset[str] = frozenset()) -> dict[str, Node]:
-    """The nodes whose rates symmetry does not tell, by name.
-
-    >>> from lattice import Conv
-    >>> relu, silu = Activation("relu"), Activation("silu")
-    >>> list(to_observe(Lattice.chain((1, 8), [Conv(2, 3), relu, Conv(2, 3), silu, Pool("max", 2)])))
-    ['activation2', 'pool1']
-    """
-    signs = node_signs(lattice, shifted)
-    found = {}
-    for node in lattice.nodes[1:]:
-        op, below = node.op, signs[node.inputs[0]]
-        if isinstance(op, Activation):
-            needed = not has_slopes(op) or below in (Sign.SKEWED, Sign.DATA)
-        elif isinstance(op, Pool | AdaptivePool | GlobalPool):
-            needed = op.kind == "max"
-        else:
-            needed = isinstance(op, Multiply) or (isinstance(op, Norm) and op.kind in SIGNAL_NORMS)
-        if needed:
-            found[node.name] = node
-    for _, _, lower, upper in skips(lattice):
-        found.update((name, lattice.nodes[lattice.names.index(name)]) for name in (lower, upper))
-    planned = plan(lattice)
-    for (a, b), axes in planned.carried.items():
-        if a == b and isinstance(lattice.nodes[a].op, Activation) and not all(pairs.is_diagonal for pairs in axes):
-            found[lattice.nodes[a].name] = lattice.nodes[a]
-    return found
 
 
 def observe(
@@ -75,7 +46,7 @@ def observe(
     """
     import torch
 
-    watched = to_observe(lattice, shifted)
+    watched = unknown_rates(lattice, shifted)
     like = next((tensor for tensor in reader.tensors.values() if tensor.is_floating_point()), torch.zeros(()))
     if not watched or like.is_meta:
         return Gates()
@@ -109,7 +80,7 @@ def observe(
                 else:
                     image = torch.as_tensor(np.asarray(inputs[index : index + 1])).to(like)
                 watcher.run(*(tensors[names[name]].detach() if name in names else image for name in placeholders))
-    return counter.gates("white noise" if inputs is None else f"{len(inputs)} given inputs")
+    return counter.gates("counted on white noise" if inputs is None else f"counted on {len(inputs)} given inputs")
 
 
 class Counter:
@@ -218,20 +189,6 @@ class Counter:
     def _add(self, key: tuple[str, ...], value: Any) -> None:
         self.sums[key] = self.sums[key] + value if key in self.sums else value.detach()
         self.passes[key] = self.passes.get(key, 0) + 1
-
-
-def skips(lattice: Lattice) -> Iterator[tuple[str, int, str, str]]:
-    """(sum, input number, activation below, activation above) wherever a skip joins two gates of the same unit."""
-    for position, node in enumerate(lattice.nodes):
-        above = [lattice.nodes[i] for i in lattice.readers[position]]
-        if not isinstance(node.op, Add) or not above or not all(isinstance(one.op, Activation) for one in above):
-            continue
-        for place, i in enumerate(node.inputs):
-            below = lattice.nodes[i]
-            while isinstance(below.op, Dropout):
-                below = lattice.nodes[below.inputs[0]]
-            if isinstance(below.op, Activation):
-                yield node.name, place, below.name, above[0].name
 
 
 def _places(indices: Sequence[Array]) -> tuple[Any, ...]:

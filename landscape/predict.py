@@ -14,6 +14,7 @@ from landscape.gates import Gates
 from landscape.infinite_width import fits, given_input_moments, refusals
 from landscape.initialisation import Initialisation, he, layer_variances
 from landscape.moments import squared_gradients
+from landscape.signal import theory_gates
 from landscape.trace import Trace, trace
 from lattice import GlobalPool, Lattice, SpecificationError, UnsupportedError, Window
 from lattice.ops import Windowed
@@ -111,6 +112,9 @@ def predict(
         observed = ("noise" if inputs is None else inputs) if gates == "measured" else None
         entry, output = _entry_and_unit(output)
         traced = _traced(model, shape, initialisation, observed, entry)
+    if gates == "theory" or not (traced.gates.gains or traced.gates.taps):
+        theory = theory_gates(traced.lattice, traced.variances, traced.factors, traced.shifted)
+        traced = replace(traced, gates=theory)
     guarantee, reasons = assess(traced.lattice, traced.shifted, traced.gates)
     if inputs is not None and guarantee is not Guarantee.EXACT and _infinite_width_holds(traced, isinstance(model, Lattice)):
         guarantee, reasons = (

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from landscape.aten import REASONS, RULES
-from landscape.gates import Gates
+from landscape.gates import Gates, unknown_rates
 from landscape.initialisation import Initialisation
-from landscape.observing import observe, to_observe
+from landscape.observing import observe
 from landscape.reading import Reader, named_tensors
 from landscape.weights import average_variances, read_weights
 from lattice import Lattice, SpecificationError, UnsupportedError
@@ -83,7 +83,7 @@ def trace(
     nodes, weights = reader.read(tuple(shape))
     lattice = Lattice(tuple(nodes))
     variances, factors, shifted = read_weights(lattice, weights, reader.tensors, initialisation)
-    watched = to_observe(lattice, shifted) if inputs is not None else {}
+    watched = unknown_rates(lattice, shifted) if inputs is not None else {}
     draws = [reader.tensors]
     if factory is not None and (initialisation is None or watched):
         parameters = {name: str(used["weight"]) for name, used in weights.items() if name in variances}

@@ -1,0 +1,112 @@
+r"""Moments of pointwise functions of a Gaussian z ~ N(m, s^2): E[phi(z)], E[phi(z)^2], E[phi(z) phi(z')], E[phi'(z)^2].
+
+For slopes a below 0 and b above, and m = 0, they are closed: E[phi^2] = (a^2 + b^2) s^2 / 2, and with r the correlation
+E[relu(z) relu(z')] = s^2 (sqrt(1 - r^2) + r (pi - arccos r)) / 2 pi. The others are sums on a fine grid; the product uses
+Mehler's series, E[phi(z) phi(z')] = sum_n r^n c_n^2 with c_n the coefficients of phi(m + s t) in Hermite polynomials.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.polynomial.hermite_e import hermevander
+from scipy.special import erf, expit, gamma
+
+from landscape.gains import has_slopes, slopes
+from lattice import Activation, UnsupportedError
+
+__all__ = ["FUNCTIONS", "gaussian_moments"]
+
+Array = np.ndarray[Any, Any]
+Function = Callable[[Array], Array]
+GRID = np.linspace(-9.0, 9.0, 12001)
+DENSITY = np.exp(-(GRID**2) / 2) / np.sqrt(2 * np.pi) * (GRID[1] - GRID[0])
+TERMS = 24  # of Mehler's series
+
+
+def _softplus(z: Array) -> Array:
+    return np.logaddexp(0.0, z)
+
+
+def _elu(z: Array, alpha: float = 1.0) -> Array:
+    return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
+
+
+SELU = (1.0507009873554805, 1.6732632423543772)
+FUNCTIONS: dict[str, Function] = {
+    "relu6": lambda z: np.clip(z, 0, 6),
+    "hardtanh": lambda z: np.clip(z, -1, 1),
+    "silu": lambda z: z * expit(z),
+    "gelu": lambda z: z * (1 + erf(z / np.sqrt(2))) / 2,
+    "hardswish": lambda z: z * np.clip(z + 3, 0, 6) / 6,
+    "hardsigmoid": lambda z: np.clip(z + 3, 0, 6) / 6,
+    "sigmoid": expit,
+    "tanh": np.tanh,
+    "elu": _elu,
+    "celu": _elu,
+    "selu": lambda z: SELU[0] * _elu(z, SELU[1]),
+    "mish": lambda z: z * np.tanh(_softplus(z)),
+    "softplus": _softplus,
+    "softsign": lambda z: z / (1 + np.abs(z)),
+    "logsigmoid": lambda z: -_softplus(-z),
+}
+
+
+def gaussian_moments(activation: Activation, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
+    """E[phi(z)], E[phi(z)^2], E[phi(z) phi(z')] and E[phi'(z)^2] for z, z' ~ N(mean, variance) with this correlation.
+
+    Arrays broadcast. `UnsupportedError` for an activation without a rule.
+
+    >>> relu = gaussian_moments(Activation("relu"), np.zeros(1), np.ones(1), np.zeros(1))
+    >>> [round(float(moment[0]), 4) for moment in relu]  # 1 / sqrt(2 pi), 1/2, 1 / (2 pi), 1/2
+    [0.3989, 0.5, 0.1592, 0.5]
+    >>> silu = gaussian_moments(Activation("silu"), np.zeros(1), np.ones(1), np.zeros(1))
+    >>> [round(float(moment[0]), 4) for moment in silu]
+    [0.2066, 0.3558, 0.0427, 0.3795]
+    """
+    mean, variance, correlation = np.broadcast_arrays(mean, variance, correlation)
+    if has_slopes(activation) and not np.any(mean):
+        below, above = slopes(activation)
+        r, step = np.clip(correlation, -1, 1), above - below
+        both = (np.sqrt(1 - r**2) + r * (np.pi - np.arccos(r))) / (2 * np.pi)
+        product = (below * above * r + step**2 * both) * variance
+        squared, gain = (below**2 + above**2) / 2 * variance, np.full(variance.shape, (below**2 + above**2) / 2)
+        return step * np.sqrt(variance / (2 * np.pi)), squared, product, gain
+    if has_slopes(activation):  # phi(s z) = s phi(z): one table of mean / s and correlation serves all sizes
+        deviation = np.sqrt(np.maximum(variance, 1e-300))
+        mean, variance, correlation = (mean / deviation).round(4), np.ones_like(variance), correlation.round(4)
+    table = np.stack([mean.ravel(), variance.ravel(), correlation.ravel()])
+    distinct, where = np.unique(table.round(12), axis=1, return_inverse=True)
+    rows = [_numerical(activation, *column) for column in distinct.T.tolist()]
+    moments = [np.array(moment)[where.ravel()].reshape(mean.shape) for moment in zip(*rows, strict=True)]
+    if has_slopes(activation):
+        moments = [moment * size for moment, size in zip(moments, (deviation, deviation**2, deviation**2, 1), strict=True)]
+    return tuple(moments)
+
+
+@lru_cache(maxsize=4096)
+def _numerical(activation: Activation, mean: float, variance: float, correlation: float) -> tuple[float, float, float, float]:
+    """The four moments of one Gaussian by sums on a grid."""
+    z = mean + np.sqrt(max(variance, 0.0)) * GRID
+    values, slope = _value_and_slope(activation, z)
+    coefficients = hermevander(GRID, TERMS).T @ (values * DENSITY) / np.sqrt(gamma(np.arange(TERMS + 1) + 1.0))
+    product = float(np.sum(coefficients**2 * correlation ** np.arange(TERMS + 1)))
+    return float(values @ DENSITY), float(values**2 @ DENSITY), product, float(slope**2 @ DENSITY)
+
+
+def _value_and_slope(activation: Activation, z: Array) -> tuple[Array, Array]:
+    if has_slopes(activation):
+        below, above = slopes(activation)
+        return np.where(z > 0, above, below) * z, np.where(z > 0, above, below)
+    if activation.name not in FUNCTIONS:
+        raise UnsupportedError(f"{activation.name}: no moments; {', '.join(FUNCTIONS)} and the ReLU family have them")
+    function = FUNCTIONS[activation.name]
+    if activation.name == "elu" and activation.parameter is not None:
+        alpha = activation.parameter
+        function = lambda z: _elu(z, alpha)  # noqa: E731
+    if activation.name == "celu" and activation.parameter is not None:
+        width = activation.parameter
+        function = lambda z: width * _elu(z / width)  # noqa: E731
+    h = 1e-6
+    return function(z), (function(z + h) - function(z - h)) / (2 * h)
