@@ -10,6 +10,7 @@ import numpy as np
 
 from landscape import importance as measures
 from landscape.assumptions import Guarantee, assess, listed
+from landscape.batchnorm import dropout_gains, train_factors, train_reasons
 from landscape.gates import Gates
 from landscape.infinite_width import fits, given_input_moments, refusals
 from landscape.initialisation import Initialisation, he, layer_variances
@@ -75,6 +76,7 @@ def predict(
     mode: str = "eval",
     gates: str = "measured",
     inputs: Any = None,
+    batch: int = 32,
 ) -> Landscape:
     """E_j,W[(dh_j/dx_i)^2] = (1/Z) sum_j sum over paths of prod V[w] (Proposition 1, Eq. 8), gates and norms included.
 
@@ -82,7 +84,8 @@ def predict(
     *spatial) of its input; its variances are read from its weights unless `initialisation` gives them. Or a `Lattice`;
     then `initialisation` is a scheme such as `landscape.he` (the default), one variance for all layers, or a mapping
     from layer name to variance. `output` names one output unit (None: the mean over all), the entry of a model that returns
-    a dictionary ("out"), or both ("out", unit). `mode` is "eval".
+    a dictionary ("out"), or both ("out", unit). `mode`: "eval", or "train": batch norms divide by the variance of a `batch`
+    of white inputs, and the gradient is that of each output sample with respect to its own input (Lemma 2, corrected).
     `gates`: "measured" counts, in forward passes of the model on `inputs` (N, channels, *spatial) or on white noise, what
     symmetry does not tell: gates behind residual sums, smooth activations, which cells win a max-pool; "theory" takes them
     from the lattice alone, as for a `Lattice` or a model without values. For small nets with `inputs`, where gates under an
@@ -97,8 +100,10 @@ def predict(
     >>> land.squared, land.guarantee.name
     (array([16., 24., 24., 16.]), 'EXACT')
     """
-    if mode != "eval":
-        raise UnsupportedError(f"mode is {mode!r}: only 'eval' has a law here so far (train-mode BatchNorm: not yet)")
+    if mode not in ("eval", "train"):
+        raise SpecificationError(f"mode is {mode!r}; it is 'eval' or 'train'")
+    if mode == "train" and inputs is not None:
+        raise UnsupportedError("mode='train' with inputs=: batch statistics of given images have no law here; give one of them")
     if gates not in ("measured", "theory"):
         raise SpecificationError(f"gates is {gates!r}; it is 'measured' or 'theory'")
     if isinstance(model, Lattice):
@@ -109,13 +114,14 @@ def predict(
     else:
         if shape is None:
             raise SpecificationError("predict(model, shape) needs the shape of one input, (channels, *spatial)")
-        observed = ("noise" if inputs is None else inputs) if gates == "measured" else None
+        observed = ("noise" if inputs is None else inputs) if gates == "measured" and mode == "eval" else None
         entry, output = _entry_and_unit(output)
-        traced = _traced(model, shape, initialisation, observed, entry)
+        traced = _traced(model, shape, initialisation, observed, entry, mode == "train")
     if gates == "theory" or not (traced.gates.gains or traced.gates.taps):
-        theory = theory_gates(traced.lattice, traced.variances, traced.factors, traced.shifted)
-        traced = replace(traced, gates=theory)
+        traced = _with_theory(traced, batch if mode == "train" else None)
     guarantee, reasons = assess(traced.lattice, traced.shifted, traced.gates)
+    more = train_reasons(traced.lattice, batch) if mode == "train" else ()
+    guarantee, reasons = min(guarantee, Guarantee.APPROXIMATE if more else guarantee), (*more, *reasons)
     if inputs is not None and guarantee is not Guarantee.EXACT and _infinite_width_holds(traced, isinstance(model, Lattice)):
         guarantee, reasons = (
             Guarantee.WIDE_LIMIT,
@@ -126,6 +132,16 @@ def predict(
         squared = squared_gradients(traced.lattice, traced.variances, traced.factors, traced.shifted, output, traced.gates)
     squared.setflags(write=False)
     return Landscape(squared, guarantee, reasons, traced.lattice)
+
+
+def _with_theory(traced: Trace, batch: int | None) -> Trace:
+    """Gates from the forward mean field; in train mode with the corrected Lemma 2's factors and dropout's gains."""
+    lattice, variances = traced.lattice, traced.variances
+    gates = theory_gates(lattice, variances, traced.factors, traced.shifted, train=batch is not None)
+    if batch is None:
+        return replace(traced, gates=gates)
+    gates = replace(gates, gains={**gates.gains, **dropout_gains(lattice)})
+    return replace(traced, gates=gates, factors=train_factors(lattice, variances, batch, scales=traced.factors))
 
 
 def _infinite_width_holds(traced: Trace, strict: bool) -> bool:
@@ -148,11 +164,11 @@ def _entry_and_unit(output: Any) -> tuple[Any, Any]:
     return None, output
 
 
-def _traced(model: Any, shape: tuple[int, ...], initialisation: Any, inputs: Any, output: Any) -> Trace:
+def _traced(model: Any, shape: tuple[int, ...], initialisation: Any, inputs: Any, output: Any, train: bool) -> Trace:
     """The trace of a model, its variances replaced where `initialisation` gives them."""
     scheme = initialisation if callable(initialisation) else None
     given = initialisation is not None and scheme is None
-    traced = trace(model, shape, initialisation=he if given else scheme, inputs=inputs, output=output)
+    traced = trace(model, shape, initialisation=he if given else scheme, inputs=inputs, output=output, train=train)
     return replace(traced, variances=layer_variances(traced.lattice, initialisation)) if given else traced
 
 

@@ -109,6 +109,7 @@ def theory_gates(
     variances: Mapping[str, float],
     factors: Mapping[str, Any] | None = None,
     shifted: Collection[str] = (),
+    train: bool = False,
 ) -> Gates:
     """The rates of all gates from the forward mean field, for a white input: E[phi'^2], products, norms, the trunk law.
 
@@ -117,7 +118,7 @@ def theory_gates(
     unknown = unknown_rates(lattice, shifted)
     if not unknown:
         return Gates()
-    below = signals(lattice, variances, factors=factors)
+    below = signals(lattice, variances, factors=factors, train=train)
     gains: dict[str, Any] = {}
     edges: dict[tuple[str, int], Any] = {}
     for node in unknown.values():

@@ -55,6 +55,7 @@ def trace(
     initialisation: Initialisation | None = None,
     inputs: Any = None,
     output: str | int | None = None,
+    train: bool = False,
 ) -> Trace:
     """The lattice of a model in evaluation mode over an input of shape (channels, *spatial), with its weights' variances.
 
@@ -62,6 +63,7 @@ def trace(
     has one draw of each weight, so that the second moment of a layer with n normal weights is off by sqrt(2 / n); a
     factory of freshly initialised modules is drawn from until every layer has shown 5,000 weights (64 draws at most, 4 of
     a network with a million weights).
+    With `train`, the factors of batch norms are their gamma^2, whatever the running statistics.
     `output` names one entry of a model that returns a dictionary ("out"), or several tensors (0, 1, ...).
     `inputs` asks for gates to be counted in forward passes: "noise" on white noise, or on images (N, channels, *spatial);
     see `landscape.observing`; models on the meta device give none. The model and the global random state are left as they
@@ -82,7 +84,7 @@ def trace(
     reader = Reader(module, program.graph_module.graph, names, RULES, REASONS, result)
     nodes, weights = reader.read(tuple(shape))
     lattice = Lattice(tuple(nodes))
-    variances, factors, shifted = read_weights(lattice, weights, reader.tensors, initialisation)
+    variances, factors, shifted = read_weights(lattice, weights, reader.tensors, initialisation, train)
     watched = unknown_rates(lattice, shifted) if inputs is not None else {}
     draws = [reader.tensors]
     if factory is not None and (initialisation is None or watched):

@@ -16,11 +16,16 @@ MOST_SIGMAS = 6.0  # a mean this many standard errors from 0 happens by chance o
 
 
 def read_weights(
-    lattice: Lattice, weights: dict[str, dict[str, Any]], tensors: dict[str, Any], initialisation: Initialisation | None
+    lattice: Lattice,
+    weights: dict[str, dict[str, Any]],
+    tensors: dict[str, Any],
+    initialisation: Initialisation | None,
+    train: bool = False,
 ) -> tuple[dict[str, float], dict[str, Any], frozenset[str]]:
     """V[w], the squared factors of norms, and the shifted layers, once tied, broken and skewed weights are ruled out.
 
-    `weights` says which tensors each node uses, by name; `tensors` has them. `AssumptionError` lists what is wrong.
+    `weights` says which tensors each node uses, by name; `tensors` has them. With `train`, the factor of a batch norm is its
+    gamma^2 alone. `AssumptionError` lists what is wrong.
     """
     variances: dict[str, float] = {}
     factors: dict[str, Any] = {}
@@ -41,6 +46,8 @@ def read_weights(
             if found["bias"] is not None and not _centred(found["bias"]):
                 shifted.add(node.name)
         else:
+            if train:
+                found |= {"running_mean": None, "running_var": None}
             factor, shift = _norm_factor(found, weights[node.name])
             factors[node.name] = float(factor[0]) if np.ptp(factor) == 0 else factor
             if np.any(shift):

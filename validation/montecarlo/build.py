@@ -301,11 +301,12 @@ def _(op: Multiply, shapes: Shapes) -> Any:
 
 @module.register
 def _(op: Norm, shapes: Shapes) -> Any:
-    # the factors of a hand-made lattice's norms are 1: no epsilon but the op's own, no learned scale but that of a batch norm
+    # the factors of a hand-made lattice's norms are 1: no epsilon but the op's own (torch wants one for batches; this adds
+    # nothing), no learned scale but that of a batch norm
     channels, axes = shapes[0][0], len(shapes[0]) - 1
     match op.kind:
         case "batch":
-            return _layer("BatchNorm", max(axes, 1))(channels, eps=0.0)
+            return _layer("BatchNorm", max(axes, 1))(channels, eps=1e-30)
         case "scale":
             return nn.Identity()
         case "layer":
