@@ -15,6 +15,7 @@ from landscape.gates import Gates
 from landscape.infinite_width import fits, given_input_moments, refusals
 from landscape.initialisation import Initialisation, he, layer_variances
 from landscape.moments import squared_gradients
+from landscape.pooled_head import head_correction, pooled_gate
 from landscape.signal import theory_gates
 from landscape.trace import Trace, trace
 from lattice import GlobalPool, Lattice, SpecificationError, UnsupportedError, Window
@@ -130,6 +131,8 @@ def predict(
         squared = given_input_moments(traced.lattice, traced.variances, inputs, factors=traced.factors, output=output)
     else:
         squared = squared_gradients(traced.lattice, traced.variances, traced.factors, traced.shifted, output, traced.gates)
+        if mode == "eval" and guarantee is Guarantee.APPROXIMATE:
+            squared, reasons = _with_pooled_head(traced, output, squared, reasons)
     squared.setflags(write=False)
     return Landscape(squared, guarantee, reasons, traced.lattice)
 
@@ -142,6 +145,20 @@ def _with_theory(traced: Trace, batch: int | None) -> Trace:
         return replace(traced, gates=gates)
     gates = replace(gates, gains={**gates.gains, **dropout_gains(lattice)})
     return replace(traced, gates=gates, factors=train_factors(lattice, variances, batch, scales=traced.factors))
+
+
+def _with_pooled_head(traced: Trace, output: Any, squared: Array, reasons: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
+    """The map with what the second path law adds, where a gate stands under a global average at the head."""
+    gate = pooled_gate(traced.lattice)
+    if gate is None:
+        return squared, reasons
+    name = traced.lattice.nodes[gate].name
+    try:
+        more = head_correction(traced.lattice, traced.variances, traced.factors, output, traced.gates)
+    except UnsupportedError as refusal:
+        return squared, (*reasons, f"the second path law for the pooled head was left out: {refusal} ({name})")
+    assert more is not None
+    return squared + more, (*reasons, f"under the pooled head the second path law was added, for white inputs ({name})")
 
 
 def _infinite_width_holds(traced: Trace, strict: bool) -> bool:
