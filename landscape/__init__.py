@@ -4,7 +4,8 @@
 paths (Proposition 1, Eq. 8); the `Landscape` that it returns says how far it can be trusted, and why not further.
 """
 
-from landscape import importance, initialisation, moments
+from landscape import batchnorm, importance, initialisation, moments
+from landscape.advise import Advice, Change, advise
 from landscape.assumptions import Guarantee, assess
 from landscape.gates import Gates
 from landscape.importance import Report
@@ -14,7 +15,8 @@ from landscape.predict import Landscape, predict
 from landscape.trace import Trace, trace
 
 __all__ = [
+    "Advice", "Change", "advise",
     "Gates", "Guarantee", "Landscape", "Report", "Trace", "assess", "predict", "squared_gradients", "trace",
     "glorot", "he", "he_fan_out", "lecun", "orthogonal", "rademacher", "torch_default",
-    "importance", "initialisation", "moments",
+    "batchnorm", "importance", "initialisation", "moments",
 ]  # fmt: skip

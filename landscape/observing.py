@@ -27,7 +27,9 @@ Multiply = getattr(lattice.ops, "Multiply", type(None))
 __all__ = ["observe"]
 
 Array = np.ndarray[Any, Any]
-NOISE_INPUTS = 4  # forward passes per draw
+ENOUGH_FILTERS = 4_000  # a win rate of one in nine is known to 4 % at one position
+MOST_DRAWS, MOST_WEIGHTS = 64, 100_000_000  # of weights drawn anew in all: about a second
+FEW_DRAWS = 4
 
 
 def observe(
@@ -36,13 +38,13 @@ def observe(
     reader: Reader,
     lattice: Lattice,
     shifted: frozenset[str],
-    draws: Sequence[dict[str, Any]],
+    law: tuple[dict[str, float], dict[str, str]],
     inputs: Array | None = None,
 ) -> Gates:
-    """The `Gates` of a traced model, from forward passes of each draw of its weights over `inputs` or white noise.
+    """The `Gates` of a traced model, from forward passes over `inputs` or white noise, each with weights drawn anew.
 
-    `inputs` is (N, channels, *spatial); `SpecificationError` where it does not fit. Models on the meta device have no values
-    and give no rates.
+    `law` says how: V[w] by layer, and the name of each layer's parameter. `inputs` is (N, channels, *spatial);
+    `SpecificationError` where it does not fit. Models on the meta device have no values and give no rates.
     """
     import torch
 
@@ -71,16 +73,28 @@ def observe(
 
     watcher = Watcher(program.graph_module)
     placeholders = [call.name for call in program.graph_module.graph.nodes if call.op == "placeholder"]
+    variances, parameters = law
     generator = torch.Generator().manual_seed(0)
+    draws = _draws_needed(lattice, watched, reader.tensors, parameters)
     with torch.no_grad():
-        for tensors in draws:
-            for index in range(NOISE_INPUTS if inputs is None else len(inputs)):
-                if inputs is None:
-                    image = torch.randn(1, *lattice.input_shape, generator=generator, dtype=torch.float64).to(like)
-                else:
-                    image = torch.as_tensor(np.asarray(inputs[index : index + 1])).to(like)
-                watcher.run(*(tensors[names[name]].detach() if name in names else image for name in placeholders))
+        for draw in range(draws):
+            tensors = dict(reader.tensors)
+            for layer, name in parameters.items():  # the rates are those of the law of the weights, not of one draw
+                tensors[name] = torch.empty_like(tensors[name]).normal_(0, variances[layer] ** 0.5, generator=generator)
+            if inputs is None:
+                image = torch.randn(1, *lattice.input_shape, generator=generator, dtype=torch.float64).to(like)
+            else:
+                image = torch.as_tensor(np.asarray(inputs[draw % len(inputs)])[None]).to(like)
+            watcher.run(*(tensors[names[name]].detach() if name in names else image for name in placeholders))
     return counter.gates("counted on white noise" if inputs is None else f"counted on {len(inputs)} given inputs")
+
+
+def _draws_needed(lattice: Lattice, watched: dict[str, Node], tensors: dict[str, Any], parameters: dict[str, str]) -> int:
+    """Enough filters for the rates that are asked for, within what drawing the weights may cost."""
+    channels = min(lattice.shapes[lattice.names.index(name)][0] for name in watched)
+    weights = sum(tensors[name].numel() for name in parameters.values())
+    most = max(FEW_DRAWS, min(MOST_DRAWS, MOST_WEIGHTS // max(weights, 1)))
+    return min(most, -(-ENOUGH_FILTERS // channels))
 
 
 class Counter:

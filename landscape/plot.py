@@ -7,7 +7,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_map", "plot_profile"]
+__all__ = ["plot_changes", "plot_map", "plot_profile"]
 
 Array = np.ndarray[Any, Any]
 
@@ -32,6 +32,20 @@ def plot_map(relative: Array, ax: "Axes | None" = None, *, title: str = "", most
     bar = ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.04)
     bar.set_label("importance / mean")
     return ax
+
+
+def plot_changes(maps: "list[tuple[str, Array, str]]") -> Any:
+    """Maps of mean one side by side on one scale, each with its text and the guarantee of its law; returns the Figure."""
+    from textwrap import fill
+
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(maps), figsize=(3.6 * len(maps), 3.6), squeeze=False, layout="constrained")
+    most = max(float(relative.max()) for _, relative, _ in maps)
+    for ax, (text, relative, guarantee) in zip(axes[0], maps, strict=True):
+        plot_map(relative, ax, most=most)
+        ax.set_title(f"{fill(text, 34)}\n{guarantee.lower().replace('_', ' ')}", fontsize=8)
+    return figure
 
 
 def plot_profile(

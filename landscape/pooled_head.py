@@ -38,7 +38,7 @@ MOST_POSITIONS = 256  # above it the terms with p = q are less than 1/256 of the
 def pooled_gate(lattice: Lattice) -> int | None:
     """The position of the ReLU (or leaky ReLU, abs) that a global average at the head reads; None where there is none.
 
-    >>> from lattice import Conv, Dense
+    >>> from lattice import Conv, Dense, Flatten
     >>> relu = Activation("relu")
     >>> pooled_gate(Lattice.chain((1, 8), [Conv(4, 3), relu, GlobalPool("avg"), Flatten(), Dense(2)]))
     2

@@ -78,15 +78,17 @@ def predict(
     gates: str = "measured",
     inputs: Any = None,
     batch: int = 32,
+    factors: Mapping[str, Any] | None = None,
 ) -> Landscape:
     """E_j,W[(dh_j/dx_i)^2] = (1/Z) sum_j sum over paths of prod V[w] (Proposition 1, Eq. 8), gates and norms included.
 
     `model`: a torch module or, better for the scale, a factory of freshly initialised ones, with `shape` = (channels,
     *spatial) of its input; its variances are read from its weights unless `initialisation` gives them. Or a `Lattice`;
     then `initialisation` is a scheme such as `landscape.he` (the default), one variance for all layers, or a mapping
-    from layer name to variance. `output` names one output unit (None: the mean over all), the entry of a model that returns
-    a dictionary ("out"), or both ("out", unit). `mode`: "eval", or "train": batch norms divide by the variance of a `batch`
-    of white inputs, and the gradient is that of each output sample with respect to its own input (Lemma 2, corrected).
+    from layer name to variance, and `factors` may give gamma^2 / sigma^2 of its norms (default 1). `output` names one output
+    unit (None: the mean over all), the entry of a model that returns a dictionary ("out"), or both ("out", unit). `mode`:
+    "eval", or "train": batch norms divide by the variance of a `batch` of white inputs, and the gradient is that of each
+    output sample with respect to its own input (Lemma 2, corrected).
     `gates`: "measured" counts, in forward passes of the model on `inputs` (N, channels, *spatial) or on white noise, what
     symmetry does not tell: gates behind residual sums, smooth activations, which cells win a max-pool; "theory" takes them
     from the lattice alone, as for a `Lattice` or a model without values. For small nets with `inputs`, where gates under an
@@ -111,7 +113,7 @@ def predict(
         if shape is not None and tuple(shape) != model.input_shape:
             raise SpecificationError(f"the lattice has input shape {model.input_shape}, and shape={tuple(shape)} was given")
         variances = layer_variances(model, he if initialisation is None else initialisation)
-        traced = Trace(model, variances, {}, frozenset(), Gates())
+        traced = Trace(model, variances, dict(factors or {}), frozenset(), Gates())
     else:
         if shape is None:
             raise SpecificationError("predict(model, shape) needs the shape of one input, (channels, *spatial)")

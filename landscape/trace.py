@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Trace", "trace"]
 
 ENOUGH_WEIGHTS = 5_000  # their second moment is known to 2 %
-ENOUGH_FILTERS = 2_000  # a win rate of one in eight is known to 2 %
 LARGE, MOST_DRAWS, FEW_DRAWS = 1_000_000, 64, 4  # a network of this many weights is drawn a few times only
 
 
@@ -86,18 +85,14 @@ def trace(
     lattice = Lattice(tuple(nodes))
     variances, factors, shifted = read_weights(lattice, weights, reader.tensors, initialisation, train)
     watched = unknown_rates(lattice, shifted) if inputs is not None else {}
-    draws = [reader.tensors]
-    if factory is not None and (initialisation is None or watched):
-        parameters = {name: str(used["weight"]) for name, used in weights.items() if name in variances}
-        sizes = [reader.tensors[name].numel() for name in parameters.values()]
-        channels = min((lattice.shapes[lattice.names.index(name)][0] for name in watched), default=ENOUGH_FILTERS)
-        needed = max(ENOUGH_WEIGHTS // min(sizes, default=ENOUGH_WEIGHTS), ENOUGH_FILTERS // channels)
-        most = MOST_DRAWS if sum(sizes) < LARGE else FEW_DRAWS
-        draws += [named_tensors(_draw(factory, seed)) for seed in range(1, min(needed, most))]
-        if initialisation is None:
-            variances = average_variances(variances, parameters, draws[1:])
+    parameters = {name: str(used["weight"]) for name, used in weights.items() if name in variances}
+    if factory is not None and initialisation is None:
+        smallest = min((reader.tensors[name].numel() for name in parameters.values()), default=ENOUGH_WEIGHTS)
+        most = MOST_DRAWS if sum(reader.tensors[name].numel() for name in parameters.values()) < LARGE else FEW_DRAWS
+        draws = [named_tensors(_draw(factory, seed)) for seed in range(1, min(ENOUGH_WEIGHTS // smallest, most))]
+        variances = average_variances(variances, parameters, draws)
     images = None if isinstance(inputs, str) else inputs
-    gates = observe(program, names, reader, lattice, shifted, draws, images) if watched else Gates()
+    gates = observe(program, names, reader, lattice, shifted, (variances, parameters), images) if watched else Gates()
     return Trace(lattice, variances, factors, shifted, gates)
 
 

@@ -69,3 +69,17 @@ def test_a_request_that_cannot_be_met_exits_with_2_and_one_message(model, capsys
     captured = capsys.readouterr()
     assert message in captured.err
     assert "Traceback" not in captured.err
+
+
+def test_advise_ranks_changes_and_draws_before_and_after(model, tmp_path, capsys):
+    figure = tmp_path / "advice.png"
+    assert main(["advise", f"{model}:small", "--size", "12", "--most", "3", "--out", str(figure)]) == 0
+    printed = capsys.readouterr().out
+    for expected in ("as it is", "even padding", "no claim about accuracy", str(figure)):
+        assert expected in printed
+    assert figure.stat().st_size > 1000
+    assert main(["advise", f"{model}:small", "--size", "12", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["changes"][0]["deviation"] < found["before"]["deviation"]
+    assert main(["advise", f"{model}:small", "--size", "12", "--most", "0"]) == 2
+    assert "most is 0" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The command line: `pilcro map`, `pilcro paths`, `pilcro study`; every command also prints machine-readable `--json`."""
+"""The command line: `pilcro map`, `advise`, `paths` and `study`; every command also prints machine-readable `--json`."""
 
 from __future__ import annotations
 
@@ -88,6 +88,56 @@ class Map:
         """Print for people, unless a machine reads."""
         if not self.json:
             print(text, flush=True)
+
+
+@dataclass(frozen=True)
+class Advise:
+    """What would flatten a network's predicted map: input size, padding, kernels, pools, branch weights; ranked.
+
+    MODEL is a torchvision name (resnet18), package.module:factory or file.py:factory. Nothing is said about accuracy.
+    """
+
+    model: str
+    """torchvision name, package.module:factory or file.py:factory"""
+    size: tuple[int, ...] = (224,)
+    """height and width of the input in pixels: one number for both, or two"""
+    channels: int = 3
+    """channels of the input"""
+    shape: tuple[int, ...] = ()
+    """the whole input shape (channels and every axis) instead, for models that do not read images"""
+    most: int = 8
+    """how many changes to show"""
+    out: Path | None = None
+    """write a figure of the maps before and after here (.png, .pdf, .svg)"""
+    json: bool = False
+    """print one JSON object instead of text"""
+
+    def run(self) -> dict[str, Any]:
+        """Try the changes and draw; returns what `--json` prints."""
+        from landscape import advise
+
+        shape = self.shape or (self.channels, *(self.size * 2 if len(self.size) == 1 else self.size))
+        if self.out is not None and not self.out.absolute().parent.is_dir():
+            raise SpecificationError(f"--out {self.out}: the folder {self.out.absolute().parent} does not exist")
+        advice = advise(model_factory(self.model)(), shape, most=self.most)
+        if not self.json:
+            print(f"{self.model} over {shape}\n\n{advice}", flush=True)
+        result: dict[str, Any] = {
+            "model": self.model,
+            "shape": shape,
+            "before": {"deviation": advice.before.deviation, "report": asdict(advice.before.report())},
+            "changes": [
+                {"text": change.text, "deviation": change.deviation, "report": asdict(change.report())}
+                for change in advice.changes
+            ],
+            "reweighting": advice.reweighting.tolist(),
+        }
+        if self.out is not None:
+            advice.plot().savefig(self.out, dpi=150)
+            result["figure"] = str(self.out)
+            if not self.json:
+                print(f"\nfigure: {self.out}")
+        return result
 
 
 @dataclass(frozen=True)
@@ -186,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     from validation.montecarlo.study import Study
 
-    commands: dict[str, Any] = {"map": Map, "paths": Paths, "study": Study}
+    commands: dict[str, Any] = {"map": Map, "advise": Advise, "paths": Paths, "study": Study}
     required_first = (tyro.conf.PositionalRequiredArgs,)
     command: Any = tyro.extras.subcommand_cli_from_dict(commands, args=arguments, prog="pilcro", config=required_first)
     try:

@@ -1,0 +1,314 @@
+r"""What would flatten a landscape: changes of the network that the theory evaluates in milliseconds, ranked.
+
+The score of a map is its relative deviation from flat, sqrt(mean((r - 1)^2)) with r the map of mean one; a change is as
+good as it lowers that. Every change is a `lattice.Lattice` with variances of its own, so that it can be predicted, built
+and measured. A flatter map says where a network looks before training, and nothing about its accuracy after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.optimize import minimize
+
+from landscape import importance as measures
+from landscape.initialisation import fans, he, layer_variances, weighted
+from landscape.moments import squared_gradients
+from landscape.predict import Landscape, predict
+from landscape.signal import theory_gates
+from landscape.trace import trace
+from lattice import Add, Conv, Input, Lattice, Node, Pad, PilcroError, Pool, SpecificationError, even_sizes
+from lattice.ops import Op
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Advice", "Change", "advise", "deviation_from_flat"]
+
+Array = np.ndarray[Any, Any]
+COPYING_MODES = ("circular", "reflect", "replicate")
+SIZES = 3  # even sizes that are tried, the nearest first
+MOST_GROUPS = 4  # of residual sums that share a multiplier
+
+
+def deviation_from_flat(squared: Array) -> float:
+    """sqrt(mean((r - 1)^2)), r = squared / mean: 0 for a flat map.
+
+    >>> deviation_from_flat(np.array([1.0, 3.0]))
+    0.5
+    """
+    return float(measures.relative(squared).std())
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """One change: what it is in words, the network that it makes, and its map. `variances` are V[w] by layer."""
+
+    text: str
+    lattice: Lattice
+    variances: dict[str, float]
+    landscape: Landscape
+
+    @property
+    def deviation(self) -> float:
+        """The map's relative deviation from flat."""
+        return deviation_from_flat(self.landscape.squared)
+
+    def report(self) -> measures.Report:
+        """The numbers of the map."""
+        return self.landscape.report()
+
+
+@dataclass(frozen=True, eq=False)
+class Advice:
+    """`before`: the network as it is; `changes`: what lowers its deviation from flat, the flattest first.
+
+    `reweighting`: factors on the input pixels, of mean square one over what is not blind, that would make the map of the
+    unchanged network flat at once; 0 where no path leads.
+    """
+
+    before: Change
+    changes: tuple[Change, ...]
+    reweighting: Array
+
+    def __str__(self) -> str:
+        def row(change: Change) -> str:
+            report = change.report()
+            numbers = f"{change.deviation:8.1%}  {report.centre_bias:6.2f}  {max(report.flip_asymmetry):6.1%}"
+            return f"{numbers}  {report.total_variation:9.3g}   {change.text}"
+
+        lines = [f"{'from flat':>9} {'centre':>6}  {'flips':>6}  {'variation':>9}   change", row(self.before)]
+        lines += [row(change) for change in self.changes] or ["nothing that was tried makes this map flatter"]
+        least, most = self.reweighting[self.reweighting > 0].min(initial=np.inf), self.reweighting.max()
+        lines.append(f"or multiply the input by `reweighting` ({least:.2f} to {most:.2f}): flat at once, where there are paths")
+        lines.append("a flatter map at initialisation; no claim about accuracy")
+        return "\n".join(lines)
+
+    def plot(self, most: int = 2) -> Any:
+        """The map before and after the best changes, on one scale; returns the matplotlib Figure."""
+        from landscape.plot import plot_changes
+
+        shown = [("as it is", self.before.landscape), *((c.text, c.landscape) for c in self.changes[:most])]
+        return plot_changes([(text, land.relative, land.guarantee.name) for text, land in shown])
+
+
+def advise(
+    model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice,
+    shape: tuple[int, ...] | None = None,
+    *,
+    initialisation: Any = None,
+    most: int = 8,
+) -> Advice:
+    """Changes that lower sqrt(mean((r - 1)^2)) of the predicted map r, ranked: what to do about topology-induced bias.
+
+    Tried: input sizes near by with even padding (225 for 224), padding that copies, kernels that the stride divides, strides
+    replaced by averages, the weight of branches against skips, and the best of these together. Arguments as for `predict`;
+    `most` changes are returned. Maps are those of theory (gates from the forward mean field).
+
+    Raises what `predict` raises. Check a change with `validation.measure(change.lattice,
+    initialisation=change.variances)`.
+
+    >>> from lattice import Dense, Flatten
+    >>> net = Lattice.chain((1, 16), [Conv(8, 3, 2, padding=1), Conv(8, 3, 2, padding=1), Flatten(), Dense(4)])
+    >>> advice = advise(net)
+    >>> advice.changes[0].deviation < advice.before.deviation
+    True
+    """
+    if most < 1:
+        raise SpecificationError(f"most is {most}; it is the number of changes to return, at least 1")
+    if isinstance(model, Lattice):
+        land = predict(model, shape, initialisation=initialisation)
+        variances = layer_variances(model, he if initialisation is None else initialisation)
+        factors: Mapping[str, Any] = {}
+        before = Change("as it is", model, variances, land)
+    else:
+        if shape is None:
+            raise SpecificationError("advise(model, shape) needs the shape of one input, (channels, *spatial)")
+        found = trace(model, shape, initialisation=initialisation)
+        variances, factors = found.variances, found.factors
+        before = _changed("as it is", found.lattice, found.lattice, variances, factors)
+    tried = [change for change in _candidates(before, factors) if change is not None]
+    better = sorted((c for c in tried if c.deviation < before.deviation * 0.995), key=lambda change: change.deviation)
+    relative = before.landscape.relative
+    seen = relative > 0
+    weights = np.where(seen, np.where(seen, relative, 1.0) ** -0.5, 0.0)
+    return Advice(before, tuple(better[:most]), weights / np.sqrt(np.mean(weights[seen] ** 2)))
+
+
+def _changed(
+    text: str, lattice: Lattice, original: Lattice, variances: Mapping[str, float], factors: Mapping[str, Any]
+) -> Change:
+    """The change that a new lattice is: a layer of another fan-in keeps V[w] * fan_in."""
+    own = dict(zip(original.names, original.nodes, strict=True))
+    scaled = {}
+    for node in lattice.nodes:
+        if weighted(node.op):
+            old = own[node.name]
+            ratio = fans(old.op, original.input_shapes(old)[0])[0] / fans(node.op, lattice.input_shapes(node)[0])[0]
+            scaled[node.name] = variances[node.name] * ratio
+    land = predict(lattice, initialisation=scaled, factors=factors)
+    return Change(text, lattice, scaled, land)
+
+
+def _candidates(before: Change, factors: Mapping[str, Any]) -> Iterator[Change | None]:
+    """Every change that is tried; None where one gives no network."""
+    net, variances = before.lattice, before.variances
+
+    def attempt(text: str, make: Callable[[], Lattice]) -> Change | None:
+        try:
+            lattice = make()
+            return None if lattice == net else _changed(text, lattice, net, variances, factors)
+        except PilcroError:
+            return None
+
+    sizes = _even_sizes(net)
+    modes: list[tuple[str, Callable[[Lattice], Lattice]]] = [
+        (f"padding that copies: mode={mode!r} in every padded layer", partial(_with_mode, mode=mode)) for mode in COPYING_MODES
+    ]
+    strides: list[tuple[str, Callable[[Lattice], Lattice]]] = [
+        ("kernels that the stride divides (3 to 4, 7 to 8, 1 to 2)", _with_dividing_kernels),
+        ("stride 1 and an average pool in place of every stride", _with_average_pools),
+    ]
+    for size in sizes:
+        yield attempt(f"inputs of {size} pixels, with even padding", partial(_at_size, net, size))
+    for text, make in (*modes, *strides):
+        yield attempt(text, partial(make, net))
+    yield _branch_weights(before, factors)
+    for mode_text, with_mode in modes:
+        for text, make in strides:
+            yield attempt(f"{text}; {mode_text}", lambda make=make, with_mode=with_mode: with_mode(make(net)))  # type: ignore[misc]
+        for size in sizes[:1]:
+            text = f"inputs of {size} pixels; {mode_text}"
+            yield attempt(text, lambda size=size, with_mode=with_mode: with_mode(_at_size(net, size)))  # type: ignore[misc]
+
+
+# --- rewriting a lattice --------------------------------------------------------------------------------------------------
+
+
+def _rewritten(net: Lattice, change: Callable[[Op, tuple[int, ...]], Op]) -> Lattice:
+    shapes = [net.input_shapes(node)[0] if node.inputs else () for node in net.nodes]
+    pairs = zip(net.nodes, shapes, strict=True)
+    return Lattice(tuple(Node(node.name, change(node.op, shape), node.inputs) for node, shape in pairs))
+
+
+def _at_size(net: Lattice, size: int) -> Lattice:
+    """The same layers over an input of this size on every axis."""
+    channels, *spatial = net.input_shape
+    return _rewritten(net, lambda op, _: Input((channels, *(size for _ in spatial))) if isinstance(op, Input) else op)
+
+
+def _even_sizes(net: Lattice) -> tuple[int, ...]:
+    """Sizes with even padding near that of the net, where its input is square and not even already."""
+    sizes = set(net.input_shape[1:])
+    if len(sizes) != 1:
+        return ()
+    (size,) = sizes
+    return tuple(s for s in even_sizes(lambda n: _at_size(net, n), around=size, within=max(4, size // 6)) if s != size)[:SIZES]
+
+
+def _with_mode(net: Lattice, mode: str) -> Lattice:
+    def change(op: Op, shape: tuple[int, ...]) -> Op:
+        if isinstance(op, Conv) and op.mode == "zeros" and np.any(_padding(op, shape)):
+            return replace(op, mode=mode)
+        return replace(op, mode=mode) if isinstance(op, Pad) and op.mode == "zeros" else op
+
+    return _rewritten(net, change)
+
+
+def _padding(op: Conv, shape: tuple[int, ...]) -> Any:
+    return [window.padding for window in op.windows(shape[1:])]  # type: ignore[attr-defined]
+
+
+def _with_dividing_kernels(net: Lattice) -> Lattice:
+    """The next larger kernel that the stride divides, its extra cell on the far side."""
+
+    def change(op: Op, shape: tuple[int, ...]) -> Op:
+        if not isinstance(op, Conv | Pool) or isinstance(op.padding, str):
+            return op
+        windows: Any = op.windows(shape[1:])
+        if all(w.stride == 1 or w.kernel % w.stride == 0 or w.dilation > 1 for w in windows):
+            return op
+        kernels = tuple(w.kernel if w.dilation > 1 else -(-w.kernel // w.stride) * w.stride for w in windows)
+        return replace(op, kernel=kernels)
+
+    return _rewritten(net, change)
+
+
+def _with_average_pools(net: Lattice) -> Lattice:
+    """Every strided convolution or maximum at stride 1, and an average over the stride behind it."""
+    nodes: list[Node] = []
+    place: dict[int, int] = {}
+    for position, node in enumerate(net.nodes):
+        op, stride = node.op, 1
+        strided = isinstance(op, Conv) or (isinstance(op, Pool) and op.kind == "max" and op.kernel != op.stride)
+        if strided and not isinstance(op.padding, str):  # type: ignore[attr-defined]
+            windows: Any = op.windows(net.input_shapes(node)[0][1:])  # type: ignore[attr-defined]
+            strides = tuple(w.stride for w in windows)
+            stride = strides if set(strides) != {1} else 1  # type: ignore[assignment]
+        nodes.append(Node(node.name, replace(op, stride=1) if stride != 1 else op, tuple(place[i] for i in node.inputs)))  # type: ignore[type-var]
+        place[position] = len(nodes) - 1
+        if stride != 1:
+            nodes.append(Node(f"{node.name}.average", Pool("avg", stride, ceil=True), (place[position],)))
+            place[position] = len(nodes) - 1
+    return Lattice(tuple(nodes))
+
+
+# --- the variance of branches ---------------------------------------------------------------------------------------------
+
+
+def _branch_weights(before: Change, factors: Mapping[str, Any]) -> Change | None:
+    """Multipliers on the last layers of residual branches, by a direct search; in chains a variance only scales the map."""
+    net = before.lattice
+    sums = [names for position in range(len(net.nodes)) if (names := _last_layers(net, position))]
+    if not sums:
+        return None
+    groups = [list(chain.from_iterable(part)) for part in _split(sums, MOST_GROUPS)]
+    gates = theory_gates(net, before.variances, factors)
+
+    def scaled(logs: Array) -> dict[str, float]:
+        factor = {name: float(np.exp(log)) for names, log in zip(groups, np.clip(logs, -4, 4), strict=True) for name in names}
+        return {name: value * factor.get(name, 1.0) for name, value in before.variances.items()}
+
+    def deviation(logs: Array) -> float:
+        return deviation_from_flat(squared_gradients(net, scaled(logs), factors, gates=gates))
+
+    found = minimize(deviation, np.zeros(len(groups)), method="Powell", options={"maxfev": 40 * len(groups), "xtol": 0.1})
+    best = np.clip(np.atleast_1d(found.x), -4, 4)
+    shown = ", ".join(f"{np.exp(log / 2):.2g}" for log in best)
+    text = f"residual branches scaled at initialisation, from the bottom to the top, by {shown}"
+    return _changed(text, net, net, scaled(best), factors)
+
+
+def _split(items: list[Any], most: int) -> list[list[Any]]:
+    """At most this many runs of neighbours, as even as possible."""
+    count = min(most, len(items))
+    return [items[len(items) * k // count : len(items) * (k + 1) // count] for k in range(count)]
+
+
+def _last_layers(net: Lattice, position: int) -> list[str]:
+    """The layers with weights whose output reaches this sum with nothing but norms and gates between, beside a skip."""
+    node = net.nodes[position]
+    if not isinstance(node.op, Add):
+        return []
+    ends = []
+    for i in node.inputs:
+        below = net.nodes[i]
+        while len(below.inputs) == 1 and not weighted(below.op) and len(net.readers[net.nodes.index(below)]) == 1:
+            below = net.nodes[below.inputs[0]]
+        ends.append(below)
+    layers = [end.name for end in ends if weighted(end.op)]
+    kernels = [end for end in ends if weighted(end.op) and _kernel(end.op) > 1]
+    if len(layers) == len(ends) and len(kernels) != 1:
+        layers = layers[:1]  # only the ratio of the branches matters
+    elif len(layers) == len(ends):
+        layers = [kernels[0].name]
+    return layers
+
+
+def _kernel(op: Op) -> int:
+    return int(np.prod(op.kernel)) if isinstance(op, Conv) else 1
