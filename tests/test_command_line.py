@@ -75,7 +75,7 @@ def test_advise_ranks_changes_and_draws_before_and_after(model, tmp_path, capsys
     figure = tmp_path / "advice.png"
     assert main(["advise", f"{model}:small", "--size", "12", "--most", "3", "--out", str(figure)]) == 0
     printed = capsys.readouterr().out
-    for expected in ("as it is", "even padding", "no claim about accuracy", str(figure)):
+    for expected in ("as it is", "inputs of 13 pixels", "no claim about accuracy", str(figure)):
         assert expected in printed
     assert figure.stat().st_size > 1000
     assert main(["advise", f"{model}:small", "--size", "12", "--json"]) == 0
