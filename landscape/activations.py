@@ -16,7 +16,7 @@ from scipy.special import erf, expit, gamma
 from landscape.gains import has_slopes, slopes
 from lattice import Activation, UnsupportedError
 
-__all__ = ["FUNCTIONS", "gaussian_moments"]
+__all__ = ["FUNCTIONS", "distinct", "gaussian_moments"]
 
 Array = np.ndarray[Any, Any]
 Function = Callable[[Array], Array]
@@ -76,13 +76,26 @@ def gaussian_moments(activation: Activation, mean: Array, variance: Array, corre
     if has_slopes(activation):  # phi(s z) = s phi(z): one table of mean / s and correlation serves all sizes
         deviation = np.sqrt(np.maximum(variance, 1e-300))
         mean, variance, correlation = (mean / deviation).round(4), np.ones_like(variance), correlation.round(4)
-    table = np.stack([mean.ravel(), variance.ravel(), correlation.ravel()])
-    distinct, where = np.unique(table.round(12), axis=1, return_inverse=True)
-    rows = [_numerical(activation, *column) for column in distinct.T.tolist()]
-    moments = [np.array(moment)[where.ravel()].reshape(mean.shape) for moment in zip(*rows, strict=True)]
+    cases, which = distinct(mean.round(12), variance.round(12), correlation.round(12))
+    rows = [_numerical(activation, *case) for case in cases]
+    moments = [np.array(moment)[which].reshape(mean.shape) for moment in zip(*rows, strict=True)]
     if has_slopes(activation):
         moments = [moment * size for moment, size in zip(moments, (deviation, deviation**2, deviation**2, 1), strict=True)]
     return tuple(moments)
+
+
+def distinct(*arrays: Array) -> tuple[list[tuple[float, ...]], Array]:
+    """The distinct tuples of entries of arrays of one shape, and which of them stands at each place, flattened.
+
+    >>> distinct(np.array([1.0, 2.0, 1.0]), np.array([5.0, 5.0, 5.0]))
+    ([(1.0, 5.0), (2.0, 5.0)], array([0, 1, 0]))
+    """
+    code = np.zeros(arrays[0].size, dtype=np.int64)
+    for array in arrays:
+        values, where = np.unique(array, return_inverse=True)
+        code = code * len(values) + where.ravel()
+    _, first, which = np.unique(code, return_index=True, return_inverse=True)
+    return list(zip(*(array.ravel()[first].tolist() for array in arrays), strict=True)), which
 
 
 @lru_cache(maxsize=4096)

@@ -62,7 +62,7 @@ class Local(Protocol):
         """The factor on what a sum's input number `place` gets; None for 1."""
 
     def taps(self, node: Node) -> Array | None:
-        """How often each tap (first axis) of each window of a maximum wins, (taps, *outputs); None where all are alike."""
+        """How often each tap of each window of a maximum wins, (taps, channels or 1, *outputs); None: all alike."""
 
 
 def pull_moments(lattice: Lattice, local: Local, cotangent: Array) -> Array:
@@ -203,13 +203,14 @@ def _unshuffle(op: PixelShuffle, shape: Shape, maps: tuple[Maps, ...], here: Arr
 def _to_winners(op: Windowed, spatial: Shape, here: Array, rates: Array) -> Array:
     """sum over windows j and taps k of rate(k, j) K(j, j), at the cell that the tap reads."""
     tables = [window.table(n) for window, n in zip(op.windows(spatial), spatial, strict=True)]
-    result = np.zeros((here.shape[0], prod(spatial)))
+    channels = max(here.shape[0], rates.shape[1])
+    result = np.zeros((channels, prod(spatial)))
     for rate, taps in zip(rates, product(*(range(len(table)) for table in tables)), strict=True):
         rows = [table[tap] for table, tap in zip(tables, taps, strict=True)]
         passed = (here * rate)[across([row >= 0 for row in rows])]
         cells = np.ravel_multi_index(np.ix_(*(row[row >= 0] for row in rows)), spatial)
-        result[:, cells.ravel()] += passed.reshape(len(here), -1)  # a tap reads no cell twice
-    return result.reshape(len(here), *spatial)
+        result[:, cells.ravel()] += passed.reshape(channels, -1)  # a tap reads no cell twice
+    return result.reshape(channels, *spatial)
 
 
 def _maximum(
@@ -241,6 +242,8 @@ def _maximum(
     one = _collect(maps, apart / union, above, below)
     two = _collect(maps, apart * (1 - shared / union) / np.maximum(pairs_of_cells - shared, 1), above, below)
     result = np.where(_on_diagonal(below), one, two)
+    if len(result) < len(alone):
+        result = np.repeat(result, len(alone), axis=0)
     result[across([pairs.first == pairs.second for pairs in below])] += alone
     return np.asarray(result)
 

@@ -11,15 +11,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
 
 import lattice.ops
 from landscape.alike import average_alike
+from landscape.alike_channels import channel_runs
 from landscape.gains import Sign, node_signs
 from landscape.gates import Gates, skips, unknown_rates
-from landscape.plan import plan
+from landscape.initialisation import fans
+from landscape.plan import Axes, plan
 from landscape.reading import Reader
 from lattice import Activation, AdaptivePool, GlobalPool, Lattice, Node, Norm, Pool, SpecificationError
 
@@ -27,9 +30,14 @@ Multiply = getattr(lattice.ops, "Multiply", type(None))
 __all__ = ["observe"]
 
 Array = np.ndarray[Any, Any]
-ENOUGH_FILTERS = 4_000  # a win rate of one in nine is known to 4 % at one position
-MOST_DRAWS, MOST_WEIGHTS = 64, 100_000_000  # of weights drawn anew in all: about a second
+ENOUGH = 100_000  # filters: a win rate of one in nine is known to 1 % at one position
+MOST_WEIGHTS = 1_000_000_000  # drawn anew in all: about a second
+OFFSETS = 1 << 20
+MOST_CALLS = 8_000  # of layers in all: about a second
 FEW_DRAWS = 4
+MOST_WORK = 20_000_000_000  # multiplications in all: about a second
+MOST_POSITIONS = 256  # whose products are all taken, by one multiplication of matrices
+MOST_PRODUCTS = 300_000  # of slopes at pairs of more positions, in one pass; fewer channels do then
 
 
 def observe(
@@ -75,12 +83,19 @@ def observe(
     placeholders = [call.name for call in program.graph_module.graph.nodes if call.op == "placeholder"]
     variances, parameters = law
     generator = torch.Generator().manual_seed(0)
-    draws = _draws_needed(lattice, watched, reader.tensors, parameters)
+    top = max(lattice.names.index(name) for name in watched)
+    redrawn = {name: parameters[name] for name in lattice.names[:top] if name in parameters}
+    draws = _draws_needed(lattice, watched, reader.tensors, redrawn)
+    # each weight is a stretch of one row of normal numbers, from a place drawn at random: ten times as fast as new ones
+    longest = max((reader.tensors[name].numel() for name in redrawn.values()), default=0)
+    normal = torch.randn(OFFSETS + longest, generator=generator).to(like)
     with torch.no_grad():
         for draw in range(draws):
             tensors = dict(reader.tensors)
-            for layer, name in parameters.items():  # the rates are those of the law of the weights, not of one draw
-                tensors[name] = torch.empty_like(tensors[name]).normal_(0, variances[layer] ** 0.5, generator=generator)
+            for layer, name in redrawn.items():  # the rates are those of the law of the weights, not of one draw
+                start = int(torch.randint(OFFSETS, (1,), generator=generator))
+                numbers = normal[start : start + tensors[name].numel()]
+                tensors[name] = numbers.reshape(tensors[name].shape) * variances[layer] ** 0.5
             if inputs is None:
                 image = torch.randn(1, *lattice.input_shape, generator=generator, dtype=torch.float64).to(like)
             else:
@@ -90,11 +105,13 @@ def observe(
 
 
 def _draws_needed(lattice: Lattice, watched: dict[str, Node], tensors: dict[str, Any], parameters: dict[str, str]) -> int:
-    """Enough filters for the rates that are asked for, within what drawing the weights may cost."""
+    """Enough filters for the rates that are asked for, within what this may cost."""
     channels = min(lattice.shapes[lattice.names.index(name)][0] for name in watched)
     weights = sum(tensors[name].numel() for name in parameters.values())
-    most = max(FEW_DRAWS, min(MOST_DRAWS, MOST_WEIGHTS // max(weights, 1)))
-    return min(most, -(-ENOUGH_FILTERS // channels))
+    layers = [(node, shape) for node, shape in zip(lattice.nodes, lattice.shapes, strict=True) if node.name in parameters]
+    work = sum(fans(node.op, lattice.input_shapes(node)[0])[0] * prod(shape) for node, shape in layers)
+    most = min(MOST_CALLS // len(lattice.nodes), MOST_WEIGHTS // max(weights, 1), MOST_WORK // max(work, 1))
+    return min(max(FEW_DRAWS, most), -(-ENOUGH // channels))
 
 
 class Counter:
@@ -106,6 +123,7 @@ class Counter:
         self.signs = dict(zip(lattice.names, node_signs(lattice, shifted), strict=True))
         self.pairs = {lattice.nodes[a].name: axes for (a, b), axes in plan(lattice).carried.items() if a == b}
         self.skips = list(skips(lattice))
+        self.runs = dict(zip(lattice.names, channel_runs(lattice), strict=True))
         self.slopes: dict[str, Any] = {}  # of this pass, squared
         self.sums: dict[tuple[str, ...], Any] = {}
         self.passes: dict[tuple[str, ...], int] = {}
@@ -116,22 +134,27 @@ class Counter:
             self._activation(node, function, arguments, named)
         elif isinstance(node.op, Multiply):
             trunk, gate = self._trunk_and_gate(node, arguments)
-            self._add(("gain", node.name), gate.square().mean(dim=(0, 1)).expand(trunk.shape[2:]))
+            self._add(("gain", node.name), gate.square().mean(dim=(0, 1)).expand(trunk.shape[2:])[None])
         elif isinstance(node.op, Norm):
-            self._add(("gain", node.name), _inverse_variance(node.op, arguments[0]))
+            self._add(("gain", node.name), _inverse_variance(node.op, arguments[0])[None])
         else:
             self._maximum(node, arguments)
 
     def gates(self, ground: str) -> Gates:
         """The rates: sums over passes divided by their number, averaged over positions that are alike."""
         means = {key: np.asarray(total.double().cpu()) / self.passes[key] for key, total in self.sums.items()}
-        gains = {key[1]: average_alike(mean)[None] for key, mean in means.items() if key[0] == "gain"}
+        alive = {key[1]: np.maximum(_smooth(mean), 1e-12) for key, mean in means.items() if key[0] == "alive"}
+        gains = {
+            key[1]: self._expand(key[1], _smooth(mean) / alive.get(key[1], 1.0))
+            for key, mean in means.items()
+            if key[0] == "gain"
+        }
         taps = {key[1]: self._per_gate(self.watched[key[1]], mean, means) for key, mean in means.items() if key[0] == "taps"}
         edges = {}
         for total, place, lower, upper in self.skips:
             if ("both", total, str(place)) in means:
-                both = average_alike(means["both", total, str(place)])
-                edges[total, place] = (both / np.maximum(gains[lower][0] * gains[upper][0], 1e-12))[None]
+                both = self._expand(lower, _smooth(means["both", total, str(place)]) / alive[lower])
+                edges[total, place] = both / np.maximum(gains[lower] * gains[upper], 1e-12)
         joint = {key[1]: mean[None] for key, mean in means.items() if key[0] == "joint"}
         return Gates(gains, joint, taps, edges, ground)
 
@@ -142,16 +165,16 @@ class Counter:
             z = arguments[0].detach().clone().requires_grad_()
             (slope,) = torch.autograd.grad(function(z.clone(), *arguments[1:], **named).sum(), z)
         squared = slope.square()
-        self._add(("gain", node.name), squared.mean(dim=(0, 1)))
+        self._add(("gain", node.name), self._mean(node.name, squared))
+        # a gate whose input is exactly zero reads nothing but closed gates: no open path leads through it
+        self._add(("alive", node.name), self._mean(node.name, (z.detach() != 0).to(squared)))
         self.slopes[node.name] = squared
         for total, place, lower, upper in self.skips:
             if upper == node.name and lower in self.slopes:
-                self._add(("both", total, str(place)), (squared * self.slopes[lower]).mean(dim=(0, 1)))
+                self._add(("both", total, str(place)), self._mean(lower, squared * self.slopes[lower]))
         axes = self.pairs.get(node.name, ())
         if not all(pairs.is_diagonal for pairs in axes):
-            left = slope[(..., *_places([pairs.first for pairs in axes]))]
-            right = slope[(..., *_places([pairs.second for pairs in axes]))]
-            self._add(("joint", node.name), (left * right).mean(dim=(0, 1)))
+            self._add(("joint", node.name), _products(slope, axes))
 
     def _maximum(self, node: Node, arguments: Any) -> None:
         """Which tap won each window, where what won is above zero if gates stand below."""
@@ -165,19 +188,28 @@ class Counter:
         gated = self._gated(node)
         if gated:
             winner = torch.where(largest > 0, winner, -2)
-            self._add(("open", node.name), (x > 0).double().mean(dim=(0, 1)))
-        wins = [(winner == torch.as_tensor(cells)).double().mean(dim=(0, 1)) for cells in self._cells(node)]
+            self._add(("open", node.name), self._mean(node.name, (x > 0).double()))
+        wins = [self._mean(node.name, (winner == torch.as_tensor(cells)).double()) for cells in self._cells(node)]
         self._add(("taps", node.name), torch.stack(wins))
 
     def _per_gate(self, node: Node, taps: Array, means: dict[tuple[str, ...], Array]) -> Array:
         """P(a tap wins and is open) / P(the gate below it is open), over windows that are alike."""
         sliding = isinstance(node.op, Pool)
-        smooth = np.stack([average_alike(tap) if sliding else tap for tap in taps])
-        if not self._gated(node):
-            return smooth
-        rate = average_alike(means["open", node.name]).ravel()
-        per_tap = [rate[np.maximum(cells, 0)] for cells in self._cells(node)]
-        return np.asarray(smooth / np.maximum(per_tap, 1e-12))
+        smooth = np.stack([_smooth(tap) if sliding else tap for tap in taps])
+        if self._gated(node):
+            rate = _smooth(means["open", node.name]).reshape(smooth.shape[1], -1)
+            smooth = smooth / np.maximum([rate[:, np.maximum(cells, 0)] for cells in self._cells(node)], 1e-12)
+        return self._expand(node.name, smooth, axis=1)
+
+    def _mean(self, name: str, values: Any) -> Any:
+        """Over images and the channels of each run: (runs, *spatial)."""
+        import torch
+
+        return torch.stack([part.mean(dim=(0, 1)) for part in values.split(self.runs[name], dim=1)])
+
+    def _expand(self, name: str, values: Array, axis: int = 0) -> Array:
+        """One entry per channel where there is more than one run."""
+        return values if values.shape[axis] == 1 else np.repeat(values, self.runs[name], axis)
 
     def _gated(self, node: Node) -> bool:
         return self.signs[self.lattice.nodes[node.inputs[0]].name] is Sign.NONNEGATIVE
@@ -203,6 +235,23 @@ class Counter:
     def _add(self, key: tuple[str, ...], value: Any) -> None:
         self.sums[key] = self.sums[key] + value if key in self.sums else value.detach()
         self.passes[key] = self.passes.get(key, 0) + 1
+
+
+def _smooth(runs: Array) -> Array:
+    """Each run averaged over positions that are alike."""
+    return np.stack([average_alike(run) for run in runs])
+
+
+def _products(slope: Any, axes: Axes) -> Any:
+    """The mean over images and channels of slope times slope at the pairs of positions."""
+    first, second = (_places([getattr(pairs, side) for pairs in axes]) for side in ("first", "second"))
+    spatial = slope.shape[2:]
+    if prod(spatial) > MOST_POSITIONS:
+        some = slope[0, :: 1 + slope.shape[1] * prod(map(len, axes)) // MOST_PRODUCTS]
+        return (some[(slice(None), *first)] * some[(slice(None), *second)]).mean(dim=0)
+    rows = slope.flatten(0, 1).flatten(1)
+    table = (rows.T @ rows / len(rows)).reshape(*spatial, *spatial)
+    return table[(*first, *second)]
 
 
 def _places(indices: Sequence[Array]) -> tuple[Any, ...]:

@@ -26,32 +26,37 @@ import numpy as np
 from landscape.gains import has_slopes, slopes
 from landscape.gates import Gates
 from landscape.moments import Rules, squared_gradients
-from landscape.signal import signals
-from lattice import Activation, Dropout, GlobalPool, Lattice, Node, pull_back
+from landscape.signal import Signal, signals
+from lattice import Activation, Concat, Dropout, GlobalPool, Lattice, Node, pull_back
 
-__all__ = ["head_correction", "pooled_gate"]
+__all__ = ["head_correction", "pooled_gates"]
 
 Array = np.ndarray[Any, Any]
-MOST_POSITIONS = 256  # above it the terms with p = q are less than 1/256 of the rest
+MOST_NUMBERS = 200_000_000  # above it the terms with p = q, 1 / P of the rest, are left out
 
 
-def pooled_gate(lattice: Lattice) -> int | None:
-    """The position of the ReLU (or leaky ReLU, abs) that a global average at the head reads; None where there is none.
+def pooled_gates(lattice: Lattice) -> tuple[int, ...]:
+    """The positions of the ReLUs (or leaky ReLUs, abs) that a global average at the head reads, concatenated or alone.
 
     >>> from lattice import Conv, Dense, Flatten
     >>> relu = Activation("relu")
-    >>> pooled_gate(Lattice.chain((1, 8), [Conv(4, 3), relu, GlobalPool("avg"), Flatten(), Dense(2)]))
-    2
-    >>> pooled_gate(Lattice.chain((1, 8), [Conv(4, 3), relu, Flatten(), Dense(2)]))
+    >>> pooled_gates(Lattice.chain((1, 8), [Conv(4, 3), relu, GlobalPool("avg"), Flatten(), Dense(2)]))
+    (2,)
+    >>> pooled_gates(Lattice.chain((1, 8), [Conv(4, 3), relu, Flatten(), Dense(2)]))
+    ()
     """
     pools = [i for i, node in enumerate(lattice.nodes) if isinstance(node.op, GlobalPool) and node.op.kind == "avg"]
     if not pools or not _straight_to_the_top(lattice, pools[-1]):
-        return None
-    below = lattice.nodes[pools[-1]].inputs[0]
-    while isinstance(lattice.nodes[below].op, Dropout):
-        below = lattice.nodes[below].inputs[0]
-    op = lattice.nodes[below].op
-    return below if isinstance(op, Activation) and has_slopes(op) and len(lattice.readers[below]) == 1 else None
+        return ()
+    found, waiting = [], [lattice.nodes[pools[-1]].inputs[0]]
+    while waiting:
+        position = waiting.pop()
+        op = lattice.nodes[position].op
+        if isinstance(op, Dropout | Concat):
+            waiting.extend(lattice.nodes[position].inputs)
+        elif isinstance(op, Activation) and has_slopes(op) and len(lattice.readers[position]) == 1:
+            found.append(position)
+    return tuple(sorted(found))
 
 
 def _straight_to_the_top(lattice: Lattice, position: int) -> bool:
@@ -81,27 +86,37 @@ def head_correction(
     >>> head_correction(net, {"conv1": 2 / 3}).round(5)  # kappa = 1 / (2 pi), S = 2, c = 2/3: 3 * 2 pairs p != q of 16
     array([0.01326, 0.01326, 0.01326, 0.01326])
     """
-    gate = pooled_gate(lattice)
-    if gate is None:
+    found = pooled_gates(lattice)
+    if not found:
         return None
-    below = lattice.nodes[gate].inputs[0]
-    sub = _up_to(lattice, below)
-    names = sub.names
-    signal = signals(sub, {n: variances[n] for n in names if n in variances}, factors=factors)[-1]
+    head = _weight_of_the_head(lattice, variances, factors, output, gates)
+    rest = _up_to(lattice, lattice.nodes[_last_pool(lattice)].inputs[0])
+    known = signals(rest, {n: variances[n] for n in rest.names if n in variances}, factors=factors)
+    below = dict(zip(rest.names, known, strict=True))
+    rules = (variances, factors or {}, gates or Gates())
+    gated = [lattice.nodes[gate] for gate in found]
+    parts = [_per_channel(lattice, node, below[lattice.nodes[node.inputs[0]].name], *rules) for node in gated]
+    return np.asarray(sum(head * lattice.shapes[gate][0] * part for gate, part in zip(found, parts, strict=True)))
+
+
+def _per_channel(
+    lattice: Lattice, gate: Node, signal: Signal, variances: Mapping[str, float], factors: Mapping[str, Any], gates: Gates
+) -> Array:
+    """What one channel of this gate, which reads `signal`, adds under a head of weight one."""
+    sub = _up_to(lattice, gate.inputs[0])
     spatial = sub.output_shape[1:]
     power = np.broadcast_to(signal.power.mean(axis=0), spatial)  # channels are alike, or taken so
     rho = float(np.clip(signal.cross.mean() / signal.power.mean(), -1, 1))
-    rules = Rules(sub, variances, factors or {}, (), gates or Gates())
+    rules = Rules(sub, variances, factors, (), gates)
     root = np.where(power > 0, power, np.inf) ** -0.5
     squares = (_one_channel(sub, rules, root[None]).mean(axis=0)) ** 2
     positions = prod(spatial)
-    if positions <= MOST_POSITIONS:
+    if positions * sum(map(prod, sub.shapes)) <= MOST_NUMBERS:
         single = _one_channel(sub, rules, (np.eye(positions).reshape(positions, *spatial) * root)[:, None])
         squares = squares - (single.mean(axis=1) ** 2).sum(axis=0)
-    bottom, top = slopes(lattice.nodes[gate].op)  # type: ignore[arg-type]
+    bottom, top = slopes(gate.op)  # type: ignore[arg-type]
     kappa = (np.sqrt(1 - rho**2) + rho * (np.pi - np.arccos(rho))) / (2 * np.pi)
-    head = _weight_of_the_head(lattice, gate, variances, factors, output, gates)
-    result: Array = head * (top - bottom) ** 2 * kappa / positions**2 * squares
+    result: Array = (top - bottom) ** 2 * kappa / positions**2 * squares
     return result
 
 
@@ -111,6 +126,10 @@ def _one_channel(sub: Lattice, rules: Rules, cotangent: Array) -> Array:
     channel = wide.ndim - len(sub.output_shape)
     np.moveaxis(wide, channel, 0)[0] = np.moveaxis(cotangent, channel, 0)[0]
     return pull_back(sub, rules.squared, wide)
+
+
+def _last_pool(lattice: Lattice) -> int:
+    return max(i for i, node in enumerate(lattice.nodes) if isinstance(node.op, GlobalPool))
 
 
 def _up_to(lattice: Lattice, position: int) -> Lattice:
@@ -126,16 +145,16 @@ def _up_to(lattice: Lattice, position: int) -> Lattice:
 
 
 def _weight_of_the_head(
-    lattice: Lattice, gate: int, variances: Mapping[str, float], factors: Any, output: Any, gates: Gates | None
+    lattice: Lattice, variances: Mapping[str, float], factors: Any, output: Any, gates: Gates | None
 ) -> float:
-    """sum over the channels of the gate of E[(dy / d(average of the channel))^2], averaged over the output units."""
-    pool = next(i for i in range(gate + 1, len(lattice.nodes)) if isinstance(lattice.nodes[i].op, GlobalPool))
+    """E[(dy / d(average of a channel))^2], averaged over the output units and the channels of the global average."""
+    pool = _last_pool(lattice)
     shape = lattice.shapes[pool]
     top = [node.op for node in lattice.nodes[pool + 1 :]]
     if not top:
-        return 1.0  # each output unit is the average of one channel
+        return 1.0 / shape[0]  # each output unit is the average of one channel
     head = Lattice.chain(shape, top)
     renamed = dict(zip((node.name for node in lattice.nodes[pool + 1 :]), head.names[1:], strict=True))
     own = {new: variances[old] for old, new in renamed.items() if old in variances}
     scale = {new: factors[old] for old, new in renamed.items() if factors and old in factors}
-    return float(squared_gradients(head, own, scale, (), output).mean() * shape[0])
+    return float(squared_gradients(head, own, scale, (), output).mean())

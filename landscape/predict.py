@@ -15,7 +15,7 @@ from landscape.gates import Gates
 from landscape.infinite_width import fits, given_input_moments, refusals
 from landscape.initialisation import Initialisation, he, layer_variances
 from landscape.moments import squared_gradients
-from landscape.pooled_head import head_correction, pooled_gate
+from landscape.pooled_head import head_correction, pooled_gates
 from landscape.signal import theory_gates
 from landscape.trace import Trace, trace
 from lattice import GlobalPool, Lattice, SpecificationError, UnsupportedError, Window
@@ -151,10 +151,10 @@ def _with_theory(traced: Trace, batch: int | None) -> Trace:
 
 def _with_pooled_head(traced: Trace, output: Any, squared: Array, reasons: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
     """The map with what the second path law adds, where a gate stands under a global average at the head."""
-    gate = pooled_gate(traced.lattice)
-    if gate is None:
+    found = pooled_gates(traced.lattice)
+    if not found:
         return squared, reasons
-    name = traced.lattice.nodes[gate].name
+    name = listed([traced.lattice.nodes[gate].name for gate in found])
     try:
         more = head_correction(traced.lattice, traced.variances, traced.factors, output, traced.gates)
     except UnsupportedError as refusal:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import ndtr
 
-from landscape.activations import gaussian_moments
+from landscape.activations import distinct, gaussian_moments
 from landscape.gains import SIGNAL_NORMS
 from landscape.gates import Gates, skips, unknown_rates
 from landscape.moments import pool_cells
@@ -335,8 +335,8 @@ def _maximum(op: Pool | AdaptivePool | GlobalPool, z: Signal, spatial: Shape, ma
     power, cross, mean = (_through(maps, part) for part in z)
     rectified = bool(np.all(mean > 0))
     ratio = np.divide(cross, power, out=np.zeros_like(power), where=power > 0)
-    table = np.array([_largest(int(n), round(float(r), 3), rectified) for n, r in np.broadcast(cells, ratio)])
-    scale = table.reshape(*power.shape, 3)
+    cases, which = distinct(*np.broadcast_arrays(cells, ratio.round(3)))
+    scale = np.array([_largest(int(n), r, rectified) for n, r in cases])[which].reshape(*power.shape, 3)
     return Signal(power * scale[..., 0], power * scale[..., 1], np.sqrt(power) * scale[..., 2])
 
 

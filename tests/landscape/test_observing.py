@@ -71,3 +71,49 @@ def test_averaging_keeps_the_mean_the_borders_and_what_is_alike(kernel, windows,
     assert (averaged[-border:] == rates[-border:]).all()
     periodic = np.tile(rates[:kernel], windows)
     np.testing.assert_allclose(average_alike(periodic, (kernel,)), periodic)
+
+
+def depthwise(gate):
+    """Two depthwise layers over a small signal: many units read closed gates alone, and are exactly zero."""
+    layers = [nn.Conv2d(1, 32, 1, bias=False)]
+    for _ in range(3):
+        layers += [gate(), nn.Conv2d(32, 32, 3, padding=1, groups=32, bias=False)]
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.weight, std=0.05)
+    return nn.Sequential(*layers, gate(), nn.Flatten(), nn.Linear(32 * 4, 4, bias=False))
+
+
+def test_a_gate_that_reads_closed_gates_alone_does_not_count_as_closed():
+    # for small signals a ReLU6 is a ReLU, whose gates are open half of the time wherever an open path leads to them
+    torch.manual_seed(0)
+    model = depthwise(nn.ReLU6)
+    counted = predict(model, (1, 2, 2)).squared
+    known = predict(nn.Sequential(*(nn.ReLU() if isinstance(layer, nn.ReLU6) else layer for layer in model)), (1, 2, 2)).squared
+    assert np.allclose(counted / known, 1, atol=0.1)
+
+
+class Joined(nn.Module):
+    """A max-pool over two kinds of channels: a gated convolution's, and that of neighbours that are all but equal."""
+
+    def __init__(self):
+        super().__init__()
+        self.sharp = nn.Conv2d(1, 16, 1, bias=False)
+        self.smooth = nn.Conv2d(1, 48, 1, bias=False)
+        self.top = nn.Conv2d(64, 4, 1, bias=False)
+
+    def forward(self, x):
+        level = nn.functional.max_pool2d(x.abs(), 3, 1, 1)
+        joined = torch.cat([torch.relu(self.sharp(x)), torch.relu(self.smooth(level))], 1)
+        return self.top(nn.functional.max_pool2d(joined, 3, 1, 1)).flatten(1)
+
+
+def test_the_parts_of_a_concatenation_have_win_rates_of_their_own():
+    found = trace(Joined(), (1, 6, 6), inputs="noise").gates.taps
+    rates = found[max(found)]  # of the upper max-pool
+    passed = rates.sum(axis=0)  # (channels, rows, columns)
+    assert passed.shape == (64, 6, 6)
+    sharp, smooth = passed[:16], passed[16:]
+    assert np.ptp(sharp, axis=0).max() == np.ptp(smooth, axis=0).max() == 0
+    assert sharp.mean() > 1.7  # the largest of nine independent cells is all but always open, each of them half of the time
+    assert smooth.mean() < 1.1  # channels of one sign everywhere are open all together or not at all

@@ -6,7 +6,7 @@ import pytest
 from landscape import he, predict, squared_gradients
 from landscape.infinite_width import given_input_moments
 from landscape.initialisation import layer_variances
-from landscape.pooled_head import head_correction, pooled_gate
+from landscape.pooled_head import head_correction, pooled_gates
 from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Pool, residual
 from validation import compare, measure
 
@@ -83,7 +83,7 @@ def test_it_is_silent_where_no_gate_stands_under_the_head():
     linear = Lattice.chain((1, 8), [Conv(4, 3), *HEAD])
     aside = Lattice.chain((1, 8), [Conv(4, 3), relu, residual([Conv(4, 3, padding=1)]), *HEAD])
     for net in (flat, linear, aside):
-        assert pooled_gate(net) is None
+        assert pooled_gates(net) == ()
         assert head_correction(net, layer_variances(net, he)) is None
 
 
