@@ -1,13 +1,16 @@
 """V[w] per layer: the variance that an initialisation scheme gives the weights of a layer.
 
-A scheme is a function of a layer and the shape that it reads, (op, input shape) -> variance; pass one to
-`predict(lattice, initialisation=...)`. Fans are torch's: fan_in = (input channels / groups) * taps and fan_out =
-(output channels / groups) * taps, and for a transposed convolution, whose weight is stored the other way round, swapped.
+A scheme is a function of a layer and the shape that it reads, (op, input shape) -> variance; pass one, or its name, to
+`predict(lattice, initialisation=...)`. Fans are torch's, read off the shape of the weight: fan_in = (input channels / groups) * taps and
+fan_out = output channels * taps, of all groups together; for a transposed convolution, whose weight is stored the other way
+round, (output channels / groups) * taps and input channels * taps.
 """
 
 from collections.abc import Callable, Mapping
 from math import prod
 from typing import TypeAlias
+
+from scipy.stats import truncnorm
 
 from lattice import Conv, ConvTranspose, Dense, Lattice, Op, SpecificationError
 
@@ -22,6 +25,7 @@ __all__ = [
     "orthogonal",
     "rademacher",
     "torch_default",
+    "truncated_normal",
     "weighted",
 ]
 
@@ -40,16 +44,16 @@ def fans(op: Op, shape: Shape) -> tuple[int, int]:
     """(fan_in, fan_out) of a layer that reads `shape` = (channels, *spatial), as torch counts them.
 
     >>> fans(Conv(16, kernel=3, groups=2), (8, 32, 32))
-    (36, 72)
+    (36, 144)
     """
     if isinstance(op, Dense):
         return shape[0], op.units
     if not isinstance(op, Conv | ConvTranspose):
         raise SpecificationError(f"{op} has no weights, so no fans")
     taps = prod(window.taps(n) for window, n in zip(op.windows(shape[1:]), shape[1:], strict=True))
-    inputs = shape[0] // op.groups * taps
-    outputs = op.channels // op.groups * taps
-    return (outputs, inputs) if isinstance(op, ConvTranspose) else (inputs, outputs)
+    if isinstance(op, ConvTranspose):
+        return op.channels // op.groups * taps, shape[0] * taps
+    return shape[0] // op.groups * taps, op.channels * taps
 
 
 def he(op: Op, shape: Shape) -> float:
@@ -117,12 +121,38 @@ def rademacher(op: Op, shape: Shape) -> float:
     return 1.0
 
 
-def layer_variances(lattice: Lattice, initialisation: "Initialisation | Mapping[str, float] | float") -> dict[str, float]:
-    """V[w] of every layer with weights, by node name: from a scheme, one number for all, or a mapping that names them all.
+def truncated_normal(std: float = 1.0, low: float = -2.0, high: float = 2.0) -> Initialisation:
+    """V[w] of a normal variable of this deviation cut off at low and high, torch's `trunc_normal_`, the same for all layers.
+
+    The cuts are absolute, as in torch, and must be symmetric: only weights of mean zero have a path law.
+
+    >>> round(truncated_normal()(Conv(16, kernel=3), (8, 32, 32)), 4)
+    0.7737
+    """
+    if not (std > 0 and low == -high and high > 0):
+        raise SpecificationError(f"a normal of deviation {std} cut at {low} and {high}: the cuts must be -c and c")
+    variance = float(truncnorm.var(low / std, high / std, scale=std))
+    return lambda op, shape: variance
+
+
+SCHEMES: dict[str, Initialisation] = {
+    scheme.__name__: scheme for scheme in (he, he_fan_out, glorot, lecun, torch_default, orthogonal, rademacher)
+}
+SCHEMES["truncated_normal"] = truncated_normal()
+
+
+def layer_variances(lattice: Lattice, initialisation: "Initialisation | Mapping[str, float] | float | str") -> dict[str, float]:
+    """V[w] of every layer with weights, by node name: from a scheme or its name, one number, or a mapping that names all.
 
     >>> layer_variances(Lattice.chain((1, 8), [Conv(4, kernel=3), Conv(4, kernel=3)]), 0.5)
     {'conv1': 0.5, 'conv2': 0.5}
+    >>> layer_variances(Lattice.chain((1, 8), [Conv(4, kernel=2)]), "he")
+    {'conv1': 1.0}
     """
+    if isinstance(initialisation, str):
+        if initialisation not in SCHEMES:
+            raise SpecificationError(f"there is no initialisation {initialisation!r}; there are {', '.join(sorted(SCHEMES))}")
+        initialisation = SCHEMES[initialisation]
     layers = [node for node in lattice.nodes if weighted(node.op)]
     if isinstance(initialisation, Mapping):
         missing = [node.name for node in layers if node.name not in initialisation]

@@ -72,7 +72,7 @@ def predict(
     model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice,
     shape: tuple[int, ...] | None = None,
     *,
-    initialisation: Initialisation | Mapping[str, float] | float | None = None,
+    initialisation: Initialisation | Mapping[str, float] | float | str | None = None,
     output: Any = None,
     mode: str = "eval",
     gates: str = "measured",
@@ -83,12 +83,13 @@ def predict(
     """E_j,W[(dh_j/dx_i)^2] = (1/Z) sum_j sum over paths of prod V[w] (Proposition 1, Eq. 8), gates and norms included.
 
     `model`: a torch module or, better for the scale, a factory of freshly initialised ones, with `shape` = (channels,
-    *spatial) of its input; its variances are read from its weights unless `initialisation` gives them. Or a `Lattice`;
-    then `initialisation` is a scheme such as `landscape.he` (the default), one variance for all layers, or a mapping
-    from layer name to variance, and `factors` may give gamma^2 / sigma^2 of its norms (default 1). `output` names one output
-    unit (None: the mean over all), the entry of a model that returns a dictionary ("out"), or both ("out", unit). `mode`:
-    "eval", or "train": batch norms divide by the variance of a `batch` of white inputs, and the gradient is that of each
-    output sample with respect to its own input (Lemma 2, corrected).
+    *spatial) of its input; its variances are read from its weights unless `initialisation` gives them: a scheme such as
+    `landscape.he` or its name, one variance for all layers, or a mapping from layer name to variance. Trained weights are
+    refused, unless initialisation="weights" asks for their second moments, an approximation. Or a `Lattice`, with
+    `landscape.he` unless told otherwise, and `factors` may give gamma^2 / sigma^2 of its norms (default 1). `output` names
+    one output unit (None: the mean over all), the entry of a model that returns a dictionary ("out"), or both ("out", unit).
+    `mode`: "eval", or "train": batch norms divide by the variance of a `batch` of white inputs, and the gradient is that of
+    each output sample with respect to its own input (Lemma 2, corrected).
     `gates`: "measured" counts, in forward passes of the model on `inputs` (N, channels, *spatial) or on white noise, what
     symmetry does not tell: gates behind residual sums, smooth activations, which cells win a max-pool; "theory" takes them
     from the lattice alone, as for a `Lattice` or a model without values. For small nets with `inputs`, where gates under an
@@ -119,13 +120,17 @@ def predict(
             raise SpecificationError("predict(model, shape) needs the shape of one input, (channels, *spatial)")
         observed = ("noise" if inputs is None else inputs) if gates == "measured" and mode == "eval" else None
         entry, output = _entry_and_unit(output)
-        traced = _traced(model, shape, initialisation, observed, entry, mode == "train")
+        train = mode == "train"
+        traced = trace(model, shape, initialisation=initialisation, inputs=observed, output=entry, train=train)
     if gates == "theory" or not (traced.gates.gains or traced.gates.taps):
         traced = _with_theory(traced, batch if mode == "train" else None)
     guarantee, reasons = assess(traced.lattice, traced.shifted, traced.gates)
     more = train_reasons(traced.lattice, batch) if mode == "train" else ()
+    if traced.skewed:
+        more = (*more, f"weights with a structure: only their second moments are used ({listed(list(traced.skewed))})")
     guarantee, reasons = min(guarantee, Guarantee.APPROXIMATE if more else guarantee), (*more, *reasons)
-    if inputs is not None and guarantee is not Guarantee.EXACT and _infinite_width_holds(traced, isinstance(model, Lattice)):
+    fresh = inputs is not None and guarantee is not Guarantee.EXACT and not traced.skewed
+    if fresh and _infinite_width_holds(traced, isinstance(model, Lattice)):
         guarantee, reasons = (
             Guarantee.WIDE_LIMIT,
             ("gates that share filters: their joint moments are those of infinite width",),
@@ -181,14 +186,6 @@ def _entry_and_unit(output: Any) -> tuple[Any, Any]:
     if isinstance(output, tuple) and output and isinstance(output[0], str):
         return output if len(output) == 2 else (output[0], output[1:])
     return None, output
-
-
-def _traced(model: Any, shape: tuple[int, ...], initialisation: Any, inputs: Any, output: Any, train: bool) -> Trace:
-    """The trace of a model, its variances replaced where `initialisation` gives them."""
-    scheme = initialisation if callable(initialisation) else None
-    given = initialisation is not None and scheme is None
-    traced = trace(model, shape, initialisation=he if given else scheme, inputs=inputs, output=output, train=train)
-    return replace(traced, variances=layer_variances(traced.lattice, initialisation)) if given else traced
 
 
 def _stride_periods(lattice: Lattice) -> list[int]:

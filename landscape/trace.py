@@ -9,14 +9,14 @@ be taken: name, operation, reason. This is the only module of the package that i
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from landscape.aten import REASONS, RULES
 from landscape.gates import Gates, unknown_rates
-from landscape.initialisation import Initialisation
+from landscape.initialisation import Initialisation, layer_variances
 from landscape.observing import observe
 from landscape.reading import Reader, named_tensors
 from landscape.weights import average_variances, read_weights
@@ -38,6 +38,7 @@ class Trace:
     `variances`: V[w] of each layer with weights. `factors`: the squared factor of each norm, gamma^2 / (running variance
     + eps), a number or one per channel. `shifted`: layers whose bias or shift is not zero on average. `gates`: what gates
     and choices let through where symmetry does not say it, counted in forward passes (empty where not asked for).
+    `skewed`: layers whose weights are not as in a fresh initialisation, though they were to be taken as they are.
     """
 
     lattice: Lattice
@@ -45,20 +46,22 @@ class Trace:
     factors: dict[str, Any]
     shifted: frozenset[str]
     gates: Gates
+    skewed: tuple[str, ...] = ()
 
 
 def trace(
     model: torch.nn.Module | Callable[[], torch.nn.Module],
     shape: tuple[int, ...],
     *,
-    initialisation: Initialisation | None = None,
+    initialisation: Initialisation | Mapping[str, float] | float | str | None = None,
     inputs: Any = None,
     output: str | int | None = None,
     train: bool = False,
 ) -> Trace:
     """The lattice of a model in evaluation mode over an input of shape (channels, *spatial), with its weights' variances.
 
-    V[w] is the second moment of the actual weights, or `initialisation(op, input shape)` where that is given. A module
+    V[w] is the second moment of the actual weights, or what `initialisation` says: a scheme or its name, one number, or a
+    mapping from layer name to variance. "weights" takes the second moments of trained weights too. A module
     has one draw of each weight, so that the second moment of a layer with n normal weights is off by sqrt(2 / n); a
     factory of freshly initialised modules is drawn from until every layer has shown 5,000 weights (64 draws at most, 4 of
     a network with a million weights).
@@ -83,17 +86,19 @@ def trace(
     reader = Reader(module, program.graph_module.graph, names, RULES, REASONS, result)
     nodes, weights = reader.read(tuple(shape))
     lattice = Lattice(tuple(nodes))
-    variances, factors, shifted = read_weights(lattice, weights, reader.tensors, initialisation, train)
+    as_they_are = isinstance(initialisation, str) and initialisation == "weights"
+    given = None if initialisation is None or as_they_are else layer_variances(lattice, initialisation)
+    variances, factors, shifted, skewed = read_weights(lattice, weights, reader.tensors, given, train, as_they_are)
     watched = unknown_rates(lattice, shifted) if inputs is not None else {}
     parameters = {name: str(used["weight"]) for name, used in weights.items() if name in variances}
-    if factory is not None and initialisation is None:
+    if factory is not None and given is None:
         smallest = min((reader.tensors[name].numel() for name in parameters.values()), default=ENOUGH_WEIGHTS)
         most = MOST_DRAWS if sum(reader.tensors[name].numel() for name in parameters.values()) < LARGE else FEW_DRAWS
         draws = [named_tensors(_draw(factory, seed)) for seed in range(1, min(ENOUGH_WEIGHTS // smallest, most))]
         variances = average_variances(variances, parameters, draws)
     images = None if isinstance(inputs, str) else inputs
     gates = observe(program, names, reader, lattice, shifted, (variances, parameters), images) if watched else Gates()
-    return Trace(lattice, variances, factors, shifted, gates)
+    return Trace(lattice, variances, factors, shifted, gates, skewed)
 
 
 def _draw(factory: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from landscape.initialisation import Initialisation, weighted
+from landscape.initialisation import weighted
 from lattice import AssumptionError, Lattice, Node
 
 __all__ = ["average_variances", "read_weights"]
@@ -19,15 +20,18 @@ def read_weights(
     lattice: Lattice,
     weights: dict[str, dict[str, Any]],
     tensors: dict[str, Any],
-    initialisation: Initialisation | None,
+    given: Mapping[str, float] | None,
     train: bool = False,
-) -> tuple[dict[str, float], dict[str, Any], frozenset[str]]:
-    """V[w], the squared factors of norms, and the shifted layers, once tied, broken and skewed weights are ruled out.
+    as_they_are: bool = False,
+) -> tuple[dict[str, float], dict[str, Any], frozenset[str], tuple[str, ...]]:
+    """V[w], the squared factors of norms, the shifted layers, and what is not as in a fresh initialisation.
 
-    `weights` says which tensors each node uses, by name; `tensors` has them. With `train`, the factor of a batch norm is its
-    gamma^2 alone. `AssumptionError` lists what is wrong.
+    `weights` says which tensors each node uses, by name; `tensors` has them; `given` stands in for their second moments. With
+    `train`, the factor of a batch norm is its gamma^2 alone. `AssumptionError` lists tied, broken and skewed weights; skewed
+    ones are only named, in the last part of the result, where weights are to be taken `as_they_are`.
     """
     variances: dict[str, float] = {}
+    skewed: list[str] = []
     factors: dict[str, Any] = {}
     shifted: set[str] = set()
     problems = _tied(lattice, weights, tensors)
@@ -39,10 +43,16 @@ def read_weights(
         if broken:
             problems.append(f"{node.name}: its {', '.join(broken)} has NaN or infinite entries")
         elif weighted(node.op):
-            shape = lattice.input_shapes(node)[0]
-            problem = _set_variance(node, shape, found["weight"], initialisation, variances)
-            if problem:
-                problems.append(problem)
+            if given is not None:
+                variances[node.name] = given[node.name]
+            elif (value := found["weight"]) is None:
+                problems.append(
+                    f"{node.name}: its weights are on the meta device and have no values; pass initialisation=landscape.he"
+                )
+            else:
+                variances[node.name] = float(np.mean(np.square(np.abs(value)), dtype=np.float64))
+                if problem := _unlike_fresh(node, value):
+                    (skewed if as_they_are and not np.iscomplexobj(value) else problems).append(problem)
             if found["bias"] is not None and not _centred(found["bias"]):
                 shifted.add(node.name)
         else:
@@ -55,7 +65,7 @@ def read_weights(
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
         raise AssumptionError(f"Proposition 1 does not hold for these weights:\n{lines}")
-    return variances, factors, frozenset(shifted)
+    return variances, factors, frozenset(shifted), tuple(problem.split(":")[0] for problem in skewed)
 
 
 def average_variances(variances: dict[str, float], parameters: dict[str, str], draws: list[dict[str, Any]]) -> dict[str, float]:
@@ -92,28 +102,21 @@ def _numbers(tensors: dict[str, Any], name: str | None) -> Any:
     return values.float().numpy() if values.element_size() < 4 else values.numpy()
 
 
-def _set_variance(
-    node: Node, shape: tuple[int, ...], weight: Any, initialisation: Initialisation | None, variances: dict[str, float]
-) -> str | None:
-    """Write V[w] of a layer; returns what is wrong with its weights, if anything is."""
-    if initialisation is not None:
-        variances[node.name] = float(initialisation(node.op, shape))
-        return None
-    if weight is None:
-        return f"{node.name}: its weights are on the meta device and have no values; pass initialisation=landscape.he"
+def _unlike_fresh(node: Node, weight: Any) -> str | None:
+    """What tells these weights from independent ones of mean zero and one variance, if anything does."""
     if np.iscomplexobj(weight):
         return f"{node.name}: complex weights have no rule"
-    variances[node.name] = float(np.mean(np.square(weight), dtype=np.float64))
     if not _centred(weight):
         mean, error = weight.mean(dtype=np.float64), weight.std(dtype=np.float64) / np.sqrt(weight.size)
         return (
             f"{node.name}: the mean of its {weight.size} weights is {mean:.3g}, not zero (standard error {error:.3g}; trained "
-            "weights?); give a freshly initialised model, or initialisation=, for example landscape.he"
+            "weights?); give a freshly initialised model, or initialisation=: a scheme such as 'he', or 'weights' for these as "
+            "they are"
         )
     if weight[0].size > 1 and weight.ndim > 2 and not _even_taps(weight):
         return (
             f"{node.name}: the variance of its weights differs from tap to tap (trained weights?); "
-            "give a freshly initialised model, or initialisation=, for example landscape.he"
+            "give a freshly initialised model, or initialisation=: a scheme such as 'he', or 'weights' for these as they are"
         )
     return None
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lattice
-from landscape import he, predict, trace
+from landscape import he, predict, trace, truncated_normal
 from lattice import AssumptionError, Conv, Lattice, SpecificationError, UnsupportedError, path_counts
 
 
@@ -261,6 +261,53 @@ def test_a_tensor_added_to_itself_adds_before_squaring():
 def test_an_initialisation_stands_in_for_trained_weights():
     trained = with_weights(nn.Conv1d(1, 99, 3), lambda m: m.weight.add_(0.5))
     assert predict(trained, (1, 9), initialisation=he).squared.shape == (9,)
+    with pytest.raises(AssumptionError, match="'weights' for these as they are"):
+        predict(trained, (1, 9))
+
+
+def test_trained_weights_are_taken_by_their_second_moments_if_asked_for_and_it_is_said():
+    trained = with_weights(nn.Conv1d(1, 99, 3), lambda m: m.weight.add_(0.5))
+    land = predict(trained, (1, 9), initialisation="weights")
+    assert land.guarantee.name == "APPROXIMATE"
+    assert "only their second moments are used" in land.reasons[0]
+    moment = float(trained.weight.detach().square().mean())
+    np.testing.assert_allclose(land.squared, predict(trained, (1, 9), initialisation=moment).squared, rtol=1e-6)
+    torch.manual_seed(0)
+    fresh = nn.Conv1d(1, 99, 3)
+    assert predict(fresh, (1, 9), initialisation="weights").guarantee.name == "EXACT"
+    with pytest.raises(AssumptionError, match="NaN"):
+        predict(with_weights(nn.Conv1d(1, 9, 3), lambda m: m.weight.fill_(float("nan"))), (1, 9), initialisation="weights")
+
+
+@pytest.mark.parametrize(
+    ("name", "draw"),
+    [
+        ("he", nn.init.kaiming_normal_),
+        ("he_fan_out", lambda w: nn.init.kaiming_normal_(w, mode="fan_out")),
+        ("glorot", nn.init.xavier_uniform_),
+        ("torch_default", lambda w: nn.init.kaiming_uniform_(w, a=5**0.5)),
+        ("lecun", lambda w: nn.init.kaiming_normal_(w, nonlinearity="linear")),
+        ("orthogonal", nn.init.orthogonal_),
+        ("truncated_normal", nn.init.trunc_normal_),
+    ],
+)
+def test_an_initialisation_by_name_is_what_torch_draws(name, draw):
+    def layer():
+        conv = nn.Conv2d(40, 60, 3, groups=2, bias=False)
+        draw(conv.weight)
+        return conv
+
+    torch.manual_seed(0)
+    by_name, drawn = predict(layer(), (40, 9, 9), initialisation=name), predict(layer, (40, 9, 9))
+    assert drawn.guarantee.name == by_name.guarantee.name == "EXACT"
+    np.testing.assert_allclose(drawn.squared, by_name.squared, rtol=0.03)
+
+
+def test_an_unknown_initialisation_lists_the_known_ones():
+    with pytest.raises(SpecificationError, match="there is no initialisation 'kaiming'; there are glorot, he,"):
+        predict(nn.Conv1d(1, 9, 3), (1, 9), initialisation="kaiming")
+    with pytest.raises(SpecificationError, match="must be -c and c"):
+        truncated_normal(1.0, -1.0, 2.0)
 
 
 # --- the world is left as it was ------------------------------------------------------------------------------------------
