@@ -1,9 +1,9 @@
 """V[w] per layer: the variance that an initialisation scheme gives the weights of a layer.
 
 A scheme is a function of a layer and the shape that it reads, (op, input shape) -> variance; pass one, or its name, to
-`predict(lattice, initialisation=...)`. Fans are torch's, read off the shape of the weight: fan_in = (input channels / groups) * taps and
-fan_out = output channels * taps, of all groups together; for a transposed convolution, whose weight is stored the other way
-round, (output channels / groups) * taps and input channels * taps.
+`predict(lattice, initialisation=...)`. Fans are torch's, read off the shape of the weight: fan_in = (input channels / groups)
+* taps and fan_out = output channels * taps, of all groups together; for a transposed convolution, whose weight is stored
+the other way round, (output channels / groups) * taps and input channels * taps.
 """
 
 from collections.abc import Callable, Mapping
