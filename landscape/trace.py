@@ -94,7 +94,7 @@ def trace(
     if factory is not None and given is None:
         smallest = min((reader.tensors[name].numel() for name in parameters.values()), default=ENOUGH_WEIGHTS)
         most = MOST_DRAWS if sum(reader.tensors[name].numel() for name in parameters.values()) < LARGE else FEW_DRAWS
-        draws = [named_tensors(_draw(factory, seed)) for seed in range(1, min(ENOUGH_WEIGHTS // smallest, most))]
+        draws = (named_tensors(_draw(factory, seed)) for seed in range(1, min(ENOUGH_WEIGHTS // smallest, most)))
         variances = average_variances(variances, parameters, draws)
     images = None if isinstance(inputs, str) else inputs
     gates = observe(program, names, reader, lattice, shifted, (variances, parameters), images) if watched else Gates()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -68,14 +68,15 @@ def read_weights(
     return variances, factors, frozenset(shifted), tuple(problem.split(":")[0] for problem in skewed)
 
 
-def average_variances(variances: dict[str, float], parameters: dict[str, str], draws: list[dict[str, Any]]) -> dict[str, float]:
+def average_variances(
+    variances: dict[str, float], parameters: dict[str, str], draws: Iterable[dict[str, Any]]
+) -> dict[str, float]:
     """V[w] of each layer averaged with the second moments of further draws, given the name of each layer's parameter."""
-    return {
-        name: float(
-            np.mean([variance, *(np.square(_numbers(draw, parameters[name])).mean(dtype=np.float64) for draw in draws)])
-        )
-        for name, variance in variances.items()
-    }
+    seen = {name: [variance] for name, variance in variances.items()}
+    for draw in draws:  # one network at a time: large ones do not fit into memory together
+        for name, moments in seen.items():
+            moments.append(float(np.square(_numbers(draw, parameters[name])).mean(dtype=np.float64)))
+    return {name: float(np.mean(moments)) for name, moments in seen.items()}
 
 
 def _tied(lattice: Lattice, weights: dict[str, dict[str, Any]], tensors: dict[str, Any]) -> list[str]:

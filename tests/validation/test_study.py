@@ -11,6 +11,7 @@ from landscape import predict
 from lattice import Activation, Conv, Lattice, SpecificationError, residual
 from validation import compare, measure
 from validation.montecarlo import study
+from validation.montecarlo.gallery import gallery
 from validation.montecarlo.ladders import (
     chain_net,
     contrast,
@@ -22,7 +23,7 @@ from validation.montecarlo.ladders import (
     width_ladder,
 )
 from validation.montecarlo.lemma import correlated_inputs, lemma_net, lemma_table, train_briefly
-from validation.montecarlo.study import Study, error_against_draws, gallery
+from validation.montecarlo.study import Study, error_against_draws
 from validation.montecarlo.table import Series, Table, fit_power, provenance
 
 RELU = Activation("relu")
@@ -139,7 +140,11 @@ def test_noise_falls_as_one_over_the_square_root_of_the_draws(monkeypatch):
 def test_the_gallery_measures_what_is_supported_and_says_why_the_rest_is_not():
     pytest.importorskip("torchvision")
     table = gallery(("squeezenet1_1", "vit_b_16"), 32, draws=10)
-    assert table.column("network") == ["squeezenet1_1"]
+    assert table.column("network") == ["squeezenet1_1", "vit_b_16"]
+    assert table.column("guarantee") == ["APPROXIMATE", "refused"]
+    assert table.column("verdict")[1] is None
+    assert table.column("predicted in (ms)")[0] > 0
+    assert table.markdown().splitlines()[5].endswith("|  |")
     assert table.notes[0].startswith("refused: vit_b_16: ")
     assert "torchvision" in table.origin.versions
     with pytest.raises(SpecificationError, match="no model resnet19"):

@@ -1,26 +1,21 @@
-"""Studies: error against draws, the gallery of torchvision's nets, and the command that writes a table and a figure."""
+"""Studies: error against draws, and the command that runs any of the studies and writes its table and figure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from lattice import PilcroError, SpecificationError
-from validation.montecarlo.compare import compare
+from lattice import SpecificationError
+from validation.montecarlo.gallery import FAMILIES, gallery
 from validation.montecarlo.ladders import Net, chain_net, depth_ladder, measured, pooled_net, predicted, width_ladder
 from validation.montecarlo.lemma import lemma_table
 from validation.montecarlo.table import Fit, Series, Table, fit_power, provenance
 
-__all__ = ["Study", "error_against_draws", "gallery"]
+__all__ = ["Study", "error_against_draws"]
 
 Array = np.ndarray[Any, Any]
-GALLERY = ("resnet18", "resnet34", "resnet50", "vgg11", "vgg11_bn", "vgg13", "vgg16")
-GALLERY_COLUMNS = (
-    "network", "guarantee", "error", "error low", "error high", "resolution", "scale", "scale error", "total variation",
-    "verdict",
-)  # fmt: skip
 
 
 def error_against_draws(
@@ -90,52 +85,6 @@ def _line(x: Array, y: Array, error: Array) -> tuple[tuple[float, float], tuple[
     return (float(a), float(deviations[0])), (float(b), float(deviations[1]))
 
 
-def gallery(names: Sequence[str] = GALLERY, size: int = 64, *, draws: int = 100, seed: int = 0, device: str = "auto") -> Table:
-    """Torchvision's nets at `size` pixels: prediction, measurement, verdict; nets that are refused say why.
-
-    Columns: network, guarantee, map error and its 99 % interval, the error that would have been told from none,
-    measured / predicted scale, its standard error, total variation of the prediction, verdict.
-    """
-    try:
-        from torchvision import models
-    except ImportError as missing:
-        raise SpecificationError("the gallery needs torchvision: pip install 'pilcro[vision]'") from missing
-    unknown = [name for name in names if name not in models.list_models()]
-    if unknown or not names:
-        raise SpecificationError(f"torchvision has no model {', '.join(unknown) or '(none was named)'}; see its list_models()")
-    rows: list[tuple[Any, ...]] = []
-    refused = []
-    for name in names:
-        builder = models.get_model_builder(name)
-
-        def factory(builder: Callable[..., Any] = builder) -> Any:
-            return builder(weights=None)
-
-        net = (factory, (3, size, size))
-        try:
-            land = predicted(net)
-            estimate = measured(net, draws, seed, device)
-        except PilcroError as refusal:
-            refused.append(f"{name}: {' '.join(str(refusal).split())[:200]}")
-            continue
-        agreement = compare(land, estimate)
-        error = (agreement.error, *agreement.error_interval, agreement.resolution)
-        scale = (agreement.scale_ratio, agreement.scale_ratio_error)
-        verdict = agreement.verdict.name.replace("_", " ")
-        rows.append((name, land.guarantee.name, *error, *scale, land.report().total_variation, verdict))
-    x, y, low, high = (tuple(row[i] for row in rows) for i in (0, 2, 3, 4))
-    return Table(
-        title=f"Torchvision at {size} pixels",
-        columns=GALLERY_COLUMNS,
-        rows=tuple(rows),
-        origin=provenance(seed, draws * len(rows), device),
-        series=(Series("map error, 99 % interval", x, y, low, high),) if rows else (),
-        notes=tuple(f"refused: {reason}" for reason in refused),
-        axes=("", "relative rms error of the map"),
-        logarithmic="",
-    )
-
-
 @dataclass(frozen=True)
 class Study:
     """Measure how prediction and truth compare, and write a table (Markdown) and a figure (PNG).
@@ -148,8 +97,10 @@ class Study:
     """which study"""
     draws: int = 0
     """draws of each net, the most of them in `draws`, samples in `lemma` (0: the study's own default)"""
-    nets: tuple[str, ...] = ()
-    """torchvision names for the gallery (default: ResNets and VGGs)"""
+    nets: tuple[str, ...] = FAMILIES
+    """torchvision names that the gallery measures (default: one of each family)"""
+    every: bool = False
+    """the gallery predicts every other classifier of torchvision too, without measuring it"""
     size: int = 64
     """input pixels of the gallery"""
     seed: int = 0
@@ -177,7 +128,7 @@ class Study:
             case "depth":
                 return {"": depth_ladder(**given, **common)}
             case "gallery":
-                return {"": gallery(self.nets or GALLERY, self.size, **given, **common)}
+                return {"": gallery(self.nets, self.size, every=self.every, **given, **common)}
             case "lemma":
                 return {"": lemma_table(samples=self.draws or 1000, seed=self.seed)}
 
@@ -199,8 +150,9 @@ class Study:
     def command(self) -> str:
         """The command line that runs this study again, its output files apart."""
         words = ["pilcro study", self.kind]
-        for name in ("draws", "nets", "size", "seed", "device"):
+        for name in ("draws", "nets", "every", "size", "seed", "device"):
             value, default = getattr(self, name), Study.__dataclass_fields__[name].default
             if value != default:
-                words += [f"--{name}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+                told = map(str, value) if isinstance(value, tuple) else [] if value is True else [str(value)]
+                words += [f"--{name}", *told]
         return " ".join(words)

@@ -230,4 +230,6 @@ def _row(values: Sequence[str]) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
+    if value is None:
+        return ""
     return str(value).replace("|", "\\|").replace("\n", " ")
