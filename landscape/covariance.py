@@ -12,7 +12,8 @@ Proposition 1 is the diagonal of this law. `landscape.plan` says which other mom
 `lattice.pull_back`.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from itertools import product
 from math import prod
 from typing import Any, Protocol
@@ -39,7 +40,7 @@ from lattice import (
 from lattice.ops import Windowed
 from lattice.pullback import pull, sum_channels
 
-__all__ = ["Local", "across", "pull_moments"]
+__all__ = ["Local", "across", "pull_moments", "sweep_moments"]
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -70,15 +71,31 @@ def pull_moments(lattice: Lattice, local: Local, cotangent: Array) -> Array:
 
     `ResourceError` where the moments to carry would not fit into memory.
     """
+    return deque(sweep_moments(lattice, local, cotangent), maxlen=1)[0][1]
+
+
+def sweep_moments(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[Node, Array]]:
+    """The same at the output of every node that the sweep comes by, from the output down to the input."""
     planned = plan(lattice)
     _check_size(lattice, planned)
     values: dict[State, Array] = {(len(lattice.nodes) - 1,) * 2: cotangent}
     last = {step.source: position for position, step in enumerate(planned.steps)}
+    told = set()
     for position, step in enumerate(planned.steps):
+        if step.source not in told and step.source[0] == step.source[1]:  # whatever flows into it comes before
+            told.add(step.source)
+            yield lattice.nodes[step.source[0]], _diagonal(values[step.source], planned.carried[step.source])
         here = values.pop(step.source) if last[step.source] == position else values[step.source]
         below = _pass(lattice, planned, local, step, here)
         values[step.target] = values[step.target] + below if step.target in values else below
-    return values[(0, 0)]
+    yield lattice.nodes[0], values[(0, 0)]
+
+
+def _diagonal(values: Array, axes: Axes) -> Array:
+    """The moments of single positions among those that are carried."""
+    if all(pairs.is_diagonal for pairs in axes):
+        return values
+    return values[across([np.flatnonzero(pairs.first == pairs.second) for pairs in axes])]
 
 
 def _check_size(lattice: Lattice, planned: Plan) -> None:

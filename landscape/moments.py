@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from landscape.covariance import across, pull_moments
+from landscape.covariance import across, pull_moments, sweep_moments
 from landscape.gains import SIGNAL_NORMS, Sign, activation_gain, node_signs, slopes
 from landscape.gates import Gates
 from landscape.initialisation import weighted
@@ -39,7 +39,7 @@ from lattice import (
 )
 from lattice.counting import one_unit
 
-__all__ = ["Rules", "squared_gradients"]
+__all__ = ["Rules", "layer_gradients", "squared_gradients"]
 
 Array = np.ndarray[Any, Any]
 
@@ -64,15 +64,44 @@ def squared_gradients(
     >>> squared_gradients(net, {"conv1": 1.0, "dense1": 1.0})
     array([2., 3., 3., 2.])
     """
-    cotangent = one_unit(lattice, output, one=1.0)
-    if output is None:
-        cotangent /= prod(lattice.output_shape)
     rules = Rules(lattice, variances, factors or {}, shifted, gates or Gates())
     with np.errstate(over="ignore", under="ignore"):
-        squared: Array = pull_moments(lattice, rules, cotangent).mean(axis=0)
+        squared: Array = pull_moments(lattice, rules, _asked(lattice, output)).mean(axis=0)
     if not np.isfinite(squared).all():
         raise ResourceError("the expected squared gradient overflows float64; give smaller variances")
     return squared
+
+
+def layer_gradients(
+    lattice: Lattice,
+    variances: Mapping[str, float],
+    factors: Mapping[str, Any] | None = None,
+    shifted: Collection[str] = (),
+    output: Any = None,
+    gates: Gates | None = None,
+) -> dict[str, Array]:
+    """E[(dh_j / du)^2] at the output u of every layer, from the output down: Eq. 8 cut off at each node of one sweep.
+
+    Arguments as of `squared_gradients`; returns float64 maps by node name, each over the positions of its layer (the mean
+    over its channels); layers without positions have arrays of no axes.
+
+    >>> from lattice import Conv, Flatten, Dense
+    >>> net = Lattice.chain((1, 4), [Conv(1, kernel=3, padding=1), Flatten(), Dense(1)])
+    >>> layer_gradients(net, {"conv1": 1.0, "dense1": 1.0})["conv1"]
+    array([1., 1., 1., 1.])
+    """
+    rules = Rules(lattice, variances, factors or {}, shifted, gates or Gates())
+    with np.errstate(over="ignore", under="ignore"):
+        found = sweep_moments(lattice, rules, _asked(lattice, output))
+        return {node.name: values.mean(axis=0) for node, values in found}
+
+
+def _asked(lattice: Lattice, output: Any) -> Array:
+    """The cotangent of the mean over output units, or of one."""
+    cotangent = one_unit(lattice, output, one=1.0)
+    if output is None:
+        cotangent /= prod(lattice.output_shape)
+    return cotangent
 
 
 class Rules:

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matplotlib.axes import Axes
 
-__all__ = ["plot_changes", "plot_map", "plot_profile"]
+__all__ = ["plot_changes", "plot_layers", "plot_map", "plot_profile"]
 
 Array = np.ndarray[Any, Any]
 
@@ -46,6 +48,33 @@ def plot_changes(maps: "list[tuple[str, Array, str]]") -> Any:
         plot_map(relative, ax, most=most)
         ax.set_title(f"{fill(text, 34)}\n{guarantee.lower().replace('_', ' ')}", fontsize=8)
     return figure
+
+
+def plot_layers(layers: "Mapping[str, Array]", *, most: int = 8) -> Any:
+    """How a map comes about: the maps of `Landscape.layers()` from the output down to the input, each with mean one.
+
+    At most `most` of them, evenly spread over those whose map is not the one before it; returns the Figure.
+    """
+    import matplotlib.pyplot as plt
+
+    relative = {name: squared / squared.mean() for name, squared in layers.items()}
+    names = list(relative)
+    distinct = [
+        name
+        for before, name in zip([None, *names], names, strict=False)
+        if before is None or name == names[-1] or not _same(relative[before], relative[name])
+    ]
+    chosen = [distinct[round(i)] for i in np.linspace(0, len(distinct) - 1, min(most, len(distinct)))]
+    figure, axes = plt.subplots(1, len(chosen), figsize=(2.6 * len(chosen), 3), squeeze=False, layout="constrained")
+    for ax, name in zip(axes[0], chosen, strict=True):
+        plot_map(relative[name], ax)
+        ax.set_title(f"{name}\n{' x '.join(map(str, relative[name].shape))}", fontsize=8)
+        ax.set(xlabel="", ylabel="")
+    return figure
+
+
+def _same(one: Array, other: Array) -> bool:
+    return one.shape == other.shape and bool(np.allclose(one, other, rtol=1e-3))
 
 
 def plot_profile(

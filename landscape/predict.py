@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from landscape.batchnorm import dropout_gains, train_factors, train_reasons
 from landscape.gates import Gates
 from landscape.infinite_width import fits, given_input_moments, refusals
 from landscape.initialisation import Initialisation, he, layer_variances
-from landscape.moments import squared_gradients
+from landscape.moments import layer_gradients, squared_gradients
 from landscape.pooled_head import head_correction, pooled_gates
 from landscape.signal import theory_gates
 from landscape.trace import Trace, trace
@@ -34,13 +34,18 @@ class Landscape:
     """A predicted importance map and its warrant.
 
     `squared`: E over output units j, input channels and weights of (dh_j/dx_i)^2, float64 over input positions.
-    `guarantee`, `reasons`: how far it can be trusted, and what weakens it. `lattice`: what was counted.
+    `guarantee`, `reasons`: how far it can be trusted, and what weakens it. `traced`: what was counted, with its variances.
     """
 
     squared: Array
     guarantee: Guarantee
     reasons: tuple[str, ...]
-    lattice: Lattice
+    traced: Trace = field(repr=False)
+
+    @property
+    def lattice(self) -> Lattice:
+        """The network as it was counted."""
+        return self.traced.lattice
 
     @property
     def relative(self) -> Array:
@@ -55,6 +60,24 @@ class Landscape:
     def report(self) -> measures.Report:
         """Centre bias, blind spots, gridding, flip asymmetry, total variation: numbers with names."""
         return measures.report(self.squared, _stride_periods(self.lattice))
+
+    def layers(self, output: Any = None) -> dict[str, Array]:
+        """How the map comes about: E[(dh_j/du)^2] at the output u of each layer, from the network's output to its input.
+
+        Float64 maps over each layer's own positions (the mean over its channels), by layer name; layers without positions
+        are left out. The sum over paths alone (Eq. 8): what joins it only at the input, as the second path law under a
+        pooled head does, is not in it. `output` names one output unit (None: the mean over all).
+
+        >>> from lattice import Conv, Dense, Flatten, Lattice
+        >>> net = Lattice.chain((1, 4), [Conv(1, kernel=3, padding=1), Conv(1, kernel=3, padding=1), Flatten(), Dense(1)])
+        >>> {name: squared.tolist() for name, squared in predict(net, initialisation=1.0).layers().items()}
+        {'conv2': [1.0, 1.0, 1.0, 1.0], 'conv1': [2.0, 3.0, 3.0, 2.0], 'input': [5.0, 8.0, 8.0, 5.0]}
+        """
+        counted = self.traced
+        found = layer_gradients(
+            counted.lattice, counted.variances, counted.factors, counted.shifted, output, counted.gates
+        )  # fmt: skip
+        return {name: squared for name, squared in found.items() if squared.ndim}
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the relative map; returns the matplotlib Axes. See `landscape.plot.plot_map`."""
@@ -141,7 +164,7 @@ def predict(
         if mode == "eval" and guarantee is Guarantee.APPROXIMATE:
             squared, reasons = _with_pooled_head(traced, output, squared, reasons)
     squared.setflags(write=False)
-    return Landscape(squared, guarantee, reasons, traced.lattice)
+    return Landscape(squared, guarantee, reasons, traced)
 
 
 def _with_theory(traced: Trace, batch: int | None) -> Trace:

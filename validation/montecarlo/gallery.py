@@ -16,7 +16,7 @@ FAMILIES = (
     "inception_v3", "squeezenet1_1", "mobilenet_v2", "mobilenet_v3_small", "mnasnet0_5", "shufflenet_v2_x0_5",
     "efficientnet_b0", "efficientnet_v2_s", "regnet_x_400mf", "regnet_y_400mf", "convnext_tiny",
 )  # fmt: skip
-LEAST_SIZES = {"inception_v3": 75}  # what torchvision's own layers ask for
+LEAST_SIZES = {"inception": 75, "vit": 224, "maxvit": 224}  # what torchvision's own layers ask for
 HEADLESS: dict[str, dict[str, bool]] = {  # without auxiliary heads, and with the weights that torchvision is about to drop
     "googlenet": {"aux_logits": False, "init_weights": True},
     "inception_v3": {"aux_logits": False, "init_weights": True},
@@ -54,7 +54,7 @@ def gallery(
     rows: list[tuple[Any, ...]] = []
     refused = []
     for name in (*names, *(other for other in known if every and other not in names)):
-        pixels = max(size, LEAST_SIZES.get(name, 0))
+        pixels = max(size, LEAST_SIZES.get(name.split("_")[0], 0))
         net = (_factory(name), (3, pixels, pixels))
         begun = time.perf_counter()
         try:
