@@ -57,7 +57,7 @@ def plot_layers(layers: "Mapping[str, Array]", *, most: int = 8) -> Any:
     """
     import matplotlib.pyplot as plt
 
-    relative = {name: squared / squared.mean() for name, squared in layers.items()}
+    relative = {name: squared / squared.mean() for name, squared in layers.items() if squared.size > 1}
     names = list(relative)
     distinct = [
         name

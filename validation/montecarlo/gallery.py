@@ -9,7 +9,7 @@ from validation.montecarlo.compare import compare
 from validation.montecarlo.ladders import measured, predicted
 from validation.montecarlo.table import Series, Table, provenance
 
-__all__ = ["FAMILIES", "gallery"]
+__all__ = ["FAMILIES", "classifier", "gallery"]
 
 FAMILIES = (
     "alexnet", "vgg11", "resnet18", "resnet50", "wide_resnet50_2", "resnext50_32x4d", "densenet121", "googlenet",
@@ -55,7 +55,7 @@ def gallery(
     refused = []
     for name in (*names, *(other for other in known if every and other not in names)):
         pixels = max(size, LEAST_SIZES.get(name.split("_")[0], 0))
-        net = (_factory(name), (3, pixels, pixels))
+        net = (classifier(name), (3, pixels, pixels))
         begun = time.perf_counter()
         try:
             land = predicted(net)
@@ -86,8 +86,8 @@ def gallery(
     )
 
 
-def _factory(name: str) -> Callable[[], Any]:
-    """Freshly initialised classifiers without auxiliary heads."""
+def classifier(name: str) -> Callable[[], Any]:
+    """A factory of freshly initialised classifiers of torchvision, without auxiliary heads."""
     from torchvision import models
 
     return lambda: models.get_model(name, weights=None, **HEADLESS.get(name, {}))
