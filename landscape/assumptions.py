@@ -24,6 +24,7 @@ from lattice import (
     Activation,
     AdaptivePool,
     Add,
+    Blur,
     Dense,
     GlobalPool,
     Lattice,
@@ -142,7 +143,7 @@ def _correlated(lattice: Lattice) -> list[bool]:
         elif isinstance(op, Pool | AdaptivePool | GlobalPool) and op.kind == "avg":
             shape = lattice.input_shapes(node)[0]
             passed = here or any(w.taps(n) > 1 for w, n in zip(op.windows(shape[1:]), shape[1:], strict=True))
-        elif isinstance(op, Upsample) and op.mode == "linear":
+        elif isinstance(op, Blur) or (isinstance(op, Upsample) and op.mode == "linear"):
             passed = True
         else:
             passed = here

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from landscape.reading import Reader, Refusal, Rule, Value, operation, shape_of
+import numpy as np
+
+from landscape.reading import Reader, Refusal, Reshaped, Rule, Value, operation, shape_of
 from lattice import (
     Activation,
     AdaptivePool,
     Add,
+    Blur,
     ChannelShuffle,
     Concat,
     Conv,
@@ -77,10 +80,33 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     padding: Any = pads if isinstance(pads, str) else _list(pads, axes)
     if isinstance(pads, str) and pads == "same":  # torch puts the odd cell on the high side at stride 1, as we do
         padding = "same"
+    if weight in reader.fixed:
+        return reader.append(call, _blur(reader, weight, a, axes, padding), (reader.tensor(a["input"]),))
     op = Conv(channels, tuple(kernel), _list(a["stride"], axes), padding, _list(a["dilation"], axes), a["groups"])
     if axes == 1 and not isinstance(padding, str):
         op = replace(op, padding=padding[0])
     return reader.append(call, op, (reader.tensor(a["input"]),), weight=weight, bias=bias)
+
+
+def _blur(reader: Reader, name: str, a: dict[str, Any], axes: int, padding: Any) -> Blur:
+    """The fixed filter of a convolution whose weight is a buffer."""
+    tensor = reader.tensors[name]
+    refusal = Refusal(
+        f"a convolution whose weight {name} is a buffer, so fixed: one positive filter for every channel that sums to one and "
+        "is a product of the same taps on each axis has a rule; make it a parameter if it is to be drawn"
+    )
+    if tensor.is_meta or a["bias"] is not None or not a["groups"] == tensor.shape[0] == shape_of(a["input"])[1]:
+        raise refusal
+    filters = tensor.detach().double().cpu().numpy()[:, 0]
+    taps = filters[0].sum(axis=tuple(range(1, axes)))
+    product = taps
+    for _ in range(axes - 1):
+        product = np.multiply.outer(product, taps)
+    alike = product.shape == filters.shape[1:] and np.allclose(filters, product, rtol=1e-5, atol=1e-7)
+    if not alike or not (taps > 0).all() or abs(taps.sum() - 1) > 1e-5 or set(_list(a["dilation"], axes)) != {1}:
+        raise refusal
+    padding = padding[0] if axes == 1 and not isinstance(padding, str) else padding
+    return Blur(tuple(taps.tolist()), _list(a["stride"], axes), padding)
 
 
 @_rule("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
@@ -259,11 +285,11 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 
 
 @_rule("flatten", "view", "reshape", "_unsafe_view", "squeeze", "unsqueeze")
-def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
     source = reader.values.get(call.args[0])
     before, after = shape_of(call.args[0]), shape_of(call)
     if not isinstance(source, Value):
-        raise Refusal("reshapes something that is not an activation of the network")
+        return Reshaped(str(reader.parameter(call.args[0], "tensor that is reshaped")))
     if source.groups:
         return _joined(reader, call, source, after)
     if before == after:
@@ -368,12 +394,11 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 
 def _scaled(reader: Reader, call: Any, source: Any, parameter: Any) -> Value:
     """A product with a parameter: one number, or one per channel (layer scale)."""
-    channels = reader.shapes[reader.value(source).node][0]
-    entries = 1
-    for n in shape_of(parameter):
-        entries *= n
-    if entries not in (1, channels) or (entries > 1 and shape_of(call) != shape_of(source)):
-        raise Refusal(f"multiplies by a parameter of shape {shape_of(parameter)}: one number, or one per channel, has a rule")
+    axes, shape = shape_of(source), shape_of(parameter)
+    order = reader.value(source).order or tuple(range(len(axes)))
+    along = [axis for axis, n in enumerate(reversed(shape), start=1) if n > 1]  # counted from the last, as torch matches them
+    if along not in ([], [len(axes) - order.index(1)]) or shape_of(call) != axes:
+        raise Refusal(f"multiplies by a parameter of shape {shape}: one number, or one per channel, has a rule")
     return reader.pointwise(call, Norm("scale"), source, **_affine(weight=reader.parameter(parameter, "factor")))
 
 

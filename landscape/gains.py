@@ -12,6 +12,7 @@ from lattice import (
     Activation,
     AdaptivePool,
     Add,
+    Blur,
     ChannelShuffle,
     Concat,
     Conv,
@@ -126,6 +127,7 @@ def _(op: Norm, inputs: list[Sign]) -> Sign:
     return inputs[0]
 
 
+@output_sign.register(Blur)
 @output_sign.register(ChannelShuffle)
 @output_sign.register(Dropout)
 @output_sign.register(Flatten)

@@ -30,6 +30,7 @@ from lattice import (
     Activation,
     AdaptivePool,
     Add,
+    Blur,
     Concat,
     Conv,
     ConvTranspose,
@@ -56,7 +57,7 @@ MOST_BYTES = 2**31
 MOST_TRAFFIC = 2**36  # bytes of moments over all input coordinates
 NOT_GAUSSIAN = "a gate over something that is not Gaussian (a gate or the data themselves, added or not)"
 SINGULAR = 1e-12  # 1 - rho^2 below which two values are one
-LINEAR = (Add, Concat, Flatten, Dropout, Norm, Pool, AdaptivePool, GlobalPool, Pad, Upsample)
+LINEAR = (Add, Concat, Flatten, Dropout, Norm, Pool, AdaptivePool, GlobalPool, Pad, Blur, Upsample)
 
 
 class Moments(NamedTuple):

@@ -23,6 +23,7 @@ from landscape.plan import Axes, window_sizes
 from lattice import (
     Activation,
     AdaptivePool,
+    Blur,
     ChannelShuffle,
     Concat,
     Dropout,
@@ -133,7 +134,7 @@ class Rules:
             cells = pool_cells(op, self.lattice.input_shapes(node)[0][1:])
             weight = 1 / cells**2 if op.kind == "avg" else self.single(node) / cells
             return float(weight.flat[0]) if np.ptp(weight) == 0 else weight
-        return None if isinstance(op, Upsample) and op.mode == "linear" else 1
+        return None if isinstance(op, Blur) or (isinstance(op, Upsample) and op.mode == "linear") else 1
 
     def single(self, node: Node) -> Any:
         """E[phi'] of an activation, gamma / sigma of a norm; how often the largest of a window passes at all."""

@@ -155,7 +155,11 @@ class Counter:
             if ("both", total, str(place)) in means:
                 both = self._expand(lower, _smooth(means["both", total, str(place)]) / alive[lower])
                 edges[total, place] = both / np.maximum(gains[lower] * gains[upper], 1e-12)
-        joint = {key[1]: mean[None] for key, mean in means.items() if key[0] == "joint"}
+        joint = {
+            key[1]: (mean / np.maximum(means["both alive", key[1]], 1e-12))[None]
+            for key, mean in means.items()
+            if key[0] == "joint"
+        }
         return Gates(gains, joint, taps, edges, ground)
 
     def _activation(self, node: Node, function: Any, arguments: Any, named: Any) -> None:
@@ -167,7 +171,8 @@ class Counter:
         squared = slope.square()
         self._add(("gain", node.name), self._mean(node.name, squared))
         # a gate whose input is exactly zero reads nothing but closed gates: no open path leads through it
-        self._add(("alive", node.name), self._mean(node.name, (z.detach() != 0).to(squared)))
+        alive = (z.detach() != 0).to(squared)
+        self._add(("alive", node.name), self._mean(node.name, alive))
         self.slopes[node.name] = squared
         for total, place, lower, upper in self.skips:
             if upper == node.name and lower in self.slopes:
@@ -175,6 +180,7 @@ class Counter:
         axes = self.pairs.get(node.name, ())
         if not all(pairs.is_diagonal for pairs in axes):
             self._add(("joint", node.name), _products(slope, axes))
+            self._add(("both alive", node.name), _products(alive, axes))
 
     def _maximum(self, node: Node, arguments: Any) -> None:
         """Which tap won each window, where what won is above zero if gates stand below."""

@@ -17,7 +17,7 @@ with rho the correlation that all positions share, cross / power of `landscape.s
 Left out: what fluctuates in S and rho from input to input, of relative size 1 / (cells of z's receptive field * channels).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -26,8 +26,11 @@ import numpy as np
 from landscape.gains import has_slopes, slopes
 from landscape.gates import Gates
 from landscape.moments import Rules, squared_gradients
+from landscape.plan import fixed_map
 from landscape.signal import Signal, signals
-from lattice import Activation, Concat, Dropout, GlobalPool, Lattice, Node, pull_back
+from lattice import Activation, Concat, Dropout, GlobalPool, Lattice, Node
+from lattice.ops import Windowed
+from lattice.pullback import pull
 
 __all__ = ["head_correction", "pooled_gates"]
 
@@ -125,7 +128,25 @@ def _one_channel(sub: Lattice, rules: Rules, cotangent: Array) -> Array:
     wide = np.zeros((*cotangent.shape[: cotangent.ndim - len(sub.output_shape)], *sub.output_shape))
     channel = wide.ndim - len(sub.output_shape)
     np.moveaxis(wide, channel, 0)[0] = np.moveaxis(cotangent, channel, 0)[0]
-    return pull_back(sub, rules.squared, wide)
+    values = {len(sub.nodes) - 1: wide}
+    for position in reversed(range(1, len(sub.nodes))):
+        node, here = sub.nodes[position], values.pop(position)
+        weight, shapes = rules.squared(node), sub.input_shapes(node)
+        if weight is None:
+            parts: Sequence[Array] = [_squared_map(node.op, shapes[0][1:], here)]  # type: ignore[arg-type]
+        else:
+            parts = pull(node.op, shapes, here * weight, sub.shapes[position])
+        for i, part in zip(node.inputs, parts, strict=True):
+            values[i] = values[i] + part if i in values else part
+    return values[0]
+
+
+def _squared_map(op: Windowed, spatial: tuple[int, ...], here: Array) -> Array:
+    """sum_j A[j, i]^2 K(j): a resize or a blur, whose coefficients differ."""
+    for axis in range(-len(spatial), 0):
+        squares = fixed_map(op, axis % len(spatial), spatial).values ** 2
+        here = np.moveaxis(np.tensordot(squares, here, (0, axis % here.ndim)), 0, axis)
+    return here
 
 
 def _last_pool(lattice: Lattice) -> int:

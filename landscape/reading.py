@@ -64,6 +64,7 @@ class Reader:
         self.reasons = reasons
         self.names = names
         self.tensors = named_tensors(model)
+        self.fixed = {name for name, _ in model.named_buffers(remove_duplicate=False)}
         self.nodes: list[Node] = []
         self.shapes: list[tuple[int, ...]] = []
         self.values: dict[Any, Any] = {}
@@ -126,8 +127,8 @@ class Reader:
         results = call.meta["val"]
         pairs = zip(value, results, strict=False) if isinstance(value, list) else [(value, results)]
         for part, result in pairs:
-            if part.groups:
-                continue  # half of a channel shuffle
+            if isinstance(part, Reshaped) or part.groups:
+                continue  # a parameter, or half of a channel shuffle
             found = [int(n) for n in result.shape]
             batch, *expected = found if part.order is None else [found[part.order.index(i)] for i in range(len(found))]
             if batch != 1 or self.shapes[part.node] != tuple(expected):
@@ -191,6 +192,9 @@ class Reader:
         """The name of an argument that must be a parameter or buffer itself, or None where there is none."""
         if value is None:
             return None
+        found = self.values.get(value)
+        if isinstance(found, Reshaped):
+            return found.name
         if getattr(value, "op", None) != "placeholder" or value.name not in self.names:
             raise Refusal(f"its {what} is computed from other tensors (weight norm, parametrisation); remove that first")
         return self.names[value.name]
@@ -214,6 +218,13 @@ class Reader:
 
 class Unknown:
     """The value of a call that was refused, and of everything above it."""
+
+
+@dataclass(frozen=True)
+class Reshaped:
+    """A parameter in another shape, by its name."""
+
+    name: str
 
 
 def _fuse_padding(nodes: list[tuple[int, Node]]) -> list[tuple[int, Node]]:

@@ -39,6 +39,7 @@ from lattice.ops import (
     Activation,
     AdaptivePool,
     Add,
+    Blur,
     ChannelShuffle,
     Concat,
     Conv,
@@ -62,16 +63,16 @@ from lattice.regular import combinations, is_regular, multinomial_count
 from lattice.routes import SKIP, Branch, Command, commands, path_exists, route
 from lattice.strips import perron_depth, perron_vector, strip_counts_reflection, strip_counts_spectral
 from lattice.symbolic import generating_function, path_polynomial, path_polynomials, variance_symbols
-from lattice.window import AdaptiveWindow, AxisMap, ResizeWindow, TransposedWindow, Window
+from lattice.window import AdaptiveWindow, AxisMap, FilterWindow, ResizeWindow, TransposedWindow, Window
 
 __all__ = [
     # the lattice
     "Lattice", "Node", "Unit", "Branches", "residual", "concatenate", "families",
     # its layers
-    "Op", "Input", "Conv", "ConvTranspose", "Dense", "Pool", "GlobalPool", "AdaptivePool", "Pad", "Upsample", "PixelShuffle",
-    "Add", "Concat", "Slice", "ChannelShuffle", "Flatten", "Activation", "Norm", "Multiply", "Dropout",
+    "Op", "Input", "Conv", "ConvTranspose", "Dense", "Pool", "GlobalPool", "AdaptivePool", "Pad", "Blur", "Upsample",
+    "PixelShuffle", "Add", "Concat", "Slice", "ChannelShuffle", "Flatten", "Activation", "Norm", "Multiply", "Dropout",
     # one axis of a layer
-    "AxisMap", "Window", "TransposedWindow", "AdaptiveWindow", "ResizeWindow",
+    "AxisMap", "Window", "TransposedWindow", "AdaptiveWindow", "ResizeWindow", "FilterWindow",
     # Definitions 1 and 2
     "route", "commands", "path_exists", "Command", "SKIP", "Branch", "combinations", "multinomial_count", "is_regular",
     # counts

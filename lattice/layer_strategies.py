@@ -15,6 +15,7 @@ from lattice.ops import (
     Activation,
     AdaptivePool,
     Add,
+    Blur,
     ChannelShuffle,
     Conv,
     ConvTranspose,
@@ -40,6 +41,7 @@ EVERY_OP: tuple[type[Op], ...] = (
     AdaptivePool,
     GlobalPool,
     Pad,
+    Blur,
     Upsample,
     PixelShuffle,
     Slice,
@@ -78,6 +80,12 @@ def windows(
 def _copies(mode: str, n: int) -> int:
     """The widest padding that is drawn: two cells, or as many as the mode has to copy."""
     return {"reflect": min(2, n - 1), "circular": min(2, n), "symmetric": min(2, n)}.get(mode, 2)
+
+
+def _fitting(draw: st.DrawFn, mode: str, n: int, kernel: int) -> int:
+    """A padding in front with which a kernel fits n cells that are padded by one behind, where the mode can."""
+    most = _copies(mode, n)
+    return draw(st.integers(max(0, kernel - n - min(1, most)), most))
 
 
 def _factors(shape: Shape) -> list[int]:
@@ -149,6 +157,12 @@ def _one_layer(draw: st.DrawFn, op: type[Op], shape: Shape, channels: int, modes
         mode = draw(st.sampled_from(modes))
         most = [min(_copies(mode, n), max(0, _cells(count, axes) - n)) for n in spatial]
         return Pad(tuple((lo := integer(0, m), min(integer(0, m), max(0, m - lo))) for m in most), mode)
+    if op is Blur:
+        mode = draw(st.sampled_from(modes))
+        fits = min(n + 2 * min(1, _copies(mode, n)) for n in spatial)
+        taps = draw(st.sampled_from([taps for taps in ((1,), (1, 1), (1, 2, 1), (1, 3)) if len(taps) <= fits]))
+        around = tuple((_fitting(draw, mode, n, len(taps)), min(1, _copies(mode, n))) for n in spatial)
+        return Blur(taps, per_axis([integer(1, 3) for _ in spatial]), around, mode)
     if op is Upsample:
         scales = [integer(1, min(3, _cells(count, axes) // n)) for n in spatial]
         return Upsample(per_axis(scales), draw(st.sampled_from(("nearest", "linear"))))
@@ -229,7 +243,7 @@ def _resizing(
     if Conv in ops:
         options.append(_same_conv(shape, stride, made, modes))
     if made == count:
-        if Pool in ops:
+        if Pool in ops and (len(spatial) < 3 or min(spatial) >= 3):  # torch has no average over three axes that is wider
             options.append(st.builds(lambda kind: Pool(kind, 3, stride, padding=1), KINDS))
         if Pool in ops and stride <= min(spatial):
             options.append(st.builds(lambda kind: Pool(kind, stride, stride, ceil=True), KINDS))

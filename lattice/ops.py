@@ -10,12 +10,13 @@ from dataclasses import dataclass, fields
 from typing import TypeAlias
 
 from lattice.errors import SpecificationError
-from lattice.window import PADDING_MODES, AdaptiveWindow, AxisMap, ResizeWindow, TransposedWindow, Window
+from lattice.window import PADDING_MODES, AdaptiveWindow, AxisMap, FilterWindow, ResizeWindow, TransposedWindow, Window
 
 __all__ = [
     "Activation",
     "AdaptivePool",
     "Add",
+    "Blur",
     "ChannelShuffle",
     "Concat",
     "Conv",
@@ -208,6 +209,35 @@ class Pad(Windowed):
 
     def windows(self, spatial: Shape) -> tuple[AxisMap, ...]:
         return _sliding(self, spatial, 1, 1, 1, self.padding, self.mode)
+
+
+@dataclass(frozen=True, slots=True)
+class Blur(Windowed):
+    """One fixed positive filter over every channel, the same `taps` on each axis: the anti-aliasing of Zhang (2019).
+
+    The taps are divided by their sum, so that (1, 2, 1) averages with weights 1/4, 1/2, 1/4.
+    """
+
+    taps: tuple[float, ...] = (1, 2, 1)
+    stride: PerAxis = 1
+    padding: Padding = 0
+    mode: str = "zeros"
+
+    def __post_init__(self) -> None:
+        _normalise(self, positive=("stride",))
+        taps = tuple(self.taps) if isinstance(self.taps, tuple | list) else ()
+        if not taps or not all(isinstance(tap, int | float) and 0 < tap < float("inf") for tap in taps):
+            raise SpecificationError(f"Blur: taps is {self.taps!r}; it takes positive numbers, for example (1, 2, 1)")
+        object.__setattr__(self, "taps", taps)
+
+    def windows(self, spatial: Shape) -> tuple[AxisMap, ...]:
+        parts = _sliding(self, spatial, len(self.taps), self.stride, 1, self.padding, self.mode)
+        weights = tuple(tap / sum(self.taps) for tap in self.taps)
+        return tuple(
+            FilterWindow(w.kernel, w.stride, w.dilation, w.padding, w.mode, w.ceil, weights)
+            for w in parts
+            if isinstance(w, Window)
+        )
 
 
 @dataclass(frozen=True, slots=True)

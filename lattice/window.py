@@ -15,7 +15,7 @@ import numpy as np
 from lattice.axis import AxisMap, Run, along, overlaid, run, straight, zeros_like
 from lattice.errors import SpecificationError
 
-__all__ = ["PADDING_MODES", "AdaptiveWindow", "AxisMap", "ResizeWindow", "TransposedWindow", "Window"]
+__all__ = ["PADDING_MODES", "AdaptiveWindow", "AxisMap", "FilterWindow", "ResizeWindow", "TransposedWindow", "Window"]
 
 PADDING_MODES = ("zeros", "circular", "reflect", "replicate", "symmetric")
 
@@ -132,6 +132,22 @@ class Window(AxisMap):
             part = longer if k < more else shorter
             line[along(axis, self.dilation * k, self.stride, part.shape[axis])] = part
         return line[along(axis, lo, 1, n)]
+
+
+@dataclass(frozen=True, slots=True)
+class FilterWindow(Window):
+    """A sliding window whose taps have fixed weights: `weights[k]` for tap k.
+
+    >>> FilterWindow(kernel=3, stride=2, padding=(1, 1), weights=(0.25, 0.5, 0.25)).matrix(4)
+    array([[0.5 , 0.25, 0.  , 0.  ],
+           [0.  , 0.25, 0.5 , 0.25]])
+    """
+
+    weights: tuple[float, ...] = ()
+
+    def matrix(self, n: int) -> Array:
+        reads = self.table(n)[..., None] == np.arange(n)  # (taps, outputs, cells)
+        return np.tensordot(np.asarray(self.weights), reads, 1)
 
 
 @dataclass(frozen=True, slots=True)

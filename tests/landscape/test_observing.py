@@ -93,6 +93,17 @@ def test_a_gate_that_reads_closed_gates_alone_does_not_count_as_closed():
     assert np.allclose(counted / known, 1, atol=0.1)
 
 
+def test_nor_do_pairs_of_such_gates_under_an_average():
+    def model(*second):
+        average = (nn.AvgPool2d(3, 1, 1), nn.Conv2d(16, 4, 1), nn.Flatten(), nn.Linear(36, 2))
+        return nn.Sequential(nn.Conv2d(1, 16, 1, bias=False), nn.ReLU(), *second, *average)
+
+    torch.manual_seed(0)
+    twice = predict(model(nn.ReLU6()), (1, 3, 3), initialisation=0.01).squared
+    once = predict(model(), (1, 3, 3), initialisation=0.01).squared
+    assert np.allclose(twice / once, 1, atol=0.05)
+
+
 class Joined(nn.Module):
     """A max-pool over two kinds of channels: a gated convolution's, and that of neighbours that are all but equal."""
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lattice
+import validation
 from landscape import he, predict, trace, truncated_normal
 from lattice import AssumptionError, Conv, Lattice, SpecificationError, UnsupportedError, path_counts
 
@@ -350,3 +351,70 @@ def test_a_factory_gives_the_variances_of_many_draws():
     assert torch.equal(torch.get_rng_state(), random)
     with pytest.raises(UnsupportedError, match="not a int"):
         trace(lambda: 3, (1, 9, 9))
+
+
+class BlurPool(nn.Module):
+    """What anti-aliasing libraries have: a fixed filter in a buffer, over every channel."""
+
+    def __init__(self, channels, taps=((1.0, 2.0, 1.0), (2.0, 4.0, 2.0), (1.0, 2.0, 1.0)), stride=2):
+        super().__init__()
+        taps = torch.tensor(taps)
+        self.stride = stride
+        self.register_buffer("taps", (taps / taps.sum()).expand(channels, 1, *taps.shape).clone(), persistent=False)
+
+    def forward(self, x):
+        x = nn.functional.pad(x, (1, 1, 1, 1), mode="reflect")
+        return nn.functional.conv2d(x, self.taps, stride=self.stride, groups=x.shape[1])
+
+
+def test_a_blur_pool_is_traced_and_its_map_agrees_with_monte_carlo():
+    def model():
+        head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
+        return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), BlurPool(4), nn.Conv2d(4, 6, 3, padding=1), *head)
+
+    traced = trace(model(), (1, 8, 8)).lattice
+    (blur,) = (node.op for node in traced.nodes if isinstance(node.op, lattice.Blur))
+    assert blur.taps == (0.25, 0.5, 0.25)
+    land = predict(model, (1, 8, 8), initialisation="torch_default")
+    assert land.guarantee.name == "EXACT"
+    agreement = validation.compare(land, validation.measure(model, (1, 8, 8), draws=1000), tolerance=0.1)
+    assert agreement.verdict is validation.Verdict.AGREE
+    assert abs(agreement.scale_ratio - 1) < 4 * agreement.scale_ratio_error
+
+
+@pytest.mark.parametrize(
+    "taps",
+    [
+        ((1.0, 0.0, -1.0), (2.0, 0.0, -2.0), (1.0, 0.0, -1.0)),  # Sobel: an edge, not an average
+        ((0.0, 1.0, 0.0), (1.0, 4.0, 1.0), (0.0, 1.0, 0.0)),  # no product of rows and columns
+    ],
+)
+def test_a_convolution_with_another_fixed_filter_is_refused_and_not_taken_for_a_fresh_one(taps):
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), BlurPool(2, taps))
+    with pytest.raises(UnsupportedError, match=r"1\.taps is a buffer, so fixed"):
+        trace(model, (1, 8, 8))
+
+
+class LayerScale(nn.Module):
+    """x * scale, with the scale reshaped to stand along the channels, or left along the columns."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.scale, self.shape = nn.Parameter(torch.full((4,), 0.5)), shape
+
+    def forward(self, x):
+        return x * self.scale.reshape(self.shape)
+
+
+def test_a_reshaped_parameter_scales_the_channels_and_nothing_else():
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), LayerScale((1, 4, 1, 1)))
+    assert trace(net, (1, 6, 6)).factors["1.mul"] == pytest.approx(0.25)
+    with pytest.raises(UnsupportedError, match="one per channel"):
+        trace(nn.Sequential(nn.Conv2d(1, 4, 3), LayerScale((4,))), (1, 6, 6))
+
+
+def test_a_resize_below_a_pooled_head_is_predicted():
+    net = [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(4, 8, 3), nn.ReLU()]
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    land = predict(nn.Sequential(*net, *head), (1, 8, 8), initialisation="he")
+    assert "under the pooled head the second path law was added" in land.reasons[-1]

@@ -11,6 +11,7 @@ from lattice import (
     Activation,
     AdaptivePool,
     Add,
+    Blur,
     ChannelShuffle,
     Concat,
     Conv,
@@ -105,6 +106,18 @@ def torch_pool(op, x):
     return AVERAGES[axes](x, *arguments, count_include_pad=op.count_include_pad)
 
 
+def torch_blur(op, x):
+    """A grouped convolution with an outer product of the taps, over numpy's padding."""
+    axes = x.ndim - 2
+    row = torch.tensor(op.taps, dtype=x.dtype) / sum(op.taps)
+    weight = torch.ones((), dtype=x.dtype)
+    for _ in range(axes):
+        weight = weight[..., None] * row
+    x = padded(x, pairs(op.padding, axes), op.mode)
+    weight = weight.expand(x.shape[1], 1, *weight.shape)
+    return (F.conv1d, F.conv2d, F.conv3d)[axes - 1](x, weight, stride=tuples(op.stride, axes), groups=x.shape[1])
+
+
 def torch_pixel_shuffle(op, x):
     if x.ndim == 4:
         return F.pixel_shuffle(x, op.factor)
@@ -125,6 +138,7 @@ IN_TORCH = {
     AdaptivePool: lambda op, x: ADAPTIVE[x.ndim - 2](x, tuples(op.size, x.ndim - 2)),
     GlobalPool: lambda op, x: x.mean(dim=tuple(range(2, x.ndim)), keepdim=True),
     Pad: lambda op, x: padded(x, pairs(op.padding, x.ndim - 2), op.mode),
+    Blur: torch_blur,
     Upsample: lambda op, x: F.interpolate(
         x,
         scale_factor=tuple(map(float, tuples(op.scale, x.ndim - 2))),
@@ -181,7 +195,7 @@ def assert_counts_are_the_jacobian(net, pattern=False):
 
 SHAPES = st.sampled_from([(1, 6), (2, 5), (4, 4), (9, 3), (1, 5, 4), (4, 3, 4), (2, 1, 6), (1, 3, 4, 3), (8, 2, 2, 3)])
 WEIGHTED = (Conv, ConvTranspose)
-FIXED = (AdaptivePool, GlobalPool, Upsample, Pool)
+FIXED = (AdaptivePool, GlobalPool, Upsample, Pool, Blur)
 COPIES = (Pad, PixelShuffle, Slice, ChannelShuffle, Flatten)
 
 

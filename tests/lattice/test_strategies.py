@@ -123,6 +123,7 @@ def test_branches_stride_and_project(nets):
         (Pool, lambda op: not op.count_include_pad and np.max(op.padding) > 0),
         (Pool, lambda op: np.max(op.dilation) > 1),
         (lattice.Upsample, lambda op: op.mode == "linear" and np.max(op.scale) > 1),
+        (lattice.Blur, lambda op: len(op.taps) == 3 and np.max(op.stride) > 1 and op.mode != "zeros"),
         (lattice.PixelShuffle, lambda op: op.factor == 2),
         (lattice.PixelShuffle, lambda op: op.factor == 3),
         (lattice.Pad, lambda op: np.max(op.padding) > 0),

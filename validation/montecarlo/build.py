@@ -1,7 +1,7 @@
 """From a lattice to the torch network that it describes, with weights of the variances that are asked for."""
 
 from collections.abc import Mapping
-from functools import singledispatch
+from functools import reduce, singledispatch
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +15,7 @@ from lattice import (
     Activation,
     AdaptivePool,
     Add,
+    Blur,
     ChannelShuffle,
     Concat,
     Conv,
@@ -149,6 +150,22 @@ class _CopyPad(nn.Module):
         return x
 
 
+class _Blur(nn.Module):
+    """One fixed filter over every channel, an outer product of one row of weights per axis."""
+
+    def __init__(self, weights: list[tuple[float, ...]], stride: tuple[int, ...]) -> None:
+        super().__init__()
+        with torch.device("cpu"):  # data, also while the network is laid out without memory
+            self.filter = torch.from_numpy(reduce(np.multiply.outer, [np.asarray(row) for row in weights]))
+        self.stride = stride
+        self.convolve = getattr(functional, f"conv{len(weights)}d")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = self.filter.to(x).expand(x.shape[1], 1, *self.filter.shape)
+        result: torch.Tensor = self.convolve(x, weight, stride=self.stride, groups=x.shape[1])
+        return result
+
+
 class _Function(nn.Module):
     """A function of one or several tensors as a module."""
 
@@ -244,6 +261,13 @@ def _(op: GlobalPool, shapes: Shapes) -> Any:
 @module.register
 def _(op: Pad, shapes: Shapes) -> Any:
     return _pad(op.windows(shapes[0][1:]), shapes[0][1:], op.mode)
+
+
+@module.register
+def _(op: Blur, shapes: Shapes) -> Any:
+    windows: Any = op.windows(shapes[0][1:])
+    blur = _Blur([window.weights for window in windows], tuple(window.stride for window in windows))
+    return nn.Sequential(_pad(windows, shapes[0][1:], op.mode), blur)
 
 
 @module.register
