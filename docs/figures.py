@@ -74,7 +74,9 @@ def limits() -> Figure:
         right.plot([width * n / sum(counts) for n in counts], style, color="black", label=f"exact, {depth} layers")
     sine = lattice.perron_vector(width)
     right.plot(sine / sine.mean(), color="#d55e00", linewidth=3, alpha=0.5, label="Perron limit, half a sine wave")
-    right.set(title=f"zero-padded strip of {width} pixels, all outputs", xlabel="input position (pixels)", ylabel="paths / mean")
+    right.set(
+        title=f"zero-padded strip of {width} pixels, all outputs", xlabel="input position (pixels)", ylabel="paths / mean"
+    )
     right.set_ylim(0, None)
     for ax in (left, right):
         ax.legend(frameon=False, fontsize="small")

@@ -1,0 +1,106 @@
+"""One process or many: what torchrun says about this one, and the mean of a map over all of them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as distributed
+
+from lattice import SpecificationError
+
+__all__ = ["World", "mean_over_processes", "world"]
+
+
+class _Mean(torch.autograd.Function):
+    """(1/R) sum_r x_r. Every process computes the same penalty of it, so the cotangent is the same everywhere: its own mean.
+
+    `DistributedDataParallel` averages the gradients over processes, which is the 1/R that is missing here.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
+        total = values.detach().clone()
+        distributed.all_reduce(total)
+        return total / distributed.get_world_size()
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: torch.Tensor) -> torch.Tensor:
+        return cotangent
+
+
+def mean_over_processes(values: torch.Tensor) -> torch.Tensor:
+    """The mean over all processes, differentiable: a penalty is not linear in the map, so the map must be averaged first.
+
+    >>> mean_over_processes(torch.ones(2))  # one process
+    tensor([1., 1.])
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return values
+    mean: torch.Tensor = _Mean.apply(values)
+    return mean
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among `size`: the first one (rank 0) writes files and speaks."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    def part(self, batch: int) -> slice:
+        """The rows of a batch that are this process's."""
+        share = batch // self.size
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+    def agree(self, flag: bool) -> bool:
+        """Whether any process says so."""
+        if self.size == 1:
+            return flag
+        told = torch.tensor(float(flag), device=self.device)
+        distributed.all_reduce(told, distributed.ReduceOp.MAX)
+        return bool(told)
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """The mean over processes."""
+        return mean_over_processes(values.detach())
+
+    def told_by_first(self, *tensors: torch.Tensor) -> None:
+        """Fill tensors with the first process's values, in place."""
+        if self.size > 1:
+            for tensor in tensors:
+                distributed.broadcast(tensor, src=0)
+
+
+@contextmanager
+def world(device: str = "auto") -> Iterator[World]:
+    """Join the processes that torchrun started (WORLD_SIZE, RANK, LOCAL_RANK), or be the only one.
+
+    `device`: "auto" (a GPU for each process where there is one), "cpu" or "cuda". Raises `SpecificationError` for another.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise SpecificationError(f"device is {device!r}; it is auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SpecificationError("device is 'cuda', and torch sees no CUDA device here; use auto or cpu")
+    cuda = device != "cpu" and torch.cuda.is_available()
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    place = torch.device("cuda", local % torch.cuda.device_count()) if cuda else torch.device("cpu")
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield World(0, 1, place)
+        return
+    if cuda:
+        torch.cuda.set_device(place)
+    distributed.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield World(distributed.get_rank(), size, place)
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,185 @@
+"""The directional derivative of a piecewise-linear network, as one more LINEAR forward pass with recorded gates.
+
+    s(theta) = sum_m <u_m, grad_x h_{y_m}(x_m)> = sum_m (J_m u_m)_{y_m}
+
+A network of convolutions, affine norms in evaluation mode, sums and gates is h = J x + const around every input. The first
+forward pass writes down its gates (`Tape`); the second sends u through the same layers, biases dropped, each gate replaced
+by multiplication with what was recorded. Gates are constant in theta almost everywhere, so ordinary backward of s gives
+grad_theta s without any second derivative. What has no rule here is named, never guessed.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from lattice import UnsupportedError
+
+__all__ = ["Record", "Replay", "Signal", "Tape"]
+
+
+class Signal(torch.Tensor):
+    """A tensor that depends on the network's input; what torch computes from one is one again."""
+
+
+class Tape:
+    """The gates of one forward pass, in order, and the first function that has no rule here (None: all have)."""
+
+    def __init__(self) -> None:
+        self.gates: list[tuple[str, torch.Tensor]] = []
+        self.refused: str | None = None
+
+
+# what asks for facts about a tensor that do not depend on its values
+FACTS = frozenset({"size", "dim", "numel", "stride", "is_floating_point", "is_contiguous", "__len__", "ndimension"})
+PROPERTIES = frozenset({"shape", "ndim", "dtype", "device", "requires_grad", "is_cuda", "layout"})
+# linear in their first argument, or in the list of tensors that it is
+LINEAR = frozenset({
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d",
+    "cat", "concat", "stack", "chunk", "split", "narrow", "getitem", "__getitem__", "roll",
+    "clone", "contiguous", "to", "expand", "flatten", "unflatten", "reshape", "view", "squeeze", "unsqueeze", "movedim",
+    "permute", "transpose", "interpolate", "upsample", "pixel_shuffle", "mean", "sum", "neg", "__neg__",
+})  # fmt: skip
+# linear in their first argument, plus a bias that is the third
+AFFINE = frozenset({
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear",
+})  # fmt: skip
+SUMS = frozenset({"add", "add_", "__add__", "__iadd__", "__radd__", "sub", "sub_", "__sub__", "__isub__"})
+SCALES = frozenset({"mul", "__mul__", "__rmul__", "div", "__truediv__", "true_divide"})
+POOLS = frozenset({"max_pool1d", "max_pool2d", "max_pool3d"})
+
+
+def _slope(low: float, high: float, slope: float = 1.0) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda a: ((a > low) & (a < high)).to(a.dtype) * slope
+
+
+def _leaky(a: torch.Tensor, negative_slope: float = 0.01, inplace: bool = False) -> torch.Tensor:
+    return torch.ones_like(a).masked_fill_(a <= 0, negative_slope)
+
+
+# phi'(a) of the piecewise-linear functions, as torch's own backward passes have it at the corners
+GATES: dict[str, Callable[..., torch.Tensor]] = {
+    "relu": lambda a, inplace=False: (a > 0).to(a.dtype),
+    "relu_": lambda a: (a > 0).to(a.dtype),
+    "relu6": lambda a, inplace=False: _slope(0, 6)(a),
+    "hardtanh": lambda a, min_val=-1.0, max_val=1.0, inplace=False: _slope(min_val, max_val)(a),
+    "hardsigmoid": lambda a, inplace=False: _slope(-3, 3, 1 / 6)(a),
+    "leaky_relu": _leaky,
+    "abs": lambda a: a.sign(),
+}
+
+
+def _name(function: Any) -> str:
+    name = str(getattr(function, "__name__", function))
+    return f"property {function.__self__.__name__}" if name == "__get__" else name
+
+
+def _is_fact(name: str) -> bool:
+    return name in FACTS or name.removeprefix("property ") in PROPERTIES
+
+
+def _plain(value: Any) -> Any:
+    return value.as_subclass(torch.Tensor) if isinstance(value, Signal) else value
+
+
+def _signals(values: Any) -> int:
+    return sum(isinstance(leaf, Signal) for leaf in tree_leaves(values))
+
+
+class Record(TorchFunctionMode):
+    """Run a network on a `Signal` and write its gates to the tape; results are what they would be without it."""
+
+    def __init__(self, tape: Tape) -> None:
+        super().__init__()
+        self.tape = tape
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = _name(func)
+        if self.tape.refused or not _signals((args, kwargs)) or _is_fact(name):
+            return func(*args, **kwargs)
+        if name in GATES:
+            # before the call, which may work in place
+            self.tape.gates.append((name, GATES[name](_plain(args[0]).detach(), *args[1:], **kwargs)))
+        elif name in POOLS:
+            options = {key: value for key, value in kwargs.items() if key != "return_indices"}
+            pooled, chosen = getattr(functional, name)(_plain(args[0]), *args[1:], **options, return_indices=True)
+            self.tape.gates.append((name, chosen))
+            return pooled.as_subclass(Signal)
+        elif not self._linear(name, args, kwargs):
+            self.tape.refused = name
+        return func(*args, **kwargs)
+
+    @staticmethod
+    def _linear(name: str, args: Sequence[Any], kwargs: Any) -> bool:
+        first_only = isinstance(args[0], Signal) and _signals((args[1:], kwargs)) == 0 if args else False
+        if name in AFFINE or name == "pad":
+            return first_only
+        if name in ("batch_norm", "dropout", "feature_dropout", "dropout2d"):
+            # by position the flag is the sixth of a norm's, the third of a dropout's; where it is not given dropout is on
+            place, default = (5, False) if name == "batch_norm" else (2, True)
+            training = kwargs.get("training", args[place] if len(args) > place else default)
+            return first_only and not training
+        if name in SCALES:
+            return _signals((args, kwargs)) == 1 and (isinstance(args[0], Signal) or "mul" in name)
+        # a sum of two by position: a named or scaled second term has no rule
+        return name in LINEAR or (name in SUMS and len(args) == 2 and not kwargs)
+
+
+class Replay(TorchFunctionMode):
+    """Run the same network on a direction u: the linear part of every layer, with the gates of the tape."""
+
+    def __init__(self, tape: Tape) -> None:
+        super().__init__()
+        self.gates: Iterator[tuple[str, torch.Tensor]] = iter(tape.gates)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        name = _name(func)
+        if not _signals((args, kwargs)) or _is_fact(name):
+            return func(*args, **kwargs)
+        if name in GATES or name in POOLS:
+            written, gate = next(self.gates, ("nothing", torch.empty(0)))
+            if written != name:
+                raise UnsupportedError(
+                    f"the network's second forward pass calls {name} where the first called {written}: its control flow "
+                    "depends on the data; use way='double_backward'"
+                )
+            if name in POOLS:
+                return args[0].flatten(2).gather(2, gate.flatten(2)).view(gate.shape)
+            if name.endswith("_") or kwargs.get("inplace"):
+                return args[0].mul_(gate)
+            return args[0] * gate
+        if name in AFFINE:
+            kwargs.pop("bias", None)
+            return func(*args[:2], None, *args[3:], **kwargs)
+        if name == "batch_norm":
+            return _scaled(*args, **kwargs)
+        if "dropout" in name:
+            return args[0]
+        if name == "pad":
+            return functional.pad(*args[:2], *args[2:3], **{k: v for k, v in kwargs.items() if k != "value"})
+        if name in SUMS and _signals((args, kwargs)) == 1:
+            return self._alone(name, *args[:2])
+        return func(*args, **kwargs)
+
+    @staticmethod
+    def _alone(name: str, first: Any, second: Any) -> Any:
+        """Signal + constant: the constant goes, and leaves its shape."""
+        signal, other = (first, second) if isinstance(first, Signal) else (second, first)
+        turned = -signal if signal is second and "sub" in name else signal
+        return turned.expand(np.broadcast_shapes(turned.shape, getattr(other, "shape", ())))
+
+
+def _scaled(
+    x: torch.Tensor, mean: Any, variance: Any, weight: Any = None, bias: Any = None, training: bool = False,
+    momentum: float = 0.1, eps: float = 1e-5,
+) -> torch.Tensor:  # fmt: skip
+    factor = (variance + eps).rsqrt()
+    if weight is not None:
+        factor = factor * weight
+    return x * factor.to(x.dtype).view(-1, *(1 for _ in x.shape[2:]))

@@ -1,0 +1,291 @@
+"""Training (Eq. 15): the loop on one screen, its state in a run directory, the same from one process to many.
+
+All randomness is a function of (seed, step), so a run that goes on from a checkpoint is bit for bit the run that was never
+stopped (on the CPU), and two processes see the batch that one would.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from lattice import SpecificationError
+from validation.montecarlo.files import write_arrays
+from validation.training.checkpoint import Checkpoint, RunFolder, TrainingError, read_json, write_json
+from validation.training.data import NUMBERS, Dataset, load
+from validation.training.devices import World, world
+from validation.training.gradients import sample_uniforms
+from validation.training.models import build
+from validation.training.penalty import Objective
+from validation.training.randomness import generator, number
+from validation.training.recipes import Recipe
+from validation.training.scores import flip_asymmetry, score
+from validation.training.stopping import stop_requested
+from validation.training.target import cached_target
+
+__all__ = ["Run", "train"]
+
+SUMS = ("loss", "accuracy", "penalty", "penalties")  # of the epoch under way
+
+
+@dataclass
+class Run:
+    """What changes while training: the objective with its model, the optimiser, the step, the metrics."""
+
+    recipe: Recipe
+    data: Dataset
+    objective: Objective
+    optimiser: torch.optim.SGD
+    step: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    sums: list[float] = field(default_factory=lambda: [0.0] * len(SUMS))
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """The network alone."""
+        return self.objective.model
+
+    @property
+    def epoch_steps(self) -> int:
+        """Whole batches in the training set; the rest of an epoch's order is left out."""
+        return len(self.data.train) // self.recipe.batch
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.epoch_steps * self.recipe.epochs
+
+    def momenta(self) -> dict[str, torch.Tensor]:
+        """Momentum buffers by the names of their parameters; made (zero) where the optimiser has none yet."""
+        for p in self.model.parameters():
+            state = self.optimiser.state[p]
+            if state.get("momentum_buffer") is None:
+                # v <- m 0 + g at the first step: what torch's own first step does
+                state["momentum_buffer"] = torch.zeros_like(p)
+        return {name: self.optimiser.state[p]["momentum_buffer"] for name, p in self.model.named_parameters()}
+
+    def checkpoint(self) -> Checkpoint:
+        """The state as named tensors and numbers."""
+        weights = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        momenta = {f"momentum.{name}": value for name, value in self.momenta().items()}
+        return Checkpoint(self.step, weights | momenta, self.rows, self.sums)
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Take a checkpoint's state."""
+        weights = {name[6:]: value for name, value in saved.tensors.items() if name.startswith("model.")}
+        self.model.load_state_dict(weights)
+        for name, buffer in self.momenta().items():
+            buffer.copy_(saved.tensors[f"momentum.{name}"])
+        self.step, self.rows, self.sums = saved.step, list(saved.rows), list(saved.sums)
+
+
+def batches(run: Run, place: World) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """(images, labels, uniform numbers) of this process, from run.step on; folders are decoded one batch ahead."""
+    source, recipe = run.data.train, run.recipe
+
+    def batch(step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        epoch, within = divmod(step, run.epoch_steps)
+        order = torch.randperm(len(source), generator=generator(recipe.seed, "order", epoch))
+        part = place.part(recipe.batch)
+        indices = order[within * recipe.batch : (within + 1) * recipe.batch][part]
+        numbers = torch.rand(recipe.batch, NUMBERS, generator=generator(recipe.seed, "augmentation", step))[part]
+        uniforms = sample_uniforms(recipe.batch, generator(recipe.seed, "classes", step))[part]
+        return source.batch(indices, numbers), source.labels[indices], uniforms
+
+    if not source.prefetch:
+        yield from map(batch, range(run.step, run.steps))
+        return
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(batch, run.step)
+        for step in range(run.step, run.steps):
+            ready = coming.result()
+            if step + 1 < run.steps:
+                coming = ahead.submit(batch, step + 1)
+            yield ready
+
+
+def train(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    root: Path | None = None,
+    device: str = "auto",
+    save_every: int = 200,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Train a recipe in a run folder, from where it stands; returns what result.json holds. A finished run returns at once.
+
+    A checkpoint is written every `save_every` steps and after each epoch. SIGTERM and SIGINT save and raise `SystemExit` (143,
+    130). `root`: where CIFAR's archives or the image folders lie. Started by torchrun, all processes share each batch.
+
+    Raises `SpecificationError` for a folder that another process holds, or that holds another configuration; `TrainingError`
+    for NaN (before it reaches the weights) and for a disk that refuses.
+    """
+    with ExitStack() as stack:
+        place = stack.enter_context(world(device))
+        if recipe.batch % place.size:
+            raise SpecificationError(f"a batch of {recipe.batch} does not split over {place.size} processes")
+        home = RunFolder(folder)
+        if place.first:
+            home.hold(stack)
+        data = load(
+            recipe.data, root=root, size=recipe.size, augment=recipe.augment, evaluation_size=recipe.evaluation_size
+        )  # fmt: skip
+        if place.first:
+            home.agree_on(recipe, data.sha256)
+            if (folder / "result.json").exists():
+                return read_json(folder / "result.json")
+        run = begin(recipe, data, folder, place)
+        saved = home.latest() if place.first else None
+        if saved is not None:
+            run.restore(saved)
+        share(run, place)
+        stop = stack.enter_context(stop_requested())
+        objective = run.objective if place.size == 1 else DistributedDataParallel(run.objective)
+        bar = stack.enter_context(_bar(run, enabled=progress and place.first))
+        for images, labels, uniforms in batches(run, place):
+            update(run, objective, images.to(place.device), labels.to(place.device), uniforms, place)
+            bar.show(run)
+            ended = run.step % run.epoch_steps == 0
+            if ended:
+                close_epoch(run, place)
+            if place.agree(bool(stop)):
+                if place.first:
+                    home.save(run.checkpoint())
+                raise SystemExit(stop.status if stop else 143)
+            if place.first and (ended or run.step % save_every == 0):
+                home.save(run.checkpoint())
+        return finish(run, home, place) if place.first else {}
+
+
+def begin(recipe: Recipe, data: Dataset, folder: Path, place: World) -> Run:
+    """A run at step 0: model, target, objective, optimiser."""
+    channels = data.train.batch(torch.arange(1)).shape[1]
+    seed = number(recipe.seed, "weights")
+    model = build(recipe.model, channels, data.classes, seed=seed, size=recipe.size, reweight=recipe.reweight)
+    if place.size > 1 and place.device.type == "cuda":
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]  # none for the CPU
+    model.to(place.device, memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)  # type: ignore[call-overload]
+    if len(data.train) < recipe.batch:
+        raise SpecificationError(f"{len(data.train)} training images do not fill one batch of {recipe.batch}")
+    target = cached_target(data, recipe.penalty.width, folder.parent, place) if recipe.penalty.kind == "target" else None
+    objective = Objective(
+        model, recipe.penalty, target, label_smoothing=recipe.label_smoothing, precision=recipe.precision
+    ).to(place.device)  # fmt: skip
+    decayed = [p for p in model.parameters() if recipe.decay_norms or p.ndim > 1]
+    others = [p for p in model.parameters() if not (recipe.decay_norms or p.ndim > 1)]
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return Run(recipe, data, objective, torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum))
+
+
+def update(
+    run: Run, objective: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, uniforms: torch.Tensor, place: World
+) -> None:
+    """One step: forward, penalty, backward, and the optimiser, unless a number is not finite."""
+    weight = run.recipe.penalty.weight(run.step)
+    for group in run.optimiser.param_groups:
+        group["lr"] = run.recipe.rate(run.step, run.steps)
+    if run.recipe.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    run.objective.train()
+    run.optimiser.zero_grad(set_to_none=True)
+    with torch.random.fork_rng(devices=[place.device] if place.device.type == "cuda" else ()):  # dropout, if there is any
+        torch.manual_seed(number(run.recipe.seed, "dropout", run.step * place.size + place.rank))
+        total, loss, penalty, logits = objective(images, labels, uniforms, weight)
+    total.backward()
+    norm = torch.nn.utils.get_total_norm([p.grad for p in run.model.parameters() if p.grad is not None])
+    accuracy = (logits.argmax(dim=1) == labels).double().mean()
+    told = place.mean(torch.stack([loss.double(), accuracy, penalty.double(), norm.double()])).tolist()
+    if not all(map(math.isfinite, told)):
+        raise TrainingError(
+            f"step {run.step}: cross-entropy {told[0]:g}, penalty {told[2]:g} (weight {weight:g}), gradient norm {told[3]:g}. "
+            "Nothing was updated, and the last checkpoint is whole. A smaller learning rate or alpha, or a longer warm-up "
+            "of the penalty, may mend it"
+        )
+    run.optimiser.step()
+    run.step += 1
+    for i, value in enumerate((told[0], told[1], told[2], float(weight > 0))):
+        run.sums[i] += value
+
+
+def close_epoch(run: Run, place: World) -> None:
+    """One row of metrics: means over the epoch's steps, and the scores on the test images."""
+    means = [run.sums[0] / run.epoch_steps, run.sums[1] / run.epoch_steps, run.sums[2] / max(run.sums[3], 1.0)]
+    run.sums = [0.0] * len(SUMS)
+    if place.first:
+        found = score(run.model, run.data.test, device=place.device)
+        trained = dict(zip(("train_loss", "train_accuracy", "penalty"), means, strict=True))
+        run.rows.append({"epoch": len(run.rows) + 1, **trained, **found.row()})
+
+
+def share(run: Run, place: World) -> None:
+    """All processes take the first one's state (a checkpoint is read by the first)."""
+    step = torch.tensor(run.step, device=place.device)
+    sums = torch.tensor(run.sums, dtype=torch.float64, device=place.device)
+    place.told_by_first(step, sums, *run.model.state_dict().values(), *run.momenta().values())
+    run.step, run.sums = int(step), sums.tolist()
+
+
+def finish(run: Run, home: RunFolder, place: World) -> dict[str, Any]:
+    """Write the landscape and the result: the scores at the end, before training, and epoch by epoch."""
+    recipe, data = run.recipe, run.data
+    last = score(run.model, data.test, device=place.device)
+    channels = data.train.batch(torch.arange(1)).shape[1]
+    seed = number(recipe.seed, "weights")
+    fresh = build(recipe.model, channels, data.classes, seed=seed, size=recipe.size, reweight=recipe.reweight)
+    first = score(fresh.to(place.device), data.test, device=place.device)
+    result = {
+        "recipe": recipe.json(),
+        "data": data.sha256,
+        "test_images": len(data.test),
+        "scores": last.row() | {"asymmetry": flip_asymmetry(last.landscape)},
+        "before": first.row() | {"asymmetry": flip_asymmetry(first.landscape)},
+        "rows": run.rows,
+        "torch": torch.__version__,
+    }
+    write_arrays(home.path / "landscape.npz", {"kind": "landscape"}, {"after": last.landscape, "before": first.landscape})
+    write_json(home.path / "result.json", result)
+    return read_json(home.path / "result.json")
+
+
+class _Bar:
+    """A progress bar with loss, accuracy, penalty and the last epoch's TV, where tqdm is there and asked for."""
+
+    def __init__(self, run: Run, enabled: bool) -> None:
+        self.bar: Any = None
+        self.shown = 0.0
+        if enabled:
+            try:
+                from tqdm.auto import tqdm
+            except ImportError:
+                return
+            self.bar = tqdm(total=run.steps, initial=run.step, unit="step", dynamic_ncols=True)
+
+    def __enter__(self) -> "_Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def show(self, run: Run) -> None:
+        """Move on; the numbers are means over the epoch so far, twice a second at most."""
+        if self.bar is None:
+            return
+        self.bar.update(run.step - self.bar.n)
+        if time.monotonic() - self.shown > 0.5:
+            self.shown = time.monotonic()
+            steps = (run.step - 1) % run.epoch_steps + 1
+            shown = {"loss": run.sums[0] / steps, "accuracy": run.sums[1] / steps, "penalty": run.sums[2] / max(run.sums[3], 1)}
+            last = {"TV": run.rows[-1]["tv"], "top1": run.rows[-1]["top1"]} if run.rows else {}
+            self.bar.set_postfix({name: f"{value:.3g}" for name, value in {**shown, **last}.items()})
+
+
+_bar = _Bar

@@ -1,0 +1,105 @@
+"""The networks that recipes name: a small ResNet, the standard ones at 32 pixels, any of torchvision, any factory."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from lattice import SpecificationError
+
+__all__ = ["Reweighted", "SmallResNet", "build"]
+
+
+class Block(nn.Module):
+    """ReLU(norm conv ReLU norm conv x + shortcut(x)): the basic block of He et al. (2016)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        same = stride == 1 and inputs == outputs
+        self.shortcut = (
+            nn.Identity() if same else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        )
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.relu(self.branch(x) + self.shortcut(x))
+        return result
+
+
+class SmallResNet(nn.Sequential):
+    """A strided stem, three stages of one block each, a global average: minutes on one core, and every topology of a ResNet.
+
+    >>> SmallResNet(1, 10)(torch.zeros(2, 1, 32, 32)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(self, channels: int, classes: int, width: int = 16) -> None:
+        stem = [nn.Conv2d(channels, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+        blocks = [Block(width, width, 1), Block(width, 2 * width, 2), Block(2 * width, 4 * width, 2)]
+        super().__init__(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4 * width, classes))
+        for part in self.modules():
+            if isinstance(part, nn.Conv2d):
+                nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+
+
+class Reweighted(nn.Module):
+    """f(w x) with one fixed weight for each pixel: the input reweighting that `landscape.advise` proposes."""
+
+    weights: torch.Tensor
+
+    def __init__(self, model: nn.Module, weights: torch.Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("weights", weights.float())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.model(x * self.weights)
+        return result
+
+
+def _torchvision(name: str, classes: int, *, small: bool) -> nn.Module:
+    try:
+        from torchvision import models
+    except ImportError as error:
+        raise SpecificationError(f"the model {name} needs torchvision: pip install 'pilcro[vision]'") from error
+    if name not in models.list_models():
+        raise SpecificationError(f"torchvision has no model {name!r}; give small, NAME-cifar, NAME or file.py:factory")
+    model: Any = models.get_model(name, weights=None, num_classes=classes)
+    if small:
+        if not isinstance(model, models.ResNet):
+            raise SpecificationError(f"{name}-cifar: only ResNets have a form for 32 pixels here; give {name} itself")
+        # the customary change for 32 pixels: a stem of 3x3 without stride and without pool
+        model.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+        model.maxpool = nn.Identity()
+    return model
+
+
+def build(name: str, channels: int, classes: int, *, seed: int, size: int = 32, reweight: bool = False) -> nn.Module:
+    """A freshly initialised model; its weights depend on `seed` alone, and torch's own random state stays as it was.
+
+    `name`: "small", a torchvision name, a torchvision ResNet's name with "-cifar", package.module:factory or file.py:factory.
+    """
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        if name == "small":
+            model: nn.Module = SmallResNet(channels, classes)
+        elif ":" in name:
+            from validation.__main__ import model_factory
+
+            model = model_factory(name)()
+        else:
+            model = _torchvision(name.removesuffix("-cifar"), classes, small=name.endswith("-cifar"))
+        if reweight:
+            from landscape import advise
+
+            weights = torch.as_tensor(advise(model, (channels, size, size), most=1).reweighting)
+            model = Reweighted(model, weights)
+    return model

@@ -1,0 +1,112 @@
+"""The paper's settings (Section 4.1), and one for a laptop, as frozen values that print, save and load."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+
+from lattice import SpecificationError
+from validation.training.penalty import Penalty
+
+__all__ = ["CIFAR100", "IMAGENET", "LAPTOP", "RECIPES", "Recipe"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that a run's result depends on. SGD with a cosine from `lr` to zero over all steps.
+
+    Raises `SpecificationError` for values that mean nothing.
+    """
+
+    data: str = "mnist"
+    """mnist, mnist-corner, digits, photos, cifar10, cifar100 or folder"""
+    size: int = 32
+    """pixels of a training image's side"""
+    evaluation_size: int = 0
+    """pixels of a test image's side, for folders (0: the same)"""
+    augment: str = "none"
+    """none, flip (RC-), flip+crop (RC+) or zoom"""
+    model: str = "small"
+    """small, a torchvision name, NAME-cifar, package.module:factory or file.py:factory"""
+    batch: int = 64
+    """images of a step, over all processes"""
+    epochs: int = 6
+    """passes over the training images"""
+    lr: float = 0.1
+    """learning rate of the first step"""
+    momentum: float = 0.9
+    """momentum of SGD"""
+    weight_decay: float = 5e-4
+    """L2 weight decay"""
+    decay_norms: bool = True
+    """whether norms' scales and all biases decay too"""
+    label_smoothing: float = 0.0
+    """mass spread over all classes"""
+    penalty: Penalty = field(default_factory=Penalty)
+    """the regulariser"""
+    reweight: bool = False
+    """multiply each input pixel by the weight that landscape.advise proposes (a comparison, not the paper's)"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """of the training forward; the penalty is always float32"""
+    channels_last: bool = False
+    """memory format"""
+    seed: int = 0
+    """root of all randomness: weights, order, augmentation, sampled classes"""
+
+    def __post_init__(self) -> None:
+        positive = {name: getattr(self, name) for name in ("size", "batch", "epochs", "lr")}
+        wrong = [f"{name} {value}" for name, value in positive.items() if not 0 < value < math.inf]
+        fractions = {name: getattr(self, name) for name in ("momentum", "label_smoothing")}
+        wrong += [f"{name} {value}" for name, value in fractions.items() if not 0 <= value < 1]
+        wrong += [f"weight_decay {self.weight_decay}"] if not 0 <= self.weight_decay < math.inf else []
+        wrong += [f"precision {self.precision}"] if self.precision not in ("float32", "bfloat16") else []
+        wrong += [f"seed {self.seed}"] if self.seed < 0 else []
+        if wrong:
+            raise SpecificationError(f"a recipe with {', '.join(wrong)}: no run can have that")
+
+    def rate(self, step: int, steps: int) -> float:
+        """lr (1 + cos(pi step / steps)) / 2.
+
+        >>> [round(Recipe(lr=0.2).rate(step, 4), 3) for step in range(5)]
+        [0.2, 0.171, 0.1, 0.029, 0.0]
+        """
+        return self.lr * (1 + math.cos(math.pi * step / steps)) / 2
+
+    def json(self) -> dict[str, Any]:
+        """Plain values, as they are saved.
+
+        >>> Recipe.of(LAPTOP.json()) == LAPTOP
+        True
+        """
+        return asdict(self)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Recipe":
+        """The recipe of plain values; raises `SpecificationError` for a field that there is not."""
+        unknown = set(values) - {f.name for f in fields(cls)}
+        unknown |= set(values.get("penalty", {})) - {f.name for f in fields(Penalty)}
+        if unknown:
+            raise SpecificationError(f"a recipe has no {', '.join(sorted(unknown))}; was it written by a newer version?")
+        return cls(**{**values, "penalty": Penalty(**values.get("penalty", {}))})
+
+    def changed(self, **values: Any) -> "Recipe":
+        """The same with other values; `kind`, `alpha` and the penalty's others go to the penalty."""
+        inner = {name: values.pop(name) for name in [f.name for f in fields(Penalty)] if name in values}
+        return replace(self, **values, penalty=replace(self.penalty, **inner))
+
+    def __str__(self) -> str:
+        return json.dumps(self.json(), indent=1)
+
+
+LAPTOP = Recipe(penalty=Penalty(warmup=100))
+# Section 4.1.1. The paper gives no weight decay for CIFAR; 5e-4 is what goes with batch 128 and rate 0.1 everywhere
+CIFAR100 = Recipe(
+    data="cifar100", augment="flip+crop", model="resnet50-cifar", batch=128, epochs=200, lr=0.1, momentum=0.9
+)  # fmt: skip
+# Section 4.1.2. The paper gives no number of epochs; 90 is the customary one
+IMAGENET = Recipe(
+    data="folder", size=224, evaluation_size=288, augment="zoom", model="resnet50", batch=256, epochs=90, lr=0.256,
+    momentum=0.875, weight_decay=3e-5, decay_norms=False, label_smoothing=0.1,
+)  # fmt: skip
+RECIPES = {"laptop": LAPTOP, "cifar100": CIFAR100, "imagenet": IMAGENET}

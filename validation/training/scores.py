@@ -1,0 +1,72 @@
+"""How good a network is, and how flat: Top-1, Top-5, loss and TV over a validation set (Section 4)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from lattice import SpecificationError, UnsupportedError
+from validation.evaluation.empirical import empirical_landscape
+from validation.evaluation.untouched import untouched
+from validation.training.data import Source
+from validation.training.randomness import generator
+
+__all__ = ["Scores", "flip_asymmetry", "score"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Fractions `top1` and `top5`, mean cross-entropy `loss`, total variation `tv` of the landscape (mean square one)."""
+
+    top1: float
+    top5: float
+    loss: float
+    tv: float
+    tv_error: float
+    landscape: Array
+
+    def row(self) -> dict[str, float]:
+        """The numbers without the map."""
+        return {name: getattr(self, name) for name in ("top1", "top5", "loss", "tv", "tv_error")}
+
+
+def flip_asymmetry(importance: Array) -> tuple[float, ...]:
+    """||I' - flipped I'|| / ||I' + flipped I'|| along each axis: 0 for a symmetric map, 1 for a one-sided one.
+
+    >>> flip_asymmetry(np.array([[1.0, 0.0], [1.0, 0.0]]))
+    (0.0, 1.0)
+    """
+    flipped = [np.flip(importance, axis) for axis in range(importance.ndim)]
+    return tuple(float(np.linalg.norm(importance - other) / np.linalg.norm(importance + other)) for other in flipped)
+
+
+def score(model: torch.nn.Module, source: Source, *, batch: int = 250, device: torch.device | str = "cpu") -> Scores:
+    """Top-1, Top-5, loss and TV over all images of a source; the landscape's classes are drawn with fixed numbers.
+
+    Raises `SpecificationError` for labels that the model has no output for.
+    """
+    labels, kept = source.labels.to(device), []
+
+    def batches() -> Iterator[torch.Tensor]:
+        for first in range(0, len(source), batch):
+            yield source.batch(torch.arange(first, min(first + batch, len(source)))).to(device)
+
+    with torch.no_grad(), untouched(model):
+        for images in batches():
+            found = model(images)
+            if not isinstance(found, torch.Tensor) or found.ndim != 2:
+                raise UnsupportedError(f"the model returns a {type(found).__name__}; it must return logits (B, classes)")
+            kept.append(found.float())
+    logits = torch.cat(kept)
+    if int(labels.max()) >= logits.shape[1]:
+        raise SpecificationError(f"the model has {logits.shape[1]} outputs, and there is a label {int(labels.max())}")
+    best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+    landscape = empirical_landscape(model, batches(), generator=generator(0, "landscape"))
+    tv, error, _ = landscape.total_variation()
+    top1, top5 = (float(hit.double().mean()) for hit in (best[:, 0], best.any(dim=1)))
+    return Scores(top1, top5, float(functional.cross_entropy(logits, labels)), tv, error, landscape.map_of_means)
