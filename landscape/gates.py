@@ -27,15 +27,15 @@ class Gates:
     `gains`: E[phi'(z)^2] of an activation, E[gate^2] of a product, E[1 / variance] of a norm over the signal, over the
     output (channels or 1, *spatial), or one number. `joint`: E[phi'(z) phi'(z')] at the pairs of positions that
     `landscape.plan` carries. `taps`: for a max-pool, how often each tap of each window passes its gradient, divided by how
-    often the gate below it is open: (taps, channels or 1, *outputs). `edges`: by (sum, input number), P(the gates on both
-    ends are open) divided by the product of their rates (the trunk law).
+    often the gate below it is open: (taps, channels or 1, *outputs). `runs`: by (lowest, highest) gate of a trunk, E[prod
+    phi'(z)^2] over the gates from the one to the other (`landscape.trunk`), (channels or 1, *spatial).
     `ground`: where they come from, in words.
     """
 
     gains: Mapping[str, Any] = field(default_factory=dict)
     joint: Mapping[str, Array] = field(default_factory=dict)
     taps: Mapping[str, Array] = field(default_factory=dict)
-    edges: Mapping[tuple[str, int], Any] = field(default_factory=dict)
+    runs: Mapping[tuple[str, str], Array] = field(default_factory=dict)
     ground: str = "taken as equally likely"
 
 

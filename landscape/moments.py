@@ -8,7 +8,7 @@ over gates, as often as the largest of them is open), or the rates that were cou
 the sum over single paths is not enough: see `landscape.covariance`, which the sweep follows.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import reduce
 from math import prod
 from typing import Any
@@ -20,6 +20,7 @@ from landscape.gains import SIGNAL_NORMS, Sign, activation_gain, node_signs, slo
 from landscape.gates import Gates
 from landscape.initialisation import weighted
 from landscape.plan import Axes, window_sizes
+from landscape.trunk import trunk_factors
 from lattice import (
     Activation,
     AdaptivePool,
@@ -67,6 +68,7 @@ def squared_gradients(
     """
     rules = Rules(lattice, variances, factors or {}, shifted, gates or Gates())
     with np.errstate(over="ignore", under="ignore"):
+        rules.settle(_asked(lattice, output))
         squared: Array = pull_moments(lattice, rules, _asked(lattice, output)).mean(axis=0)
     if not np.isfinite(squared).all():
         raise ResourceError("the expected squared gradient overflows float64; give smaller variances")
@@ -93,6 +95,7 @@ def layer_gradients(
     """
     rules = Rules(lattice, variances, factors or {}, shifted, gates or Gates())
     with np.errstate(over="ignore", under="ignore"):
+        rules.settle(_asked(lattice, output))
         found = sweep_moments(lattice, rules, _asked(lattice, output))
         return {node.name: values.mean(axis=0) for node, values in found}
 
@@ -117,7 +120,18 @@ class Rules:
         gates: Gates,
     ) -> None:
         self.lattice, self.variances, self.factors, self.gates = lattice, variances, factors, gates
+        self.edges: dict[tuple[str, int], Array] = {}
         self.signs = dict(zip(lattice.names, node_signs(lattice, shifted), strict=True))
+
+    def settle(self, cotangent: Array) -> None:
+        """Find the factors of the trunk law for this cotangent, where gates of a trunk are known together."""
+
+        def sweep(edges: dict[tuple[str, int], Array]) -> Iterator[tuple[Node, Array]]:
+            self.edges = edges
+            return sweep_moments(self.lattice, self, cotangent)
+
+        if self.gates.runs:
+            self.edges = trunk_factors(self.lattice, self.gates.runs, self.gates.gains, sweep)
 
     def squared(self, node: Node) -> Any:
         """V[w], E[phi'^2], gamma^2 / sigma^2, 1 / n^2 of an average, 1 / n of a maximum; None: only the maps of the op tell."""
@@ -168,7 +182,7 @@ class Rules:
 
     def edge(self, node: Node, place: int) -> Any:
         """The factor of the trunk law, or None."""
-        return self.gates.edges.get((node.name, place))
+        return self.edges.get((node.name, place))
 
     def taps(self, node: Node) -> Array | None:
         """The win rates of a max-pool, or None."""

@@ -124,7 +124,7 @@ class Counter:
         self.pairs = {lattice.nodes[a].name: axes for (a, b), axes in plan(lattice).carried.items() if a == b}
         self.skips = list(skips(lattice))
         self.runs = dict(zip(lattice.names, channel_runs(lattice), strict=True))
-        self.slopes: dict[str, Any] = {}  # of this pass, squared
+        self.runs_up: dict[str, dict[str, Any]] = {}  # of this pass: gate: lowest gate of a trunk: product of squared slopes
         self.sums: dict[tuple[str, ...], Any] = {}
         self.passes: dict[tuple[str, ...], int] = {}
 
@@ -150,17 +150,17 @@ class Counter:
             if key[0] == "gain"
         }
         taps = {key[1]: self._per_gate(self.watched[key[1]], mean, means) for key, mean in means.items() if key[0] == "taps"}
-        edges = {}
-        for total, place, lower, upper in self.skips:
-            if ("both", total, str(place)) in means:
-                both = self._expand(lower, _smooth(means["both", total, str(place)]) / alive[lower])
-                edges[total, place] = both / np.maximum(gains[lower] * gains[upper], 1e-12)
+        runs = {
+            (key[1], key[2]): self._expand(key[1], _smooth(mean) / alive[key[1]])
+            for key, mean in means.items()
+            if key[0] == "run"
+        }
         joint = {
             key[1]: (mean / np.maximum(means["both alive", key[1]], 1e-12))[None]
             for key, mean in means.items()
             if key[0] == "joint"
         }
-        return Gates(gains, joint, taps, edges, ground)
+        return Gates(gains, joint, taps, runs, ground)
 
     def _activation(self, node: Node, function: Any, arguments: Any, named: Any) -> None:
         import torch
@@ -173,10 +173,12 @@ class Counter:
         # a gate whose input is exactly zero reads nothing but closed gates: no open path leads through it
         alive = (z.detach() != 0).to(squared)
         self._add(("alive", node.name), self._mean(node.name, alive))
-        self.slopes[node.name] = squared
-        for total, place, lower, upper in self.skips:
-            if upper == node.name and lower in self.slopes:
-                self._add(("both", total, str(place)), self._mean(lower, squared * self.slopes[lower]))
+        self.runs_up[node.name] = {node.name: squared}
+        for _, _, lower, upper in self.skips:
+            if upper == node.name:
+                for lowest, run in self.runs_up.get(lower, {}).items():
+                    self.runs_up[upper][lowest] = run * squared
+                    self._add(("run", lowest, upper), self._mean(lowest, run * squared))
         axes = self.pairs.get(node.name, ())
         if not all(pairs.is_diagonal for pairs in axes):
             self._add(("joint", node.name), _products(slope, axes))

@@ -120,7 +120,7 @@ def theory_gates(
         return Gates()
     below = signals(lattice, variances, factors=factors, train=train)
     gains: dict[str, Any] = {}
-    edges: dict[tuple[str, int], Any] = {}
+    runs: dict[tuple[str, str], Array] = {}
     for node in unknown.values():
         if isinstance(node.op, Activation):
             gains[node.name] = _gaussian(node.op, below[node.inputs[0]])[3]
@@ -129,13 +129,13 @@ def theory_gates(
         elif isinstance(node.op, Norm) and node.op.kind in SIGNAL_NORMS:
             gains[node.name] = 1 / (_spread(node.op, below[node.inputs[0]], lattice.input_shapes(node)[0]) + node.op.eps)
     where = {name: position for position, name in enumerate(lattice.names)}
-    for total, place, lower, upper in skips(lattice):
+    for total, _, lower, upper in skips(lattice):
         if {unknown[lower].op, unknown[upper].op} == {Activation("relu")}:
             rest = below[where[total]].power - below[where[lower]].power  # of the branches beside the skip
             law = _skip(below[unknown[lower].inputs[0]], rest)
             gains[upper] = law.upper
-            edges[total, place] = law.both / (law.upper * gains[lower])
-    return Gates(gains, edges=edges, ground="from the forward mean field")
+            runs[lower, upper] = law.both
+    return Gates(gains, runs=runs, ground="from the forward mean field")
 
 
 class Skip(NamedTuple):
