@@ -2,7 +2,7 @@
 PYTHON ?= .venv/bin/python
 export OMP_WAIT_POLICY = passive
 
-.PHONY: help demo test check slow bench figures notebooks
+.PHONY: help demo test check slow bench figures laptop notebooks
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ bench: .venv  ## measure the speed table, write benchmarks/results.md
 
 figures: .venv  ## rebuild every figure in docs/figures
 	$(PYTHON) docs/figures.py
+
+laptop: .venv  ## train the laptop's runs, write docs/laptop.md (half an hour)
+	$(PYTHON) docs/laptop.py
 
 notebooks: .venv  ## run every notebook top to bottom
 	$(PYTHON) -m pytest tests/test_notebooks.py

@@ -1,4 +1,4 @@
-"""The command line: `pilcro map`, `advise`, `paths` and `study`; every command also prints machine-readable `--json`."""
+"""The command line: `pilcro map`, `advise`, `paths`, `study`, `train`, `tables`, `figures`; `--json` prints for machines."""
 
 from __future__ import annotations
 
@@ -235,8 +235,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("the command line needs tyro and tqdm: pip install 'pilcro[cli]'", file=sys.stderr)
         return 2
     from validation.montecarlo.study import Study
+    from validation.training.command import Figures, Tables, Train
 
     commands: dict[str, Any] = {"map": Map, "advise": Advise, "paths": Paths, "study": Study}
+    commands |= {"train": Train, "tables": Tables, "figures": Figures}
     required_first = (tyro.conf.PositionalRequiredArgs,)
     command: Any = tyro.extras.subcommand_cli_from_dict(commands, args=arguments, prog="pilcro", config=required_first)
     try:

@@ -11,7 +11,7 @@ import torch.distributed as distributed
 
 from lattice import SpecificationError
 
-__all__ = ["World", "mean_over_processes", "world"]
+__all__ = ["World", "is_first", "mean_over_processes", "world"]
 
 
 class _Mean(torch.autograd.Function):
@@ -78,6 +78,11 @@ class World:
         if self.size > 1:
             for tensor in tensors:
                 distributed.broadcast(tensor, src=0)
+
+
+def is_first() -> bool:
+    """Whether this is the process that speaks, as torchrun says; True without it."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager

@@ -1,0 +1,71 @@
+"""Figures 2 to 4 from run folders: landscapes before and after training, and how accuracy and TV go while training."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from landscape.plot import plot_map
+from validation.evaluation.tables import Group, label
+from validation.montecarlo.files import read_arrays
+
+__all__ = ["plot_curves", "plot_landscapes"]
+
+COLOURS = ("black", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+STYLES = ("-", "--", ":", "-.")
+
+
+def plot_landscapes(groups: Sequence[Group]) -> Any:
+    """The test landscape of each recipe (Figures 2 and 3), over all its repeats, before training and after; one scale.
+
+    I' with mean square one: the root of the mean over repeats of its square. Returns the matplotlib Figure.
+    """
+    from matplotlib.figure import Figure
+
+    recipes = [group.recipe for group in groups]
+    maps = [{when: _mean_map(group, when) for when in ("before", "after")} for group in groups]
+    most = max(float(values.max()) for pair in maps for values in pair.values())
+    figure = Figure(figsize=(2.7 * len(groups), 6), layout="constrained")
+    axes = figure.subplots(2, len(groups), squeeze=False)
+    for column, (group, pair) in enumerate(zip(groups, maps, strict=True)):
+        for row, when in enumerate(("before", "after")):
+            ax = plot_map(pair[when], axes[row][column], most=most)
+            name = label(group.recipe, recipes)
+            ax.set_title(f"{name}\n{when} training" if row == 0 else f"after: TV {group.score('tv')[0]:.3g}", fontsize=8)
+            ax.set(xlabel="", ylabel="")
+    for ax in figure.axes:
+        if ax.get_label() == "<colorbar>":
+            ax.set_ylabel("I' (root mean square one)", fontsize=7)
+    return figure
+
+
+def _mean_map(group: Group, when: str) -> Any:
+    squares = [read_arrays(result.folder / "landscape.npz")[1][when] ** 2 for result in group.results]
+    return np.sqrt(np.mean(squares, axis=0))
+
+
+def plot_curves(groups: Sequence[Group]) -> Any:
+    """Top-1 and TV on the test images epoch by epoch (Figure 4): means over repeats, bands of two standard errors.
+
+    Returns the matplotlib Figure.
+    """
+    from matplotlib.figure import Figure
+
+    recipes = [group.recipe for group in groups]
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    for ax, (name, title) in zip(figure.subplots(1, 2), {"top1": "Top-1", "tv": "total variation"}.items(), strict=True):
+        for number, group in enumerate(groups):
+            rows = np.array([[row[name] for row in result.content["rows"]] for result in group.results])
+            epochs = np.arange(1, rows.shape[1] + 1)
+            style = {"color": COLOURS[number % len(COLOURS)], "linestyle": STYLES[number // len(COLOURS) % len(STYLES)]}
+            ax.plot(epochs, rows.mean(axis=0), label=label(group.recipe, recipes), **style)
+            if len(rows) > 1:
+                band = 2 * rows.std(axis=0, ddof=1) / len(rows) ** 0.5
+                low, high = rows.mean(axis=0) - band, rows.mean(axis=0) + band
+                ax.fill_between(epochs, low, high, color=style["color"], alpha=0.15, linewidth=0)
+        ax.set(xlabel="epoch", ylabel=title)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        if name == "tv":
+            ax.set_yscale("log")
+            ax.legend(frameon=False, fontsize="small")
+    return figure
