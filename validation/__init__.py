@@ -1,4 +1,4 @@
-"""Is it true? Monte Carlo over random initialisations with honest statistics, Lemma 1, and landscapes of trained networks."""
+"""Is it true? Monte Carlo over random initialisations with honest statistics, Lemma 1, trained networks, the regulariser."""
 
 from validation.evaluation.empirical import EmpiricalLandscape, empirical_landscape
 from validation.montecarlo.build import build
@@ -8,6 +8,9 @@ from validation.montecarlo.figure import plot_agreement, plot_z
 from validation.montecarlo.judges import assert_agrees, assert_chi_square, assert_exact, negative_controls
 from validation.montecarlo.measure import Estimate, measure
 from validation.montecarlo.shuffle import ShuffledImportance, shuffled_importance
+from validation.training.objective import curvature_penalty, importance_map, smoothness_target, target_penalty
+from validation.training.penalty import Penalty
+from validation.training.recipes import Recipe
 
 __all__ = [
     # Monte Carlo
@@ -16,4 +19,6 @@ __all__ = [
     "enumerated_squared_gradients", "assert_exact", "assert_chi_square", "assert_agrees", "negative_controls",
     # Lemma 1, and trained networks
     "shuffled_importance", "ShuffledImportance", "empirical_landscape", "EmpiricalLandscape",
+    # the regulariser and training with it
+    "importance_map", "curvature_penalty", "target_penalty", "smoothness_target", "Penalty", "Recipe",
 ]  # fmt: skip
