@@ -458,3 +458,34 @@ def test_bad_requests_are_refused(arguments, error, message):
     request = {"factory": factory, "shape": (2, 8, 8), "draws": 4, **arguments}
     with pytest.raises(error, match=message):
         measure(request.pop("factory"), request.pop("shape"), **request)
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_threads_change_no_bit_and_are_given_back(interrupted, monkeypatch):
+    net = Lattice.chain((2, 8, 8), [Conv(4, 3, padding=1), Activation("relu"), Conv(2, 3, padding=1)])
+    alone = measure(net, draws=100, chunk=8, seed=5)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        if interrupted:
+            squares, calls = Sampler.squares, []
+
+            def interrupt(self, *arguments, **named):
+                calls.append(self)
+                if len(calls) > 8:  # two of them are the trial of whether draws run together
+                    raise KeyboardInterrupt
+                return squares(self, *arguments, **named)
+
+            monkeypatch.setattr(Sampler, "squares", interrupt)
+            partial = measure(net, draws=100, chunk=8, seed=5)
+            assert partial.interrupted
+            assert 0 < partial.draws < 100
+            assert partial.draws % 8 == 0
+            assert len(set(map(id, calls))) == 3  # each thread has a sampler of its own
+        else:
+            together = measure(net, draws=100, chunk=8, seed=5)
+            assert (together.mean == alone.mean).all()
+            assert (together.standard_error == alone.standard_error).all()
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

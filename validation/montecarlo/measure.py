@@ -10,7 +10,7 @@ outputs is another quantity.) Draw i depends on (seed, i) and nothing else: not 
 order of their indices and blocks never share a sum, so that on a CPU the bits do not depend on the workers either.
 """
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from validation.montecarlo.files import digest
 from validation.montecarlo.sampler import SMALL, Sampler
 from validation.montecarlo.shards import Shards, Tally, locked
 from validation.montecarlo.sources import Factory, LatticeSource, ModuleSource
+from validation.montecarlo.threads import squares_in_order
 from validation.montecarlo.workers import Workers, exact_arithmetic
 
 __all__ = ["Estimate", "measure"]
@@ -130,13 +131,14 @@ def measure(
         known = team.sum(tally.done)  # what the folder holds, the same on every worker
         bar.update(tally, int(known.sum()))
         try:
-            for unit in _units(tally.block_of, chunk, known)[team.rank :: team.world]:
-                for start in range(unit.start, unit.stop, chunk):
-                    indices = range(start, min(start + chunk, unit.stop))
-                    for index, square in zip(indices, sampler.squares(indices, batched), strict=True):
-                        tally.add(index, square)
-                    bar.update(tally, len(indices))
-                if shards is not None:
+            units = _units(tally.block_of, chunk, known)[team.rank :: team.world]
+            chunks = (range(i, min(i + chunk, unit.stop)) for unit in units for i in range(unit.start, unit.stop, chunk))
+            ends = {unit.stop for unit in units}
+            for indices, squares in stack.enter_context(closing(squares_in_order(sampler, chunks, batched))):
+                for index, square in zip(indices, squares, strict=True):
+                    tally.add(index, square)
+                bar.update(tally, len(indices))
+                if shards is not None and indices.stop in ends:
                     shards.write(tally, least=shard)
         except KeyboardInterrupt:
             if team.world > 1 or tally.done.sum() < 2:

@@ -7,6 +7,7 @@ with the cotangent that is v_n on sample n and zero elsewhere, which is J_nn' v_
 one forward pass. In eval mode the blocks m != n are zero, and one pull-back serves all samples.
 """
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -59,6 +60,15 @@ class Sampler:
         self.model = self._fingerprint()
         self.output_shape, self.bytes_per_draw = self._try()
         self._check_fresh()
+
+    def twin(self) -> "Sampler | None":
+        """Another sampler of the same draws that shares no memory with this one; None for a user's factory, which may."""
+        if not isinstance(self.source, LatticeSource):
+            return None
+        other = copy.copy(self)
+        other.source, other.base = self.source.twin(), copy.deepcopy(self.base)
+        other.generator, other.stacks, other.stacked = torch.Generator(), {}, 0
+        return other
 
     # --- what is asked for is checked before it is measured
 

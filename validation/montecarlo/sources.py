@@ -61,6 +61,10 @@ class LatticeSource:
             draw_weight(self.state[name], variance, generator, self.distribution)
         return self.network, self.state
 
+    def twin(self) -> "LatticeSource":
+        """Another source of the same weights, with a generator of its own."""
+        return LatticeSource(self.lattice, self.variances, self.distribution)
+
     def fill(self, stacks: State, position: int, seed: int) -> None:
         """Draw the weights straight to a position of the stacks, where all else stands already."""
         generator = self.generator.manual_seed(seed)
