@@ -363,3 +363,15 @@ def test_the_objective_is_cross_entropy_plus_the_weighted_penalty(kind):
 def test_a_target_penalty_without_a_target_is_refused():
     with pytest.raises(SpecificationError, match="smoothness_target"):
         Penalty("target").of_map(torch.ones(4, 4))
+
+
+def test_the_curvature_penalty_as_printed_does_not_see_the_corners_and_hardly_the_border():
+    """Eq. 16 leaves its Laplacian unpadded: a landscape in one corner cell is as good as a flat one."""
+
+    def concentrated(row, column):
+        importance = torch.zeros(16, 16, dtype=torch.float64)
+        importance[row, column] = 16.0  # mean square one
+        return float(curvature_penalty(importance))
+
+    assert concentrated(0, 0) == concentrated(15, 0) == 0 == float(curvature_penalty(torch.ones(16, 16)))
+    assert concentrated(8, 8) > 15 * concentrated(0, 8) > 0

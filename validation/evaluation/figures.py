@@ -1,6 +1,7 @@
 """Figures 2 to 4 from run folders: landscapes before and after training, and how accuracy and TV go while training."""
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -15,27 +16,32 @@ COLOURS = ("black", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b
 STYLES = ("-", "--", ":", "-.")
 
 
-def plot_landscapes(groups: Sequence[Group]) -> Any:
+def plot_landscapes(groups: Sequence[Group], *, columns: int = 6) -> Any:
     """The test landscape of each recipe (Figures 2 and 3), over all its repeats, before training and after; one scale.
 
-    I' with mean square one: the root of the mean over repeats of its square. Returns the matplotlib Figure.
+    I' with mean square one: the root of the mean over repeats of its square. The scale ends where all but one cell in 200 lie.
+    Returns the matplotlib Figure.
     """
     from matplotlib.figure import Figure
 
     recipes = [group.recipe for group in groups]
     maps = [{when: _mean_map(group, when) for when in ("before", "after")} for group in groups]
-    most = max(float(values.max()) for pair in maps for values in pair.values())
-    figure = Figure(figsize=(2.7 * len(groups), 6), layout="constrained")
-    axes = figure.subplots(2, len(groups), squeeze=False)
-    for column, (group, pair) in enumerate(zip(groups, maps, strict=True)):
+    most = float(np.quantile(np.concatenate([values.ravel() for pair in maps for values in pair.values()]), 0.995))
+    wide = min(columns, len(groups))
+    high = 2 * -(-len(groups) // wide)
+    figure = Figure(figsize=(2.6 * wide, 2.9 * high), layout="constrained")
+    axes = figure.subplots(high, wide, squeeze=False)
+    for number, (group, pair) in enumerate(zip(groups, maps, strict=True)):
         for row, when in enumerate(("before", "after")):
-            ax = plot_map(pair[when], axes[row][column], most=most)
-            name = label(group.recipe, recipes)
-            ax.set_title(f"{name}\n{when} training" if row == 0 else f"after: TV {group.score('tv')[0]:.3g}", fontsize=8)
+            ax = plot_map(pair[when], axes[number // wide * 2 + row][number % wide], most=most)
+            text = f"{fill(label(group.recipe, recipes), 24)}\nbefore training" if row == 0 else "after"
+            ax.set_title(f"{text}: TV {group.score('tv', 'before' if row == 0 else 'scores')[0]:.3g}", fontsize=8)
             ax.set(xlabel="", ylabel="")
     for ax in figure.axes:
         if ax.get_label() == "<colorbar>":
             ax.set_ylabel("I' (root mean square one)", fontsize=7)
+        elif not ax.has_data():
+            ax.remove()
     return figure
 
 

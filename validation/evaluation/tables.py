@@ -84,7 +84,7 @@ def grouped(results: Sequence[Result]) -> list[Group]:
 
 
 def label(recipe: Recipe, beside: Sequence[Recipe] = ()) -> str:
-    """What tells a recipe from those beside it: the penalty first, then every field in which they differ.
+    """What tells a recipe from those beside it: the penalty first, then every field in which they differ, defaults left out.
 
     >>> label(Recipe(penalty=Penalty("target", alpha=10.0)))
     'target, alpha 10'
@@ -92,8 +92,10 @@ def label(recipe: Recipe, beside: Sequence[Recipe] = ()) -> str:
     penalty = recipe.penalty
     words = ["no penalty" if penalty.kind == "none" else f"{penalty.kind}, alpha {penalty.alpha:g}"]
     for field in fields(Recipe):
-        if field.name not in ("penalty", "seed") and len({getattr(other, field.name) for other in (recipe, *beside)}) > 1:
-            words.append(f"{field.name} {getattr(recipe, field.name)}")
+        value = getattr(recipe, field.name)
+        differ = len({getattr(other, field.name) for other in (recipe, *beside)}) > 1
+        if field.name not in ("penalty", "seed") and differ and value != field.default:
+            words.append(field.name if value is True else f"{field.name} {value}")
     for field in fields(Penalty):
         penalised = [other.penalty for other in (recipe, *beside) if other.penalty.kind != "none"]
         if field.name not in ("kind", "alpha") and len({getattr(other, field.name) for other in penalised}) > 1:
@@ -108,7 +110,8 @@ def _cells(group: Group, joined: str) -> list[str]:
         mean, error = group.score(name)
         digits = 4 if name in ("top1", "top5", "loss") else 3
         shown = f"{mean:.{digits}f}" if name != "tv" else f"{mean:.3g}"
-        texts.append(shown if np.isnan(error) else f"{shown}{joined}{error:.1g}")
+        rounded = 0.0 if error < 1e-12 else error  # equal repeats, but for rounding
+        texts.append(shown if np.isnan(error) else f"{shown}{joined}{rounded:.1g}")
     return [*texts, f"{group.score('tv', 'before')[0]:.3g}"]
 
 

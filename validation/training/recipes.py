@@ -102,7 +102,7 @@ class Recipe:
 LAPTOP = Recipe(penalty=Penalty(warmup=100))
 # Of some hundred steps, where the paper has tens of thousands: its weights of 1 to 100 crush a net that has hardly begun to
 # learn. These flatten the landscape and cost no accuracy (docs/laptop.md)
-LAPTOP_ALPHAS = {"none": 0.0, "curvature": 0.03, "target": 3e-4, "norm": 0.01}
+LAPTOP_ALPHAS = {"none": 0.0, "curvature": 0.003, "target": 3e-4, "norm": 0.01}
 # Section 4.1.1. The paper gives no weight decay for CIFAR; 5e-4 is what goes with batch 128 and rate 0.1 everywhere
 CIFAR100 = Recipe(
     data="cifar100", augment="flip+crop", model="resnet50-cifar", batch=128, epochs=200, lr=0.1, momentum=0.9
