@@ -10,7 +10,7 @@ outputs is another quantity.) Draw i depends on (seed, i) and nothing else: not 
 order of their indices and blocks never share a sum, so that on a CPU the bits do not depend on the workers either.
 """
 
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from validation.montecarlo.files import digest
 from validation.montecarlo.sampler import SMALL, Sampler
 from validation.montecarlo.shards import Shards, Tally, locked
 from validation.montecarlo.sources import Factory, LatticeSource, ModuleSource
-from validation.montecarlo.threads import squares_in_order
+from validation.montecarlo.threads import one_thread_each, squares_in_order
 from validation.montecarlo.workers import Workers, exact_arithmetic
 
 __all__ = ["Estimate", "measure"]
@@ -63,6 +63,7 @@ def measure(
     `device`: "auto" (CUDA if there is one), "cpu", "cuda". `batched`: run `chunk` draws at once with torch.func (None:
     where the network is small); where torch.func cannot, draws run one by one and `Estimate.batched` is False. The draws
     are the same either way. `chunk`: None for as many draws as hold about 256 MiB, 64 at most.
+    Draws of a lattice run in as many chunks at once as torch has threads, each with its own memory.
 
     `folder`: where finished draws are kept, in a file for every `shard` draws or more; the same call goes on from them
     after any end, and a finished folder returns its result at once. Under `torchrun` (every process making this call) the
@@ -94,20 +95,22 @@ def measure(
     team = Workers.here(device)
     tally = Tally.empty(draws, min(draws, MOST_BLOCKS), tuple(shape)[1:])
     with exact_arithmetic(team.device), ExitStack() as stack:
-        if isinstance(factory, Lattice):
-            source: LatticeSource | ModuleSource = LatticeSource(factory, initialisation, distribution)
-        else:
-            source = ModuleSource(factory, team.device)
-        sampler = Sampler(
-            source,
-            tuple(shape),
-            seed,
-            inputs_per_draw=inputs_per_draw,
-            inputs=images,
-            device=team.device,
-            train=mode == "train",
-        )
-        batched = (sampler.parameters < SMALL if batched is None else batched) and sampler.batches()
+        # operations of a lattice's small trial are too short to be shared out among threads
+        with one_thread_each() if isinstance(factory, Lattice) and team.device.type == "cpu" else nullcontext():
+            if isinstance(factory, Lattice):
+                source: LatticeSource | ModuleSource = LatticeSource(factory, initialisation, distribution)
+            else:
+                source = ModuleSource(factory, team.device)
+            sampler = Sampler(
+                source,
+                tuple(shape),
+                seed,
+                inputs_per_draw=inputs_per_draw,
+                inputs=images,
+                device=team.device,
+                train=mode == "train",
+            )
+            batched = (sampler.parameters < SMALL if batched is None else batched) and sampler.batches()
         chunk = (sampler.chunk() if chunk is None else chunk) if batched else 1
         facts = {"seed": seed, "mode": mode, "batched": batched, "device": _name(team.device), "versions": versions()}
         shards = None

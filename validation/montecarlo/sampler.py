@@ -61,10 +61,14 @@ class Sampler:
         self.output_shape, self.bytes_per_draw = self._try()
         self._check_fresh()
 
-    def twin(self) -> "Sampler | None":
-        """Another sampler of the same draws that shares no memory with this one; None for a user's factory, which may."""
-        if not isinstance(self.source, LatticeSource):
-            return None
+    @property
+    def can_be_copied(self) -> bool:
+        """Whether another one can work beside it; a user's factory may share memory between its networks."""
+        return isinstance(self.source, LatticeSource)
+
+    def twin(self) -> "Sampler":
+        """Another sampler of the same draws that shares no memory with this one; of a lattice only."""
+        assert isinstance(self.source, LatticeSource)
         other = copy.copy(self)
         other.source, other.base = self.source.twin(), copy.deepcopy(self.base)
         other.generator, other.stacks, other.stacked = torch.Generator(), {}, 0
@@ -117,10 +121,9 @@ class Sampler:
         return tuple(output.shape), x.nbytes + copies * (sum(saved.values()) + output.nbytes)
 
     def batches(self) -> bool:
-        """Whether draws can run together: two that do must equal the same two, run one by one."""
-        pair = range(2)
+        """Whether draws can run together: the second of two that do must equal the same one, run alone."""
         try:
-            together, alone = self.squares(pair, batched=True), self.squares(pair, batched=False)
+            together, alone = self.squares(range(2), batched=True)[1:], self.squares(range(1, 2), batched=False)
         except Exception:  # whatever torch.func cannot do, the loop may; if it cannot either, it says so itself
             return False
         return bool(np.abs(together - alone).sum() <= 0.01 * np.abs(alone).sum())

@@ -1,5 +1,6 @@
 """Where the networks of the draws come from: the user's factory, or a lattice that is built once and drawn anew."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -62,8 +63,10 @@ class LatticeSource:
         return self.network, self.state
 
     def twin(self) -> "LatticeSource":
-        """Another source of the same weights, with a generator of its own."""
-        return LatticeSource(self.lattice, self.variances, self.distribution)
+        """Another source of the same weights with a generator of its own, so that both may `fill` at the same time."""
+        other = copy.copy(self)
+        other.generator = torch.Generator()
+        return other
 
     def fill(self, stacks: State, position: int, seed: int) -> None:
         """Draw the weights straight to a position of the stacks, where all else stands already."""

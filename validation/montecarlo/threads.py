@@ -11,7 +11,7 @@ import torch
 
 from validation.montecarlo.sampler import Sampler
 
-__all__ = ["squares_in_order"]
+__all__ = ["one_thread_each", "squares_in_order"]
 
 Array = np.ndarray[Any, Any]
 
@@ -22,11 +22,11 @@ def squares_in_order(sampler: Sampler, chunks: Iterable[range], batched: bool) -
     An interrupt, or leaving early, waits for the chunks under way and drops them.
     """
     count = torch.get_num_threads() if batched and sampler.device.type == "cpu" else 1
-    samplers = [sampler, *(twin for _ in range(count - 1) if (twin := sampler.twin()) is not None)]
-    if len(samplers) == 1:
+    if count == 1 or not sampler.can_be_copied:
         yield from ((chunk, sampler.squares(chunk, batched)) for chunk in chunks)
         return
-    with _one_thread_each(), ThreadPoolExecutor(len(samplers)) as pool:
+    with one_thread_each(), ThreadPoolExecutor(count) as pool:
+        samplers = [sampler, *(sampler.twin() for _ in range(count - 1))]
         waiting: list[tuple[range, Future[Array]]] = []
         busy: dict[Sampler, Future[Array]] = {}
         try:
@@ -44,8 +44,8 @@ def squares_in_order(sampler: Sampler, chunks: Iterable[range], batched: bool) -
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """One torch thread within each worker."""
+def one_thread_each() -> Iterator[None]:
+    """One torch thread inside each operation; as many as before afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
