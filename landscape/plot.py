@@ -40,9 +40,10 @@ def plot_changes(maps: "list[tuple[str, Array, str]]") -> Any:
     """Maps of mean one side by side on one scale, each with its text and the guarantee of its law; returns the Figure."""
     from textwrap import fill
 
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
-    figure, axes = plt.subplots(1, len(maps), figsize=(3.6 * len(maps), 3.6), squeeze=False, layout="constrained")
+    figure = Figure(figsize=(3.6 * len(maps), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(maps), squeeze=False)
     most = max(float(relative.max()) for _, relative, _ in maps)
     for ax, (text, relative, guarantee) in zip(axes[0], maps, strict=True):
         plot_map(relative, ax, most=most)
@@ -55,7 +56,7 @@ def plot_layers(layers: "Mapping[str, Array]", *, most: int = 8) -> Any:
 
     At most `most` of them, evenly spread over those whose map is not the one before it; returns the Figure.
     """
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     relative = {name: squared / squared.mean() for name, squared in layers.items() if squared.size > 1}
     names = list(relative)
@@ -65,7 +66,8 @@ def plot_layers(layers: "Mapping[str, Array]", *, most: int = 8) -> Any:
         if before is None or name == names[-1] or not _same(relative[before], relative[name])
     ]
     chosen = [distinct[round(i)] for i in np.linspace(0, len(distinct) - 1, min(most, len(distinct)))]
-    figure, axes = plt.subplots(1, len(chosen), figsize=(2.6 * len(chosen), 3), squeeze=False, layout="constrained")
+    figure = Figure(figsize=(2.6 * len(chosen), 3), layout="constrained")
+    axes = figure.subplots(1, len(chosen), squeeze=False)
     for ax, name in zip(axes[0], chosen, strict=True):
         plot_map(relative[name], ax)
         ax.set_title(f"{name}\n{' x '.join(map(str, relative[name].shape))}", fontsize=8)

@@ -41,7 +41,8 @@ def test_the_map_at_the_input_is_the_landscape():
 def test_layers_are_drawn_from_the_output_down():
     net = Lattice.chain((2, 9, 9), [Conv(4, kernel=3, padding=1), RELU, Conv(4, kernel=3, stride=2), Flatten(), Dense(3)])
     land = predict(net)
+    plt.close("all")
     figure = plot_layers(land.layers())
     titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
     assert [title.split("\n")[0] for title in titles] == ["conv2", "activation1", "input"]
-    plt.close(figure)
+    assert not plt.get_fignums()  # pyplot keeps none of it

@@ -148,6 +148,7 @@ def test_the_generalised_pascal_triangle(kernel, rows):
     ],
 )
 def test_what_cannot_be_drawn_is_refused(call, error, message):
+    plt.close("all")
     with pytest.raises(error, match=message):
         call()
     assert not plt.get_fignums(), "a refusal leaves no empty figure behind"
