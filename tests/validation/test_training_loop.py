@@ -360,3 +360,12 @@ def test_a_batch_that_does_not_split_is_refused():
     from validation.training.devices import World
 
     assert World(1, 2, torch.device("cpu")).part(64) == slice(32, 64)
+
+
+def test_half_precision_and_channels_last_train_as_well(whole, tmp_path):
+    result = train(TINY.changed(precision="bfloat16", channels_last=True), tmp_path, device="cpu")
+    expected = read_json(whole / "result.json")["scores"]
+    assert abs(result["scores"]["top1"] - expected["top1"]) < 0.05
+    saved = RunFolder(tmp_path).latest().tensors
+    assert {value.dtype for value in saved.values()} == {torch.float32, torch.int64}  # the weights stay whole
+    assert files(tmp_path) != files(whole)
