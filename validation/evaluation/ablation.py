@@ -1,0 +1,161 @@
+r"""Ablation of the most relevant pixels (Section 4.2.2, Figure 5).
+
+Relevance is Integrated Gradients (Sundararajan et al. 2017), averaged over a batch of baseline images and summed over
+channels. The K most relevant pixels of an image are replaced by the mean of that image, channel by channel, and
+
+    r(K) = p_y(image with K pixels replaced) / p_y(image),      K = 0, ..., P
+
+is averaged over correctly classified images; the area under r against K / P says how much the answer hangs on few pixels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from lattice import SpecificationError
+from validation.evaluation.untouched import untouched
+from validation.training.data import Source
+from validation.training.randomness import generator
+
+__all__ = ["Ablation", "ablation", "ablation_curve", "relevance"]
+
+Array = np.ndarray[Any, Any]
+
+
+def relevance(
+    model: torch.nn.Module, image: torch.Tensor, label: int, baselines: torch.Tensor, *, steps: int = 32, chunk: int = 512
+) -> torch.Tensor:
+    """Integrated Gradients of p_y's logit for one image (channels, height, width), the mean over `baselines`: (height, width).
+
+    Captum's, by the Gauss-Legendre rule with `steps` points a baseline; `chunk` points run at once.
+    """
+    try:
+        from captum.attr import IntegratedGradients
+    except ImportError as missing:
+        raise SpecificationError("Integrated Gradients need captum: pip install 'pilcro[evaluate]'") from missing
+    inputs = image.expand(len(baselines), *image.shape)
+    found = IntegratedGradients(model).attribute(
+        inputs, baselines, target=int(label), n_steps=steps, internal_batch_size=max(chunk, len(baselines))
+    )
+    result: torch.Tensor = found.mean(dim=0).sum(dim=0)
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class Ablation:
+    """`ratio` (images, points): r at each of the numbers of pixels `replaced`; `pixels`: P."""
+
+    replaced: Array
+    ratio: Array
+    pixels: int
+
+    @property
+    def curve(self) -> Array:
+        """The mean over images."""
+        return np.asarray(self.ratio.mean(axis=0))
+
+    @property
+    def curve_error(self) -> Array:
+        """Its standard error."""
+        return np.asarray(self.ratio.std(axis=0, ddof=1) / len(self.ratio) ** 0.5)
+
+    @property
+    def area(self) -> tuple[float, float]:
+        """The area under the curve against K / P (trapezoid, both ends included), and its standard error over images."""
+        areas = np.trapezoid(self.ratio, self.replaced / self.pixels, axis=1)
+        return float(areas.mean()), float(areas.std(ddof=1) / len(areas) ** 0.5)
+
+    def plot(self, ax: Any = None, *, label: str = "", **style: Any) -> Any:
+        """The curve with a band of two standard errors (Figure 5); returns the matplotlib Axes."""
+        if ax is None:
+            from matplotlib.figure import Figure
+
+            ax = Figure(figsize=(5.5, 4), layout="constrained").subplots()
+        area, error = self.area
+        x = self.replaced / self.pixels
+        (line,) = ax.plot(x, self.curve, label=f"{label} (area {area:.3f} ± {error:.1g})".strip(), **style)
+        band = 2 * self.curve_error
+        ax.fill_between(x, self.curve - band, self.curve + band, color=line.get_color(), alpha=0.2, linewidth=0)
+        ax.set(xlabel="most relevant pixels replaced (share)", ylabel="p(class) / p(class) of the whole image", ylim=(0, None))
+        ax.legend(frameon=False, fontsize="small")
+        return ax
+
+
+def ablation_curve(
+    model: torch.nn.Module, image: torch.Tensor, label: int, order: torch.Tensor, replaced: Sequence[int], *, chunk: int = 512
+) -> torch.Tensor:
+    """r(K) of one image for each K of `replaced`, pixels going in `order` (flat indices): float64 (points,)."""
+    flat = image.flatten(1)
+    means = flat.mean(dim=1, keepdim=True)
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order), device=order.device)
+    counts = torch.as_tensor(list(replaced), device=image.device)
+    found = []
+    with torch.no_grad():
+        whole = model(image[None]).double().softmax(dim=1)[0, label]
+        for some in torch.split(counts, chunk):
+            gone = rank < some[:, None, None]  # (points, 1, pixels)
+            probes = torch.where(gone, means, flat).reshape(-1, *image.shape)
+            found.append(model(probes).double().softmax(dim=1)[:, label])
+    return torch.cat(found) / whole
+
+
+def ablation(
+    model: torch.nn.Module,
+    source: Source,
+    *,
+    images: int = 512,
+    baselines: int = 1000,
+    steps: int = 32,
+    points: int | None = None,
+    seed: int = 0,
+    chunk: int = 512,
+    device: torch.device | str = "cpu",
+    progress: bool = False,
+) -> Ablation:
+    """Figure 5 for one network: `images` correctly classified test images, relevance over `baselines` other ones.
+
+    Which ones is drawn from `seed`, so that networks are compared on the same order of images. `points`: how many K from 0 to
+    P, evenly spread (None: every one). The defaults are the paper's; their cost is images * baselines * steps gradients.
+
+    Raises `SpecificationError` where fewer than two images are classified correctly, or too few are left as baselines.
+    """
+    if min(images, 2 * baselines, steps) < 2 or (points is not None and points < 2):
+        raise SpecificationError(
+            f"images {images}, baselines {baselines}, steps {steps}, points {points}: two at least of each"
+        )
+    order = torch.randperm(len(source), generator=generator(seed, "ablation"))
+    with untouched(model):
+        with torch.no_grad():
+            right = [
+                model(source.batch(part).to(device)).argmax(dim=1).cpu() == source.labels[part]
+                for part in torch.split(order, chunk)
+            ]
+        chosen = order[torch.cat(right)][:images]
+        rest = order[~torch.isin(order, chosen)][:baselines]
+        if len(chosen) < 2 or len(rest) < baselines:
+            raise SpecificationError(
+                f"of {len(source)} images {int(torch.cat(right).sum())} are classified correctly; {images} of them and "
+                f"{baselines} others as baselines were asked for, and {len(chosen)} and {len(rest)} are there"
+            )
+        others = source.batch(rest).to(device)
+        pixels = others[0, 0].numel()
+        counts = np.unique(np.linspace(0, pixels, (points or pixels + 1)).round().astype(int))
+        ratios = []
+        for index in _shown(chosen.tolist(), progress):
+            image, label = source.batch(torch.tensor([index])).to(device)[0], int(source.labels[index])
+            found = relevance(model, image, label, others, steps=steps, chunk=chunk)
+            ranked = found.flatten().argsort(descending=True, stable=True)
+            ratios.append(ablation_curve(model, image, label, ranked, counts.tolist(), chunk=chunk).cpu().numpy())
+    return Ablation(counts, np.stack(ratios), pixels)
+
+
+def _shown(values: list[int], progress: bool) -> Any:
+    if not progress:
+        return values
+    from tqdm.auto import tqdm
+
+    return tqdm(values, unit="image")
