@@ -186,9 +186,9 @@ def _with_pooled_head(traced: Trace, output: Any, squared: Array, reasons: tuple
     try:
         more = head_correction(traced.lattice, traced.variances, traced.factors, output, traced.gates)
     except UnsupportedError as refusal:
-        return squared, (*reasons, f"the second path law for the pooled head was left out: {refusal} ({name})")
+        return squared, (*reasons, f"a pooled head: the second path law was left out: {refusal} ({name})")
     assert more is not None
-    return squared + more, (*reasons, f"under the pooled head the second path law was added, for white inputs ({name})")
+    return squared + more, (*reasons, f"a pooled head: the second path law was added, for white inputs ({name})")
 
 
 def _infinite_width_holds(traced: Trace, strict: bool) -> bool:

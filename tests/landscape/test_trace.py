@@ -417,4 +417,4 @@ def test_a_resize_below_a_pooled_head_is_predicted():
     net = [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(4, 8, 3), nn.ReLU()]
     head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
     land = predict(nn.Sequential(*net, *head), (1, 8, 8), initialisation="he")
-    assert "under the pooled head the second path law was added" in land.reasons[-1]
+    assert "a pooled head: the second path law was added" in land.reasons[-1]
