@@ -1,6 +1,7 @@
 # For contributors; users need only the two commands of the README.
 PYTHON ?= .venv/bin/python
 export OMP_WAIT_POLICY = passive
+EVALUATED = none-0 none-0-reweighted curvature-0.003 target-0.0003 norm-0.01
 
 .PHONY: help demo test check slow bench figures laptop notebooks
 
@@ -36,6 +37,8 @@ figures: .venv  ## rebuild every figure in docs/figures
 
 laptop: .venv  ## train the laptop's runs, write docs/laptop.md (half an hour)
 	$(PYTHON) docs/laptop.py
+	$(PYTHON) -m validation evaluate $(EVALUATED:%=runs/laptop/mnist-32-none-%-seed*) \
+	  --location --ablation --out docs/laptop-evaluation
 
 notebooks: .venv  ## run every notebook top to bottom
 	$(PYTHON) -m pytest tests/test_notebooks.py

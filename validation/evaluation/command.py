@@ -88,7 +88,7 @@ class Evaluate:
         groups = grouped(collect(self.runs))
         names = [label(group.recipe, [other.recipe for other in groups]) for group in groups]
         found = [[self._evaluate(result) for result in group.results] for group in groups]
-        text = "\n".join(_markdown(names, groups, found))
+        text = "\n".join([*_markdown(names, groups, found), "", *self._note(), ""])
         files = []
         if self.out is not None:
             write_bytes(self.out.with_name(f"{self.out.name}.md"), text.encode())
@@ -101,6 +101,22 @@ class Evaluate:
             print("\n".join([text, *(f"written: {file}" for file in files)]), flush=True)
         rows = [{"run": name, **_numbers(runs)} for name, runs in zip(names, found, strict=True)]
         return {"rows": rows, "files": files}
+
+    def _note(self) -> list[str]:
+        """What the columns are, and from which images."""
+        lines = ["Means over repeats with other seeds, plus or minus their standard error."]
+        if self.location:
+            lines.append(
+                f"Location: test images moved by every pair of shifts from {-self.reach} to {self.reach} pixels in steps of "
+                f"{self.stride}; consistency: share of answers that are those for the unmoved image; asymmetry: the largest "
+                "difference of Top-1 between opposite shifts."
+            )
+        if self.ablation:
+            lines.append(
+                f"Ablation: {self.images} correctly classified images (seed {self.seed}), Integrated Gradients over "
+                f"{self.baselines} baselines with {self.steps} steps each, {self.points} numbers of pixels from none to all."
+            )
+        return [" ".join(lines)]
 
     def _evaluate(self, result: Result) -> tuple[Location | None, Ablation | None]:
         model, data = trained(result, self.root, self.device)
