@@ -3,7 +3,7 @@ PYTHON ?= .venv/bin/python
 export OMP_WAIT_POLICY = passive
 EVALUATED = none-0 none-0-reweighted curvature-0.003 target-0.0003 norm-0.01
 
-.PHONY: help demo test check slow bench figures laptop notebooks
+.PHONY: help demo test check slow bench figures laptop notebooks docs
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -42,3 +42,7 @@ laptop: .venv  ## train the laptop's runs, write docs/laptop.md (half an hour)
 
 notebooks: .venv  ## run every notebook top to bottom
 	$(PYTHON) -m pytest tests/test_notebooks.py
+
+docs: .venv  ## build the documentation site in docs/_build/html, without warnings
+	.venv/bin/pip install -q -c constraints.txt -e '.[docs]'
+	$(PYTHON) -m sphinx -q -W --keep-going -n docs docs/_build/html

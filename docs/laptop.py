@@ -68,7 +68,7 @@ What they say:
   0.1; flips and crops cost six, since a mirrored digit is another one and 6 epochs do not learn them all.
 - 33 pixels instead of 32 halve the flip asymmetry, before training and after, at the same accuracy. Where the digits sit in
   the corners, no flattening raised the accuracy: six epochs suffice to unlearn the bias there.
-- Where the digit sits ([laptop-evaluation.md](laptop-evaluation.md)): all networks lose most of their accuracy when it moves by
+- Where the digit sits (`make laptop` writes the table): all networks lose most of their accuracy when it moves by
   4 pixels, and less when it moves by 8, the product of their strides, at which the grid that topology lays over the input falls
   onto itself. Flat landscapes do not mend that, nor does the ablation curve rise with them; with three seeds no difference
   stands out of the noise.

@@ -1,0 +1,45 @@
+"""The documentation site: `make docs`, or `sphinx-build -W --keep-going -n docs docs/_build/html`."""
+
+import os
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+sys.path[:0] = [str(DOCS.parent), str(DOCS / "extensions")]
+os.environ["COLUMNS"] = "90"  # of the command line's help
+os.environ.setdefault("MPLBACKEND", "agg")
+
+project = "pilcro"
+author = "the pilcro authors"
+copyright = "MIT licence"  # noqa: A001
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "docstrings", "public_names", "command_line"]
+exclude_patterns = ["_build", "notebooks/.ipynb_checkpoints", "**/.hypothesis"]
+html_theme = "furo"
+html_title = "pilcro"
+html_show_sphinx = False
+html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_theme_options = {"navigation_with_keys": True}
+
+# pages are MyST Markdown; notebooks are shown as they were committed, the tests run them
+source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb", ".rst": "restructuredtext"}
+nb_execution_mode = "off"
+nb_merge_streams = True
+myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "colon_fence"]
+myst_heading_anchors = 3
+myst_dmath_double_inline = True
+
+# `names` in docstrings link to what they name, where it is documented
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+autodoc_inherit_docstrings = False
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 100
+toc_object_entries_show_parents = "hide"
+
+# everything of ours that a page names must exist; what other libraries call their types is theirs
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(?!(lattice|landscape|validation)\.).*"), ("py:class", r"lattice\.routes\.Skip")]

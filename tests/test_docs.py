@@ -1,0 +1,112 @@
+"""The documentation says what is there: links lead somewhere, the functions and tests it names exist, the site builds."""
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [
+    path for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))] if "_build" not in path.parts
+]
+TEXTS = [path for path in PAGES if path.parent.name in ("theory", "howto")]
+
+
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+def prose(path):
+    """A page without its fenced code."""
+    return re.sub(r"^(```+|~~~+).*?^\1", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(path):
+    """The anchors of a page's headings, as GitHub and MyST make them, and those that it sets itself."""
+    headings = re.findall(r"^#+ +(.*?)\s*$", prose(path), flags=re.MULTILINE)
+    slugs = {re.sub(r"[^\w\- ]", "", re.sub(r"[`*]", "", heading).lower()).replace(" ", "-") for heading in headings}
+    return slugs | set(re.findall(r"^\(([\w-]+)\)=", path.read_text(encoding="utf-8"), flags=re.MULTILINE))
+
+
+def broken_links(path):
+    broken = []
+    for target in re.findall(r"\]\(<?([^)\s>]+)>?[^)]*\)", prose(path)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        there = (path.parent / file).resolve() if file else path
+        if not there.exists() or (anchor and there.suffix == ".md" and anchor not in anchors(there)):
+            broken.append(target)
+    return broken
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_every_internal_link_leads_somewhere(path):
+    assert broken_links(path) == []
+
+
+def test_a_broken_link_is_seen(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# One `thing`\n[a](#one-thing) [b](#two) [c](none.md) ![d](page.md)\n```\n[e](in-code.md)\n```\n")
+    assert broken_links(page) == ["#two", "none.md"]
+
+
+def resolved(dotted):
+    """What a dotted name stands for."""
+    parts = dotted.split(".")
+    for split in range(len(parts), 0, -1):
+        try:
+            thing = importlib.import_module(".".join(parts[:split]))
+        except ImportError:
+            continue
+        for part in parts[split:]:
+            thing = getattr(thing, part)
+        return thing
+    raise AttributeError(dotted)
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=name_of)
+def test_every_function_that_a_page_names_exists(path):
+    for dotted in re.findall(r"\{py:\w+\}`~?([\w.]+)`", path.read_text(encoding="utf-8")):
+        assert resolved(dotted) is not None
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=name_of)
+def test_every_test_that_a_page_names_exists(path):
+    for file, test in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", path.read_text(encoding="utf-8")):
+        source = (ROOT / file).read_text(encoding="utf-8")
+        assert not test or f"def {test}(" in source, f"{file} has no {test}"
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_warnings_and_documents_every_public_name(tmp_path):
+    pytest.importorskip("furo")
+    pytest.importorskip("myst_nb")
+    from sphinx.util.inventory import InventoryFile
+
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-W",
+        "--keep-going",
+        "-n",
+        "-d",
+        tmp_path / "trees",
+        DOCS,
+        tmp_path / "html",
+    ]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    with (tmp_path / "html" / "objects.inv").open("rb") as file:
+        inventory = InventoryFile.load(file, "", lambda base, uri: uri)
+    documented = {name for kind, names in inventory.items() if kind.startswith("py:") for name in names}
+    for package in ("lattice", "landscape", "validation"):
+        public = {f"{package}.{name}" for name in importlib.import_module(package).__all__}
+        assert public <= documented, public - documented
+    assert len(documented) > 300
