@@ -20,6 +20,7 @@ from landscape import importance as measures
 from landscape.initialisation import fans, he, layer_variances, weighted
 from landscape.moments import squared_gradients
 from landscape.predict import Landscape, predict
+from landscape.progress import progress_bar
 from landscape.signal import theory_gates
 from landscape.trace import trace
 from lattice import Add, Conv, Input, Lattice, Node, Pad, PilcroError, Pool, SpecificationError, even_sizes
@@ -103,12 +104,14 @@ def advise(
     *,
     initialisation: Any = None,
     most: int = 8,
+    progress: bool = False,
 ) -> Advice:
     """Changes that lower sqrt(mean((r - 1)^2)) of the predicted map r, ranked: what to do about topology-induced bias.
 
     Tried: input sizes near by with even padding (225 for 224), padding that copies, kernels that the stride divides, strides
     replaced by averages, the weight of branches against skips, and the best of these together. Arguments as for `predict`;
-    `most` changes are returned. Maps are those of theory (gates from the forward mean field).
+    `most` changes are returned. Maps are those of theory (gates from the forward mean field). `progress`: a bar over the
+    changes that are tried.
 
     Raises what `predict` raises. Check a change with `validation.measure(change.lattice,
     initialisation=change.variances)`.
@@ -132,7 +135,11 @@ def advise(
         found = trace(model, shape, initialisation=initialisation)
         variances, factors = found.variances, found.factors
         before = _changed("as it is", found.lattice, found.lattice, variances, factors)
-    tried = [change for change in _candidates(before, factors) if change is not None]
+    tried = []
+    with progress_bar(progress, desc="trying", unit=" changes") as bar:
+        for change in _candidates(before, factors):
+            tried += [change] if change is not None else []
+            bar.update()
     better = sorted((c for c in tried if c.deviation < before.deviation * 0.995), key=lambda change: change.deviation)
     relative = before.landscape.relative
     seen = relative > 0

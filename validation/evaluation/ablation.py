@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from landscape.progress import progress_bar
 from lattice import SpecificationError
 from validation.evaluation.untouched import untouched
 from validation.training.data import Source
@@ -30,16 +31,18 @@ def relevance(
 ) -> torch.Tensor:
     """Integrated Gradients of p_y's logit for one image (channels, height, width), the mean over `baselines`: (height, width).
 
-    Captum's, by the Gauss-Legendre rule with `steps` points a baseline; `chunk` points run at once.
+    Captum's, by the Gauss-Legendre rule with `steps` points a baseline; `chunk` points run at once. Evaluation mode; the
+    model is left as it was.
     """
     try:
         from captum.attr import IntegratedGradients
     except ImportError as missing:
         raise SpecificationError("Integrated Gradients need captum: pip install 'pilcro[evaluate]'") from missing
     inputs = image.expand(len(baselines), *image.shape)
-    found = IntegratedGradients(model).attribute(
-        inputs, baselines, target=int(label), n_steps=steps, internal_batch_size=max(chunk, len(baselines))
-    )
+    with untouched(model):
+        found = IntegratedGradients(model).attribute(
+            inputs, baselines, target=int(label), n_steps=steps, internal_batch_size=max(chunk, len(baselines))
+        )
     result: torch.Tensor = found.mean(dim=0).sum(dim=0)
     return result
 
@@ -87,14 +90,17 @@ class Ablation:
 def ablation_curve(
     model: torch.nn.Module, image: torch.Tensor, label: int, order: torch.Tensor, replaced: Sequence[int], *, chunk: int = 512
 ) -> torch.Tensor:
-    """r(K) of one image for each K of `replaced`, pixels going in `order` (flat indices): float64 (points,)."""
+    """r(K) of one image for each K of `replaced`, pixels going in `order` (flat indices): float64 (points,).
+
+    In evaluation mode; the model is left as it was.
+    """
     flat = image.flatten(1)
     means = flat.mean(dim=1, keepdim=True)
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(order), device=order.device)
     counts = torch.as_tensor(list(replaced), device=image.device)
     found = []
-    with torch.no_grad():
+    with torch.no_grad(), untouched(model):
         whole = model(image[None]).double().softmax(dim=1)[0, label]
         for some in torch.split(counts, chunk):
             gone = rank < some[:, None, None]  # (points, 1, pixels)
@@ -145,17 +151,11 @@ def ablation(
         pixels = others[0, 0].numel()
         counts = np.unique(np.linspace(0, pixels, (points or pixels + 1)).round().astype(int))
         ratios = []
-        for index in _shown(chosen.tolist(), progress):
-            image, label = source.batch(torch.tensor([index])).to(device)[0], int(source.labels[index])
-            found = relevance(model, image, label, others, steps=steps, chunk=chunk)
-            ranked = found.flatten().argsort(descending=True, stable=True)
-            ratios.append(ablation_curve(model, image, label, ranked, counts.tolist(), chunk=chunk).cpu().numpy())
+        with progress_bar(progress, len(chosen), unit="image") as bar:
+            for index in chosen.tolist():
+                image, label = source.batch(torch.tensor([index])).to(device)[0], int(source.labels[index])
+                found = relevance(model, image, label, others, steps=steps, chunk=chunk)
+                ranked = found.flatten().argsort(descending=True, stable=True)
+                ratios.append(ablation_curve(model, image, label, ranked, counts.tolist(), chunk=chunk).cpu().numpy())
+                bar.update()
     return Ablation(counts, np.stack(ratios), pixels)
-
-
-def _shown(values: list[int], progress: bool) -> Any:
-    if not progress:
-        return values
-    from tqdm.auto import tqdm
-
-    return tqdm(values, unit="image")

@@ -12,7 +12,7 @@ Images are summed in blocks, in float64; all standard errors, also of maps and o
 out one block at a time (the jackknife for blocks of unequal size of Busing, Meijer and van der Leeden, 1999).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from landscape.importance import total_variation
+from landscape.progress import progress_bar
 from lattice import SpecificationError, UnsupportedError
 from validation.evaluation.blocks import Blocks, jackknife
 from validation.evaluation.untouched import device_of, untouched
@@ -139,6 +140,7 @@ def empirical_landscape(
     *,
     generator: torch.Generator | None = None,
     classes: str = "sampled",
+    progress: bool = False,
 ) -> EmpiricalLandscape:
     """I(f)^2 over a data set, streamed: (1/M) sum_m (dh_y/dx)^2 with y ~ p(y|X_m), or summed over all y with weights p(y|X_m).
 
@@ -146,6 +148,7 @@ def empirical_landscape(
     them. `model` returns logits (N, classes); it is put in evaluation mode meanwhile and left as it was. `classes`:
     "sampled" (one backward pass per batch, y drawn from `generator`, one uniform number per image, so the same classes
     for any batch size) or "all" (exact, one backward pass per class). Memory: one batch, and 64 blocks of float64 maps.
+    `progress`: a bar over the batches.
 
     Raises `SpecificationError` for no images, images that are not finite floating point or change shape, a generator that
     is missing, and gradients that are not finite (with the image's number); `UnsupportedError` for outputs that are not
@@ -163,7 +166,8 @@ def empirical_landscape(
     if classes == "sampled" and generator is None:
         raise SpecificationError("classes='sampled' draws y from p(y|x): give generator=torch.Generator().manual_seed(0)")
     blocks = Blocks()
-    with untouched(model):
+    total = len(batches) if isinstance(batches, Sized) else None
+    with untouched(model), progress_bar(progress, total, unit="batch") as bar:
         device = device_of(model)
         for batch in batches:
             images = batch[0] if isinstance(batch, tuple | list) and batch else batch
@@ -175,6 +179,7 @@ def empirical_landscape(
                 )
             if len(images):
                 blocks.add(_squares(model, images.detach().to(device), generator, classes))
+            bar.update()
     if not blocks.seen:
         raise SpecificationError("there are no images in batches; an iterator that was read before is empty the second time")
     return EmpiricalLandscape(*blocks.arrays(), classes)

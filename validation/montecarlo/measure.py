@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from landscape.progress import progress_bar
 from lattice import Lattice, SpecificationError
 from validation.montecarlo.estimate import Estimate, versions
 from validation.montecarlo.files import digest
@@ -130,9 +131,9 @@ def measure(
                 shards.agree_on(manifest)
                 shards.read(tally)
         interrupted = False
-        bar = stack.enter_context(_Bar(draws, progress and team.rank == 0))
+        bar = stack.enter_context(progress_bar(progress and team.rank == 0, draws, unit="draw", desc="Monte Carlo"))
         known = team.sum(tally.done)  # what the folder holds, the same on every worker
-        bar.update(tally, int(known.sum()))
+        _show(bar, tally, int(known.sum()))
         try:
             units = _units(tally.block_of, chunk, known)[team.rank :: team.world]
             chunks = (range(i, min(i + chunk, unit.stop)) for unit in units for i in range(unit.start, unit.stop, chunk))
@@ -140,7 +141,7 @@ def measure(
             for indices, squares in stack.enter_context(closing(squares_in_order(sampler, chunks, batched))):
                 for index, square in zip(indices, squares, strict=True):
                     tally.add(index, square)
-                bar.update(tally, len(indices))
+                _show(bar, tally, len(indices))
                 if shards is not None and indices.stop in ends:
                     shards.write(tally, least=shard)
         except KeyboardInterrupt:
@@ -189,29 +190,10 @@ def _name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-class _Bar:
-    """A progress bar with the error so far, or nothing."""
-
-    def __init__(self, draws: int, shown: bool) -> None:
-        self.bar: Any = None
-        if shown:
-            from tqdm.auto import tqdm
-
-            self.bar = tqdm(total=draws, unit="draw", desc="Monte Carlo")
-
-    def __enter__(self) -> "_Bar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def update(self, tally: Tally, step: int) -> None:
-        """Some more draws are done."""
-        if self.bar is None:
-            return
-        self.bar.update(step)
-        if (tally.counts > 0).sum() > 2:
-            so_far = tally.estimate(seed=0, batched=False)
-            error = np.sqrt(np.mean(np.square(so_far.relative_error)))
-            self.bar.set_postfix_str(f"error {error:.1%} a pixel", refresh=False)
+def _show(bar: Any, tally: Tally, step: int) -> None:
+    """Some more draws are done; beside the bar stands the error so far."""
+    bar.update(step)
+    if not bar.disable and (tally.counts > 0).sum() > 2:
+        so_far = tally.estimate(seed=0, batched=False)
+        error = np.sqrt(np.mean(np.square(so_far.relative_error)))
+        bar.set_postfix_str(f"error {error:.1%} a pixel", refresh=False)

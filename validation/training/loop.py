@@ -5,7 +5,6 @@ stopped (on the CPU), and two processes see the batch that one would.
 """
 
 import math
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from landscape.progress import progress_bar
 from lattice import SpecificationError
 from validation.montecarlo.files import write_arrays
 from validation.training.checkpoint import Checkpoint, RunFolder, TrainingError, read_json, write_json
@@ -149,10 +149,10 @@ def train(
         share(run, place)
         stop = stack.enter_context(stop_requested())
         objective = run.objective if place.size == 1 else DistributedDataParallel(run.objective)
-        bar = stack.enter_context(_bar(run, enabled=progress and place.first))
+        bar = stack.enter_context(progress_bar(progress and place.first, run.steps, initial=run.step, unit="step"))
         for images, labels, uniforms in batches(run, place):
             update(run, objective, images.to(place.device), labels.to(place.device), uniforms, place)
-            bar.show(run)
+            show(bar, run)
             ended = run.step % run.epoch_steps == 0
             if ended:
                 close_epoch(run, place)
@@ -255,37 +255,12 @@ def finish(run: Run, home: RunFolder, place: World) -> dict[str, Any]:
     return read_json(home.path / "result.json")
 
 
-class _Bar:
-    """A progress bar with loss, accuracy, penalty and the last epoch's TV, where tqdm is there and asked for."""
-
-    def __init__(self, run: Run, enabled: bool) -> None:
-        self.bar: Any = None
-        self.shown = 0.0
-        if enabled:
-            try:
-                from tqdm.auto import tqdm
-            except ImportError:
-                return
-            self.bar = tqdm(total=run.steps, initial=run.step, unit="step", dynamic_ncols=True)
-
-    def __enter__(self) -> "_Bar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def show(self, run: Run) -> None:
-        """Move on; the numbers are means over the epoch so far, twice a second at most."""
-        if self.bar is None:
-            return
-        self.bar.update(run.step - self.bar.n)
-        if time.monotonic() - self.shown > 0.5:
-            self.shown = time.monotonic()
-            steps = (run.step - 1) % run.epoch_steps + 1
-            shown = {"loss": run.sums[0] / steps, "accuracy": run.sums[1] / steps, "penalty": run.sums[2] / max(run.sums[3], 1)}
-            last = {"TV": run.rows[-1]["tv"], "top1": run.rows[-1]["top1"]} if run.rows else {}
-            self.bar.set_postfix({name: f"{value:.3g}" for name, value in {**shown, **last}.items()})
-
-
-_bar = _Bar
+def show(bar: Any, run: Run) -> None:
+    """Move on; the numbers beside the bar are means over the epoch so far, and the last epoch's scores."""
+    bar.update(run.step - bar.n)
+    if not bar.disable:
+        steps = (run.step - 1) % run.epoch_steps + 1
+        shown = {"loss": run.sums[0] / steps, "accuracy": run.sums[1] / steps, "penalty": run.sums[2] / max(run.sums[3], 1)}
+        last = {"TV": run.rows[-1]["tv"], "top1": run.rows[-1]["top1"]} if run.rows else {}
+        text = ", ".join(f"{name}={value:.3g}" for name, value in {**shown, **last}.items())
+        bar.set_postfix_str(text, refresh=False)

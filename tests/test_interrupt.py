@@ -1,0 +1,420 @@
+"""The caller's world after a call: as it was, whether the call returns, fails or is interrupted, at whichever forward pass.
+
+Every public function that takes a model has a row here. Its model raises in the middle of a chosen forward pass, behind a
+batch norm that has just seen the batch, and two pictures of the world are compared: the one before and the one after.
+"""
+
+import copy
+import importlib
+import inspect
+import multiprocessing
+import pkgutil
+import random
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
+
+import landscape
+import lattice
+import validation
+from lattice import PilcroError
+from validation.evaluation.ablation import ablation, ablation_curve, relevance
+from validation.evaluation.location import location_sensitivity
+from validation.montecarlo import workers
+from validation.training import loop
+from validation.training.data import Arrays
+from validation.training.gradients import input_gradient
+from validation.training.recipes import LAPTOP
+from validation.training.scores import score
+
+# --- a network that fails when it is told to ------------------------------------------------------------------------------
+
+
+class Fuse:
+    """Counts forward passes and calls of the factory, and raises `error` at number `at`."""
+
+    def __init__(self):
+        self.calls, self.at, self.error = 0, None, None
+
+    def burn(self):
+        self.calls += 1
+        if self.calls == self.at:
+            raise self.error
+
+
+class Network(nn.Module):
+    """Parts in mixed modes, a frozen weight, a gradient, a hook: all that a careless function could lose."""
+
+    def __init__(self, fuse):
+        super().__init__()
+        self.fuse = fuse
+        self.stem = nn.Sequential(nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU())
+        self.body = nn.Sequential(nn.Conv2d(6, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU(inplace=True), nn.Dropout(0.5))
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(54, 3))
+
+    def forward(self, x):
+        x = self.stem(x)
+        self.fuse.burn()
+        return self.head(self.body(x))
+
+
+def nothing(*_):
+    """A hook of the user's."""
+
+
+def network(fuse):
+    model = Network(fuse)
+    model.train()
+    model.body[1].eval()  # a frozen norm
+    model.stem[0].weight.requires_grad_(False)
+    model.head[1].weight.grad = torch.ones_like(model.head[1].weight)
+    model.body.register_forward_hook(nothing)
+    return model
+
+
+# --- the world ------------------------------------------------------------------------------------------------------------
+
+
+def content(tensor):
+    if tensor is None:
+        return None
+    return id(tensor), tensor.dtype, tensor.requires_grad, tensor.detach().numpy().tobytes(), content(tensor.grad)
+
+
+def picture_of_model(model):
+    found = {}
+    for name, part in model.named_modules():
+        found[f"{name}: class"] = type(part)
+        found[f"{name}: training"] = part.training
+        found[f"{name}: attributes"] = sorted(part.__dict__)
+        for kind in [key for key in part.__dict__ if key.endswith("hooks")]:
+            found[f"{name}: {kind}"] = list(part.__dict__[kind].values())
+        for kind in ("_parameters", "_buffers"):
+            for key, tensor in part.__dict__[kind].items():
+                found[f"{name}.{key}"] = content(tensor)
+    return found
+
+
+def picture():
+    kind, state, *rest = np.random.get_state()  # noqa: NPY002
+    cpu = torch.get_autocast_dtype("cpu")
+    return {
+        "torch's random state": torch.get_rng_state().numpy().tobytes(),
+        "numpy's random state": (kind, state.tobytes(), *rest),
+        "python's random state": random.getstate(),
+        "gradients": (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_anomaly_enabled()),
+        "autocast": (torch.is_autocast_enabled("cpu"), cpu, torch.is_autocast_cache_enabled()),
+        "torch's settings": (torch.get_num_threads(), torch.get_default_dtype(), torch.get_default_device()),
+        "precision": [getattr(place, name) for place, name, _ in workers._precisions()],
+        "determinism": (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark),
+        "modes": (_get_current_dispatch_mode_stack(), _get_current_function_mode_stack()),
+        "forward mode": torch.autograd.forward_ad._current_level,
+        "matplotlib": dict(matplotlib.rcParams),
+        "figures": sys.modules["matplotlib.pyplot"].get_fignums() if "matplotlib.pyplot" in sys.modules else [],
+        "warnings": (list(warnings.filters), warnings.showwarning),
+        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+        # tqdm keeps one idle thread in a process from its first bar on, and torch.export makes one
+        "threads": {thread for thread in threading.enumerate() if thread.name != "tqdm_monitor"},
+        "processes": multiprocessing.active_children(),
+        "streams": (sys.stdout, sys.stderr),
+    }
+
+
+def changed(before, after):
+    return [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
+
+
+# --- every public function that takes a model -----------------------------------------------------------------------------
+
+IMAGES = torch.randn(6, 2, 6, 6, generator=torch.Generator().manual_seed(5))
+PIXELS = torch.randint(0, 256, (12, 2, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(6))
+SOURCE = Arrays(PIXELS, torch.arange(12) % 3, (0.5, 0.5), (0.25, 0.25))
+UNIFORMS = torch.linspace(0.1, 0.9, 6)
+PENALTY = validation.Penalty("curvature")
+
+
+def seeded():
+    return torch.Generator().manual_seed(0)
+
+
+def with_gradient(way):
+    def call(model):
+        found = validation.importance_map(model, IMAGES, generator=seeded(), way=way)
+        return torch.autograd.grad(found.square().mean() + found[0, 0], model.body[0].weight)[0]
+
+    return call
+
+
+def right_labels(model):
+    """The source whose labels are the model's own answers, so that there is something to ablate."""
+    twin = copy.deepcopy(model)
+    twin.fuse = Fuse()
+    with torch.no_grad():
+        answers = twin.eval()(SOURCE.batch(torch.arange(12))).argmax(dim=1)
+    return Arrays(PIXELS, answers, (0.5, 0.5), (0.25, 0.25))
+
+
+def small_ablation(model):
+    return ablation(model, right_labels(model), images=2, baselines=2, steps=2, points=3, chunk=5)
+
+
+TAKES_MODEL = {
+    "landscape.trace.trace": lambda model: landscape.trace(model, (2, 6, 6), inputs="noise"),
+    "landscape.predict.predict": lambda model: landscape.predict(model, (2, 6, 6)),
+    "landscape.advise.advise": lambda model: landscape.advise(model, (2, 6, 6), most=1),
+    "validation.evaluation.empirical.empirical_landscape": lambda model: validation.empirical_landscape(
+        model, IMAGES.split(2), generator=seeded()
+    ),
+    "validation.montecarlo.shuffle.shuffled_importance": lambda model: validation.shuffled_importance(
+        model, IMAGES, generator=seeded(), chunk=200
+    ),
+    "validation.training.objective.importance_map": with_gradient("auto"),
+    "validation.training.objective.importance_map double_backward": with_gradient("double_backward"),
+    "validation.training.objective.importance_map forward_mode": with_gradient("forward_mode"),
+    "validation.training.gradients.input_gradient": lambda model: input_gradient(model, IMAGES, UNIFORMS),
+    "validation.training.penalty.Penalty.of_model": lambda model: PENALTY.of_model(model, IMAGES, UNIFORMS),
+    "validation.training.scores.score": lambda model: score(model, SOURCE, batch=5),
+    "validation.evaluation.location.location_sensitivity": lambda model: location_sensitivity(model, SOURCE, (-1, 0), batch=5),
+    "validation.evaluation.ablation.ablation": small_ablation,
+    "validation.evaluation.ablation.ablation_curve": lambda model: ablation_curve(
+        model, IMAGES[0], 1, torch.arange(36), [0, 9, 36], chunk=1
+    ),
+    "validation.evaluation.ablation.relevance": lambda model: relevance(model, IMAGES[0], 1, IMAGES[1:3], steps=2, chunk=2),
+}
+TAKES_FACTORY = {
+    "landscape.trace.trace": lambda factory: landscape.trace(factory, (2, 6, 6), inputs="noise"),
+    "landscape.predict.predict": lambda factory: landscape.predict(factory, (2, 6, 6)),
+    "landscape.advise.advise": lambda factory: landscape.advise(factory, (2, 6, 6), most=1),
+    "validation.montecarlo.measure.measure": lambda factory: validation.measure(factory, (2, 6, 6), draws=12, chunk=3),
+    "validation.montecarlo.measure.measure one by one": lambda factory: validation.measure(
+        factory, (2, 6, 6), draws=4, mode="train", inputs_per_draw=2, batched=False
+    ),
+}
+NOT_HERE = {
+    "landscape.reading.Reader.__init__": "a part of trace",
+    "validation.evaluation.untouched.device_of": "reads where the first tensor lies",
+    "validation.evaluation.untouched.untouched": "the promise itself; what stands inside is the caller's",
+    "validation.montecarlo.build.draw_weights": "writes the weights: that is what it is for",
+    "validation.montecarlo.lemma.train_briefly": "trains the network that it is given: that is what it is for",
+    "validation.montecarlo.sampler.Sampler.__init__": "a part of measure",
+    "validation.montecarlo.sources.ModuleSource.__init__": "a part of measure",
+    "validation.training.models.Reweighted.__init__": "a network around a network",
+    "validation.training.penalty.Objective.__init__": "a loss around a network, which is trained through it",
+}
+
+
+def takes_a_model(function):
+    parameters = inspect.signature(function).parameters.values()
+    return any("Module" in str(p.annotation) or "torch.nn" in str(p.annotation) for p in parameters)
+
+
+def public_functions():
+    """Every function in an `__all__` of the three packages, and every public method and constructor of a class there."""
+    for package in (lattice, landscape, validation):
+        for place in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            module = importlib.import_module(place.name)
+            for name in getattr(module, "__all__", ()):
+                value = getattr(module, name)
+                if getattr(value, "__module__", None) != place.name:
+                    continue
+                if inspect.isfunction(value):
+                    yield f"{place.name}.{name}", value
+                elif inspect.isclass(value):
+                    for key, method in vars(value).items():
+                        method = getattr(method, "__func__", method)
+                        if inspect.isfunction(method) and (not key.startswith("_") or key == "__init__"):
+                            yield f"{place.name}.{name}.{key}", method
+
+
+def test_every_public_function_that_takes_a_model_has_a_row():
+    found = {name for name, function in public_functions() if takes_a_model(function)}
+    rows = {name.split(" ")[0] for name in TAKES_MODEL | TAKES_FACTORY}
+    assert found == rows | NOT_HERE.keys()
+
+
+# --- the claims -----------------------------------------------------------------------------------------------------------
+
+
+class BoomError(Exception):
+    """An ordinary failure of the user's own code."""
+
+
+def played(row, of_factory, at=None, error=None):
+    """What is changed in the world by one call, what became of it, and how often the network was called."""
+    fuse = Fuse()
+    fuse.at, fuse.error = at, error
+    given, call = [], (TAKES_FACTORY if of_factory else TAKES_MODEL)[row]
+
+    def factory():
+        made = network(fuse)
+        fuse.burn()
+        given.append((made, picture_of_model(made)))
+        return made
+
+    if not of_factory:
+        made = network(fuse)
+        given.append((made, picture_of_model(made)))
+    images, before, outcome = IMAGES.clone(), picture(), None
+    try:
+        outcome = call(factory if of_factory else given[0][0])
+    except BaseException as caught:
+        outcome = caught
+    assert torch.equal(images, IMAGES)
+    assert not IMAGES.requires_grad
+    after = picture()
+    return changed(before, after) + [c for made, b in given for c in changed(b, picture_of_model(made))], outcome, fuse.calls
+
+
+ROWS = [(row, False) for row in TAKES_MODEL] + [(row, True) for row in TAKES_FACTORY]
+NAMES = [f"{row.rsplit('.', 1)[1]} of a {'factory' if of_factory else 'model'}" for row, of_factory in ROWS]
+
+
+@pytest.fixture(scope="module")
+def calls():
+    """How often each row calls its network when nothing happens."""
+    return {}
+
+
+def moments(calls, row, of_factory):
+    if (row, of_factory) not in calls:
+        calls[row, of_factory] = played(row, of_factory)[2]
+    last = calls[row, of_factory]
+    return sorted({1, min(2, last), (last + 1) // 2, last})
+
+
+@pytest.mark.parametrize(("row", "of_factory"), ROWS, ids=NAMES)
+def test_after_a_call_the_world_is_as_it_was(row, of_factory, calls):
+    difference, outcome, count = played(row, of_factory)
+    assert not isinstance(outcome, BaseException), outcome
+    assert count
+    assert not difference
+    calls[row, of_factory] = count
+
+
+@pytest.mark.parametrize(("row", "of_factory"), ROWS, ids=NAMES)
+def test_after_an_interrupt_the_world_is_as_it_was_and_the_call_can_be_made_again(row, of_factory, calls):
+    for at in moments(calls, row, of_factory):
+        difference, outcome, _ = played(row, of_factory, at, KeyboardInterrupt())
+        # measure promises the draws so far
+        assert isinstance(outcome, KeyboardInterrupt) or outcome.interrupted
+        assert (at, difference) == (at, [])
+    assert not isinstance(played(row, of_factory)[1], BaseException)
+
+
+@pytest.mark.parametrize(("row", "of_factory"), ROWS, ids=NAMES)
+def test_after_a_failure_inside_the_network_the_world_is_as_it_was(row, of_factory, calls):
+    for at in moments(calls, row, of_factory):
+        difference, outcome, _ = played(row, of_factory, at, BoomError("the network's own"))
+        if isinstance(outcome, PilcroError):  # trace says what torch.export could not take
+            outcome = outcome.__cause__
+        # what fails together is tried one by one, where measure finds out whether draws can run together
+        assert isinstance(outcome, BoomError | validation.Estimate), outcome
+        assert (at, difference) == (at, [])
+
+
+@pytest.mark.parametrize("at", [1, 7, 30])
+def test_an_interrupt_while_gates_are_counted_leaves_nothing_behind(monkeypatch, at):
+    model, count, run_node = network(Fuse()), 0, torch.fx.Interpreter.run_node
+
+    def interrupted(self, node):
+        nonlocal count
+        count += 1
+        if count == at:
+            raise KeyboardInterrupt
+        return run_node(self, node)
+
+    monkeypatch.setattr(torch.fx.Interpreter, "run_node", interrupted)
+    model.body.append(nn.SiLU())  # a gate whose slope must be counted
+    before, world = picture_of_model(model), picture()
+    with pytest.raises(KeyboardInterrupt):
+        landscape.predict(model, (2, 6, 6))
+    assert not changed(before, picture_of_model(model)) + changed(world, picture())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), BoomError()], ids=["interrupt", "failure"])
+def test_training_that_is_interrupted_goes_on_from_its_folder_as_if_nothing_had_happened(tmp_path, monkeypatch, error):
+    pytest.importorskip("safetensors")
+    pytest.importorskip("sklearn")
+    recipe = LAPTOP.changed(data="digits", size=8, epochs=1, kind="curvature", alpha=1e-3, interval=5)
+    whole = loop.train(recipe, tmp_path / "whole", device="cpu", save_every=4)
+    update = loop.update
+
+    def failing(run, *arguments):
+        if run.step == 9:
+            raise error
+        update(run, *arguments)
+
+    before = picture()
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "update", failing)
+        with pytest.raises(type(error)):
+            loop.train(recipe, tmp_path / "again", device="cpu", save_every=4)
+    assert not changed(before, picture())
+    assert loop.train(recipe, tmp_path / "again", device="cpu", save_every=4)["scores"] == whole["scores"]
+
+
+SHOWN = {
+    "empirical_landscape": lambda model: validation.empirical_landscape(
+        model, IMAGES.split(1), generator=seeded(), progress=True
+    ),
+    "ablation": lambda model: ablation(
+        model, right_labels(model), images=2, baselines=2, steps=2, points=3, chunk=5, progress=True
+    ),
+    "measure": lambda model: validation.measure(lambda: Network(model.fuse), (2, 6, 6), draws=5, batched=False, progress=True),
+}
+
+
+@pytest.mark.parametrize(("at", "error"), [(None, None), (5, KeyboardInterrupt()), (5, BoomError())])
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_progress_bar_is_closed_on_every_way_out(name, at, error, monkeypatch):
+    tqdm = pytest.importorskip("tqdm.auto")
+    bars, plain = [], tqdm.tqdm
+
+    class Watched(plain):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            bars.append(self)
+            self.closed = 0
+
+        def close(self):
+            self.closed += 1
+            super().close()
+
+    monkeypatch.setattr(tqdm, "tqdm", Watched)
+    fuse = Fuse()
+    fuse.at, fuse.error = at, error
+    # the traceback is kept, as a notebook keeps it: nothing may rest on the garbage collector
+    kept = None
+    try:
+        SHOWN[name](network(fuse))
+    except (KeyboardInterrupt, BoomError) as caught:
+        kept = caught
+    assert (kept is None) == (at is None or (name == "measure" and isinstance(error, KeyboardInterrupt)))
+    assert len(bars) == 1
+    assert bars[0].closed
+
+
+def test_without_tqdm_a_bar_is_silent(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    assert SHOWN["empirical_landscape"](network(Fuse())).count == 6
+
+
+def test_importing_the_packages_neither_starts_pyplot_nor_changes_matplotlib():
+    code = (
+        "import matplotlib; before = dict(matplotlib.rcParams)\n"
+        "import lattice, landscape, validation, validation.__main__, sys\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+        "assert dict(matplotlib.rcParams) == before\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
