@@ -10,13 +10,13 @@ from landscape.assumptions import Guarantee, assess
 from landscape.gates import Gates
 from landscape.importance import Report
 from landscape.initialisation import glorot, he, he_fan_out, lecun, orthogonal, rademacher, torch_default, truncated_normal
-from landscape.moments import squared_gradients
+from landscape.moments import path_sum, squared_gradients
 from landscape.predict import Landscape, predict
 from landscape.trace import Trace, trace
 
 __all__ = [
     "Advice", "Change", "advise",
-    "Gates", "Guarantee", "Landscape", "Report", "Trace", "assess", "predict", "squared_gradients", "trace",
+    "Gates", "Guarantee", "Landscape", "Report", "Trace", "assess", "path_sum", "predict", "squared_gradients", "trace",
     "glorot", "he", "he_fan_out", "lecun", "orthogonal", "rademacher", "torch_default", "truncated_normal",
     "batchnorm", "importance", "initialisation", "moments",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ import numpy as np
 from landscape.covariance import across, pull_moments, sweep_moments
 from landscape.gains import SIGNAL_NORMS, Sign, activation_gain, node_signs, slopes
 from landscape.gates import Gates
-from landscape.initialisation import weighted
+from landscape.initialisation import Initialisation, he, layer_variances, weighted
 from landscape.plan import Axes, window_sizes
 from landscape.trunk import trunk_factors
 from lattice import (
@@ -38,10 +38,11 @@ from lattice import (
     Slice,
     UnsupportedError,
     Upsample,
+    pull_back,
 )
 from lattice.counting import one_unit
 
-__all__ = ["Rules", "layer_gradients", "squared_gradients"]
+__all__ = ["Rules", "layer_gradients", "path_sum", "squared_gradients"]
 
 Array = np.ndarray[Any, Any]
 
@@ -98,6 +99,32 @@ def layer_gradients(
         rules.settle(_asked(lattice, output))
         found = sweep_moments(lattice, rules, _asked(lattice, output))
         return {node.name: values.mean(axis=0) for node, values in found}
+
+
+def path_sum(
+    lattice: Lattice, initialisation: Initialisation | Mapping[str, float] | float | str = he, output: Any = None
+) -> Array:
+    """Eq. 8 as printed: every path squared by itself, whether or not the cross terms of this lattice vanish (Eq. 9 to 11).
+
+    The right side of Proposition 1, 1/2 for the gate of a ReLU and 1 / n^2 for an average over n cells included, to hold
+    against `predict`, which adds what it leaves out. Arguments as for `predict`. Returns a float64 map over input positions;
+    raises `UnsupportedError` for blurs and linear resizes, whose coefficients differ from tap to tap.
+
+    >>> from lattice import Conv, Flatten, Dense
+    >>> copies = Conv(1, kernel=3, padding=1, mode="replicate")  # the border pixel is read twice through one weight
+    >>> path_sum(Lattice.chain((1, 4), [copies, GlobalPool("avg"), Flatten(), Dense(1)]), 1.0) * 16
+    array([3., 3., 3., 3.])
+    """
+    variances = layer_variances(lattice, initialisation)
+    rules = Rules(lattice, variances, {}, (), Gates())
+
+    def weight(node: Node) -> Any:
+        factor = rules.squared(node)
+        if factor is None:
+            raise UnsupportedError(f"{node.name} ({node.op}): its taps have different coefficients; predict follows them")
+        return factor
+
+    return np.asarray(pull_back(lattice, weight, _asked(lattice, output)).mean(axis=0))
 
 
 def _asked(lattice: Lattice, output: Any) -> Array:

@@ -16,6 +16,7 @@ Maps are indexed [row, column] and live on input positions; shapes are (channels
 """
 
 from lattice import families
+from lattice.charts import plot_counts
 from lattice.closed_forms import pascal_coefficient, pascal_row, residual_row, stern, stern_maximum, stern_period
 from lattice.counting import mean_path_counts, path_counts, spatial_lattice
 from lattice.distributions import log_path_counts, path_count, path_length_distribution, skip_distribution
@@ -89,7 +90,7 @@ __all__ = [
     "receptive_field", "receptive_fields", "ReceptiveField", "AxisField", "last_map",
     "evenness", "StageEvenness", "even_sizes",
     # graphs and drawings
-    "to_networkx", "unit_graph", "draw_lattice", "draw_pascal",
+    "to_networkx", "unit_graph", "draw_lattice", "draw_pascal", "plot_counts",
     # errors
     "PilcroError", "SpecificationError", "UnsupportedError", "AssumptionError", "IrregularLatticeError", "ResourceError",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from landscape import Guarantee, predict, rademacher
+from landscape import Guarantee, path_sum, predict, rademacher
 from landscape.moments import pool_cells
 from lattice import (
     Activation,
@@ -24,6 +24,7 @@ from lattice import (
     Pool,
     UnsupportedError,
     Upsample,
+    commands,
     concatenate,
     pull_back,
     residual,
@@ -111,7 +112,7 @@ def twice(op):
 POOLED = [GlobalPool("avg"), Flatten(), Dense(1)]
 
 
-def path_sum(net):
+def single_paths(net):
     """Proposition 1 as printed: single paths only, V[w] = 1."""
 
     def weight(node):
@@ -143,7 +144,7 @@ def test_where_single_paths_are_not_enough_the_general_law_is_exact(net, measure
     land = predict(net, initialisation=rademacher)
     assert land.guarantee is Guarantee.EXACT
     assert_exact(net, land)
-    single = path_sum(net)
+    single = single_paths(net)
     ratios = np.divide(land.squared, single, out=np.ones_like(single), where=single > 0)
     assert np.abs(ratios - 1).max() > 1e-3, "single paths are enough here: the net tests nothing"
     if measured is not None:
@@ -174,6 +175,20 @@ def test_where_no_law_is_exact_the_prediction_says_so(net, reason):
     assert land.guarantee is Guarantee.APPROXIMATE
     assert any(reason in text for text in land.reasons), land.reasons
     assert np.abs(ratios - 1).max() > 1e-3, "the law is right here: the reason is not one"
+
+
+def test_path_sum_is_equation_8_as_printed_and_nothing_more():
+    def block(channels):
+        return [Conv(channels, 3, padding=1), relu, Conv(channels, 3, 2)]
+
+    chain = Lattice.chain((1, 9), [*block(2), Flatten(), Dense(3)])
+    assert path_sum(chain, rademacher) == pytest.approx(predict(chain, initialisation=rademacher).squared)
+    overlapping = Lattice.chain((1, 6), [Pool("avg", 3, 1, 1), Conv(1, 1), *POOLED])
+    assert path_sum(overlapping, rademacher) == pytest.approx(single_paths(overlapping))
+    listed = [len(list(commands(chain, input=(i,)))) for i in range(9)]  # 1/2 for the gate, 3 outputs
+    assert path_sum(chain, 1.0) == pytest.approx(np.array(listed) / 2 / 3)
+    with pytest.raises(UnsupportedError, match="blur1"):
+        path_sum(Lattice.chain((1, 6), [Blur((1, 2, 1))]), 1.0)
 
 
 def test_preactivation_residual_nets_are_exact_in_the_wide_limit_only():

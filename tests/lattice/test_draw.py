@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from fractions import Fraction
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -25,6 +26,7 @@ from lattice import (
     Upsample,
     families,
     path_counts,
+    plot_counts,
     residual,
 )
 from lattice.draw import draw_lattice, draw_pascal
@@ -152,6 +154,29 @@ def test_what_cannot_be_drawn_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
     assert not plt.get_fignums(), "a refusal leaves no empty figure behind"
+
+
+def test_counts_become_a_curve_or_an_image_of_themselves():
+    net = families.plain(9, depth=2, padding=1)
+    curve = plot_counts(path_counts(net), label="all outputs", color="red")
+    assert curve.lines[0].get_ydata().tolist() == path_counts(net).tolist()
+    assert (curve.lines[0].get_label(), curve.lines[0].get_color(), curve.get_ylim()[0]) == ("all outputs", "red", 0)
+    image = plot_counts(path_counts(families.plain((5, 7), depth=1)), plt.figure().subplots())
+    assert image.images[0].get_array().shape == (5, 7)
+    assert {axes.get_ylabel() for axes in image.figure.axes} == {"row (pixels)", "paths"}
+
+
+def test_counts_beyond_float64_are_drawn_relative_to_their_mean():
+    counts = path_counts(families.plain(9, depth=2000, padding=1))
+    with pytest.raises(SpecificationError, match="relative=True"):
+        plot_counts(counts)
+    drawn = plot_counts(counts, relative=True).lines[-1].get_ydata()
+    assert drawn.mean() == pytest.approx(1)
+    assert drawn[4] / drawn[0] == pytest.approx(float(Fraction(counts[4], counts[0])))
+    with pytest.raises(SpecificationError, match="no mean"):
+        plot_counts([0, 0], relative=True)
+    with pytest.raises(SpecificationError, match="3 axes"):
+        plot_counts(path_counts(families.plain((3, 3, 3), depth=1)))
 
 
 def test_importing_lattice_does_not_import_matplotlib():

@@ -1,0 +1,43 @@
+"""Run the notebooks and keep their outputs: `make notebooks`, or `python docs/notebooks.py 02 05` for some of them.
+
+Kept is what reads the same after every run: neither times, nor what sliders show, which lives only as long as its kernel (a
+static figure stands beside each of them).
+"""
+
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+from validation.montecarlo.files import write_bytes
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def executed(path: Path) -> nbformat.NotebookNode:
+    """The notebook as a fresh kernel leaves it, run in its own folder; raises `CellExecutionError` where a cell fails."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+    client = NotebookClient(
+        notebook, timeout=300, record_timing=False, store_widget_state=False, resources={"metadata": {"path": path.parent}}
+    )
+    client.execute()
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    nbformat.validate(notebook)
+    return notebook
+
+
+if __name__ == "__main__":
+    for path in sorted(FOLDER.glob("*.ipynb")):
+        if len(sys.argv) == 1 or path.name.startswith(tuple(sys.argv[1:])):
+            write_bytes(path, (nbformat.writes(executed(path)) + "\n").encode())
+            print(f"notebooks/{path.name}: {path.stat().st_size / 1000:.0f} kB")
