@@ -47,9 +47,11 @@ def plot_counts(counts: Any, ax: "Axes | None" = None, *, relative: bool = False
 
         ax = plt.subplots(figsize=(6.4, 3.2) if values.ndim == 1 else (4.2, 3.6), layout="constrained")[1]
     if values.ndim == 1:
-        ax.plot(values, **{"color": INK, "marker": "o", "markersize": 3, "linewidth": 1, **style})
+        (line,) = ax.plot(values, **{"color": INK, "marker": "o", "markersize": 3, "linewidth": 1, **style})
+        line.sticky_edges.y.append(0)  # counts are read from zero, whatever else is drawn beside them
+        ax.update_datalim([(0, 0)], updatex=False)
+        ax.autoscale_view()
         ax.set(xlabel="input position (pixels)", ylabel=unit)
-        ax.set_ylim(bottom=0)
         return ax
     image = ax.imshow(values, **{"cmap": MAP_COLOURS, "vmin": 0, **style})
     ax.set(xlabel="column (pixels)", ylabel="row (pixels)")

@@ -161,6 +161,9 @@ def test_counts_become_a_curve_or_an_image_of_themselves():
     curve = plot_counts(path_counts(net), label="all outputs", color="red")
     assert curve.lines[0].get_ydata().tolist() == path_counts(net).tolist()
     assert (curve.lines[0].get_label(), curve.lines[0].get_color(), curve.get_ylim()[0]) == ("all outputs", "red", 0)
+    plot_counts(10 * path_counts(net), curve)
+    assert curve.get_ylim()[0] == 0, "still from zero"
+    assert curve.get_ylim()[1] > 10 * max(path_counts(net)), "and the higher curve is not cut"
     image = plot_counts(path_counts(families.plain((5, 7), depth=1)), plt.figure().subplots())
     assert image.images[0].get_array().shape == (5, 7)
     assert {axes.get_ylabel() for axes in image.figure.axes} == {"row (pixels)", "paths"}
