@@ -17,7 +17,7 @@ __all__ = ["brightness", "fog", "frost", "luma", "plasma", "snow"]
 Array = np.ndarray[Any, Any]
 
 PACKAGE = "torch_uncertainty_assets"  # its pictures are read; it is never imported
-PICTURES = 5
+PICTURES = (1, 2, 2, 3, 4)  # drawn evenly: their program draws from the first five of six files, the second and third alike
 
 
 def luma(x: Array) -> Array:
@@ -38,7 +38,7 @@ def snow(x: Array, c: Constants, rng: np.random.Generator) -> Array:
     return kept * x + (1 - kept) * white + flakes + flakes[::-1, ::-1]
 
 
-@lru_cache(PICTURES)
+@lru_cache(4)
 def _picture(number: int) -> Array:
     """A frost picture as it is in the package, bytes (height, width, 3)."""
     from PIL import Image
@@ -50,7 +50,7 @@ def _picture(number: int) -> Array:
             "frost needs pictures of frost, from the package torch-uncertainty-assets, which is not installed: "
             'pip install "pilcro[evaluate]"'
         )
-    path = Path(next(iter(places))) / "frost" / f"frost{number + 1}.jpg"
+    path = Path(next(iter(places))) / "frost" / f"frost{number}.jpg"
     try:
         with Image.open(path) as file:
             return np.asarray(file.convert("RGB"))
@@ -58,7 +58,7 @@ def _picture(number: int) -> Array:
         raise SpecificationError(f"frost needs {path}, which cannot be read as an image: {error}") from error
 
 
-@lru_cache(4 * PICTURES)
+@lru_cache(16)
 def _ice(number: int, every: int, height: int, width: int) -> Array:
     """Every `every`-th pixel of a frost picture, enlarged to 1.1 times where `height` x `width` would not fit into it."""
     from PIL import Image
@@ -73,15 +73,14 @@ def _ice(number: int, every: int, height: int, width: int) -> Array:
 
 
 def frost(x: Array, c: Constants, rng: np.random.Generator) -> Array:
-    """c0 x + c1 frost: ice on the window, a random part of one of five pictures, of which every c2-th pixel is taken.
+    """c0 x + c1 frost: ice on the window, a random part of one of four pictures, of which every c2-th pixel is taken.
 
     Every fifth pixel (what their resizing to a fifth amounts to) is CIFAR-C's, every pixel ImageNet-C's. Ours: a picture is
-    enlarged where the image would not fit into it. The pictures are five of their six, in `torch-uncertainty-assets`; their
-    program draws from five as well, but not from the same.
+    enlarged where the image would not fit into it. The pictures are theirs, as `torch-uncertainty-assets` carries them.
     Raises `SpecificationError` where that is not installed.
     """
     height, width, channels = x.shape
-    picture = _ice(int(rng.integers(PICTURES)), int(c[2]), height, width)
+    picture = _ice(PICTURES[int(rng.integers(len(PICTURES)))], int(c[2]), height, width)
     top, left = (int(rng.integers(picture.shape[axis] - x.shape[axis])) for axis in (0, 1))
     ice = picture[top : top + height, left : left + width] / 255
     return c[0] * x + c[1] * (ice if channels == 3 else luma(ice))
