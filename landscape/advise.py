@@ -77,6 +77,11 @@ class Advice:
     changes: tuple[Change, ...]
     reweighting: Array
 
+    def _repr_html_(self) -> str:
+        from landscape.html import advice_html
+
+        return advice_html(self)
+
     def __str__(self) -> str:
         def row(change: Change) -> str:
             report = change.report()

@@ -149,6 +149,11 @@ class Report:
     laplacian_energy: float
     effective_area: dict[float, float]
 
+    def _repr_html_(self) -> str:
+        from landscape.html import report_html
+
+        return report_html(self)
+
     def __str__(self) -> str:
         flips = ", ".join(f"{value:.1%}" for value in self.flip_asymmetry)
         grids = ", ".join(f"{value:.1%} at period {period}" for period, value in self.gridding.items()) or "no stride"

@@ -85,6 +85,11 @@ class Landscape:
 
         return plot_map(self.relative, ax, title=f"predicted, {self.guarantee.name.lower().replace('_', ' ')}")
 
+    def _repr_html_(self) -> str:
+        from landscape.html import landscape_html
+
+        return landscape_html(self)
+
     def __str__(self) -> str:
         lines = [f"importance landscape over {self.squared.shape}: {self.guarantee.name}"]
         lines += [f"  because of {reason}" for reason in self.reasons]

@@ -48,6 +48,11 @@ class Trace:
     gates: Gates
     skewed: tuple[str, ...] = ()
 
+    def _repr_html_(self) -> str:
+        from landscape.html import trace_html
+
+        return trace_html(self)
+
 
 def trace(
     model: torch.nn.Module | Callable[[], torch.nn.Module],

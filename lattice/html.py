@@ -4,6 +4,7 @@ Rows are layers, the input first. In the left column every layer is a dot; a lin
 its output, bent to the left where it passes over other rows, so that skips and branches show as arcs.
 """
 
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from html import escape
 
@@ -35,8 +36,10 @@ def brief(op: Op) -> str:
     return f"{type(op).__name__}({', '.join(arguments)})"
 
 
-def lattice_html(lattice: Lattice) -> str:
+def lattice_html(lattice: Lattice, more: Mapping[str, Mapping[str, str]] | None = None) -> str:
     """The layers of a lattice as an HTML table (name, op, reads, shape), the graph as an inline SVG beside it.
+
+    `more`: further columns, title -> layer name -> text.
 
     >>> from lattice import families
     >>> page = lattice_html(families.plain(5, depth=2))
@@ -50,12 +53,13 @@ def lattice_html(lattice: Lattice) -> str:
         reads = ", ".join(lattice.nodes[i].name for i in node.inputs)
         # the name of the layer just below goes without saying
         reads = "" if node.inputs == (position - 1,) else reads
-        cells = (f"<b>{escape(node.name)}</b>", escape(brief(node.op)), escape(reads), " × ".join(map(str, shape)))
+        cells = [f"<b>{escape(node.name)}</b>", escape(brief(node.op)), escape(reads), " × ".join(map(str, shape))]
+        cells += [escape(column.get(node.name, "")) for column in (more or {}).values()]
         drawing = ""
         if position == 0:
             drawing = f'<td rowspan="{len(lattice.nodes)}" style="padding:0;border:0;vertical-align:top">{_svg(lattice)}</td>'
         rows.append("<tr>" + drawing + "".join(f'<td style="{cell}">{text}</td>' for text in cells) + "</tr>")
-    titles = "".join(f'<th style="{cell}">{title}</th>' for title in ("", "layer", "op", "reads", "shape"))
+    titles = "".join(f'<th style="{cell}">{title}</th>' for title in ("", "layer", "op", "reads", "shape", *(more or {})))
     caption = f"Lattice of {len(lattice.nodes)} layers, {_sizes(lattice.input_shape)} to {_sizes(lattice.output_shape)}"
     return (
         f'<div style="overflow:auto;max-height:{24 * ROW}px"><table style="border-collapse:collapse;font-size:13px">'

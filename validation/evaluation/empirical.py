@@ -124,6 +124,11 @@ class EmpiricalLandscape:
         shape = self.map_of_means
         return plot_map(shape / shape.mean(), ax, title=f"{self.count} images, TV {value:.2g} ± {error:.1g}")
 
+    def _repr_html_(self) -> str:
+        from validation.html import empirical_html
+
+        return empirical_html(self)
+
     def __str__(self) -> str:
         value, error, unbiased = self.total_variation()
         typical = float(np.sqrt(np.mean(np.square(self.map_of_means_error))))

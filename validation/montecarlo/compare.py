@@ -59,6 +59,11 @@ class Agreement:
     worst: tuple[tuple[int, ...], ...]
     draws: int
 
+    def _repr_html_(self) -> str:
+        from validation.html import agreement_html
+
+        return agreement_html(self)
+
     def __str__(self) -> str:
         low, high = self.error_interval
         lines = [

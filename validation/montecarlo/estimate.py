@@ -95,6 +95,11 @@ class Estimate:
         """max w / sum w: the share of the whole sum that the one heaviest draw carries."""
         return float(self.energies.max() / self.energies.sum()) if self.energies.any() else 1.0
 
+    def _repr_html_(self) -> str:
+        from validation.html import estimate_html
+
+        return estimate_html(self)
+
     def __str__(self) -> str:
         typical = float(np.sqrt(np.mean(np.square(self.relative_error))))
         stopped = " (interrupted)" if self.interrupted else ""

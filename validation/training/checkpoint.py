@@ -127,7 +127,10 @@ class RunFolder:
             write_json(self.path / f"{name}.json", {**facts, "tensors": hashlib.sha256(content).hexdigest()})
             for old in sorted(self.path.glob("step-*.json"))[:-KEPT]:
                 old.unlink()
-                old.with_suffix(".safetensors").unlink(missing_ok=True)
+            # also those of a process that was killed between a checkpoint's two files
+            for weights in self.path.glob("step-*.safetensors"):
+                if not weights.with_suffix(".json").exists():
+                    weights.unlink(missing_ok=True)
         except OSError as error:
             raise TrainingError(
                 f"the checkpoint of step {checkpoint.step} could not be written to {self.path}: {error}; the ones before it "

@@ -1,0 +1,103 @@
+r"""The numbers of a `Report` in plain sentences, and how much each is.
+
+Every number is turned into one relative size e that is 0 for a flat map, and the size into a word: none below 0.5 %,
+slight below 5 %, clear below 20 %, strong above. A pixel without any path is never less than clear.
+"""
+
+from dataclasses import dataclass
+from math import inf
+
+from landscape.importance import Report
+
+__all__ = ["LEVELS", "Finding", "findings"]
+
+LEVELS = ((0.005, "none"), (0.05, "slight"), (0.2, "clear"), (inf, "strong"))
+AXES = {
+    1: ("left and right",),
+    2: ("top and bottom", "left and right"),
+    3: ("front and back", "top and bottom", "left and right"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A number with its name, what it means, and how much it is: none, slight, clear or strong."""
+
+    name: str
+    value: str
+    level: str
+    sentence: str
+
+
+def findings(report: Report) -> tuple[Finding, ...]:
+    """What a report says, one finding a number.
+
+    >>> import numpy as np
+    >>> from landscape.importance import report
+    >>> first = findings(report(np.array([1.0, 2.0, 2.0, 1.0])))[0]
+    >>> first.value, first.level, first.sentence
+    ('2.00', 'strong', 'A pixel in the middle half of the image weighs 2.00 times as much as one outside of it.')
+    """
+    return (
+        _centre(report),
+        _blind(report),
+        *(_grid(period, value) for period, value in report.gridding.items()),
+        *(_flip(value, sides) for value, sides in _sides(report)),
+        _steps(report),
+        _area(report),
+    )
+
+
+def _level(size: float) -> str:
+    return next(word for edge, word in LEVELS if size < edge or edge == inf)
+
+
+def _centre(report: Report) -> Finding:
+    bias = report.centre_bias
+    if bias == inf:
+        return Finding("centre bias", "infinite", "strong", "Only the middle half of the image is seen at all.")
+    times = "as much as" if abs(bias - 1) < LEVELS[0][0] else f"{bias:.2f} times as much as"
+    sentence = f"A pixel in the middle half of the image weighs {times} one outside of it."
+    return Finding("centre bias", f"{bias:.2f}", _level(max(bias, 1 / max(bias, 1e-9)) - 1), sentence)
+
+
+def _blind(report: Report) -> Finding:
+    blind, faint = report.unreachable, report.faint - report.unreachable
+    if blind:
+        text = f"{blind:.1%} of the pixels lie on no path: the network cannot see them, whatever it learns."
+        level = "strong" if blind >= 0.05 else "clear"
+    else:
+        text, level = "Every pixel has a path to the output.", _level(faint)
+    text += f" {faint:.1%} more weigh less than a hundredth of the mean." if faint > 0 else ""
+    return Finding("blind spots", f"{blind:.1%}", level, text)
+
+
+def _grid(period: int, value: float) -> Finding:
+    seen = f"By their place within cells of {period} pixels, neighbours differ by {value:.1%} of their weight: a grid."
+    text = seen if value >= LEVELS[0][0] else f"No grid of period {period} is left by the strides."
+    return Finding(f"gridding, period {period}", f"{value:.1%}", _level(value), text)
+
+
+def _sides(report: Report) -> list[tuple[float, str]]:
+    names = AXES.get(len(report.flip_asymmetry), ())
+    return [(value, names[i] if names else f"the ends of axis {i}") for i, value in enumerate(report.flip_asymmetry)]
+
+
+def _flip(value: float, sides: str) -> Finding:
+    name = f"asymmetry of {sides}"
+    if value < LEVELS[0][0]:
+        return Finding(name, f"{value:.1%}", "none", f"{sides.capitalize()} weigh the same.")
+    text = f"{sides.capitalize()} do not weigh the same, by {value:.1%} of the mean: a mirrored image is seen otherwise."
+    return Finding(name, f"{value:.1%}", _level(value), text)
+
+
+def _steps(report: Report) -> Finding:
+    step = report.total_variation**0.5
+    text = f"From one pixel to the next the weight changes by {step:.1%} of its typical size."
+    return Finding("total variation", f"{report.total_variation:.3g}", _level(step), text)
+
+
+def _area(report: Report) -> Finding:
+    share, area = next(iter(report.effective_area.items()))
+    text = f"{area:.0%} of the pixels hold {share:.0%} of all weight; a flat map would need {share:.0%}."
+    return Finding("effective area", f"{area:.0%}", _level(1 - area / share), text)
