@@ -84,17 +84,18 @@ def plot_profile(
 ) -> "Axes":
     """The profile through the middle of a map along its last axis, with a band of two standard errors if given."""
     ax = axes_or_new(ax)
-    profile = _middle(relative)
+    profile = middle(relative)
     positions = np.arange(len(profile))
     (line,) = ax.plot(positions, profile, label=label, **style)
     if error is not None:
-        band = 2 * _middle(error)
+        band = 2 * middle(error)
         ax.fill_between(positions, profile - band, profile + band, color=line.get_color(), alpha=0.25, linewidth=0)
     ax.set(xlabel="position along the middle (pixels)", ylabel="importance / mean")
     return ax
 
 
-def _middle(values: Array) -> Array:
+def middle(values: Array) -> Array:
+    """The profile of a map through its middle, along its last axis."""
     return np.asarray(values[tuple(n // 2 for n in values.shape[:-1])])
 
 

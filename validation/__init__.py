@@ -4,7 +4,7 @@ from validation.evaluation.empirical import EmpiricalLandscape, empirical_landsc
 from validation.montecarlo.build import build
 from validation.montecarlo.compare import Agreement, Verdict, compare
 from validation.montecarlo.enumerate import enumerated_squared_gradients
-from validation.montecarlo.figure import plot_agreement, plot_z
+from validation.montecarlo.figure import plot_against_paths, plot_agreement, plot_z
 from validation.montecarlo.judges import assert_agrees, assert_chi_square, assert_exact, negative_controls
 from validation.montecarlo.measure import Estimate, measure
 from validation.montecarlo.shuffle import ShuffledImportance, shuffled_importance
@@ -14,7 +14,7 @@ from validation.training.recipes import Recipe
 
 __all__ = [
     # Monte Carlo
-    "measure", "Estimate", "compare", "Agreement", "Verdict", "build", "plot_agreement", "plot_z",
+    "measure", "Estimate", "compare", "Agreement", "Verdict", "build", "plot_agreement", "plot_z", "plot_against_paths",
     # the judges
     "enumerated_squared_gradients", "assert_exact", "assert_chi_square", "assert_agrees", "negative_controls",
     # Lemma 1, and trained networks

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from landscape import predict, rademacher
+from landscape import path_sum, predict, rademacher
 from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Pool, families, residual
-from validation import compare, measure
+from validation import compare, enumerated_squared_gradients, measure, plot_against_paths
 from validation.montecarlo.judges import assert_agrees, assert_chi_square, assert_exact, negative_controls
 
 relu = Activation("relu")
@@ -122,3 +123,24 @@ def test_the_plot_of_z_shows_the_band():
     assert ax.images[0].get_clim() == pytest.approx((-agreement.critical_z, agreement.critical_z))
     line = compare(predict(TINY["linear"]), measure(TINY["linear"], draws=200)).plot()
     assert line.get_xlabel() == "input position"
+
+
+def test_what_proposition_1_misses_is_drawn_as_a_ratio_to_it():
+    net = Lattice.chain((1, 6), [Conv(1, 3, padding=1, mode="replicate"), GlobalPool("avg"), Flatten(), Dense(1)])
+    single, truth = path_sum(net, 1.0), enumerated_squared_gradients(net)
+    axes = plot_against_paths(single, truth, predict(net, initialisation=1.0), Figure().subplots(), title="copies")
+    judged, predicted, one = axes.lines
+    for line in (judged, predicted):
+        np.testing.assert_allclose(line.get_ydata(), [5 / 3, 1, 1, 1, 1, 5 / 3], rtol=1e-12)
+    assert set(one.get_ydata()) == {1}
+    assert {text.get_text() for text in axes.get_legend().texts} == {"every weight pattern", "predict (exact)", "Proposition 1"}
+    low, high = axes.get_ylim()
+    assert low == 0
+    assert high > 5 / 3
+    blind = Lattice.chain((1, 6), [Conv(1, 1, 2)])
+    measured = measure(blind, draws=50, initialisation=1.0)
+    axes = plot_against_paths(path_sum(blind, 1.0), measured, ax=Figure().subplots())
+    assert np.isnan(axes.lines[0].get_ydata()[1::2]).all(), "pixels without a path have no ratio"
+    bars = axes.containers[0].lines[2][0].get_segments()
+    error = measured.standard_error[0] / (1 / 3)
+    assert bars[0][1, 1] - bars[0][0, 1] == pytest.approx(4 * error)

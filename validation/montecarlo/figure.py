@@ -1,11 +1,11 @@
-"""One figure: prediction, measurement, difference, profiles through the middle."""
+"""Prediction beside measurement: maps, difference and profiles, z, and both over the sum over single paths."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from landscape import Landscape
-from landscape.plot import axes_or_new, plot_map, plot_profile
+from landscape.plot import axes_or_new, middle, plot_map, plot_profile
 from validation.montecarlo.compare import Agreement
 from validation.montecarlo.measure import Estimate
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_agreement", "plot_z"]
+__all__ = ["plot_against_paths", "plot_agreement", "plot_z"]
+
+Array = np.ndarray[Any, Any]
 
 
 def plot_agreement(
@@ -84,6 +86,44 @@ def plot_z(agreement: Agreement, ax: "Axes | None" = None) -> "Axes":
     image = ax.imshow(z[z.shape[0] // 2] if z.ndim == 3 else z, cmap="PuOr", vmin=-most, vmax=most)
     ax.set(xlabel="column (pixels)", ylabel="row (pixels)")
     ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.04, extend="both").set_label("z")
+    return ax
+
+
+def plot_against_paths(
+    single: Array, truth: Array | Estimate, land: Landscape | None = None, ax: "Axes | None" = None, *, title: str = ""
+) -> "Axes":
+    """What Proposition 1 misses: the truth, and what `predict` says, over the sum over single paths, along the middle.
+
+    `single`: `landscape.path_sum`. `truth`: the map of `enumerated_squared_gradients`, or an `Estimate`, which is drawn with
+    two standard errors. Pixels without a path are left out.
+
+    >>> from landscape import path_sum, predict
+    >>> from lattice import families
+    >>> from matplotlib.figure import Figure
+    >>> from validation import enumerated_squared_gradients
+    >>> net = families.plain(4, depth=1, padding=1)
+    >>> axes = plot_against_paths(path_sum(net), enumerated_squared_gradients(net, initialisation="he"), ax=Figure().subplots())
+    >>> axes.lines[0].get_ydata().tolist()
+    [1.0, 1.0, 1.0, 1.0]
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    ax = axes_or_new(ax)
+    below = np.where(single > 0, single, np.nan)
+    style: dict[str, Any] = {"color": "#d55e00", "alpha": 0.6, "linestyle": "none"}
+    if isinstance(truth, Estimate):
+        ratio, bars = middle(truth.mean / below), middle(2 * truth.standard_error / below)
+        ax.errorbar(np.arange(len(ratio)), ratio, bars, marker="o", label=f"measured, {truth.draws} draws", **style)
+    else:
+        ax.plot(middle(truth / below), marker="D", label="every weight pattern", **style)
+    if land is not None:
+        guarantee = land.guarantee.name.lower().replace("_", " ")
+        ax.plot(middle(land.squared / below), color="black", label=f"predict ({guarantee})")
+    ax.axhline(1, color="black", linestyle=":", label="Proposition 1")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(title=title, xlabel="input position (pixels)", ylabel="ratio to Proposition 1")
+    ax.set_ylim(0, 1.3 * ax.get_ylim()[1])  # from zero, with room for a legend
+    ax.legend(frameon=False, fontsize="small", loc="best")
     return ax
 
 
