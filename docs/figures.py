@@ -11,7 +11,7 @@ import lattice
 from landscape import advise, he_fan_out, predict
 from landscape.plot import plot_layers, plot_map, plot_profile
 from lattice import Conv, Lattice
-from validation import compare, measure, plot_agreement
+from validation import Estimate, compare, measure, plot_agreement
 from validation.montecarlo.gallery import FAMILIES, classifier
 
 FOLDER = Path(__file__).parent / "figures"
@@ -30,23 +30,57 @@ def resnet18_64() -> Figure:
     return plot_agreement(land, estimate, agreement, title="ResNet-18 at 64 x 64")
 
 
-def resnet50_224_225() -> Figure:
-    """One more pixel: the map that ResNet-50's topology forces on it at 224 and at 225 pixels."""
-    figure = Figure(figsize=(13, 4), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
-    with torch.device("meta"):
-        model = torchvision.models.resnet50(weights=None)
-    lands = {size: predict(model, (3, size, size), initialisation=he_fan_out) for size in (224, 225)}
-    most = float(max(land.relative.max() for land in lands.values()))
-    styles = ({"color": "#d55e00"}, {"color": "black", "linestyle": "--"})
-    for (size, land), ax, style in zip(lands.items(), (left, middle), styles, strict=True):
-        asymmetry = land.report().flip_asymmetry[0]
-        title = f"ResNet-50 at {size} ({land.guarantee.name.lower()})\nflip asymmetry {asymmetry:.1%}"
-        plot_map(land.relative, ax, title=title, most=most)
-        plot_profile(land.relative, right, label=f"{size} pixels", linewidth=0.8, **style)
-    right.set(title="profile through the middle", ylim=(0, None))
-    right.legend(frameon=False)
+def paths() -> Figure:
+    """The paper's Figure 1 in our form: a small lattice with one route, and the bell over the inputs of a deeper one."""
+    figure = Figure(figsize=(13, 5.6), layout="constrained")
+    top, bottom = figure.subplots(2, 2, width_ratios=(1, 1.25))
+    for ax, (net, title) in zip(top, {
+        lattice.families.plain(7, depth=2): "two layers of kernel 3, one output: #p is a row of Pascal's triangle",
+        lattice.families.plain(9, depth=3, padding=1): "three zero-padded layers, all outputs: a plateau with dark borders",
+    }.items(), strict=True):  # fmt: skip
+        alone = net.output_shape[1] == 3
+        lattice.draw_lattice(net, *([(1,)] if alone else []), commands=[2, 0] if alone else None, ax=ax)
+        ax.set_title(title, fontsize=10)
+    skips = Lattice.chain((1, 7), [lattice.residual([Conv(1, kernel=3, padding=1)])] * 2)
+    lattice.draw_lattice(skips, (3,), commands=[lattice.SKIP, 2], ax=bottom[0])
+    bottom[0].set_title("two residual blocks: the skip is one more path, straight down", fontsize=10)
+    lattice.draw_lattice(lattice.families.plain(15, depth=3, stride=2), ax=bottom[1])
+    bottom[1].set_title("three layers of stride 2, one output: Stern's sequence, a grid", fontsize=10)
     return figure
+
+
+def resnet50_224_225() -> Figure:
+    """One more pixel: ResNet-50's map at 224 and at 225 pixels, predicted and measured over 400 initialisations (10 minutes).
+
+    The profiles are means over all rows, which average the noise of the measurement; bands are two standard errors.
+    """
+    figure = Figure(figsize=(12.5, 7.6), layout="constrained")
+    axes = figure.subplots(2, 3)
+    lands, estimates = {}, {}
+    for size in (224, 225):
+        lands[size] = predict(resnet50, (3, size, size))
+        estimates[size] = measure(resnet50, (3, size, size), draws=400, progress=True)
+        print(size, compare(lands[size], estimates[size]))
+    most = float(max(land.relative.max() for land in lands.values()))
+    for (left, middle, right), size in zip(axes, lands, strict=True):
+        land, estimate = lands[size], estimates[size]
+        asymmetry = land.report().flip_asymmetry[0]
+        title = f"{size} pixels, predicted ({land.guarantee.name.lower()})\nflip asymmetry {asymmetry:.1%}"
+        plot_map(land.relative, left, title=title, most=most)
+        plot_map(estimate.relative, middle, title=f"{size} pixels, measured\n({estimate.draws} initialisations)", most=most)
+        rows = Estimate.of_blocks(
+            (estimate.blocks * estimate.block_draws[:, None, None]).mean(axis=1), estimate.block_draws, seed=0, batched=False
+        )
+        plot_profile(land.relative.mean(axis=0), right, label="predicted", color="black", linewidth=0.8, zorder=3)
+        style = {"label": "measured, two standard errors", "color": "#d55e00", "linewidth": 0.8}
+        plot_profile(rows.relative, right, error=rows.relative_error, **style)
+        right.set(title="mean over rows", xlabel="column (pixels)", ylim=(0, None))
+        right.legend(frameon=False, loc="lower center")
+    return figure
+
+
+def resnet50() -> torch.nn.Module:
+    return torchvision.models.resnet50(weights=None)
 
 
 def layers_resnet50() -> Figure:
@@ -107,7 +141,7 @@ def advice_resnet18() -> Figure:
 
 FIGURES = {
     function.__name__: function
-    for function in (resnet50_224_225, resnet18_64, layers_resnet50, limits, gallery_maps, advice_resnet18)
+    for function in (paths, resnet50_224_225, resnet18_64, layers_resnet50, limits, gallery_maps, advice_resnet18)
 }
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ matplotlib.use("Agg")
 torch.set_num_threads(1)
 settings.register_profile("fixed", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("fresh", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("fresh" if os.environ.get("PILCRO_FRESH_SEEDS") else "fixed")
+settings.load_profile(os.environ.get("PILCRO_HYPOTHESIS") or ("fresh" if os.environ.get("PILCRO_FRESH_SEEDS") else "fixed"))
 
 
 @pytest.fixture(autouse=True)

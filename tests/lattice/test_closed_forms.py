@@ -8,7 +8,7 @@ from math import comb, log, pi
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from lattice import (
@@ -175,6 +175,8 @@ def test_ratio_sums_are_exact_in_every_integer_type(n, start, length):
 
 @settings(max_examples=20)
 @given(st.integers(0, 60_000), st.integers(-5, 60_000))
+@example(60_000, 30_000)  # long enough for its primes
+@example(50_021, 24_999)
 def test_binomials_from_their_primes(n, k):
     assert binomial(n, k) == (comb(n, k) if k >= 0 else 0)
 

@@ -1,0 +1,173 @@
+"""The faults: one wrong piece of each rule, and the tests of the default suite that must notice it."""
+
+from tests.faults.planting import Fault
+
+WORDS = "tests/lattice/test_path_counts.py::test_counts_are_numbers_of_command_vectors"
+TRANSPOSE = "tests/lattice/test_pullback.py::test_pulling_is_the_transpose_of_reading"
+TORCH_LAYER = "tests/lattice/test_against_torch.py::test_a_layer_reads_what_torch_reads"
+TORCH_FIXED = "tests/lattice/test_against_torch.py::test_a_layer_with_fixed_weights_reads_what_torch_reads"
+TORCH_CONV, TORCH_SHUFFLE = f"{TORCH_LAYER}[Conv]", f"{TORCH_LAYER}[ChannelShuffle]"
+TORCH_TRANSPOSED = f"{TORCH_LAYER}[ConvTranspose]"
+ENUMERATED = "tests/landscape/test_exactness.py::test_nothing_is_called_exact_that_enumeration_can_refute"
+GATED = "tests/landscape/test_exactness.py::test_relu_chains_under_a_flatten_head_are_exact_at_any_width"
+RESIDUAL = "tests/landscape/test_exactness.py::test_linear_residual_nets_are_exact_under_any_head"
+GENERAL = "tests/landscape/test_exactness.py::test_where_single_paths_are_not_enough_the_general_law_is_exact"
+HONEST = "tests/landscape/test_exactness.py::test_where_no_law_is_exact_the_prediction_says_so"
+INITIALISED = "tests/landscape/test_trace.py::test_an_initialisation_by_name_is_what_torch_draws"
+TRACED = "tests/landscape/test_trace.py::test_the_traced_lattice_has_the_paths_of_the_model"
+LEMMA_2 = "tests/landscape/test_batchnorm.py"
+SIGNAL = "tests/landscape/test_signal.py"
+HEAD = "tests/landscape/test_pooled_head.py::test_both_laws_together_are_the_infinite_width_limit_for_white_inputs"
+TRUNK = "tests/landscape/test_trunk.py"
+MAPS = "tests/landscape/test_importance.py"
+FORMS = "tests/lattice/test_closed_forms.py"
+GEOMETRY = "tests/lattice/test_geometry.py"
+MEASURE = "tests/validation/test_measure.py"
+JUDGES = "tests/validation/test_judges.py"
+OBJECTIVE = "tests/validation/test_training_objective.py"
+EMPIRICAL = "tests/validation/test_empirical.py"
+SHUFFLE = "tests/validation/test_shuffle.py"
+EVALUATION = "tests/validation/test_evaluation.py"
+
+WINDOW, PULL, OPS = "lattice/window.py", "lattice/pullback.py", "lattice/ops.py"
+MOMENTS, COVARIANCE, GAINS = "landscape/moments.py", "landscape/covariance.py", "landscape/gains.py"
+INIT, WEIGHTS, NORM = "landscape/initialisation.py", "landscape/weights.py", "landscape/batchnorm.py"
+
+FAULTS: dict[str, tuple[Fault, ...]] = {
+    "windows and paths": (
+        Fault("stride off by one", WINDOW, "self.stride * j + self.dilation * k - self.padding[0]",
+              "(self.stride + 1) * j + self.dilation * k - self.padding[0]", (WORDS,)),
+        Fault("padding on the wrong side", WINDOW, "outputs, lo = self.outputs(n), self.padding[0]",
+              "outputs, lo = self.outputs(n), self.padding[1]", (TORCH_CONV,)),
+        Fault("dilation ignored", WINDOW, "lines = [(self.dilation * k - lo, self.stride, 0, 1, outputs)",
+              "lines = [(k - lo, self.stride, 0, 1, outputs)", (WORDS, TRANSPOSE)),
+        Fault("span one too long", WINDOW, "return self.dilation * (self.kernel - 1) + 1",
+              "return self.dilation * self.kernel + 1", (TORCH_CONV,)),
+        Fault("ceil mode keeps a window that starts in the padding", WINDOW, ">= n + lo else count", "> n + lo else count",
+              (f"{TORCH_FIXED}[Pool]",)),
+        Fault("reflection repeats the border", WINDOW, "return -position if position < 0 else 2 * (n - 1) - position",
+              "return -position - 1 if position < 0 else 2 * (n - 1) - position", (TORCH_CONV,)),
+        Fault("circular padding reads the wrong end", WINDOW, "return position % n", "return -position % n", (TORCH_CONV,)),
+        Fault("a transposed window forgets its stride", WINDOW, "divmod(j + self.padding[0] - self.dilation * k, self.stride)",
+              "divmod(j + self.padding[0] - self.dilation * k, 1)", (TORCH_TRANSPOSED,)),
+        Fault("adaptive bins end too early", WINDOW, "return -(-(j + 1) * n // self.size)", "return (j + 1) * n // self.size",
+              (f"{TORCH_FIXED}[AdaptivePool]",)),
+        Fault("shared additions one short", WINDOW, "length, more = divmod(self.kernel, period)",
+              "length, more = divmod(self.kernel - 1, period)", (TRANSPOSE, WORDS)),
+        Fault("height and width swapped", PULL, "zip(op.windows(spatial), spatial, range(-len(spatial), 0), strict=True)",
+              "zip(op.windows(spatial)[::-1], spatial, range(-len(spatial), 0), strict=True)", (WORDS,)),
+        Fault("skip dropped", PULL, "return (cotangent,) * len(inputs)\n\n\n@pull.register\ndef _(op: Multiply",
+              "return cotangent, *(0 * cotangent for _ in inputs[1:])\n\n\n@pull.register\ndef _(op: Multiply", (WORDS,)),
+        Fault("skip doubled", PULL, "waiting[below] + passed if below in waiting",
+              "waiting[below] + 2 * passed if below in waiting", (WORDS,)),
+        Fault("groups ignored", PULL, "alike = above // groups", "alike = above", (TORCH_CONV,)),
+        Fault("groups in the wrong order", PULL, "np.repeat(grouped, below // groups, axis=channel)",
+              "np.concatenate([grouped] * (below // groups), axis=channel)", (TORCH_CONV,)),
+        Fault("shuffle the wrong way", PULL, "np.take(cotangent, np.argsort(order), axis=-len(output))",
+              "np.take(cotangent, order, axis=-len(output))", (TORCH_SHUFFLE,)),
+        Fault("a slice that starts at zero", PULL, "[op.start : op.stop] = ", "[0 : op.stop - op.start] = ", (WORDS,)),
+        Fault("a concatenation in reverse", PULL, "return tuple(np.split(cotangent, ends, axis=-len(output)))",
+              "return tuple(np.split(cotangent, ends, axis=-len(output)))[::-1]", (WORDS,)),
+        Fault("a count in int64", "lattice/counting.py", "one_unit(lattice, output, one=1), size)",
+              "one_unit(lattice, output, one=1).astype('int64'), size).astype(object)",
+              ("tests/lattice/test_digits.py", FORMS, "tests/lattice/test_path_counts.py")),
+    ),
+    "closed forms and geometry": (
+        Fault("Miller's recurrence one off", "lattice/closed_forms.py", "count(2 * depth, -1)", "count(2 * depth - 1, -1)",
+              (FORMS,)),
+        Fault("inclusion without exclusion", "lattice/closed_forms.py", "numerator, denominator = j - depth, j + 1",
+              "numerator, denominator = depth - j, j + 1", (FORMS,)),
+        Fault("Stern's halves exchanged", "lattice/closed_forms.py", "        if n & 1:", "        if not n & 1:", (FORMS,)),
+        Fault("binomials without their carries", "lattice/integers.py", "- k // power[inside] - (n - k) // power[inside]",
+              "- k // power[inside] - (n - k - 1) // power[inside]", (FORMS,)),
+        Fault("products without their sign", "lattice/integers.py", "return total if (a < 0) == (b < 0) else -total",
+              "return total", (FORMS,)),
+        Fault("evenness without the last window", "lattice/evenness.py", "return end - n - window.padding[0]",
+              "return window.padding[1] - window.padding[0]", (GEOMETRY,)),
+        Fault("padding read beyond the padding", "lattice/evenness.py", "(cells < n + window.padding[1])]",
+              "(cells <= n + window.padding[1])]", (GEOMETRY,)),
+    ),
+    "moments": (
+        Fault("standard deviation for variance", MOMENTS, "return self.variances[node.name]",
+              "return self.variances[node.name] ** 0.5", ("tests/landscape/test_layers.py", INITIALISED, GENERAL, SIGNAL)),
+        Fault("1 / n for 1 / n^2", MOMENTS, "weight = 1 / cells**2", "weight = 1 / cells", (ENUMERATED,)),
+        Fault("the gate of 1/2 dropped", GAINS, "else (below**2 + above**2) / 2", "else (below**2 + above**2)", (GATED,)),
+        Fault("a gate squared before its mean", GAINS, "else (below**2 + above**2) / 2", "else ((below + above) / 2) ** 2",
+              (GATED,)),
+        Fault("a gate behind a gate closed again", GAINS, "return above**2 if sign is Sign.NONNEGATIVE else",
+              "return above**2 if False else", (GATED, HONEST, ENUMERATED)),
+        Fault("a sum of data taken for a filter", GAINS, "return Sign.SUM if all(sign in (Sign.FILTER, Sign.SUM) for sign in "
+              "inputs) else Sign.SKEWED\n\n\n@output_sign.register\ndef _(op: Concat",
+              "return Sign.SUM\n\n\n@output_sign.register\ndef _(op: Concat", (HONEST, ENUMERATED)),
+        Fault("single paths where maps overlap", COVARIANCE, "    if diagonal and (taps := local.taps(node)) is not None:",
+              "    above, below, diagonal = above, below, True\n    if diagonal and (taps := local.taps(node)) is not None:",
+              (GENERAL,)),
+        Fault("a moment at the wrong lag", "landscape/pairs.py", "return self.codes % self.right",
+              "return (self.codes + 1) % self.right", (GENERAL,)),
+        Fault("one map on both sides", "landscape/pairs.py", "values.append(entries[one] * other_entries[two])",
+              "values.append(entries[one])", (GENERAL,)),
+        Fault("fan_in of all groups", INIT, "return shape[0] // op.groups * taps, op.channels * taps",
+              "return shape[0] * taps, op.channels * taps", (INITIALISED,)),
+        Fault("kaiming's gain dropped", INIT, "return 2 / fans(op, shape)[0]", "return 1 / fans(op, shape)[0]", (INITIALISED,)),
+        Fault("a uniform bound for a variance", INIT, "return 1 / (3 * fans(op, shape)[0])", "return 1 / fans(op, shape)[0]",
+              (INITIALISED,)),
+        Fault("gamma for gamma squared", WEIGHTS, "number**2 * np.square(gamma, dtype=np.float64) / variance",
+              "number**2 * gamma / variance", ("tests/landscape/test_trace.py", LEMMA_2)),
+        Fault("tied weights not seen", WEIGHTS, "        if len(names) > 1", "        if len(names) > 9",
+              ("tests/landscape/test_trace.py",)),
+        Fault("a mean that is not zero not seen", WEIGHTS, "MOST_SIGMAS = 6.0", "MOST_SIGMAS = 6e9",
+              ("tests/landscape/test_trace.py",)),
+        Fault("Bessel's factor the wrong way", NORM, "factor = factor * (samples - 1) / samples",
+              "factor = factor * samples / (samples - 1)", (LEMMA_2,)),
+        Fault("power without its level", "landscape/signal.py", "- np.sqrt(z.cross).mean(axis=axes, keepdims=True) ** 2)",
+              "- z.cross.mean(axis=axes, keepdims=True))", (LEMMA_2, SIGNAL)),
+        Fault("dropout without its scale", NORM, "return 1 / (1 - node.op.p)", "return 1.0", (LEMMA_2,)),
+        Fault("a head without its correlation", "landscape/pooled_head.py",
+              "kappa = (np.sqrt(1 - rho**2) + rho * (np.pi - np.arccos(rho))) / (2 * np.pi)", "kappa = 1 / (2 * np.pi)",
+              (HEAD,)),
+        Fault("neighbouring gates independent", "landscape/trunk.py", "kept / _positive(passed), markov)[None]",
+              "np.ones_like(kept), np.ones_like(markov))[None]", (TRUNK,)),
+        Fault("Eq. 14 with mean one", "landscape/importance.py", "np.sqrt(np.mean(np.square(squared)))", "np.mean(squared)",
+              (MAPS,)),
+        Fault("total variation without squares", "landscape/importance.py", "np.square(np.diff(landscape, axis=axis))",
+              "np.abs(np.diff(landscape, axis=axis))", (MAPS, "tests/validation/test_empirical.py")),
+        Fault("a traced dilation forgotten", "landscape/aten.py", '_list(a["stride"], axes), padding, _list(a["dilation"], axes), a["groups"])',
+              '_list(a["stride"], axes), padding, 1, a["groups"])', (TRACED, "tests/landscape/test_trace.py")),
+    ),
+    "measurement": (
+        Fault("outputs summed before they are squared", "validation/montecarlo/sampler.py",
+              "signs = bits.flatten(1)[:, :count].to(self.dtype).mul_(2).sub_(1)",
+              "signs = bits.flatten(1)[:, :count].to(self.dtype).mul_(0).add_(1)", (MEASURE, JUDGES)),
+        Fault("Z forgotten", "validation/montecarlo/sampler.py", "/ prod(self.output_shape[1:])\n        return np.asarray",
+              "\n        return np.asarray", (MEASURE, JUDGES)),
+        Fault("every draw the first", "validation/montecarlo/sampler.py", "np.random.SeedSequence((seed, index))",
+              "np.random.SeedSequence((seed, 0))", (MEASURE, JUDGES)),
+        Fault("noise taken for error", "validation/montecarlo/compare.py", "theta = float(np.mean(deviation**2 - error**2))",
+              "theta = float(np.mean(deviation**2))", (MEASURE, JUDGES)),
+        Fault("unreachable pixels forgiven", "validation/montecarlo/compare.py", "if unreachable or low > tolerance:",
+              "if low > tolerance:", (MEASURE, JUDGES)),
+        Fault("standard errors of one block", "validation/montecarlo/estimate.py", "* count / (count - 1)))", "* count**2))",
+              (MEASURE, JUDGES)),
+        Fault("enumeration of half the patterns", "validation/montecarlo/enumerate.py", "patterns = 2**total",
+              "patterns = 2 ** (total - 1) + 1", (GENERAL, RESIDUAL)),
+        Fault("the most probable class instead of a drawn one", "validation/training/gradients.py",
+              "return drawn.clamp_(max=logits.shape[1] - 1)", "return p.argmax(dim=1, keepdim=True)", (OBJECTIVE,)),
+        Fault("a penalty in training mode", "validation/training/linearised.py", "return first_only and not training",
+              "return first_only", (OBJECTIVE,)),
+        Fault("gates open at the corner", "validation/training/linearised.py",
+              '"relu_": lambda a: (a > 0).to(a.dtype)', '"relu_": lambda a: (a > 1).to(a.dtype)', (OBJECTIVE,)),
+        Fault("a Laplacian with a wrong centre", "validation/training/objective.py", "kernel = np.array([1.0, -2.0, 1.0])",
+              "kernel = np.array([1.0, -1.0, 1.0])", (OBJECTIVE,)),
+        Fault("curvature without its mean", "validation/training/objective.py",
+              "return _reduced((curved - curved.mean()).square(), reduction)", "return _reduced(curved.square(), reduction)",
+              (OBJECTIVE,)),
+        Fault("a map of norms instead of squares", "validation/training/objective.py",
+              "squared = gradient.square().mean(dim=0)", "squared = gradient.abs().mean(dim=0)", (OBJECTIVE,)),
+        Fault("images moved the other way", "validation/evaluation/location.py",
+              "rows = (torch.arange(height) - down)", "rows = (torch.arange(height) + down)", (EVALUATION,)),
+        Fault("the least relevant pixels first", "validation/evaluation/ablation.py", "argsort(descending=True, stable=True)",
+              "argsort(descending=False, stable=True)", (EVALUATION,)),
+        Fault("a jackknife without its blocks", "validation/evaluation/blocks.py", "spread = h * whole - (h - 1) * without",
+              "spread = h * whole - h * without", (EMPIRICAL,)),
+    ),
+}  # fmt: skip

@@ -1,0 +1,152 @@
+"""A fault is one wrong piece of source. It is planted at import: nothing on disk changes, and nothing is patched afterwards.
+
+`python -m tests.faults.planting` reads a JSON list of faults from standard input and writes a list of verdicts. What is slow to
+import and not under test is imported once; then one forked process per fault imports the library with that fault in it and
+runs the tests that should notice.
+"""
+
+import contextlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+LIBRARY = ("lattice", "landscape", "validation")
+ERRORED = 99  # the exit code of a process that could not run its tests at all
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`old` stands in the file exactly once, and `new` in its place; `tests` (pytest's node ids) must then fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+    def source(self) -> str:
+        """The faulty source; `ValueError` where the fault no longer fits the file."""
+        text = (ROOT / self.file).read_text(encoding="utf-8")
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.name}: {self.old!r} stands {text.count(self.old)} times in {self.file}, not once")
+        return text.replace(self.old, self.new)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """pytest's exit code (0: nothing was noticed; 1: a test failed), what it printed, and how long it took."""
+
+    code: int
+    output: str
+    seconds: float
+
+
+class Finder(importlib.abc.MetaPathFinder):
+    """Finds one module of the library, with the given source."""
+
+    def __init__(self, file: str, source: str) -> None:
+        module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        self.name, self.path, self.source = module, str(ROOT / file), source
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        if name != self.name:
+            return None
+        return importlib.util.spec_from_file_location(name, self.path, loader=Loader(name, self.path, self.source))
+
+
+class Loader(importlib.machinery.SourceFileLoader):
+    """Loads a module from a source that is not what its file says."""
+
+    def __init__(self, name: str, path: str, source: str) -> None:
+        super().__init__(name, path)
+        self.text = source
+
+    def get_code(self, fullname: str) -> Any:
+        return compile(self.text, self.path, "exec", dont_inherit=True)
+
+
+def judged(faults: list[Fault], *, limit: int = 120) -> list[Verdict]:
+    """Each fault's verdict, in order, from one fresh process that forks for each; `limit` seconds a fault."""
+    sources = [fault.source() for fault in faults]
+    request = [{**asdict(fault), "source": source} for fault, source in zip(faults, sources, strict=True)]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults.planting", str(limit)],
+        cwd=ROOT,
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    if done.returncode:
+        raise RuntimeError(f"the faults could not be judged: {done.stderr}")
+    return [Verdict(**verdict) for verdict in json.loads(done.stdout)]
+
+
+def main(limit: int) -> None:
+    """Judge what standard input asks for."""
+    import hypothesis
+    import matplotlib.figure  # noqa: F401
+    import networkx  # noqa: F401
+    import pytest  # noqa: F401
+    import scipy.ndimage  # noqa: F401
+    import scipy.stats  # noqa: F401
+    import sympy  # noqa: F401
+    import torch
+    import torch.export  # noqa: F401
+    import torchvision  # noqa: F401
+
+    torch.set_num_threads(1)
+    # a failure is enough: no time is spent on making it small or on explaining it
+    quick = hypothesis.settings(
+        derandomize=True, deadline=None, database=None, phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )  # fmt: skip
+    hypothesis.settings.register_profile("quick", quick)
+    assert not any(name.partition(".")[0] in LIBRARY for name in sys.modules)
+    json.dump([asdict(_forked(request, limit)) for request in json.load(sys.stdin)], sys.stdout)
+
+
+def _forked(request: dict[str, Any], limit: int) -> Verdict:
+    """One fault in a process of its own."""
+    start = time.monotonic()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = ERRORED
+        with contextlib.suppress(BaseException):
+            os.close(reading)
+            os.dup2(writing, 1)
+            os.dup2(writing, 2)
+            code = _run(request, limit)
+        os._exit(code)
+    os.close(writing)
+    with os.fdopen(reading, errors="replace") as pipe:
+        output = pipe.read()
+    _, status = os.waitpid(child, 0)
+    return Verdict(os.waitstatus_to_exitcode(status), output[-4000:], time.monotonic() - start)
+
+
+def _run(request: dict[str, Any], limit: int) -> int:
+    import signal
+
+    import pytest
+
+    signal.alarm(limit)  # an endless loop ends as a fault that was noticed: the process dies
+    sys.meta_path.insert(0, Finder(request["file"], request["source"]))
+    os.environ["PILCRO_HYPOTHESIS"] = "quick"
+    options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=line", "-W", "ignore"]
+    return int(pytest.main([*options, *request["tests"]]))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,41 @@
+"""The tests are tested: each planted fault, a wrong piece of one rule, is noticed by the tests that answer for that rule."""
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from tests.faults.catalogue import FAULTS
+from tests.faults.planting import Fault, judged
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="faults are planted in forked processes")
+@pytest.mark.parametrize("room", FAULTS)
+def test_every_planted_fault_is_noticed(room):
+    faults = FAULTS[room]
+    verdicts = judged(list(faults))
+    unnoticed = [
+        f"{fault.name}: pytest ended with {verdict.code}\n{verdict.output[-600:]}"
+        for fault, verdict in zip(faults, verdicts, strict=True)
+        if verdict.code != 1  # 1: tests ran and one failed; an import error or a crash would prove nothing
+    ]
+    assert not unnoticed, "\n\n".join(unnoticed)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="faults are planted in forked processes")
+def test_without_a_fault_the_same_tests_pass():
+    sound = Fault("no fault", "lattice/counting.py", "counts[0]\n", "counts[0]\n", ("tests/lattice/test_path_counts.py",))
+    (verdict,) = judged([sound])
+    assert verdict.code == 0, verdict.output
+
+
+def test_a_fault_that_no_longer_fits_is_told():
+    stale = replace(FAULTS["moments"][0], old="a line that is not there")
+    with pytest.raises(ValueError, match="stands 0 times in landscape/moments.py, not once"):
+        stale.source()
+
+
+def test_there_are_forty_and_no_two_alike():
+    faults = [fault for room in FAULTS.values() for fault in room]
+    assert len(faults) >= 40
+    assert len({fault.name for fault in faults}) == len({fault.source() for fault in faults}) == len(faults)
