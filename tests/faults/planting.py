@@ -98,11 +98,11 @@ def main(limit: int) -> None:
     import matplotlib.figure  # noqa: F401
     import networkx  # noqa: F401
     import pytest  # noqa: F401
-    import scipy.ndimage  # noqa: F401
+    import scipy.ndimage
     import scipy.stats  # noqa: F401
     import sympy  # noqa: F401
     import torch
-    import torch.export  # noqa: F401
+    import torch.export
     import torchvision  # noqa: F401
 
     torch.set_num_threads(1)

@@ -1,0 +1,157 @@
+"""Mutation testing: small random faults, made by cosmic-ray's operators, and the share of them that the tests notice.
+
+    python -m tests.faults.mutants --room core --draw 300 --seed 0 --out mutants.json
+
+draws mutants of a room's files, each at random among all that can be made, and runs the tests of that room on each, the nearest
+first, until one fails. The share that is noticed is given with its 95 % interval (Wilson); the survivors are listed with
+their lines. A room is exhausted where `--draw` exceeds it.
+"""
+
+import argparse
+import difflib
+import json
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from tests.faults.planting import ROOT, Fault, judged
+
+CORE = (
+    *(f"lattice/{name}.py" for name in (
+        "axis", "window", "ops", "lattice", "shapes", "pullback", "counting", "digits", "estimates", "integers", "closed_forms",
+        "strips", "limits", "distributions", "symbolic", "formulas", "routes", "multisets", "regular", "geometry", "fields",
+        "evenness", "periods", "stacks", "families", "graph",
+    )),
+    *(f"landscape/{name}.py" for name in ("moments", "covariance", "pairs", "plan", "gains", "initialisation")),
+)  # fmt: skip
+REST = (
+    *(f"landscape/{name}.py" for name in (
+        "activations", "advise", "assumptions", "aten", "batchnorm", "gates", "importance", "infinite_width", "observing",
+        "pooled_head", "predict", "reading", "signal", "trace", "trunk", "weights",
+    )),
+    *(f"validation/montecarlo/{name}.py" for name in ("build", "compare", "enumerate", "estimate", "sampler", "shuffle")),
+    *(f"validation/training/{name}.py" for name in ("gradients", "linearised", "objective", "penalty")),
+)  # fmt: skip
+# One change of each kind: all eleven replacements of every `+`, most of which crash at once, would flatter the tests.
+OPERATORS = (
+    *(f"ReplaceBinaryOperator_{pair}" for pair in (
+        "Add_Sub", "Sub_Add", "Mul_Add", "Mul_Div", "Div_Mul", "FloorDiv_Div", "FloorDiv_Mul", "Mod_FloorDiv", "Pow_Mul",
+        "BitAnd_BitOr", "RShift_LShift", "LShift_RShift",
+    )),
+    *(f"ReplaceComparisonOperator_{pair}" for pair in (
+        "Eq_NotEq", "NotEq_Eq", "Lt_LtE", "LtE_Lt", "Gt_GtE", "GtE_Gt", "Lt_GtE", "Gt_LtE", "Is_IsNot", "IsNot_Is",
+    )),
+    "ReplaceUnaryOperator_Delete_USub", "ReplaceUnaryOperator_Delete_Not", "ReplaceUnaryOperator_Delete_Invert", "AddNot",
+    "ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceBreakWithContinue",
+    "ReplaceContinueWithBreak", "NumberReplacer", "ZeroIterationForLoop",
+)  # fmt: skip
+ROOMS = {"core": CORE, "rest": REST}
+
+
+def main() -> None:
+    """Draw, judge, write and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--room", choices=ROOMS, default="core")
+    parser.add_argument("--draw", type=int, default=100, help="how many mutants")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=int, default=300, help="seconds a mutant")
+    parser.add_argument("--out", type=Path, default=Path("mutants.json"), help="what was judged before is not judged again")
+    asked = parser.parse_args()
+    every = [site for file in ROOMS[asked.room] for site in sites(file)]
+    random.Random(asked.seed).shuffle(every)
+    chosen = list(islice(filter(None, map(mutant, every)), asked.draw))
+    known = json.loads(asked.out.read_text()) if asked.out.exists() else {}
+    print(f"{len(chosen)} of {len(every)} mutants of {len(ROOMS[asked.room])} files", flush=True)
+    for number, fault in enumerate(chosen):
+        if fault.name not in known:
+            (verdict,) = judged([fault], limit=asked.limit)
+            known[fault.name] = verdict.code
+            asked.out.write_text(json.dumps(known, indent=1))
+        if known[fault.name] == 0:
+            print(f"survived {number}: {fault.name}\n{difference(fault)}", flush=True)
+    noticed = sum(known[fault.name] != 0 for fault in chosen)
+    low, high = wilson(noticed, len(chosen))
+    print(f"{noticed} of {len(chosen)} noticed: {noticed / len(chosen):.1%} (95 %: {low:.1%} to {high:.1%})")
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place of a file at which one operator can change something."""
+
+    file: str
+    line: int
+    operator: str
+    occurrence: int
+
+
+def sites(file: str) -> Iterator[Site]:
+    """Every place of a file at which an operator applies, apart from prose."""
+    from cosmic_ray.ast import get_ast
+    from cosmic_ray.plugins import get_operator
+
+    text = (ROOT / file).read_text(encoding="utf-8")
+    nodes = list(_walk(get_ast(text)))
+    for name in OPERATORS:
+        operator = get_operator(f"core/{name}")()
+        places = [place for node in nodes for place in operator.mutation_positions(node)]
+        for occurrence, ((line, _), _) in enumerate(places):
+            if not _is_prose(text, line):
+                yield Site(file, line, name, occurrence)
+
+
+def mutant(site: Site) -> Fault | None:
+    """The fault of a site; None where the changed text does not compile or is what it was."""
+    from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.plugins import get_operator
+
+    text = (ROOT / site.file).read_text(encoding="utf-8")
+    changed = mutate_code(text, get_operator(f"core/{site.operator}")(), site.occurrence)
+    if changed is None or changed == text:
+        return None
+    try:
+        compile(changed, site.file, "exec")
+    except SyntaxError:
+        return None
+    name = f"{site.file}:{site.line} {site.operator} {site.occurrence}"
+    return Fault(name, site.file, text, changed, tests(site.file))
+
+
+def _walk(node: object) -> Iterator[object]:
+    yield node
+    for child in getattr(node, "children", ()):
+        yield from _walk(child)
+
+
+def _is_prose(text: str, line: int) -> bool:
+    """Imports, `__all__`, overloads of types and messages of errors are not what the tests are about."""
+    return text.splitlines()[line - 1].lstrip().startswith(("import ", "from ", "@dataclass", "raise ", 'f"'))
+
+
+def tests(file: str) -> tuple[str, ...]:
+    """The tests that answer for a file: its own examples, the test file of its name, then those of its room."""
+    path = Path(file)
+    room = Path("tests") / path.parts[0]
+    own = room / f"test_{path.stem}.py"
+    rest = sorted(str(other.relative_to(ROOT)) for other in (ROOT / room).glob("test_*.py") if other.name != own.name)
+    return (file, *([str(own)] if (ROOT / own).exists() else []), *rest)
+
+
+def difference(fault: Fault) -> str:
+    """What the mutant changes, as a diff without its surroundings."""
+    lines = difflib.unified_diff(fault.old.splitlines(), fault.new.splitlines(), lineterm="", n=0)
+    return "\n".join(line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---"))
+
+
+def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's interval of a share."""
+    p = successes / trials
+    middle = (p + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z * ((p * (1 - p) + z * z / (4 * trials)) / trials) ** 0.5 / (1 + z * z / trials)
+    return middle - half, middle + half
+
+
+if __name__ == "__main__":
+    sys.exit(main())
