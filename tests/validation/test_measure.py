@@ -21,7 +21,7 @@ from lattice import (
     families,
     residual,
 )
-from validation import Estimate, Verdict, compare, measure
+from validation import Estimate, Verdict, compare, enumerated_squared_gradients, measure
 from validation.montecarlo.sampler import BUDGET, Sampler
 from validation.montecarlo.sources import ModuleSource
 from validation.montecarlo.workers import _precisions
@@ -109,6 +109,21 @@ def test_the_debiased_error_is_the_true_one():
     assert low < error < high
     assert high - low < 0.1
     assert agreement.verdict is Verdict.DISAGREE
+
+
+def test_without_an_error_the_debiased_error_is_zero_as_often_as_not():
+    """An unbiased estimate of 0 is negative half of the time: fewer than 8 of 40 has probability 9e-5, and the draws are fixed."""
+    true = predict(NETS["linear"])
+    errors = [compare(true, measure(NETS["linear"], draws=60, seed=seed)).error for seed in range(40)]
+    assert 8 <= sum(error == 0 for error in errors) <= 32
+
+
+def test_outputs_are_squared_before_they_are_summed():
+    """Two outputs read a replicated cell through the same tap: the square of their sum would have 5/3 as much at the border."""
+    net = Lattice.chain((1, 6), [Conv(1, 3, padding=1, mode="replicate")])
+    truth = enumerated_squared_gradients(net)
+    agreement = compare(truth, measure(net, draws=4000, initialisation=1.0), tolerance=0.1, confidence=1 - FALSE_ALARM)
+    assert agreement.verdict is Verdict.AGREE, agreement
 
 
 def test_few_draws_give_no_verdict():

@@ -106,8 +106,16 @@ def test_each_way_has_the_numerical_gradient(way):
     assert slope.item() == pytest.approx((value(1) - value(-1)) / 2, rel=1e-4)
 
 
+class Clipped(nn.Module):
+    """The method that works in place."""
+
+    def forward(self, x):
+        return x.relu_()
+
+
 ACTIVATIONS = {
     "relu in place": lambda: nn.ReLU(inplace=True),
+    "relu_": Clipped,
     "leaky": lambda: nn.LeakyReLU(0.2),
     "relu6": nn.ReLU6,
     "hardtanh": lambda: nn.Hardtanh(-0.5, 0.7),
@@ -153,6 +161,19 @@ def test_a_smooth_network_takes_double_backward_by_itself_and_the_linear_way_nam
     assert difference(gradients(model, penalty_of(model, x, "forward_mode")), expected) < 1e-10
     with pytest.raises(UnsupportedError, match="gelu"):
         penalty_of(model, x, "linearised")
+
+
+def test_dropout_that_cannot_be_switched_off_has_no_linear_rule():
+    class Always(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(images()[0].numel(), 3)
+
+        def forward(self, x):
+            return self.head(nn.functional.dropout(x, 0.5, training=True).flatten(1))
+
+    with pytest.raises(UnsupportedError, match="dropout"):
+        penalty_of(Always().double(), images(), "linearised")
 
 
 # --- the traps
