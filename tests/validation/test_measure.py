@@ -112,7 +112,7 @@ def test_the_debiased_error_is_the_true_one():
 
 
 def test_without_an_error_the_debiased_error_is_zero_as_often_as_not():
-    """An unbiased estimate of 0 is negative half of the time: fewer than 8 of 40 has probability 9e-5, and the draws are fixed."""
+    """An unbiased estimate of 0 is negative half of the time; fewer than 8 of 40 has probability 9e-5."""
     true = predict(NETS["linear"])
     errors = [compare(true, measure(NETS["linear"], draws=60, seed=seed)).error for seed in range(40)]
     assert 8 <= sum(error == 0 for error in errors) <= 32
