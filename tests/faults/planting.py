@@ -6,6 +6,7 @@ runs the tests that should notice.
 """
 
 import contextlib
+import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -142,7 +143,9 @@ def _run(request: dict[str, Any], limit: int) -> int:
     import pytest
 
     signal.alarm(limit)  # an endless loop ends as a fault that was noticed: the process dies
-    sys.meta_path.insert(0, Finder(request["file"], request["source"]))
+    finder = Finder(request["file"], request["source"])
+    sys.meta_path.insert(0, finder)
+    importlib.import_module(finder.name)  # before pytest does, which would read the file of a module whose examples it runs
     os.environ["PILCRO_HYPOTHESIS"] = "quick"
     options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=line", "-W", "ignore"]
     return int(pytest.main([*options, *request["tests"]]))

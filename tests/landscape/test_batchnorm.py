@@ -17,6 +17,7 @@ from lattice import (
     GlobalPool,
     Lattice,
     Norm,
+    Pad,
     SpecificationError,
     UnsupportedError,
     residual,
@@ -77,6 +78,13 @@ def test_one_layer_is_torchs_own_variance(seed):
     variance = model[0].weight.square().mean().item()
     factor = train_factors(net, {"conv1": variance}, batch=400)["norm1"]
     assert factor == pytest.approx(1 / (1 / inverse).mean().item(), rel=0.01)
+
+
+def test_what_padding_adds_to_a_batch_has_no_level():
+    """Half of the positions are padding: power v/2 and level (v / 2 pi)^(1/2) at the others, so V[a] = v/4 - v/(8 pi)."""
+    net = Lattice.chain((1, 4), [Conv(64, 1), relu, Pad(2), Norm()])
+    factor = train_factors(net, {"conv1": 3.0}, batch=10)["norm1"]
+    assert factor == pytest.approx(79 / 80 / (3 / 4 - 3 / (8 * np.pi)))
 
 
 def test_a_torch_model_in_train_mode_ignores_its_running_statistics():

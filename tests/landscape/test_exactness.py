@@ -65,6 +65,13 @@ def test_nothing_is_called_exact_that_enumeration_can_refute(net):
         assert_exact(net, land)
 
 
+def test_variances_multiply_along_paths():
+    net = Lattice.chain((1, 5), [Conv(1, 2, padding=1), relu, Conv(1, 3), Flatten(), Dense(1)])
+    variances = {"conv1": 0.25, "conv2": 9.0, "dense1": 2.0}
+    truth = enumerated_squared_gradients(net, initialisation=variances)
+    np.testing.assert_allclose(predict(net, initialisation=variances).squared, truth, rtol=1e-12)
+
+
 @st.composite
 def relu_nets(draw):
     """Convolutions, gates, linear residuals and concatenations under a flatten head: EXACT by the sign-flip argument."""
