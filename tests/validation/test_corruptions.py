@@ -137,7 +137,7 @@ def test_given_the_same_draws_another_implementation_makes_the_same_pixels(name,
         difference = np.abs(made - oracle[name][severity - 1])
         assert difference.max() <= most
         assert difference.mean() < mean
-        assert np.abs(made - oracle[name][severity % 5]).mean() > 1  # which is another severity's
+        assert np.abs(made - oracle[name][severity % 5]).mean() > 0.75  # which is another severity's
 
 
 @pytest.mark.parametrize("constants", CONSTANTS)
