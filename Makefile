@@ -3,7 +3,7 @@ PYTHON ?= .venv/bin/python
 export OMP_WAIT_POLICY = passive
 EVALUATED = none-0 none-0-reweighted curvature-0.003 target-0.0003 norm-0.01
 
-.PHONY: help demo test check slow bench figures laptop notebooks docs
+.PHONY: help demo test check slow bench figures laptop claims notebooks docs
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ laptop: .venv  ## train the laptop's runs, write docs/laptop.md (half an hour)
 	$(PYTHON) docs/laptop.py
 	$(PYTHON) -m validation evaluate $(EVALUATED:%=runs/laptop/mnist-32-none-%-seed*) \
 	  --location --ablation --out docs/laptop-evaluation
+
+claims: .venv  ## run the check of every statement of the paper, write docs/claims.md
+	$(PYTHON) -m docs.claims
 
 notebooks: .venv  ## run every notebook and keep its outputs
 	$(PYTHON) docs/notebooks.py
