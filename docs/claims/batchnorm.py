@@ -52,8 +52,7 @@ def eq_20_divides_twice() -> Finding:
     "Eq. 20",
     "C_in ≤ E_j[#p_(a_j → h_i)] ≤ C_in Π_k κ_k",
     instead="0 ≤ Σ_j #p ≤ C_out Π κ, so E_j[#p] ≤ 1 without copying padding: a path is counted from the output down, and "
-    "below a stride "
-    "larger than the kernel there are cells without any.",
+    "below a stride larger than the kernel there are cells without any.",
     tests=("tests/landscape/test_importance.py::test_blind_spots_are_pixels_that_no_path_reaches",),
 )
 def bounds_of_the_counts() -> Finding:
@@ -70,8 +69,7 @@ def bounds_of_the_counts() -> Finding:
     true = all(0 <= count <= min(above * kernel, units) for above, kernel, row, units in tried for count in row)
     return Finding(
         f"smallest: C_in = 2, C_out = 1, one cell, K = 1: E_j[#p] = {Fraction(total[0], units)} < C_in = 2; K = 1, s = 2, "
-        f"three cells: "
-        f"{listed(sparse)}",
+        f"three cells: {listed(sparse)}",
         printed=Fraction(total[0], units) >= 2,
         corrected=true,
     )
@@ -110,8 +108,7 @@ def printed_jacobian(a: Sequence[float], gamma: float = 1.0) -> Array:
     "∂BN_j/∂a_i = γ(δ_ij − 1/N)/σ − (a_i − ā)²/(Nσ³)",
     misprint=True,
     instead="∂BN_j/∂a_i = γ/σ · (δ_ij − 1/N − x̂_i x̂_j/N): γ belongs to the second term too, and the two coordinates "
-    "multiply instead of "
-    "one being squared.",
+    "multiply instead of one being squared.",
     tests=("tests/validation/test_measure.py::test_in_train_mode_a_sample_is_differentiated_with_respect_to_itself_alone",),
 )
 def norm_jacobian() -> Finding:
@@ -119,10 +116,9 @@ def norm_jacobian() -> Finding:
     right = all(np.allclose(jacobian_of_norm(a, g), corrected_jacobian(a, g), atol=1e-12) for a, g in cases)
     truth, printed = jacobian_of_norm([0.0, 1.0]), printed_jacobian([0.0, 1.0])
     return Finding(
-        f"smallest: N = 2, a = (0, 1), γ = 1: autograd gives {abs(truth[0, 1]):.0f} off the diagonal (a pair is always "
-        f"sent to ±γ), the print "
-        f"{number(float(printed[0, 1]))}; γ = 2, on the diagonal: {abs(jacobian_of_norm([0.0, 1.0], 2.0)[0, 0]):.0f} and "
-        f"{number(float(printed_jacobian([0.0, 1.0], 2.0)[0, 0]))}",
+        f"smallest: N = 2, a = (0, 1), γ = 1: autograd gives {abs(truth[0, 1]):.0f} off the diagonal (a pair is always sent "
+        f"to ±γ), the print {number(float(printed[0, 1]))}; γ = 2, on the diagonal: "
+        f"{abs(jacobian_of_norm([0.0, 1.0], 2.0)[0, 0]):.0f} and {number(float(printed_jacobian([0.0, 1.0], 2.0)[0, 0]))}",
         printed=np.allclose(truth, printed),
         corrected=right,
     )
@@ -188,9 +184,8 @@ def bound_of_the_diagonal() -> Finding:
             bounded &= bool((np.diag(found) ** 2 <= ((count - 1) / count) ** 2 + 1e-12).all())
             summed = max(summed, float(np.abs(found.sum(axis=0)).max()))
     return Finding(
-        "80 Gaussian samples of N = 2, 3, 9, 99: every diagonal entry is below its bound; the sum over all outputs, of "
-        "which the kept "
-        f"terms say 1 − 1/N each, is {'zero within 1e-12' if summed < 1e-12 else number(summed)}",
+        "80 Gaussian samples of N = 2, 3, 9, 99: every diagonal entry is below its bound; the sum over all outputs, of which "
+        f"the kept terms say 1 − 1/N each, is {'zero within 1e-12' if summed < 1e-12 else number(summed)}",
         printed=bounded and summed > 0.5,
         within=bounded,
     )
@@ -218,9 +213,9 @@ def jensen() -> Finding:
     close = all(abs(error - 2 / (count - 3)) < 1e-6 for count, error in errors.items())
     tail = float(stats.chi2(2).pdf(1e-12))  # the density of N sigma^2 at zero for N = 3: 1/x against it does not integrate
     return Finding(
-        f"exactly, N = 3 draws from {{0, 1, 3}}: E[σ²] = {sigma} = (2/3) V. Gaussian, relative error of the bound at N = "
-        f"5, 9, 33, 129: "
-        f"{listed(list(errors.values()))}; at N = 3 the density of Nσ² at zero is {number(tail)}, so that E[1/σ²] is infinite",
+        f"exactly, N = 3 draws from {{0, 1, 3}}: E[σ²] = {sigma} = (2/3) V. Gaussian, relative error of the bound at N = 5, "
+        f"9, 33, 129: {listed(list(errors.values()))}; at N = 3 the density of Nσ² at zero is {number(tail)}, so that E[1/σ²] "
+        "is infinite",
         printed=tail < 1e-6,
         within=equal and close and min(errors.values()) > 0,
     )
@@ -247,8 +242,8 @@ def factors_multiply() -> Finding:
 @section.claim(
     "after Eq. 22",
     "V[A] = V[h] Σ_k Σ_c w² “under the assumption that the entries of H are iid.”",
-    instead="Uncorrelated is enough. Correlated neighbours change it (smooth images: up to (Σw)²), and zero padding lowers "
-    "it at the border.",
+    instead="Uncorrelated is enough. Correlated neighbours change it (smooth images: up to (Σw)²), and zero padding lowers it "
+    "at the border.",
     tests=("tests/landscape/test_batchnorm.py::test_one_layer_is_torchs_own_variance",),
 )
 def variance_of_a_convolution() -> Finding:
@@ -287,8 +282,7 @@ def arg_max_for_max() -> Finding:
     ratios = [Fraction(c, largest) for c in counts]
     return Finding(
         f"k = 3 over 4 cells: counts {listed(counts)}, arg max {place} (a place, by which nothing can be divided), max "
-        f"{largest}: ratios "
-        f"{listed(ratios)}",
+        f"{largest}: ratios {listed(ratios)}",
         printed=place == largest,
         corrected=max(ratios) == 1 and min(ratios) > 0,
     )
@@ -297,11 +291,9 @@ def arg_max_for_max() -> Finding:
 @section.claim(
     "Eq. 23",
     "with max: the derivative of one BatchNorm ∘ Conv layer is (N − 1)/N · E[γ²] · #p̄_i / max_i′ #p̄_i′ · 1/V[h]",
-    instead="#p̄_i / fan_in: E[w²/Σw²] = 1/fan_in exactly, by exchangeability, for any distribution of the weights. The "
-    "map of one layer is "
-    "right, its scale too large by fan_in / max_i #p̄_i: the number of output units, times 1.5 at k = 3 and stride 2. (The "
-    "number of "
-    "summands of Σ_k Σ_c was meant, it seems, and that is fan_in.)",
+    instead="#p̄_i / fan_in: E[w²/Σw²] = 1/fan_in exactly, by exchangeability, for any distribution of the weights. The map "
+    "of one layer is right, its scale too large by fan_in / max_i #p̄_i: the number of output units, times 1.5 at k = 3 and "
+    "stride 2. (The number of summands of Σ_k Σ_c was meant, it seems, and that is fan_in.)",
     tests=("tests/landscape/test_batchnorm.py::test_the_printed_lemma_misses_map_and_scale",),
 )
 def fan_in_for_the_largest_count() -> Finding:
@@ -321,9 +313,8 @@ def fan_in_for_the_largest_count() -> Finding:
     plain, strided = ratio(same(4, 1)), ratio(chain(9, [Conv(1, 3, 2, padding=1)]))
     wide = ratio(Lattice.chain((2, 4), [Conv(2, 3, padding=1)]))
     return Finding(
-        f"w uniform on {{1, 2, 3}}: E[w²/Σw²] = 1/fan_in for fan_in 1 to 6. Printed / true scale, k = 3: {number(plain)} "
-        f"(4 cells, one "
-        f"channel), {number(wide)} (two channels), {number(strided)} (9 cells, stride 2); same map",
+        f"w uniform on {{1, 2, 3}}: E[w²/Σw²] = 1/fan_in for fan_in 1 to 6. Printed / true scale, k = 3: {number(plain)} (4 "
+        f"cells, one channel), {number(wide)} (two channels), {number(strided)} (9 cells, stride 2); same map",
         printed=abs(plain - 1) < 1e-6,
         corrected=shares,
     )
@@ -332,9 +323,8 @@ def fan_in_for_the_largest_count() -> Finding:
 @section.claim(
     "Eq. 19; after Eq. 23",
     "“The generalization to multiple layers follows by simple recursivity”: a product over layers of ratios at the index i",
-    instead="Layers multiply along paths, not at one index: the right law is the path sum of Eq. 8 with V[w] replaced by "
-    "(N − 1)/N · E[γ²] / "
-    "(fan_in V[h]), and 1/2 a ReLU. The index i names another position in every layer once there is a stride.",
+    instead="Layers multiply along paths, not at one index: the right law is the path sum of Eq. 8 with V[w] replaced by (N − "
+    "1)/N · E[γ²] / (fan_in V[h]), and 1/2 a ReLU. The index i names another position in every layer once there is a stride.",
     tests=(
         "tests/landscape/test_batchnorm.py::test_the_printed_lemma_misses_map_and_scale",
         "tests/landscape/test_batchnorm.py::test_printed_equations_are_refused_where_they_mean_nothing",
@@ -352,10 +342,9 @@ def layers_multiply_along_paths() -> Finding:
     scales = printed.mean() / estimate.mean.mean(), estimate.mean.mean() / corrected.mean()
     return Finding(
         f"smallest: two k = 3 layers over 3 cells: ratios multiplied {listed(squared)}, paths {listed(two)}. Three "
-        f"conv–BN–ReLU layers of 16 "
-        f"channels over 16 cells, batch 16, 600 draws (seed 0): printed map {errors[0]:.0%} off and its scale "
-        f"{scales[0]:.0f} times too "
-        f"large; corrected map {errors[1]:.1%} off (noise included), measured / predicted scale {scales[1]:.2f}",
+        f"conv–BN–ReLU layers of 16 channels over 16 cells, batch 16, 600 draws (seed 0): printed map {errors[0]:.0%} off and "
+        f"its scale {scales[0]:.0f} times too large; corrected map {errors[1]:.1%} off (noise included), measured / predicted "
+        f"scale {scales[1]:.2f}",
         printed=relative_error(squared, two) < 1e-9,
         corrected=errors[1] < 0.04 and abs(scales[1] - 1) < 0.1,
     )
@@ -388,9 +377,8 @@ def falls_with_the_input_variance() -> Finding:
     ratios = [train_mode_gradient(inputs=scale) / train_mode_gradient() * scale**2 for scale in (0.1, 2.0, 30.0)]
     hidden = np.maximum(np.random.default_rng(0).standard_normal(200_000), 0).var()
     return Finding(
-        f"inputs times 0.1, 2, 30: squared gradient times V[x] stays {listed([round(r, 6) for r in ratios])} of itself; "
-        f"V[h] of 200,000 "
-        f"Gaussian values: {hidden:.3f}, 1/2 − 1/(2π) = {0.5 - 0.5 / np.pi:.4f}",
+        f"inputs times 0.1, 2, 30: squared gradient times V[x] stays {listed([round(r, 6) for r in ratios])} of itself; V[h] "
+        f"of 200,000 Gaussian values: {hidden:.3f}, 1/2 − 1/(2π) = {0.5 - 0.5 / np.pi:.4f}",
         printed=all(abs(r - 1) < 1e-9 for r in ratios) and abs(hidden - 0.3408) < 0.005,
     )
 
@@ -414,9 +402,8 @@ def relu_adds_a_half() -> Finding:
 
     (linear, _), (gated, error) = scale(False), scale(True)
     return Finding(
-        f"conv–BN–(ReLU)–flatten–dense, 16 channels over 12 cells, batch 16, 600 draws (seed 0): measured / path sum "
-        f"{linear:.2f} without the "
-        f"ReLU, {gated:.2f} with it",
+        "conv–BN–(ReLU)–flatten–dense, 16 channels over 12 cells, batch 16, 600 draws (seed 0): measured / path sum "
+        f"{linear:.2f} without the ReLU, {gated:.2f} with it",
         printed=abs(gated - 1) < 0.1,
         corrected=abs(2 * gated - linear) < 0.1 and error < 0.05,
     )

@@ -40,9 +40,8 @@ def lower_curvature_is_better() -> Finding:
 
     (minus, p_minus), (plus, p_plus) = test("flip"), test("flip+crop")
     return Finding(
-        f"rank correlation of TV and Top-1 over Table 1: RC− {minus:.2f} (one-sided p = {p_minus:.2f}, all 5040 orders), "
-        f"RC+ {plus:.2f} (p = "
-        f"{p_plus:.3f})",
+        f"rank correlation of TV and Top-1 over Table 1: RC− {minus:.2f} (one-sided p = {p_minus:.2f}, all 5040 orders), RC+ "
+        f"{plus:.2f} (p = {p_plus:.3f})",
         printed=max(p_minus, p_plus) < 0.05,
         within=plus < -0.5,
         corrected=sorted(SETTINGS, key=lambda s: TABLE_1[("flip", *s)].tv)[1]
@@ -52,12 +51,10 @@ def lower_curvature_is_better() -> Finding:
 
 @printed_section.claim(
     "4.2.1, Table 1",
-    "“the ¶_t-objective with α = 10 performed best on both random cropping settings, with an average performance increase "
-    "of roughly 2% "
-    "(1% for α = 1)”",
-    instead="One run each. The sampling error of 10,000 test images alone is about 0.0065 for a difference of two models, "
-    "so that 2% stands out "
-    "of it and 1% does not.",
+    "“the ¶_t-objective with α = 10 performed best on both random cropping settings, with an average performance increase of "
+    "roughly 2% (1% for α = 1)”",
+    instead="One run each. The sampling error of 10,000 test images alone is about 0.0065 for a difference of two models, so "
+    "that 2% stands out of it and 1% does not.",
     tests=SETTINGS_4,
 )
 def best_target_on_cifar() -> Finding:
@@ -71,8 +68,7 @@ def best_target_on_cifar() -> Finding:
     error = 100 * _sampling_error(TABLE_1["flip", "none", 0].top1, 10_000)
     return Finding(
         f"Top-1 of α = 10 above SOTA: {gains[10][0]:.2f} (RC−) and {gains[10][1]:.2f} (RC+) points; of α = 1: "
-        f"{gains[1][0]:.2f} and "
-        f"{gains[1][1]:.2f}; sampling error of a difference {error:.2f}",
+        f"{gains[1][0]:.2f} and {gains[1][1]:.2f}; sampling error of a difference {error:.2f}",
         printed=best and round(means[10]) == 2 and round(means[1]) == 1,
         corrected=means[10] > 2 * error and means[1] < 2 * error,
     )
@@ -99,8 +95,7 @@ def too_much_curvature_penalty() -> Finding:
     "4.2.1, Table 1, Fig. 2 and 3",
     "that setting (RC+, ¶_c, α = 100) has “a completely flat landscape”",
     instead="In Table 1 its TV is the second largest of RC+, close to SOTA's. (Text and table cannot both be right; the "
-    "unpadded Laplacian, which "
-    "does not see corners, would explain a large TV at a large α.)",
+    "unpadded Laplacian, which does not see corners, would explain a large TV at a large α.)",
     tests=SETTINGS_4,
 )
 def completely_flat() -> Finding:
@@ -147,8 +142,7 @@ def four_categories() -> Finding:
 @printed_section.claim(
     "4.2.1, Table 3",
     "“¶_t-objective with α = 10 models were the most robust configuration for the Weather, Digital and Blur categories, "
-    "whereas SOTA "
-    "instances outperformed other models for the Noise category”",
+    "whereas SOTA instances outperformed other models for the Noise category”",
     instead="By the mean over the five levels. (Blur in RC+ is close.)",
     tests=SETTINGS_4,
 )
@@ -167,11 +161,10 @@ def robust_on_cifar() -> Finding:
 
 @printed_section.claim(
     "4.2.2, Table 2",
-    "on ImageNet “a discrete gain in accuracy for both ¶_c and ¶_t methods, that was consistent across Top-1, Top-5 and "
-    "Loss metrics”",
+    "on ImageNet “a discrete gain in accuracy for both ¶_c and ¶_t methods, that was consistent across Top-1, Top-5 and Loss "
+    "metrics”",
     instead="One of six settings is better than SOTA on all three. The largest Top-1 gain is about 1.2 sampling errors of "
-    "50,000 images, one run "
-    "each: not distinguishable from no effect. TV did fall, by up to 70 times, in every setting.",
+    "50,000 images, one run each: not distinguishable from no effect. TV did fall, by up to 70 times, in every setting.",
     tests=SETTINGS_4,
 )
 def imagenet_gains_are_consistent() -> Finding:
@@ -189,8 +182,7 @@ def imagenet_gains_are_consistent() -> Finding:
     return Finding(
         f"better than SOTA in Top-1 {each[0]}, Top-5 {each[1]}, Loss {each[2]} of {len(rows)} settings; on all three: "
         f"{', '.join(named(*s) for s in all_three)}; largest Top-1 gain {100 * largest:.2f} points, {largest / error:.1f} "
-        f"sampling errors of a "
-        f"difference; TV up to {factor:.0f} times lower",
+        f"sampling errors of a difference; TV up to {factor:.0f} times lower",
         printed=len(all_three) == len(rows),
         corrected=len(all_three) == 1 and largest < 2 * error and all(r.tv < plain.tv for r in rows.values()),
     )
@@ -199,8 +191,7 @@ def imagenet_gains_are_consistent() -> Finding:
 @printed_section.claim(
     "4.2.2, Table 4",
     "on ImageNet “a greater robustness for ¶-regularised models than their naive counterparts, that was consistent per "
-    "perturbation category "
-    "and per ¶-objective setting”",
+    "perturbation category and per ¶-objective setting”",
     instead="¶_c is ahead of SOTA in most cells, by about 0.01 at most; ¶_t is behind it in most.",
     tests=SETTINGS_4,
 )
@@ -231,9 +222,8 @@ def robust_on_imagenet() -> Finding:
 
 @printed_section.claim(
     "4.2.2, Fig. 5",
-    "¶_t with α = 10 “performed better than other networks for this metric, which was consistent with other metrics, such "
-    "as curvature, loss "
-    "and accuracy”",
+    "¶_t with α = 10 “performed better than other networks for this metric, which was consistent with other metrics, such as "
+    "curvature, loss and accuracy”",
     when="“other networks” is SOTA",
     instead="Among all seven of Table 2 it is first in Top-1 only.",
     tests=SETTINGS_4,
@@ -255,12 +245,10 @@ def best_target_on_imagenet() -> Finding:
 
 @printed_section.claim(
     "4.1",
-    "the settings: α ∈ {1, 10, 100}, T = 10, k = 3; CIFAR-100: batch 128, SGD, rate 0.1, cosine, 200 epochs; ImageNet: "
-    "batch 256, rate 0.256, "
-    "momentum 0.875, label smoothing 0.1, weight decay 3e-5",
-    instead="Kept as recipes (`pilcro train --preset cifar100`, `imagenet`); not trained here. Not printed: CIFAR's "
-    "momentum and weight decay, "
-    "ImageNet's epochs, and whether α weighs sums or means.",
+    "the settings: α ∈ {1, 10, 100}, T = 10, k = 3; CIFAR-100: batch 128, SGD, rate 0.1, cosine, 200 epochs; ImageNet: batch "
+    "256, rate 0.256, momentum 0.875, label smoothing 0.1, weight decay 3e-5",
+    instead="Kept as recipes (`pilcro train --preset cifar100`, `imagenet`); not trained here. Not printed: CIFAR's momentum "
+    "and weight decay, ImageNet's epochs, and whether α weighs sums or means.",
     tests=("tests/validation/test_training_loop.py::test_each_hyperparameter_of_the_paper_is_in_the_configuration",),
 )
 def settings() -> Finding:
@@ -320,16 +308,15 @@ def penalties_and_accuracy() -> Finding:
     "4.2.1",
     "“regularization was better achieved when it was guided by the data” (¶_t before ¶_c)",
     instead=SCALE
-    + " The target flattens more at no cost; the curvature penalty at ten times its weight ends in the border pixels that "
-    "Eq. 16 does not see.",
+    + " The target flattens more at no cost; the curvature penalty at ten times its weight ends in the border pixels that Eq. "
+    "16 does not see.",
     tests=("tests/validation/test_training_objective.py::test_the_curvature_penalty_as_printed_does_not_see_the_corners_and_hardly_the_border",),
 )  # fmt: skip
 def target_before_curvature() -> Finding:
     rows = laptop()["digits"]
     return Finding(
         f"digits: TV and Top-1 of ¶_t (3e-4) {rows[TARGET]['TV']}, {rows[TARGET]['Top-1']}; of ¶_c (0.003) "
-        f"{rows[CURVATURE]['TV']}, "
-        f"{rows[CURVATURE]['Top-1']}; of ¶_c (0.03) {rows['curvature, alpha 0.03']['TV']}, "
+        f"{rows[CURVATURE]['TV']}, {rows[CURVATURE]['Top-1']}; of ¶_c (0.03) {rows['curvature, alpha 0.03']['TV']}, "
         f"{rows['curvature, alpha 0.03']['Top-1']}",
         None,
     )
@@ -350,8 +337,8 @@ def weight_matters() -> Finding:
 
 @laptop_section.claim(
     "3.3; 4.2.1",
-    "data augmentation (random cropping, flipping) makes networks “less sensitive to the feature location” and flattens "
-    "their landscape",
+    "data augmentation (random cropping, flipping) makes networks “less sensitive to the feature location” and flattens their "
+    "landscape",
     instead=SCALE + " Flat it does, at a cost here: a mirrored digit is another one.",
     tests=("tests/validation/test_training_data.py::test_a_random_crop_is_a_crop_of_the_reflected_image",),
 )
@@ -395,8 +382,7 @@ def bias_and_performance() -> Finding:
     moved = "; ".join(f"{run}: {', '.join(f'{k} {v}' for k, v in values.items())}" for run, values in location.items())
     return Finding(
         f"32 pixels: asymmetry {uneven['flip asymmetry']}, Top-1 {uneven['Top-1']}; 33 pixels: {even['flip asymmetry']}, "
-        f"{even['Top-1']}. Test "
-        f"images moved (docs/laptop-evaluation.json): {moved or 'not measured here'}",
+        f"{even['Top-1']}. Test images moved (docs/laptop-evaluation.json): {moved or 'not measured here'}",
         None,
     )
 

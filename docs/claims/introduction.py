@@ -26,11 +26,10 @@ def most_networks_have_a_landscape() -> Finding:
     convnext = max(value for name, value in variations.items() if name.startswith("convnext"))
     border = predict(families.vgg((3, 64, 64)), gates="theory").report().centre_bias
     return Finding(
-        f"of {len(variations)} torchvision classifiers at 64 pixels (docs/gallery.md) {uneven} have a total variation "
-        f"above 0.01 (ResNet-18 "
-        f"{number(variations['resnet18'])}, RegNets up to {number(max(variations.values()))}); VGGs have at most "
-        f"{number(vgg)} and ConvNeXts "
-        f"{number(convnext)}, but the middle quarter of VGG-11's map is {border:.1f} times as bright as the rest",
+        f"of {len(variations)} torchvision classifiers at 64 pixels (docs/gallery.md) {uneven} have a total variation above "
+        f"0.01 (ResNet-18 {number(variations['resnet18'])}, RegNets up to {number(max(variations.values()))}); VGGs have at "
+        f"most {number(vgg)} and ConvNeXts {number(convnext)}, but the middle quarter of VGG-11's map is {border:.1f} times "
+        "as bright as the rest",
         printed=uneven > len(variations) / 2,
         corrected=vgg < 0.01 and border > 1.5,
     )
@@ -47,8 +46,7 @@ def predictions_agree_with_measurements() -> Finding:
     agree, refuted = verdicts.count("AGREE"), verdicts.count("DISAGREE")
     return Finding(
         f"{len(verdicts)} networks measured over 300 initialisations each (docs/gallery.md): {agree} agree with the "
-        f"prediction within the "
-        f"tolerance, {refuted} disagree, {len(verdicts) - agree - refuted} would need more draws",
+        f"prediction within the tolerance, {refuted} disagree, {len(verdicts) - agree - refuted} would need more draws",
         printed=refuted == 0 and agree > len(verdicts) / 2,
     )
 
@@ -78,9 +76,8 @@ def size_matters() -> Finding:
 
 @section.claim(
     "introduction",
-    "“when initialized, most networks concentrate their attention to the center of the images and on other locations "
-    "defined by the "
-    "network topology”",
+    "“when initialized, most networks concentrate their attention to the center of the images and on other locations defined "
+    "by the network topology”",
     instead="Zero padding darkens the border of every layer; strides that do not divide their kernels add a grid.",
     tests=("tests/landscape/test_importance.py::test_flip_asymmetry_and_centre_bias_of_known_maps",),
 )
@@ -97,8 +94,8 @@ def attention_to_the_centre() -> Finding:
     grid = max(reports["ResNet-18 at 224"].gridding.values())
     biased = sum(report.centre_bias > 1.01 for report in reports.values())
     return Finding(
-        f"mean of the middle quarter by that of the rest: {text}; ResNet-18's grid at 224: phases with a standard "
-        f"deviation of {grid:.0%}",
+        f"mean of the middle quarter by that of the rest: {text}; ResNet-18's grid at 224: phases with a standard deviation "
+        f"of {grid:.0%}",
         printed=biased > len(nets) / 2,
         corrected=grid > 0.05,
     )
@@ -131,8 +128,8 @@ def translation_invariance() -> Finding:
     one, two, four = (change(shift, padding_mode="circular", stride=2) for shift in (1, 2, 4))
     return Finding(
         f"two conv–ReLU layers and an average, an image moved around by one pixel: the output changes by {_none(circular)} "
-        f"(circular), "
-        f"{zeros:.0%} (zero padding); stride 2 twice, circular, moved by 1, 2, 4: {one:.0%}, {two:.0%}, {_none(four)}",
+        f"(circular), {zeros:.0%} (zero padding); stride 2 twice, circular, moved by 1, 2, 4: {one:.0%}, {two:.0%}, "
+        f"{_none(four)}",
         printed=max(zeros, one) < 1e-9,
         within=circular < 1e-9,
         corrected=four < 1e-9 < min(one, two),
@@ -148,8 +145,7 @@ def _none(value: float) -> str:
     "“We have just shown that, after initialisation, each pixel importance is on average determined by the network topology”",
     when="the variances of the weights are given with the topology",
     instead="In chains they are one constant; in residual networks they weigh branch against skip, so that another "
-    "initialisation of the "
-    "same topology has another map.",
+    "initialisation of the same topology has another map.",
     tests=("tests/lattice/test_theorems.py::test_importance_is_not_proportional_to_the_number_of_paths_of_a_residual_net",),
 )
 def topology_alone() -> Finding:
@@ -162,8 +158,7 @@ def topology_alone() -> Finding:
     chains = [plain, change(families.vgg((3, 32, 32)))]
     return Finding(
         f"all variances times ten: the map of a ResNet-18 of width 8 at 33 pixels changes by {residual_net:.1%}, of VGG-11 "
-        f"and of a plain "
-        f"stack by {'nothing' if max(chains) < 1e-9 else listed(chains)}",
+        f"and of a plain stack by {'nothing' if max(chains) < 1e-9 else listed(chains)}",
         printed=residual_net < 1e-9,
         within=bool(np.isfinite(residual_net)) and max(chains) < 1e-9,
     )

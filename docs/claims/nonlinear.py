@@ -18,12 +18,11 @@ section = Section("Appendix A: the ReLU", [])
 
 @section.claim(
     "App. A, first sentence",
-    "nonlinear activations “break the above logic”, so that “the expected feature importance is not independent of the "
-    "data anymore”",
+    "nonlinear activations “break the above logic”, so that “the expected feature importance is not independent of the data "
+    "anymore”",
     when="gates are averaged over positions, stand behind residual sums, or are smooth",
-    instead="More survives than the paper says: for plain conv–ReLU chains under a flatten head Proposition 1 is exact "
-    "with 1/2 a gate, for "
-    "any input without an all-zero patch.",
+    instead="More survives than the paper says: for plain conv–ReLU chains under a flatten head Proposition 1 is exact with "
+    "1/2 a gate, for any input without an all-zero patch.",
     tests=("tests/landscape/test_exactness.py::test_relu_chains_under_a_flatten_head_are_exact_at_any_width",),
 )
 def relu_breaks_the_logic() -> Finding:
@@ -37,9 +36,8 @@ def relu_breaks_the_logic() -> Finding:
     pooled = chain(3, [Conv(1, 2), relu, *POOLED])
     one, other = (enumerated_squared_gradients(pooled, np.array(x).reshape(1, 1, 3), 1.0) for x in ([2, 1, 3.2], [1, 2, 4]))
     return Finding(
-        f"conv–ReLU–conv–ReLU–flatten–dense over 4 cells, two inputs: {listed(first.tolist())} both times, the path sum "
-        f"with 1/2 a gate; "
-        f"conv–ReLU–average–dense over 3 cells: {listed(one.tolist())} and {listed(other.tolist())}",
+        f"conv–ReLU–conv–ReLU–flatten–dense over 4 cells, two inputs: {listed(first.tolist())} both times, the path sum with "
+        f"1/2 a gate; conv–ReLU–average–dense over 3 cells: {listed(one.tolist())} and {listed(other.tolist())}",
         printed=not kept,
         within=not np.allclose(one, other),
     )
@@ -64,8 +62,7 @@ def slope_of_relu() -> Finding:
     "“which is on expectation equal to ½ if a is equal to 0 on expectation”",
     when="a is symmetric about zero",
     instead="It is P(a > 0): the median must be zero, not the mean. Pre-activations are symmetric under fresh symmetric "
-    "weights without "
-    "biases; after a residual sum the gate is open more than half of the time.",
+    "weights without biases; after a residual sum the gate is open more than half of the time.",
     tests=("tests/landscape/test_signal.py::test_theory_and_counting_agree_on_the_gates_of_a_residual_net",),
 )
 def gate_is_open_half_of_the_time() -> Finding:
@@ -76,8 +73,7 @@ def gate_is_open_half_of_the_time() -> Finding:
     symmetric = mean(int(a > 0) for a in even)
     return Finding(
         f"smallest: a uniform on {{−1, −1, 2}}, mean {mean(skewed)}: P(a > 0) = {rate}; ReLU(u) + v, u = ±1, ±2, v = ±3/2: "
-        f"{skip}; "
-        f"symmetric {{±1, ±3}}: {symmetric}",
+        f"{skip}; symmetric {{±1, ±3}}: {symmetric}",
         printed=rate == Fraction(1, 2),
         within=symmetric == Fraction(1, 2),
     )
@@ -87,8 +83,8 @@ def gate_is_open_half_of_the_time() -> Finding:
     "after Eq. 18",
     "V[h] = V_N⁺[x]/2 − (E_N⁺[x]/2)² for h = ReLU(a), a ~ N(0, S), N⁺ the truncated normal",
     misprint=True,
-    instead="The second moment stands where the variance is printed: V[h] = E_N⁺[x²]/2 − (E_N⁺[x]/2)² = S/2 − S/(2π) = "
-    "0.3408 S.",
+    instead="The second moment stands where the variance is printed: V[h] = E_N⁺[x²]/2 − (E_N⁺[x]/2)² = S/2 − S/(2π) = 0.3408 "
+    "S.",
     tests=("tests/landscape/test_signal.py::test_gaussian_moments_are_those_of_torchs_function",),
 )
 def variance_of_relu() -> Finding:

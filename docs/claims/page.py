@@ -33,19 +33,16 @@ what they are meant to flatten, on what a laptop can train.
 MATTER: dict[str, str] = {
     "independent_of_the_data": (
         "Proposition 1 does not reach the networks of the experiments unchanged: under a global average pool gates at "
-        "different "
-        "positions share filters, and the landscape depends on the data."
+        "different positions share filters, and the landscape depends on the data."
     ),
     "skips_add_a_constant": (
-        "Residual connections change the shape of the landscape: they add more paths in the middle than at padded borders, and "
-        "their paths carry other variances, so that neither Eq. 12 nor a batch norm's “multiplicative constant” carries "
-        "over to "
-        "ResNets."
+        "Residual connections change the shape of the landscape: they add more paths in the middle than at padded borders, "
+        "and their paths carry other variances, so that neither Eq. 12 nor a batch norm's “multiplicative constant” carries "
+        "over to ResNets."
     ),
     "layers_multiply_along_paths": (
-        "Lemma 2's product over layers is not a path sum: its map is wrong from two layers on, and its scale by a factor "
-        "of the "
-        "number of output units. What it says about the variance of the weights is right."
+        "Lemma 2's product over layers is not a path sum: its map is wrong from two layers on, and its scale by a factor of "
+        "the number of output units. What it says about the variance of the weights is right."
     ),
     "zero_second_derivative_is_enough": (
         "A second derivative that is zero almost everywhere does not make Lemma 1 true; linearity over the range of the data "

@@ -38,9 +38,8 @@ EXAMPLES = [
 
 @section.claim(
     "Fig. 1a",
-    "“the number of paths from the output tensor to a single unit of the input tensor is greater for the input units "
-    "located at "
-    "the center than for units situated on the edges” (L = 2, K = 3, stride 1, no padding)",
+    "“the number of paths from the output tensor to a single unit of the input tensor is greater for the input units located "
+    "at the center than for units situated on the edges” (L = 2, K = 3, stride 1, no padding)",
     instead="Every cell that is L(K − 1) or more from both borders has the same K^L paths: a plateau, not one peak.",
     tests=("tests/lattice/test_theorems.py::test_the_mean_over_the_outputs_of_padded_layers_is_a_plateau_with_dark_borders",),
 )
@@ -55,9 +54,9 @@ def centre_has_more_paths_than_edges() -> Finding:
     "before Def. 1",
     "“although our analysis generalises to more complex cases”: more paths at the center than on the edges",
     when="at stride 1 without circular padding",
-    instead="Circular padding at stride 1 is flat, and so is the interior under strides that divide the kernel. With K = 3 and "
-    "stride 2 the counts alternate: a cell at the centre can have fewer paths than a cell near the edge. The worst ratio after "
-    "L such layers is the Fibonacci number F(L + 2).",
+    instead="Circular padding at stride 1 is flat, and so is the interior under strides that divide the kernel. With K = 3 "
+    "and stride 2 the counts alternate: a cell at the centre can have fewer paths than a cell near the edge. The worst ratio "
+    "after L such layers is the Fibonacci number F(L + 2).",
     tests=(
         "tests/lattice/test_theorems.py::test_circular_padding_at_stride_one_is_flat",
         "tests/lattice/test_theorems.py::test_k3_with_stride_two_is_stern_s_sequence_and_its_worst_bias_a_fibonacci_number",
@@ -73,9 +72,8 @@ def strides_and_circles() -> Finding:
     true = deep == [2, 3, 5, 8, 13, 21] and set(circular) == {9} and set(divided) == {1}
     return Finding(
         f"circular, 4 cells, K = 3, L = 2: {listed(circular)}; K = s = 2, L = 2: {listed(divided)}; K = 3, s = 2, 7 cells: "
-        f"{listed(strided)}, the centre (cell 3) has {strided[3]} and its neighbour {strided[2]}; largest counts for L = 1 "
-        f"… 6: "
-        f"{listed(deep)}",
+        f"{listed(strided)}, the centre (cell 3) has {strided[3]} and its neighbour {strided[2]}; largest counts for L = 1 … "
+        f"6: {listed(deep)}",
         printed=strided[3] > strided[2] and len(set(circular)) > 1,
         within=within,
         corrected=true,
@@ -86,9 +84,8 @@ def strides_and_circles() -> Finding:
     "before Def. 1",
     "the number of paths “behaves like a Generalized Pascal triangle”",
     when="the layers have stride 1 and the output unit's paths meet no padding",
-    instead="Entry n of row L is the coefficient of xⁿ in (1 + x + … + x^(K−1))^L. Zero padding cuts routes off, also "
-    "routes that "
-    "leave the input and come back.",
+    instead="Entry n of row L is the coefficient of xⁿ in (1 + x + … + x^(K−1))^L. Zero padding cuts routes off, also routes "
+    "that leave the input and come back.",
     tests=("tests/lattice/test_theorems.py::test_stacked_layers_draw_the_generalised_pascal_triangle",),
 )
 def pascal_triangle() -> Finding:
@@ -153,8 +150,8 @@ def layer() -> Finding:
     "route(c) is the index i such that h_i^(l′) = ∂h_j^(l)/∂w_c^(l′), applied layer by layer from the top",
     when="no two inputs of the layer have the same value, and the tap reads a cell, not padding",
     instead="As a definition by taps, i = s·j + d·k − padding, it is right everywhere (`lattice.route`). (Slips: j is both "
-    "the cell above "
-    "and the cell reached; the commands that remain are 0 : l − l′ − 1. With a ReLU the derivative has its gate as a factor.)",
+    "the cell above and the cell reached; the commands that remain are 0 : l − l′ − 1. With a ReLU the derivative has its "
+    "gate as a factor.)",
     tests=("tests/lattice/test_path_counts.py::test_counts_are_numbers_of_command_vectors",),
 )
 def route_by_derivatives() -> Finding:
@@ -291,8 +288,8 @@ def words_not_permutations() -> Finding:
     words = all(vectors[kernel, depth] == kernel**depth for kernel, depth in tried)
     kernel, depth = next(pair for pair in sorted(tried, key=sum) if vectors[pair] != perm(*pair))
     return Finding(
-        f"smallest: K = {kernel}, L = {depth}: {vectors[kernel, depth]} vector, {perm(kernel, depth)} permutations; K = L = 2: "
-        f"{vectors[2, 2]} vectors, {perm(2, 2)} permutations",
+        f"smallest: K = {kernel}, L = {depth}: {vectors[kernel, depth]} vector, {perm(kernel, depth)} permutations; K = L = "
+        f"2: {vectors[2, 2]} vectors, {perm(2, 2)} permutations",
         printed=all(vectors[pair] == perm(*pair) for pair in tried),
         corrected=words,
     )
@@ -303,8 +300,7 @@ def words_not_permutations() -> Finding:
     "the commands are drawn from K·C² items (C = C_in = C_out)",
     misprint=True,
     instead="The weight tensor has K·C² entries, but the output channel is where the route already stands: K·C choices a "
-    "layer, as "
-    "the sentence below Eq. 2 and Eq. 3 have it.",
+    "layer, as the sentence below Eq. 2 and Eq. 3 have it.",
     tests=("tests/lattice/test_theorems.py::test_command_vectors_are_words",),
 )
 def commands_per_layer() -> Finding:
@@ -381,9 +377,8 @@ def multisets_not_combinations() -> Finding:
     found = {(k, n): len(list(combinations(chain((k - 1) * n + 1, [Conv(1, k)] * n), (0,)))) for k, n in tried}
     kernel, depth = next(pair for pair in tried if found[pair] != comb(*pair))
     return Finding(
-        f"smallest: K = {kernel}, L = {depth}: {found[kernel, depth]} multiset, (1 choose 2) = {comb(kernel, depth)}; K = "
-        f"L = 2: "
-        f"{found[2, 2]} multisets, (2 choose 2) = {comb(2, 2)}",
+        f"smallest: K = {kernel}, L = {depth}: {found[kernel, depth]} multiset, (1 choose 2) = {comb(kernel, depth)}; K = L = "
+        f"2: {found[2, 2]} multisets, (2 choose 2) = {comb(2, 2)}",
         printed=all(found[pair] == comb(*pair) for pair in tried),
         corrected=all(number == comb(k + n - 1, n) for (k, n), number in found.items()),
     )
@@ -448,8 +443,7 @@ def multinomial_formula() -> Finding:
     "after Eq. 3",
     "the same formula with C > 1 channels",
     instead="All arrangements of a multiset end at one position, but in the channel of whichever command stands at the "
-    "bottom: only "
-    "the share #(C)_channel / L ends in the channel asked for. The plain sum counts the paths to all C channels.",
+    "bottom: only the share #(C)_channel / L ends in the channel asked for. The plain sum counts the paths to all C channels.",
     tests=(
         "tests/lattice/test_regular.py::test_with_channels_the_printed_formula_counts_the_paths_to_all_channels_of_the_position",
     ),
@@ -471,8 +465,7 @@ def multinomial_with_channels() -> Finding:
     truth, formula, _ = tried[depth, channels]
     return Finding(
         f"smallest: K = 1, L = {depth}, C = {channels}: {truth} paths to a channel; the multisets that reach it sum to "
-        f"{formula} (all "
-        f"that reach the position, to {channels**depth})",
+        f"{formula} (all that reach the position, to {channels**depth})",
         printed=truth == formula,
         corrected=all(truth == round(shared, 9) for truth, _, shared in tried.values()),
     )
@@ -491,13 +484,11 @@ def _bell_distance(counts: Any) -> float:
 
 @section.claim(
     "end of 3.1",
-    "“using the central limit theorem … the number of paths from top to bottom … will follow a shape dictated by a "
-    "Gaussian bell "
-    "centered on the middle input units”",
+    "“using the central limit theorem … the number of paths from top to bottom … will follow a shape dictated by a Gaussian "
+    "bell centered on the middle input units”",
     when="it is the map of ONE output unit, at stride 1, whose paths meet no padding",
-    instead="With zero padding and depth ≫ n² the map of any unit tends to half a sine wave, sin(π(i + 1)/(n + 1)). With K "
-    "= 3 and "
-    "stride 2 it is Stern's diatomic sequence at every depth.",
+    instead="With zero padding and depth ≫ n² the map of any unit tends to half a sine wave, sin(π(i + 1)/(n + 1)). With K = "
+    "3 and stride 2 it is Stern's diatomic sequence at every depth.",
     tests=(
         "tests/lattice/test_theorems.py::test_the_bell_of_one_unit_is_gaussian_with_an_error_of_order_one_over_the_depth",
         "tests/lattice/test_theorems.py::test_a_deep_padded_strip_is_half_a_sine_wave_and_no_bell",
@@ -511,8 +502,8 @@ def gaussian_bell() -> Finding:
     stern = [_bell_distance(path_counts(chain(2 ** (depth + 1) - 1, [Conv(1, 3, 2)] * depth), (0,))) for depth in (3, 6, 9)]
     return Finding(
         f"distance in total variation, one unit, K = 3, no padding: {number(free[5])} at L = 5, {number(free[20])} at 20, "
-        f"{number(free[80])} at 80. Nine padded cells, L = 400: {number(_bell_distance(deep))} from a bell, "
-        f"less than 1e-9 from the sine. Stride 2: {listed(stern)} at L = 3, 6, 9",
+        f"{number(free[80])} at 80. Nine padded cells, L = 400: {number(_bell_distance(deep))} from a bell, less than 1e-9 "
+        f"from the sine. Stride 2: {listed(stern)} at L = 3, 6, 9",
         printed=stern[-1] < 0.01,
         within=all(free[2 * depth] < 0.6 * free[depth] for depth in (5, 10, 20, 40)),
         corrected=from_sine < 1e-9 < _bell_distance(deep),

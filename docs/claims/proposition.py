@@ -58,9 +58,9 @@ LINEAR = [
 @section.claim(
     "Prop. 1, Eq. 8",
     "in a network of stacked convolutional layers E_j,W[(∂h_j/∂h_i)²] = (1/Z) Σ_j Σ_paths Π V[w]",
-    instead="Exact at any width, for any stride, padding, dilation and kernel; and for identity and projection skips, "
-    "pools that do not "
-    "overlap, flatten and pooled heads of linear networks. (Slip: l is both the outer layer and the index of the product.)",
+    instead="Exact at any width, for any stride, padding, dilation and kernel; and for identity and projection skips, pools "
+    "that do not overlap, flatten and pooled heads of linear networks. (Slip: l is both the outer layer and the index of the "
+    "product.)",
     tests=("tests/landscape/test_exactness.py::test_nothing_is_called_exact_that_enumeration_can_refute",),
 )
 def linear_stacks() -> Finding:
@@ -77,9 +77,8 @@ def linear_stacks() -> Finding:
     "Prop. 1",
     "“under mild assumption about network initialisation”",
     when="the weights have mean zero, are uncorrelated, and no layer is used twice",
-    instead="Independence is not needed: orthogonal weights qualify. A mean m adds m² per path and cross terms; tied "
-    "weights make paths "
-    "share their products.",
+    instead="Independence is not needed: orthogonal weights qualify. A mean m adds m² per path and cross terms; tied weights "
+    "make paths share their products.",
     tests=("tests/landscape/test_trace.py::test_what_would_give_a_plausible_wrong_map_is_refused",),
 )
 def mild_assumptions() -> Finding:
@@ -96,8 +95,8 @@ def mild_assumptions() -> Finding:
     within = near(orthogonal, [0.5, 0.5]) and near(truth(chain(3, [Conv(1, 2)] * 2)), counts)
     return Finding(
         f"one weight, 0 or 2 (mean 1, V = 1): E[w²] = {shifted}, V = 1. One K = 2 layer used twice, 3 cells: "
-        f"{listed(tied.tolist())}, "
-        f"path sum {listed(counts)}. All orthogonal signed 2 × 2 permutations: {listed(orthogonal.tolist())} = V",
+        f"{listed(tied.tolist())}, path sum {listed(counts)}. All orthogonal signed 2 × 2 permutations: "
+        f"{listed(orthogonal.tolist())} = V",
         printed=shifted == 1,
         within=within,
     )
@@ -184,10 +183,9 @@ def eq_11_loses_the_mean() -> Finding:
     "after Eq. 11",
     "“the expected unit importance is independent of the input unit value distribution”",
     when="the network is linear, or every gate is a ReLU of a plain convolution and the head flattens",
-    instead="Under a global average, gates at different positions share a filter and their product depends on the data; so "
-    "it does after "
-    "residual sums, max-pools and in train-mode batch norm (`Landscape.reasons` names the layer; `predict(..., inputs=)` "
-    "takes the data).",
+    instead="Under a global average, gates at different positions share a filter and their product depends on the data; so it "
+    "does after residual sums, max-pools and in train-mode batch norm (`Landscape.reasons` names the layer; `predict(..., "
+    "inputs=)` takes the data).",
     tests=(
         "tests/landscape/test_exactness.py::test_relu_chains_under_a_flatten_head_are_exact_at_any_width",
         "tests/landscape/test_exactness.py::test_where_no_law_is_exact_the_prediction_says_so",
@@ -222,9 +220,8 @@ def independent_of_the_data() -> Finding:
     within = all(not moves(net) for net in flat if net) and all(not moves(net) for net in LINEAR[::5])
     return Finding(
         f"smallest exception, conv–ReLU–average–dense: N = {cells}, K = {kernel}, C = 1, every ±1 pattern: x = "
-        f"{listed(given(net)[0].ravel())} "
-        f"gives {listed(first.tolist())}, x = {listed(given(net)[1].ravel())} gives {listed(second.tolist())}, the path "
-        f"sum with 1/2 a gate "
+        f"{listed(given(net)[0].ravel())} gives {listed(first.tolist())}, x = {listed(given(net)[1].ravel())} gives "
+        f"{listed(second.tolist())}, the path sum with 1/2 a gate "
         f"{listed([value / 2 for value in path_sum(chain(cells, [Conv(1, kernel), *POOLED]))])}",
         printed=near(first, second),
         within=within,
@@ -257,8 +254,8 @@ def independent_of_biases() -> Finding:
     "Eq. 12",
     "if all paths cross the same layers, E[(∂h_j/∂h_i)²] = (1/Z) Π V × #p̄",
     misprint=True,
-    instead="Without 1/Z: #p̄ = (1/Z) Σ_j #p_j contains it. Then right for every stack (a factor 1/2 a gate under a "
-    "flatten head).",
+    instead="Without 1/Z: #p̄ = (1/Z) Σ_j #p_j contains it. Then right for every stack (a factor 1/2 a gate under a flatten "
+    "head).",
     tests=("tests/landscape/test_exactness.py::test_relu_chains_under_a_flatten_head_are_exact_at_any_width",),
 )
 def eq_12_divides_twice() -> Finding:
@@ -289,9 +286,8 @@ def vgg_is_proportional() -> Finding:
     predicted = predict(net, gates="theory").squared
     spread = relative_error(predicted, counts)
     return Finding(
-        f"VGG-11 over 32 × 32 pixels: the prediction, all gates and pools included, and the counts differ by {spread:.1%} "
-        f"in shape. "
-        "Measured over 300 draws at 64 pixels, torchvision's vgg11 agrees with the prediction (docs/gallery.md)",
+        f"VGG-11 over 32 × 32 pixels: the prediction, all gates and pools included, and the counts differ by {spread:.1%} in "
+        "shape. Measured over 300 draws at 64 pixels, torchvision's vgg11 agrees with the prediction (docs/gallery.md)",
         printed=spread < 0.05,
     )
 
@@ -316,8 +312,7 @@ def batch_norm_is_a_constant() -> Finding:
     chains = block(1, False), block(2, False)
     return Finding(
         f"smallest: one block, three cells, K = 3, V = 1, Z times the map: γ/σ = 1 gives {listed(plain.tolist())}, γ/σ = 2 "
-        f"gives "
-        f"{listed(scaled.tolist())}. Without the skip: {listed(chains[0].tolist())} and {listed(chains[1].tolist())}",
+        f"gives {listed(scaled.tolist())}. Without the skip: {listed(chains[0].tolist())} and {listed(chains[1].tolist())}",
         printed=relative_error(plain, scaled) < 1e-9,
         within=relative_error(*chains) < 1e-9,
     )
@@ -369,12 +364,10 @@ def _added(blocks: int, size: int, mode: str = "zeros") -> list[int]:
 @section.claim(
     "end of 3.2",
     "“the effect of residual connections is simply to add a constant number of identical sub-paths …, regardless of which "
-    "unit location "
-    "is being considered”",
+    "unit location is being considered”",
     when="there is one block, or the padding is circular",
     instead="Two padded blocks add 2A + 1 to A², A the map of one layer: fewer paths at the border, like the layers "
-    "themselves. And "
-    "skip paths cross fewer layers, so that they are not identical to the others in variance.",
+    "themselves. And skip paths cross fewer layers, so that they are not identical to the others in variance.",
     tests=(
         "tests/lattice/test_theorems.py::test_skips_add_more_paths_in_the_middle",
         "tests/lattice/test_theorems.py::test_skips_do_not_add_a_constant_number_of_paths",
@@ -387,8 +380,7 @@ def skips_add_a_constant() -> Finding:
     circle = _added(2, 4, "circular")
     return Finding(
         f"smallest: {blocks} blocks, {size} cells, K = 3: skips add {listed(tried[blocks, size])}; one block adds "
-        f"{listed(tried[1, 3])}; "
-        f"two circular blocks over 4 cells add {listed(circle)}",
+        f"{listed(tried[1, 3])}; two circular blocks over 4 cells add {listed(circle)}",
         printed=all(len(set(added)) == 1 for added in tried.values()),
         within=one and len(set(circle)) == 1,
     )
@@ -397,11 +389,9 @@ def skips_add_a_constant() -> Finding:
 @section.claim(
     "end of 3.2; Eq. 12 in ResNets",
     "with residual connections the squared saliency is still “monotonically and linearly conditioned on the number of "
-    "output-to-input "
-    "paths”",
-    instead="Eq. 8 holds, Eq. 12 does not: each path has its own product of variances. One block is affine in the number "
-    "of paths and not "
-    "proportional; in a downsampling block even the order turns.",
+    "output-to-input paths”",
+    instead="Eq. 8 holds, Eq. 12 does not: each path has its own product of variances. One block is affine in the number of "
+    "paths and not proportional; in a downsampling block even the order turns.",
     tests=("tests/lattice/test_theorems.py::test_importance_is_not_proportional_to_the_number_of_paths_of_a_residual_net",),
 )
 def saliency_follows_the_number_of_paths() -> Finding:
@@ -425,9 +415,9 @@ def saliency_follows_the_number_of_paths() -> Finding:
     return Finding(
         f"one block, three cells, K = 3, V = 1/2: {listed(counts)} paths, importance {listed(half.tolist())}. A downsampling "
         f"block (3 × 3 stride 2, 3 × 3, beside a 1 × 1 of stride 2) over {size} cells with He's variances: "
-        f"{listed(listed_counts(down[size]))} paths, importance {listed(turned.tolist())}: cell {i} has more paths than "
-        f"cell {k}, and "
-        f"less importance. A ResNet-18 of width 8 at 32 × 32 pixels: counts and prediction differ by {error:.0%} of the mean",
+        f"{listed(listed_counts(down[size]))} paths, importance {listed(turned.tolist())}: cell {i} has more paths than cell "
+        f"{k}, and less importance. A ResNet-18 of width 8 at 32 × 32 pixels: counts and prediction differ by {error:.0%} of "
+        "the mean",
         printed=proportional,
         corrected=near(half, [1 + 2 * 0.5, 1 + 3 * 0.5, 1 + 2 * 0.5]) and turned[i] < turned[k],
     )
@@ -435,9 +425,8 @@ def saliency_follows_the_number_of_paths() -> Finding:
 
 @section.claim(
     "end of 3.2",
-    "residual connections that downsample with a stride above one “modify the number of paths for a subset of locations "
-    "and not for "
-    "another”",
+    "residual connections that downsample with a stride above one “modify the number of paths for a subset of locations and "
+    "not for another”",
     tests=("tests/lattice/test_theorems.py::test_with_strides_the_interior_is_flat_exactly_if_the_stride_divides_the_kernel",),
 )
 def strided_skips_pick_locations() -> Finding:

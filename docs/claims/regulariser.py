@@ -96,8 +96,7 @@ def mean_of_eq_14() -> Finding:
     flat = float(importance(np.ones((4, 5))).mean())
     return Finding(
         f"smallest: two pixels, I² = (0, 1): I′ = {listed(pair.ravel().tolist())}, mean {number(float(pair.mean()))}; 100 "
-        f"random maps: "
-        f"means {number(min(means))} to {number(max(means))}; a flat map: {number(flat)}",
+        f"random maps: means {number(min(means))} to {number(max(means))}; a flat map: {number(flat)}",
         printed=abs(float(pair.mean()) - 1) < 1e-9,
         corrected=max(means) < 1 and abs(flat - 1) < 1e-12,
     )
@@ -107,9 +106,8 @@ def mean_of_eq_14() -> Finding:
     "after Eq. 14",
     "“… is one on expectation for every image”, if it means Eq. 14 image by image, then averaged",
     when="all images have the same map",
-    instead="I′ is not linear: the mean of maps is another quantity than the map of the mean, which theory and Eq. 14 "
-    "speak of. Both are "
-    "offered, under two names (`map_of_means`, `mean_of_maps`).",
+    instead="I′ is not linear: the mean of maps is another quantity than the map of the mean, which theory and Eq. 14 speak "
+    "of. Both are offered, under two names (`map_of_means`, `mean_of_maps`).",
     tests=(
         "tests/validation/test_empirical.py::test_the_two_averages_are_eq_14_of_the_mean_and_the_mean_of_eq_14_and_they_differ",
     ),
@@ -120,9 +118,9 @@ def mean_of_maps() -> Finding:
     mean_of = (importance(first) + importance(second)) / 2
     unequal = importance((first + 3 * second) / 2)  # one image with larger gradients moves one map and not the other
     return Finding(
-        f"smallest: two pixels, two images, I² = (1, 0) and (0, 1): map of the mean {listed(of_mean.tolist())}, mean of "
-        f"the maps "
-        f"{listed(mean_of.tolist())}; the second image's gradients √3 times as large: {listed(unequal.tolist())}, unchanged",
+        f"smallest: two pixels, two images, I² = (1, 0) and (0, 1): map of the mean {listed(of_mean.tolist())}, mean of the "
+        f"maps {listed(mean_of.tolist())}; the second image's gradients √3 times as large: {listed(unequal.tolist())}, "
+        "unchanged",
         printed=bool(np.allclose(of_mean, mean_of)),
         within=bool(np.allclose(importance((first + 3 * first) / 2), (importance(first) + importance(3 * first)) / 2)),
         corrected=not np.allclose(of_mean, unequal),
@@ -132,8 +130,8 @@ def mean_of_maps() -> Finding:
 @section.claim(
     "Eq. 15",
     "θ* = arg min (1/M) Σ_m CrossEntropy + α L(I′(f_θ))",
-    instead="The paper does not say whether α weighs sums or means over pixels: on 32 × 32 pixels a factor of 1024 (Eq. "
-    "17) or 900 (Eq. 16).",
+    instead="The paper does not say whether α weighs sums or means over pixels: on 32 × 32 pixels a factor of 1024 (Eq. 17) "
+    "or 900 (Eq. 16).",
     tests=("tests/validation/test_training_objective.py::test_the_objective_is_cross_entropy_plus_the_weighted_penalty",),
 )
 def objective() -> Finding:
@@ -169,9 +167,8 @@ def energy_is_positive() -> Finding:
     shaped = bowl / bowl.square().mean().sqrt()
     found = float(curvature_penalty(corner)), float(curvature_penalty(shaped))
     return Finding(
-        f"smallest: 3 × 3 pixels, everything in the middle one: {number(found[0])} (there is one Laplacian, so no "
-        f"variance). A bowl over "
-        f"8 × 8, total variation {number(total_variation(bowl.numpy()))}: {abs(found[1]):.0f}. 50 random maps: "
+        f"smallest: 3 × 3 pixels, everything in the middle one: {number(found[0])} (there is one Laplacian, so no variance). "
+        f"A bowl over 8 × 8, total variation {number(total_variation(bowl.numpy()))}: {abs(found[1]):.0f}. 50 random maps: "
         f"{number(min(energies))} and more",
         printed=found[0] > 0 and found[1] > 1e-12,
         within=min(energies) > 0,
@@ -182,10 +179,8 @@ def energy_is_positive() -> Finding:
     "3.3.1, Eq. 16",
     "minimising σ̂²[Δ_k I′] means to “directly minimise the curvature of this landscape”",
     instead="The Laplacian is not padded: it never sees the four corner pixels and sees the rest of the border through one "
-    "neighbour "
-    "each. A landscape in one corner costs nothing, and with a large α networks end there (docs/laptop.md). A replicated "
-    "border "
-    "closes the hole.",
+    "neighbour each. A landscape in one corner costs nothing, and with a large α networks end there (docs/laptop.md). A "
+    "replicated border closes the hole.",
     tests=(
         "tests/validation/test_training_objective.py::test_the_curvature_penalty_as_printed_does_not_see_the_corners_and_hardly_the_border",
     ),
@@ -204,9 +199,8 @@ def laplacian_sees_no_corners() -> Finding:
     flat = float(curvature_penalty(torch.ones(16, 16)))
     return Finding(
         f"all of I′ in one pixel, 16 × 16: corner {number(corner)}, edge {number(edge)}, middle {number(middle)}, flat "
-        f"{number(flat)}; corner "
-        f"with a replicated border {number(padded)}. Smallest map where an inner pixel costs and a corner does not: {size} "
-        f"× {size}",
+        f"{number(flat)}; corner with a replicated border {number(padded)}. Smallest map where an inner pixel costs and a "
+        f"corner does not: {size} × {size}",
         printed=corner > flat,
         corrected=padded > edge > corner,
     )
@@ -216,9 +210,9 @@ def laplacian_sees_no_corners() -> Finding:
     "Ŝ (before Eq. 17)",
     "Ŝ is “a measure of ‘smoothness’ of each pixel location”",
     misprint=True,
-    instead="Of roughness: it is large where the images have edges and detail, and small where they are smooth. That is "
-    "what the "
-    "penalty needs (importance where there is content); only the name is turned. (The indices i, j and i_w, i_h are the same.)",
+    instead="Of roughness: it is large where the images have edges and detail, and small where they are smooth. That is what "
+    "the penalty needs (importance where there is content); only the name is turned. (The indices i, j and i_w, i_h are the "
+    "same.)",
     tests=("tests/validation/test_training_objective.py::test_the_target_is_the_mean_normalised_laplacian_and_batches_do_not_matter",),
 )  # fmt: skip
 def target_measures_roughness() -> Finding:
@@ -236,9 +230,8 @@ def target_measures_roughness() -> Finding:
     "Ŝ (before Eq. 17)",
     "Ŝ “is analogous to the 2D-feature importance landscape of Eq 14”",
     when="all images have the same Laplacian map",
-    instead="Ŝ is a mean of maps, so that its mean square is at most one, while that of I′ is exactly one: the penalty of "
-    "Eq. 17 cannot "
-    "be zero, its least value is d_w d_h (1 − rms Ŝ)², reached at Ŝ scaled to mean square one.",
+    instead="Ŝ is a mean of maps, so that its mean square is at most one, while that of I′ is exactly one: the penalty of Eq. "
+    "17 cannot be zero, its least value is d_w d_h (1 − rms Ŝ)², reached at Ŝ scaled to mean square one.",
     tests=("tests/validation/test_training_objective.py::test_the_target_is_the_mean_normalised_laplacian_and_batches_do_not_matter",),
 )  # fmt: skip
 def target_is_no_landscape() -> Finding:
@@ -322,8 +315,7 @@ def sampled_classes_are_unbiased() -> Finding:
     "3.3.3",
     "this “allows us to compute the regularisation loss online”",
     instead="An online loss, but a biased one: the penalty is not linear in I², so that the mean of batch penalties is not "
-    "the penalty of "
-    "the data set's landscape, and is larger here. Larger batches lessen the bias.",
+    "the penalty of the data set's landscape, and is larger here. Larger batches lessen the bias.",
     tests=("tests/validation/test_training_loop.py::test_the_gradient_over_two_processes_is_that_of_one_only_with_the_map_reduced_before_the_penalty",),
 )  # fmt: skip
 def batch_penalties_are_biased() -> Finding:
@@ -340,9 +332,8 @@ def batch_penalties_are_biased() -> Finding:
         batch = maps.reshape(-1, size, 4, 4).mean(axis=1)
         by_size.append(float(np.mean([float(target_penalty(torch.from_numpy(importance(one)), flat)) for one in batch])))
     return Finding(
-        f"smallest: two pixels, images with I² = (1, 0) and (0, 1), flat target: data set {number(whole)}, mean over "
-        f"batches of one "
-        f"{number(batches)}. 4096 random maps whose mean is flat, batches of 1, 4, 16, 64: {listed(by_size)}",
+        f"smallest: two pixels, images with I² = (1, 0) and (0, 1), flat target: data set {number(whole)}, mean over batches "
+        f"of one {number(batches)}. 4096 random maps whose mean is flat, batches of 1, 4, 16, 64: {listed(by_size)}",
         printed=abs(whole - batches) < 1e-9,
         corrected=by_size == sorted(by_size, reverse=True) and batches > whole,
     )
@@ -351,10 +342,9 @@ def batch_penalties_are_biased() -> Finding:
 @section.claim(
     "3.3.3",
     "computing the gradient of the penalty “necessitates two consecutive backward passes”",
-    instead="They suffice; they are not needed. With u = dL/dg held fixed the gradient is that of a directional derivative "
-    "of the logits, "
-    "and for piecewise-linear networks this is one linear forward pass with the gates as masks, and one ordinary backward "
-    "pass.",
+    instead="They suffice; they are not needed. With u = dL/dg held fixed the gradient is that of a directional derivative of "
+    "the logits, and for piecewise-linear networks this is one linear forward pass with the gates as masks, and one ordinary "
+    "backward pass.",
     tests=("tests/validation/test_training_objective.py::test_the_ways_agree_in_float64",),
 )
 def two_backward_passes() -> Finding:
@@ -380,8 +370,8 @@ def two_backward_passes() -> Finding:
 @section.claim(
     "3.3.3",
     "evaluating the loss every T steps with weight α = α_0 T",
-    instead="The mean weight is α_0 for every T. (The penalised steps are T times as strong, which short runs may not "
-    "bear: `warmup`.)",
+    instead="The mean weight is α_0 for every T. (The penalised steps are T times as strong, which short runs may not bear: "
+    "`warmup`.)",
     tests=("tests/validation/test_training_objective.py::test_the_penalty_falls_due_every_t_steps_with_weight_alpha_t_after_its_warm_up",),
 )  # fmt: skip
 def every_t_steps() -> Finding:
@@ -396,8 +386,7 @@ def every_t_steps() -> Finding:
     "evaluation mode “makes the second derivative of f equal to zero almost everywhere, thereby reducing the … complexity”",
     when="the second derivative is that with respect to the input",
     instead="The gradient of the penalty is made of the mixed derivative ∂²f/∂θ∂x, which is not zero (nor could it be: the "
-    "penalty would "
-    "have no gradient). In train mode batch norm adds a second derivative by x.",
+    "penalty would have no gradient). In train mode batch norm adds a second derivative by x.",
     tests=(
         "tests/validation/test_training_objective.py::test_a_training_forward_after_the_penalty_cannot_change_its_gradient",
     ),

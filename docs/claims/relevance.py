@@ -63,8 +63,8 @@ def relu_net() -> nn.Module:
     "Eq. 4",
     "I(x_0) = E[(E_p(x_0)[f] − f)²] is “the (squared) permutation-based measure of feature importance”",
     when="a factor 2 is put in (and the inputs are independent)",
-    instead="A shuffle replaces x_0 by another draw and not by the mean of f, which is exactly TWICE Eq. 4, for every f. As a ranking of "
-    "the inputs the two are one.",
+    instead="A shuffle replaces x_0 by another draw and not by the mean of f, which is exactly TWICE Eq. 4, for every f. As a "
+    "ranking of the inputs the two are one.",
     tests=("tests/validation/test_shuffle.py::test_with_independent_inputs_the_shuffle_is_twice_eq_4_for_any_net",),
 )
 def shuffle_is_twice_eq_4() -> Finding:
@@ -76,9 +76,8 @@ def shuffle_is_twice_eq_4() -> Finding:
     found = shuffled_importance(relu_net(), grid, generator=torch.Generator().manual_seed(0), replacements=None)
     network = np.abs(found.shuffled / found.expectation_replaced - 2).max() < 1e-9
     return Finding(
-        f"smallest: f(x) = x, x a fair coin in {{0, 1}}: Eq. 4 gives {one}, the shuffle {other}. Ratio 2 on {4 * 4} pairs "
-        f"of a function "
-        "and a population, and on a ReLU network over a grid",
+        f"smallest: f(x) = x, x a fair coin in {{0, 1}}: Eq. 4 gives {one}, the shuffle {other}. Ratio 2 on {4 * 4} pairs of "
+        "a function and a population, and on a ReLU network over a grid",
         printed=one == other,
         within=exact and bool(network),
     )
@@ -133,8 +132,7 @@ def second_derivative_is_zero() -> Finding:
     zero = relu == pooled == normed == 0
     return Finding(
         f"largest entry of the Hessian at five inputs: ReLU {relu:.0f}, with max-pool {pooled:.0f}, with eval batch norm "
-        f"{normed:.0f}; "
-        f"SiLU {number(smooth)}, train-mode batch norm {number(trained)}",
+        f"{normed:.0f}; SiLU {number(smooth)}, train-mode batch norm {number(trained)}",
         printed=zero,
         corrected=zero and min(smooth, trained) > 1e-3,
     )
@@ -190,12 +188,10 @@ def expectation_of_the_product() -> Finding:
 
 @section.claim(
     "Lemma 1",
-    "where “the second derivative of this model is zero almost everywhere”, the root of E[(∂f/∂x)²] scaled by the "
-    "deviation of x is "
-    "“a close proxy” to shuffled importance",
+    "where “the second derivative of this model is zero almost everywhere”, the root of E[(∂f/∂x)²] scaled by the deviation "
+    "of x is “a close proxy” to shuffled importance",
     when="f is linear in the input unit over the range of the data (or the data stay inside one linear piece), the shuffle "
-    "then "
-    "being twice the square of the proxy",
+    "then being twice the square of the proxy",
     instead="Twice differentiability and a zero second derivative are not enough: with kinks in range the proxy may be "
     "anything.",
     tests=(
@@ -223,8 +219,8 @@ def zero_second_derivative_is_enough() -> Finding:
     close = shuffle(abs, SIGNS) == high and shuffle(clamp, SIGNS) == low
     return Finding(
         f"x = ±1. f = |x|: shuffle {shuffle(abs, SIGNS)}, V E[f′²] = {high}. f = x clamped to ±1/2: shuffle "
-        f"{shuffle(clamp, SIGNS)}, "
-        f"V E[f′²] = {low}. Linear, and |x| on one side of its kink: equal to Eq. 4, half of the shuffle",
+        f"{shuffle(clamp, SIGNS)}, V E[f′²] = {low}. Linear, and |x| on one side of its kink: equal to Eq. 4, half of the "
+        "shuffle",
         printed=close,
         within=within,
     )
@@ -248,8 +244,7 @@ def equal_deviations() -> Finding:
     (photos, none), (digits, blank) = spread("photos"), spread("digits")
     return Finding(
         f"relative spread of the deviation over the positions: crops of photographs {number(photos)} ({none:.0%} of the "
-        f"pixels hardly "
-        f"vary), scikit-learn's digits {number(digits)} ({blank:.0%})",
+        f"pixels hardly vary), scikit-learn's digits {number(digits)} ({blank:.0%})",
         printed=digits < 0.2,
         within=photos < 0.2,
     )
