@@ -53,8 +53,8 @@ def lower_curvature_is_better() -> Finding:
     "4.2.1, Table 1",
     "“the ¶_t-objective with α = 10 performed best on both random cropping settings, with an average performance increase of "
     "roughly 2% (1% for α = 1)”",
-    instead="One run each. The sampling error of 10,000 test images alone is about 0.0065 for a difference of two models, so "
-    "that 2% stands out of it and 1% does not.",
+    instead="One run each. The sampling error of 10,000 test images alone lets the gain of α = 10 stand out and not that of α "
+    "= 1.",
     tests=SETTINGS_4,
 )
 def best_target_on_cifar() -> Finding:
@@ -163,8 +163,8 @@ def robust_on_cifar() -> Finding:
     "4.2.2, Table 2",
     "on ImageNet “a discrete gain in accuracy for both ¶_c and ¶_t methods, that was consistent across Top-1, Top-5 and Loss "
     "metrics”",
-    instead="One of six settings is better than SOTA on all three. The largest Top-1 gain is about 1.2 sampling errors of "
-    "50,000 images, one run each: not distinguishable from no effect. TV did fall, by up to 70 times, in every setting.",
+    instead="One of six settings is better than SOTA on all three. One run each; the largest Top-1 gain is within two "
+    "sampling errors of 50,000 images. TV did fall, and far, in every setting.",
     tests=SETTINGS_4,
 )
 def imagenet_gains_are_consistent() -> Finding:
@@ -192,7 +192,7 @@ def imagenet_gains_are_consistent() -> Finding:
     "4.2.2, Table 4",
     "on ImageNet “a greater robustness for ¶-regularised models than their naive counterparts, that was consistent per "
     "perturbation category and per ¶-objective setting”",
-    instead="¶_c is ahead of SOTA in most cells, by about 0.01 at most; ¶_t is behind it in most.",
+    instead="¶_c is ahead of SOTA in most cells, by little; ¶_t is behind it in most.",
     tests=SETTINGS_4,
 )
 def robust_on_imagenet() -> Finding:
@@ -325,8 +325,7 @@ def target_before_curvature() -> Finding:
 @laptop_section.claim(
     "4.1, 4.2.1",
     "“regularisation weight had a significant impact on performance”; weights 1, 10, 100",
-    instead=SCALE
-    + " The useful weights are smaller by 10³ to 10⁵ within so few steps; too large ones cost accuracy, as in the paper.",
+    instead=SCALE + " Within so few steps the useful weights are smaller by orders of magnitude; too large ones cost accuracy.",
     tests=("tests/validation/test_tables.py::test_train_takes_the_papers_names_and_a_laptops_weights",),
 )
 def weight_matters() -> Finding:
@@ -372,7 +371,7 @@ def training_moves_attention() -> Finding:
     "section 5",
     "the topology's bias “conditions the capability of the network to attend to various locations … during training, and … "
     "impacts performance”",
-    instead=SCALE + " 33 pixels instead of 32 halve the flip asymmetry before training and after; accuracy does not tell.",
+    instead=SCALE + " 33 pixels instead of 32 mend the padding and leave about half of the asymmetry; accuracy does not tell.",
     tests=("tests/landscape/test_advise.py::test_an_even_input_size_is_flip_symmetric_by_exact_counts",),
 )
 def bias_and_performance() -> Finding:
@@ -419,9 +418,8 @@ def _evaluated(*words: str) -> str:
 @laptop_section.claim(
     "abstract; Fig. 4",
     "… and “train faster”",
-    instead=SCALE
-    + " With a penalty every T = 10 steps, one evaluation costs about as much as 1.7 plain steps (benchmarks/results.md). "
-    "Curves over epochs are docs/figures/laptop-digits-curves.png; no number was taken from them.",
+    instead=SCALE + " What one evaluation of the penalty costs is in benchmarks/results.md; curves over epochs are "
+    "docs/figures/laptop-digits-curves.png, from which no number was taken.",
     tests=("tests/validation/test_tables.py::test_figures_show_every_recipe",),
 )
 def penalties_and_speed() -> Finding:

@@ -121,7 +121,7 @@ def pascal_triangle() -> Finding:
     size, depth, _, counts = smallest
     window = row(3, depth)[depth : depth + size]
     return Finding(
-        f"rows of K ≤ 4, L ≤ 4 are the counts of listed routes. Smallest padded exception (K = 3, padding 1): {size} cell(s), "
+        f"rows of K ≤ 4, L ≤ 4 are the counts of listed routes. Smallest padded exception (K = 3, padding 1): {_cells(size)}, "
         f"L = {depth}: {listed(counts)}; Pascal's row there: {listed(window)}",
         printed=counts == window,
         within=within,
@@ -230,6 +230,10 @@ def permutation_invariance() -> Finding:
         printed=first == second,
         within=all(found is None for found in regular),
     )
+
+
+def _cells(number_of: int) -> str:
+    return f"{number_of} cell{'s' if number_of > 1 else ''}"
 
 
 def _leads(unit: Unit | None) -> str:

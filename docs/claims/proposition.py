@@ -468,8 +468,6 @@ def pools_and_copies() -> Finding:
     exact = all(near(predict(make(found[name][0]), initialisation=1.0).squared, found[name][2]) for name, make in cases.items())
     apart = [chain(8, [Conv(1, 2), Pool("avg", 2), Conv(1, 2), *POOLED]), chain(6, [Pool("avg", 3), Conv(1, 1), *POOLED])]
     within = all(near(truth(net), path_sum(net)) for net in apart if net)
-    text = "; ".join(
-        f"{name}: {size} cell(s), {listed(true)} against {listed(sums)}" for name, (size, sums, true) in found.items()
-    )
+    text = "; ".join(f"{name}, N = {size}: {listed(true)} against {listed(sums)}" for name, (size, sums, true) in found.items())
     printed = all(near(true, sums) for _, sums, true in found.values())
     return Finding(f"smallest exceptions, truth against path sum: {text}", printed, within, exact)

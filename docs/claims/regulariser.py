@@ -314,8 +314,9 @@ def sampled_classes_are_unbiased() -> Finding:
 @section.claim(
     "3.3.3",
     "this “allows us to compute the regularisation loss online”",
-    instead="An online loss, but a biased one: the penalty is not linear in I², so that the mean of batch penalties is not "
-    "the penalty of the data set's landscape, and is larger here. Larger batches lessen the bias.",
+    when="batches are large, so that the bias is small",
+    instead="The penalty is not linear in I²: the mean of batch penalties is not the penalty of the data set's landscape, "
+    "though the landscape itself is unbiased.",
     tests=("tests/validation/test_training_loop.py::test_the_gradient_over_two_processes_is_that_of_one_only_with_the_map_reduced_before_the_penalty",),
 )  # fmt: skip
 def batch_penalties_are_biased() -> Finding:
@@ -335,7 +336,7 @@ def batch_penalties_are_biased() -> Finding:
         f"smallest: two pixels, images with I² = (1, 0) and (0, 1), flat target: data set {number(whole)}, mean over batches "
         f"of one {number(batches)}. 4096 random maps whose mean is flat, batches of 1, 4, 16, 64: {listed(by_size)}",
         printed=abs(whole - batches) < 1e-9,
-        corrected=by_size == sorted(by_size, reverse=True) and batches > whole,
+        within=by_size == sorted(by_size, reverse=True) and by_size[-1] < by_size[0] / 10,
     )
 
 
