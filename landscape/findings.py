@@ -41,7 +41,7 @@ def findings(report: Report) -> tuple[Finding, ...]:
     return (
         _centre(report),
         _blind(report),
-        *(_grid(period, value) for period, value in report.gridding.items()),
+        *([_grid(report)] if report.gridding else []),
         *(_flip(value, sides) for value, sides in _sides(report)),
         _steps(report),
         _area(report),
@@ -68,14 +68,18 @@ def _blind(report: Report) -> Finding:
         level = "strong" if blind >= 0.05 else "clear"
     else:
         text, level = "Every pixel has a path to the output.", _level(faint)
-    text += f" {faint:.1%} more weigh less than a hundredth of the mean." if faint > 0 else ""
+    more = "more weigh" if blind else "of them weigh"
+    text += f" {faint:.1%} {more} less than a hundredth of the mean." if faint > 0 else ""
     return Finding("blind spots", f"{blind:.1%}", level, text)
 
 
-def _grid(period: int, value: float) -> Finding:
-    seen = f"By their place within cells of {period} pixels, neighbours differ by {value:.1%} of their weight: a grid."
-    text = seen if value >= LEVELS[0][0] else f"No grid of period {period} is left by the strides."
-    return Finding(f"gridding, period {period}", f"{value:.1%}", _level(value), text)
+def _grid(report: Report) -> Finding:
+    period, value = max(report.gridding.items(), key=lambda item: item[1])
+    if value < LEVELS[0][0]:
+        return Finding("gridding", f"{value:.1%}", "none", "The strides leave no grid.")
+    others = ", ".join(f"{other:.1%} for {p}" for p, other in report.gridding.items() if p != period)
+    text = f"By their place within cells of {period} pixels, neighbours differ by {value:.1%} of their weight: a grid"
+    return Finding("gridding", f"{value:.1%}", _level(value), f"{text} ({others})." if others else f"{text}.")
 
 
 def _sides(report: Report) -> list[tuple[float, str]]:

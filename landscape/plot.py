@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-__all__ = ["plot_changes", "plot_layers", "plot_map", "plot_profile"]
+__all__ = ["chosen_layers", "plot_changes", "plot_layers", "plot_map", "plot_profile"]
 
 Array = np.ndarray[Any, Any]
 
@@ -58,14 +58,8 @@ def plot_layers(layers: "Mapping[str, Array]", *, most: int = 8) -> Any:
     """
     from matplotlib.figure import Figure
 
-    relative = {name: squared / squared.mean() for name, squared in layers.items() if squared.size > 1}
-    names = list(relative)
-    distinct = [
-        name
-        for before, name in zip([None, *names], names, strict=False)
-        if before is None or name == names[-1] or not _same(relative[before], relative[name])
-    ]
-    chosen = [distinct[round(i)] for i in np.linspace(0, len(distinct) - 1, min(most, len(distinct)))]
+    relative = chosen_layers(layers, most)
+    chosen = list(relative)
     figure = Figure(figsize=(2.6 * len(chosen), 3), layout="constrained")
     axes = figure.subplots(1, len(chosen), squeeze=False)
     for ax, name in zip(axes[0], chosen, strict=True):
@@ -73,6 +67,19 @@ def plot_layers(layers: "Mapping[str, Array]", *, most: int = 8) -> Any:
         ax.set_title(f"{name}\n{' x '.join(map(str, relative[name].shape))}", fontsize=8)
         ax.set(xlabel="", ylabel="")
     return figure
+
+
+def chosen_layers(layers: "Mapping[str, Array]", most: int) -> dict[str, Array]:
+    """Maps of mean one, at most `most` of them, evenly spread over those whose map is not the one before it."""
+    relative = {name: squared / squared.mean() for name, squared in layers.items() if squared.size > 1}
+    names = list(relative)
+    distinct = [
+        name
+        for before, name in zip([None, *names], names, strict=False)
+        if before is None or name == names[-1] or not _same(relative[before], relative[name])
+    ]
+    chosen = (distinct[round(i)] for i in np.linspace(0, len(distinct) - 1, min(most, len(distinct))))
+    return {name: relative[name] for name in chosen}
 
 
 def _same(one: Array, other: Array) -> bool:

@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 SIDE = 260  # of the longer side of a map, in units of the drawing
 LEFT, BELOW, ABOVE = 46, 40, 14  # room for labels
 COARSE = 64  # cells of a map that is drawn cell by cell, and not smoothly
-BAR, GAP, NUMBERS = 13, 12, 48  # the colour bar: its width, the space before it, its numbers
+BAR, GAP, NUMBERS = 13, 12, 58  # the colour bar: its width, the space before it, its numbers
 WIDTH, HEIGHT = LEFT + SIDE + GAP + BAR + NUMBERS, 210  # of a drawing of lines
 TEXT = 'font-family="system-ui,sans-serif" font-size="12" fill="currentColor" stroke="none"'
 

@@ -45,6 +45,8 @@ class Map:
     """root seed of the draws"""
     out: Path | None = None
     """write a figure here (.png, .pdf, .svg)"""
+    report: Path | None = None
+    """write one self-contained HTML page here: map, findings, layers, advice, and the check where there is one"""
     json: bool = False
     """print one JSON object instead of text"""
 
@@ -55,8 +57,7 @@ class Map:
 
         shape = self.shape or (self.channels, *(self.size * 2 if len(self.size) == 1 else self.size))
         factory = model_factory(self.model)
-        if self.out is not None and not self.out.absolute().parent.is_dir():
-            raise SpecificationError(f"--out {self.out}: the folder {self.out.absolute().parent} does not exist")
+        _writable(out=self.out, report=self.report)
         land = predict(factory, shape)
         result: dict[str, Any] = {
             "model": self.model,
@@ -77,11 +78,19 @@ class Map:
             result["agreement"] = {key: value for key, value in asdict(agreement).items() if key not in ("z", "verdict")} | {
                 "verdict": agreement.verdict.name
             }
+        title = f"{self.model} at {' x '.join(map(str, shape[1:]))}"
         if self.out is not None:
-            title = f"{self.model} at {' x '.join(map(str, shape[1:]))}"
             plot_agreement(land, estimate, agreement, title=title).savefig(self.out, dpi=150)
             self.say(f"\nfigure: {self.out}")
             result["figure"] = str(self.out)
+        if self.report is not None:
+            from validation.report.write import command_line, write_report
+
+            made = {"command": command_line("map", self), "seed": f"{self.seed}" if self.check else ""}
+            title = title.replace(" x ", "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}")
+            write_report(self.report, land, estimate, agreement, model=factory, title=title, made=made, progress=not self.json)
+            self.say(f"\nreport: {self.report}")
+            result["page"] = str(self.report)
         return result
 
     def say(self, text: str) -> None:
@@ -117,8 +126,7 @@ class Advise:
         from landscape import advise
 
         shape = self.shape or (self.channels, *(self.size * 2 if len(self.size) == 1 else self.size))
-        if self.out is not None and not self.out.absolute().parent.is_dir():
-            raise SpecificationError(f"--out {self.out}: the folder {self.out.absolute().parent} does not exist")
+        _writable(out=self.out)
         advice = advise(model_factory(self.model)(), shape, most=self.most)
         if not self.json:
             print(f"{self.model} over {shape}\n\n{advice}", flush=True)
@@ -175,6 +183,15 @@ class Paths:
         if not self.json:
             print(" ".join(map(str, counts)))
         return {"size": size, "outputs": net.output_shape[1], "counts": counts}
+
+
+def _writable(**paths: Path | None) -> None:
+    """Raise `SpecificationError` before any work for an option that names a file in a folder that is not there, or a folder."""
+    for name, path in paths.items():
+        if path is not None and not path.absolute().parent.is_dir():
+            raise SpecificationError(f"--{name} {path}: the folder {path.absolute().parent} does not exist")
+        if path is not None and path.is_dir():
+            raise SpecificationError(f"--{name} {path} is a folder; give the name of a file in it")
 
 
 def model_factory(name: str) -> Callable[[], torch.nn.Module]:
