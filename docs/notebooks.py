@@ -20,14 +20,16 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def executed(path: Path) -> nbformat.NotebookNode:
-    """The notebook as a fresh kernel leaves it, run in its own folder; raises `CellExecutionError` where a cell fails."""
+    """The notebook as a fresh kernel leaves it, run in its own folder; raises where a cell or a slider fails."""
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
-    client = NotebookClient(
-        notebook, timeout=300, record_timing=False, store_widget_state=False, resources={"metadata": {"path": path.parent}}
-    )
+    client = NotebookClient(notebook, timeout=300, record_timing=False, resources={"metadata": {"path": path.parent}})
     client.execute()
+    shown = [output for state in client.widget_state.values() for output in state.get("outputs", [])]
+    for output in shown:  # widgets show errors and go on
+        if output["output_type"] == "error" or output.get("name") == "stderr":
+            raise RuntimeError(f"{path.name}: the function of a slider fails: {output.get('evalue') or output['text']}")
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [] if any(WIDGET in output.get("data", {}) for output in cell.outputs) else cell.outputs

@@ -8,6 +8,7 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parent.parent
+execute = runpy.run_path(str(ROOT / "docs" / "notebooks.py"))["executed"]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -32,8 +33,7 @@ def masked(text):
 @pytest.mark.filterwarnings("default")
 @each_notebook
 def test_a_notebook_runs_and_its_committed_outputs_are_those_of_this_code(path):
-    executed = runpy.run_path(str(ROOT / "docs" / "notebooks.py"))["executed"]
-    assert outputs(executed(path)) == outputs(nbformat.read(path, as_version=4))
+    assert outputs(execute(path)) == outputs(nbformat.read(path, as_version=4))
 
 
 @each_notebook
@@ -57,3 +57,12 @@ def test_a_notebook_keeps_the_common_form(path):
 
 def test_there_are_notebooks():
     assert NOTEBOOKS
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_slider_whose_function_fails_is_an_error(tmp_path):
+    slider = "from ipywidgets import interact\n@interact(k=(1, 3))\ndef show(k=2):\n    assert k != 2, 'a bad knob'"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(slider)])
+    nbformat.write(notebook, tmp_path / "sliders.ipynb")
+    with pytest.raises(RuntimeError, match="slider fails: a bad knob"):
+        execute(tmp_path / "sliders.ipynb")
