@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy import ndimage, signal
+from scipy import ndimage, signal, sparse
 
 from validation.evaluation.corruptions.severities import Constants
 
@@ -124,9 +124,24 @@ def _between(size: int, factor: float) -> tuple[Array, Array, Array]:
 
 
 def zoom_blur(x: Array, c: Constants, rng: np.random.Generator) -> Array:
-    """The mean of the image and its enlargements by 1, 1 + c1, 1 + 2 c1, ... below c0: a camera that rushes at the scene."""
-    factors = np.arange(1, c[0], c[1])
-    total = 2 * x  # the image itself, and its enlargement by 1
-    for factor in factors[1:]:
-        total += zoomed(x, float(factor))
-    return total / (len(factors) + 1)
+    """The mean of the image and its enlargements by 1, 1 + c1, 1 + 2 c1, ... below c0: a camera that rushes at the scene.
+
+    All enlargements at once: the sum over factors f of R_f x C_f', R_f and C_f the matrices that `zoomed` multiplies with.
+    """
+    factors = tuple(np.arange(1, c[0], c[1]).tolist())
+    height, width, channels = x.shape
+    lines = _stacked(height, factors, 0) @ x.reshape(height, -1)
+    lines = lines.reshape(-1, height, width, channels).swapaxes(1, 2).reshape(-1, height * channels)
+    total = (_stacked(width, factors, 1) @ lines).reshape(width, height, channels).swapaxes(0, 1)
+    return (x + total) / (len(factors) + 1)
+
+
+@lru_cache(64)
+def _stacked(size: int, factors: tuple[float, ...], axis: int) -> Any:
+    """The matrices that enlarge a line by each factor, below each other (axis 0) or side by side (axis 1)."""
+    made = []
+    for factor in factors:
+        low, high, part = _between(size, factor)
+        values, places = np.stack([1 - part, part], axis=1).ravel(), np.stack([low, high], axis=1).ravel()
+        made.append(sparse.csr_array((values, places, np.arange(0, 2 * size + 1, 2)), shape=(size, size)))
+    return (sparse.hstack if axis else sparse.vstack)(made, format="csr")

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from validation.evaluation.corruptions.blur import smooth
 from validation.evaluation.corruptions.severities import Constants
-from validation.evaluation.corruptions.weather import luma
+from validation.evaluation.corruptions.weather import luma, value
 
 __all__ = ["saturate", "spatter"]
 
@@ -24,12 +24,12 @@ def saturate(x: Array, c: Constants, rng: np.random.Generator) -> Array:
     """
     if x.shape[2] == 1:
         return x
-    value = x.max(axis=2, keepdims=True)
-    less = value - x
-    saturation = less.max(axis=2, keepdims=True) / np.where(value > 0, value, 1)
+    most = value(x)
+    less = most - x
+    saturation = value(less) / np.where(most > 0, most, 1)
     wanted = np.clip(c[0] * saturation + c[1], 0, 1)
-    red = value * np.array([0.0, 1.0, 1.0])
-    return value - wanted * np.where(saturation > 0, less / np.where(saturation > 0, saturation, 1), red)
+    red = most * np.array([0.0, 1.0, 1.0])
+    return most - wanted * np.where(saturation > 0, less / np.where(saturation > 0, saturation, 1), red)
 
 
 def edges(grey: Array, low: float, high: float) -> Array:

@@ -1,7 +1,7 @@
 """Weather: snow, frost, fog, brightness."""
 
 import math
-from functools import lru_cache
+from functools import lru_cache, reduce
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from lattice import SpecificationError
 from validation.evaluation.corruptions.blur import moved, zoomed
 from validation.evaluation.corruptions.severities import Constants
 
-__all__ = ["brightness", "fog", "frost", "luma", "plasma", "snow"]
+__all__ = ["brightness", "fog", "frost", "luma", "plasma", "snow", "value"]
 
 Array = np.ndarray[Any, Any]
 
@@ -23,6 +23,11 @@ PICTURES = (1, 2, 2, 3, 4)  # drawn evenly: their program draws from the first f
 def luma(x: Array) -> Array:
     """0.299 red + 0.587 green + 0.114 blue, (height, width, 1); a grey image is its own."""
     return x @ np.array([[0.299], [0.587], [0.114]]) if x.shape[-1] == 3 else x
+
+
+def value(x: Array) -> Array:
+    """The largest channel, (height, width, 1): V of hue, saturation and value."""
+    return reduce(np.maximum, np.moveaxis(x, 2, 0))[:, :, None]
 
 
 def snow(x: Array, c: Constants, rng: np.random.Generator) -> Array:
@@ -123,6 +128,6 @@ def fog(x: Array, c: Constants, rng: np.random.Generator) -> Array:
 
 def brightness(x: Array, c: Constants, rng: np.random.Generator) -> Array:
     """c more of the value V (the largest channel), hue and saturation kept: x min(V + c, 1) / V; black turns grey."""
-    value = x.max(axis=2, keepdims=True)
-    more = np.minimum(value + c[0], 1)
-    return np.where(value > 0, x * (more / np.where(value > 0, value, 1)), more)
+    before = value(x)
+    after = np.minimum(before + c[0], 1)
+    return np.where(before > 0, x * (after / np.where(before > 0, before, 1)), after)
