@@ -72,14 +72,14 @@ def corrupt(
     return result.reshape(images.shape)
 
 
-def _chosen(name: str, severity: int, constants: str) -> tuple[Corruption, Constants]:
-    if name not in FUNCTIONS:
-        near = get_close_matches(str(name).lower().replace(" ", "_").replace("-", "_"), FUNCTIONS, 3, 0.5)
-        hint = f"did you mean {' or '.join(near)}? There are" if near else "there are"
+def _chosen(name: Any, severity: Any, constants: Any) -> tuple[Corruption, Constants]:
+    if not isinstance(name, str) or name not in FUNCTIONS:
+        near = get_close_matches(str(name).strip().lower().replace(" ", "_").replace("-", "_"), FUNCTIONS, 3, 0.5)
+        hint = f"did you mean {', '.join(near)}? There are" if near else "there are"
         raise SpecificationError(f"there is no corruption {name!r}; {hint} {', '.join(FUNCTIONS)}")
-    if constants not in CONSTANTS:
+    if not isinstance(constants, str) or constants not in CONSTANTS:
         raise SpecificationError(f"constants is {constants!r}; there are {' and '.join(map(repr, CONSTANTS))}")
-    if isinstance(severity, bool) or severity not in SEVERITIES:
+    if isinstance(severity, bool) or not isinstance(severity, int | np.integer) or severity not in SEVERITIES:
         raise SpecificationError(f"severity is {severity!r}; {name} has the severities 1 to {len(SEVERITIES)}")
     return FUNCTIONS[name], CONSTANTS[constants][name][severity - 1]
 

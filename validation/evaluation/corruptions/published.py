@@ -62,7 +62,7 @@ class Published:
         Arrays stay on disk and are read as they are asked for. Raises `SpecificationError` for names and severities that are
         not there, and for files that are not what the published ones are.
         """
-        if name not in self.names or severity not in self.severities:
+        if name not in self.names or isinstance(severity, bool) or severity not in self.severities:
             raise SpecificationError(
                 f"{self.folder} does not hold {name!r} at severity {severity!r}; it holds {', '.join(self.names)} at "
                 f"{self.severities[0]} to {self.severities[-1]}"
