@@ -54,8 +54,8 @@ def glass_blur(x: Array, c: Constants, rng: np.random.Generator) -> Array:
 
     From the lower right to the upper left, each pixel that is at least c1 from the border takes the value that another one,
     -c1 .. c1 - 1 rows and columns away, has by then. (Their code is written as an exchange; on numpy's views of colour pixels
-    it copies, and the published images show that. Here grey images are treated alike.) A value thus passes along
-    a chain of displacements, which ends at the first pixel that had not yet been visited: log2(length) jumps find it.
+    it copies. Here grey images are treated alike.) A value thus passes along a chain of displacements, which ends at the
+    first pixel that had not yet been visited: log2(length) jumps find it.
     """
     sigma, reach, rounds = c[0], int(c[1]), int(c[2])
     height, width, channels = x.shape

@@ -81,7 +81,8 @@ def frost(x: Array, c: Constants, rng: np.random.Generator) -> Array:
     """c0 x + c1 frost: ice on the window, a random part of one of four pictures, of which every c2-th pixel is taken.
 
     Every fifth pixel (what their resizing to a fifth amounts to) is CIFAR-C's, every pixel ImageNet-C's. Ours: a picture is
-    enlarged where the image would not fit into it. The pictures are theirs, as `torch-uncertainty-assets` carries them.
+    enlarged where the image would not fit into it. The pictures are theirs, as `torch-uncertainty-assets` carries them (two
+    of them as JPEG where theirs are PNG: 4 and 6 levels rms apart).
     Raises `SpecificationError` where that is not installed.
     """
     height, width, channels = x.shape
