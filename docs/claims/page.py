@@ -79,14 +79,13 @@ def _summary(claims: Sequence[Claim], numbers: dict[str, int]) -> list[str]:
 
 
 def _table(claims: Sequence[Claim], numbers: dict[str, int]) -> list[str]:
-    lines = ["| row | where | the paper says | verdict | what is true; what the check found | check |", "| --- " * 6 + "|"]
+    lines = ["| row, where | the paper says | verdict, what is true, what the check found |", "| --- | --- | --- |"]
     for claim in claims:
         number = numbers[claim.name]
-        verdict = f"**{claim.verdict.value}**" + (f" {claim.when}" if claim.when else "")
-        found = f"*Found:* {claim.finding.measured}."
-        truth = f"{claim.instead} {found}" if claim.instead else found
-        links = [f"[`{claim.name}`]({claim.file})", *(_test(test) for test in claim.tests)]
-        cells = [f'<a id="row-{number}"></a>{number}', claim.where, claim.statement, verdict, truth, "; ".join(links)]
+        links = "; ".join([f"[`{claim.name}`]({claim.file})", *(_test(test) for test in claim.tests)])
+        verdict = f"**{claim.verdict.value}**" + (f" {claim.when}." if claim.when else "")
+        parts = [verdict, claim.instead, f"*Found:* {claim.finding.measured}.", f"*Check, test:* {links}"]
+        cells = [f'<a id="row-{number}"></a>**{number}** {claim.where}', claim.statement, "<br>".join(filter(None, parts))]
         escaped = [cell.replace("|", r"\|") for cell in cells]
         lines.append(f"| {' | '.join(escaped)} |")
     return lines
