@@ -6,12 +6,14 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from contextlib import contextmanager
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-pipe",
 ]  # fmt: skip
+PATIENCE = 300  # seconds, after which a browser that hangs is ended and its test fails
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -86,16 +88,20 @@ class Browser:
 def browser(folder):
     """A browser with an empty profile in `folder`, ended on leaving."""
     (there, write), (read, back) = os.pipe(), os.pipe()
+    # the protocol's pipes are 3 and 4; a plain sh knows no descriptors of two digits
     line = f'exec "$0" "$@" 3<&{there} 4>&{back}'
     process = subprocess.Popen(
-        ["/bin/sh" if max(there, back) < 10 else "/bin/bash", "-c", line, found(), *FLAGS, f"--user-data-dir={folder}"],
+        ["bash", "-c", line, found(), *FLAGS, f"--user-data-dir={folder}"],
         pass_fds=(there, back), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(there)
     os.close(back)
+    watchdog = threading.Timer(PATIENCE, process.kill)
+    watchdog.start()
     try:
         with os.fdopen(write, "wb", buffering=0) as out, os.fdopen(read, "rb") as answers:
             yield Browser(out, answers)
     finally:
+        watchdog.cancel()
         process.kill()
         process.wait()

@@ -4,6 +4,7 @@ Every public function that takes a model has a row here. Its model raises in the
 batch norm that has just seen the batch, and two pictures of the world are compared: the one before and the one after.
 """
 
+import _thread
 import copy
 import importlib
 import inspect
@@ -14,7 +15,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
+from itertools import repeat
 
 import matplotlib
 import numpy as np
@@ -27,7 +30,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 import landscape
 import lattice
 import validation
-from lattice import PilcroError
+from lattice import PilcroError, families
 from validation.evaluation.ablation import ablation, ablation_curve, relevance
 from validation.evaluation.location import location_sensitivity
 from validation.montecarlo import workers
@@ -322,6 +325,25 @@ def test_after_a_failure_inside_the_network_the_world_is_as_it_was(row, of_facto
         assert (at, difference) == (at, [])
 
 
+@pytest.mark.parametrize(("at", "told"), [(12, False), (60, True)])
+def test_an_interrupted_measurement_is_an_estimate_only_once_its_error_is_known(at, told):
+    fuse = Fuse()  # two calls a draw; a block is ten draws, and one has no spread
+    fuse.at, fuse.error = at, KeyboardInterrupt()
+
+    def factory():
+        fuse.burn()
+        return network(fuse)
+
+    if not told:
+        with pytest.raises(KeyboardInterrupt):
+            validation.measure(factory, (2, 6, 6), draws=2000, batched=False)
+        return
+    estimate = validation.measure(factory, (2, 6, 6), draws=2000, batched=False)
+    assert estimate.interrupted
+    assert 10 < estimate.draws < 30
+    assert np.isfinite(estimate.standard_error).all()
+
+
 @pytest.mark.parametrize("at", [1, 7, 30])
 def test_an_interrupt_while_gates_are_counted_leaves_nothing_behind(monkeypatch, at):
     model, count, run_node = network(Fuse()), 0, torch.fx.Interpreter.run_node
@@ -418,3 +440,34 @@ def test_importing_the_packages_neither_starts_pyplot_nor_changes_matplotlib():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
+
+
+LONG = {
+    "predict": lambda model: landscape.predict(model, (2, 6, 6)),
+    "advise": lambda model: landscape.advise(model, (2, 6, 6)),
+    "measure": lambda model: validation.measure(lambda: network(Fuse()), (2, 6, 6), draws=10**6),
+    "measure a lattice": lambda model: validation.measure(families.plain(9, depth=2, channels=4), draws=10**6),
+    "empirical_landscape": lambda model: validation.empirical_landscape(model, repeat(IMAGES), generator=seeded()),
+    "importance_map": with_gradient("auto"),
+    "shuffled_importance": lambda model: validation.shuffled_importance(model, IMAGES.repeat(50, 1, 1, 1), generator=seeded()),
+    "location_sensitivity": lambda model: location_sensitivity(model, SOURCE, (-2, -1, 0, 1, 2)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LONG)
+def test_an_interrupt_from_outside_at_any_time_leaves_the_world_as_it_was(name):
+    model, moment = network(Fuse()), random.Random(0)
+    landscape.predict(model, (2, 6, 6))  # what torch imports and starts once is there
+    for _ in range(8):
+        known, world = picture_of_model(model), picture()
+        timer = threading.Timer(moment.uniform(0.02, 1.5), _thread.interrupt_main)
+        timer.start()
+        try:
+            while timer.is_alive():
+                LONG[name](model)
+            time.sleep(1)
+        except KeyboardInterrupt:
+            pass
+        timer.join()
+        assert not changed(known, picture_of_model(model)) + changed(world, picture())

@@ -71,9 +71,10 @@ def measure(
     draws are shared out, and each process returns the whole estimate. On a CPU, with the same `batched`, `chunk` and
     number of torch threads, the result is the same to the bit: in one go or resumed, by one process or by many.
 
-    Returns an `Estimate`; a keyboard interrupt returns one with the draws so far (two at least), unless there are several
-    processes. Random states, modes, running statistics and TF32 settings are left as they were. Raises `AssumptionError`
-    where the factory returns the same weights twice, `SpecificationError` for a folder of other arguments or in use.
+    Returns an `Estimate`; a keyboard interrupt returns one with the draws so far, unless these are all of one block (of
+    `draws` / 200, or one), whose error is not known, or there are several processes. Random states, modes, running
+    statistics and TF32 settings are left as they were. Raises `AssumptionError` where the factory returns the same weights
+    twice, `SpecificationError` for a folder of other arguments or in use.
 
     >>> from lattice import families
     >>> estimate = measure(families.plain(9, depth=2, channels=4), draws=50)
@@ -145,7 +146,7 @@ def measure(
                 if shards is not None and indices.stop in ends:
                     shards.write(tally, least=shard)
         except KeyboardInterrupt:
-            if team.world > 1 or tally.done.sum() < 2:
+            if team.world > 1 or (tally.counts > 0).sum() < 2:  # one block has no spread, so no error
                 raise
             interrupted = True
         finally:
