@@ -23,7 +23,7 @@ from landscape.predict import Landscape, predict
 from landscape.progress import progress_bar
 from landscape.signal import theory_gates
 from landscape.trace import trace
-from lattice import Add, Conv, Input, Lattice, Node, Pad, PilcroError, Pool, SpecificationError, even_sizes
+from lattice import Add, Conv, Lattice, Node, Pad, PilcroError, Pool, SpecificationError, even_sizes
 from lattice.ops import Op
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _candidates(before: Change, factors: Mapping[str, Any]) -> Iterator[Change |
         ("stride 1 and an average pool in place of every stride", _with_average_pools),
     ]
     for size in sizes:
-        yield attempt(f"inputs of {size} pixels, with even padding", partial(_at_size, net, size))
+        yield attempt(f"inputs of {size} pixels, with even padding", partial(net.at_size, size))
     for text, make in (*modes, *strides):
         yield attempt(text, partial(make, net))
     yield _branch_weights(before, factors)
@@ -196,7 +196,7 @@ def _candidates(before: Change, factors: Mapping[str, Any]) -> Iterator[Change |
             yield attempt(f"{text}; {mode_text}", lambda make=make, with_mode=with_mode: with_mode(make(net)))  # type: ignore[misc]
         for size in sizes[:1]:
             text = f"inputs of {size} pixels; {mode_text}"
-            yield attempt(text, lambda size=size, with_mode=with_mode: with_mode(_at_size(net, size)))  # type: ignore[misc]
+            yield attempt(text, lambda size=size, with_mode=with_mode: with_mode(net.at_size(size)))  # type: ignore[misc]
 
 
 # --- rewriting a lattice --------------------------------------------------------------------------------------------------
@@ -208,19 +208,13 @@ def _rewritten(net: Lattice, change: Callable[[Op, tuple[int, ...]], Op]) -> Lat
     return Lattice(tuple(Node(node.name, change(node.op, shape), node.inputs) for node, shape in pairs))
 
 
-def _at_size(net: Lattice, size: int) -> Lattice:
-    """The same layers over an input of this size on every axis."""
-    channels, *spatial = net.input_shape
-    return _rewritten(net, lambda op, _: Input((channels, *(size for _ in spatial))) if isinstance(op, Input) else op)
-
-
 def _even_sizes(net: Lattice) -> tuple[int, ...]:
     """Sizes with even padding near that of the net, where its input is square and not even already."""
     sizes = set(net.input_shape[1:])
     if len(sizes) != 1:
         return ()
     (size,) = sizes
-    return tuple(s for s in even_sizes(lambda n: _at_size(net, n), around=size, within=max(4, size // 6)) if s != size)[:SIZES]
+    return tuple(s for s in even_sizes(net, around=size, within=max(4, size // 6)) if s != size)[:SIZES]
 
 
 def _with_mode(net: Lattice, mode: str) -> Lattice:

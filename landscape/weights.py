@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from landscape.assumptions import listed
 from landscape.initialisation import weighted
 from lattice import AssumptionError, Lattice, Node
 
@@ -35,6 +36,7 @@ def read_weights(
     factors: dict[str, Any] = {}
     shifted: set[str] = set()
     problems = _tied(lattice, weights, tensors)
+    valueless: list[str] = []
     for node in lattice.nodes:
         if node.name not in weights:
             continue
@@ -46,9 +48,7 @@ def read_weights(
             if given is not None:
                 variances[node.name] = given[node.name]
             elif (value := found["weight"]) is None:
-                problems.append(
-                    f"{node.name}: its weights are on the meta device and have no values; pass initialisation=landscape.he"
-                )
+                valueless.append(node.name)
             else:
                 variances[node.name] = float(np.mean(np.square(np.abs(value)), dtype=np.float64))
                 if problem := _unlike_fresh(node, value):
@@ -62,6 +62,8 @@ def read_weights(
             factors[node.name] = float(factor[0]) if np.ptp(factor) == 0 else factor
             if np.any(shift):
                 shifted.add(node.name)
+    if valueless:
+        problems.append(f"{listed(valueless)}: on the meta device weights have no values; pass initialisation=landscape.he")
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
         raise AssumptionError(f"Proposition 1 does not hold for these weights:\n{lines}")

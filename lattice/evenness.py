@@ -130,12 +130,13 @@ def _without_copies(window: AxisMap) -> AxisMap:
     return Window(window.kernel, window.stride, window.dilation, window.padding, "zeros", window.ceil)
 
 
-def even_sizes(net_of_size: Callable[[int], Lattice], around: int = 224, within: int = 64) -> tuple[int, ...]:
+def even_sizes(net_of_size: Lattice | Callable[[int], Lattice], around: int = 224, within: int = 64) -> tuple[int, ...]:
     """The input sizes near `around` at which every window of the net is flip symmetric, the nearest first.
 
-    `net_of_size(n)` is the lattice for inputs of size n; sizes from around - within to around + within are tried, and
-    those at which it has no lattice (`SpecificationError`) passed over. Stages of stride 2 with equal paddings leave
-    32 a + 1 for ResNets and MobileNets. Empty where no size will do; `evenness` then names the stages in the way.
+    `net_of_size(n)` is the lattice for inputs of size n; a `Lattice` (a traced one, say) stands for itself at that size.
+    Sizes from around - within to around + within are tried, and those at which there is no lattice (`SpecificationError`)
+    passed over. Stages of stride 2 with equal paddings leave 32 a + 1 for ResNets and MobileNets. Empty where no size will
+    do; `evenness` then names the stages in the way.
 
     >>> from lattice import families
     >>> even_sizes(lambda n: families.resnet((3, n, n)), around=224, within=40)
@@ -143,10 +144,11 @@ def even_sizes(net_of_size: Callable[[int], Lattice], around: int = 224, within:
     """
     if around < 1 or within < 0:
         raise SpecificationError(f"even_sizes: around is {around} and within is {within}; sizes are positive")
+    of_size = net_of_size.at_size if isinstance(net_of_size, Lattice) else net_of_size
     found = []
     for size in _nearest_first(around, within):
         try:
-            lattice = net_of_size(size)
+            lattice = of_size(size)
         except SpecificationError:
             continue
         if _is_even(lattice):

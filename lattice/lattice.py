@@ -163,6 +163,19 @@ class Lattice:
         """The shapes that a node reads."""
         return tuple(self.shapes[i] for i in node.inputs)
 
+    def at_size(self, size: int) -> "Lattice":
+        """The same layers over an input of `size` cells on every axis; `SpecificationError` where a layer does not fit.
+
+        >>> from lattice import families
+        >>> families.plain(9, depth=2).at_size(33).output_shape
+        (1, 29)
+        """
+        if isinstance(size, bool) or not hasattr(size, "__index__") or size < 1:
+            raise SpecificationError(f"size is {size!r}; it is the number of cells on every axis, for example 224")
+        channels, *spatial = self.input_shape
+        first, *others = self.nodes
+        return Lattice((Node(first.name, Input((channels, *(size for _ in spatial))), first.inputs), *others))
+
     def unit(self, where: "Unit | tuple[int, ...] | int", node: int = -1) -> Unit:
         """The unit of a node (default: the output) that `where` names: a `Unit`, or a bare position, which means channel 0.
 

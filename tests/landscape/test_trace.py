@@ -217,7 +217,12 @@ def with_weights(model, change):
         (scripted(nn.Conv1d(1, 1, 3)), UnsupportedError, "scripted module"),
         (nn.utils.parametrizations.weight_norm(nn.Conv1d(1, 1, 3)), UnsupportedError, "replace: computes a weight"),
         (nn.Conv1d(1, 1, 3, dtype=torch.complex64), UnsupportedError, "complex64"),
-        (nn.Conv1d(1, 1, 3, device="meta"), AssumptionError, "meta device"),
+        (nn.Conv1d(1, 1, 3, device="meta"), AssumptionError, "conv1d: on the meta device"),
+        (
+            nn.Sequential(*(nn.Conv1d(1, 1, 1, device="meta") for _ in range(6))),
+            AssumptionError,
+            "2, 3 and 2 more: on the meta",
+        ),
         (nn.BatchNorm1d(1, track_running_stats=False), UnsupportedError, "statistics of the batch"),
         (nn.Sequential(nn.Flatten(), nn.Unflatten(1, (1, 9))), UnsupportedError, "unflatten"),
         (nn.Linear(9, 4), UnsupportedError, "linear layer over positions"),

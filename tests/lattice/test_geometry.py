@@ -417,6 +417,16 @@ def test_even_sizes_of_strided_nets_are_32a_plus_1(net_of_size):
     assert even_sizes(net_of_size, around=224, within=40) == (225, 193, 257)
 
 
+def test_a_lattice_stands_for_itself_at_every_size():
+    net = families.bottleneck_resnet((3, 224, 224))
+    assert net.at_size(97) == families.bottleneck_resnet((3, 97, 97))
+    assert even_sizes(net, around=224, within=40) == even_sizes(lambda n: families.bottleneck_resnet((3, n, n)), 224, 40)
+    with pytest.raises(SpecificationError, match="conv1: "):
+        families.plain(9, depth=2).at_size(2)
+    with pytest.raises(SpecificationError, match="size is 0; it is the number of cells"):
+        net.at_size(0)
+
+
 def test_even_sizes_of_a_vgg_are_multiples_of_32():
     assert even_sizes(vgg16, around=220, within=16) == (224,)
 
