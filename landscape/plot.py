@@ -97,7 +97,8 @@ def plot_profile(
     if error is not None:
         band = 2 * middle(error)
         ax.fill_between(positions, profile - band, profile + band, color=line.get_color(), alpha=0.25, linewidth=0)
-    ax.set(xlabel="position along the middle (pixels)", ylabel="importance / mean")
+    where = "input position" if relative.ndim == 1 else "position along the middle"
+    ax.set(xlabel=f"{where} (pixels)", ylabel="importance / mean")
     return ax
 
 

@@ -81,6 +81,8 @@ def test_figures_show_every_recipe(runs):
     groups = grouped(collect([runs]))
     titles = [ax.get_title() for ax in plot_landscapes(groups).axes]
     assert sum("before training" in title for title in titles) == 2
+    assert "after: TV 0.02 ± 0.01" in titles  # a single run: over its images
+    assert "after: TV 0.1 ± 0" in titles  # three repeats of the same TV
     curves = plot_curves(groups)
     assert {line.get_label() for line in curves.axes[1].get_lines()} == {"target, alpha 10", "no penalty"}
 

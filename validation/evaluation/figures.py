@@ -20,7 +20,8 @@ def plot_landscapes(groups: Sequence[Group], *, columns: int = 6) -> Any:
     """The test landscape of each recipe (Figures 2 and 3), over all its repeats, before training and after; one scale.
 
     I' with mean square one: the root of the mean over repeats of its square. The scale ends where all but one cell in 200 lie.
-    Returns the matplotlib Figure.
+    The titles have TV with its standard error: over repeats, or over the test images of a single run. Returns the matplotlib
+    Figure.
     """
     from matplotlib.figure import Figure
 
@@ -35,7 +36,8 @@ def plot_landscapes(groups: Sequence[Group], *, columns: int = 6) -> Any:
         for row, when in enumerate(("before", "after")):
             ax = plot_map(pair[when], axes[number // wide * 2 + row][number % wide], most=most)
             text = f"{fill(label(group.recipe, recipes), 24)}\nbefore training" if row == 0 else "after"
-            ax.set_title(f"{text}: TV {group.score('tv', 'before' if row == 0 else 'scores')[0]:.3g}", fontsize=8)
+            value, error = _tv(group, "before" if row == 0 else "scores")
+            ax.set_title(f"{text}: TV {value:.3g} ± {error:.1g}", fontsize=8)
             ax.set(xlabel="", ylabel="")
     for ax in figure.axes:
         if ax.get_label() == "<colorbar>":
@@ -43,6 +45,11 @@ def plot_landscapes(groups: Sequence[Group], *, columns: int = 6) -> Any:
         elif not ax.has_data():
             ax.remove()
     return figure
+
+
+def _tv(group: Group, when: str) -> tuple[float, float]:
+    value, error = group.score("tv", when)
+    return value, error if len(group.results) > 1 else float(group.results[0].content[when]["tv_error"])
 
 
 def _mean_map(group: Group, when: str) -> Any:
