@@ -49,7 +49,9 @@ def plot_landscapes(groups: Sequence[Group], *, columns: int = 6) -> Any:
 
 def _tv(group: Group, when: str) -> tuple[float, float]:
     value, error = group.score("tv", when)
-    return value, error if len(group.results) > 1 else float(group.results[0].content[when]["tv_error"])
+    if len(group.results) == 1:
+        return value, float(group.results[0].content[when]["tv_error"])
+    return value, 0.0 if error < 1e-12 else error  # equal repeats, but for rounding
 
 
 def _mean_map(group: Group, when: str) -> Any:
