@@ -8,7 +8,6 @@ import numpy as np
 
 from landscape.plot import plot_map
 from validation.evaluation.tables import Group, label
-from validation.montecarlo.files import read_arrays
 
 __all__ = ["plot_curves", "plot_landscapes"]
 
@@ -26,7 +25,7 @@ def plot_landscapes(groups: Sequence[Group], *, columns: int = 6) -> Any:
     from matplotlib.figure import Figure
 
     recipes = [group.recipe for group in groups]
-    maps = [{when: _mean_map(group, when) for when in ("before", "after")} for group in groups]
+    maps = [{when: group.landscape(when) for when in ("before", "after")} for group in groups]
     most = float(np.quantile(np.concatenate([values.ravel() for pair in maps for values in pair.values()]), 0.995))
     wide = min(columns, len(groups))
     high = 2 * -(-len(groups) // wide)
@@ -54,11 +53,6 @@ def _tv(group: Group, when: str) -> tuple[float, float]:
     return value, 0.0 if error < 1e-12 else error  # equal repeats, but for rounding
 
 
-def _mean_map(group: Group, when: str) -> Any:
-    squares = [read_arrays(result.folder / "landscape.npz")[1][when] ** 2 for result in group.results]
-    return np.sqrt(np.mean(squares, axis=0))
-
-
 def plot_curves(groups: Sequence[Group]) -> Any:
     """Top-1 and TV on the test images epoch by epoch (Figure 4): means over repeats, bands of two standard errors.
 
@@ -82,5 +76,6 @@ def plot_curves(groups: Sequence[Group]) -> Any:
         ax.xaxis.get_major_locator().set_params(integer=True)
         if name == "tv":
             ax.set_yscale("log")
+        else:  # lower right is free there
             ax.legend(frameon=False, fontsize="small")
     return figure

@@ -9,6 +9,7 @@ import numpy as np
 
 from lattice import SpecificationError
 from validation.evaluation.paper import Printed, printed
+from validation.montecarlo.files import read_arrays
 from validation.training.checkpoint import read_json
 from validation.training.penalty import Penalty
 from validation.training.recipes import Recipe
@@ -44,6 +45,11 @@ class Group:
         values = [float(np.max(result.content[when][name])) for result in self.results]
         error = float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else float("nan")
         return float(np.mean(values)), error
+
+    def landscape(self, when: str = "after") -> "np.ndarray[Any, Any]":
+        """I' on the test images "before" or "after" training, its mean square one: the root mean square over repeats."""
+        squares = [read_arrays(result.folder / "landscape.npz")[1][when] ** 2 for result in self.results]
+        return np.asarray(np.sqrt(np.mean(squares, axis=0)))
 
     @property
     def printed(self) -> Printed | None:
