@@ -151,7 +151,7 @@ def robust_on_cifar() -> Finding:
     for name in ("RC-", "RC+"):
         for category in CATEGORIES:
             means = {setting: TABLE_3[(name, *setting)][category] for setting in SETTINGS}
-            best = max(means, key=lambda setting, of=means: of[setting])  # type: ignore[misc]
+            best = max(means, key=lambda setting, of=means: of[setting])
             claimed = ("none", 0) if category == "noise" else ("target", 10)
             second = max(value for setting, value in means.items() if setting != best)
             right &= best == claimed

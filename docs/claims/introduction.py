@@ -115,7 +115,7 @@ def translation_invariance() -> Finding:
             nn.ReLU(),
             nn.Conv1d(4, 4, 3, padding=1, **options),
             nn.ReLU(),
-        ]  # type: ignore[arg-type]
+        ]
         model = nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1)).double()
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
@@ -150,7 +150,7 @@ def _none(value: float) -> str:
 )
 def topology_alone() -> Finding:
     def change(net: object) -> float:
-        low, high = (predict(net, initialisation=v, gates="theory").squared for v in (0.01, 0.1))  # type: ignore[arg-type]
+        low, high = (predict(net, initialisation=v, gates="theory").squared for v in (0.01, 0.1))
         return relative_error(low, high)
 
     residual_net = change(families.resnet((3, 33, 33), width=8))

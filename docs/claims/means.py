@@ -24,8 +24,8 @@ Array = np.ndarray[Any, Any]
 POOLED = [GlobalPool("avg"), Flatten(), Dense(1)]
 
 
-def chain(size: int, layers: Iterable[Any], channels: int = 1) -> Lattice | None:
-    """A lattice over one axis, or None where it has no output."""
+def chain(size: int, layers: Iterable[Any], channels: int = 1) -> Any:
+    """A `Lattice` over one axis, or None where it has no output."""
     try:
         return Lattice.chain((channels, size), list(layers))
     except SpecificationError:
@@ -55,7 +55,7 @@ def listed_counts(net: Lattice, output: Any = None) -> list[int]:
 
 def jacobian(function: Callable[[Any], Any], x: Any) -> torch.Tensor:
     """d function / d x, by torch's autograd: (outputs, inputs)."""
-    rows: Any = torch.autograd.functional.jacobian(function, x)  # type: ignore[no-untyped-call]
+    rows: Any = torch.autograd.functional.jacobian(function, x)
     return rows.reshape(-1, x.numel())
 
 

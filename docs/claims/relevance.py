@@ -122,7 +122,7 @@ def second_derivative_is_zero() -> Finding:
         found = 0.0
         for _ in range(5):
             x = torch.randn(2, 1, 8, generator=generator, dtype=torch.float64)
-            hessian = torch.autograd.functional.hessian(lambda images: model(images).sum(), x)  # type: ignore[no-untyped-call]
+            hessian = torch.autograd.functional.hessian(lambda images: model(images).sum(), x)
             found = max(found, float(hessian.abs().max()))
         return found
 
@@ -209,7 +209,7 @@ def zero_second_derivative_is_enough() -> Finding:
     high, low = proxy(sign, SIGNS), proxy(lambda x: Fraction(0), SIGNS)
     piece = tuple(5 + x for x in GRID)  # all on one side of the kink of |x|
     within = all(
-        eq4(f, values) == proxy(lambda x, a=slope: a, values) == shuffle(f, values) / 2  # type: ignore[misc]
+        eq4(f, values) == proxy(lambda x, a=slope: a, values) == shuffle(f, values) / 2
         for f, slope, values in (
             (lambda x: 3 * x, Fraction(3), GRID),
             (lambda x: Fraction(1) - x, Fraction(-1), SKEWED),
@@ -237,7 +237,7 @@ def zero_second_derivative_is_enough() -> Finding:
 def equal_deviations() -> Finding:
     def spread(name: str) -> tuple[float, float]:
         """Standard deviation over positions of the pixels' deviation, by its mean; the share of pixels that hardly vary."""
-        data = load(name, size=8 if name == "digits" else 32).train.pixels.numpy()  # type: ignore[attr-defined]
+        data = load(name, size=8 if name == "digits" else 32).train.pixels.numpy()
         deviations = np.sqrt(data.var(axis=0).mean(axis=0))
         return float(deviations.std() / deviations.mean()), float((deviations < 0.01 * deviations.max()).mean())
 
