@@ -12,7 +12,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 project = "pilcro"
 author = "the pilcro authors"
 copyright = "MIT licence"  # noqa: A001
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "docstrings", "public_names", "command_line"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "docstrings", "public_names", "command_line", "fences"]
 exclude_patterns = ["_build", "notebooks/.ipynb_checkpoints", "**/.hypothesis"]
 html_theme = "furo"
 html_title = "pilcro"

@@ -1,6 +1,7 @@
 """The documentation says what is there: links lead somewhere, the functions and tests it names exist, the site builds."""
 
 import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -14,6 +15,15 @@ PAGES = [
     path for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))] if "_build" not in path.parts
 ]
 TEXTS = [path for path in PAGES if path.parent.name in ("theory", "howto")]
+
+PACKAGES = ("lattice", "landscape", "validation")
+
+
+@pytest.fixture
+def extension(monkeypatch):
+    """A module of docs/extensions, by name."""
+    monkeypatch.syspath_prepend(DOCS / "extensions")
+    return importlib.import_module
 
 
 def name_of(path):
@@ -82,6 +92,39 @@ def test_every_test_that_a_page_names_exists(path):
         assert not test or f"def {test}(" in source, f"{file} has no {test}"
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_says_what_it_is(package):
+    module = importlib.import_module(package)
+    silent = [name for name in module.__all__ if not inspect.getdoc(getattr(module, name))]
+    assert silent == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_reference_lists_every_public_name_once(package, extension):
+    pytest.importorskip("sphinx")
+    module = importlib.import_module(package)
+    listed = [name for _, names in extension("public_names").groups(module) for name in names]
+    assert sorted(listed) == sorted(module.__all__)
+
+
+def test_the_command_line_page_asks_every_command(extension):
+    pytest.importorskip("sphinx")
+    pages = extension("command_line")
+    found = pages.commands()
+    assert {"map", "advise", "paths", "train", "evaluate"} <= set(found)
+    for command in found:
+        assert f"usage: pilcro {command}" in pages.help_of(command)
+
+
+def test_docstrings_keep_their_formulas_and_their_characters(extension):
+    pytest.importorskip("sphinx")
+    written = ["sum_i |a_(n-1)| * b_", "", "    x_i = a_ * |b|", "", "`Conv` and `h + h`, `Unit`s."]
+    assert extension("docstrings").restructured(written) == [
+        "sum_i \\|a\\_(n-1)\\| \\* b\\_", "", "", "::", "", "        x_i = a_ * |b|", "", "",
+        "`Conv` and ``h + h``, `Unit`\\ s.", "",
+    ]  # fmt: skip
+
+
 @pytest.mark.slow
 def test_the_site_builds_without_warnings_and_documents_every_public_name(tmp_path):
     pytest.importorskip("furo")
@@ -106,7 +149,7 @@ def test_the_site_builds_without_warnings_and_documents_every_public_name(tmp_pa
     with (tmp_path / "html" / "objects.inv").open("rb") as file:
         inventory = InventoryFile.load(file, "", lambda base, uri: uri)
     documented = {name for kind, names in inventory.items() if kind.startswith("py:") for name in names}
-    for package in ("lattice", "landscape", "validation"):
+    for package in PACKAGES:
         public = {f"{package}.{name}" for name in importlib.import_module(package).__all__}
         assert public <= documented, public - documented
     assert len(documented) > 300
