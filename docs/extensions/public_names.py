@@ -16,8 +16,6 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.nodes import nested_parse_with_titles
 
-NOT_IMPORTED = ("__main__", "py")
-
 
 def groups(package: ModuleType) -> list[tuple[str, list[str]]]:
     """[(comment, names)] of a package's `__all__`, as its source groups them; the comment is empty where there is none."""
@@ -42,8 +40,7 @@ def groups(package: ModuleType) -> list[tuple[str, list[str]]]:
 def modules(package: ModuleType) -> list[ModuleType]:
     """All modules below a package, by name."""
     found = pkgutil.walk_packages(package.__path__, package.__name__ + ".")
-    names = [info.name for info in found if info.name.rpartition(".")[2] not in NOT_IMPORTED and not info.ispkg]
-    return [importlib.import_module(name) for name in sorted(names)]
+    return [importlib.import_module(name) for name in sorted(info.name for info in found if not info.ispkg)]
 
 
 def entry(place: str, name: str, thing: object) -> list[str]:
