@@ -33,6 +33,7 @@ def commands() -> list[str]:
 
 class CommandLine(Directive):
     def run(self) -> list[nodes.Node]:
+        self.state.document.settings.env.note_reread()  # the help is in no file that the page could depend on
         sections: list[nodes.Node] = []
         for command in [(), *((name,) for name in commands())]:
             name = " ".join(("pilcro", *command))

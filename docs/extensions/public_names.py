@@ -70,6 +70,7 @@ class PublicNames(Directive):
         return self.parsed(text)
 
     def parsed(self, text: list[str]) -> list[nodes.Node]:
+        self.state.document.settings.env.note_dependency(__file__)
         node = nodes.section()
         node.document = self.state.document
         nested_parse_with_titles(self.state, StringList(text, "public names"), node)
