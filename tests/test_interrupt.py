@@ -187,7 +187,9 @@ TAKES_MODEL = {
     "validation.training.gradients.input_gradient": lambda model: input_gradient(model, IMAGES, UNIFORMS),
     "validation.training.penalty.Penalty.of_model": lambda model: PENALTY.of_model(model, IMAGES, UNIFORMS),
     "validation.training.scores.score": lambda model: score(model, SOURCE, batch=5),
-    "validation.evaluation.location.location_sensitivity": lambda model: location_sensitivity(model, SOURCE, (-1, 0), batch=5),
+    "validation.evaluation.location.location_sensitivity": lambda model: location_sensitivity(
+        model, SOURCE, (-1, 0, 1), chunk=5
+    ),
     "validation.evaluation.ablation.ablation": small_ablation,
     "validation.evaluation.ablation.ablation_curve": lambda model: ablation_curve(
         model, IMAGES[0], 1, torch.arange(36), [0, 9, 36], chunk=1

@@ -264,7 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PilcroError as error:
         print(f"pilcro: {error}", file=sys.stderr)
         return 2
-    if command.json:
+    if command.json and result:  # nothing from torchrun's other processes
         print(json.dumps(result))
     return 0
 

@@ -17,6 +17,8 @@ import torch
 
 from landscape.progress import progress_bar
 from lattice import SpecificationError
+from validation.evaluation.answers import logits, probabilities
+from validation.evaluation.drawing import axes, banded
 from validation.evaluation.untouched import untouched
 from validation.training.data import Source
 from validation.training.randomness import generator
@@ -31,20 +33,23 @@ def relevance(
 ) -> torch.Tensor:
     """Integrated Gradients of p_y's logit for one image (channels, height, width), the mean over `baselines`: (height, width).
 
-    Captum's, by the Gauss-Legendre rule with `steps` points a baseline; `chunk` points run at once. Evaluation mode; the
-    model is left as it was.
+    Captum's, by the Gauss-Legendre rule with `steps` points a baseline. `chunk` points exist at once, however many the
+    baselines: captum splits the points of each baseline, but never the baselines. The sum over baselines is float64.
+    Evaluation mode; the model is left as it was.
     """
     try:
         from captum.attr import IntegratedGradients
     except ImportError as missing:
         raise SpecificationError("Integrated Gradients need captum: pip install 'pilcro[evaluate]'") from missing
-    inputs = image.expand(len(baselines), *image.shape)
+    gradients = IntegratedGradients(model)
+    total = torch.zeros(image.shape[1:], dtype=torch.float64, device=image.device)
     with untouched(model):
-        found = IntegratedGradients(model).attribute(
-            inputs, baselines, target=int(label), n_steps=steps, internal_batch_size=max(chunk, len(baselines))
-        )
-    result: torch.Tensor = found.mean(dim=0).sum(dim=0)
-    return result
+        for group in torch.split(baselines, chunk):
+            some = group.to(image.device)
+            inputs = image.expand(len(some), *image.shape)
+            found = gradients.attribute(inputs, some, target=int(label), n_steps=steps, internal_batch_size=chunk)
+            total += found.detach().double().sum(dim=(0, 1))
+    return total / len(baselines)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,15 +78,10 @@ class Ablation:
 
     def plot(self, ax: Any = None, *, label: str = "", **style: Any) -> Any:
         """The curve with a band of two standard errors (Figure 5); returns the matplotlib Axes."""
-        if ax is None:
-            from matplotlib.figure import Figure
-
-            ax = Figure(figsize=(5.5, 4), layout="constrained").subplots()
+        ax = axes(ax)
         area, error = self.area
-        x = self.replaced / self.pixels
-        (line,) = ax.plot(x, self.curve, label=f"{label} (area {area:.3f} ± {error:.1g})".strip(), **style)
-        band = 2 * self.curve_error
-        ax.fill_between(x, self.curve - band, self.curve + band, color=line.get_color(), alpha=0.2, linewidth=0)
+        text = f"{label} (area {area:.3f} ± {error:.1g})".strip()
+        banded(ax, self.replaced / self.pixels, self.curve, self.curve_error, label=text, **style)
         ax.set(xlabel="most relevant pixels replaced (share)", ylabel="p(class) / p(class) of the whole image", ylim=(0, None))
         ax.legend(frameon=False, fontsize="small")
         return ax
@@ -101,12 +101,77 @@ def ablation_curve(
     counts = torch.as_tensor(list(replaced), device=image.device)
     found = []
     with torch.no_grad(), untouched(model):
-        whole = model(image[None]).double().softmax(dim=1)[0, label]
+        whole = probabilities(model, image[None])[0, label]
         for some in torch.split(counts, chunk):
             gone = rank < some[:, None, None]  # (points, 1, pixels)
             probes = torch.where(gone, means, flat).reshape(-1, *image.shape)
-            found.append(model(probes).double().softmax(dim=1)[:, label])
+            found.append(probabilities(model, probes)[:, label])
     return torch.cat(found) / whole
+
+
+def chosen_images(
+    model: torch.nn.Module,
+    source: Source,
+    *,
+    images: int,
+    baselines: int,
+    seed: int,
+    chunk: int = 512,
+    device: torch.device | str = "cpu",
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first `images` that are classified correctly, and the first `baselines` others, in an order drawn from `seed`.
+
+    Raises `SpecificationError` where fewer than two images are classified correctly, or too few are left as baselines.
+    """
+    order = torch.randperm(len(source), generator=generator(seed, "ablation"))
+    right: list[torch.Tensor] = []
+    with torch.no_grad(), untouched(model):
+        for part in torch.split(order, chunk):
+            answers = logits(model, source.batch(part).to(device)).argmax(dim=1).cpu()
+            right.append(part[answers == source.labels[part]])
+            if sum(map(len, right)) >= images:
+                break
+    chosen = torch.cat(right)[:images]
+    rest = order[~torch.isin(order, chosen)][:baselines]
+    if len(chosen) < 2 or len(rest) < baselines:
+        raise SpecificationError(
+            f"{images} correctly classified images and {baselines} others as baselines were asked for; among {len(source)} "
+            f"images {len(chosen)} and {len(rest)} were found"
+        )
+    return chosen, rest
+
+
+def ratios(
+    model: torch.nn.Module,
+    source: Source,
+    chosen: torch.Tensor,
+    rest: torch.Tensor,
+    replaced: Sequence[int],
+    *,
+    steps: int,
+    chunk: int = 512,
+    device: torch.device | str = "cpu",
+    progress: bool = False,
+) -> Array:
+    """r(K) of each image of `chosen` over the baselines `rest`, for each K of `replaced`: float64 (images, points)."""
+    others, found = source.batch(rest), []
+    with untouched(model), progress_bar(progress, len(chosen), unit="image") as bar:
+        for index in chosen.tolist():
+            image, label = source.batch(torch.tensor([index])).to(device)[0], int(source.labels[index])
+            relevant = relevance(model, image, label, others, steps=steps, chunk=chunk)
+            ranked = relevant.flatten().argsort(descending=True, stable=True)
+            found.append(ablation_curve(model, image, label, ranked, replaced, chunk=chunk).cpu().numpy())
+            bar.update()
+    return np.stack(found) if found else np.empty((0, len(replaced)))
+
+
+def counts(pixels: int, points: int | None) -> Array:
+    """The numbers K: `points` from none to all `pixels`, evenly spread, ends included (None: every one).
+
+    >>> counts(1024, 5)
+    array([   0,  256,  512,  768, 1024])
+    """
+    return np.unique(np.linspace(0, pixels, points or pixels + 1).round().astype(int))
 
 
 def ablation(
@@ -125,37 +190,24 @@ def ablation(
     """Figure 5 for one network: `images` correctly classified test images, relevance over `baselines` other ones.
 
     Which ones is drawn from `seed`, so that networks are compared on the same order of images. `points`: how many K from 0 to
-    P, evenly spread (None: every one). The defaults are the paper's; their cost is images * baselines * steps gradients.
+    P, evenly spread (None: every one). Images, baselines and points are the paper's; their cost is images * baselines * steps
+    gradients (`steps` it does not tell).
 
     Raises `SpecificationError` where fewer than two images are classified correctly, or too few are left as baselines.
     """
+    checked(images, baselines, steps, points)
+    chosen, rest = chosen_images(model, source, images=images, baselines=baselines, seed=seed, chunk=chunk, device=device)
+    pixels = source.images(rest[:1])[0, 0].numel()
+    replaced = counts(pixels, points)
+    found = ratios(
+        model, source, chosen, rest, replaced.tolist(), steps=steps, chunk=chunk, device=device, progress=progress
+    )  # fmt: skip
+    return Ablation(replaced, found, pixels)
+
+
+def checked(images: int, baselines: int, steps: int, points: int | None) -> None:
+    """Raises `SpecificationError` for numbers with which there is no curve."""
     if min(images, 2 * baselines, steps) < 2 or (points is not None and points < 2):
         raise SpecificationError(
-            f"images {images}, baselines {baselines}, steps {steps}, points {points}: two at least of each"
+            f"images {images}, baselines {baselines}, steps {steps}, points {points}: one baseline, two of each other at least"
         )
-    order = torch.randperm(len(source), generator=generator(seed, "ablation"))
-    with untouched(model):
-        with torch.no_grad():
-            right = [
-                model(source.batch(part).to(device)).argmax(dim=1).cpu() == source.labels[part]
-                for part in torch.split(order, chunk)
-            ]
-        chosen = order[torch.cat(right)][:images]
-        rest = order[~torch.isin(order, chosen)][:baselines]
-        if len(chosen) < 2 or len(rest) < baselines:
-            raise SpecificationError(
-                f"of {len(source)} images {int(torch.cat(right).sum())} are classified correctly; {images} of them and "
-                f"{baselines} others as baselines were asked for, and {len(chosen)} and {len(rest)} are there"
-            )
-        others = source.batch(rest).to(device)
-        pixels = others[0, 0].numel()
-        counts = np.unique(np.linspace(0, pixels, (points or pixels + 1)).round().astype(int))
-        ratios = []
-        with progress_bar(progress, len(chosen), unit="image") as bar:
-            for index in chosen.tolist():
-                image, label = source.batch(torch.tensor([index])).to(device)[0], int(source.labels[index])
-                found = relevance(model, image, label, others, steps=steps, chunk=chunk)
-                ranked = found.flatten().argsort(descending=True, stable=True)
-                ratios.append(ablation_curve(model, image, label, ranked, counts.tolist(), chunk=chunk).cpu().numpy())
-                bar.update()
-    return Ablation(counts, np.stack(ratios), pixels)

@@ -1,200 +1,176 @@
-"""`pilcro evaluate`: location sensitivity and ablation of trained runs."""
+"""`pilcro evaluate`: robustness, ablation and location sensitivity of trained networks."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from lattice import SpecificationError
-from validation.evaluation.ablation import Ablation, ablation
-from validation.evaluation.location import Location, location_sensitivity
-from validation.evaluation.tables import Group, Result, collect, grouped, label
+from validation.evaluation.cells import plain
+from validation.evaluation.figures import plot_ablations, plot_places, plot_robustness
+from validation.evaluation.perturbed import Ablate, Corrupt
+from validation.evaluation.places import Move
+from validation.evaluation.plan import Evaluation, measured
+from validation.evaluation.report import details, tables
+from validation.evaluation.robustness import PAPER
+from validation.evaluation.subjects import Repeats, of_factories, of_runs
 from validation.montecarlo.files import write_bytes
-from validation.training.checkpoint import RunFolder
-from validation.training.data import Dataset, load
-from validation.training.models import build
-from validation.training.randomness import number
+from validation.montecarlo.threads import one_thread_each
+from validation.training.data import load
+from validation.training.devices import is_first, world
 
-__all__ = ["Evaluate", "trained"]
+__all__ = ["Evaluate"]
 
-
-def trained(result: Result, root: Path | None = None, device: str = "cpu") -> tuple[torch.nn.Module, Dataset]:
-    """The network of a finished run with its last weights, in evaluation mode, and its data.
-
-    Raises `SpecificationError` where the run has no whole checkpoint, or the data are others than it was trained on.
-    """
-    recipe = result.recipe
-    data = load(recipe.data, root=root, size=recipe.size, evaluation_size=recipe.evaluation_size)
-    if data.sha256 != result.content["data"]:
-        raise SpecificationError(f"{result.folder} was trained on other data: {recipe.data} has another hash here")
-    channels = data.train.batch(torch.arange(1)).shape[1]
-    seed = number(recipe.seed, "weights")
-    model = build(recipe.model, channels, data.classes, seed=seed, size=recipe.size, reweight=recipe.reweight)
-    saved = RunFolder(result.folder).latest()
-    if saved is None:
-        raise SpecificationError(f"{result.folder} has no checkpoint")
-    model.load_state_dict({name[6:]: value for name, value in saved.tensors.items() if name.startswith("model.")})
-    return model.to(device).eval(), data
+FIGURES = {"robustness": plot_robustness, "location": plot_places, "ablation": plot_ablations}
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Where must a feature sit to be seen (--location), and on how few pixels does the answer hang (--ablation)?
+    """How a trained network bears corruptions, the loss of its most relevant pixels, and moved images.
 
-    Tables over repeats and figures of finished runs. Ablation costs images x baselines x steps gradients a run; the paper's
-    own numbers are 512 images and 1000 baselines.
+    WHAT are folders of finished runs, or package.module:factory or file.py:factory with --weights and --data; the images are
+    normalised as in training (mean zero and variance one of each channel over the training set; ImageNet's customary constants
+    for folders). What was computed is kept beside each run: after a stop the same command goes on. Each process has one thread;
+    `torchrun --nproc-per-node 2 -m validation evaluate ...` shares the work, with the same results.
     """
 
-    runs: tuple[Path, ...]
-    """run folders, or folders that hold some"""
-    location: bool = False
-    """accuracy and consistency over translated test images"""
+    what: tuple[str, ...]
+    """run folders, folders that hold some, or factories"""
+    robustness: bool = False
+    """the paper's Tables 3 and 4, and corruption errors"""
     ablation: bool = False
-    """the most relevant pixels replaced one after another (Figure 5)"""
-    reach: int = 8
-    """location: the largest shift in pixels"""
-    stride: int = 4
-    """location: pixels between shifts"""
+    """the most relevant pixels replaced one after another (Figure 5); costs images x baselines x steps gradients a run"""
+    location: bool = False
+    """accuracy and consistency over translated test images, beside the landscape predicted before training"""
+    weights: tuple[Path, ...] = ()
+    """the state dict of each factory (.safetensors), or several of one factory: its repeats"""
+    torch_load: bool = False
+    """read other --weights by torch.load(weights_only=True)"""
+    data: str | None = None
+    """for factories: mnist, mnist-corner, digits, photos, cifar10, cifar100 or folder"""
+    size: int = 32
+    """for factories: pixels of an image's side"""
+    root: Path | None = None
+    """where CIFAR's archives or the image folders lie"""
+    categories: tuple[str, ...] = PAPER
+    """robustness: noise, blur, weather, digital (the paper's), extra"""
+    constants: Literal["auto", "imagenet", "cifar"] = "auto"
+    """robustness: whose parameters the corruptions have (auto: cifar for images below 64 pixels)"""
+    published: Path | None = None
+    """robustness: read corrupted images from this folder of CIFAR-C or ImageNet-C instead of making them"""
+    reference: Literal["first", "alexnet"] = "first"
+    """robustness: what mCE is relative to, the first run or AlexNet's published errors on ImageNet-C"""
     images: int = 64
-    """ablation: correctly classified images"""
+    """ablation: correctly classified images (the paper: 512)"""
     baselines: int = 16
-    """ablation: baseline images of Integrated Gradients"""
+    """ablation: baseline images of Integrated Gradients (the paper: 1000)"""
     steps: int = 16
     """ablation: points on the way from each baseline"""
     points: int = 65
     """ablation: numbers of pixels at which the curve is taken, ends included"""
+    reach: int = 8
+    """location: the largest shift in pixels"""
+    stride: int = 4
+    """location: pixels between shifts"""
+    pairs: int = 4
+    """location: pairs of random shifts of each image, for shift consistency"""
     seed: int = 0
-    """ablation: which images"""
-    root: Path | None = None
-    """where CIFAR's archives or the image folders lie"""
+    """of corruptions, shifts, and the choice of images"""
+    chunk: int = 250
+    """images that a network is given at once"""
     device: str = "cpu"
-    """cpu or cuda"""
+    """auto, cpu or cuda"""
+    cache: Path | None = None
+    """keep what was computed here (default: RUN/evaluation, WEIGHTS.evaluation)"""
     out: Path | None = None
-    """write OUT.md and OUT-location.png, OUT-ablation.png"""
+    """write OUT.md, OUT.tex, OUT.json, and OUT-robustness, OUT-location, OUT-ablation as .png and .pdf"""
     json: bool = False
     """print one JSON object instead of text"""
 
     def run(self) -> dict[str, Any]:
-        """Evaluate every run, average over repeats, write and print."""
-        if not (self.location or self.ablation):
-            raise SpecificationError("nothing was asked for; give --location, --ablation or both")
+        """Evaluate, average over repeats, write and print; the other processes of torchrun return nothing."""
+        evaluations = self._evaluations()
+        with ExitStack() as stack:
+            place = stack.enter_context(world(self.device, timedelta(days=30)))
+            if place.device.type == "cpu":  # so that the bits do not depend on how many processes share the cores
+                stack.enter_context(one_thread_each())
+            groups = self._groups(place.device)
+            found = measured(evaluations, groups, place, progress=not self.json)
+        if not is_first():
+            return {}
+        made = {e.kind: tables(e, groups, found[e.kind], reference=self.reference) for e in evaluations}
+        flat = [table for each in made.values() for table in each]
+        content = {
+            "settings": {evaluation.kind: asdict(evaluation) for evaluation in evaluations},  # type: ignore[call-overload]
+            "runs": [
+                {"run": group.label, "repeats": [{"name": one.name, "sha256": one.sha256} for one in group.subjects]}
+                | {evaluation.kind: details(evaluation, found[evaluation.kind][i]) for evaluation in evaluations}
+                for i, group in enumerate(groups)
+            ],
+            "tables": {kind: [table.json() for table in each] for kind, each in made.items()},
+        }
+        text = "\n".join(table.markdown() for table in flat)
+        files = []
+        if self.out is not None:
+            pictures = "".join(f"\n![{e.kind}]({self.out.name}-{e.kind}.png)\n" for e in evaluations)
+            body = json.dumps(plain(content), indent=1, sort_keys=True) + "\n"
+            latex = "\n".join(table.latex() for table in flat)
+            files = [*self._written({"md": text + pictures, "tex": latex, "json": body})]
+            files += self._drawn(evaluations, groups, found)
+        if not self.json:
+            print("\n".join([text, *(f"written: {file}" for file in files)]), flush=True)
+        return {**plain(content), "files": files}
+
+    def _evaluations(self) -> list[Evaluation]:
+        if not (self.robustness or self.ablation or self.location):
+            raise SpecificationError("nothing was asked for; give --robustness, --ablation, --location or several of them")
         if self.out is not None and not self.out.absolute().parent.is_dir():
             raise SpecificationError(f"--out {self.out}: the folder {self.out.absolute().parent} does not exist")
         if self.stride < 1 or self.reach % self.stride:
             raise SpecificationError(f"--reach {self.reach} --stride {self.stride}: the stride divides the reach")
-        groups = grouped(collect(self.runs))
-        names = [label(group.recipe, [other.recipe for other in groups]) for group in groups]
-        found = [[self._evaluate(result) for result in group.results] for group in groups]
-        text = "\n".join([*_markdown(names, groups, found), "", *self._note(), ""])
-        files = []
-        if self.out is not None:
-            write_bytes(self.out.with_name(f"{self.out.name}.md"), text.encode())
-            files.append(str(self.out.with_name(f"{self.out.name}.md")))
-            for kind, figure in _figures(names, found):
-                path = self.out.with_name(f"{self.out.name}-{kind}.png")
-                figure.savefig(path, dpi=110)
-                files.append(str(path))
-        if not self.json:
-            print("\n".join([text, *(f"written: {file}" for file in files)]), flush=True)
-        rows = [{"run": name, **_numbers(runs)} for name, runs in zip(names, found, strict=True)]
-        return {"rows": rows, "files": files}
-
-    def _note(self) -> list[str]:
-        """What the columns are, and from which images."""
-        lines = ["Means over repeats with other seeds, plus or minus their standard error."]
+        if self.chunk < 1 or self.seed < 0:
+            raise SpecificationError(f"--chunk {self.chunk} --seed {self.seed}: one image at least, and no negative seed")
+        asked: list[Evaluation] = []
+        if self.robustness:
+            asked.append(
+                Corrupt(self.categories, seed=self.seed, constants=self.constants, chunk=self.chunk, published=self.published)
+            )
         if self.location:
-            lines.append(
-                f"Location: test images moved by every pair of shifts from {-self.reach} to {self.reach} pixels in steps of "
-                f"{self.stride}; consistency: share of answers that are those for the unmoved image; asymmetry: the largest "
-                "difference of Top-1 between opposite shifts."
-            )
+            asked.append(Move(self.reach, self.stride, self.pairs, seed=self.seed, chunk=self.chunk))
         if self.ablation:
-            lines.append(
-                f"Ablation: {self.images} correctly classified images (seed {self.seed}), Integrated Gradients over "
-                f"{self.baselines} baselines with {self.steps} steps each, {self.points} numbers of pixels from none to all."
-            )
-        return [" ".join(lines)]
+            asked.append(Ablate(self.images, self.baselines, self.steps, self.points, seed=self.seed, chunk=self.chunk))
+        return asked
 
-    def _evaluate(self, result: Result) -> tuple[Location | None, Ablation | None]:
-        model, data = trained(result, self.root, self.device)
-        shifts = range(-self.reach, self.reach + 1, self.stride)
-        where = location_sensitivity(model, data.test, shifts, device=self.device) if self.location else None
-        gone = None
-        if self.ablation:
-            gone = ablation(
-                model,
-                data.test,
-                images=self.images,
-                baselines=self.baselines,
-                steps=self.steps,
-                points=self.points,
-                seed=self.seed,
-                device=self.device,
-                progress=not self.json,
-            )
-        return where, gone
+    def _groups(self, device: torch.device) -> list[Repeats]:
+        factories = [name for name in self.what if ":" in name and not Path(name).is_dir()]
+        if factories and len(factories) < len(self.what):
+            raise SpecificationError("run folders and factories are evaluated apart: give either the ones or the others")
+        if not factories:
+            if self.weights or self.data:
+                raise SpecificationError("--weights and --data are for factories; a run folder has its own")
+            return of_runs([Path(name) for name in self.what], root=self.root, device=device, kept=self.cache)
+        if not self.weights or self.data is None:
+            raise SpecificationError(f"{', '.join(factories)}: a factory needs --weights FILE.safetensors and --data NAME")
+        data = load(self.data, root=self.root, size=self.size)
+        return of_factories(factories, self.weights, data, device=device, kept=self.cache, torch_load=self.torch_load)
 
+    def _written(self, texts: dict[str, str]) -> Iterator[str]:
+        assert self.out is not None
+        for ending, text in texts.items():
+            path = self.out.with_name(f"{self.out.name}.{ending}")
+            write_bytes(path, text.encode())
+            yield str(path)
 
-Found = Sequence[tuple[Location | None, Ablation | None]]
-
-
-def _numbers(runs: Found) -> dict[str, list[float]]:
-    """Per repeat: accuracy in place, over all shifts, the worst shift, consistency, asymmetry; the ablation's area."""
-    numbers: dict[str, list[float]] = {}
-    for where, gone in runs:
-        if where is not None:
-            middle = len(where.shifts) // 2
-            for name, value in {
-                "Top-1 in place": where.accuracy[middle, middle],
-                "Top-1, mean over shifts": where.accuracy.mean(),
-                "Top-1, worst shift": where.accuracy.min(),
-                "consistency": where.consistency.mean(),
-                "asymmetry": where.asymmetry,
-            }.items():
-                numbers.setdefault(name, []).append(float(value))
-        if gone is not None:
-            numbers.setdefault("area under the ablation curve", []).append(gone.area[0])
-    return numbers
-
-
-def _markdown(names: list[str], groups: Sequence[Group], found: Sequence[Found]) -> list[str]:
-    columns = list(_numbers(found[0]))
-    lines = [["run", "repeats", *columns], ["---"] * (2 + len(columns))]
-    for name, group, runs in zip(names, groups, found, strict=True):
-        cells = []
-        for values in _numbers(runs).values():
-            error = f" ± {np.std(values, ddof=1) / len(values) ** 0.5:.1g}" if len(values) > 1 else ""
-            cells.append(f"{np.mean(values):.4f}{error}")
-        lines.append([name, str(len(group.results)), *cells])
-    return ["| " + " | ".join(line) + " |" for line in lines]
-
-
-def _figures(names: list[str], found: Sequence[Found]) -> list[tuple[str, Any]]:
-    """One map of accuracy over shifts a recipe, the mean of its repeats; one ablation curve a recipe, over all its images."""
-    from textwrap import fill
-
-    from matplotlib.figure import Figure
-
-    from validation.evaluation.figures import COLOURS
-
-    made = []
-    if found[0][0][0] is not None:
-        figure = Figure(figsize=(3.6 * len(names), 3.8), layout="constrained")
-        for ax, name, runs in zip(figure.subplots(1, len(names), squeeze=False)[0], names, found, strict=True):
-            places = [where for where, _ in runs if where is not None]
-            accuracy = np.mean([where.accuracy for where in places], axis=0)
-            Location(places[0].shifts, accuracy, accuracy, places[0].images).plot(ax)
-            ax.set_title(fill(name, 28), fontsize=9)
-        made.append(("location", figure))
-    if found[0][0][1] is not None:
-        figure = Figure(figsize=(6.5, 4.2), layout="constrained")
-        ax = figure.subplots()
-        for number_, (name, runs) in enumerate(zip(names, found, strict=True)):
-            curves = [gone for _, gone in runs if gone is not None]
-            joined = Ablation(curves[0].replaced, np.concatenate([gone.ratio for gone in curves]), curves[0].pixels)
-            joined.plot(ax, label=name, color=COLOURS[number_ % len(COLOURS)])
-        made.append(("ablation", figure))
-    return made
+    def _drawn(self, evaluations: Sequence[Evaluation], groups: Sequence[Repeats], found: dict[str, Any]) -> Iterator[str]:
+        assert self.out is not None
+        for kind in (evaluation.kind for evaluation in evaluations):
+            figure = FIGURES[kind]([group.label for group in groups], found[kind])
+            for ending, dated in (("png", {}), ("pdf", {"CreationDate": None})):
+                path = self.out.with_name(f"{self.out.name}-{kind}.{ending}")
+                figure.savefig(path, dpi=110, metadata=dated)
+                yield str(path)

@@ -1,4 +1,14 @@
-"""Where must a feature sit to be seen? Accuracy and consistency of a trained network over translated test images."""
+r"""Where must a feature sit to be seen? Accuracy of a trained network by location, with the predicted landscape beside it.
+
+The paper argues that topology makes features at some places count less (Section 1), and measures accuracy over images whose
+features lie in the middle. Here it is measured over test images moved by every pair of shifts, and by the corner in which the
+feature sits where a data set has it off the middle. What the untrained network's landscape I_i (mean one) says of a set of
+images is the importance of the pixels in which they differ,
+
+    exposure = sum_i I_i v_i / sum_i v_i,      v_i the variance of pixel i over the images:
+
+1 where features lie over pixels of average importance. Photographs vary everywhere, and no shift changes their exposure.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,34 +18,48 @@ import numpy as np
 import torch
 
 from lattice import SpecificationError
+from validation.evaluation.answers import logits
+from validation.evaluation.drawing import axes, plot_shifts
+from validation.evaluation.shifts import translated
 from validation.evaluation.untouched import untouched
 from validation.training.data import Source
 
-__all__ = ["Location", "location_sensitivity", "translated"]
+__all__ = ["Location", "correlation", "corners", "exposure", "location_sensitivity", "variance_map"]
 
 Array = np.ndarray[Any, Any]
 
 
-def translated(images: torch.Tensor, down: int, right: int) -> torch.Tensor:
-    """Images (..., height, width) moved by whole pixels; what enters at the border repeats the cell that stood there.
-
-    >>> translated(torch.tensor([[[1, 2, 3]]]), 0, 1)
-    tensor([[[1, 1, 2]]])
-    """
-    height, width = images.shape[-2:]
-    rows = (torch.arange(height) - down).clamp(0, height - 1).to(images.device)
-    columns = (torch.arange(width) - right).clamp(0, width - 1).to(images.device)
-    return images.index_select(-2, rows).index_select(-1, columns)
-
-
 @dataclass(frozen=True, eq=False)
 class Location:
-    """Accuracy, and agreement with the answer for the unmoved image, by shift down (rows) and right (columns)."""
+    """Answers for each image by shift down (rows) and right (columns).
+
+    `right` (images, shifts, shifts): whether the answer is the label; `same`: whether it is that for the unmoved image.
+    """
 
     shifts: tuple[int, ...]
-    accuracy: Array
-    consistency: Array
-    images: int
+    right: Array
+    same: Array
+
+    @property
+    def images(self) -> int:
+        """How many there were."""
+        return len(self.right)
+
+    @property
+    def accuracy(self) -> Array:
+        """Top-1 by shift."""
+        return np.asarray(self.right.mean(axis=0))
+
+    @property
+    def consistency(self) -> Array:
+        """Share of answers that are those for the unmoved images, by shift."""
+        return np.asarray(self.same.mean(axis=0))
+
+    @property
+    def in_place(self) -> Array:
+        """(images,): whether the answer for the unmoved image is the label."""
+        middle = self.shifts.index(0)
+        return np.asarray(self.right[:, middle, middle])
 
     def error(self, rate: Array) -> Array:
         """The binomial standard error of a rate, sqrt(p (1 - p) / n)."""
@@ -48,17 +72,7 @@ class Location:
 
     def plot(self, ax: Any = None) -> Any:
         """Accuracy over shifts as a map; returns the matplotlib Axes."""
-        if ax is None:
-            from matplotlib.figure import Figure
-
-            ax = Figure(figsize=(4.6, 4), layout="constrained").subplots()
-        low, high = self.shifts[0], self.shifts[-1]
-        half = (high - low) / (2 * max(len(self.shifts) - 1, 1))
-        box = (low - half, high + half, high + half, low - half)
-        image = ax.imshow(self.accuracy, cmap="cividis", vmin=0, vmax=1, extent=box)
-        ax.set(xlabel="moved right (pixels)", ylabel="moved down (pixels)", title=f"{self.images} images")
-        ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.04).set_label("Top-1")
-        return ax
+        return plot_shifts(self.accuracy, self.shifts, axes(ax), title=f"{self.images} images")
 
 
 def location_sensitivity(
@@ -66,30 +80,87 @@ def location_sensitivity(
     source: Source,
     shifts: Sequence[int] = (-8, -4, 0, 4, 8),
     *,
-    batch: int = 250,
+    images: range | None = None,
+    chunk: int = 250,
     device: torch.device | str = "cpu",
 ) -> Location:
-    """Top-1 over all images of a source moved by every pair of `shifts`, and how often the answer stays as for no shift.
+    """Top-1 over images of a source moved by every pair of `shifts`, and how often the answer stays as for no shift.
 
-    The paper argues that topology makes features at the border count less (Section 1), and measures it by accuracy at the
-    centre only; this measures it where the features are. Raises `SpecificationError` for shifts that are not ascending,
+    `images`: which of the source (None: all). Raises `SpecificationError` for shifts that are not ascending and symmetric,
     lack 0, or leave nothing of the image.
     """
     shifts = tuple(shifts)
-    side = min(source.batch(torch.arange(1)).shape[-2:])
-    if list(shifts) != sorted(set(shifts)) or 0 not in shifts or max(map(abs, shifts)) >= side:
+    images = images if images is not None else range(len(source))
+    side = min(source.images(torch.arange(1)).shape[-2:])
+    symmetric = list(shifts) == [-shift for shift in shifts[::-1]]
+    if list(shifts) != sorted(set(shifts)) or not symmetric or 0 not in shifts or max(map(abs, shifts)) >= side:
         raise SpecificationError(
-            f"shifts is {shifts}; they ascend, 0 is among them, and all are below the image's {side} pixels"
+            f"shifts is {shifts}; they ascend, each with its opposite and 0 among them, all below the image's {side} pixels"
         )
-    hits, same = np.zeros((len(shifts),) * 2), np.zeros((len(shifts),) * 2)
+    right, same = [], []
     with torch.no_grad(), untouched(model):
-        for first in range(0, len(source), batch):
-            indices = torch.arange(first, min(first + batch, len(source)))
-            images, labels = source.batch(indices).to(device), source.labels[indices].to(device)
-            unmoved = model(images).argmax(dim=1)
-            for row, down in enumerate(shifts):
-                for column, right in enumerate(shifts):
-                    answer = model(translated(images, down, right)).argmax(dim=1)
-                    hits[row, column] += int((answer == labels).sum())
-                    same[row, column] += int((answer == unmoved).sum())
-    return Location(shifts, hits / len(source), same / len(source), len(source))
+        for first in range(images.start, images.stop, chunk):
+            indices = torch.arange(first, min(first + chunk, images.stop))
+            batch, labels = source.batch(indices).to(device), source.labels[indices].to(device)
+            unmoved = logits(model, batch).argmax(dim=1)
+            moved = [logits(model, translated(batch, down, over)).argmax(dim=1) for down in shifts for over in shifts]
+            answers = torch.stack(moved, dim=1)
+            right.append((answers == labels[:, None]).cpu())
+            same.append((answers == unmoved[:, None]).cpu())
+    grid = (-1, len(shifts), len(shifts))
+    return Location(shifts, torch.cat(right).numpy().reshape(grid), torch.cat(same).numpy().reshape(grid))
+
+
+def variance_map(source: Source, images: torch.Tensor | None = None, chunk: int = 250) -> Array:
+    """v: the variance of each pixel over images, summed over channels: float64 (height, width)."""
+    images = images if images is not None else torch.arange(len(source))
+    shape = source.images(images[:1]).shape[1:]
+    total, squares = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
+    for part in torch.split(images, chunk):
+        pixels = source.images(part).double()  # whole numbers, so that the sums are exact
+        total += pixels.sum(dim=0)
+        squares += (pixels**2).sum(dim=0)
+    return np.asarray((squares / len(images) - (total / len(images)) ** 2).clamp(min=0).sum(dim=0))
+
+
+def exposure(relative: Array, variance: Array, shifts: Sequence[int] = (0,)) -> Array:
+    """sum_i I_i v_i / sum_i v_i with v moved by every pair of shifts: (shifts, shifts); NaN where nothing varies.
+
+    >>> exposure(np.array([[0.0, 2.0]]), np.array([[1.0, 0.0]]), (0,))
+    array([[0.]])
+    """
+    moved = [[translated(torch.from_numpy(variance), down, over).numpy() for over in shifts] for down in shifts]
+    totals = [[float(v.sum()) for v in row] for row in moved]
+    return np.array(
+        [
+            [float((relative * v).sum()) / total if total else np.nan for v, total in zip(row, sums, strict=True)]
+            for row, sums in zip(moved, totals, strict=True)
+        ]
+    )
+
+
+def correlation(accuracy: Array, exposed: Array) -> float:
+    """Pearson's, over the cells of both; NaN where one of them is constant."""
+    a, b = accuracy.ravel() - accuracy.mean(), exposed.ravel() - exposed.mean()
+    scale = float(np.sqrt((a**2).sum() * (b**2).sum()))
+    return float((a * b).sum() / scale) if scale > 1e-12 else float("nan")
+
+
+def corners(source: Source, chunk: int = 250) -> Array:
+    """The corner in which each image's feature sits: 0 and 1 above, 2 and 3 below, odd ones right; -1 near the middle.
+
+    The feature is what differs from the image's median, and sits where the centre of mass of that is: in a corner where it is
+    an eighth of the side or more from the middle in both directions.
+    """
+    found = []
+    for part in torch.split(torch.arange(len(source)), chunk):
+        pixels = source.images(part).double()
+        off = (pixels - pixels.flatten(2).median(dim=2).values[:, :, None, None]).abs().sum(dim=1)
+        mass = off.sum(dim=(1, 2)).clamp(min=1e-9)
+        height, width = off.shape[1:]
+        rows = ((torch.arange(height) + 0.5)[:, None] * off).sum(dim=(1, 2)) / mass - height / 2
+        columns = ((torch.arange(width) + 0.5) * off).sum(dim=(1, 2)) / mass - width / 2
+        corner = 2 * (rows > 0).long() + (columns > 0).long()
+        off_centre = (rows.abs() >= height / 8) & (columns.abs() >= width / 8) & (off.sum(dim=(1, 2)) > 0)
+        found.append(torch.where(off_centre, corner, -1))
+    return np.asarray(torch.cat(found))

@@ -34,8 +34,14 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
+    def images(self, indices: torch.Tensor, numbers: torch.Tensor | None = None) -> torch.Tensor:
+        """uint8 (B, channels, height, width); augmented by uniform `numbers` (B, NUMBERS) where given."""
+
+    def normalised(self, images: torch.Tensor) -> torch.Tensor:
+        """float32 of the same shape: what a network is given for these images."""
+
     def batch(self, indices: torch.Tensor, numbers: torch.Tensor | None = None) -> torch.Tensor:
-        """float32 (B, channels, height, width), normalised; augmented by uniform `numbers` (B, NUMBERS) where given."""
+        """normalised(images(indices, numbers))."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,12 +100,20 @@ class Arrays:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def batch(self, indices: torch.Tensor, numbers: torch.Tensor | None = None) -> torch.Tensor:
-        """float32 (B, channels, height, width) of mean zero and variance one over the training set; see `Source`."""
+    def images(self, indices: torch.Tensor, numbers: torch.Tensor | None = None) -> torch.Tensor:
+        """uint8 (B, channels, height, width); see `Source`."""
         chosen = self.pixels[indices]
         if numbers is not None and self.augment != "none":
             chosen = moved_and_flipped(chosen, numbers, *AUGMENTATIONS[self.augment])
-        return normalise(chosen, self.mean, self.deviation)
+        return chosen
+
+    def normalised(self, images: torch.Tensor) -> torch.Tensor:
+        """float32, of mean zero and variance one over the training set."""
+        return normalise(images, self.mean, self.deviation)
+
+    def batch(self, indices: torch.Tensor, numbers: torch.Tensor | None = None) -> torch.Tensor:
+        """float32 (B, channels, height, width) as a network is given them; see `Source`."""
+        return self.normalised(self.images(indices, numbers))
 
 
 def normalise(pixels: torch.Tensor, mean: tuple[float, ...], deviation: tuple[float, ...]) -> torch.Tensor:

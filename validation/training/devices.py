@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -86,10 +87,11 @@ def is_first() -> bool:
 
 
 @contextmanager
-def world(device: str = "auto") -> Iterator[World]:
+def world(device: str = "auto", patience: timedelta | None = None) -> Iterator[World]:
     """Join the processes that torchrun started (WORLD_SIZE, RANK, LOCAL_RANK), or be the only one.
 
     `device`: "auto" (a GPU for each process where there is one), "cpu" or "cuda". Raises `SpecificationError` for another.
+    `patience`: how long they wait for each other (torch's default: half an hour or less).
     """
     if device not in ("auto", "cpu", "cuda"):
         raise SpecificationError(f"device is {device!r}; it is auto, cpu or cuda")
@@ -104,7 +106,7 @@ def world(device: str = "auto") -> Iterator[World]:
         return
     if cuda:
         torch.cuda.set_device(place)
-    distributed.init_process_group("nccl" if cuda else "gloo")
+    distributed.init_process_group("nccl" if cuda else "gloo", timeout=patience)
     try:
         yield World(distributed.get_rank(), size, place)
     finally:

@@ -54,11 +54,18 @@ class Folder:
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.workers)
 
-    def batch(self, indices: torch.Tensor, numbers: torch.Tensor | None = None) -> torch.Tensor:
-        """float32 (B, 3, size, size), normalised by the customary constants of ImageNet; see `Source`."""
+    def images(self, indices: torch.Tensor, numbers: torch.Tensor | None = None) -> torch.Tensor:
+        """uint8 (B, 3, size, size); see `Source`."""
         rows: list[Any] = numbers.tolist() if self.zoom and numbers is not None else [None] * len(indices)
-        pixels = list(self._pool.map(self._read, indices.tolist(), rows))
-        return normalise(torch.from_numpy(np.stack(pixels)), MEAN, DEVIATION)
+        return torch.from_numpy(np.stack(list(self._pool.map(self._read, indices.tolist(), rows))))
+
+    def normalised(self, images: torch.Tensor) -> torch.Tensor:
+        """float32, by the customary constants of ImageNet."""
+        return normalise(images, MEAN, DEVIATION)
+
+    def batch(self, indices: torch.Tensor, numbers: torch.Tensor | None = None) -> torch.Tensor:
+        """float32 (B, 3, size, size) as a network is given them; see `Source`."""
+        return self.normalised(self.images(indices, numbers))
 
     def _read(self, index: int, row: list[float] | None) -> Any:
         from PIL import Image

@@ -5,7 +5,7 @@ import torch
 
 __all__ = ["PURPOSES", "generator", "number"]
 
-PURPOSES = ("weights", "order", "augmentation", "classes", "dropout", "landscape", "ablation")
+PURPOSES = ("weights", "order", "augmentation", "classes", "dropout", "landscape", "ablation", "shifts")
 
 
 def number(seed: int, purpose: str, index: int = 0) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from lattice import SpecificationError, UnsupportedError
+from validation.evaluation.answers import logits
 from validation.evaluation.empirical import empirical_landscape
 from validation.evaluation.untouched import untouched
 from validation.training.data import Source
@@ -58,15 +58,10 @@ def score(model: torch.nn.Module, source: Source, *, batch: int = 250, device: t
 
     with torch.no_grad(), untouched(model):
         for images in batches():
-            found = model(images)
-            if not isinstance(found, torch.Tensor) or found.ndim != 2:
-                raise UnsupportedError(f"the model returns a {type(found).__name__}; it must return logits (B, classes)")
-            kept.append(found.float())
-    logits = torch.cat(kept)
-    if int(labels.max()) >= logits.shape[1]:
-        raise SpecificationError(f"the model has {logits.shape[1]} outputs, and there is a label {int(labels.max())}")
-    best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+            kept.append(logits(model, images, int(labels.max()) + 1).float())
+    found = torch.cat(kept)
+    best = found.topk(min(5, found.shape[1]), dim=1).indices == labels[:, None]
     landscape = empirical_landscape(model, batches(), generator=generator(0, "landscape"))
     tv, error, _ = landscape.total_variation()
     top1, top5 = (float(hit.double().mean()) for hit in (best[:, 0], best.any(dim=1)))
-    return Scores(top1, top5, float(functional.cross_entropy(logits, labels)), tv, error, landscape.map_of_means)
+    return Scores(top1, top5, float(functional.cross_entropy(found, labels)), tv, error, landscape.map_of_means)
