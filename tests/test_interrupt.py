@@ -33,6 +33,8 @@ import validation
 from lattice import PilcroError, families
 from validation.evaluation.ablation import ablation, ablation_curve, relevance
 from validation.evaluation.location import location_sensitivity
+from validation.evaluation.robustness import under_corruption
+from validation.evaluation.shifts import shift_consistency
 from validation.montecarlo import workers
 from validation.training import loop
 from validation.training.data import Arrays
@@ -167,6 +169,13 @@ def right_labels(model):
     return Arrays(PIXELS, answers, (0.5, 0.5), (0.25, 0.25))
 
 
+class Negative:
+    """Stands for corrupted images, of two channels."""
+
+    def images(self, name, severity, first, last):
+        return 255 - PIXELS[first:last]
+
+
 def small_ablation(model):
     return ablation(model, right_labels(model), images=2, baselines=2, steps=2, points=3, chunk=5)
 
@@ -190,6 +199,10 @@ TAKES_MODEL = {
     "validation.evaluation.location.location_sensitivity": lambda model: location_sensitivity(
         model, SOURCE, (-1, 0, 1), chunk=5
     ),
+    "validation.evaluation.shifts.shift_consistency": lambda model: shift_consistency(model, SOURCE, most=2, pairs=2, chunk=5),
+    "validation.evaluation.robustness.under_corruption": lambda model: under_corruption(
+        [model], SOURCE, "negative", (1, 2), Negative(), images=range(12), chunk=5
+    ),
     "validation.evaluation.ablation.ablation": small_ablation,
     "validation.evaluation.ablation.ablation_curve": lambda model: ablation_curve(
         model, IMAGES[0], 1, torch.arange(36), [0, 9, 36], chunk=1
@@ -206,6 +219,10 @@ TAKES_FACTORY = {
     ),
 }
 NOT_HERE = {
+    "validation.evaluation.answers.logits": "one forward pass, in the mode that the caller chose",
+    "validation.evaluation.answers.probabilities": "the same",
+    "validation.evaluation.robustness.robustness": "under_corruption for every corruption; those take one or three channels",
+    "validation.evaluation.subjects.Subject.__init__": "holds a network",
     "landscape.reading.Reader.__init__": "a part of trace",
     "validation.evaluation.untouched.device_of": "reads where the first tensor lies",
     "validation.evaluation.untouched.untouched": "the promise itself; what stands inside is the caller's",

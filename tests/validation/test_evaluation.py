@@ -7,7 +7,8 @@ from torch import nn
 
 from lattice import SpecificationError
 from validation.evaluation.ablation import ablation, ablation_curve, relevance
-from validation.evaluation.location import location_sensitivity, translated
+from validation.evaluation.location import corners, correlation, exposure, location_sensitivity, variance_map
+from validation.evaluation.shifts import shift_consistency, shifted, translated
 from validation.training.data import Arrays
 
 
@@ -62,10 +63,58 @@ def test_a_translation_is_numpys_edge_padding():
         np.testing.assert_array_equal(translated(images, down, right), expected)
 
 
-@pytest.mark.parametrize("shifts", [(-2, 2), (0, 0), (2, 0), (0, 9)])
+@pytest.mark.parametrize("shifts", [(-2, 2), (0, 0), (2, 0), (0, 2), (-9, 0, 9)])
 def test_shifts_that_make_no_sense_are_refused(shifts):
     with pytest.raises(SpecificationError, match="shifts is"):
         location_sensitivity(TopLeft(), points(), shifts)
+
+
+def test_shifting_each_image_by_its_own_shift_is_translating_it():
+    images = torch.rand(3, 2, 5, 6, generator=torch.Generator().manual_seed(0))
+    shifts = [(0, 0), (2, -3), (-4, 4)]
+    for image, one, shift in zip(images, shifted(images, torch.tensor(shifts)), shifts, strict=True):
+        assert torch.equal(one, translated(image, *shift))
+
+
+def test_shift_consistency_is_the_chance_that_two_random_shifts_agree():
+    # of the 5 x 5 shifts up to 2 pixels TopLeft sees the bright pixel (2, 2) under one: p = 1/25, and two agree with
+    # p^2 + (1 - p)^2; of images without a bright pixel they always do
+    found = shift_consistency(TopLeft(), points(), most=2, pairs=4000, seed=3)
+    p = 1 / 25
+    expected = p**2 + (1 - p) ** 2
+    assert found.agreed[:5].all()
+    assert abs(found.agreed[5:].mean() - expected) < 5 * (expected * (1 - expected) / 20000) ** 0.5
+    again = shift_consistency(TopLeft(), points(), most=2, pairs=4000, seed=3, images=range(5, 10), chunk=2)
+    np.testing.assert_array_equal(found.agreed[5:], again.agreed)
+    other = shift_consistency(TopLeft(), points(), most=2, pairs=4000, seed=4)
+    assert (other.agreed != found.agreed).any()
+    per_image = found.agreed.mean(axis=1)
+    assert found.rate == pytest.approx((per_image.mean(), per_image.std(ddof=1) / 10**0.5))
+
+
+@pytest.mark.parametrize(("most", "pairs"), [(0, 1), (8, 1), (2, 0)])
+def test_shifts_beyond_the_image_are_refused(most, pairs):
+    with pytest.raises(SpecificationError, match="shifts up to"):
+        shift_consistency(TopLeft(), points(), most=most, pairs=pairs)
+
+
+def test_the_exposure_of_a_point_is_the_importance_under_it_wherever_it_is_moved():
+    importance = np.random.default_rng(0).random((8, 8))
+    variance = variance_map(points())
+    assert np.flatnonzero(variance).tolist() == [2 * 8 + 2]
+    assert variance[2, 2] == pytest.approx(255**2 / 4)
+    found = exposure(importance, variance, (-1, 0, 1))
+    np.testing.assert_allclose(found, importance[1:4, 1:4])
+    assert correlation(found, 3 * found + 1) == pytest.approx(1)
+    assert np.isnan(correlation(found, np.ones((3, 3))))
+
+
+def test_a_feature_belongs_to_the_corner_that_it_sits_in():
+    pixels = torch.full((5, 1, 16, 16), 7, dtype=torch.uint8)
+    for image, (row, column) in zip(pixels, ((1, 1), (1, 12), (12, 1), (12, 12), (7, 7)), strict=True):
+        image[0, row : row + 3, column : column + 3] = 200
+    source = Arrays(pixels, torch.zeros(5, dtype=torch.int64), (0.0,), (1.0,))
+    assert corners(source).tolist() == [0, 1, 2, 3, -1]
 
 
 # --- ablation
@@ -82,7 +131,44 @@ def test_integrated_gradients_of_a_linear_network_are_weight_times_distance_from
     image, baselines = source.batch(torch.tensor([0]))[0], source.batch(torch.arange(1, 9))
     found = relevance(model, image, 1, baselines, steps=4)
     weight = model[1].weight[1].reshape(6, 6)
-    torch.testing.assert_close(found, (weight * (image[0] - baselines.mean(dim=0)[0])).detach().float(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.float(), (weight * (image[0] - baselines.mean(dim=0)[0])).detach(), rtol=1e-4, atol=1e-5)
+
+
+class Bent(nn.Module):
+    """A network that is not linear, and counts the images that exist at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(36, 8), nn.Linear(8, 2)
+        self.most = 0
+
+    def forward(self, x):
+        self.most = max(self.most, len(x))
+        return self.last(torch.tanh(self.first(x.flatten(1))))
+
+
+def test_integrated_gradients_are_the_integral_written_out():
+    pytest.importorskip("captum")
+    model, source = Bent(), noise()
+    image, baselines = source.batch(torch.tensor([0]))[0], source.batch(torch.arange(1, 9))
+    nodes, weights = np.polynomial.legendre.leggauss(12)
+    total = torch.zeros(6, 6, dtype=torch.float64)
+    for baseline in baselines:
+        for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+            x = (baseline + float(node) * (image - baseline)).requires_grad_()
+            (gradient,) = torch.autograd.grad(model(x[None])[0, 1], x)
+            total += float(weight) * (gradient * (image - baseline)).double().sum(dim=0)
+    torch.testing.assert_close(relevance(model, image, 1, baselines, steps=12), total / 8, rtol=1e-4, atol=1e-6)
+
+
+def test_no_more_images_than_a_chunk_exist_at_once_however_many_baselines_and_steps():
+    pytest.importorskip("captum")
+    model, source = Bent(), noise(300)
+    image, baselines = source.batch(torch.tensor([0]))[0], source.batch(torch.arange(1, 300))
+    small = relevance(model, image, 1, baselines, steps=8, chunk=64)
+    assert model.most <= 64
+    torch.testing.assert_close(small, relevance(model, image, 1, baselines, steps=8, chunk=5000), rtol=1e-4, atol=1e-7)
+    assert model.most > 2000
 
 
 def test_the_curve_replaces_the_first_k_pixels_of_the_order_by_the_images_mean():
@@ -120,72 +206,7 @@ def test_ablation_is_deterministic_ends_where_it_should_and_relevant_pixels_go_f
 
 
 def test_too_few_images_are_told():
-    with pytest.raises(SpecificationError, match="asked for, and"):
+    with pytest.raises(SpecificationError, match="4 and 16 were found"):
         ablation(linear(), noise(20), images=4, baselines=100)
-    with pytest.raises(SpecificationError, match="two at least of each"):
+    with pytest.raises(SpecificationError, match="two of each other at least"):
         ablation(linear(), noise(20), images=1)
-
-
-# --- the command
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    from validation.training.loop import train
-    from validation.training.recipes import LAPTOP
-
-    pytest.importorskip("sklearn")
-    pytest.importorskip("safetensors")
-    folder = tmp_path_factory.mktemp("runs") / "digits"
-    train(LAPTOP.changed(data="digits", size=8, epochs=1), folder, device="cpu")
-    return folder
-
-
-def test_a_finished_run_is_evaluated_as_it_was_scored(run, capsys):
-    import json
-
-    from validation.__main__ import main
-    from validation.evaluation.command import trained
-    from validation.evaluation.tables import collect
-    from validation.training.scores import score
-
-    pytest.importorskip("captum")
-    (result,) = collect([run])
-    model, data = trained(result)
-    scores = score(model, data.test)
-    assert scores.row() == {name: result.content["scores"][name] for name in scores.row()}
-    out = run.parent / "evaluated"
-    arguments = ["evaluate", str(run), "--location", "--ablation", "--reach", "2", "--stride", "1", "--images", "4"]
-    assert main([*arguments, "--baselines", "4", "--steps", "4", "--points", "9", "--out", str(out), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["rows"][0]["Top-1 in place"] == [pytest.approx(scores.top1)]
-    assert {path.split("evaluated")[-1] for path in told["files"]} == {".md", "-location.png", "-ablation.png"}
-    assert "| no penalty | 1 |" in out.with_name("evaluated.md").read_text()
-
-
-def test_a_run_on_other_data_or_without_weights_is_refused(run, tmp_path):
-    import shutil
-
-    from validation.evaluation.command import trained
-    from validation.evaluation.tables import collect
-
-    other = shutil.copytree(run, tmp_path / "other")
-    for path in other.glob("step-*"):
-        path.unlink()
-    (result,) = collect([other])
-    with pytest.raises(SpecificationError, match="has no checkpoint"):
-        trained(result)
-    result.content["data"] = "another hash"
-    with pytest.raises(SpecificationError, match="was trained on other data"):
-        trained(result)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [([], "nothing was asked for"), (["--location", "--reach", "3", "--stride", "2"], "the stride divides the reach")],
-)
-def test_a_request_that_cannot_be_met_says_why(run, arguments, words, capsys):
-    from validation.__main__ import main
-
-    assert main(["evaluate", str(run), *arguments]) == 2
-    assert words in capsys.readouterr().err

@@ -16,6 +16,7 @@ from validation.evaluation.plan import blocks
 from validation.evaluation.shifts import ShiftConsistency, shift_consistency
 from validation.evaluation.subjects import Subject
 from validation.training.devices import World
+from validation.training.models import Reweighted
 
 __all__ = ["Move", "Places"]
 
@@ -124,8 +125,12 @@ class Move:
 
 def _predicted(subject: Subject) -> dict[str, Array]:
     """The landscape that topology forces on the untrained network, or why none is predicted."""
+    model, weights = subject.fresh(), np.ones(())
+    if isinstance(model, Reweighted):  # the derivative of f(w x) is w times that of f
+        model, weights = model.model, model.weights.double().numpy()
     try:
-        return {"relative": predict(subject.fresh(), subject.shape).relative}
+        squared = predict(model, subject.shape).squared * weights**2
+        return {"relative": squared / squared.mean()}
     except PilcroError as error:
         return {"refused": np.frombuffer(str(error).encode(), dtype=np.uint8)}
 
