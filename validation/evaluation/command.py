@@ -17,7 +17,7 @@ from validation.evaluation.perturbed import Ablate, Corrupt
 from validation.evaluation.places import Move
 from validation.evaluation.plan import Evaluation, measured
 from validation.evaluation.report import details, tables
-from validation.evaluation.robustness import PAPER
+from validation.evaluation.robustness import PAPER, named
 from validation.evaluation.subjects import Repeats, of_factories, of_runs
 from validation.montecarlo.files import write_bytes
 from validation.montecarlo.threads import one_thread_each
@@ -135,6 +135,13 @@ class Evaluate:
             raise SpecificationError(f"--reach {self.reach} --stride {self.stride}: the stride divides the reach")
         if self.chunk < 1 or self.seed < 0:
             raise SpecificationError(f"--chunk {self.chunk} --seed {self.seed}: one image at least, and no negative seed")
+        if self.robustness and self.reference == "alexnet":
+            named(self.categories)  # refused where there is no such category
+            if "extra" in self.categories or (self.published is None and self.constants != "imagenet"):
+                raise SpecificationError(
+                    "AlexNet's errors are published for ImageNet-C without the extra ones: give --reference alexnet with "
+                    "--published FOLDER or --constants imagenet, and the categories noise, blur, weather, digital"
+                )
         asked: list[Evaluation] = []
         if self.robustness:
             asked.append(

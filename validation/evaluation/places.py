@@ -125,11 +125,11 @@ class Move:
 
 def _predicted(subject: Subject) -> dict[str, Array]:
     """The landscape that topology forces on the untrained network, or why none is predicted."""
-    model, weights = subject.fresh(), np.ones(())
-    if isinstance(model, Reweighted):  # the derivative of f(w x) is w times that of f
-        model, weights = model.model, model.weights.double().numpy()
+    fresh = subject.fresh()
     try:
-        squared = predict(model, subject.shape).squared * weights**2
+        squared = predict(fresh.model if isinstance(fresh, Reweighted) else fresh, subject.shape).squared
+        if isinstance(fresh, Reweighted):  # the derivative of f(w x) is w times that of f
+            squared = squared * np.asarray(fresh.weights.double()) ** 2
         return {"relative": squared / squared.mean()}
     except PilcroError as error:
         return {"refused": np.frombuffer(str(error).encode(), dtype=np.uint8)}
