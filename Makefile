@@ -38,7 +38,7 @@ figures: .venv  ## rebuild every figure in docs/figures
 laptop: .venv  ## train the laptop's runs, write docs/laptop.md (half an hour)
 	$(PYTHON) docs/laptop.py
 	$(PYTHON) -m validation evaluate $(EVALUATED:%=runs/laptop/mnist-32-none-%-seed*) \
-	  --location --ablation --out docs/laptop-evaluation
+	  --robustness --location --ablation --out docs/laptop-evaluation
 
 claims: .venv  ## run the check of every statement of the paper, write docs/claims.md
 	$(PYTHON) -m docs.claims

@@ -390,7 +390,9 @@ def bias_and_performance() -> Finding:
     "abstract; 4.2.1, Table 3",
     "… and “are more robust to noise at test time”",
     instead=SCALE,
-    tests=("tests/validation/test_evaluation.py::test_a_finished_run_is_evaluated_as_it_was_scored",),
+    tests=(
+        "tests/validation/test_robustness.py::test_what_is_kept_is_the_probability_of_the_class_predicted_for_the_clean_image_right_or_wrong",
+    ),
 )
 def penalties_and_robustness() -> Finding:
     return Finding(_evaluated(*CATEGORIES, "corrupt", "robust"), None)

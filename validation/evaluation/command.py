@@ -16,7 +16,7 @@ from validation.evaluation.figures import plot_ablations, plot_places, plot_robu
 from validation.evaluation.perturbed import Ablate, Corrupt
 from validation.evaluation.places import Move
 from validation.evaluation.plan import Evaluation, measured
-from validation.evaluation.report import details, tables
+from validation.evaluation.report import details, summary, tables
 from validation.evaluation.robustness import PAPER, named
 from validation.evaluation.subjects import Repeats, of_factories, of_runs
 from validation.montecarlo.files import write_bytes
@@ -107,6 +107,11 @@ class Evaluate:
         flat = [table for each in made.values() for table in each]
         content = {
             "settings": {evaluation.kind: asdict(evaluation) for evaluation in evaluations},  # type: ignore[call-overload]
+            "rows": [
+                {"run": group.label}
+                | {name: values for e in evaluations for name, values in summary(e, found[e.kind][i]).items()}
+                for i, group in enumerate(groups)
+            ],
             "runs": [
                 {"run": group.label, "repeats": [{"name": one.name, "sha256": one.sha256} for one in group.subjects]}
                 | {evaluation.kind: details(evaluation, found[evaluation.kind][i]) for evaluation in evaluations}

@@ -14,7 +14,7 @@ from validation.evaluation.plan import Evaluation
 from validation.evaluation.robustness import Robustness
 from validation.evaluation.subjects import Repeats
 
-__all__ = ["details", "tables"]
+__all__ = ["details", "summary", "tables"]
 
 Array = np.ndarray[Any, Any]
 Runs = Sequence[Sequence[Any]]
@@ -162,6 +162,22 @@ def _corners(groups: Sequence[Repeats], found: Runs) -> list[Table]:
         f"differ, for the untrained network, the mean over all pixels being 1. {ERRORS}"
     )
     return [Table("Corners", columns, _rows([group for group, _ in held], cells), digits=3, note=note)]
+
+
+def summary(evaluation: Evaluation, runs: Sequence[Any]) -> dict[str, list[float]]:
+    """The few numbers that tell most, each with its value for every repeat."""
+    if isinstance(evaluation, Corrupt):
+        kinds = {
+            f"robustness, {kind}": [float(run.by_category()[kind][0].mean()) for run in runs] for kind in runs[0].categories
+        }
+        return {**kinds, "Top-1 corrupted": [run.overall("right")[0] for run in runs]}
+    if isinstance(evaluation, Move):
+        return {
+            "Top-1 in place": [float(run.location.in_place.mean()) for run in runs],
+            "Top-1, mean over shifts": [float(run.location.right.mean()) for run in runs],
+            "shift consistency": [run.pairs.rate[0] for run in runs],
+        }
+    return {"area under the ablation curve": [run.area[0] for run in runs]}
 
 
 def details(evaluation: Evaluation, runs: Sequence[Any]) -> dict[str, Any]:
