@@ -24,7 +24,9 @@ def executed(path: Path) -> nbformat.NotebookNode:
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
-    client = NotebookClient(notebook, timeout=300, record_timing=False, resources={"metadata": {"path": path.parent}})
+    client = NotebookClient(
+        notebook, timeout=300, record_timing=False, coalesce_streams=True, resources={"metadata": {"path": path.parent}}
+    )  # a text that a busy kernel prints in two pieces is one text
     client.execute()
     shown = [output for state in client.widget_state.values() for output in state.get("outputs", [])]
     for output in shown:  # widgets show errors and go on
