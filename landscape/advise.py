@@ -24,6 +24,7 @@ from landscape.progress import progress_bar
 from landscape.signal import theory_gates
 from landscape.trace import trace
 from lattice import Add, Conv, Lattice, Node, Pad, PilcroError, Pool, SpecificationError, even_sizes
+from lattice.checks import is_whole
 from lattice.ops import Op
 
 if TYPE_CHECKING:
@@ -127,8 +128,8 @@ def advise(
     >>> advice.changes[0].deviation < advice.before.deviation
     True
     """
-    if most < 1:
-        raise SpecificationError(f"most is {most}; it is the number of changes to return, at least 1")
+    if not is_whole(most) or most < 1:
+        raise SpecificationError(f"most is {most!r}; it is the number of changes to return, at least 1")
     if isinstance(model, Lattice):
         land = predict(model, shape, initialisation=initialisation)
         variances = layer_variances(model, he if initialisation is None else initialisation)

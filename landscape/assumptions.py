@@ -33,6 +33,7 @@ from lattice import (
     Pool,
     Upsample,
 )
+from lattice.lattice import check_lattice
 from lattice.ops import Windowed
 
 Multiply = getattr(lattice.ops, "Multiply", type(None))
@@ -68,6 +69,7 @@ def assess(lattice: Lattice, shifted: Collection[str] = (), gates: Gates | None 
     >>> guarantee, reasons
     (<Guarantee.APPROXIMATE: 0>, ('relu under an average: gates at different positions share a filter (activation1)',))
     """
+    check_lattice(lattice, "assess")
     findings: dict[Finding, list[str]] = {}
     signs = node_signs(lattice, shifted)
     correlated = _correlated(lattice)

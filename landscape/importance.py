@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from landscape.given import checked_map
 from lattice import SpecificationError
+from lattice.checks import is_real, is_whole
 
 __all__ = [
     "Report",
@@ -31,7 +33,8 @@ Array = np.ndarray[Any, Any]
 
 def relative(squared: Array) -> Array:
     """The map divided by its mean, so that 1 is a pixel of average importance."""
-    return np.asarray(squared / _positive(squared.mean()))
+    values = checked_map(squared)
+    return np.asarray(values / values.mean())
 
 
 def importance(squared: Array) -> Array:
@@ -42,13 +45,8 @@ def importance(squared: Array) -> Array:
     >>> importance(np.array([3.0, 4.0]))
     array([0.84852814, 1.13137085])
     """
-    return np.asarray(squared / _positive(np.sqrt(np.mean(np.square(squared)))))
-
-
-def _positive(scale: float) -> float:
-    if not scale > 0:
-        raise SpecificationError("this map is zero or NaN everywhere: no path reaches the input, so it has no shape")
-    return float(scale)
+    values = checked_map(squared)
+    return np.asarray(values / np.sqrt(np.mean(np.square(values))))
 
 
 def total_variation(squared: Array) -> float:
@@ -59,7 +57,7 @@ def total_variation(squared: Array) -> float:
     """
     landscape = importance(squared)
     steps = [np.square(np.diff(landscape, axis=axis)).ravel() for axis in range(landscape.ndim)]
-    return float(np.mean(np.concatenate(steps)))
+    return float(np.mean(np.concatenate(steps))) if landscape.size > 1 else 0.0
 
 
 def laplacian_energy(squared: Array) -> float:
@@ -84,6 +82,7 @@ def centre_bias(squared: Array) -> float:
     >>> centre_bias(np.array([1.0, 2.0, 2.0, 1.0]))
     2.0
     """
+    squared = checked_map(squared)
     middle = np.zeros(squared.shape, dtype=bool)
     middle[tuple(slice(n // 4, n - n // 4) for n in squared.shape)] = True
     if middle.all():
@@ -101,7 +100,8 @@ def gridding(squared: Array, period: int) -> float:
     >>> round(gridding(np.tile([1.0, 2.0], 50), 2), 2)
     0.33
     """
-    if not 1 <= period <= min(squared.shape):
+    squared = checked_map(squared)
+    if not is_whole(period) or not 1 <= period <= min(squared.shape):
         raise SpecificationError(f"a period of {period} does not fit a map of shape {squared.shape}")
     smooth = ndimage.uniform_filter(squared.astype(float), size=period, mode="mirror")
     if period % 2 == 0:  # an even window sits half a cell off; its mirror image averages that out
@@ -129,7 +129,8 @@ def effective_area(squared: Array, share: float = 0.9) -> float:
     >>> effective_area(np.ones(100), 0.9)
     0.9
     """
-    if not 0 < share <= 1:
+    squared = checked_map(squared)
+    if not is_real(share) or not 0 < share <= 1:
         raise SpecificationError(f"share is {share}; it lies above 0 and at most at 1")
     ordered = np.cumsum(np.sort(squared, axis=None)[::-1])
     count = int(np.searchsorted(ordered, share * ordered[-1] * (1 - 1e-12))) + 1

@@ -8,14 +8,17 @@ the other way round, (output channels / groups) * taps and input channels * taps
 
 from collections.abc import Callable, Mapping
 from math import prod
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import numpy as np
 from scipy.stats import truncnorm
 
 from lattice import Conv, ConvTranspose, Dense, Lattice, Op, SpecificationError
+from lattice.checks import is_real
 
 __all__ = [
     "Initialisation",
+    "checked_variances",
     "fans",
     "glorot",
     "he",
@@ -129,7 +132,7 @@ def truncated_normal(std: float = 1.0, low: float = -2.0, high: float = 2.0) -> 
     >>> round(truncated_normal()(Conv(16, kernel=3), (8, 32, 32)), 4)
     0.7737
     """
-    if not (std > 0 and low == -high and high > 0):
+    if not (is_real(std) and is_real(high) and std > 0 and low == -high and high > 0):
         raise SpecificationError(f"a normal of deviation {std} cut at {low} and {high}: the cuts must be -c and c")
     variance = float(truncnorm.var(low / std, high / std, scale=std))
     return lambda op, shape: variance
@@ -161,12 +164,22 @@ def layer_variances(lattice: Lattice, initialisation: "Initialisation | Mapping[
             raise SpecificationError(
                 f"the variances must name the layers with weights: missing {missing or 'none'}, unknown {unknown or 'none'}"
             )
-        variances = {node.name: float(initialisation[node.name]) for node in layers}
+        variances: dict[str, Any] = {node.name: initialisation[node.name] for node in layers}
     elif callable(initialisation):
-        variances = {node.name: float(initialisation(node.op, lattice.input_shapes(node)[0])) for node in layers}
+        variances = {node.name: initialisation(node.op, lattice.input_shapes(node)[0]) for node in layers}
+    elif isinstance(initialisation, int | float) or np.ndim(initialisation) == 0:
+        variances = {node.name: initialisation for node in layers}
     else:
-        variances = {node.name: float(initialisation) for node in layers}
-    for name, variance in variances.items():
-        if not 0 <= variance < float("inf"):
+        raise SpecificationError(
+            f"initialisation is {initialisation!r}; it is a scheme or its name, one variance, or a variance by layer"
+        )
+    return checked_variances(lattice, variances)
+
+
+def checked_variances(lattice: Lattice, variances: Mapping[str, Any]) -> dict[str, float]:
+    """The variances of all layers with weights as floats: each is there, finite and not negative."""
+    found = {node.name: variances.get(node.name) for node in lattice.nodes if weighted(node.op)}
+    for name, variance in found.items():
+        if not is_real(variance) or not float(variance) >= 0:
             raise SpecificationError(f"{name}: the variance of its weights is {variance}; it must be finite and not negative")
-    return variances
+    return {name: float(variance) for name, variance in found.items()}

@@ -18,7 +18,7 @@ import numpy as np
 from landscape.covariance import across, pull_moments, sweep_moments
 from landscape.gains import SIGNAL_NORMS, Sign, activation_gain, node_signs, slopes
 from landscape.gates import Gates
-from landscape.initialisation import Initialisation, he, layer_variances, weighted
+from landscape.initialisation import Initialisation, checked_variances, he, layer_variances, weighted
 from landscape.plan import Axes, window_sizes
 from landscape.trunk import trunk_factors
 from lattice import (
@@ -41,6 +41,7 @@ from lattice import (
     pull_back,
 )
 from lattice.counting import one_unit
+from lattice.lattice import check_lattice
 
 __all__ = ["Rules", "layer_gradients", "path_sum", "squared_gradients"]
 
@@ -146,7 +147,8 @@ class Rules:
         shifted: Collection[str],
         gates: Gates,
     ) -> None:
-        self.lattice, self.variances, self.factors, self.gates = lattice, variances, factors, gates
+        check_lattice(lattice, "squared_gradients")
+        self.lattice, self.variances, self.factors, self.gates = lattice, checked_variances(lattice, variances), factors, gates
         self.edges: dict[tuple[str, int], Array] = {}
         self.signs = dict(zip(lattice.names, node_signs(lattice, shifted), strict=True))
 

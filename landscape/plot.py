@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lattice import SpecificationError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -110,6 +112,8 @@ def middle(values: Array) -> Array:
 def axes_or_new(ax: "Axes | None") -> "Axes":
     """The given Axes, or those of a new figure."""
     if ax is not None:
+        if not hasattr(ax, "imshow"):
+            raise SpecificationError(f"ax is {ax!r}; it is a matplotlib Axes, or None for a new one")
         return ax
     import matplotlib.pyplot as plt
 

@@ -12,13 +12,15 @@ from landscape import importance as measures
 from landscape.assumptions import Guarantee, assess, listed
 from landscape.batchnorm import dropout_gains, train_factors, train_reasons
 from landscape.gates import Gates
+from landscape.given import checked_images
 from landscape.infinite_width import fits, given_input_moments, refusals
 from landscape.initialisation import Initialisation, he, layer_variances
 from landscape.moments import layer_gradients, squared_gradients
 from landscape.pooled_head import head_correction, pooled_gates
 from landscape.signal import theory_gates
 from landscape.trace import Trace, trace
-from lattice import GlobalPool, Lattice, SpecificationError, UnsupportedError, Window
+from lattice import GlobalPool, Lattice, Norm, SpecificationError, UnsupportedError, Window
+from lattice.checks import given_shape
 from lattice.ops import Windowed
 
 if TYPE_CHECKING:
@@ -141,11 +143,14 @@ def predict(
     if isinstance(model, Lattice):
         if shape is not None and tuple(shape) != model.input_shape:
             raise SpecificationError(f"the lattice has input shape {model.input_shape}, and shape={tuple(shape)} was given")
+        inputs = None if inputs is None else checked_images(inputs, model.input_shape)
         variances = layer_variances(model, he if initialisation is None else initialisation)
-        traced = Trace(model, variances, dict(factors or {}), frozenset(), Gates())
+        traced = Trace(model, variances, _checked_factors(model, factors or {}), frozenset(), Gates())
     else:
         if shape is None:
             raise SpecificationError("predict(model, shape) needs the shape of one input, (channels, *spatial)")
+        shape = given_shape(shape)
+        inputs = None if inputs is None else checked_images(inputs, shape)
         observed = ("noise" if inputs is None else inputs) if gates == "measured" and mode == "eval" else None
         entry, output = _entry_and_unit(output)
         train = mode == "train"
@@ -170,6 +175,20 @@ def predict(
             squared, reasons = _with_pooled_head(traced, output, squared, reasons)
     squared.setflags(write=False)
     return Landscape(squared, guarantee, reasons, traced)
+
+
+def _checked_factors(lattice: Lattice, factors: Mapping[str, Any]) -> dict[str, Any]:
+    """Squared factors of norms by name: a finite number that is not negative, or one per channel or per unit."""
+    norms = {node.name: shape for node, shape in zip(lattice.nodes, lattice.shapes, strict=True) if isinstance(node.op, Norm)}
+    for name, factor in factors.items():
+        if name not in norms:
+            raise SpecificationError(f"factors names {name!r}; the norms of this lattice are {', '.join(norms) or 'none'}")
+        values = np.asarray(factor)
+        if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or (values < 0).any():
+            raise SpecificationError(f"{name}: its factor is {factor!r}; gamma^2 / sigma^2 is finite and not negative")
+        if values.shape not in ((), norms[name][:1], norms[name]):
+            raise SpecificationError(f"{name}: factors of shape {values.shape} for {norms[name]}; one, or one per channel")
+    return dict(factors)
 
 
 def _with_theory(traced: Trace, batch: int | None) -> Trace:

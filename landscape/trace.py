@@ -8,19 +8,23 @@ be taken: name, operation, reason. This is the only module of the package that i
 
 from __future__ import annotations
 
+import io
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from landscape.aten import REASONS, RULES
 from landscape.gates import Gates, unknown_rates
+from landscape.given import made
 from landscape.initialisation import Initialisation, layer_variances
 from landscape.observing import observe
 from landscape.reading import Reader, named_tensors
 from landscape.weights import average_variances, read_weights
-from lattice import Lattice, SpecificationError, UnsupportedError
+from lattice import AssumptionError, Lattice, UnsupportedError
+from lattice.checks import given_shape
 
 if TYPE_CHECKING:
     import torch
@@ -84,12 +88,13 @@ def trace(
     """
     import torch
 
+    shape = given_shape(shape)
     factory = None if isinstance(model, torch.nn.Module) or not callable(model) else model
     module: Any = model if factory is None else _draw(factory, 0)
-    program, names = _export(module, tuple(shape))
+    program, names = _export(module, shape)
     result = _result(program, output)
     reader = Reader(module, program.graph_module.graph, names, RULES, REASONS, result)
-    nodes, weights = reader.read(tuple(shape))
+    nodes, weights = reader.read(shape)
     lattice = Lattice(tuple(nodes))
     as_they_are = isinstance(initialisation, str) and initialisation == "weights"
     given = None if initialisation is None or as_they_are else layer_variances(lattice, initialisation)
@@ -99,7 +104,9 @@ def trace(
     if factory is not None and given is None:
         smallest = min((reader.tensors[name].numel() for name in parameters.values()), default=ENOUGH_WEIGHTS)
         most = MOST_DRAWS if sum(reader.tensors[name].numel() for name in parameters.values()) < LARGE else FEW_DRAWS
-        draws = (named_tensors(_draw(factory, seed)) for seed in range(1, min(ENOUGH_WEIGHTS // smallest, most)))
+        draws = _fresh(
+            factory, min(ENOUGH_WEIGHTS // smallest, most), {name: reader.tensors[name] for name in parameters.values()}
+        )
         variances = average_variances(variances, parameters, draws)
     images = None if isinstance(inputs, str) else inputs
     gates = observe(program, names, reader, lattice, shifted, (variances, parameters), images) if watched else Gates()
@@ -112,7 +119,21 @@ def _draw(factory: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
 
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)
-        return factory()
+        return made(factory)
+
+
+def _fresh(factory: Callable[[], torch.nn.Module], draws: int, first: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The tensors of further draws than the `first`; refused where the next one is the first again."""
+    import torch
+
+    for seed in range(1, draws):
+        tensors = named_tensors(_draw(factory, seed))
+        if seed == 1 and first and all(torch.equal(tensors[name], tensor) for name, tensor in first.items()):
+            raise AssumptionError(
+                "the factory returned the same weights twice; it must build a new module with new random weights at each "
+                "call, for example lambda: torchvision.models.resnet18(weights=None); or give the module itself"
+            )
+        yield tensors
 
 
 def _export(model: Any, shape: tuple[int, ...]) -> tuple[Any, dict[str, str]]:
@@ -122,16 +143,18 @@ def _export(model: Any, shape: tuple[int, ...]) -> tuple[Any, dict[str, str]]:
     if not isinstance(model, torch.nn.Module) or isinstance(model, torch.jit.ScriptModule):
         kind = "a scripted module" if isinstance(model, torch.nn.Module) else f"a {type(model).__name__}"
         raise UnsupportedError(f"trace takes a torch.nn.Module or a factory of them, not {kind}; give the module itself")
-    if len(shape) < 2 or any(not isinstance(n, int) or n < 1 for n in shape):
-        raise SpecificationError(f"shape is {shape}; it is (channels, *spatial), for example (3, 224, 224)")
     if any(isinstance(p, torch.nn.parameter.UninitializedParameter) for p in model.parameters()):
         raise UnsupportedError("the model has lazy layers that were never run; run it once on an example to give them shapes")
+    packed = next((name for name, part in model.named_modules() if ".quantized" in type(part).__module__), None)
+    if packed is not None:
+        raise UnsupportedError(
+            f"{packed}: a quantised layer has no weights with a variance; give the model before quantisation"
+        )
     first = next(iter(model.parameters()), torch.zeros(()))
     if not first.dtype.is_floating_point:
         raise UnsupportedError(f"the model's weights are {first.dtype}; only real floating-point weights have a variance here")
     example = torch.zeros(1, *shape, dtype=first.dtype, device=first.device)
-    with _evaluation_mode(model), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _evaluation_mode(model), torch.no_grad(), _quiet():
         try:
             program = torch.export.export(model, (example,), strict=False)
         except Exception as error:
@@ -163,6 +186,19 @@ def _result(program: Any, output: str | int | None) -> Any:
         asked = f"output={output!r} is not one of them" if output is not None else "say which one is meant"
         raise UnsupportedError(f"the model returns {len(returned)} tensors, {names}: {asked}, as output={next(iter(known))!r}")
     return known[output]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's own warnings, logs and prints about what it cannot export: the error that is raised says it."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 @contextmanager

@@ -6,14 +6,13 @@ reflects it at the borders (`lattice.strips`). All results are exact Python ints
 """
 
 from itertools import count, pairwise
-from math import log2
-from typing import Any
+from math import inf, log2
 
+from lattice.checks import whole
 from lattice.errors import ResourceError, SpecificationError
 from lattice.integers import binomial, exact_ratio_sum
 
 __all__ = [
-    "check_whole",
     "pascal_coefficient",
     "pascal_row",
     "residual_row",
@@ -25,6 +24,7 @@ __all__ = [
 MOST_ROW_BITS = 2**34  # of one row: 2 GiB
 MOST_SUM_BITS = 2**28  # of a sum's common denominator: a minute in plain integers
 MOST_PERIOD = 24  # of Stern's sequence: 2^24 integers
+MOST_STERN_BITS = 2**20  # of a place in it: seconds
 
 
 def pascal_row(kernel: int, depth: int) -> list[int]:
@@ -44,7 +44,7 @@ def pascal_row(kernel: int, depth: int) -> list[int]:
     >>> pascal_row(3, 4), pascal_row(2, 5)
     ([1, 4, 10, 16, 19, 16, 10, 4, 1], [1, 5, 10, 10, 5, 1])
     """
-    check_whole(kernel=(kernel, 1), depth=(depth, 0))
+    kernel, depth = whole("kernel", kernel, 1), whole("depth", depth, 0)
     length = (kernel - 1) * depth + 1
     _check_row(f"pascal_row({kernel}, {depth})", length, depth * log2(kernel), f"pascal_coefficient({kernel}, {depth}, n)")
     steps = (length - 1) // 2
@@ -82,7 +82,7 @@ def residual_row(kernel: int, depth: int) -> list[int]:
     >>> residual_row(3, 3), residual_row(5, 1)
     ([1, 6, 15, 20, 15, 6, 1], [1, 1, 2, 1, 1])
     """
-    check_whole(kernel=(kernel, 1), depth=(depth, 0))
+    kernel, depth = whole("kernel", kernel, 1), whole("depth", depth, 0)
     if kernel % 2 == 0:
         raise SpecificationError(
             f"residual_row({kernel}, {depth}): an even kernel has no centre for the skip to join; use an odd one"
@@ -117,7 +117,8 @@ def pascal_coefficient(kernel: int, depth: int, n: int) -> int:
     >>> pascal_coefficient(3, 10**5, 10**5).bit_length()
     158487
     """
-    check_whole(kernel=(kernel, 1), depth=(depth, 0))
+    kernel, depth = whole("kernel", kernel, 1), whole("depth", depth, 0)
+    n = whole("n", n, -inf, inf)
     n = min(n, (kernel - 1) * depth - n)
     if n <= 0:
         return int(n == 0)
@@ -152,7 +153,9 @@ def stern(n: int) -> int:
     >>> [stern(n) for n in range(12)]
     [0, 1, 1, 2, 1, 3, 2, 3, 1, 4, 3, 5]
     """
-    check_whole(n=(n, 0))
+    n = whole("n", n, 0, inf)
+    if n.bit_length() > MOST_STERN_BITS:
+        raise ResourceError(f"stern of a number of {n.bit_length()} bits (the limit is {MOST_STERN_BITS})")
     one, other = 1, 0
     while n:
         if n & 1:
@@ -175,7 +178,7 @@ def stern_period(depth: int) -> list[int]:
     >>> stern_period(3)
     [4, 3, 5, 2, 5, 3, 4, 1]
     """
-    check_whole(depth=(depth, 0))
+    depth = whole("depth", depth, 0)
     if depth > MOST_PERIOD:
         raise ResourceError(
             f"stern_period({depth}) has 2^{depth} entries (the limit is 2^{MOST_PERIOD}); stern(2**{depth} + r + 1) gives one "
@@ -198,18 +201,16 @@ def stern_maximum(depth: int) -> int:
     >>> [stern_maximum(depth) for depth in range(6)]
     [1, 2, 3, 5, 8, 13]
     """
-    check_whole(depth=(depth, 0))
+    depth = whole("depth", depth, 0)
+    if depth >= MOST_STERN_BITS:
+        raise ResourceError(
+            f"stern_maximum({depth}) has {0.694 * depth:.1e} bits, sums of {depth} long integers (the limit is "
+            f"{MOST_STERN_BITS}); its logarithm is about {depth + 2} log(1.618) - log(5) / 2"
+        )
     return stern((4 * 2**depth - (-1) ** depth) // 3)
 
 
 # --- requests that make no sense, or no memory -------------------------------------------------------------------------------
-
-
-def check_whole(**values: tuple[Any, int]) -> None:
-    """Raise `SpecificationError` for a name whose (value, least) is not a whole number that is at least `least`."""
-    for name, (value, least) in values.items():
-        if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < least:
-            raise SpecificationError(f"{name} is {value!r}; it is a whole number, at least {least}")
 
 
 def _check_row(request: str, length: int, bits: float, cheaper: str) -> None:

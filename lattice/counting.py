@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from lattice.checks import is_whole
 from lattice.digits import pull_back_ones
 from lattice.errors import SpecificationError
 from lattice.estimates import check_size, estimate
-from lattice.lattice import Lattice, Node, Unit
+from lattice.lattice import Lattice, Node, Unit, check_lattice
 from lattice.ops import Add, ChannelShuffle, Concat, Conv, ConvTranspose, Dense, Input, Norm, Op, PixelShuffle, Slice
 
 __all__ = ["mean_path_counts", "one_unit", "path_counts", "spatial_lattice"]
@@ -39,6 +40,7 @@ def path_counts(
     >>> path_counts(net, output=(2,))
     array([4, 8, 12, 8, 4, 0], dtype=object)
     """
+    check_lattice(lattice, "path_counts")
     if not channels:
         lattice = spatial_lattice(lattice)
     size = estimate(lattice, one_output=output is not None)
@@ -57,6 +59,7 @@ def mean_path_counts(lattice: Lattice, channels: bool = True, input_channel: int
     array([Fraction(1, 2), Fraction(3, 4), Fraction(3, 4), Fraction(1, 2)],
           dtype=object)
     """
+    check_lattice(lattice, "mean_path_counts")
     counts = path_counts(lattice, None, channels, input_channel)
     units = prod((spatial_lattice(lattice) if not channels else lattice).output_shape)
     return np.array([Fraction(count, units) for count in counts.ravel()], dtype=object).reshape(counts.shape)
@@ -80,8 +83,8 @@ def one_unit(lattice: Lattice, output: Where | None, one: Any) -> Array:
 def _one_channel(counts: Array, lattice: Lattice, input_channel: int | None) -> Array:
     """The map of one input channel; without a name for it, all channels must agree."""
     if input_channel is not None:
-        if not 0 <= input_channel < lattice.input_shape[0]:
-            raise SpecificationError(f"input_channel is {input_channel}; the input has {lattice.input_shape[0]} channels")
+        if not is_whole(input_channel) or not 0 <= input_channel < lattice.input_shape[0]:
+            raise SpecificationError(f"input_channel is {input_channel!r}; the input has {lattice.input_shape[0]} channels")
         return counts[input_channel if counts.shape[0] > 1 else 0]
     if counts.shape[0] > 1 and (counts != counts[:1]).any():
         raise SpecificationError(
@@ -99,6 +102,7 @@ def spatial_lattice(lattice: Lattice) -> Lattice:
     >>> spatial_lattice(Lattice.chain((3, 8), [Conv(16, kernel=3)])).shapes
     ((1, 8), (1, 6))
     """
+    check_lattice(lattice, "spatial_lattice")
     nodes: list[Node] = []
     moved: dict[int, int] = {}  # nodes that only rearrange channels vanish
     for position, node in enumerate(lattice.nodes):

@@ -13,7 +13,7 @@ import numpy as np
 
 from lattice.counting import Where, one_unit, path_counts, spatial_lattice
 from lattice.errors import ResourceError, SpecificationError
-from lattice.lattice import Lattice, Node, Unit
+from lattice.lattice import Lattice, Node, Unit, check_lattice
 from lattice.ops import Activation, Add, Conv, ConvTranspose, Dense, Windowed
 from lattice.pullback import pull, pull_back
 from lattice.routes import identity_branches
@@ -38,6 +38,7 @@ def path_count(lattice: Lattice, output: Where, input: Where, channels: bool = T
     >>> path_count(net, (0,), (2,)), path_count(net, (0,), (2,), channels=False)
     (24, 3)
     """
+    check_lattice(lattice, "path_count")
     top, end = lattice.unit(output), lattice.unit(input, node=0)
     if channels:
         return int(path_counts(lattice, top, input_channel=end.channel)[end.position])
@@ -61,6 +62,7 @@ def path_length_distribution(
            [2, 2, 2, 0],
            [2, 3, 2, 1]], dtype=object)
     """
+    check_lattice(lattice, "path_length_distribution")
     marked = {node.name for node in lattice.nodes if is_weighted(node)}
     return _by_marks(lattice, marked, output, channels, input_channel)
 
@@ -82,6 +84,7 @@ def skip_distribution(
            [2, 2, 2, 0],
            [0, 1, 0, 0]], dtype=object)
     """
+    check_lattice(lattice, "skip_distribution")
     marked_lattice, marked = _with_marked_skips(lattice)
     return _by_marks(marked_lattice, marked, output, channels, input_channel)
 
@@ -103,6 +106,7 @@ def log_path_counts(
     >>> log_path_counts(families.plain(12, depth=5000, padding=1)).max().round(3)
     np.float64(5395.48)
     """
+    check_lattice(lattice, "log_path_counts")
     if not channels:
         lattice = spatial_lattice(lattice)
     mantissas, exponents = _wide_pull_back(lattice, one_unit(lattice, output, one=1.0))

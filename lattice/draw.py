@@ -8,11 +8,12 @@ to light, so that a drawing survives a grey printer and colour-blind eyes.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from lattice.checks import whole
 from lattice.counting import Where, path_counts, spatial_lattice
 from lattice.errors import ResourceError, SpecificationError
 from lattice.families import plain
 from lattice.graph import count_edges, unit_graph
-from lattice.lattice import Lattice, Unit
+from lattice.lattice import Lattice, Unit, check_lattice
 from lattice.marks import FAINT, INK, SKIPS, TAPS, axes_for, dot, legend, line
 from lattice.routes import AnyCommand, Command, Skip, steps
 from lattice.rows import Row, rows_of
@@ -53,6 +54,7 @@ def draw_lattice(
     >>> [text.get_text() for text in axes.texts if text.get_gid() == "count"]
     ['0', '1', '2', '3', '2', '1', '0']
     """
+    check_lattice(lattice, "draw_lattice")
     if len(lattice.input_shape) != 2:
         raise SpecificationError(
             f"an input of shape {lattice.input_shape} has {len(lattice.input_shape) - 1} spatial axes; a lattice is drawn on "
@@ -101,10 +103,7 @@ def draw_pascal(kernel: int = 3, depth: int = 5, *, ax: "Axes | None" = None) ->
     >>> [text.get_text() for text in axes.texts if text.get_gid() == "count"]
     ['1', '1', '1', '1', '1', '2', '3', '2', '1']
     """
-    if kernel < 1 or depth < 0:
-        raise SpecificationError(
-            f"kernel is {kernel} and depth is {depth}; a triangle has a kernel of 1 or more and depth 0 or more"
-        )
+    kernel, depth = whole("kernel", kernel, 1), whole("depth", depth, 0)
     if (kernel - 1) * depth + 1 > WIDEST:
         raise ResourceError(
             f"row {depth} of the triangle for kernel {kernel} has {(kernel - 1) * depth + 1} entries, and more than {WIDEST} "

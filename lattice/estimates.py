@@ -10,7 +10,8 @@ from math import log2, log10, prod
 
 import numpy as np
 
-from lattice.errors import ResourceError
+from lattice.checks import is_whole
+from lattice.errors import ResourceError, SpecificationError
 from lattice.lattice import Lattice
 from lattice.ops import Conv, ConvTranspose, Dense, Op, Shape, Windowed
 
@@ -80,6 +81,9 @@ def show_count(number: int) -> str:
     >>> show_count(3**50), show_count(3**11000)
     ('717897987691852588770249', '~2.2e5248 (exact, 5249 digits)')
     """
+    if not is_whole(number):
+        raise SpecificationError(f"show_count takes a whole number, not {number!r}")
+    number = int(number)
     shift = int(number.bit_length() * log10(2)) - 20
     if shift + 20 < MOST_DIGITS - 1:
         return str(number)

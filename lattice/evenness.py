@@ -16,8 +16,9 @@ from functools import singledispatch
 
 import numpy as np
 
+from lattice.checks import whole
 from lattice.errors import SpecificationError
-from lattice.lattice import Lattice
+from lattice.lattice import Lattice, check_lattice
 from lattice.ops import Windowed
 from lattice.window import AdaptiveWindow, AxisMap, ResizeWindow, TransposedWindow, Window
 
@@ -65,6 +66,7 @@ def evenness(lattice: Lattice) -> tuple[StageEvenness, ...]:
     conv1 axis 0: UNEVEN, reads 1 and 0 padded cells
     conv1 axis 0: even, reads 1 and 1 padded cells
     """
+    check_lattice(lattice, "evenness")
     rows = []
     for node in lattice.nodes:
         if isinstance(node.op, Windowed):
@@ -142,8 +144,9 @@ def even_sizes(net_of_size: Lattice | Callable[[int], Lattice], around: int = 22
     >>> even_sizes(lambda n: families.resnet((3, n, n)), around=224, within=40)
     (225, 193, 257)
     """
-    if around < 1 or within < 0:
-        raise SpecificationError(f"even_sizes: around is {around} and within is {within}; sizes are positive")
+    if not callable(net_of_size) and not isinstance(net_of_size, Lattice):
+        raise SpecificationError(f"net_of_size is {net_of_size!r}; it is a lattice, or a function from an input size to one")
+    around, within = whole("around", around, 1), whole("within", within, 0)
     of_size = net_of_size.at_size if isinstance(net_of_size, Lattice) else net_of_size
     found = []
     for size in _nearest_first(around, within):

@@ -1,7 +1,10 @@
 """The named lattices of the paper, the notebooks and the tests."""
 
 from collections.abc import Sequence
+from typing import Any
 
+from lattice.checks import is_whole, whole
+from lattice.errors import SpecificationError
 from lattice.lattice import Lattice, Layer, residual
 from lattice.ops import Activation, Conv, Dense, Flatten, GlobalPool, Norm, Padding, PerAxis, Pool, Shape
 
@@ -30,8 +33,11 @@ def plain(
     layer: list[Layer] = [Conv(channels, kernel, stride, padding, dilation, mode=mode)]
     if activation:
         layer.append(Activation(activation))
-    spatial = (size,) if isinstance(size, int) else tuple(size)
-    return Lattice.chain((1, *spatial), layer * depth)
+    given: Any = size
+    if not is_whole(given) and not isinstance(given, Sequence):
+        raise SpecificationError(f"size is {size!r}; it is the number of input cells, or one for each axis")
+    spatial = (given,) if is_whole(given) else tuple(given)
+    return Lattice.chain((1, *spatial), layer * whole("depth", depth, 0))
 
 
 def resnet(
@@ -83,6 +89,8 @@ def _conv_norm(channels: int, kernel: int, stride: int, padding: int = 0) -> lis
 def _resnet(body, expansion: int, blocks: Sequence[int], width: int, classes: int) -> list[Layer]:  # type: ignore[no-untyped-def]
     layers: list[Layer] = [*_conv_norm(width, 7, 2, padding=3), Activation("relu"), Pool("max", 3, 2, padding=1)]
     below = width
+    if not isinstance(blocks, Sequence) or not all(is_whole(count) and count > 0 for count in blocks):
+        raise SpecificationError(f"blocks is {blocks!r}; it is the number of blocks of each stage, for example (2, 2, 2, 2)")
     for stage, count in enumerate(blocks):
         channels = width * 2**stage
         for block in range(count):
@@ -107,6 +115,8 @@ def vgg(
     (10,)
     """
     layers: list[Layer] = []
+    if not isinstance(stages, Sequence) or not all(isinstance(stage, Sequence) for stage in stages):
+        raise SpecificationError(f"stages is {stages!r}; it is the channels of each stage's layers, as ((64,), (128,))")
     for stage in stages:
         for channels in stage:
             layers += [Conv(channels, 3, padding=1), *([Norm()] if norm else []), Activation("relu")]

@@ -8,6 +8,7 @@ from typing import Any
 
 import sympy  # type: ignore[import-untyped]
 
+from lattice.checks import whole
 from lattice.closed_forms import pascal_coefficient
 from lattice.errors import SpecificationError
 
@@ -34,7 +35,7 @@ class PascalNumber(sympy.Function):  # type: ignore[misc]
     @classmethod
     def eval(cls, kernel: Any, depth: Any, n: Any) -> Any:
         if all(value.is_Integer for value in (kernel, depth, n)):
-            return sympy.Integer(pascal_coefficient(int(kernel), int(depth), int(n)))
+            return sympy.Integer(pascal_coefficient(int(kernel), int(depth), int(n)))  # raises for a kernel below 1
         return None
 
     def _eval_rewrite_as_Sum(self, kernel: Any, depth: Any, n: Any, **hints: Any) -> Any:  # noqa: N802 (sympy's name)
@@ -59,9 +60,8 @@ def pascal_formula(kernel: int, depth: Any = L, n: Any = POSITION) -> sympy.Expr
     >>> pascal_formula(3), pascal_formula(3, 4, 4).doit()
     (Sum((-1)**j*binomial(L, j)*binomial(L - 3*j + n - 1, L - 1), (j, 0, floor(n/3))), 19)
     """
-    if kernel < 1:
-        raise SpecificationError(f"kernel is {kernel}; the least is 1")
-    depth, n = sympy.sympify(depth), sympy.sympify(n)
+    kernel = whole("kernel", kernel, 1)
+    depth, n = _expression("depth", depth), _expression("n", n)
     if kernel == 1:
         return sympy.KroneckerDelta(n, 0)
     if kernel == 2:
@@ -83,9 +83,10 @@ def residual_formula(kernel: int, depth: Any = L, d: Any = OFFSET) -> sympy.Expr
     >>> residual_formula(5), residual_formula(5, 3, 1).doit()
     (Sum(PascalNumber(5, m, d + 2*m)*binomial(L, m), (m, 0, L)), 33)
     """
-    if kernel < 1 or kernel % 2 == 0:
+    kernel = whole("kernel", kernel, 1)
+    if kernel % 2 == 0:
         raise SpecificationError(f"kernel is {kernel}; an identity skip joins the centre of an odd kernel")
-    depth, d = sympy.sympify(depth), sympy.sympify(d)
+    depth, d = _expression("depth", depth), _expression("d", d)
     if kernel == 1:
         return 2**depth * sympy.KroneckerDelta(d, 0)
     if kernel == 3:
@@ -104,8 +105,20 @@ def strip_formula(width: Any = N, depth: Any = L, output: Any = OUTPUT, input: A
     >>> sympy.simplify(strip_formula(3, 4, 0, 1).doit())
     12
     """
-    width, depth, top, bottom = (sympy.sympify(value) for value in (width, depth, output, input))
+    width, depth = _expression("width", width), _expression("depth", depth)
+    top, bottom = _expression("output", output), _expression("input", input)
     m = sympy.Symbol("m", integer=True, positive=True)
     angle = sympy.pi * m / (width + 1)
     term = sympy.sin(angle * (bottom + 1)) * sympy.sin(angle * (top + 1)) * (1 + 2 * sympy.cos(angle)) ** depth
     return 2 / (width + 1) * sympy.Sum(term, (m, 1, width))
+
+
+def _expression(name: str, value: Any) -> sympy.Expr:
+    """The value as a sympy expression. Text is refused: sympy would evaluate it as Python code."""
+    try:
+        found = sympy.sympify(value, strict=True)
+    except sympy.SympifyError:
+        found = None
+    if not isinstance(found, sympy.Expr):
+        raise SpecificationError(f"{name} is {value!r}; it is a number, or a sympy expression such as sympy.Symbol('L')")
+    return found

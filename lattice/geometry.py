@@ -26,7 +26,7 @@ import numpy as np
 from lattice.counting import Where, one_unit
 from lattice.errors import SpecificationError
 from lattice.fields import Run, channel_fields, runs_between
-from lattice.lattice import Lattice
+from lattice.lattice import Lattice, check_lattice
 from lattice.ops import Activation, AdaptivePool, Add, Concat, Dropout, GlobalPool, Norm
 from lattice.periods import Field, hull
 from lattice.pullback import pull_back
@@ -142,6 +142,7 @@ def receptive_field(lattice: Lattice, node: str | None = None, channel: int | No
     receptive field of conv2
     axis 0: 8 cells every 2, padding 3 and 3, first unit centred on 1/2
     """
+    check_lattice(lattice, "receptive_field")
     position = _position(lattice, node)
     return _fields_up_to(lattice, position, [position], channel)[0]
 
@@ -153,6 +154,7 @@ def receptive_fields(lattice: Lattice) -> tuple[ReceptiveField, ...]:
     >>> [field.size[0] for field in receptive_fields(families.plain(9, depth=3))]
     [1, 3, 5, 7]
     """
+    check_lattice(lattice, "receptive_fields")
     last = len(lattice.nodes) - 1
     return _fields_up_to(lattice, last, range(last + 1), None)
 
@@ -165,6 +167,7 @@ def last_map(lattice: Lattice) -> str:
     >>> last_map(net), receptive_field(net, last_map(net)).size
     ('activation17', (435, 435))
     """
+    check_lattice(lattice, "last_map")
     position = len(lattice.nodes) - 1
     while len(lattice.nodes[position].inputs) == 1:
         op, shape = lattice.nodes[position].op, lattice.shapes[position]

@@ -12,7 +12,7 @@ import networkx as nx
 import numpy as np
 
 from lattice.errors import ResourceError
-from lattice.lattice import Lattice
+from lattice.lattice import Lattice, check_lattice
 from lattice.ops import Add, Conv, ConvTranspose, Dense, Op, Shape, Windowed
 from lattice.routes import all_units, choices_at
 
@@ -31,6 +31,7 @@ def to_networkx(lattice: Lattice) -> "nx.DiGraph[str]":
     >>> list(graph.edges), graph.nodes["conv2"]["shape"]
     ([('input', 'conv1'), ('conv1', 'conv2')], (1, 1))
     """
+    check_lattice(lattice, "to_networkx")
     graph: nx.DiGraph[str] = nx.DiGraph()
     for position, (node, shape) in enumerate(zip(lattice.nodes, lattice.shapes, strict=True)):
         graph.add_node(node.name, op=node.op, shape=shape, position=position)
@@ -53,6 +54,7 @@ def unit_graph(lattice: Lattice, *, most_edges: int = 200_000) -> "nx.MultiDiGra
     >>> graph.number_of_nodes(), graph.number_of_edges()
     (9, 12)
     """
+    check_lattice(lattice, "unit_graph")
     units, edges = sum(prod(shape) for shape in lattice.shapes), count_edges(lattice)
     if edges > most_edges:
         raise ResourceError(

@@ -4,13 +4,18 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple, TypeAlias
+from math import prod
+from typing import Any, NamedTuple, TypeAlias
 
-from lattice.errors import SpecificationError
+from lattice.checks import is_whole
+from lattice.errors import ResourceError, SpecificationError
 from lattice.ops import Add, Concat, Input, Op, Shape
 from lattice.shapes import output_shape
 
-__all__ = ["Branches", "Lattice", "Node", "Unit", "concatenate", "residual"]
+__all__ = ["Branches", "Lattice", "Node", "Unit", "check_lattice", "concatenate", "residual"]
+
+
+MOST_UNITS = 2**63  # of a layer; estimates of the cost, in float64, stay finite below
 
 
 class Unit(NamedTuple):
@@ -47,7 +52,7 @@ def residual(body: Sequence[Layer], shortcut: Sequence[Layer] = ()) -> Branches:
     >>> Lattice.chain((4, 8), [residual([Conv(4, kernel=3, padding=1)])]).names
     ('input', 'conv1', 'add1')
     """
-    return Branches((tuple(body), tuple(shortcut)), Add())
+    return Branches((_chain(body), _chain(shortcut)), Add())
 
 
 def concatenate(*chains: Sequence[Layer]) -> Branches:
@@ -57,7 +62,14 @@ def concatenate(*chains: Sequence[Layer]) -> Branches:
     >>> Lattice.chain((4, 8), [concatenate([Conv(2, kernel=1)], [])]).output_shape
     (6, 8)
     """
-    return Branches(tuple(tuple(chain) for chain in chains), Concat())
+    return Branches(tuple(map(_chain, chains)), Concat())
+
+
+def _chain(layers: Any) -> tuple[Layer, ...]:
+    """The layers of a chain, bottom first."""
+    if not isinstance(layers, Iterable) or isinstance(layers, str):
+        raise SpecificationError(f"{layers!r} is not a list of layers, bottom first; a single one goes into brackets, [layer]")
+    return tuple(layers)
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,12 @@ class Lattice:
     shapes: tuple[Shape, ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "nodes", tuple(self.nodes))
+        given: Any = tuple(self.nodes) if isinstance(self.nodes, Iterable) else None
+        if given is None or not all(isinstance(node, Node) for node in given):
+            raise SpecificationError(
+                f"Lattice: nodes is {self.nodes!r}; it takes nodes, and Lattice.chain(input_shape, layers) makes them of layers"
+            )
+        object.__setattr__(self, "nodes", given)
         if not self.nodes or not isinstance(self.nodes[0].op, Input):
             raise SpecificationError("the first node of a lattice is its Input")
         repeated = [name for name, count in Counter(node.name for node in self.nodes).items() if count > 1]
@@ -97,7 +114,7 @@ class Lattice:
                     raise SpecificationError(f"{node.name}: a lattice has one Input, its first node")
                 shapes.append(node.op.shape)
                 continue
-            if not node.inputs or not all(0 <= i < position for i in node.inputs):
+            if not node.inputs or not all(is_whole(i) and 0 <= i < position for i in node.inputs):
                 raise SpecificationError(f"{node.name}: reads nodes {node.inputs}; a node reads nodes that stand before it")
             try:
                 shapes.append(output_shape(node.op, *(shapes[i] for i in node.inputs)))
@@ -105,6 +122,9 @@ class Lattice:
                 raise type(error)(f"{node.name}: {error}") from None
             except TypeError:
                 raise SpecificationError(f"{node.name}: {node.op} does not take {len(node.inputs)} inputs") from None
+        for node, shape in zip(self.nodes, shapes, strict=True):
+            if prod(shape) > MOST_UNITS:
+                raise ResourceError(f"{node.name}: {shape} has 2^{prod(shape).bit_length() - 1} units or more, above 2^63")
         return tuple(shapes)
 
     @classmethod
@@ -113,6 +133,7 @@ class Lattice:
 
         A layer is an op or the `Branches` that `residual` and `concatenate` make; nodes are called conv1, conv2, add1, ...
         """
+        layers = _chain(layers)
         nodes = [Node("input", Input(input_shape))]
         seen: Counter[str] = Counter()
 
@@ -185,10 +206,8 @@ class Lattice:
         bare = tuple(where) if isinstance(where, tuple | list) else (where,)
         unit = where if isinstance(where, Unit) else Unit(bare)  # type: ignore[arg-type]
         sizes = (*shape[1:], shape[0])
-        indices = (*unit.position, unit.channel)
-        fits = len(indices) == len(sizes) and all(
-            hasattr(i, "__index__") and 0 <= i < n for i, n in zip(indices, sizes, strict=True)
-        )
+        indices = (*unit.position, unit.channel) if isinstance(unit.position, tuple | list) else ()
+        fits = len(indices) == len(sizes) and all(is_whole(i) and 0 <= i < n for i, n in zip(indices, sizes, strict=True))
         if not fits:
             raise SpecificationError(
                 f"{self.nodes[node].name} has shape {shape}: it has no unit at position {unit.position}, channel {unit.channel}"
@@ -208,3 +227,12 @@ class Lattice:
             rows.append((node.name, str(node.op), ", ".join(self.nodes[i].name for i in node.inputs), str(shape)))
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
         return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def check_lattice(given: Any, request: str) -> None:
+    """`SpecificationError` unless a request was given a `Lattice`."""
+    if not isinstance(given, Lattice):
+        raise SpecificationError(
+            f"{request} takes a lattice.Lattice, not a {type(given).__name__}; Lattice.chain(input_shape, layers) makes one, "
+            "and landscape.trace(model, shape).lattice is that of a torch model"
+        )

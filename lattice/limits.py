@@ -15,7 +15,7 @@ import numpy as np
 
 from lattice.counting import Where, path_counts
 from lattice.errors import IrregularLatticeError, SpecificationError
-from lattice.lattice import Lattice, Unit
+from lattice.lattice import Lattice, Unit, check_lattice
 from lattice.ops import Activation, Dropout, Input, Norm, Windowed
 from lattice.window import Window
 
@@ -53,6 +53,7 @@ def offset_moments(lattice: Lattice) -> tuple[Moments, ...]:
     >>> offset_moments(Lattice.chain((1, 20), [Conv(1, kernel=3, stride=2), Conv(1, kernel=3)]))
     (Moments(mean=Fraction(3, 1), variance=Fraction(10, 3)),)
     """
+    check_lattice(lattice, "offset_moments")
     return tuple(Moments(_cumulant(steps, 1), _cumulant(steps, 2)) for steps, _ in _unpadded_axes(lattice, "offset_moments"))
 
 
@@ -88,6 +89,7 @@ def gaussian_limit(lattice: Lattice, output: Where, order: int = 2) -> GaussianL
     >>> [round(gaussian_limit(families.plain(41, 20), (0,), order).total_variation, 6) for order in (2, 4, 6)]
     [0.004476, 0.000105, 6e-06]
     """
+    check_lattice(lattice, "gaussian_limit")
     if order not in (2, 4, 6):
         raise SpecificationError(f"order is {order}; it is 2 (the Gaussian), 4 or 6 (Edgeworth corrections)")
     unit = lattice.unit(output)

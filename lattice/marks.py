@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from lattice.errors import SpecificationError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -26,6 +28,8 @@ def axes_for(ax: "Axes | None", width: float, height: float) -> "Axes":
         import matplotlib.pyplot as plt
 
         _, ax = plt.subplots(figsize=(min(width, 14), min(height, 12)), layout="constrained")
+    if not hasattr(ax, "set_axis_off"):
+        raise SpecificationError(f"ax is {ax!r}; it is a matplotlib Axes, or None for a new one")
     ax.set_axis_off()
     ax.set_aspect("equal")
     return ax

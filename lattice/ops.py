@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
+from lattice.checks import is_real, is_whole
 from lattice.errors import SpecificationError
 from lattice.window import PADDING_MODES, AdaptiveWindow, AxisMap, FilterWindow, ResizeWindow, TransposedWindow, Window
 
@@ -43,6 +44,7 @@ Padding: TypeAlias = int | str | tuple[int | tuple[int, int], ...]
 
 POOL_KINDS = ("avg", "max")
 NORM_KINDS = ("batch", "scale", "layer", "group", "instance")
+SINGLE = ("channels", "units", "groups", "factor", "start", "stop")  # one number, whatever the axes
 
 
 class Op:
@@ -226,7 +228,7 @@ class Blur(Windowed):
     def __post_init__(self) -> None:
         _normalise(self, positive=("stride",))
         taps = tuple(self.taps) if isinstance(self.taps, tuple | list) else ()
-        if not taps or not all(isinstance(tap, int | float) and 0 < tap < float("inf") for tap in taps):
+        if not taps or not all(is_real(tap) and tap > 0 for tap in taps):
             raise SpecificationError(f"Blur: taps is {self.taps!r}; it takes positive numbers, for example (1, 2, 1)")
         object.__setattr__(self, "taps", taps)
 
@@ -335,6 +337,12 @@ class Activation(Op):
     name: str = "relu"
     parameter: float | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise SpecificationError(f"Activation: name is {self.name!r}; it is torch's name of a function, such as 'relu'")
+        if self.parameter is not None and not is_real(self.parameter):
+            raise SpecificationError(f"Activation: parameter is {self.parameter!r}; it is a finite number, or None")
+
 
 @dataclass(frozen=True, slots=True)
 class Norm(Op):
@@ -353,6 +361,8 @@ class Norm(Op):
         _normalise(self, positive=("groups",))
         if self.kind not in NORM_KINDS:
             raise SpecificationError(f"Norm: kind is {self.kind!r}; it is one of {', '.join(NORM_KINDS)}")
+        if not is_real(self.eps) or self.eps < 0:
+            raise SpecificationError(f"Norm: eps is {self.eps!r}; it is a finite number, and not negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,15 +380,21 @@ class Dropout(Op):
 
     p: float = 0.5
 
+    def __post_init__(self) -> None:
+        if not is_real(self.p) or not 0 <= self.p <= 1:
+            raise SpecificationError(f"Dropout: p is {self.p!r}; it is a probability, from 0 to 1")
+
 
 # --- reading the parameters ----------------------------------------------------------------------------------------------
 
 
 def _ints(op: object, name: str, value: object, least: int) -> tuple[int, ...]:
     """`value`, an int or a sequence of ints, as a tuple of ints that are at least `least`."""
-    entries = tuple(value) if isinstance(value, tuple | list) else (value,)
+    entries = tuple(value) if isinstance(value, tuple | list) and name not in SINGLE else (value,)
+    if not entries and name != "shape":
+        raise SpecificationError(f"{type(op).__name__}: {name} is {value!r}; it takes one whole number, or one per axis")
     for entry in entries:
-        if isinstance(entry, bool) or not hasattr(entry, "__index__"):
+        if not is_whole(entry):
             raise SpecificationError(f"{type(op).__name__}: {name} is {value!r}; it takes whole numbers")
         if entry.__index__() < least:
             raise SpecificationError(f"{type(op).__name__}: {name} is {value!r}; the least is {least}")

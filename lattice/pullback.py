@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lattice.errors import SpecificationError
-from lattice.lattice import Lattice, Node
+from lattice.lattice import Lattice, Node, check_lattice
 from lattice.ops import (
     Activation,
     Add,
@@ -57,6 +57,7 @@ def pull_back(lattice: Lattice, weight: Weight, cotangent: Array) -> Array:
     >>> pull_back(net, lambda node: 1, np.array([[1]], dtype=object))
     array([[1, 2, 3, 2, 1]], dtype=object)
     """
+    check_lattice(lattice, "pull_back")
     for _, here in sweep(lattice, weight, cotangent):
         below = here  # the cotangents above it are let go, so that their memory serves again
     return below
@@ -65,6 +66,10 @@ def pull_back(lattice: Lattice, weight: Weight, cotangent: Array) -> Array:
 def sweep(lattice: Lattice, weight: Weight, cotangent: Array) -> Iterator[tuple[Node, Array]]:
     """The same sweep, one node at a time from the output down: yields (node, cotangent of its output), the input last."""
     top = lattice.output_shape
+    if not isinstance(cotangent, np.ndarray | np.generic):
+        raise SpecificationError(f"cotangent is a {type(cotangent).__name__}; it is an array over the output, {top}")
+    if not callable(weight):
+        raise SpecificationError(f"weight is {weight!r}; it is a function of a node, for example lambda node: 1")
     if cotangent.ndim < len(top) or not _fits(cotangent.shape[cotangent.ndim - len(top) :], top):
         raise SpecificationError(f"a cotangent of shape {cotangent.shape} does not fit the output {top} of the lattice")
     waiting: dict[int, Array] = {len(lattice.nodes) - 1: cotangent}
@@ -75,7 +80,13 @@ def sweep(lattice: Lattice, weight: Weight, cotangent: Array) -> Iterator[tuple[
         if not node.inputs:
             return
         shapes = tuple([lattice.shapes[i] for i in node.inputs])
-        pulled = pull(node.op, shapes, _times(weight(node), here), lattice.shapes[position])
+        try:
+            weighted = _times(weight(node), here)
+        except ValueError as error:
+            raise SpecificationError(
+                f"{node.name}: its weight does not broadcast against its cotangent of shape {here.shape}: {error}"
+            ) from error
+        pulled = pull(node.op, shapes, weighted, lattice.shapes[position])
         for below, passed in zip(node.inputs, pulled, strict=True):
             waiting[below] = waiting[below] + passed if below in waiting else passed
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from lattice.counting import Where, spatial_lattice
 from lattice.errors import IrregularLatticeError, ResourceError
-from lattice.lattice import Lattice, Unit
+from lattice.lattice import Lattice, Unit, check_lattice
 from lattice.multisets import SortedWords, arrangements, pair_tables, restrict
 from lattice.routes import Branch, Command, commands
 from lattice.stacks import StackLayer, regular_stack
@@ -44,6 +44,7 @@ def is_regular(lattice: Lattice, channels: bool = True) -> bool:
     >>> is_regular(Lattice.chain((1, 9), [Conv(1, kernel=3, stride=2), Conv(1, kernel=3)]))
     False
     """
+    check_lattice(lattice, "is_regular")
     try:
         regular_stack(lattice if channels else spatial_lattice(lattice))
     except IrregularLatticeError:
@@ -69,6 +70,7 @@ def multinomial_count(lattice: Lattice, output: Where, input: Where, channels: b
     >>> [multinomial_count(net, (0,), (i,)) for i in range(9)]
     [1, 4, 10, 16, 19, 16, 10, 4, 1]
     """
+    check_lattice(lattice, "multinomial_count")
     if not channels:
         lattice = spatial_lattice(lattice)
     stack = regular_stack(lattice)
@@ -101,6 +103,7 @@ def combinations(
     >>> list(combinations(net, (0,), (2,)))
     [((0, 0), (0, 0), (2, 0)), ((0, 0), (1, 0), (1, 0))]
     """
+    check_lattice(lattice, "combinations")
     if not channels:
         lattice = spatial_lattice(lattice)
     top, end = _ends(lattice, output, input, channels)

@@ -14,7 +14,7 @@ A command says where a route goes next, standing at a unit:
 A residual block around one convolution has thus one command from {taps and channels} + {SKIP}, as in the paper.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from itertools import product
@@ -22,8 +22,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from lattice.checks import is_whole
 from lattice.errors import SpecificationError
-from lattice.lattice import Lattice, Unit
+from lattice.lattice import Lattice, Unit, check_lattice
 from lattice.ops import (
     Activation,
     Add,
@@ -55,7 +56,7 @@ class Command:
     channel: int | None = None
 
     def __repr__(self) -> str:
-        return str((*self.taps, self.channel) if self.channel is not None else self.taps)
+        return str(self.taps if self.channel is None or not isinstance(self.taps, tuple) else (*self.taps, self.channel))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ def route(lattice: Lattice, commands: Sequence[Any], output: Where) -> Unit:
     >>> route(net, [2, 1], output=(3,)), route(net, [2, SKIP], output=(3,))
     (Unit(position=(5,), channel=0), Unit(position=(5,), channel=0))
     """
+    check_lattice(lattice, "route")
     *_, (_, _, unit) = steps(lattice, commands, output)
     return unit
 
@@ -109,11 +111,15 @@ def steps(lattice: Lattice, commands: Sequence[Any], output: Where) -> Iterator[
     [(None, (0,)), ((1, 0), (1,)), ((2, 0), (3,))]
     """
     position, unit = len(lattice.nodes) - 1, lattice.unit(output)
+    if not isinstance(commands, Iterable) or isinstance(commands, str):
+        raise SpecificationError(f"commands is {commands!r}; it is a sequence of commands, bottom layer first")
     remaining = list(commands)
     yield None, position, unit
     while not isinstance(lattice.nodes[position].op, Input):
         choices = {command: (below, where) for command, below, where in choices_at(lattice, position, unit)}
         command = _next_command(lattice, position, choices, remaining)
+        if isinstance(command, Command) and not _is_made_of_numbers(command):
+            raise SpecificationError(f"{lattice.nodes[position].name}: the command {command!r} is not made of whole numbers")
         if command not in choices:
             node = lattice.nodes[position]
             if isinstance(command, Command) and _taps_exist(lattice, position, command):
@@ -137,6 +143,7 @@ def commands(lattice: Lattice, output: Where | None = None, input: Where | None 
     >>> list(commands(net, output=(0,), input=(1,)))
     [((1, 0), (0, 0)), ((0, 0), (1, 0))]
     """
+    check_lattice(lattice, "commands")
     target = None if input is None else lattice.unit(input, node=0)
     return _commands(lattice, output, target)
 
@@ -166,6 +173,7 @@ def path_exists(lattice: Lattice, output: Where, input: Where) -> bool:
     >>> [path_exists(net, (0,), (i,)) for i in range(5)]
     [True, False, True, False, True]
     """
+    check_lattice(lattice, "path_exists")
     target = lattice.unit(input, node=0)
     return _reaches(lattice, len(lattice.nodes) - 1, lattice.unit(output), target, {})
 
@@ -209,7 +217,7 @@ def _next_command(
         return command
     entries = tuple(command) if isinstance(command, tuple | list) else (command,)
     channels, *spatial = lattice.shapes[node.inputs[0]]
-    if isinstance(node.op, Dense):
+    if isinstance(node.op, Dense) and len(entries) == 1:
         return Command((), *entries)
     if not isinstance(node.op, Conv | ConvTranspose):
         return Command(entries)
@@ -220,6 +228,11 @@ def _next_command(
             f"{node.name}: the command {command!r} should have {len(spatial)} taps and an input channel (of {channels})"
         )
     return Command(entries[:-1], entries[-1])
+
+
+def _is_made_of_numbers(command: Command) -> bool:
+    taps: Any = command.taps
+    return isinstance(taps, tuple) and all(map(is_whole, taps)) and (command.channel is None or is_whole(command.channel))
 
 
 def _taps_exist(lattice: Lattice, position: int, command: Command) -> bool:

@@ -10,12 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from lattice.closed_forms import MOST_ROW_BITS, check_whole, pascal_row
+from lattice.checks import is_real, is_whole, whole
+from lattice.closed_forms import MOST_ROW_BITS, pascal_row
 from lattice.errors import ResourceError, SpecificationError
 
 __all__ = ["perron_depth", "perron_vector", "strip_counts_reflection", "strip_counts_spectral"]
 
 Array = np.ndarray[Any, Any]
+
+MOST_CELLS = 2**28  # of a float64 array: 2 GiB
+MOST_SUMS = 10**8  # over mirror images: a minute
 
 
 def strip_counts_reflection(width: int, depth: int, output: int | None = None) -> Array:
@@ -30,7 +34,12 @@ def strip_counts_reflection(width: int, depth: int, output: int | None = None) -
     >>> strip_counts_reflection(5, 2)
     array([5, 8, 9, 8, 5], dtype=object)
     """
-    outputs = _strip_outputs(width, depth, output)
+    width, depth, outputs = _strip(width, depth, output)
+    if width * len(outputs) > MOST_SUMS:
+        raise ResourceError(
+            f"strip_counts_reflection({width}, {depth}) takes {width} x {len(outputs)} sums (the limit is {MOST_SUMS}); name "
+            "one output, or count with path_counts, which is linear in the width"
+        )
     period = 2 * (width + 1)
     folded = [0] * period
     for position, number in enumerate(pascal_row(3, depth), start=-depth):
@@ -53,7 +62,7 @@ def strip_counts_spectral(width: int, depth: int, output: int | None = None) -> 
     """
     from mpmath.ctx_mp import MPContext  # type: ignore[import-untyped]
 
-    outputs = _strip_outputs(width, depth, output)
+    width, depth, outputs = _strip(width, depth, output)
     bits = int(depth * log2(3)) + 4 * (width + 1).bit_length() + depth.bit_length() + 32
     if bits * width**2 > MOST_ROW_BITS:
         raise ResourceError(
@@ -72,13 +81,13 @@ def strip_counts_spectral(width: int, depth: int, output: int | None = None) -> 
     return np.array([(2 * total + half) // (2 * half) for total in weights @ vectors], dtype=object)
 
 
-def _strip_outputs(width: int, depth: int, output: int | None) -> range:
-    check_whole(width=(width, 1), depth=(depth, 0))
+def _strip(width: int, depth: int, output: int | None) -> tuple[int, int, range]:
+    width, depth = whole("width", width, 1), whole("depth", depth, 0)
     if output is None:
-        return range(width)
-    if not 0 <= output < width:
-        raise SpecificationError(f"output is {output}; a strip of width {width} has outputs 0 to {width - 1}")
-    return range(output, output + 1)
+        return width, depth, range(width)
+    if not is_whole(output) or not 0 <= output < width:
+        raise SpecificationError(f"output is {output!r}; a strip of width {width} has outputs 0 to {width - 1}")
+    return width, depth, range(output, output + 1)
 
 
 def perron_vector(width: int) -> Array:
@@ -92,7 +101,7 @@ def perron_vector(width: int) -> Array:
     >>> perron_vector(3).round(4)
     array([0.7071, 1.    , 0.7071])
     """
-    check_whole(width=(width, 1))
+    width = whole("width", width, 1, MOST_CELLS)
     return np.sin(pi * np.arange(1, width + 1) / (width + 1))
 
 
@@ -109,8 +118,8 @@ def perron_depth(width: int, tolerance: float = 0.01) -> int:
     >>> perron_depth(8), perron_depth(224)
     (47, 30731)
     """
-    check_whole(width=(width, 1))
-    if not tolerance > 0:
+    width = whole("width", width, 1, MOST_CELLS)
+    if not is_real(tolerance) or not tolerance > 0:
         raise SpecificationError(f"tolerance is {tolerance!r}; it is a positive number")
     modes = np.arange(2, width + 1)
     eigenvalues = np.abs(1 + 2 * np.cos(pi * np.arange(1, width + 1) / (width + 1)))

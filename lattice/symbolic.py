@@ -15,7 +15,7 @@ from sympy.polys.rings import ring  # type: ignore[import-untyped]
 from lattice.counting import Where, one_unit, spatial_lattice
 from lattice.distributions import is_weighted
 from lattice.errors import ResourceError, SpecificationError
-from lattice.lattice import Lattice, Node, Unit
+from lattice.lattice import Lattice, Node, Unit, check_lattice
 from lattice.ops import Activation, Add, Dropout, Input, Norm, Windowed
 from lattice.pullback import pull_back
 from lattice.window import Window
@@ -41,6 +41,7 @@ def variance_symbols(lattice: Lattice) -> dict[str, sympy.Symbol]:
     >>> variance_symbols(Lattice.chain((1, 9), [Conv(1, kernel=3), Conv(1, kernel=3)]))
     {'conv1': V_1, 'conv2': V_2}
     """
+    check_lattice(lattice, "variance_symbols")
     names = [node.name for node in lattice.nodes if is_weighted(node)]
     return {name: sympy.Symbol(f"V_{number}", positive=True) for number, name in enumerate(names, start=1)}
 
@@ -59,6 +60,7 @@ def path_polynomial(lattice: Lattice, output: Where, input: Where, channels: boo
     >>> path_polynomial(net, (2,), (2,)), path_polynomial(net, (2,), (0,))
     (3*V_1*V_2 + V_1, V_1*V_2)
     """
+    check_lattice(lattice, "path_polynomial")
     top, end = lattice.unit(output), lattice.unit(input, node=0)
     if channels:
         return path_polynomials(lattice, top, input_channel=end.channel)[end.position]
@@ -78,6 +80,7 @@ def path_polynomials(
     >>> path_polynomials(Lattice.chain((1, 4), [Conv(1, kernel=3, padding=1)]))
     array([2*V_1, 3*V_1, 3*V_1, 2*V_1], dtype=object)
     """
+    check_lattice(lattice, "path_polynomials")
     if not channels:
         lattice = spatial_lattice(lattice)
     _check_terms(lattice)
@@ -133,6 +136,7 @@ def generating_function(lattice: Lattice) -> sympy.Expr:
     >>> generating_function(Lattice.chain((1, 9), [residual([Conv(1, kernel=3, padding=1)])] * 4))
     (x + 2 + 1/x)**4
     """
+    check_lattice(lattice, "generating_function")
     lattice = spatial_lattice(lattice)
     factors: list[tuple[sympy.Expr, ...]] = []  # of what lies between the input and each node, bottom first
     strides: list[tuple[int, ...]] = []

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lattice.axis import AxisMap, Run, along, overlaid, run, straight, zeros_like
+from lattice.checks import is_real, whole
 from lattice.errors import SpecificationError
 
 __all__ = ["PADDING_MODES", "AdaptiveWindow", "AxisMap", "FilterWindow", "ResizeWindow", "TransposedWindow", "Window"]
@@ -20,6 +21,17 @@ __all__ = ["PADDING_MODES", "AdaptiveWindow", "AxisMap", "FilterWindow", "Resize
 PADDING_MODES = ("zeros", "circular", "reflect", "replicate", "symmetric")
 
 Array = np.ndarray[Any, Any]
+
+
+def _check(window: AxisMap, **least: int) -> None:
+    """The parameters of a window are whole numbers, and its padding is (lo, hi)."""
+    kind, padding = type(window).__name__, window.padding  # type: ignore[attr-defined]
+    for name, smallest in least.items():
+        whole(f"{kind}: {name}", getattr(window, name), smallest)
+    if not isinstance(padding, tuple) or len(padding) != 2:
+        raise SpecificationError(f"{kind}: padding is {padding!r}; on one axis it is (lo, hi)")
+    for side in padding:
+        whole(f"{kind}: padding", side, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +53,11 @@ class Window(AxisMap):
     padding: tuple[int, int] = (0, 0)
     mode: str = "zeros"
     ceil: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self, kernel=1, stride=1, dilation=1)
+        if self.mode not in PADDING_MODES:
+            raise SpecificationError(f"Window: mode is {self.mode!r}; it is one of {', '.join(PADDING_MODES)}")
 
     @property
     def span(self) -> int:
@@ -145,6 +162,13 @@ class FilterWindow(Window):
 
     weights: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        Window.__post_init__(self)
+        if len(self.weights) != self.kernel or not all(map(is_real, self.weights)):
+            raise SpecificationError(
+                f"FilterWindow: weights is {self.weights!r}; it takes one finite number for each of {self.kernel} taps"
+            )
+
     def matrix(self, n: int) -> Array:
         reads = self.table(n)[..., None] == np.arange(n)  # (taps, outputs, cells)
         return np.tensordot(np.asarray(self.weights), reads, 1)
@@ -165,6 +189,9 @@ class TransposedWindow(AxisMap):
     dilation: int = 1
     padding: tuple[int, int] = (0, 0)
     output_padding: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self, kernel=1, stride=1, dilation=1, output_padding=0)
 
     def taps(self, n: int) -> int:
         return self.kernel
@@ -194,6 +221,9 @@ class AdaptiveWindow(AxisMap):
     """
 
     size: int
+
+    def __post_init__(self) -> None:
+        whole("AdaptiveWindow: size", self.size, 1)
 
     def outputs(self, n: int) -> int:
         return self.size
@@ -234,6 +264,11 @@ class ResizeWindow(AxisMap):
     size: int
     mode: str = "nearest"
     align_corners: bool = False
+
+    def __post_init__(self) -> None:
+        whole("ResizeWindow: size", self.size, 1)
+        if self.mode not in ("nearest", "linear"):
+            raise SpecificationError(f"ResizeWindow: mode is {self.mode!r}; it is 'nearest' or 'linear'")
 
     def outputs(self, n: int) -> int:
         return self.size

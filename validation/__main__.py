@@ -9,16 +9,20 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lattice
 from lattice import PilcroError, SpecificationError
+from lattice.checks import is_real, whole
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["main", "model_factory"]
+
+MOST_DEPTH = 10_000  # a lattice has a node for every layer
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,18 @@ class Map:
         """Predict, check and draw; returns what `--json` prints."""
         from landscape import predict
         from validation import compare, measure, plot_agreement
+        from validation.montecarlo.files import FIGURES, checked_out
 
+        # before anything that takes time
+        if whole("--check", self.check, 0) == 1:
+            raise SpecificationError("--check 1: a standard error needs two draws at least (0: no check)")
+        whole("--seed", self.seed, 0, inf)
+        if not is_real(self.tolerance) or self.tolerance < 0:
+            raise SpecificationError(f"--tolerance {self.tolerance}: it is an error of the relative map, for example 0.05")
         shape = self.shape or (self.channels, *(self.size * 2 if len(self.size) == 1 else self.size))
         factory = model_factory(self.model)
-        _writable(out=self.out, report=self.report)
+        checked_out(self.out, FIGURES)
+        checked_out(self.report, ("",), option="--report")
         land = predict(factory, shape)
         result: dict[str, Any] = {
             "model": self.model,
@@ -124,10 +136,12 @@ class Advise:
     def run(self) -> dict[str, Any]:
         """Try the changes and draw; returns what `--json` prints."""
         from landscape import advise
+        from landscape.given import made
+        from validation.montecarlo.files import FIGURES, checked_out
 
         shape = self.shape or (self.channels, *(self.size * 2 if len(self.size) == 1 else self.size))
-        _writable(out=self.out)
-        advice = advise(model_factory(self.model)(), shape, most=self.most)
+        checked_out(self.out, FIGURES)
+        advice = advise(made(model_factory(self.model)), shape, most=self.most)
         if not self.json:
             print(f"{self.model} over {shape}\n\n{advice}", flush=True)
         result: dict[str, Any] = {
@@ -172,6 +186,7 @@ class Paths:
     def run(self) -> dict[str, Any]:
         """Count; returns what `--json` prints."""
         size = self.size
+        whole("--depth", self.depth, 0, MOST_DEPTH)
         if size is None:
             size = 1
             for _ in range(self.depth):
@@ -185,22 +200,19 @@ class Paths:
         return {"size": size, "outputs": net.output_shape[1], "counts": counts}
 
 
-def _writable(**paths: Path | None) -> None:
-    """Raise `SpecificationError` before any work for an option that names a file in a folder that is not there, or a folder."""
-    for name, path in paths.items():
-        if path is not None and not path.absolute().parent.is_dir():
-            raise SpecificationError(f"--{name} {path}: the folder {path.absolute().parent} does not exist")
-        if path is not None and path.is_dir():
-            raise SpecificationError(f"--{name} {path} is a folder; give the name of a file in it")
-
-
 def model_factory(name: str) -> Callable[[], torch.nn.Module]:
     """The factory that a name stands for: a torchvision model, `package.module:factory` or `file.py:factory`.
 
     Raises `SpecificationError` with close matches where there is none.
     """
+    if not isinstance(name, str):
+        raise SpecificationError(
+            f"the model's name is {name!r}; it is a torchvision name, package.module:factory or file.py:factory"
+        )
     if ":" in name:
         place, _, attribute = name.rpartition(":")
+        if not place:
+            raise SpecificationError(f"{name!r} names no module; give package.module:factory or file.py:factory")
         module = _load(place)
         factory = getattr(module, attribute, None)
         if not callable(factory):
@@ -227,20 +239,30 @@ def model_factory(name: str) -> Callable[[], torch.nn.Module]:
     return lambda: builder(weights=None)
 
 
+_WHATEVER = (Exception, SystemExit)  # what the user's own file may raise
+
+
 def _load(place: str) -> Any:
     if not place.endswith(".py"):
         try:
             return importlib.import_module(place)
-        except ImportError as error:
-            raise SpecificationError(f"cannot import {place!r}: {error}") from error
+        except _WHATEVER as error:
+            raise SpecificationError(f"cannot import {place!r}: {type(error).__name__}: {error}") from error
     path = Path(place)
-    if not path.is_file():
-        raise SpecificationError(f"there is no file {place}")
+    try:
+        there = path.is_file()
+    except ValueError:  # a null character
+        there = False
+    if not there:
+        raise SpecificationError(f"there is no file {place!r}")
     specification = importlib.util.spec_from_file_location(path.stem, path)
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
+    try:
+        specification.loader.exec_module(module)
+    except _WHATEVER as error:
+        raise SpecificationError(f"{place} raised {type(error).__name__} as it was imported: {error}") from error
     return module
 
 

@@ -23,7 +23,7 @@ from landscape.importance import total_variation
 from landscape.progress import progress_bar
 from lattice import SpecificationError, UnsupportedError
 from validation.evaluation.blocks import Blocks, jackknife
-from validation.evaluation.untouched import device_of, untouched
+from validation.evaluation.untouched import device_of, gradient, ran, untouched
 
 __all__ = ["EmpiricalLandscape", "channel_importance", "empirical_landscape"]
 
@@ -170,6 +170,8 @@ def empirical_landscape(
         raise SpecificationError(f"classes is {classes!r}; it is 'sampled' (from p(y|x)) or 'all' (the exact sum)")
     if classes == "sampled" and generator is None:
         raise SpecificationError("classes='sampled' draws y from p(y|x): give generator=torch.Generator().manual_seed(0)")
+    if not isinstance(batches, Iterable):
+        raise SpecificationError(f"batches is a {type(batches).__name__}; it is an iterable of batches of images")
     blocks = Blocks()
     total = len(batches) if isinstance(batches, Sized) else None
     with untouched(model), progress_bar(progress, total, unit="batch") as bar:
@@ -182,6 +184,8 @@ def empirical_landscape(
                     f"{tuple(getattr(images, 'shape', ()))}; it must be floating-point images (N, channels, *positions), "
                     "or a tuple that begins with them"
                 )
+            if not bool(torch.isfinite(images).all()):
+                raise SpecificationError(f"after {blocks.seen} images, a batch has NaN or infinite pixels; give finite images")
             if len(images):
                 blocks.add(_squares(model, images.detach().to(device), generator, classes))
             bar.update()
@@ -194,7 +198,7 @@ def _squares(model: torch.nn.Module, images: torch.Tensor, generator: torch.Gene
     """(dh_y/dx)^2 of each image, in float64, of a drawn class or averaged over the classes with weights p(y|x)."""
     with torch.enable_grad():
         x = images.clone().requires_grad_()
-        logits = model(x)
+        logits = ran(model, x)
         if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(x):
             shape = tuple(getattr(logits, "shape", ()))
             raise UnsupportedError(
@@ -205,12 +209,11 @@ def _squares(model: torch.nn.Module, images: torch.Tensor, generator: torch.Gene
         if classes == "all":
             total = torch.zeros(x.shape, dtype=torch.float64, device=x.device)
             for y in range(logits.shape[1]):
-                (gradient,) = torch.autograd.grad(logits[:, y].sum(), x, retain_graph=y + 1 < logits.shape[1])
-                total += p[:, y].reshape(-1, *(1 for _ in x.shape[1:])) * gradient.double().square()
+                found = gradient(logits[:, y].sum(), x, retain_graph=y + 1 < logits.shape[1])
+                total += p[:, y].reshape(-1, *(1 for _ in x.shape[1:])) * found.double().square()
             return total
         assert generator is not None
         # the inverse of the distribution function: one number per image, whatever the batch
         u = torch.rand(len(x), 1, dtype=torch.float64, generator=generator, device=generator.device).to(p.device)
         drawn = torch.searchsorted(p.cumsum(dim=1), u, right=True).clamp_(max=logits.shape[1] - 1)
-        (gradient,) = torch.autograd.grad(logits.gather(1, drawn).sum(), x)
-        return gradient.double().square()
+        return gradient(logits.gather(1, drawn).sum(), x).double().square()

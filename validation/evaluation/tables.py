@@ -42,7 +42,12 @@ class Group:
 
     def score(self, name: str, when: str = "scores") -> tuple[float, float]:
         """Mean over repeats of "top1", "top5", "tv", "loss" or "asymmetry", and its standard error (NaN for one run)."""
-        values = [float(np.max(result.content[when][name])) for result in self.results]
+        values = []
+        for result in self.results:
+            try:
+                values.append(float(np.max(result.content[when][name])))
+            except (KeyError, TypeError, ValueError) as error:
+                raise SpecificationError(f"{result.folder / 'result.json'} has no number {name} in its {when}") from error
         error = float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else float("nan")
         return float(np.mean(values)), error
 
@@ -63,6 +68,8 @@ def collect(folders: Sequence[Path]) -> list[Result]:
     Raises `SpecificationError` for a folder without any, naming runs that have begun and not ended.
     """
     found = []
+    if not folders:
+        raise SpecificationError("no run folders were named; give one or more")
     for folder in folders:
         places = [folder, *sorted(path for path in folder.glob("*") if path.is_dir())] if folder.is_dir() else []
         ended = [place for place in places if (place / "result.json").exists()]
@@ -72,6 +79,9 @@ def collect(folders: Sequence[Path]) -> list[Result]:
             raise SpecificationError(f"{folder} holds no finished run (no result.json in it or right below it){more}")
         for place in ended:
             content = read_json(place / "result.json")
+            recipe = content.get("recipe") if isinstance(content, dict) else None
+            if not isinstance(recipe, dict) or not isinstance(content.get("data"), str):
+                raise SpecificationError(f"{place / 'result.json'} is no result of a run: it has no recipe, or no data")
             found.append(Result(place, Recipe.of(content["recipe"]), content))
     return found
 

@@ -1,14 +1,14 @@
 """A user's model in evaluation mode, and afterwards as it was: modes, buffers and random state, whatever happens inside."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from lattice import SpecificationError
+from lattice import PilcroError, SpecificationError, UnsupportedError
 
-__all__ = ["device_of", "untouched"]
+__all__ = ["device_of", "gradient", "ran", "untouched"]
 
 
 @contextmanager
@@ -46,6 +46,37 @@ def untouched(model: torch.nn.Module) -> Iterator[None]:
                         # an untouched buffer is not written to, so that its version counter stands still
                         if buffer is not None and not _same(buffer, values):
                             buffer.copy_(values)
+
+
+def ran(model: Callable[[torch.Tensor], Any], images: torch.Tensor, name: str = "") -> Any:
+    """What the model returns for images; whatever else it raises becomes an `UnsupportedError` that says for what.
+
+    >>> ran(torch.nn.Linear(3, 2), torch.zeros(1, 3)).shape
+    torch.Size([1, 2])
+    """
+    try:
+        return model(images)
+    except (PilcroError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [""])[0][:200]
+        raise UnsupportedError(
+            f"the model ({name or type(model).__name__}) raised {type(error).__name__} for an input of shape "
+            f"{tuple(images.shape)}, {images.dtype}, on {images.device}: {reason}; give inputs of the size, channels and "
+            "precision that it takes"
+        ) from error
+
+
+def gradient(outputs: torch.Tensor, x: torch.Tensor, cotangent: torch.Tensor | None = None, **options: Any) -> torch.Tensor:
+    """The gradient of outputs (with a cotangent) in x; zero where they do not depend on x.
+
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> gradient((3 * x).sum(), x), gradient(torch.ones(()), x)
+    (tensor([3., 3.]), tensor([0., 0.]))
+    """
+    if not outputs.requires_grad:
+        return torch.zeros_like(x)
+    return torch.autograd.grad(outputs, x, cotangent, allow_unused=True, materialize_grads=True, **options)[0]
 
 
 def device_of(model: torch.nn.Module) -> torch.device:

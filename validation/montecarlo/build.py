@@ -38,6 +38,7 @@ from lattice import (
     Upsample,
     Window,
 )
+from lattice.lattice import check_lattice
 
 __all__ = ["LatticeModule", "build", "draw_weight", "draw_weights"]
 
@@ -96,6 +97,9 @@ def build(
     >>> net(torch.zeros(1, 1, 8)).shape
     torch.Size([1, 4, 4])
     """
+    check_lattice(lattice, "build")
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise SpecificationError(f"generator is {generator!r}; it is torch.Generator().manual_seed(0), for example")
     # Skipping torch's own initialisation saves its time and leaves its random state alone.
     with torch.device("meta"):
         network = LatticeModule(lattice)
@@ -218,6 +222,8 @@ def _(op: Conv, shapes: Shapes) -> Any:
 def _(op: ConvTranspose, shapes: Shapes) -> Any:
     ((channels, *spatial),) = shapes
     windows = [w for w in op.windows(tuple(spatial)) if isinstance(w, TransposedWindow)]
+    if any(w.output_padding >= max(w.stride, w.dilation) for w in windows):
+        raise UnsupportedError(f"{op}: torch's output_padding is smaller than the stride or the dilation")
     if any(w.padding[0] != w.padding[1] for w in windows):
         raise UnsupportedError(f"{op}: torch pads a transposed convolution alike on both sides")
     parts = zip(*((w.kernel, w.stride, w.padding[0], w.output_padding, w.dilation) for w in windows), strict=True)

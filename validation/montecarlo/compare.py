@@ -17,9 +17,10 @@ from scipy import stats
 
 from landscape import Landscape
 from lattice import SpecificationError
+from lattice.checks import is_real
 from validation.montecarlo.measure import Estimate
 
-__all__ = ["Agreement", "Verdict", "compare"]
+__all__ = ["Agreement", "Verdict", "checked_comparison", "compare"]
 
 Array = np.ndarray[Any, Any]
 
@@ -103,9 +104,11 @@ def compare(
     >>> compare(predict(net), measure(net, draws=2000)).verdict.name
     'AGREE'
     """
-    expected = np.asarray(predicted.squared if isinstance(predicted, Landscape) else predicted, dtype=float)
-    if expected.shape != estimate.mean.shape:
-        raise SpecificationError(f"the predicted map has shape {expected.shape}, the measured one {estimate.mean.shape}")
+    expected = checked_comparison(predicted, estimate)
+    if not is_real(tolerance) or tolerance < 0:
+        raise SpecificationError(f"tolerance is {tolerance!r}; it is an error of the relative map, for example 0.05")
+    if not is_real(confidence) or not 0 < confidence < 1:
+        raise SpecificationError(f"confidence is {confidence!r}; it lies between 0 and 1, for example 0.99")
     for name, values in (("predicted", expected), ("measured", estimate.blocks)):
         if not np.isfinite(values).all() or not values.sum() > 0:
             raise SpecificationError(f"the {name} map has NaN, infinite or only zero entries; there is nothing to compare")
@@ -146,6 +149,20 @@ def compare(
         worst=tuple(worst),
         draws=estimate.draws,
     )
+
+
+def checked_comparison(predicted: Any, estimate: Any) -> Array:
+    """The predicted map as a float array, of the shape of the estimate; `SpecificationError` for what is no such pair."""
+    if not isinstance(estimate, Estimate):
+        raise SpecificationError(f"estimate is a {type(estimate).__name__}; it is what validation.measure returns")
+    values = np.asarray(predicted.squared if isinstance(predicted, Landscape) else predicted)
+    if values.dtype.kind not in "biuf":
+        raise SpecificationError(f"predicted is a {type(predicted).__name__}; it is a Landscape, or a map of squared gradients")
+    if values.shape != estimate.mean.shape:
+        raise SpecificationError(f"the predicted map has shape {values.shape}, the measured one {estimate.mean.shape}")
+    if not np.isfinite(values).all() or (values < 0).any():
+        raise SpecificationError("the predicted map has NaN, infinite or negative entries; squared gradients are none of that")
+    return values.astype(float)
 
 
 def _critical_z(estimate: Estimate, confidence: float) -> float:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from landscape.given import checked_images
 from landscape.initialisation import Initialisation, layer_variances
-from lattice import Lattice, ResourceError, SpecificationError
+from lattice import Lattice, ResourceError
 from validation.montecarlo.build import LatticeModule, build
 
 __all__ = ["count_weights", "enumerated_squared_gradients", "generic_input"]
@@ -36,6 +37,8 @@ def enumerated_squared_gradients(
     >>> enumerated_squared_gradients(Lattice.chain((1, 4), [Conv(1, kernel=3, padding=1), Flatten(), Dense(1)]))
     array([2., 3., 3., 2.])
     """
+    if inputs is not None:
+        inputs = checked_images(inputs, lattice.input_shape)
     network = build(lattice, initialisation, generator=torch.Generator().manual_seed(0)).double()
     variances = layer_variances(lattice, initialisation)
     layer = {id(weight): node for node, weight in network.weights().items()}
@@ -47,8 +50,6 @@ def enumerated_squared_gradients(
             "Use fewer channels, or validation.measure, which draws patterns at random"
         )
     x = torch.from_numpy(np.asarray(generic_input(lattice) if inputs is None else inputs, dtype=np.float64))
-    if tuple(x.shape[1:]) != lattice.input_shape:
-        raise SpecificationError(f"inputs have shape {tuple(x.shape)}; the lattice reads a batch of {lattice.input_shape}")
     deviations = [variances[layer[id(weight)]] ** 0.5 for weight in weights.values()]
 
     def outputs(parameters: dict[str, torch.Tensor], image: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from lattice import SpecificationError
+from lattice.checks import is_whole
 from validation.montecarlo.files import read_arrays, write_arrays
 
 __all__ = ["Estimate", "versions"]
@@ -71,7 +72,12 @@ class Estimate:
     @property
     def relative(self) -> Array:
         """The measured map with mean one."""
-        return np.asarray(self.mean / self.mean.mean())
+        scale = float(self.mean.mean())
+        if not 0 < scale < np.inf:
+            raise SpecificationError(
+                f"the mean of this measured map is {scale}, so it has no shape: no draw's output depended on its input"
+            )
+        return np.asarray(self.mean / scale)
 
     @property
     def relative_error(self) -> Array:
@@ -101,6 +107,8 @@ class Estimate:
         return estimate_html(self)
 
     def __str__(self) -> str:
+        if not self.mean.any():
+            return f"measured map over {self.mean.shape}: zero in all of {self.draws} draws"
         typical = float(np.sqrt(np.mean(np.square(self.relative_error))))
         stopped = " (interrupted)" if self.interrupted else ""
         return (
@@ -113,6 +121,8 @@ class Estimate:
 
         The file is there as a whole or not at all (temporary name, fsync, rename), and holds nothing that could run.
         """
+        if not Path(path).absolute().parent.is_dir():
+            raise SpecificationError(f"cannot save to {path}: the folder {Path(path).absolute().parent} does not exist")
         header = {"format": FORMAT, **{name: getattr(self, name) for name in FACTS}, "versions": dict(self.versions)}
         write_arrays(Path(path), header, {name: getattr(self, name) for name in ARRAYS})
         return Path(path)
@@ -123,8 +133,18 @@ class Estimate:
         header, arrays = read_arrays(Path(path))
         if header.pop("format", None) != FORMAT:
             raise SpecificationError(f"{path} is no estimate; Estimate.load reads what Estimate.save wrote")
+        if set(header) != set(FACTS) or set(arrays) != set(ARRAYS):
+            raise SpecificationError(f"{path} is no estimate of this version: it holds {sorted({*header, *arrays})}")
         contents: dict[str, Any] = {**header, **arrays}
-        return cls(**contents)
+        found = cls(**contents)
+        shape, blocks = found.mean.shape, len(found.blocks)
+        shapes = found.standard_error.shape, found.blocks.shape, found.block_draws.shape, found.energies.ndim
+        if shapes != (shape, (blocks, *shape), (blocks,), 1) or any(array.dtype.kind not in "if" for array in arrays.values()):
+            raise SpecificationError(f"{path} is no estimate: its arrays have shapes {shapes} that do not fit together")
+        facts = is_whole(found.draws) and is_whole(found.seed) and isinstance(found.versions, dict)
+        if not facts or not all(isinstance(given, str) for given in (found.mode, found.device)):
+            raise SpecificationError(f"{path} is no estimate: draws is {found.draws!r}, seed {found.seed!r}")
+        return found
 
 
 def _error(deviations: Array, weights: Array) -> Array:

@@ -6,7 +6,8 @@ import numpy as np
 
 from landscape import Landscape
 from landscape.plot import axes_or_new, middle, plot_map, plot_profile
-from validation.montecarlo.compare import Agreement
+from lattice import SpecificationError
+from validation.montecarlo.compare import Agreement, checked_comparison
 from validation.montecarlo.measure import Estimate
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ def plot_agreement(
     """
     from matplotlib.figure import Figure
 
+    if not isinstance(land, Landscape):
+        raise SpecificationError(f"plot_agreement draws a Landscape, not a {type(land).__name__}; landscape.predict makes one")
+    if estimate is not None:
+        checked_comparison(land, estimate)
     guarantee = land.guarantee.name.lower().replace("_", " ")
     predicted = land.relative
     if estimate is None:
@@ -74,6 +79,8 @@ def plot_z(agreement: Agreement, ax: "Axes | None" = None) -> "Axes":
     >>> plot_z(compare(predict(net), measure(net, draws=50)), Figure().subplots()).get_ylabel()
     'z'
     """
+    if not isinstance(agreement, Agreement):
+        raise SpecificationError(f"plot_z draws an Agreement, not a {type(agreement).__name__}; validation.compare makes one")
     ax = axes_or_new(ax)
     z, most = agreement.z, agreement.critical_z
     ax.set_title(f"z of the relative map: {len(agreement.worst)} pixels beyond {most:.1f}")

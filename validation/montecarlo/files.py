@@ -12,10 +12,26 @@ import numpy as np
 
 from lattice import SpecificationError
 
-__all__ = ["digest", "read_arrays", "write_arrays", "write_bytes"]
+__all__ = ["FIGURES", "checked_out", "digest", "read_arrays", "write_arrays", "write_bytes"]
 
 Array = np.ndarray[Any, Any]
 HEADER = "header"
+FIGURES = (".png", ".pdf", ".svg")
+
+
+def checked_out(path: Path | None, endings: tuple[str, ...] = (), *, option: str = "--out") -> None:
+    """`SpecificationError` where no file can be written to what an option names.
+
+    `endings`: what the name of a file ends in, ("",) for anything; () where the option is only the beginning of names.
+    """
+    if path is None:
+        return
+    if not path.absolute().parent.is_dir():
+        raise SpecificationError(f"{option} {path}: the folder {path.absolute().parent} does not exist")
+    if endings and path.is_dir():
+        raise SpecificationError(f"{option} {path} is a folder; give the name of a file in it")
+    if endings and not path.name.lower().endswith(endings):
+        raise SpecificationError(f"{option} {path} ends in {path.suffix or 'nothing'}; a name ends in {', '.join(endings)}")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -72,6 +88,8 @@ def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
         stated = header.pop("sha256")
     except FileNotFoundError:
         raise SpecificationError(f"there is no file {path}") from None
+    except OSError as error:
+        raise SpecificationError(f"{path} cannot be read: {error}") from error
     except Exception as error:  # a damaged archive raises whatever its damage looks like
         raise SpecificationError(f"{path} is damaged or was not written by this project: {error}") from error
     if stated != digest(header, arrays):

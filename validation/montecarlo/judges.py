@@ -18,8 +18,10 @@ from scipy import stats
 from landscape import squared_gradients
 from landscape.initialisation import Initialisation, layer_variances
 from lattice import Add, Conv, Lattice, Node, SpecificationError
+from lattice.checks import is_real
+from lattice.lattice import check_lattice
 from lattice.routes import identity_branches
-from validation.montecarlo.compare import Agreement, Verdict, compare
+from validation.montecarlo.compare import Agreement, Verdict, checked_comparison, compare
 from validation.montecarlo.enumerate import enumerated_squared_gradients
 from validation.montecarlo.measure import Estimate
 
@@ -45,9 +47,12 @@ def assert_exact(
     >>> assert_exact(Lattice.chain((1, 3), [Conv(1, 3, padding=1), Flatten(), Dense(1)]), np.array([2.0, 3.0, 2.0]))
     """
     truth = enumerated_squared_gradients(lattice, inputs, initialisation)
-    error = np.abs(np.asarray(predicted, dtype=float) - truth)
+    predicted = np.asarray(predicted, dtype=float)
+    if predicted.shape != truth.shape:
+        raise SpecificationError(f"the predicted map has shape {predicted.shape}, the network's input {truth.shape}")
+    error = np.abs(predicted - truth)
     if not (error <= rtol * truth.max()).all():
-        worst = np.unravel_index(int(np.nanargmax(error)), error.shape)
+        worst = np.unravel_index(int(np.argmax(error)), error.shape)  # NaN counts as the largest
         raise AssertionError(
             f"the prediction is not the enumerated expectation: at {tuple(map(int, worst))} it is {predicted[worst]!r}, "
             f"the truth {truth[worst]!r}; largest relative error {error.max() / truth.max():.3g}"
@@ -67,6 +72,8 @@ def assert_chi_square(predicted: Array, estimate: Estimate, channels: int = 1, *
     >>> net = Lattice.chain((1, 6), [Conv(2, 3, padding=1)])
     >>> assert_chi_square(predict(net).squared, measure(net, draws=200))
     """
+    predicted = checked_comparison(predicted, estimate)
+    _check_rate(false_alarm)
     reached = predicted > 0
     if (estimate.mean[~reached] != 0).any():
         raise AssertionError("a pixel that no path reaches has a gradient")
@@ -96,6 +103,7 @@ def assert_agrees(
     >>> assert_agrees(predict(net), measure(net, draws=400), tolerance=0.1).unreachable
     0
     """
+    _check_rate(false_alarm)
     agreement = compare(predicted, estimate, tolerance=tolerance, confidence=1 - false_alarm)
     sigmas = abs(agreement.scale_ratio - 1) / agreement.scale_ratio_error
     if agreement.verdict is Verdict.DISAGREE:
@@ -103,6 +111,11 @@ def assert_agrees(
     if scale and sigmas > stats.norm.isf(false_alarm / 2):
         raise AssertionError(f"the scale is off by {sigmas:.1f} standard errors\n{agreement}")
     return agreement
+
+
+def _check_rate(false_alarm: float) -> None:
+    if not is_real(false_alarm) or not 0 < false_alarm < 1:
+        raise SpecificationError(f"false_alarm is {false_alarm!r}; it is a probability between 0 and 1, for example 1e-6")
 
 
 def negative_controls(lattice: Lattice, initialisation: Initialisation | Mapping[str, float] | float = 1.0) -> dict[str, Array]:
@@ -116,6 +129,7 @@ def negative_controls(lattice: Lattice, initialisation: Initialisation | Mapping
     >>> list(negative_controls(net))
     ['variance', 'padding conv2', 'skip add1']
     """
+    check_lattice(lattice, "negative_controls")
     variances = layer_variances(lattice, initialisation)
     if not variances:
         raise SpecificationError("the lattice has no weights: there is nothing that a wrong variance would change")

@@ -12,14 +12,17 @@ order of their indices and blocks never share a sum, so that on a CPU the bits d
 
 from contextlib import ExitStack, closing, nullcontext
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from landscape.given import checked_images
 from landscape.progress import progress_bar
-from lattice import Lattice, SpecificationError
+from lattice import AssumptionError, Lattice, ResourceError, SpecificationError
+from lattice.checks import given_shape, is_whole, whole
 from validation.montecarlo.estimate import Estimate, versions
 from validation.montecarlo.files import digest
 from validation.montecarlo.sampler import SMALL, Sampler
@@ -30,6 +33,7 @@ from validation.montecarlo.workers import Workers, exact_arithmetic
 
 __all__ = ["Estimate", "measure"]
 
+MOST_DRAWS = 2**30  # three numbers of each are kept: 24 GiB
 MOST_BLOCKS = 200  # block means kept for `compare`; up to as many draws, every draw is its own block
 
 Array = np.ndarray[Any, Any]
@@ -83,16 +87,27 @@ def measure(
     """
     if mode not in ("eval", "train"):
         raise SpecificationError(f"mode is {mode!r}; it is 'eval' or 'train'")
-    if isinstance(draws, bool) or draws < 2 or min(inputs_per_draw, 1 if chunk is None else chunk, shard) < 1:
+    counts = (draws, inputs_per_draw, 1 if chunk is None else chunk, shard)
+    if not all(map(is_whole, counts)) or draws < 2 or min(counts) < 1:
         raise SpecificationError(
-            f"draws is {draws}, inputs_per_draw {inputs_per_draw}, chunk {chunk}, shard {shard}; each is at least one, "
-            "and a standard error needs two draws at least"
+            f"draws is {draws!r}, inputs_per_draw {inputs_per_draw}, chunk {chunk}, shard {shard}; each is a whole number, "
+            "at least one, and a standard error needs two draws at least"
         )
+    draws, seed = int(draws), whole("seed", seed, 0, inf)
+    if draws > MOST_DRAWS:
+        raise ResourceError(f"{draws} draws keep {draws * 24 / 2**30:.3g} GiB of numbers (the limit is {MOST_DRAWS} draws)")
+    if not callable(factory) or isinstance(factory, torch.nn.Module):
+        if not isinstance(factory, Lattice):
+            raise SpecificationError(
+                f"factory is a {type(factory).__name__}; it is a function without arguments that returns a freshly initialised "
+                "torch.nn.Module, for example lambda: MyModel(classes=10), or a lattice.Lattice"
+            )
     if isinstance(factory, Lattice) and shape is not None and tuple(shape) != factory.input_shape:
         raise SpecificationError(f"the lattice has input shape {factory.input_shape}, and shape={tuple(shape)} was given")
     shape = factory.input_shape if isinstance(factory, Lattice) else shape
     if shape is None:
         raise SpecificationError("measure(factory, shape) needs the shape of one input, (channels, *spatial)")
+    shape = shape if isinstance(factory, Lattice) else given_shape(shape)
     images = None if inputs is None else _images(inputs, tuple(shape), inputs_per_draw)
     team = Workers.here(device)
     tally = Tally.empty(draws, min(draws, MOST_BLOCKS), tuple(shape)[1:])
@@ -128,7 +143,10 @@ def measure(
                 **facts,
             }
             if team.rank == 0:  # the other workers wait for it in team.sum
-                stack.enter_context(locked(shards.folder))
+                try:
+                    stack.enter_context(locked(shards.folder))
+                except OSError as error:
+                    raise SpecificationError(f"the folder {shards.folder} cannot be used: {error}") from error
                 shards.agree_on(manifest)
                 shards.read(tally)
         interrupted = False
@@ -153,20 +171,19 @@ def measure(
             if shards is not None:
                 shards.write(tally)
         tally = Tally(tally.block_of, *(team.sum(array) for array in (tally.sums, tally.energies, tally.done)))
+    broken = np.flatnonzero(~np.isfinite(tally.energies))
+    if broken.size:
+        raise AssumptionError(
+            f"{broken.size} of {draws} draws have NaN or infinite gradients, draw {broken[0]} is the first; are there NaN "
+            "weights, or does the model overflow at its initialisation?"
+        )
     return tally.estimate(interrupted=interrupted, **facts)
 
 
 def _images(inputs: Any, shape: tuple[int, ...], per_draw: int) -> Array:
-    images = np.asarray(inputs.detach().cpu() if isinstance(inputs, torch.Tensor) else inputs)
-    if images.shape[1:] != shape or len(images) < per_draw:
-        raise SpecificationError(
-            f"inputs has shape {images.shape}; it must be (N, {', '.join(map(str, shape))}) with N at least "
-            f"inputs_per_draw = {per_draw}"
-        )
-    if not np.issubdtype(images.dtype, np.floating) or not np.isfinite(images).all():
-        raise SpecificationError(
-            f"inputs holds {images.dtype}, NaN or infinity; give finite floats, scaled as the model expects"
-        )
+    images = checked_images(inputs, shape)
+    if len(images) < per_draw:
+        raise SpecificationError(f"inputs holds {len(images)} images; a draw takes inputs_per_draw = {per_draw}")
     return images
 
 

@@ -21,6 +21,7 @@ from torch import nn
 from torch.func import functional_call, vjp, vmap
 
 from lattice import AssumptionError, SpecificationError, UnsupportedError
+from validation.evaluation.untouched import gradient, ran
 from validation.montecarlo.sources import LatticeSource, ModuleSource, State, seeded
 
 __all__ = ["Sampler"]
@@ -51,6 +52,13 @@ class Sampler:
         self.stacks: State = {}
         self.stacked = 0
         self.base, self.state = source.draw(self._seeds(0)[0])
+        odd = [name for name, tensor in self.base.named_parameters() if tensor.is_meta or not tensor.is_floating_point()]
+        if odd:
+            kind = self.state[odd[0]]
+            raise UnsupportedError(
+                f"{odd[0]}: its weights are {kind.dtype} on {kind.device}; only real floating-point weights that have values "
+                "can be drawn and differentiated; let the factory build the model on the CPU in float32"
+            )
         floats = [tensor.dtype for tensor in self.state.values() if tensor.is_floating_point()]
         self.dtype = floats[0] if floats else torch.get_default_dtype()
         self.parameters = sum(tensor.numel() for tensor in self.base.parameters())
@@ -185,7 +193,7 @@ class Sampler:
         """The network with these tensors; its own, its modes and its running statistics are left as they are."""
         own = {name: tensor.to(self.device, copy=name in self.buffers) for name, tensor in state.items()}
         with seeded(self._seeds(index)[0] ^ 1, self.device), _mode(network, self.train):
-            output: torch.Tensor = functional_call(network, own, (x,))
+            output: torch.Tensor = ran(lambda x: functional_call(network, own, (x,)), x, type(network).__name__)
         return output
 
     def _alone(self, x: torch.Tensor, v: torch.Tensor, index: int) -> torch.Tensor:
@@ -193,9 +201,9 @@ class Sampler:
         x.requires_grad_()
         output = self._forward(network, state, x, index)
         if not self.train:
-            return torch.autograd.grad(output, x, v)[0]
+            return gradient(output, x, v)
         rows = range(len(x))
-        return torch.stack([torch.autograd.grad(output[n], x, v[n], retain_graph=n + 1 < len(x))[0][n] for n in rows])
+        return torch.stack([gradient(output[n], x, v[n], retain_graph=n + 1 < len(x))[n] for n in rows])
 
     def _together(self, x: torch.Tensor, v: torch.Tensor, states: State) -> torch.Tensor:
         def gradient(x: torch.Tensor, state: State, v: torch.Tensor) -> torch.Tensor:

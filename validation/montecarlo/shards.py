@@ -81,8 +81,10 @@ class Shards:
             write_bytes(path, json.dumps(manifest, indent=1).encode())
             return
         try:
-            found = dict(json.loads(path.read_bytes()))
-        except ValueError as error:
+            found = json.loads(path.read_bytes())
+            if not isinstance(found, dict):
+                raise ValueError("it holds no names and values")
+        except (ValueError, OSError, RecursionError) as error:
             raise SpecificationError(f"{path} is damaged: {error}; take another folder") from error
         other = [
             f"{key} is {found.get(key)!r} there and {manifest.get(key)!r} here"

@@ -24,7 +24,8 @@ import numpy as np
 import torch
 
 from lattice import SpecificationError, UnsupportedError
-from validation.evaluation.untouched import device_of, untouched
+from lattice.checks import is_whole
+from validation.evaluation.untouched import device_of, gradient, ran, untouched
 
 __all__ = ["MEASURES", "ShuffledImportance", "shuffled_importance"]
 
@@ -102,7 +103,9 @@ def shuffled_importance(
         )
     if unit not in ("entry", "position"):
         raise SpecificationError(f"unit is {unit!r}; it is 'entry' (one channel of a position) or 'position' (all of them)")
-    if chunk < 1 or (replacements is not None and (isinstance(replacements, bool) or replacements < 2)):
+    if not isinstance(generator, torch.Generator):
+        raise SpecificationError(f"generator is {generator!r}; it is torch.Generator().manual_seed(0), for example")
+    if not is_whole(chunk) or chunk < 1 or (replacements is not None and (not is_whole(replacements) or replacements < 2)):
         raise SpecificationError(
             f"replacements is {replacements}, chunk {chunk}; Eq. 4 needs two replacements at least, or None for every sample"
         )
@@ -170,7 +173,7 @@ class _Study:
 
     def _outputs(self, x: torch.Tensor) -> torch.Tensor:
         entries = x.transpose(1, 2) if self.position else x
-        result = self.model(entries.reshape(len(x), *self.shape))
+        result = ran(self.model, entries.reshape(len(x), *self.shape))
         if not isinstance(result, torch.Tensor) or len(result) != len(x):
             raise UnsupportedError(f"the model returns {type(result).__name__}; wrap it so that it returns one tensor (N, ...)")
         return result.reshape(len(x), -1)
@@ -200,8 +203,7 @@ class _Study:
                 outputs = self._outputs(x)
                 row = torch.zeros(x.shape[:2], dtype=torch.float64, device=x.device)
                 for j in range(outputs.shape[1]):
-                    (gradient,) = torch.autograd.grad(outputs[:, j].sum(), x, retain_graph=j + 1 < outputs.shape[1])
-                    g = gradient.double()
+                    g = gradient(outputs[:, j].sum(), x, retain_graph=j + 1 < outputs.shape[1]).double()
                     row += torch.einsum("muv,uvw,muw->mu", g, self.covariance, g) / outputs.shape[1]
                     second += torch.einsum("muv,muw->uvw", g, g) / (outputs.shape[1] * len(self.x))
             rows.append(row)

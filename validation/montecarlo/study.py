@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from lattice import SpecificationError
+from lattice.checks import whole
+from validation.montecarlo.files import checked_out
 from validation.montecarlo.gallery import FAMILIES, gallery
 from validation.montecarlo.ladders import Net, chain_net, depth_ladder, measured, pooled_net, predicted, width_ladder
 from validation.montecarlo.lemma import lemma_table
 from validation.montecarlo.table import Fit, Series, Table, fit_power, provenance
+from validation.montecarlo.workers import checked_device
 
 __all__ = ["Study", "error_against_draws"]
 
@@ -116,6 +120,9 @@ class Study:
         """The study's tables by the ending of their file names."""
         if self.draws < 0:
             raise SpecificationError(f"--draws {self.draws}: a number of draws is positive (0: the study's own default)")
+        whole("--size", self.size, 1)
+        whole("--seed", self.seed, 0, inf)
+        checked_device(self.device)
         given: dict[str, Any] = {"draws": self.draws} if self.draws else {}
         common: dict[str, Any] = {"seed": self.seed, "device": self.device}
         match self.kind:
@@ -134,8 +141,7 @@ class Study:
 
     def run(self) -> dict[str, Any]:
         """Run the study, write and print it; returns what `--json` prints."""
-        if self.out is not None and not self.out.absolute().parent.is_dir():
-            raise SpecificationError(f"--out {self.out}: the folder {self.out.absolute().parent} does not exist")
+        checked_out(self.out)
         result: dict[str, Any] = {"kind": self.kind, "tables": []}
         for ending, table in self.tables().items():
             made = replace(table, origin=replace(table.origin, command=self.command()))

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import distributed
 
-__all__ = ["Workers", "exact_arithmetic"]
+from lattice import SpecificationError
+
+__all__ = ["Workers", "checked_device", "exact_arithmetic"]
 
 Array = np.ndarray[Any, Any]
 
@@ -33,6 +35,7 @@ class Workers:
 
         Under torchrun every worker must make the call. "auto" and "cuda" mean the GPU of this process's local rank.
         """
+        checked_device(device)
         where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         if not _together(where):
             return cls(0, 1, where)
@@ -49,6 +52,19 @@ class Workers:
             total = total.to(self.device)
         distributed.all_reduce(total)
         return np.asarray(total.cpu())
+
+
+def checked_device(device: str) -> None:
+    """`SpecificationError` for a device that is not there: "auto", "cpu" and, where torch sees one, "cuda" are."""
+    try:
+        kind = "cpu" if device == "auto" else torch.device(device).type
+    except (RuntimeError, TypeError):
+        kind = "unknown"
+    cuda = torch.cuda.is_available()
+    if kind not in ("cpu", "cuda") or (kind == "cuda" and not cuda):
+        raise SpecificationError(
+            f"device is {device!r}; it is {'auto, cpu or cuda' if cuda else 'auto or cpu: torch sees no CUDA device here'}"
+        )
 
 
 def _together(device: torch.device) -> bool:

@@ -51,7 +51,9 @@ def read_json(path: Path) -> dict[str, Any]:
         stated = marked["sha256"]
     except FileNotFoundError:
         raise SpecificationError(f"there is no file {path}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise SpecificationError(f"{path} cannot be read: {error}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SpecificationError(f"{path} is damaged: {error}") from error
     if stated != hashlib.sha256(json.dumps(content, sort_keys=True, indent=1).encode()).hexdigest():
         raise SpecificationError(f"{path} is damaged: its content does not have the hash that it was written with")
@@ -97,20 +99,22 @@ class RunFolder:
             write_json(path, config)
             return
         found = read_json(path)
+        if not isinstance(found.get("recipe"), Mapping):
+            raise SpecificationError(f"{path} is no configuration of a run: it has no recipe; take another folder")
         there, here = _flat(found["recipe"]), _flat(config["recipe"])
         other = [
             f"{key} is {there.get(key)!r} there and {here.get(key)!r} here"
             for key in sorted({*there, *here})
             if there.get(key) != here.get(key)
         ]
-        if found["data"] != data:
+        if found.get("data") != data:
             other.append("the data have another hash than the ones it began with")
         if other:
             raise SpecificationError(
                 f"{self.path} holds another run: {'; '.join(other)}. Take another folder, or the same configuration"
             )
-        if found["torch"] != torch.__version__:
-            text = f"{self.path} began with torch {found['torch']}, this is {torch.__version__}: last bits may differ"
+        if found.get("torch") != torch.__version__:
+            text = f"{self.path} began with torch {found.get('torch')}, this is {torch.__version__}: last bits may differ"
             warnings.warn(text, RuntimeWarning, stacklevel=2)
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -159,9 +163,12 @@ class RunFolder:
             content = tensors.read_bytes()
         except OSError as error:
             raise SpecificationError(f"{tensors} cannot be read: {error}") from error
-        if hashlib.sha256(content).hexdigest() != facts["tensors"]:
+        if hashlib.sha256(content).hexdigest() != facts.get("tensors"):
             raise SpecificationError(f"{tensors} is damaged: it does not have the hash that it was written with")
-        return Checkpoint(facts["step"], load(content), facts["rows"], facts["sums"])
+        try:
+            return Checkpoint(facts["step"], load(content), facts["rows"], facts["sums"])
+        except Exception as error:  # safetensors has errors of its own
+            raise SpecificationError(f"{tensors} is damaged: {error}") from error
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:

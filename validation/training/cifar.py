@@ -80,6 +80,8 @@ def read(archive: Archive, root: Path | None, size: int = 32) -> Split:
         raise SpecificationError(
             f"there is no {path.absolute()}; download it from {archive.url}, or give the folder that holds it with --root"
         ) from None
+    except OSError as error:
+        raise SpecificationError(f"{path} cannot be read: {error}") from error
     found = hashlib.sha256(content).hexdigest()
     if found != archive.sha256:
         raise SpecificationError(

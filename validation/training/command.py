@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from lattice import SpecificationError
 from validation.training.recipes import LAPTOP_ALPHAS, RECIPES, Recipe
 
 __all__ = ["Figures", "Tables", "Train"]
@@ -115,8 +114,9 @@ class Tables:
     def run(self) -> dict[str, Any]:
         """Collect, write and print."""
         from validation.evaluation.tables import collect, grouped, label, latex, markdown
-        from validation.montecarlo.files import write_bytes
+        from validation.montecarlo.files import checked_out, write_bytes
 
+        checked_out(self.out)
         groups = grouped(collect(self.runs))
         files = []
         for ending, text in (("md", markdown(groups)), ("tex", latex(groups))):
@@ -150,7 +150,9 @@ class Figures:
         """Collect and draw."""
         from validation.evaluation.figures import plot_curves, plot_landscapes
         from validation.evaluation.tables import collect, grouped
+        from validation.montecarlo.files import checked_out
 
+        checked_out(self.out)
         groups = grouped(collect(self.runs))
         files = []
         for name, figure in (("landscapes", plot_landscapes(groups)), ("curves", plot_curves(groups))):
@@ -164,6 +166,4 @@ class Figures:
 
 
 def _beside(path: Path, ending: str) -> Path:
-    if not path.absolute().parent.is_dir():
-        raise SpecificationError(f"cannot write {path}: the folder {path.absolute().parent} does not exist")
     return path.with_name(f"{path.name}.{ending}")

@@ -124,6 +124,8 @@ def normalise(pixels: torch.Tensor, mean: tuple[float, ...], deviation: tuple[fl
 
 def arrays(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], augment: str) -> Dataset:
     """A `Dataset` of (pixels uint8 (N, channels, height, width), labels) in memory; raises for labels out of range."""
+    if not len(train[0]) or not len(test[0]):
+        raise SpecificationError(f"there are no images: {len(train[0])} to train on and {len(test[0])} to test on")
     x = train[0].astype(np.float64) / 255
     mean = tuple(x.mean(axis=(0, 2, 3)).tolist())
     deviation = tuple(np.maximum(x.std(axis=(0, 2, 3)), 1e-3).tolist())

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 
 from lattice import AssumptionError, SpecificationError, UnsupportedError
-from validation.evaluation.untouched import untouched
+from validation.evaluation.untouched import gradient, ran, untouched
 from validation.training.linearised import Record, Replay, Signal, Tape
 
 __all__ = ["WAYS", "input_gradient", "sample_classes", "sample_uniforms"]
@@ -26,6 +26,8 @@ SLACK = 1e-3  # of sum |u g|: above what float32 and TF32 round, far below what 
 
 def sample_uniforms(count: int, generator: torch.Generator) -> torch.Tensor:
     """One uniform number an image, float64: the same classes however a batch is split over processes."""
+    if not isinstance(generator, torch.Generator):
+        raise SpecificationError(f"generator is {generator!r}; it is torch.Generator().manual_seed(0), for example")
     return torch.rand(count, dtype=torch.float64, generator=generator, device=generator.device)
 
 
@@ -48,26 +50,34 @@ def input_gradient(model: torch.nn.Module, images: torch.Tensor, uniforms: torch
     """
     if way not in WAYS:
         raise SpecificationError(f"way is {way!r}; it is one of {', '.join(WAYS)}")
+    if not isinstance(images, torch.Tensor):
+        raise SpecificationError(f"images is a {type(images).__name__}; it is a tensor (B, channels, *positions) of floats")
     if not images.is_floating_point() or images.ndim < 3 or not len(images):
         raise SpecificationError(f"images of shape {tuple(images.shape)}, {images.dtype}: (B, channels, *positions) of floats")
     if uniforms.shape != (len(images),):
         raise SpecificationError(f"{tuple(uniforms.shape)} uniform numbers for {len(images)} images: one an image")
+    if not bool(torch.isfinite(images).all()) or not bool(((uniforms >= 0) & (uniforms <= 1)).all()):
+        raise SpecificationError("the images must be finite, and the uniform numbers lie from 0 to 1")
     model = getattr(model, "_orig_mod", model)  # what torch.compile made has no second derivative; the module inside has
     # a later forward pass in training mode writes the buffers: the graph keeps copies
     buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
     with torch.enable_grad(), untouched(model), torch.autocast(images.device.type, enabled=False):
         x = images.detach().clone().requires_grad_()
         tape = Tape()
+
+        def called(x: torch.Tensor) -> Any:
+            return functional_call(model, buffers, (x,))
+
         if way in ("auto", "linearised"):
             with Record(tape):
-                logits = functional_call(model, buffers, (x.as_subclass(Signal),))
+                logits = ran(called, x.as_subclass(Signal), type(model).__name__)
             if tape.refused and way == "linearised":
                 raise UnsupportedError(
                     f"the network calls {tape.refused}, which has no linear rule here; use way='double_backward' or 'auto'"
                 )
             way = "double_backward" if tape.refused else "linearised"
         else:
-            logits = functional_call(model, buffers, (x,))
+            logits = ran(called, x, type(model).__name__)
         if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(x):
             raise UnsupportedError(
                 f"the model returns a {type(logits).__name__} of shape {tuple(getattr(logits, 'shape', ()))} for {len(x)} "
@@ -76,9 +86,9 @@ def input_gradient(model: torch.nn.Module, images: torch.Tensor, uniforms: torch
         logits = logits.as_subclass(torch.Tensor)
         classes = sample_classes(logits, uniforms)
         chosen = logits.gather(1, classes).sum()
-        (gradient,) = torch.autograd.grad(chosen, x, create_graph=way == "double_backward")
+        found = gradient(chosen, x, create_graph=way == "double_backward")
         if way == "double_backward":
-            return gradient
+            return found
         directional = _linearised if way == "linearised" else _forward_mode
 
         def along(u: torch.Tensor) -> torch.Tensor:
@@ -86,7 +96,7 @@ def input_gradient(model: torch.nn.Module, images: torch.Tensor, uniforms: torch
                 return directional(model, buffers, x.detach(), u, tape).gather(1, classes).flatten()
 
         parameters = [p for p in model.parameters() if p.requires_grad]
-        result: torch.Tensor = _Gradient.apply(along, gradient, parameters, *parameters)
+        result: torch.Tensor = _Gradient.apply(along, found, parameters, *parameters)
         return result
 
 

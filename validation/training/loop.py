@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from landscape.progress import progress_bar
 from lattice import SpecificationError
+from lattice.checks import whole
 from validation.montecarlo.files import write_arrays
 from validation.training.checkpoint import Checkpoint, RunFolder, TrainingError, read_json, write_json
 from validation.training.data import NUMBERS, Dataset, load
@@ -128,6 +129,9 @@ def train(
     Raises `SpecificationError` for a folder that another process holds, or that holds another configuration; `TrainingError`
     for NaN (before it reaches the weights) and for a disk that refuses.
     """
+    if not isinstance(recipe, Recipe):
+        raise SpecificationError(f"recipe is a {type(recipe).__name__}; it is a Recipe, and Recipe.of(values) makes one")
+    whole("save_every", save_every, 1)
     with ExitStack() as stack:
         place = stack.enter_context(world(device))
         if recipe.batch % place.size:

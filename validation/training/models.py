@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from landscape.given import made
 from lattice import SpecificationError
 
 __all__ = ["Reweighted", "SmallResNet", "build"]
@@ -94,7 +95,9 @@ def build(name: str, channels: int, classes: int, *, seed: int, size: int = 32, 
         elif ":" in name:
             from validation.__main__ import model_factory
 
-            model = model_factory(name)()
+            model = made(model_factory(name))
+            if not isinstance(model, nn.Module):
+                raise SpecificationError(f"{name} returned a {type(model).__name__}; it must return a torch.nn.Module")
         else:
             model = _torchvision(name.removesuffix("-cifar"), classes, small=name.endswith("-cifar"))
         if reweight:

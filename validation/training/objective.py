@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from lattice import SpecificationError
+from lattice.checks import is_whole
 from validation.training.gradients import input_gradient, sample_uniforms
 
 __all__ = [
@@ -75,6 +76,8 @@ def importance_map(
     >>> found.shape, round(found.square().mean().item(), 4), found.requires_grad
     (torch.Size([2, 2]), 1.0, True)
     """
+    if not isinstance(images, torch.Tensor):
+        raise SpecificationError(f"images is a {type(images).__name__}; it is a tensor (B, channels, *positions) of floats")
     if uniforms is None:
         if generator is None:
             raise SpecificationError("the classes are drawn from p(y|x): give generator=torch.Generator().manual_seed(0)")
@@ -94,8 +97,10 @@ def laplacian(values: torch.Tensor, width: int = 3, *, axes: int | None = None) 
     >>> laplacian(torch.arange(5.0) ** 2, width=3)
     tensor([2., 2., 2.])
     """
+    if not isinstance(values, torch.Tensor):
+        raise SpecificationError(f"a map is a torch.Tensor here, not a {type(values).__name__}")
     places = range(values.ndim - (values.ndim if axes is None else axes), values.ndim)
-    if width < 3 or width % 2 == 0:
+    if not is_whole(width) or width < 3 or width % 2 == 0:
         raise SpecificationError(f"a Laplacian of width {width}; it is odd (it has a centre), and 3 at least")
     if min((values.shape[axis] for axis in places), default=0) < width:
         raise SpecificationError(f"a Laplacian of width {width} does not fit a map of shape {tuple(values.shape)}")
@@ -133,6 +138,9 @@ def target_penalty(importance: torch.Tensor, target: torch.Tensor, *, reduction:
     >>> float(target_penalty(torch.ones(2, 2), torch.zeros(2, 2)))
     4.0
     """
+    for given in (importance, target):
+        if not isinstance(given, torch.Tensor):
+            raise SpecificationError(f"map and target are torch.Tensors here, not a {type(given).__name__}")
     if importance.shape != target.shape:
         raise SpecificationError(f"a target of shape {tuple(target.shape)} for a map of shape {tuple(importance.shape)}")
     return _reduced((importance - target.detach().to(importance)).square(), reduction)
@@ -156,6 +164,12 @@ def smoothness_target(images: torch.Tensor | Iterable[torch.Tensor], width: int 
     """
     total, count = torch.zeros((), dtype=torch.float64), 0
     for batch in [images] if isinstance(images, torch.Tensor) else images:
+        if not isinstance(batch, torch.Tensor):
+            raise SpecificationError(f"images is a {type(batch).__name__}; tensors (images, channels, *positions) are needed")
+        if total.ndim and total.shape != batch.shape[2:]:
+            raise SpecificationError(
+                f"a batch of shape {tuple(batch.shape)} after images of {tuple(total.shape)}: one size only"
+            )
         if batch.ndim < 3 or not bool(torch.isfinite(batch).all()):
             raise SpecificationError(f"images of shape {tuple(batch.shape)}: finite (images, channels, *positions) are needed")
         curved = laplacian(batch.detach().cpu().double(), width, axes=batch.ndim - 2)

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from lattice import SpecificationError
+from lattice.checks import is_real, is_whole
 from validation.training.devices import mean_over_processes
 from validation.training.gradients import input_gradient
 from validation.training.objective import Reduction, curvature_penalty, importance_map, target_penalty
@@ -44,8 +45,11 @@ class Penalty:
     def __post_init__(self) -> None:
         if self.kind not in KINDS or self.reduction not in ("literal", "sum", "mean"):
             raise SpecificationError(f"{self}: kind is one of {', '.join(KINDS)}; reduction is literal, sum or mean")
-        if not 0 <= self.alpha < float("inf") or self.interval < 1 or self.warmup < 0:
-            raise SpecificationError(f"{self}: alpha is finite and not negative, interval 1 at least, warmup not negative")
+        numbers = is_real(self.alpha) and is_whole(self.interval) and is_whole(self.warmup) and is_whole(self.width)
+        if not numbers or self.alpha < 0 or self.interval < 1 or self.warmup < 0:
+            raise SpecificationError(
+                f"{self}: alpha is finite and not negative; interval 1 at least, warmup not negative, width whole"
+            )
         if self.width < 3 or self.width % 2 == 0:
             raise SpecificationError(f"{self}: the width of a Laplacian is odd (it has a centre), and 3 at least")
 

@@ -1,7 +1,11 @@
 """Randomness as a function of (seed, purpose, number): nothing to save, nothing to restore, the same after every resume."""
 
+import math
+
 import numpy as np
 import torch
+
+from lattice.checks import whole
 
 __all__ = ["PURPOSES", "generator", "number"]
 
@@ -10,6 +14,7 @@ PURPOSES = ("weights", "order", "augmentation", "classes", "dropout", "landscape
 
 def number(seed: int, purpose: str, index: int = 0) -> int:
     """A 63-bit number of its own for every (seed, purpose, index)."""
+    seed = whole("seed", seed, 0, math.inf)
     entropy = (seed, PURPOSES.index(purpose), index)
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
 

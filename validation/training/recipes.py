@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from lattice import SpecificationError
+from lattice.checks import is_real, is_whole
 from validation.training.penalty import Penalty
 
 __all__ = ["CIFAR100", "IMAGENET", "LAPTOP", "LAPTOP_ALPHAS", "RECIPES", "Recipe"]
@@ -55,13 +56,16 @@ class Recipe:
     """root of all randomness: weights, order, augmentation, sampled classes"""
 
     def __post_init__(self) -> None:
-        positive = {name: getattr(self, name) for name in ("size", "batch", "epochs", "lr")}
-        wrong = [f"{name} {value}" for name, value in positive.items() if not 0 < value < math.inf]
-        fractions = {name: getattr(self, name) for name in ("momentum", "label_smoothing")}
-        wrong += [f"{name} {value}" for name, value in fractions.items() if not 0 <= value < 1]
-        wrong += [f"weight_decay {self.weight_decay}"] if not 0 <= self.weight_decay < math.inf else []
-        wrong += [f"precision {self.precision}"] if self.precision not in ("float32", "bfloat16") else []
-        wrong += [f"seed {self.seed}"] if self.seed < 0 else []
+        least = {"size": 1, "evaluation_size": 0, "batch": 1, "epochs": 1, "seed": 0}
+        right = {name: is_whole(value := getattr(self, name)) and value >= n for name, n in least.items()}
+        right |= {name: is_real(getattr(self, name)) for name in ("lr", "momentum", "label_smoothing", "weight_decay")}
+        right["lr"] = right["lr"] and self.lr > 0
+        right["weight_decay"] = right["weight_decay"] and self.weight_decay >= 0
+        right |= {name: right[name] and 0 <= getattr(self, name) < 1 for name in ("momentum", "label_smoothing")}
+        right |= {name: isinstance(getattr(self, name), str) for name in ("data", "augment", "model")}
+        right |= {name: isinstance(getattr(self, name), bool) for name in ("decay_norms", "reweight", "channels_last")}
+        right |= {"precision": self.precision in ("float32", "bfloat16"), "penalty": isinstance(self.penalty, Penalty)}
+        wrong = [f"{name} {getattr(self, name)}" for name, is_right in right.items() if not is_right]
         if wrong:
             raise SpecificationError(f"a recipe with {', '.join(wrong)}: no run can have that")
 
@@ -84,15 +88,21 @@ class Recipe:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Recipe":
         """The recipe of plain values; raises `SpecificationError` for a field that there is not."""
+        inner = values.get("penalty", {}) if isinstance(values, Mapping) else None
+        if not isinstance(inner, Mapping):
+            raise SpecificationError(f"a recipe and its penalty are values by name, not {values!r:.80}")
         unknown = set(values) - {f.name for f in fields(cls)}
-        unknown |= set(values.get("penalty", {})) - {f.name for f in fields(Penalty)}
+        unknown |= set(inner) - {f.name for f in fields(Penalty)}
         if unknown:
             raise SpecificationError(f"a recipe has no {', '.join(sorted(unknown))}; was it written by a newer version?")
-        return cls(**{**values, "penalty": Penalty(**values.get("penalty", {}))})
+        return cls(**{**values, "penalty": Penalty(**inner)})
 
     def changed(self, **values: Any) -> "Recipe":
         """The same with other values; `kind`, `alpha` and the penalty's others go to the penalty."""
         inner = {name: values.pop(name) for name in [f.name for f in fields(Penalty)] if name in values}
+        unknown = set(values) - {f.name for f in fields(Recipe)}
+        if unknown:
+            raise SpecificationError(f"a recipe has no {', '.join(sorted(unknown))}")
         return replace(self, **values, penalty=replace(self.penalty, **inner))
 
     def __str__(self) -> str:
