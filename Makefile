@@ -3,7 +3,9 @@ PYTHON ?= .venv/bin/python
 export OMP_WAIT_POLICY = passive
 EVALUATED = none-0 none-0-reweighted curvature-0.003 target-0.0003 norm-0.01
 
-.PHONY: help demo test check slow bench figures laptop claims notebooks docs
+FUZZ_SECONDS ?= 600
+
+.PHONY: help demo test check slow bench figures laptop claims notebooks docs fuzz
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -49,3 +51,9 @@ notebooks: .venv  ## run every notebook and keep its outputs
 docs: .venv  ## build the documentation site in docs/_build/html, without warnings
 	.venv/bin/pip install -q -c constraints.txt -e '.[docs]'
 	$(PYTHON) -m sphinx -q -W --keep-going -n docs docs/_build/html
+
+notebooks: .venv  ## run every notebook top to bottom
+	$(PYTHON) -m pytest tests/test_notebooks.py
+
+fuzz: .venv  ## fuzz what reads text and files: FUZZ_SECONDS for each of six entrances (an hour in all; needs atheris)
+	$(PYTHON) -m tests.fuzz --seconds $(FUZZ_SECONDS)

@@ -146,7 +146,7 @@ def test_the_generalised_pascal_triangle(kernel, rows):
         (lambda: draw_lattice(families.plain(5, 1), (0,), commands=[3]), SpecificationError, "there is no command"),
         (lambda: draw_lattice(families.plain(2000, 1)), ResourceError, "5,994 edges cannot be read.*path_counts"),
         (lambda: draw_pascal(3, 30), ResourceError, r"61 entries.*pascal_row\(3, 30\)"),
-        (lambda: draw_pascal(0, 3), SpecificationError, "a kernel of 1 or more"),
+        (lambda: draw_pascal(0, 3), SpecificationError, "kernel is 0"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(call, error, message):

@@ -184,8 +184,9 @@ def empirical_landscape(
                     f"{tuple(getattr(images, 'shape', ()))}; it must be floating-point images (N, channels, *positions), "
                     "or a tuple that begins with them"
                 )
-            if not bool(torch.isfinite(images).all()):
-                raise SpecificationError(f"after {blocks.seen} images, a batch has NaN or infinite pixels; give finite images")
+            broken = (~torch.isfinite(images)).flatten(1).any(dim=1).nonzero()
+            if len(broken):
+                raise SpecificationError(f"image {blocks.seen + int(broken[0])} has NaN or infinite pixels; give finite images")
             if len(images):
                 blocks.add(_squares(model, images.detach().to(device), generator, classes))
             bar.update()

@@ -103,10 +103,10 @@ class Shards:
         for path in sorted(self.folder.glob("shard-*.npz")):
             try:
                 _, arrays = read_arrays(path)
+                blocks = _checked(path, arrays, tally)
             except SpecificationError as error:
                 warnings.warn(f"{error}; its draws are drawn again", RuntimeWarning, stacklevel=2)
                 continue
-            blocks = arrays["blocks"]
             draws = np.isin(tally.block_of, blocks)
             tally.sums[blocks] = arrays["sums"]
             tally.energies[draws] = arrays["energies"]
@@ -122,6 +122,19 @@ class Shards:
         arrays = {"blocks": blocks, "sums": tally.sums[blocks], "energies": tally.energies[draws]}
         write_arrays(self.folder / f"shard-{blocks[0]:06d}.npz", {"draws": int(draws.sum())}, arrays)
         self.written.update(blocks.tolist())
+
+
+def _checked(path: Path, arrays: Mapping[str, Array], tally: Tally) -> Array:
+    """The blocks of a shard; `SpecificationError` where its arrays are not those of whole blocks of this tally."""
+    blocks = arrays.get("blocks", np.empty(0))
+    known = blocks.dtype.kind in "iu" and blocks.ndim == 1 and np.isin(blocks, np.arange(len(tally.sums))).all()
+    if known and set(arrays) == {"blocks", "sums", "energies"} and len(set(blocks.tolist())) == len(blocks):
+        draws = int(np.isin(tally.block_of, blocks).sum())
+        shapes = arrays["sums"].shape, arrays["energies"].shape
+        numbers = arrays["sums"].dtype.kind == arrays["energies"].dtype.kind == "f"
+        if numbers and shapes == ((len(blocks), *tally.sums.shape[1:]), (draws,)):
+            return blocks
+    raise SpecificationError(f"{path} does not hold whole blocks of this measurement")
 
 
 @contextmanager

@@ -88,8 +88,13 @@ def read(archive: Archive, root: Path | None, size: int = 32) -> Split:
             f"{path} has the SHA-256 {found}, not {archive.sha256}: it is damaged or another file, and was not opened; "
             f"download it again from {archive.url}"
         )
-    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        parts = [_part(tar, name, archive.key) for name in (*archive.train, archive.test)]
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+            parts = [_part(tar, name, archive.key) for name in (*archive.train, archive.test)]
+    except SpecificationError:
+        raise
+    except Exception as error:  # tarfile and pickle raise whatever damage looks like
+        raise SpecificationError(f"{path} does not hold the batches of {archive.name}: {error}") from error
     train = tuple(np.concatenate([part[i] for part in parts[:-1]]) for i in (0, 1))
     return (train[0], train[1]), parts[-1]
 
