@@ -52,8 +52,5 @@ docs: .venv  ## build the documentation site in docs/_build/html, without warnin
 	.venv/bin/pip install -q -c constraints.txt -e '.[docs]'
 	$(PYTHON) -m sphinx -q -W --keep-going -n docs docs/_build/html
 
-notebooks: .venv  ## run every notebook top to bottom
-	$(PYTHON) -m pytest tests/test_notebooks.py
-
 fuzz: .venv  ## fuzz what reads text and files: FUZZ_SECONDS for each of six entrances (an hour in all; needs atheris)
 	$(PYTHON) -m tests.fuzz --seconds $(FUZZ_SECONDS)

@@ -167,7 +167,7 @@ def layer_variances(lattice: Lattice, initialisation: "Initialisation | Mapping[
         variances: dict[str, Any] = {node.name: initialisation[node.name] for node in layers}
     elif callable(initialisation):
         variances = {node.name: initialisation(node.op, lattice.input_shapes(node)[0]) for node in layers}
-    elif isinstance(initialisation, int | float) or np.ndim(initialisation) == 0:
+    elif np.ndim(initialisation) == 0:
         variances = {node.name: initialisation for node in layers}
     else:
         raise SpecificationError(
@@ -178,7 +178,7 @@ def layer_variances(lattice: Lattice, initialisation: "Initialisation | Mapping[
 
 def checked_variances(lattice: Lattice, variances: Mapping[str, Any]) -> dict[str, float]:
     """The variances of all layers with weights as floats: each is there, finite and not negative."""
-    found = {node.name: variances.get(node.name) for node in lattice.nodes if weighted(node.op)}
+    found: dict[str, Any] = {node.name: variances.get(node.name) for node in lattice.nodes if weighted(node.op)}
     for name, variance in found.items():
         if not is_real(variance) or not float(variance) >= 0:
             raise SpecificationError(f"{name}: the variance of its weights is {variance}; it must be finite and not negative")

@@ -116,6 +116,7 @@ def path_sum(
     >>> path_sum(Lattice.chain((1, 4), [copies, GlobalPool("avg"), Flatten(), Dense(1)]), 1.0) * 16
     array([3., 3., 3., 3.])
     """
+    check_lattice(lattice, "path_sum")
     variances = layer_variances(lattice, initialisation)
     rules = Rules(lattice, variances, {}, (), Gates())
 

@@ -409,6 +409,9 @@ IMAGES = [
 ]
 
 REST = [
+    refuses("landscape.path_sum", "no lattice", lambda _: landscape.path_sum(small()), "takes a lattice.Lattice"),
+    refuses("landscape.path_sum", "a NaN variance", lambda _: landscape.path_sum(NET, float("nan")), "conv1: the variance"),
+    refuses("landscape.path_sum", "an output that is not there", lambda _: landscape.path_sum(NET, output=9), "no unit at"),
     refuses(
         "landscape.Landscape",
         "layers of an output that is not there",

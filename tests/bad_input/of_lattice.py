@@ -534,6 +534,9 @@ SYMBOLS = [
 ]
 
 GEOMETRY = [
+    refuses("lattice.plot_counts", "three axes", lambda _: lattice.plot_counts(np.ones((2, 2, 2))), "axes"),
+    refuses("lattice.plot_counts", "counts beyond float64", lambda _: lattice.plot_counts([10**400, 1]), "float64"),
+    refuses("lattice.plot_counts", "a word", lambda _: lattice.plot_counts("counts"), "counts"),
     refuses("lattice.receptive_field", "a layer that is not there", lambda _: lattice.receptive_field(LINE, "conv9"), "conv9"),
     refuses(
         "lattice.receptive_field", "a channel that is not there", lambda _: lattice.receptive_field(LINE, channel=7), "channel"
@@ -552,7 +555,7 @@ GEOMETRY = [
     answers(
         "lattice.StageEvenness", "a stride beyond the input", lambda _: lattice.evenness(over(Conv(1, 1, 99)))[0].missed, (0, 7)
     ),
-    refuses("lattice.even_sizes", "a lattice for a function", lambda _: lattice.even_sizes(DEEP), "net_of_size"),
+    refuses("lattice.even_sizes", "a number for a function", lambda _: lattice.even_sizes(224), "net_of_size"),
     refuses(
         "lattice.even_sizes",
         "a negative range",

@@ -63,6 +63,12 @@ def blank(**changed):
 
 
 MONTE_CARLO = [
+    refuses(
+        "validation.plot_against_paths",
+        "maps of two shapes",
+        lambda _: validation.plot_against_paths(np.ones(3), np.ones(4)),
+        "shape",
+    ),
     refuses("validation.measure", "no draws", lambda _: measure(NET, draws=0), "draws is 0"),
     refuses("validation.measure", "one draw", lambda _: measure(NET, draws=1), "two draws at least"),
     refuses("validation.measure", "-5 draws", lambda _: measure(NET, draws=-5), "draws is -5"),

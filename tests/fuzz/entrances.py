@@ -12,7 +12,7 @@ import tarfile
 import tempfile
 import warnings
 from collections.abc import Callable
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -48,10 +48,8 @@ class Entrance:
         try:
             with warnings.catch_warnings(), watched(folder, unpickles=self.unpickles, seconds=self.seconds):
                 warnings.simplefilter("ignore")
-                try:
+                with suppress(PilcroError):
                     self.read(folder, data)
-                except PilcroError:
-                    pass
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

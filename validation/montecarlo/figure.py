@@ -115,6 +115,10 @@ def plot_against_paths(
     """
     from matplotlib.ticker import MaxNLocator
 
+    maps = [np.shape(single), np.shape(truth.mean if isinstance(truth, Estimate) else truth)]
+    maps += [land.squared.shape] if land is not None else []
+    if len(set(maps)) > 1:
+        raise SpecificationError(f"maps of shape {' and '.join(map(str, maps))}; all are over the same positions")
     ax = axes_or_new(ax)
     below = np.where(single > 0, single, np.nan)
     style: dict[str, Any] = {"color": "#d55e00", "alpha": 0.6, "linestyle": "none"}

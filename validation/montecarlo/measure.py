@@ -96,12 +96,11 @@ def measure(
     draws, seed = int(draws), whole("seed", seed, 0, inf)
     if draws > MOST_DRAWS:
         raise ResourceError(f"{draws} draws keep {draws * 24 / 2**30:.3g} GiB of numbers (the limit is {MOST_DRAWS} draws)")
-    if not callable(factory) or isinstance(factory, torch.nn.Module):
-        if not isinstance(factory, Lattice):
-            raise SpecificationError(
-                f"factory is a {type(factory).__name__}; it is a function without arguments that returns a freshly initialised "
-                "torch.nn.Module, for example lambda: MyModel(classes=10), or a lattice.Lattice"
-            )
+    if (not callable(factory) or isinstance(factory, torch.nn.Module)) and not isinstance(factory, Lattice):
+        raise SpecificationError(
+            f"factory is a {type(factory).__name__}; it is a function without arguments that returns a freshly initialised "
+            "torch.nn.Module, for example lambda: MyModel(classes=10), or a lattice.Lattice"
+        )
     if isinstance(factory, Lattice) and shape is not None and tuple(shape) != factory.input_shape:
         raise SpecificationError(f"the lattice has input shape {factory.input_shape}, and shape={tuple(shape)} was given")
     shape = factory.input_shape if isinstance(factory, Lattice) else shape
