@@ -892,7 +892,7 @@ TRAINING = [
         "validation.evaluation",
         "an ablation of one image",
         lambda _: ablation(_pooled(), _source(), images=1),
-        "two at least of each",
+        "two of each other at least",
     ),
     refuses(
         "validation.evaluation",
@@ -904,7 +904,7 @@ TRAINING = [
         "validation.evaluation",
         "an ablation of more than there is",
         lambda _: ablation(_pooled(), _source(), images=2, baselines=9),
-        "are there",
+        "were found",
     ),
     refuses("validation.evaluation", "runs that are a file", lambda f: collect([_file(f / "run")]), "no finished run"),
     refuses("validation.evaluation", "a folder without runs", lambda f: collect([f]), "no finished run"),

@@ -3,6 +3,7 @@
 import torch
 
 from lattice import SpecificationError, UnsupportedError
+from validation.evaluation.untouched import ran
 
 __all__ = ["logits", "probabilities"]
 
@@ -12,7 +13,7 @@ def logits(model: torch.nn.Module, images: torch.Tensor, classes: int = 0) -> to
 
     Raises `SpecificationError` where it has fewer outputs than `classes`.
     """
-    found = model(images)
+    found = ran(model, images)
     if not isinstance(found, torch.Tensor) or found.ndim != 2:
         raise UnsupportedError(f"the model returns a {type(found).__name__}; it must return logits (B, classes)")
     if found.shape[1] < classes:

@@ -5,12 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from lattice import SpecificationError
+from lattice.checks import whole
 from validation.evaluation.cells import plain
 from validation.evaluation.figures import plot_ablations, plot_places, plot_robustness
 from validation.evaluation.perturbed import Ablate, Corrupt
@@ -19,7 +21,7 @@ from validation.evaluation.plan import Evaluation, measured
 from validation.evaluation.report import details, summary, tables
 from validation.evaluation.robustness import PAPER, named
 from validation.evaluation.subjects import Repeats, of_factories, of_runs
-from validation.montecarlo.files import write_bytes
+from validation.montecarlo.files import checked_out, write_bytes
 from validation.montecarlo.threads import one_thread_each
 from validation.training.data import load
 from validation.training.devices import is_first, world
@@ -136,7 +138,9 @@ class Evaluate:
             raise SpecificationError("nothing was asked for; give --robustness, --ablation, --location or several of them")
         if self.out is not None and not self.out.absolute().parent.is_dir():
             raise SpecificationError(f"--out {self.out}: the folder {self.out.absolute().parent} does not exist")
-        if self.stride < 1 or self.reach % self.stride:
+        checked_out(self.out)
+        whole("--seed", self.seed, 0, inf)
+        if self.stride < 1 or self.reach < 0 or self.reach % self.stride:
             raise SpecificationError(f"--reach {self.reach} --stride {self.stride}: the stride divides the reach")
         if self.chunk < 1 or self.seed < 0:
             raise SpecificationError(f"--chunk {self.chunk} --seed {self.seed}: one image at least, and no negative seed")

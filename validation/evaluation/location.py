@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from lattice import SpecificationError
+from lattice.checks import is_whole
 from validation.evaluation.answers import logits
 from validation.evaluation.drawing import axes, plot_shifts
 from validation.evaluation.shifts import translated
@@ -93,7 +94,13 @@ def location_sensitivity(
     images = images if images is not None else range(len(source))
     side = min(source.images(torch.arange(1)).shape[-2:])
     symmetric = list(shifts) == [-shift for shift in shifts[::-1]]
-    if list(shifts) != sorted(set(shifts)) or not symmetric or 0 not in shifts or max(map(abs, shifts)) >= side:
+    if (
+        not all(map(is_whole, shifts))
+        or list(shifts) != sorted(set(shifts))
+        or not symmetric
+        or 0 not in shifts
+        or max(map(abs, shifts)) >= side
+    ):
         raise SpecificationError(
             f"shifts is {shifts}; they ascend, each with its opposite and 0 among them, all below the image's {side} pixels"
         )

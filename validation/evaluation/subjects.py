@@ -66,7 +66,7 @@ def trained(result: Result, data: Dataset) -> torch.nn.Module:
 
     Raises `SpecificationError` where the run has no whole checkpoint, or `data` are not what it was trained on.
     """
-    if data.sha256 != result.content["data"]:
+    if data.sha256 != result.content.get("data"):
         raise SpecificationError(f"{result.folder} was trained on other data: {result.recipe.data} has another hash here")
     saved = RunFolder(result.folder).latest()
     if saved is None:
