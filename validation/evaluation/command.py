@@ -124,10 +124,12 @@ class Evaluate:
         text = "\n".join(table.markdown() for table in flat)
         files = []
         if self.out is not None:
+            asked = " ".join(f"--{evaluation.kind}" for evaluation in evaluations)
+            title = f"# Evaluation\n\nMade by `pilcro evaluate RUN... {asked}`, from whose `.json` all numbers can be read.\n\n"
             pictures = "".join(f"\n![{e.kind}]({self.out.name}-{e.kind}.png)\n" for e in evaluations)
             body = json.dumps(plain(content), indent=1, sort_keys=True) + "\n"
             latex = "\n".join(table.latex() for table in flat)
-            files = [*self._written({"md": text + pictures, "tex": latex, "json": body})]
+            files = [*self._written({"md": title + text + pictures, "tex": latex, "json": body})]
             files += self._drawn(evaluations, groups, found)
         if not self.json:
             print("\n".join([text, *(f"written: {file}" for file in files)]), flush=True)

@@ -147,10 +147,11 @@ def exposure(relative: Array, variance: Array, shifts: Sequence[int] = (0,)) -> 
 
 
 def correlation(accuracy: Array, exposed: Array) -> float:
-    """Pearson's, over the cells of both; NaN where one of them is constant."""
+    """Pearson's, over the cells of both; NaN where one of them varies by less than one per cent of its mean."""
     a, b = accuracy.ravel() - accuracy.mean(), exposed.ravel() - exposed.mean()
-    scale = float(np.sqrt((a**2).sum() * (b**2).sum()))
-    return float((a * b).sum() / scale) if scale > 1e-12 else float("nan")
+    if not (a.std() > 0.01 * accuracy.mean() and b.std() > 0.01 * exposed.mean()):
+        return float("nan")
+    return float((a * b).mean() / (a.std() * b.std()))
 
 
 def corners(source: Source, chunk: int = 250) -> Array:

@@ -44,10 +44,10 @@ class Corrupt:
         for subject in subjects:
             by_data.setdefault(subject.images, []).append(subject)
         return [
-            self._piece(tuple(members), name, block, place)
+            piece
             for members in by_data.values()
             for name in named(self.categories)
-            for block in blocks(len(members[0].test))
+            for piece in self._of(tuple(members), name, place)
         ]
 
     def corrupted(self, subject: Subject) -> Corrupted:
@@ -57,23 +57,24 @@ class Corrupt:
         constants = defaults_for(min(subject.shape[1:])) if self.constants == "auto" else self.constants
         return Made(subject.test, self.seed, constants)
 
-    def _piece(self, subjects: tuple[Subject, ...], name: str, block: range, place: World) -> Piece:
+    def _of(self, subjects: tuple[Subject, ...], name: str, place: World) -> Iterator[Piece]:
         source, corrupted = subjects[0].test, self.corrupted(subjects[0])
+        plain = {"name": name, "severities": self.severities, "chunk": self.chunk, **corrupted.key(name)}
+        for block in blocks(len(source)):
 
-        def compute(missing: Sequence[Subject]) -> list[dict[str, Array]]:
-            return under_corruption(
-                [subject.model for subject in missing],
-                source,
-                name,
-                self.severities,
-                corrupted,
-                images=block,
-                chunk=self.chunk,
-                device=place.device,
-            )
+            def compute(missing: Sequence[Subject], block: range = block) -> list[dict[str, Array]]:
+                return under_corruption(
+                    [subject.model for subject in missing],
+                    source,
+                    name,
+                    self.severities,
+                    corrupted,
+                    images=block,
+                    chunk=self.chunk,
+                    device=place.device,
+                )
 
-        plain = {"name": name, "severities": self.severities, "chunk": self.chunk, "images": [block.start, block.stop]}
-        return Piece(self.kind, {**plain, **corrupted.key(name)}, subjects, compute)
+            yield Piece(self.kind, {**plain, "images": [block.start, block.stop]}, subjects, compute)
 
     def result(self, subject: Subject, parts: Sequence[Arrays]) -> Robustness:
         """All corruptions over all images."""

@@ -141,7 +141,7 @@ def _places(evaluation: Move, groups: Sequence[Repeats], found: Runs) -> Table:
         f"{evaluation.pairs} pairs of random shifts of an image up to {evaluation.reach} pixels (seed {evaluation.seed}), the "
         "share with one answer (Zhang 2019); asymmetry: the largest difference of Top-1 between opposite shifts; correlation: "
         "of Top-1 over shifts with the importance that the untrained network's topology gives the pixels in which the moved "
-        f"images differ. {ERRORS}"
+        f"images differ; –: that hardly varies. {ERRORS}"
     )
     return Table("Location", columns, _rows(groups, cells), note=note)
 
