@@ -58,17 +58,28 @@ _WATCH = _Watch()
 sys.addaudithook(_WATCH)
 
 
+def _peak(reset: bool = False) -> int:
+    """The most memory that was held at once, in bytes, since it was `reset`, where the system can (Linux)."""
+    try:
+        if reset:
+            Path("/proc/self/clear_refs").write_text("5")
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 @contextmanager
 def watched(folder: Path, *, unpickles: bool = False, seconds: float = MOST_SECONDS) -> Iterator[None]:
     """`Misdeed` where something forbidden happens inside; files may be written below `folder`."""
     _WATCH.folder, _WATCH.unpickles, _WATCH.seen = str(folder), unpickles, []
-    began, memory = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began, memory = time.process_time(), _peak(reset=True)
     _WATCH.on = True
     try:
         yield
     finally:
         _WATCH.on = False
         taken = time.process_time() - began
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) * 1024
+        grown = _peak() - memory
     if _WATCH.seen or taken > seconds or grown > MOST_BYTES:
         raise Misdeed(f"{_WATCH.seen}; {taken:.1f} s, {grown / 2**20:.0f} MB")

@@ -138,14 +138,11 @@ class Evaluate:
     def _evaluations(self) -> list[Evaluation]:
         if not (self.robustness or self.ablation or self.location):
             raise SpecificationError("nothing was asked for; give --robustness, --ablation, --location or several of them")
-        if self.out is not None and not self.out.absolute().parent.is_dir():
-            raise SpecificationError(f"--out {self.out}: the folder {self.out.absolute().parent} does not exist")
         checked_out(self.out)
         whole("--seed", self.seed, 0, inf)
         if self.stride < 1 or self.reach < 0 or self.reach % self.stride:
             raise SpecificationError(f"--reach {self.reach} --stride {self.stride}: the stride divides the reach")
-        if self.chunk < 1 or self.seed < 0:
-            raise SpecificationError(f"--chunk {self.chunk} --seed {self.seed}: one image at least, and no negative seed")
+        whole("--chunk", self.chunk, 1)
         if self.robustness and self.reference == "alexnet":
             named(self.categories)  # refused where there is no such category
             if "extra" in self.categories or (self.published is None and self.constants != "imagenet"):

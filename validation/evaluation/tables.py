@@ -46,7 +46,7 @@ class Group:
         for result in self.results:
             try:
                 values.append(float(np.max(result.content[when][name])))
-            except (KeyError, TypeError, ValueError) as missing:
+            except (KeyError, TypeError, ValueError, OverflowError) as missing:
                 raise SpecificationError(f"{result.folder / 'result.json'} has no number {name} in its {when}") from missing
         error = float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else float("nan")
         return float(np.mean(values)), error
