@@ -76,7 +76,7 @@ def main() -> int:
         if ended.returncode:
             broken = 1
             print("\n".join((ended.stdout + ended.stderr).splitlines()[-40:]), flush=True)
-    if not any(found.iterdir()):
+    if found.is_dir() and not any(found.iterdir()):
         found.rmdir()
     return broken
 
