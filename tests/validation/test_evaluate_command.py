@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,9 +15,12 @@ import torch
 
 from lattice import SpecificationError
 from validation.__main__ import main
+from validation.evaluation import pieces
+from validation.evaluation.pieces import Piece, finished
 from validation.evaluation.subjects import trained
 from validation.evaluation.tables import collect
 from validation.training.data import load
+from validation.training.devices import World
 from validation.training.loop import train
 from validation.training.recipes import LAPTOP
 from validation.training.scores import score
@@ -103,6 +107,27 @@ def test_kill_9_at_any_time_and_the_same_command_again_give_the_same_bytes(runs,
     assert not list((tmp_path / "cache").glob(".*.tmp"))
 
 
+def test_each_of_two_processes_computes_its_own_pieces_and_the_first_gathers_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(pieces.distributed, "barrier", lambda: None)
+    subject = SimpleNamespace(sha256="s", images=("d", (1, 8, 8)), home=tmp_path)
+    made = []
+
+    def piece(number):
+        def compute(missing):
+            made.append(number)
+            return [{"number": np.array(number)} for _ in missing]
+
+        return Piece("made", {"number": number}, (subject,), compute)
+
+    every = [piece(number) for number in range(5)]
+    assert finished(every, World(1, 2, torch.device("cpu"))) == []
+    assert made == [1, 3]
+    found = finished(every, World(0, 2, torch.device("cpu")))
+    assert made == [1, 3, 0, 2, 4]
+    assert [int(one["number"]) for (one,) in found] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.slow
 def test_two_processes_share_the_work_and_give_the_same_bytes(runs, whole, tmp_path):
     pair = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29713", "-m")
     done = evaluate(runs, tmp_path, before=pair)
