@@ -246,7 +246,7 @@ def test_a_run_on_other_data_or_without_weights_is_refused(runs, tmp_path):
         ),
         (["--robustness", "--published", "nowhere"], "holds no published corruptions"),
         (["--ablation", "--images", "1"], "two of each other at least"),
-        (["--location", "--chunk", "0"], "one image at least"),
+        (["--location", "--chunk", "0"], "--chunk is 0"),
         (["--location", "--weights", "x.safetensors"], "are for factories"),
         (["--location", "--out", "no/such/folder/out"], "does not exist"),
         (["a.py:b", "--location"], "are evaluated apart"),
