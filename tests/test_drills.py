@@ -1,0 +1,389 @@
+"""Whatever stops a training run or a measurement, and whenever: nothing is lost or torn, and it ends at the same bits.
+
+A small run is killed at every call that reaches the disk, and at random times; starved of disk; frozen, crashed and damaged.
+Each time its folder is inspected, and the same call goes on from it.
+"""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import time
+import warnings
+
+import pytest
+
+from lattice import PilcroError
+from tests.drills.mounts import can_mount
+from tests.drills.server import Server
+from validation import Estimate
+from validation.montecarlo.files import read_arrays
+from validation.training.checkpoint import RunFolder, read_json
+
+pytest.importorskip("safetensors")
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the runs are forked processes")
+BODIES = ("train", "measure")
+SEED = random.randrange(2**32) if os.environ.get("PILCRO_FRESH_SEEDS") else 0
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = Server()
+    yield server
+    server.close()
+
+
+def digests(place):
+    """Hashes of all that counts at the end of a drill: the files of a run, or the estimate of a measurement."""
+    paths = [path for path in place.rglob("*") if path.suffix in (".json", ".safetensors", ".npz")]
+    shards = {"manifest.json"} | {path.name for path in paths if path.name.startswith("shard-")}
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.name not in shards}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(server, tmp_path_factory):
+    """For each body: how it ended, its hashes, and where its files lie."""
+    found = {}
+    for body in BODIES:
+        folder = tmp_path_factory.mktemp(body) / "drill" / "run"
+        end = server.run(body, folder)
+        assert end.code == 0, end.told
+        assert not end.warnings
+        found[body] = (end, digests(folder.parent), folder)
+    return found
+
+
+def inspect(folder, saved=0):
+    """Nothing is torn: every file that has its name is whole. Nothing is lost: what was said to be safe is there."""
+    blocks = 0
+    for path in folder.parent.rglob("[!.]*"):
+        if path.name.startswith("step-") and path.suffix == ".json":
+            RunFolder.read(path)
+        elif path.name == "manifest.json":
+            json.loads(path.read_bytes())
+        elif path.suffix == ".json":
+            read_json(path)
+        elif path.name == "estimate.npz":
+            Estimate.load(path)
+        elif path.suffix == ".npz":
+            blocks += len(read_arrays(path)[1].get("blocks", ()))
+    latest = RunFolder(folder).latest()
+    assert saved <= (blocks if latest is None else latest.step)
+
+
+def goes_on(server, body, folder, undisturbed):
+    """The same call again, and the end is that of the run to which nothing happened."""
+    end = server.run(body, folder)
+    assert end.code == 0, end.told
+    assert not end.warnings
+    # killed after its last save, it may leave a checkpoint more behind
+    assert undisturbed[body][1].items() <= digests(folder.parent).items()
+    assert not list(folder.rglob(".*.tmp"))
+
+
+# --- killed ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_save_reaches_the_disk_before_it_takes_its_name_and_the_name_before_anything_is_removed(undisturbed):
+    """So that it also survives a loss of power, which no test can try."""
+    save = "create write flush fsync close replace unlink".split(), ["open folder", "fsync"]
+    for body in BODIES:
+        calls = [call for call in undisturbed[body][0].calls if call != "mkdir"]
+        assert calls[:2] == ["create", "close"] or calls[0] == "create"
+        text = " ".join(calls)
+        one = " ".join([*save[0], *save[1]])
+        assert text.count("replace") == text.count(one) > 4
+
+
+ALIKE = ("fsync", "close", "open folder")  # nothing on the disk differs between one of these and the call after it
+
+
+def points(calls, all_of_them):
+    return [at for at, name in enumerate(calls, 1) if all_of_them or name not in ALIKE]
+
+
+def killed_at(server, undisturbed, place, body, at, do):
+    folder = place / f"{do}-{at}" / "run"
+    end = server.run(body, folder, disk={"at": at, "do": do})
+    assert end.code == -signal.SIGKILL, (at, end.told)
+    inspect(folder, end.saved)
+    goes_on(server, body, folder, undisturbed)
+    shutil.rmtree(folder.parent)
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_killed_at_every_change_of_the_disk_it_goes_on(server, undisturbed, tmp_path, body):
+    for at in points(undisturbed[body][0].calls, False):
+        killed_at(server, undisturbed, tmp_path, body, at, "tear")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("do", ["kill", "tear"])
+@pytest.mark.parametrize("body", BODIES)
+def test_killed_at_every_call_it_goes_on(server, undisturbed, tmp_path, body, do):
+    for at in points(undisturbed[body][0].calls, True):
+        killed_at(server, undisturbed, tmp_path, body, at, do)
+
+
+def signalled(server, undisturbed, place, body, number, count):
+    """How `count` runs ended that got a signal at a random time, each of them then gone on with."""
+    rng, codes, trial = random.Random(SEED), [], 0
+    begun = time.monotonic()
+    server.run(body, place / "timed" / "run")
+    usual = time.monotonic() - begun
+    while len(codes) < count:
+        assert trial < 20 * count + 50
+        folder = place / f"{number}-{trial}" / "run"
+        trial += 1
+        pid = server.start(body, folder)
+        server.until(pid, "started")
+        time.sleep(rng.uniform(0, usual))
+        os.kill(pid, number)
+        end = server.wait(pid)
+        inspect(folder, end.saved)
+        goes_on(server, body, folder, undisturbed)
+        shutil.rmtree(folder.parent)
+        if end.of("ended") and end.code == 0 and not (number == signal.SIGINT and body == "measure"):
+            continue  # it had finished before
+        codes.append((end.code, end.saved))
+    return codes
+
+
+def killed_at_random(server, undisturbed, place, body, count):
+    codes = signalled(server, undisturbed, place, body, signal.SIGKILL, count)
+    assert {code for code, _ in codes} == {-signal.SIGKILL}
+    assert len({saved for _, saved in codes}) > 2  # at many moments
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_killed_at_random_times_it_goes_on(server, undisturbed, tmp_path, body):
+    killed_at_random(server, undisturbed, tmp_path, body, 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("body", BODIES)
+def test_killed_at_200_random_times_it_goes_on(server, undisturbed, tmp_path, body):
+    killed_at_random(server, undisturbed, tmp_path, body, 200)
+
+
+# --- asked to stop --------------------------------------------------------------------------------------------------------
+
+
+def asked(server, undisturbed, place, number, count):
+    """A training run saves and says so; before its first step there is nothing to save, and a measurement keeps its shards."""
+    codes = signalled(server, undisturbed, place, "train", number, count)
+    # 2: a KeyboardInterrupt before the first step
+    assert {code for code, _ in codes} <= {128 + number, -number, 2 if number == signal.SIGINT else -number}
+    assert all(saved > 0 for code, saved in codes if code == 128 + number)
+    signalled(server, undisturbed, place, "measure", number, count // 2)
+    return [code for code, _ in codes]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_at_random_times_it_saves_and_goes_on(server, undisturbed, tmp_path, number):
+    asked(server, undisturbed, tmp_path, number, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_at_100_random_times_it_saves_and_goes_on(server, undisturbed, tmp_path, number):
+    assert 128 + number in asked(server, undisturbed, tmp_path, number, 100)
+
+
+# --- a disk that refuses --------------------------------------------------------------------------------------------------
+
+
+def refused_at(server, undisturbed, place, body, at, do):
+    folder = place / f"{do}-{at}" / "run"
+    end = server.run(body, folder, disk={"at": at, "do": do})
+    assert end.error is not None, (at, do, end.told)
+    message, ours = end.error
+    assert ours, (at, do, message)
+    assert str(folder.parent) in message
+    inspect(folder, end.saved)
+    goes_on(server, body, folder, undisturbed)
+    shutil.rmtree(folder.parent)
+
+
+@pytest.mark.parametrize(("do", "first"), [("full", 1), ("fail", 3), ("read_only", 5)])
+@pytest.mark.parametrize("body", BODIES)
+def test_a_disk_that_refuses_is_named_and_nothing_is_lost(server, undisturbed, tmp_path, body, do, first):
+    for at in points(undisturbed[body][0].calls, True)[first::8]:
+        refused_at(server, undisturbed, tmp_path, body, at, do)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("do", ["full", "fail", "read_only"])
+@pytest.mark.parametrize("body", BODIES)
+def test_a_disk_that_refuses_at_any_call_is_named_and_nothing_is_lost(server, undisturbed, tmp_path, body, do):
+    for at in points(undisturbed[body][0].calls, True):
+        refused_at(server, undisturbed, tmp_path, body, at, do)
+
+
+@pytest.fixture(scope="module")
+def may_mount(tmp_path_factory):
+    if not can_mount(tmp_path_factory.mktemp("mount") / "here"):
+        pytest.skip("this machine lets no process mount")
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("kilobytes", [4, 8, 16, 24, 32])
+def test_a_small_disk_of_the_kernels_is_named_and_nothing_is_lost(server, undisturbed, may_mount, tmp_path, body, kilobytes):
+    folder = tmp_path / "drill" / "run"
+    end = server.run(body, folder, mount={"size": kilobytes << 10})
+    message, ours = end.error
+    assert ours, message
+    assert "No space left" in message
+    moved = tmp_path / "drill-out" / "run"
+    inspect(moved, end.saved)
+    goes_on(server, body, moved, undisturbed)
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_a_read_only_folder_is_named_and_can_go_on_elsewhere(server, undisturbed, may_mount, tmp_path, body):
+    folder = tmp_path / "drill" / "run"
+    at = len(undisturbed[body][0].calls) * 2 // 3
+    end = server.run(body, folder, disk={"at": at, "do": "kill"})
+    again = server.run(body, folder, mount={"size": 1 << 20, "read_only": True})
+    message, ours = again.error
+    assert ours, message
+    assert "Read-only file system" in message
+    moved = tmp_path / "drill-out" / "run"
+    inspect(moved, end.saved)
+    goes_on(server, body, moved, undisturbed)
+
+
+# --- damaged files --------------------------------------------------------------------------------------------------------
+
+
+def damaged(server, undisturbed, place, body, count):
+    """A bit is flipped, or the end cut off, at random places of the files that a killed run and a finished one left."""
+    rng, outcomes = random.Random(SEED), []
+    half = place / "half" / "run"
+    at = len(undisturbed[body][0].calls) * 4 // 5
+    assert server.run(body, half, disk={"at": at, "do": "kill"}).code == -signal.SIGKILL
+    for trial in range(count):
+        folder = place / str(trial) / "run"
+        shutil.copytree((half if trial % 2 else undisturbed[body][2]).parent, folder.parent)
+        files = sorted(path for path in folder.parent.rglob("*") if path.is_file() and path.stat().st_size)
+        path = rng.choice(files)
+        content = bytearray(path.read_bytes())
+        offset = rng.randrange(len(content))
+        if rng.random() < 0.5:
+            content[offset] ^= 1 << rng.randrange(8)
+        else:
+            content = content[:offset]
+        path.write_bytes(content)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                inspect(folder)
+            seen = False
+        except (PilcroError, RuntimeWarning, ValueError):
+            seen = True
+        end = server.run(body, folder)
+        if end.error is not None:
+            message, ours = end.error
+            assert ours, (path.name, offset, message)
+            assert path.name in message
+            outcomes.append("refused")
+        else:
+            assert end.code == 0
+            assert all(path.name in message for message in end.warnings)
+            same = undisturbed[body][1].items() - {(path.name, undisturbed[body][1].get(path.name))}
+            assert same <= digests(folder.parent).items()
+            outcomes.append("said, made again" if end.warnings else "found when read" if seen else "no number in it")
+        assert seen or outcomes[-1] in ("no number in it", "refused"), (path.name, offset, end.told)
+        shutil.rmtree(folder.parent)
+    return outcomes
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_damage_is_named_and_never_another_number(server, undisturbed, tmp_path, body):
+    assert len(set(damaged(server, undisturbed, tmp_path, body, 12))) > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("body", BODIES)
+def test_damage_at_200_places_is_named_and_never_another_number(server, undisturbed, tmp_path, body):
+    assert "said, made again" in damaged(server, undisturbed, tmp_path, body, 200)
+
+
+# --- other processes ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_a_frozen_process_keeps_its_folder_and_a_killed_one_does_not(server, undisturbed, tmp_path, body):
+    folder = tmp_path / "drill" / "run"
+    frozen = server.start(body, folder, disk={"at": len(undisturbed[body][0].calls) // 2, "do": "stop"})
+    server.until(frozen, "saved")
+    message, ours = server.run(body, folder).error
+    assert ours
+    assert "another process is" in message
+    os.kill(frozen, signal.SIGKILL)
+    goes_on(server, body, folder, undisturbed)
+    assert server.wait(frozen).code == -signal.SIGKILL
+
+
+def team(server, body, folder, *, crash=(0, 0)):
+    """Two processes of one run, of which number `crash[0]` dies at its `crash[1]`-th update or chunk; how both ended."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    pids = [
+        server.start(
+            body,
+            folder,
+            environment={**where, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            crash=crash[1] if crash[0] == rank else 0,
+        )
+        for rank in range(2)
+    ]
+    return [server.wait(pid) for pid in pids]
+
+
+def test_when_one_of_two_training_processes_dies_the_other_ends_and_both_go_on(server, tmp_path):
+    whole = tmp_path / "whole" / "run"
+    assert [end.code for end in team(server, "train", whole)] == [0, 0]
+    for rank, count in ((0, 4), (1, 4), (1, 1)):
+        folder = tmp_path / f"{rank}-{count}" / "run"
+        ends = team(server, "train", folder, crash=(rank, count))
+        assert ends[rank].code == -signal.SIGKILL
+        assert ends[1 - rank].code == 2, ends[1 - rank].told
+        inspect(folder, max(end.saved for end in ends))
+        assert [end.code for end in team(server, "train", folder)] == [0, 0]
+        assert digests(folder.parent) == digests(whole.parent)
+    assert [end.code for end in team(server, "train", whole)] == [0, 0]  # a finished run returns at once, on all of them
+
+
+def test_when_one_of_two_measuring_processes_dies_one_alone_goes_on(server, undisturbed, tmp_path):
+    for rank, count in ((0, 3), (1, 2)):
+        folder = tmp_path / str(rank) / "run"
+        ends = team(server, "measure", folder, crash=(rank, count))
+        assert ends[rank].code == -signal.SIGKILL
+        assert ends[1 - rank].code == 2, ends[1 - rank].told
+        inspect(folder)
+        goes_on(server, "measure", folder, undisturbed)
+    ends = team(server, "measure", tmp_path / "both" / "run")
+    assert [end.code for end in ends] == [0, 0]
+    assert digests(tmp_path / "both") == undisturbed["measure"][1]
+
+
+# --- clocks ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_nothing_depends_on_the_clock(server, undisturbed, tmp_path, body):
+    folder = tmp_path / "drill" / "run"
+    at = len(undisturbed[body][0].calls) * 3 // 4
+    end = server.run(body, folder, clock=True, options={"progress": True}, disk={"at": at, "do": "kill"})
+    assert end.code == -signal.SIGKILL
+    for age, path in enumerate(sorted(folder.iterdir())):  # the newest is the oldest
+        os.utime(path, (86400 * age, 2e9 - 86400 * age))
+    again = server.run(body, folder, clock=True, options={"progress": True})
+    assert again.code == 0, again.told
+    assert digests(folder.parent) == undisturbed[body][1]
