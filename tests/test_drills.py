@@ -4,24 +4,36 @@ A small run is killed at every call that reaches the disk, and at random times; 
 Each time its folder is inspected, and the same call goes on from it.
 """
 
+import copy
 import hashlib
+import importlib
 import json
+import linecache
 import os
 import random
 import shutil
 import signal
 import socket
+import sys
 import time
 import warnings
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from lattice import PilcroError
+from lattice import PilcroError, families
+from tests.drills import bodies
 from tests.drills.mounts import can_mount
 from tests.drills.server import Server
-from validation import Estimate
+from validation import Estimate, measure
 from validation.montecarlo.files import read_arrays
+from validation.training import loop
 from validation.training.checkpoint import RunFolder, read_json
+from validation.training.recipes import Recipe
+
+measuring = importlib.import_module("validation.montecarlo.measure")
 
 pytest.importorskip("safetensors")
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the runs are forked processes")
@@ -37,10 +49,12 @@ def server():
 
 
 def digests(place):
-    """Hashes of all that counts at the end of a drill: the files of a run, or the estimate of a measurement."""
+    """Hashes of all that counts in the end: a run's last state, metrics, landscape and result, or the estimate."""
     paths = [path for path in place.rglob("*") if path.suffix in (".json", ".safetensors", ".npz")]
-    shards = {"manifest.json"} | {path.name for path in paths if path.name.startswith("shard-")}
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.name not in shards}
+    last = max((path.stem for path in paths if path.name.startswith("step-")), default="")
+    left = [path for path in paths if path.name != "manifest.json" and not path.name.startswith("shard-")]
+    left = [path for path in left if not path.name.startswith("step-") or path.stem == last]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in left}
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +93,7 @@ def goes_on(server, body, folder, undisturbed):
     end = server.run(body, folder)
     assert end.code == 0, end.told
     assert not end.warnings
-    # killed after its last save, it may leave a checkpoint more behind
-    assert undisturbed[body][1].items() <= digests(folder.parent).items()
+    assert digests(folder.parent) == undisturbed[body][1]
     assert not list(folder.rglob(".*.tmp"))
 
 
@@ -89,16 +102,14 @@ def goes_on(server, body, folder, undisturbed):
 
 def test_a_save_reaches_the_disk_before_it_takes_its_name_and_the_name_before_anything_is_removed(undisturbed):
     """So that it also survives a loss of power, which no test can try."""
-    save = "create write flush fsync close replace unlink".split(), ["open folder", "fsync"]
+    save = "create write flush fsync close replace unlink open,folder fsync"
     for body in BODIES:
-        calls = [call for call in undisturbed[body][0].calls if call != "mkdir"]
-        assert calls[:2] == ["create", "close"] or calls[0] == "create"
-        text = " ".join(calls)
-        one = " ".join([*save[0], *save[1]])
-        assert text.count("replace") == text.count(one) > 4
+        text = " ".join(call.replace(" ", ",") for call in undisturbed[body][0].calls)
+        assert text.count("replace") == text.count(save) > 4
 
 
-ALIKE = ("fsync", "close", "open folder")  # nothing on the disk differs between one of these and the call after it
+# nothing differs on the disk between one of these calls and the next, but for how much of a temporary file is there
+ALIKE = ("flush", "fsync", "close", "open folder")
 
 
 def points(calls, all_of_them):
@@ -184,7 +195,7 @@ def asked(server, undisturbed, place, number, count):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_stop_at_random_times_it_saves_and_goes_on(server, undisturbed, tmp_path, number):
-    asked(server, undisturbed, tmp_path, number, 4)
+    asked(server, undisturbed, tmp_path, number, 3)
 
 
 @pytest.mark.slow
@@ -211,7 +222,7 @@ def refused_at(server, undisturbed, place, body, at, do):
 @pytest.mark.parametrize(("do", "first"), [("full", 1), ("fail", 3), ("read_only", 5)])
 @pytest.mark.parametrize("body", BODIES)
 def test_a_disk_that_refuses_is_named_and_nothing_is_lost(server, undisturbed, tmp_path, body, do, first):
-    for at in points(undisturbed[body][0].calls, True)[first::8]:
+    for at in points(undisturbed[body][0].calls, True)[first::16]:
         refused_at(server, undisturbed, tmp_path, body, at, do)
 
 
@@ -230,7 +241,7 @@ def may_mount(tmp_path_factory):
 
 
 @pytest.mark.parametrize("body", BODIES)
-@pytest.mark.parametrize("kilobytes", [4, 8, 16, 24, 32])
+@pytest.mark.parametrize("kilobytes", [4, 12, 20])
 def test_a_small_disk_of_the_kernels_is_named_and_nothing_is_lost(server, undisturbed, may_mount, tmp_path, body, kilobytes):
     folder = tmp_path / "drill" / "run"
     end = server.run(body, folder, mount={"size": kilobytes << 10})
@@ -288,7 +299,7 @@ def damaged(server, undisturbed, place, body, count):
         if end.error is not None:
             message, ours = end.error
             assert ours, (path.name, offset, message)
-            assert path.name in message
+            assert path.name in message or (path.name == "manifest.json" and str(folder) in message)
             outcomes.append("refused")
         else:
             assert end.code == 0
@@ -303,7 +314,7 @@ def damaged(server, undisturbed, place, body, count):
 
 @pytest.mark.parametrize("body", BODIES)
 def test_damage_is_named_and_never_another_number(server, undisturbed, tmp_path, body):
-    assert len(set(damaged(server, undisturbed, tmp_path, body, 12))) > 1
+    assert len(set(damaged(server, undisturbed, tmp_path, body, 8))) > 1
 
 
 @pytest.mark.slow
@@ -324,8 +335,8 @@ def test_a_frozen_process_keeps_its_folder_and_a_killed_one_does_not(server, und
     assert ours
     assert "another process is" in message
     os.kill(frozen, signal.SIGKILL)
-    goes_on(server, body, folder, undisturbed)
     assert server.wait(frozen).code == -signal.SIGKILL
+    goes_on(server, body, folder, undisturbed)
 
 
 def team(server, body, folder, *, crash=(0, 0)):
@@ -371,6 +382,137 @@ def test_when_one_of_two_measuring_processes_dies_one_alone_goes_on(server, undi
     ends = team(server, "measure", tmp_path / "both" / "run")
     assert [end.code for end in ends] == [0, 0]
     assert digests(tmp_path / "both") == undisturbed["measure"][1]
+
+
+# --- an interrupt, line by line -------------------------------------------------------------------------------------------
+
+
+def interrupt_at(line):
+    """A trace function that raises KeyboardInterrupt at this line of measure and of the room that keeps its sums."""
+    seen = 0
+
+    def trace(frame, event, argument):
+        nonlocal seen
+        code = frame.f_code
+        # the interpreter itself may be interrupted between a block's end and the end of its `with`
+        if not code.co_filename.endswith(("montecarlo/measure.py", "montecarlo/shards.py")) or code.co_name == "locked":
+            return None
+        if event == "line" and not linecache.getline(code.co_filename, frame.f_lineno).lstrip().startswith("with "):
+            seen += 1
+            if seen == line:
+                raise KeyboardInterrupt
+        return trace
+
+    return trace, lambda: seen
+
+
+def interrupted_at(line, folder):
+    """A measurement of 6 blocks of 4 draws, two blocks a unit, that is interrupted there; None where it gave nothing."""
+    call = {"draws": 24, "seed": 1, "chunk": 8, "shard": 4, "device": "cpu", "folder": folder}
+    trace, seen = interrupt_at(line)
+    before = sys.gettrace()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measuring, "MOST_BLOCKS", 6)
+        sys.settrace(trace)
+        try:
+            return measure(families.plain((6, 6), depth=2, channels=2), **call), seen()
+        except KeyboardInterrupt:
+            return None, seen()
+        finally:
+            sys.settrace(before)
+
+
+def interrupted_everywhere(place, step):
+    whole, lines = interrupted_at(0, place / "whole")
+    assert lines > 200
+    partial = 0
+    for line in range(1, lines + 1, step):
+        first, _ = interrupted_at(line, place / str(line))
+        if first is not None and first.interrupted:
+            # exactly the draws that it counts, each of them whole
+            assert first.draws == len(first.energies)
+            assert np.isin(first.energies, whole.energies).all()
+            np.testing.assert_allclose(first.mean.sum() * first.draws, first.energies.sum(), rtol=1e-12)
+            partial += 0 < first.draws < 24
+        second, _ = interrupted_at(0, place / str(line))
+        assert np.array_equal(second.mean, whole.mean), line
+        assert np.array_equal(second.energies, whole.energies), line
+    return partial
+
+
+def test_interrupted_in_the_middle_of_its_sums_a_measurement_counts_each_draw_once(tmp_path):
+    assert interrupted_everywhere(tmp_path, 61) > 2
+
+
+@pytest.mark.slow
+def test_interrupted_at_any_line_a_measurement_counts_each_draw_once(tmp_path):
+    assert interrupted_everywhere(tmp_path, 1) > 50
+
+
+# --- NaN and infinity -----------------------------------------------------------------------------------------------------
+
+
+class Bent(torch.autograd.Function):
+    """x times one factor, and its gradient times another."""
+
+    @staticmethod
+    def forward(ctx, x, there, back):
+        ctx.back = back
+        return x * there
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * ctx.back, None, None
+
+
+class Bend(nn.Module):
+    """Bends the fifth training step, in its own pass or in that of its penalty."""
+
+    def __init__(self, there, back, penalty):
+        super().__init__()
+        self.there, self.back, self.penalty, self.steps = there, back, penalty, 0
+
+    def forward(self, x):
+        self.steps += self.training
+        bend = self.steps == 5 and self.training != self.penalty
+        return Bent.apply(x, self.there, self.back) if bend else x
+
+
+BENDS = {  # there, back, in the penalty
+    "loss": (float("nan"), 1.0, False),
+    "gradient": (1.0, float("nan"), False),
+    "infinite gradient": (1.0, float("inf"), False),
+    "penalty": (float("nan"), 1.0, True),
+    "overflow in the update": (1.0, 1e6, False),
+    "overflow in a running variance": (1e25, 1.0, False),
+}
+
+
+@pytest.mark.parametrize("name", BENDS)
+def test_no_checkpoint_holds_nan_or_infinity_and_the_last_one_is_gone_on_from(name, tmp_path, monkeypatch):
+    there, back, penalty = BENDS[name]
+    rate = Recipe.rate
+    recipe = bodies.RECIPE.changed(kind="curvature", interval=4 if penalty else 3, warmup=0)
+    monkeypatch.setattr(loop, "load", bodies.made_data)
+
+    def run(folder, bend):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(1, 4, 3, 2, 1), bend, nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 4))
+        monkeypatch.setattr(loop, "build", lambda *arguments, **options: copy.deepcopy(net))
+        return loop.train(recipe, folder, device="cpu", save_every=1)
+
+    straight = Bend(1.0, 1.0, False)
+    run(tmp_path / "whole", straight)
+    with monkeypatch.context() as patch:
+        if name == "overflow in the update":
+            patch.setattr(Recipe, "rate", lambda self, step, steps: 3e38 if step == 4 else rate(self, step, steps))
+        with pytest.raises(PilcroError, match=r"step [45].*the last checkpoint is whole"):
+            run(tmp_path / "bent", Bend(there, back, penalty))
+    saved = RunFolder(tmp_path / "bent").latest()
+    assert saved.step == 4
+    assert all(bool(value.isfinite().all()) for value in saved.tensors.values())
+    run(tmp_path / "bent", straight)
+    assert digests(tmp_path / "bent") == digests(tmp_path / "whole")
 
 
 # --- clocks ---------------------------------------------------------------------------------------------------------------

@@ -10,13 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from lattice import SpecificationError
+from lattice import PilcroError, SpecificationError
 
-__all__ = ["FIGURES", "checked_out", "digest", "read_arrays", "write_arrays", "write_bytes"]
+__all__ = ["FIGURES", "StorageError", "checked_out", "digest", "read_arrays", "write_arrays", "write_bytes"]
 
 Array = np.ndarray[Any, Any]
 HEADER = "header"
 FIGURES = (".png", ".pdf", ".svg")
+
+
+class StorageError(PilcroError, OSError):
+    """The disk refuses: it is full, read-only, or fails. What was written before is whole."""
 
 
 def checked_out(path: Path | None, endings: tuple[str, ...] = (), *, option: str = "--out") -> None:
@@ -38,7 +42,18 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file that is either there as a whole or not at all, whenever the power goes.
 
     The content goes to a temporary name beside it and to the disk, then takes the name, then the folder goes to the disk.
+    Raises `StorageError` where the disk refuses.
     """
+    try:
+        _write(path, content)
+    except OSError as error:
+        raise StorageError(
+            f"{path} could not be written: {error}; what was written before is whole. Make room, or name a place that can be "
+            "written to, and do the same again"
+        ) from error
+
+
+def _write(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:

@@ -150,7 +150,7 @@ def measure(
                 shards.read(tally)
         interrupted = False
         bar = stack.enter_context(progress_bar(progress and team.rank == 0, draws, unit="draw", desc="Monte Carlo"))
-        known = team.sum(tally.done)  # what the folder holds, the same on every worker
+        known = team.sum(tally.done).copy()  # what the folder holds, the same on every worker
         _show(bar, tally, int(known.sum()))
         try:
             units = _units(tally.block_of, chunk, known)[team.rank :: team.world]
@@ -158,11 +158,13 @@ def measure(
             ends = {unit.stop for unit in units}
             for indices, squares in stack.enter_context(closing(squares_in_order(sampler, chunks, batched))):
                 for index, square in zip(indices, squares, strict=True):
-                    tally.add(index, square)
+                    if not known[index]:  # an interrupt may have left only some blocks of a unit on the disk
+                        tally.add(index, square)
                 _show(bar, tally, len(indices))
                 if shards is not None and indices.stop in ends:
                     shards.write(tally, least=shard)
         except KeyboardInterrupt:
+            tally.forget_half()
             if team.world > 1 or (tally.counts > 0).sum() < 2:  # one block has no spread, so no error
                 raise
             interrupted = True

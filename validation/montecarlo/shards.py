@@ -22,6 +22,7 @@ from validation.montecarlo.files import read_arrays, write_arrays, write_bytes
 __all__ = ["Shards", "Tally", "locked"]
 
 Array = np.ndarray[Any, Any]
+HALF = -1  # what `Tally.done` says of a draw while it is being added
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +45,16 @@ class Tally:
 
     def add(self, draw: int, square: Array) -> None:
         """Add the map of one draw; within a block, draws come in the order of their indices."""
+        self.done[draw] = HALF
         self.sums[self.block_of[draw]] += square
         self.energies[draw] = square.sum()
         self.done[draw] = 1
+
+    def forget_half(self) -> None:
+        """Empty the block that an interrupt came upon while a draw was added to it."""
+        block = np.isin(self.block_of, self.block_of[self.done == HALF])
+        self.sums[self.block_of[block]] = 0
+        self.energies[block] = self.done[block] = 0
 
     def whole(self) -> Array:
         """The blocks whose draws are all done, in order."""

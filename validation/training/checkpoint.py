@@ -118,12 +118,21 @@ class RunFolder:
             warnings.warn(text, RuntimeWarning, stacklevel=2)
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, then remove all but the last two; raises `TrainingError` where the disk refuses."""
+        """Write a checkpoint, then remove all but the last two.
+
+        Raises `TrainingError` where the disk refuses, and for NaN or infinity, from which no run could go on.
+        """
         from safetensors.torch import save
 
         name = f"step-{checkpoint.step:08d}"
         # a copy of each: the format refuses tensors that share memory
         tensors = {key: value.detach().cpu().contiguous().clone() for key, value in checkpoint.tensors.items()}
+        broken = [key for key, value in tensors.items() if not bool(value.isfinite().all())]
+        if broken:
+            raise TrainingError(
+                f"after step {checkpoint.step}, {', '.join(broken[:3])}{', ...' if broken[3:] else ''} would hold NaN or "
+                "infinity. That was not saved, and the last checkpoint is whole; a smaller learning rate may mend it"
+            )
         content = save(tensors)
         try:
             write_bytes(self.path / f"{name}.safetensors", content)

@@ -16,7 +16,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from landscape.progress import progress_bar
-from lattice import SpecificationError
+from lattice import PilcroError, SpecificationError
 from lattice.checks import whole
 from validation.montecarlo.files import write_arrays
 from validation.training.checkpoint import Checkpoint, RunFolder, TrainingError, read_json, write_json
@@ -144,8 +144,8 @@ def train(
         )  # fmt: skip
         if place.first:
             home.agree_on(recipe, data.sha256)
-            if (folder / "result.json").exists():
-                return read_json(folder / "result.json")
+        if place.agree(place.first and (folder / "result.json").exists()):
+            return read_json(folder / "result.json") if place.first else {}
         run = begin(recipe, data, folder, place)
         saved = home.latest() if place.first else None
         if saved is not None:
@@ -202,8 +202,12 @@ def update(
     run.optimiser.zero_grad(set_to_none=True)
     with torch.random.fork_rng(devices=[place.device] if place.device.type == "cuda" else ()):  # dropout, if there is any
         torch.manual_seed(number(run.recipe.seed, "dropout", run.step * place.size + place.rank))
-        total, loss, penalty, logits = objective(images, labels, uniforms, weight)
-    total.backward()
+        try:
+            total, loss, penalty, logits = objective(images, labels, uniforms, weight)
+            total.backward()
+        except PilcroError as error:  # a landscape of NaN has no shape
+            text = f"step {run.step}: {error}. Nothing was updated, and the last checkpoint is whole"
+            raise type(error)(text) from error
     norm = torch.nn.utils.get_total_norm([p.grad for p in run.model.parameters() if p.grad is not None])
     accuracy = (logits.argmax(dim=1) == labels).double().mean()
     told = place.mean(torch.stack([loss.double(), accuracy, penalty.double(), norm.double()])).tolist()
