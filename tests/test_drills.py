@@ -5,6 +5,7 @@ Each time its folder is inspected, and the same call goes on from it.
 """
 
 import copy
+import errno
 import hashlib
 import importlib
 import json
@@ -28,6 +29,7 @@ from tests.drills import bodies
 from tests.drills.mounts import can_mount
 from tests.drills.server import Server
 from validation import Estimate, measure
+from validation.montecarlo import shards
 from validation.montecarlo.files import read_arrays
 from validation.training import loop
 from validation.training.checkpoint import RunFolder, read_json
@@ -265,6 +267,19 @@ def test_a_read_only_folder_is_named_and_can_go_on_elsewhere(server, undisturbed
     moved = tmp_path / "drill-out" / "run"
     inspect(moved, end.saved)
     goes_on(server, body, moved, undisturbed)
+
+
+def test_a_file_system_without_locks_is_not_taken_for_another_process(tmp_path, monkeypatch):
+    def none(file):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(shards, "_lock", none)
+    for call in (
+        lambda: measure(families.plain((6, 6), depth=1, channels=2), draws=4, folder=tmp_path),
+        lambda: loop.train(bodies.RECIPE, tmp_path, device="cpu"),
+    ):
+        with pytest.raises(PilcroError, match="cannot be used: .*[Ll]ock"):
+            call()
 
 
 # --- damaged files --------------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """Every call that reaches the disk, counted, so that each one in turn can be the last or can fail.
 
-A save is: create a temporary file, write, flush, fsync, close, rename, fsync the folder, remove what is old. Killing a process
-at call 1, 2, 3, ... visits all moments between two of these; random times are only a sample of them. What a killed process
-handed to the kernel is there; fsync is for a loss of power, so it is counted here and left out, since it costs most of the time.
+A save is: create a temporary file, write, flush, fsync, close, rename, fsync the folder, remove what is old. Killing a
+process at call 1, 2, 3, ... visits all moments between two of these; random times are only a sample of them. What a killed
+process handed to the kernel is there; fsync is for a loss of power, so it is counted and left out: it costs most of the time.
 """
 
 import errno

@@ -4,6 +4,7 @@
 always summed by one worker, in the order of its draws, so that nothing depends on who computed which shard, or when.
 """
 
+import errno
 import json
 import sys
 import warnings
@@ -22,6 +23,7 @@ from validation.montecarlo.files import read_arrays, write_arrays, write_bytes
 __all__ = ["Shards", "Tally", "locked"]
 
 Array = np.ndarray[Any, Any]
+HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)  # what a lock that another holds is called
 HALF = -1  # what `Tally.done` says of a draw while it is being added
 
 
@@ -152,7 +154,9 @@ def locked(folder: Path) -> Iterator[None]:
     with (folder / "lock").open("ab") as file:
         try:
             _lock(file)
-        except OSError:
+        except OSError as error:
+            if error.errno not in HELD:  # a file system without locks, say
+                raise
             raise SpecificationError(
                 f"another process is measuring into {folder}; wait for it, stop it, or take another folder"
             ) from None
