@@ -278,7 +278,7 @@ def test_a_file_system_without_locks_is_not_taken_for_another_process(tmp_path, 
         lambda: measure(families.plain((6, 6), depth=1, channels=2), draws=4, folder=tmp_path),
         lambda: loop.train(bodies.RECIPE, tmp_path, device="cpu"),
     ):
-        with pytest.raises(PilcroError, match="cannot be used: .*[Ll]ock"):
+        with pytest.raises(PilcroError, match=r"cannot be used: .*[Ll]ock"):
             call()
 
 
