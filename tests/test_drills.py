@@ -22,6 +22,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 from lattice import PilcroError, families
@@ -30,7 +31,8 @@ from tests.drills.mounts import can_mount
 from tests.drills.server import Server
 from validation import Estimate, measure
 from validation.montecarlo import shards
-from validation.montecarlo.files import read_arrays
+from validation.montecarlo.files import StorageError, read_arrays, write_figure
+from validation.montecarlo.table import Series, Table, provenance
 from validation.training import loop
 from validation.training.checkpoint import RunFolder, read_json
 from validation.training.recipes import Recipe
@@ -267,6 +269,22 @@ def test_a_read_only_folder_is_named_and_can_go_on_elsewhere(server, undisturbed
     moved = tmp_path / "drill-out" / "run"
     inspect(moved, end.saved)
     goes_on(server, body, moved, undisturbed)
+
+
+def test_a_figure_or_a_table_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
+    def no_room(file):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    line = Series("a line", (1.0, 2.0), (1.0, 2.0), line=True)
+    table = Table("a table", ("x",), ((1.0,), (2.0,)), provenance(0, 2, "cpu"), (line,))
+    table.write(tmp_path / "table")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(os, "fsync", no_room)
+    for path, write in ((tmp_path / "table.md", table.write), (tmp_path / "table.png", lambda p: write_figure(p, Figure()))):
+        with pytest.raises(StorageError, match=r"could not be written: .*No space left"):
+            write(path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert set(before) == {"table.md", "table.png"}
 
 
 def test_a_file_system_without_locks_is_not_taken_for_another_process(tmp_path, monkeypatch):

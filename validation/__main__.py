@@ -58,7 +58,7 @@ class Map:
         """Predict, check and draw; returns what `--json` prints."""
         from landscape import predict
         from validation import compare, measure, plot_agreement
-        from validation.montecarlo.files import FIGURES, checked_out
+        from validation.montecarlo.files import FIGURES, checked_out, write_figure
 
         # before anything that takes time
         if whole("--check", self.check, 0) == 1:
@@ -92,7 +92,7 @@ class Map:
             }
         title = f"{self.model} at {' x '.join(map(str, shape[1:]))}"
         if self.out is not None:
-            plot_agreement(land, estimate, agreement, title=title).savefig(self.out, dpi=150)
+            write_figure(self.out, plot_agreement(land, estimate, agreement, title=title), dpi=150)
             self.say(f"\nfigure: {self.out}")
             result["figure"] = str(self.out)
         if self.report is not None:
@@ -137,7 +137,7 @@ class Advise:
         """Try the changes and draw; returns what `--json` prints."""
         from landscape import advise
         from landscape.given import made
-        from validation.montecarlo.files import FIGURES, checked_out
+        from validation.montecarlo.files import FIGURES, checked_out, write_figure
 
         shape = self.shape or (self.channels, *(self.size * 2 if len(self.size) == 1 else self.size))
         checked_out(self.out, FIGURES)
@@ -155,7 +155,7 @@ class Advise:
             "reweighting": advice.reweighting.tolist(),
         }
         if self.out is not None:
-            advice.plot().savefig(self.out, dpi=150)
+            write_figure(self.out, advice.plot(), dpi=150)
             result["figure"] = str(self.out)
             if not self.json:
                 print(f"\nfigure: {self.out}")

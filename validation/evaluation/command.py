@@ -21,7 +21,7 @@ from validation.evaluation.plan import Evaluation, measured
 from validation.evaluation.report import details, summary, tables
 from validation.evaluation.robustness import PAPER, named
 from validation.evaluation.subjects import Repeats, of_factories, of_runs
-from validation.montecarlo.files import checked_out, write_bytes
+from validation.montecarlo.files import checked_out, write_bytes, write_figure
 from validation.montecarlo.threads import one_thread_each
 from validation.training.data import load
 from validation.training.devices import is_first, world
@@ -187,5 +187,5 @@ class Evaluate:
             figure = FIGURES[kind]([group.label for group in groups], found[kind])
             for ending, dated in (("png", {}), ("pdf", {"CreationDate": None})):
                 path = self.out.with_name(f"{self.out.name}-{kind}.{ending}")
-                figure.savefig(path, dpi=110, metadata=dated)
+                write_figure(path, figure, dpi=110, metadata=dated)
                 yield str(path)

@@ -12,7 +12,7 @@ import numpy as np
 
 from lattice import PilcroError, SpecificationError
 
-__all__ = ["FIGURES", "StorageError", "checked_out", "digest", "read_arrays", "write_arrays", "write_bytes"]
+__all__ = ["FIGURES", "StorageError", "checked_out", "digest", "read_arrays", "write_arrays", "write_bytes", "write_figure"]
 
 Array = np.ndarray[Any, Any]
 HEADER = "header"
@@ -69,6 +69,13 @@ def _write(path: Path, content: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def write_figure(path: Path, figure: Any, **options: Any) -> None:
+    """What matplotlib's `savefig` does, for a file that is there as a whole or not at all; its ending says of which kind."""
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:].lower(), **options)
+    write_bytes(path, content.getvalue())
 
 
 def digest(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:

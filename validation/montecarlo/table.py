@@ -1,6 +1,5 @@
 """A study's result as a value: a table of rows, the series that its figure shows, power-law fits, and provenance."""
 
-import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from lattice import SpecificationError
+from validation.montecarlo.files import write_bytes, write_figure
 
 __all__ = ["Fit", "Provenance", "Series", "Table", "fit_power", "provenance"]
 
@@ -208,18 +208,13 @@ class Table:
         return ax
 
     def write(self, path: Path) -> tuple[Path, Path]:
-        """Write PATH.md and PATH.png, each under a temporary name first; returns their paths."""
+        """Write PATH.md and PATH.png, each whole or not at all; returns their paths."""
         path = path.with_suffix("") if path.suffix in (".md", ".png") else path
         if not path.absolute().parent.is_dir():
             raise SpecificationError(f"cannot write {path}: the folder {path.absolute().parent} does not exist")
         text, figure = path.with_name(path.name + ".md"), path.with_name(path.name + ".png")
-        for target in (text, figure):
-            temporary = target.with_name(f".{target.name}.{os.getpid()}")
-            if target is text:
-                temporary.write_text(self.markdown(), encoding="utf-8")
-            else:
-                self.plot().figure.savefig(temporary, dpi=150, format="png")
-            os.replace(temporary, target)
+        write_bytes(text, self.markdown().encode())
+        write_figure(figure, self.plot().figure, dpi=150)
         return text, figure
 
 

@@ -150,7 +150,7 @@ class Figures:
         """Collect and draw."""
         from validation.evaluation.figures import plot_curves, plot_landscapes
         from validation.evaluation.tables import collect, grouped
-        from validation.montecarlo.files import checked_out
+        from validation.montecarlo.files import checked_out, write_figure
 
         checked_out(self.out)
         groups = grouped(collect(self.runs))
@@ -158,7 +158,7 @@ class Figures:
         for name, figure in (("landscapes", plot_landscapes(groups)), ("curves", plot_curves(groups))):
             for ending in ("png", "pdf"):
                 path = _beside(self.out.with_name(f"{self.out.name}-{name}"), ending)
-                figure.savefig(path, dpi=120)
+                write_figure(path, figure, dpi=120)
                 files.append(str(path))
         if not self.json:
             print("\n".join(files), flush=True)
