@@ -1,4 +1,4 @@
-"""Whatever stops a training run or a measurement, and whenever: nothing is lost or torn, and it ends at the same bits.
+"""Whatever stops training, a measurement or an evaluation, and whenever: nothing is lost or torn, the end is the same bits.
 
 A small run is killed at every call that reaches the disk, and at random times; starved of disk; frozen, crashed and damaged.
 Each time its folder is inspected, and the same call goes on from it.
@@ -41,7 +41,7 @@ measuring = importlib.import_module("validation.montecarlo.measure")
 
 pytest.importorskip("safetensors")
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the runs are forked processes")
-BODIES = ("train", "measure")
+BODIES = ("train", "measure", "evaluate")
 SEED = random.randrange(2**32) if os.environ.get("PILCRO_FRESH_SEEDS") else 0
 
 
@@ -53,7 +53,7 @@ def server():
 
 
 def digests(place):
-    """Hashes of all that counts in the end: a run's last state, metrics, landscape and result, or the estimate."""
+    """Hashes of all that counts in the end: a run's last state, metrics, landscape and result; the estimate; the pieces."""
     paths = [path for path in place.rglob("*") if path.suffix in (".json", ".safetensors", ".npz")]
     last = max((path.stem for path in paths if path.name.startswith("step-")), default="")
     left = [path for path in paths if path.name != "manifest.json" and not path.name.startswith("shard-")]
@@ -87,7 +87,7 @@ def inspect(folder, saved=0):
         elif path.name == "estimate.npz":
             Estimate.load(path)
         elif path.suffix == ".npz":
-            blocks += len(read_arrays(path)[1].get("blocks", ()))
+            blocks += len(read_arrays(path)[1].get("blocks", ())) + path.name.startswith("piece-")
     latest = RunFolder(folder).latest()
     assert saved <= (blocks if latest is None else latest.step)
 
@@ -188,12 +188,13 @@ def test_killed_at_200_random_times_it_goes_on(server, undisturbed, tmp_path, bo
 
 
 def asked(server, undisturbed, place, number, count):
-    """A training run saves and says so; before its first step there is nothing to save, and a measurement keeps its shards."""
+    """A training run saves and says so; before its first step there is nothing to save, and the others keep what is done."""
     codes = signalled(server, undisturbed, place, "train", number, count)
     # 2: a KeyboardInterrupt before the first step
     assert {code for code, _ in codes} <= {128 + number, -number, 2 if number == signal.SIGINT else -number}
     assert all(saved > 0 for code, saved in codes if code == 128 + number)
-    signalled(server, undisturbed, place, "measure", number, count // 2)
+    for body in ("measure", "evaluate"):
+        signalled(server, undisturbed, place / body, body, number, count // 2)
     return [code for code, _ in codes]
 
 
@@ -347,7 +348,7 @@ def damaged(server, undisturbed, place, body, count):
 
 @pytest.mark.parametrize("body", BODIES)
 def test_damage_is_named_and_never_another_number(server, undisturbed, tmp_path, body):
-    assert len(set(damaged(server, undisturbed, tmp_path, body, 8))) > 1
+    assert set(damaged(server, undisturbed, tmp_path, body, 8)) != {"no number in it"}
 
 
 @pytest.mark.slow
@@ -404,17 +405,18 @@ def test_when_one_of_two_training_processes_dies_the_other_ends_and_both_go_on(s
     assert [end.code for end in team(server, "train", whole)] == [0, 0]  # a finished run returns at once, on all of them
 
 
-def test_when_one_of_two_measuring_processes_dies_one_alone_goes_on(server, undisturbed, tmp_path):
+@pytest.mark.parametrize("body", ["measure", "evaluate"])
+def test_when_one_of_two_processes_dies_one_alone_goes_on(server, undisturbed, tmp_path, body):
     for rank, count in ((0, 3), (1, 2)):
         folder = tmp_path / str(rank) / "run"
-        ends = team(server, "measure", folder, crash=(rank, count))
+        ends = team(server, body, folder, crash=(rank, count))
         assert ends[rank].code == -signal.SIGKILL
         assert ends[1 - rank].code == 2, ends[1 - rank].told
         inspect(folder)
-        goes_on(server, "measure", folder, undisturbed)
-    ends = team(server, "measure", tmp_path / "both" / "run")
+        goes_on(server, body, folder, undisturbed)
+    ends = team(server, body, tmp_path / "both" / "run")
     assert [end.code for end in ends] == [0, 0]
-    assert digests(tmp_path / "both") == undisturbed["measure"][1]
+    assert digests(tmp_path / "both") == undisturbed[body][1]
 
 
 # --- an interrupt, line by line -------------------------------------------------------------------------------------------

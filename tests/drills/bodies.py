@@ -1,10 +1,10 @@
-"""What is drilled: a training run and a measurement, each of them some hundredths of a second long."""
+"""What is drilled: a training run, a measurement and an evaluation, each of them some hundredths of a second long."""
 
 import json
 import os
 import time
 import warnings
-from itertools import cycle
+from itertools import count, cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,9 +16,14 @@ from lattice import families
 from tests.drills import mounts
 from tests.drills.disk import watch
 from validation import measure
+from validation.evaluation import pieces
+from validation.evaluation.pieces import Piece, finished
+from validation.evaluation.subjects import Subject
+from validation.montecarlo.files import write_arrays
 from validation.montecarlo.shards import Shards
 from validation.training import data, loop
 from validation.training.checkpoint import RunFolder
+from validation.training.devices import world
 from validation.training.recipes import LAPTOP
 
 __all__ = ["BODIES", "RECIPE", "Reporter", "made_data", "net", "prepare"]
@@ -80,7 +85,33 @@ def measured(folder, **options):
         estimate.save(Path(folder).parent / "estimate.npz")
 
 
-BODIES = {"train": train, "measure": measured}
+def answers(subject, shift):
+    with torch.no_grad():
+        images = subject.test.batch(torch.arange(len(subject.test)))
+        return {"answers": subject.model.eval()(images.roll(shift, -1)).numpy()}
+
+
+def evaluate(folder, **options):
+    """Three pieces for two subjects each."""
+    subjects = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        subjects.append(Subject(f"net {seed}", net(), net, made_data(), str(seed), Path(folder)))
+    made = [
+        Piece("piece", {"shift": shift}, tuple(subjects), lambda which, shift=shift: (answers(each, shift) for each in which))
+        for shift in range(3)
+    ]
+    with world("cpu") as place:
+        found = finished(made, place, **options)
+    if place.first:
+        write_arrays(
+            Path(folder).parent / "found.npz",
+            {},
+            {f"{n} {m}": one["answers"] for n, row in enumerate(found) for m, one in enumerate(row)},
+        )
+
+
+BODIES = {"train": train, "measure": measured, "evaluate": evaluate}
 
 
 def prepare():
@@ -99,8 +130,8 @@ def jumping_clock():
     time.time_ns = lambda: int(1e9 * time.time())
 
 
-def crash_at(count):
-    """This process dies at its update, or its chunk of draws, of this number."""
+def crash_at(call_number):
+    """This process dies at its update, or its chunk of draws, or its subject, of this number."""
     from validation.montecarlo.sampler import Sampler
 
     done = 0
@@ -109,13 +140,14 @@ def crash_at(count):
         def call(*arguments, **options):
             nonlocal done
             done += 1
-            if done == count:
+            if done == call_number:
                 os.kill(os.getpid(), 9)
             return function(*arguments, **options)
 
         return call
 
     loop.update, Sampler.squares = dying(loop.update), dying(Sampler.squares)
+    globals()["answers"] = dying(answers)
 
 
 def play(job):
@@ -131,6 +163,8 @@ def play(job):
     disk = watch(Path(job["folder"]).parent, **job.get("disk", {}))
     RunFolder.save = told(RunFolder.save, lambda _, checkpoint: report("saved", amount=checkpoint.step))
     Shards.write = told(Shards.write, lambda shards, *_, **__: report("saved", amount=len(shards.written)))
+    kept = count(1)
+    pieces._kept = told(pieces._kept, lambda *_: report("saved", amount=next(kept)))
     status = 0
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
