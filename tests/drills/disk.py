@@ -128,7 +128,8 @@ def watch(folder, at=0, do="look"):
         if "r" in mode or not inside(path):
             return plain(path, mode, *arguments, **options)
         disk.call("create")
-        return File(plain(path, mode, *arguments, **options), disk)
+        file = plain(path, mode, *arguments, **options)
+        return File(file, disk) if "w" in mode else file  # nothing is ever written to a lock
 
     io.open = open_
     return disk

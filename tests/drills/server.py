@@ -129,6 +129,8 @@ def serve():
             status = 99
             try:
                 status = play(job)
+            except KeyboardInterrupt:  # it came when all was done but to say so
+                status = 2
             except BaseException:
                 traceback.print_exc()
             finally:
