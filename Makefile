@@ -6,3 +6,56 @@ EVALUATED = none-0 none-0-reweighted curvature-0.003 target-0.0003 norm-0.01
 FUZZ_SECONDS ?= 600
 
 .PHONY: help demo test check slow bench mutants figures laptop claims notebooks docs fuzz
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.venv: setup.cfg constraints.txt  ## a virtual environment with everything
+	python3 -m venv .venv
+	.venv/bin/pip install -q -c constraints.txt torch torchvision
+	.venv/bin/pip install -q -c constraints.txt -e '.[dev]'
+	@touch .venv
+
+demo: .venv  ## predict, measure and plot ResNet-18 at 64 pixels
+	$(PYTHON) -m validation map resnet18 --size 64 --check 200 --out map.png
+
+test: .venv  ## the default test suite
+	$(PYTHON) -m pytest -n 2
+
+check: .venv  ## format, lint, types, import contracts
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports --no-cache
+
+slow: .venv  ## the checks that take minutes
+	$(PYTHON) -m pytest -m slow
+
+bench: .venv  ## measure the speed table, write benchmarks/results.md
+	$(PYTHON) -m benchmarks
+
+mutants: .venv  ## draw 200 small random faults of each room, print the share that the tests notice (hours)
+	.venv/bin/pip install -q -c constraints.txt -e '.[mutation]'
+	$(PYTHON) -m tests.faults.mutants --room core --draw 200
+	$(PYTHON) -m tests.faults.mutants --room rest --draw 200
+
+figures: .venv laptop  ## rebuild every figure in docs/ (an hour, of which the laptop's runs take half)
+	$(PYTHON) docs/figures.py
+
+laptop: .venv  ## train the laptop's runs, write docs/laptop.md (half an hour)
+	$(PYTHON) docs/laptop.py
+	$(PYTHON) -m validation evaluate $(EVALUATED:%=runs/laptop/mnist-32-none-%-seed*) \
+	  --robustness --location --ablation --out docs/laptop-evaluation
+
+claims: .venv  ## run the check of every statement of the paper, write docs/claims.md
+	$(PYTHON) -m docs.claims
+
+notebooks: .venv  ## run every notebook and keep its outputs
+	$(PYTHON) docs/notebooks.py
+
+docs: .venv  ## build the documentation site in docs/_build/html, without warnings
+	.venv/bin/pip install -q -c constraints.txt -e '.[docs]'
+	$(PYTHON) -m sphinx -q -W --keep-going -n docs docs/_build/html
+
+fuzz: .venv  ## fuzz what reads text and files: FUZZ_SECONDS for each of six entrances (an hour in all; needs atheris)
+	$(PYTHON) -m tests.fuzz --seconds $(FUZZ_SECONDS)

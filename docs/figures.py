@@ -50,7 +50,7 @@ def paths() -> Figure:
 
 
 def resnet50_224_225() -> Figure:
-    """One more pixel: ResNet-50's map at 224 and at 225 pixels, predicted and measured over 400 initialisations (10 minutes).
+    """One more pixel: ResNet-50's map at 224 and at 225 pixels, predicted and measured over 200 initialisations (some minutes).
 
     The profiles are means over all rows, which average the noise of the measurement; bands are two standard errors.
     """
@@ -59,7 +59,7 @@ def resnet50_224_225() -> Figure:
     lands, estimates = {}, {}
     for size in (224, 225):
         lands[size] = predict(resnet50, (3, size, size))
-        estimates[size] = measure(resnet50, (3, size, size), draws=400, progress=True)
+        estimates[size] = measure(resnet50, (3, size, size), draws=200, progress=True)
         print(size, compare(lands[size], estimates[size]))
     most = float(max(land.relative.max() for land in lands.values()))
     for (left, middle, right), size in zip(axes, lands, strict=True):
