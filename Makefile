@@ -40,10 +40,10 @@ mutants: .venv  ## draw 200 small random faults of each room, print the share th
 	$(PYTHON) -m tests.faults.mutants --room rest --draw 200
 
 figures: .venv laptop  ## rebuild every figure in docs/ (an hour, of which the laptop's runs take half)
-	$(PYTHON) docs/figures.py
+	$(PYTHON) -m docs.figures
 
 laptop: .venv  ## train the laptop's runs, write docs/laptop.md (half an hour)
-	$(PYTHON) docs/laptop.py
+	$(PYTHON) -m docs.laptop
 	$(PYTHON) -m validation evaluate $(EVALUATED:%=runs/laptop/mnist-32-none-%-seed*) \
 	  --robustness --location --ablation --out docs/laptop-evaluation
 
@@ -51,7 +51,7 @@ claims: .venv  ## run the check of every statement of the paper, write docs/clai
 	$(PYTHON) -m docs.claims
 
 notebooks: .venv  ## run every notebook and keep its outputs
-	$(PYTHON) docs/notebooks.py
+	$(PYTHON) -m docs.notebooks
 
 docs: .venv  ## build the documentation site in docs/_build/html, without warnings
 	.venv/bin/pip install -q -c constraints.txt -e '.[docs]'

@@ -1,4 +1,4 @@
-"""Rebuild every figure of the README: `make figures`, or `python docs/figures.py NAME...` for some of them."""
+"""Rebuild every figure of the README: `make figures`, or `python -m docs.figures NAME...` for some of them."""
 
 import sys
 from pathlib import Path
@@ -8,6 +8,7 @@ import torchvision
 from matplotlib.figure import Figure
 
 import lattice
+from docs.pictures import save
 from landscape import advise, he_fan_out, predict
 from landscape.plot import plot_layers, plot_map, plot_profile
 from lattice import Conv, Lattice
@@ -75,7 +76,7 @@ def resnet50_224_225() -> Figure:
         style = {"label": "measured, two standard errors", "color": "#d55e00", "linewidth": 0.8}
         plot_profile(rows.relative, right, error=rows.relative_error, **style)
         right.set(title="mean over rows", xlabel="column (pixels)", ylim=(0, None))
-        right.legend(frameon=False, loc="lower center")
+        right.legend(frameon=False, loc=(0.25, 0.2))
     return figure
 
 
@@ -147,7 +148,5 @@ FIGURES = {
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for name in sys.argv[1:] or FIGURES:
-        figure = FIGURES[name]()
-        for suffix in ("png", "pdf"):
-            figure.savefig(FOLDER / f"{name}.{suffix}", dpi=120)
+        save(FIGURES[name](), FOLDER / name)
         print(f"docs/figures/{name}.png, .pdf")

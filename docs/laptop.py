@@ -6,6 +6,7 @@ Runs that are finished are not run again, and one that was stopped goes on.
 import sys
 from pathlib import Path
 
+from docs.pictures import save
 from validation.evaluation.figures import plot_curves, plot_landscapes
 from validation.evaluation.tables import collect, grouped, markdown
 from validation.training.loop import train
@@ -54,7 +55,7 @@ STUDIES: dict[str, tuple[str, list[Recipe]]] = {
 
 INTRODUCTION = """# The laptop's results
 
-Made by `make laptop` (`python docs/laptop.py`): a small ResNet (16 to 64 channels), 6 epochs of SGD, three seeds each.
+Made by `make laptop` (`python -m docs.laptop`): a small ResNet (16 to 64 channels), 6 epochs of SGD, three seeds each.
 
 What they say:
 
@@ -106,7 +107,7 @@ def main() -> None:
         groups = grouped(collect(folders))
         parts += [f"## {title}", "", markdown(groups)]
         for kind, figure in (("landscapes", plot_landscapes(groups)), ("curves", plot_curves(groups))):
-            figure.savefig(DOCS / "figures" / f"laptop-{study}-{kind}.png", dpi=100)
+            save(figure, DOCS / "figures" / f"laptop-{study}-{kind}", dpi=100)
             parts += [f"![{kind}](figures/laptop-{study}-{kind}.png)", ""]
         (DOCS / "laptop.md").write_text("\n".join(parts), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Run the notebooks and keep their outputs: `make notebooks`, or `python docs/notebooks.py 02 05` for some of them.
+"""Run the notebooks and keep their outputs: `make notebooks`, or `python -m docs.notebooks 02 05` for some of them.
 
 Kept is what reads the same after every run: neither times, nor the outputs of cells with sliders, which live only as long as
 their kernel (a static figure stands beside each of them). Figures keep 256 colours, at a third of their size.
@@ -6,13 +6,12 @@ their kernel (a static figure stands beside each of them). Figures keep 256 colo
 
 import sys
 from base64 import b64decode, b64encode
-from io import BytesIO
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from PIL import Image
 
+from docs.pictures import with_a_palette
 from validation.montecarlo.files import write_bytes
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
@@ -36,20 +35,13 @@ def executed(path: Path) -> nbformat.NotebookNode:
         if cell.cell_type == "code":
             cell.outputs = [] if any(WIDGET in output.get("data", {}) for output in cell.outputs) else cell.outputs
             for data in (output.data for output in cell.outputs if "image/png" in output.get("data", {})):
-                data["image/png"] = with_a_palette(data["image/png"])
+                data["image/png"] = b64encode(with_a_palette(b64decode(data["image/png"]))).decode()
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
     nbformat.validate(notebook)
     return notebook
-
-
-def with_a_palette(png: str) -> str:
-    """The same picture, base64 as before, in at most 256 colours."""
-    small = BytesIO()
-    Image.open(BytesIO(b64decode(png))).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "png", optimize=True)
-    return b64encode(small.getvalue()).decode()
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 """Every notebook runs top to bottom, still says what its committed outputs say, and keeps the common form."""
 
 import re
-import runpy
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from docs.notebooks import executed
+
 ROOT = Path(__file__).parent.parent
-execute = runpy.run_path(str(ROOT / "docs" / "notebooks.py"))["executed"]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -33,7 +33,7 @@ def masked(text):
 @pytest.mark.filterwarnings("default")
 @each_notebook
 def test_a_notebook_runs_and_its_committed_outputs_are_those_of_this_code(path):
-    assert outputs(execute(path)) == outputs(nbformat.read(path, as_version=4))
+    assert outputs(executed(path)) == outputs(nbformat.read(path, as_version=4))
 
 
 @each_notebook
@@ -65,4 +65,4 @@ def test_a_slider_whose_function_fails_is_an_error(tmp_path):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(slider)])
     nbformat.write(notebook, tmp_path / "sliders.ipynb")
     with pytest.raises(RuntimeError, match="slider fails: a bad knob"):
-        execute(tmp_path / "sliders.ipynb")
+        executed(tmp_path / "sliders.ipynb")
