@@ -15,7 +15,7 @@ from lattice.shapes import output_shape
 __all__ = ["Branches", "Lattice", "Node", "Unit", "check_lattice", "concatenate", "residual"]
 
 
-MOST_UNITS = 2**63  # of a layer; estimates of the cost, in float64, stay finite below
+MOST_UNITS = 2**256  # of a layer; estimates of the cost, in float64, stay finite below
 
 
 class Unit(NamedTuple):
@@ -124,7 +124,7 @@ class Lattice:
                 raise SpecificationError(f"{node.name}: {node.op} does not take {len(node.inputs)} inputs") from None
         for node, shape in zip(self.nodes, shapes, strict=True):
             if prod(shape) > MOST_UNITS:
-                raise ResourceError(f"{node.name}: {shape} has 2^{prod(shape).bit_length() - 1} units or more, above 2^63")
+                raise ResourceError(f"{node.name}: {shape} has 2^{prod(shape).bit_length() - 1} units or more, above 2^256")
         return tuple(shapes)
 
     @classmethod

@@ -80,8 +80,9 @@ def sweep(lattice: Lattice, weight: Weight, cotangent: Array) -> Iterator[tuple[
         if not node.inputs:
             return
         shapes = tuple([lattice.shapes[i] for i in node.inputs])
+        own = weight(node)
         try:
-            weighted = _times(weight(node), here)
+            weighted = _times(own, here)
         except ValueError as error:
             raise SpecificationError(
                 f"{node.name}: its weight does not broadcast against its cotangent of shape {here.shape}: {error}"

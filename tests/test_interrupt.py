@@ -438,7 +438,7 @@ def test_a_progress_bar_is_closed_on_every_way_out(name, at, error, monkeypatch)
     kept = None
     try:
         SHOWN[name](network(fuse))
-    except (KeyboardInterrupt, BoomError) as caught:
+    except (KeyboardInterrupt, BoomError, PilcroError) as caught:
         kept = caught
     assert (kept is None) == (at is None or (name == "measure" and isinstance(error, KeyboardInterrupt)))
     assert len(bars) == 1

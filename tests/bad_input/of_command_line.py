@@ -127,7 +127,7 @@ OTHERS = [
     no("paths", "negative padding", lambda f: ["--padding", "-1", "--size", "9"], "padding is -1"),
     no("paths", "an unknown mode", lambda f: ["--mode", "mirror"], "mode is 'mirror'"),
     no("paths", "a depth of a million", lambda f: ["--depth", "1000000"], "--depth is 1000000"),
-    no("paths", "a stride of 2^40 over 40 layers", lambda f: ["--stride", str(2**40), "--depth", "40"], "2^63"),
+    no("paths", "a stride of 2^40 over 40 layers", lambda f: ["--stride", str(2**40), "--depth", "40"], "2^256"),
     no("paths", "an unknown option", lambda f: ["--kernels", "3"], "--kernels"),
     answers("pilcro paths", "no depth", lambda f: run("paths", "--depth", "0"), "1\n"),
     answers("pilcro paths", "json", lambda f: json.loads(run("paths", "--depth", "1", "--json"))["counts"], [1, 1, 1]),

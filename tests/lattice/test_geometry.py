@@ -434,7 +434,7 @@ def test_even_sizes_of_a_vgg_are_multiples_of_32():
 def test_sizes_that_do_not_fit_are_passed_over_and_none_may_be_left():
     assert even_sizes(lambda n: Lattice.chain((1, n), [Conv(1, 5, 2)]), around=4, within=3) == (5, 7)
     assert even_sizes(lambda n: Lattice.chain((1, n), [Pad((0, 1))]), around=20, within=9) == ()
-    with pytest.raises(SpecificationError, match="sizes are positive"):
+    with pytest.raises(SpecificationError, match="around is 0; it is a whole number, at least 1"):
         even_sizes(mobilenet, around=0)
 
 
