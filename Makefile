@@ -46,6 +46,7 @@ laptop: .venv  ## train the laptop's runs, write docs/laptop.md (half an hour)
 	$(PYTHON) -m docs.laptop
 	$(PYTHON) -m validation evaluate $(EVALUATED:%=runs/laptop/mnist-32-none-%-seed*) \
 	  --robustness --location --ablation --out docs/laptop-evaluation
+	$(PYTHON) -m validation evaluate runs/laptop/mnist-corner-* --location --out docs/laptop-evaluation-corners
 
 claims: .venv  ## run the check of every statement of the paper, write docs/claims.md
 	$(PYTHON) -m docs.claims
