@@ -86,8 +86,9 @@ What they say:
 - The area under the ablation curve is 0.110 ± 0.004 without penalty, 0.102 ± 0.01 with the target, 0.101 ± 0.02 with the
   gradient's size: no difference.
 - These runs were trained with one thread, but for flips and crops and the penalty on the gradient's size with alpha 0.1, which
-  had two: another number of threads rounds otherwise and ends elsewhere, within the noise of the seeds (Top-1 without penalty 0.9740 ± 0.001 with two). With that largest alpha one of three seeds diverged on one thread (and was
-  stopped before the update), none on two. Evaluating the 15 took 8.5 minutes of processor time.
+  had two: another number of threads rounds otherwise and ends elsewhere, within the noise of the seeds (Top-1 without penalty
+  0.9740 ± 0.001 with two). With that largest alpha one of three seeds diverged on one thread (and was stopped before the
+  update), none on two. Evaluating the 15 took 8.5 minutes of processor time.
 - The paper's weights, 1 to 100, crush a network within these few hundred steps, which is why alpha is small here.
 """
 

@@ -29,14 +29,13 @@ def relu_breaks_the_logic() -> Finding:
     relu = Activation("relu")
     flat = chain(4, [Conv(1, 2), relu, Conv(1, 2), relu, Flatten(), Dense(1)])
     first, second = (
-        enumerated_squared_gradients(flat, np.array(x, dtype=float).reshape(1, 1, 4), 1.0)
-        for x in ([2, 1, 3.2, 1.5], [1, 2, 4, 8])
+        enumerated_squared_gradients(flat, np.array(x, float).reshape(1, 1, 4), 1.0) for x in ([2, 1, 3.2, 1.5], [1, 2, 4, 8])
     )
     law = [count / len(outputs(flat)) / 4 for count in listed_counts(flat)]
     kept = np.allclose(first, second) and np.allclose(first, law)
     pooled = chain(3, [Conv(1, 2), relu, *POOLED])
     one, other = (
-        enumerated_squared_gradients(pooled, np.array(x, dtype=float).reshape(1, 1, 3), 1.0) for x in ([2, 1, 3.2], [1, 2, 4])
+        enumerated_squared_gradients(pooled, np.array(x, float).reshape(1, 1, 3), 1.0) for x in ([2, 1, 3.2], [1, 2, 4])
     )
     return Finding(
         f"conv–ReLU–conv–ReLU–flatten–dense over 4 cells, two inputs: {listed(first.tolist())} both times, the path sum with "
