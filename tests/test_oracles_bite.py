@@ -8,11 +8,13 @@ import pytest
 from tests.faults.catalogue import FAULTS
 from tests.faults.planting import Fault, judged
 
+SHARE = 8  # faults a test, so that the tests spread over workers
+
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="faults are planted in forked processes")
-@pytest.mark.parametrize("room", FAULTS)
-def test_every_planted_fault_is_noticed(room):
-    faults = FAULTS[room]
+@pytest.mark.parametrize(("room", "start"), [(room, i) for room in FAULTS for i in range(0, len(FAULTS[room]), SHARE)])
+def test_every_planted_fault_is_noticed(room, start):
+    faults = FAULTS[room][start : start + SHARE]
     verdicts = judged(list(faults))
     unnoticed = [
         f"{fault.name}: pytest ended with {verdict.code}\n{verdict.output[-600:]}"

@@ -75,7 +75,7 @@ class Loader(importlib.machinery.SourceFileLoader):
         return compile(self.text, self.path, "exec", dont_inherit=True)
 
 
-def judged(faults: list[Fault], *, limit: int = 120) -> list[Verdict]:
+def judged(faults: list[Fault], *, limit: int = 300) -> list[Verdict]:
     """Each fault's verdict, in order, from one fresh process that forks for each; `limit` seconds a fault."""
     sources = [fault.source() for fault in faults]
     request = [{**asdict(fault), "source": source} for fault, source in zip(faults, sources, strict=True)]
