@@ -27,10 +27,9 @@ MEASURE = "tests/validation/test_measure.py"
 JUDGES = "tests/validation/test_judges.py"
 OBJECTIVE = "tests/validation/test_training_objective.py"
 EMPIRICAL = "tests/validation/test_empirical.py"
-SHUFFLE = "tests/validation/test_shuffle.py"
 EVALUATION = "tests/validation/test_evaluation.py"
 
-WINDOW, PULL, OPS = "lattice/window.py", "lattice/pullback.py", "lattice/ops.py"
+WINDOW, PULL = "lattice/window.py", "lattice/pullback.py"
 MOMENTS, COVARIANCE, GAINS = "landscape/moments.py", "landscape/covariance.py", "landscape/gains.py"
 INIT, WEIGHTS, NORM = "landscape/initialisation.py", "landscape/weights.py", "landscape/batchnorm.py"
 
