@@ -5,7 +5,7 @@ EVALUATED = none-0 none-0-reweighted curvature-0.003 target-0.0003 norm-0.01
 
 FUZZ_SECONDS ?= 600
 
-.PHONY: help demo test check slow bench mutants figures laptop claims notebooks docs fuzz
+.PHONY: help demo test check slow fresh bench mutants figures laptop claims notebooks docs fuzz
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ check: .venv  ## format, lint, types, import contracts
 
 slow: .venv  ## the checks that take minutes
 	$(PYTHON) -m pytest -m slow
+
+fresh: .venv  ## the default suite with each of 20 other seeds (hours)
+	for seed in $$(seq 1 20); do PILCRO_SEED=$$seed $(PYTHON) -m pytest -n 2 -q --hypothesis-seed=$$seed || exit 1; done
 
 bench: .venv  ## measure the speed table, write benchmarks/results.md
 	$(PYTHON) -m benchmarks
@@ -58,5 +61,6 @@ docs: .venv  ## build the documentation site in docs/_build/html, without warnin
 	.venv/bin/pip install -q -c constraints.txt -e '.[docs]'
 	$(PYTHON) -m sphinx -q -W --keep-going -n docs docs/_build/html
 
-fuzz: .venv  ## fuzz what reads text and files: FUZZ_SECONDS for each of six entrances (an hour in all; needs atheris)
+fuzz: .venv  ## fuzz what reads text and files: FUZZ_SECONDS for each of six entrances (an hour in all)
+	.venv/bin/pip install -q -c constraints.txt -e '.[fuzz]'
 	$(PYTHON) -m tests.fuzz --seconds $(FUZZ_SECONDS)

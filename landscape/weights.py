@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from scipy.special import chdtrc, stdtr
 
 from landscape.assumptions import listed
 from landscape.initialisation import weighted
@@ -14,7 +15,7 @@ from lattice import AssumptionError, Lattice, Node
 __all__ = ["average_variances", "read_weights"]
 
 NUMBERS = ("eps", "number", "shift")  # what a norm knows besides tensors
-MOST_SIGMAS = 6.0  # a mean this many standard errors from 0 happens by chance once in 5e8 layers
+LEAST_CHANCE = 2e-9  # what independent normal weights do less often than this is not chance
 
 
 def read_weights(
@@ -125,22 +126,25 @@ def _unlike_fresh(node: Node, weight: Any) -> str | None:
 
 
 def _centred(values: Any) -> bool:
-    """Is the mean zero within its standard error? All zeros are; one value alone cannot tell and passes."""
-    if values.size < 2:
+    """Is the mean zero, by Student's t? All zeros are; one value alone cannot tell and passes."""
+    freedom = values.size - 1
+    if freedom < 1:
         return True
     mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)
-    return bool(abs(mean) * np.sqrt(values.size) <= MOST_SIGMAS * deviation)
+    if deviation == 0:
+        return bool(mean == 0)
+    return bool(2 * stdtr(freedom, -abs(mean) / deviation * np.sqrt(freedom)) >= LEAST_CHANCE)
 
 
 def _even_taps(weight: Any) -> bool:
-    """Is the second moment the same at every tap, within its standard error?"""
+    """Is the second moment the same at every tap, by chi squared, with the freedom that the squares' own spread gives?"""
     squares = np.square(weight.reshape(*weight.shape[:2], -1), dtype=np.float64)
     count = squares.shape[0] * squares.shape[1]
-    if count < 100:
+    if count < 100 or np.ptp(squares) == 0:
         return True  # too few weights per tap to tell
-    means, overall = squares.mean(axis=(0, 1)), squares.mean()
-    error = squares.std() / np.sqrt(count)
-    return bool((np.abs(means - overall) <= MOST_SIGMAS * error).all())
+    freedom = 2 * count * squares.mean() ** 2 / squares.var()
+    tail = chdtrc(freedom, freedom * squares.mean(axis=(0, 1)) / squares.mean())
+    return bool(2 * np.minimum(tail, 1 - tail).min() * tail.size >= LEAST_CHANCE)
 
 
 def _norm_factor(found: dict[str, Any], used: dict[str, Any]) -> tuple[Any, Any]:

@@ -42,7 +42,7 @@ measuring = importlib.import_module("validation.montecarlo.measure")
 pytest.importorskip("safetensors")
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the runs are forked processes")
 BODIES = ("train", "measure", "evaluate")
-SEED = random.randrange(2**32) if os.environ.get("PILCRO_FRESH_SEEDS") else 0
+SEED = int(os.environ.get("PILCRO_SEED", "0"))
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import copy
 import importlib
 import inspect
 import multiprocessing
+import os
 import pkgutil
 import random
 import signal
@@ -457,7 +458,8 @@ def test_importing_the_packages_neither_starts_pyplot_nor_changes_matplotlib():
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         "assert dict(matplotlib.rcParams) == before\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
+    agg = os.environ | {"MPLBACKEND": "agg"}  # to look up a backend that was not chosen starts pyplot
+    done = subprocess.run([sys.executable, "-c", code], env=agg, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
 
 

@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -249,11 +250,7 @@ def _load(place: str) -> Any:
         except _WHATEVER as error:
             raise SpecificationError(f"cannot import {place!r}: {type(error).__name__}: {error}") from error
     path = Path(place)
-    try:
-        there = path.is_file()
-    except ValueError:  # a null character
-        there = False
-    if not there:
+    if not os.path.isfile(path):  # unlike `path.is_file()` false for null characters and names that are too long
         raise SpecificationError(f"there is no file {place!r}")
     specification = importlib.util.spec_from_file_location(path.stem, path)
     assert specification is not None
@@ -283,7 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Any = tyro.extras.subcommand_cli_from_dict(commands, args=arguments, prog="pilcro", config=required_first)
     try:
         result = command.run()
-    except PilcroError as error:
+    except (PilcroError, OSError) as error:
         print(f"pilcro: {error}", file=sys.stderr)
         return 2
     if command.json and result:  # nothing from torchrun's other processes

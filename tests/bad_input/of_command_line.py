@@ -59,6 +59,9 @@ def model(folder: Path, name="small", text=FACTORIES):
     return f"{folder / 'model.py'}:{name}"
 
 
+LONG = 300 * "a"  # file systems end at 255
+
+
 def small(folder, *more):
     return [model(folder), "--size", "9", *more]
 
@@ -80,6 +83,14 @@ MODELS = [
     no("map", "a relative package", lambda f: [".models:make"], "cannot import"),
     no("map", "a package that is not there", lambda f: ["no.such.package:make"], "cannot import"),
     no("map", "a file that is not there", lambda f: [f"{f}/none.py:make"], "there is no file"),
+    no("map", "a file whose name is too long", lambda f: [f"{f}/{LONG}.py:make"], "there is no file"),
+    no("map", "a file to write whose name is too long", lambda f: [*small(f), "--out", f"{f}/{LONG}.png"], "too long"),
+    no(
+        "map",
+        "a folder to write to whose name is too long",
+        lambda f: [*small(f), "--out", f"{f}/{LONG}/a.png"],
+        "does not exist",
+    ),
     no("map", "a folder called like a file", lambda f: ((f / "a.py").mkdir(), [f"{f}/a.py:make"])[1], "there is no file"),
     no("map", "a file with a mistake in it", lambda f: [model(f, text="def small(:\n")], "SyntaxError"),
     no("map", "a file that is no text", lambda f: ((f / "a.py").write_bytes(b"\xff\xfe\0"), [f"{f}/a.py:make"])[1], "a.py"),

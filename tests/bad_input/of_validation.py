@@ -28,7 +28,6 @@ from validation.evaluation.ablation import ablation
 from validation.evaluation.location import location_sensitivity
 from validation.evaluation.tables import collect
 from validation.montecarlo.estimate import Estimate
-from validation.montecarlo.files import read_arrays, write_arrays
 from validation.training.checkpoint import Checkpoint, RunFolder, TrainingError, read_json, write_json
 from validation.training.cifar import CIFAR10
 from validation.training.cifar import read as read_cifar
@@ -230,6 +229,17 @@ MONTE_CARLO = [
     refuses("validation.Estimate", "a folder", lambda f: Estimate.load(f), "cannot be read"),
     refuses("validation.Estimate", "half a file", lambda f: _cut(blank().save(f / "e.npz"), 0.5), "is damaged"),
     refuses("validation.Estimate", "an empty file", lambda f: _cut(blank().save(f / "e.npz"), 0), "is damaged"),
+    refuses("validation.Estimate", "a name that is too long, to read", lambda f: Estimate.load(f / (300 * "a")), "too long"),
+    refuses(
+        "validation.Estimate",
+        "a name that is too long, to write",
+        lambda f: blank().save(f / (300 * "a")),
+        "too long",
+        StorageError,
+    ),
+    refuses(
+        "validation.Estimate", "a folder that is too long", lambda f: blank().save(f / (300 * "a") / "b"), "does not exist"
+    ),
     refuses("validation.Estimate", "another version", lambda f: _rewritten(f, format="pilcro estimate 99"), "is no estimate"),
     refuses(
         "validation.Estimate",

@@ -116,7 +116,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               "number**2 * gamma / variance",
               (f"{TRACE}::test_a_reshaped_parameter_scales_the_channels_and_nothing_else",)),
         Fault("tied weights not seen", WEIGHTS, "        if len(names) > 1", "        if len(names) > 9", (REFUSED,)),
-        Fault("a mean that is not zero not seen", WEIGHTS, "MOST_SIGMAS = 6.0", "MOST_SIGMAS = 6e9", (REFUSED,)),
+        Fault("a mean that is not zero not seen", WEIGHTS, "LEAST_CHANCE = 2e-9", "LEAST_CHANCE = 0.0", (REFUSED,)),
         Fault("Bessel's factor the wrong way", NORM, "factor = factor * (samples - 1) / samples",
               "factor = factor * samples / (samples - 1)", ("landscape/batchnorm.py",)),
         Fault("power without its level", "landscape/signal.py", "- np.sqrt(z.cross).mean(axis=axes, keepdims=True) ** 2)",

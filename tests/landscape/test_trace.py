@@ -12,7 +12,8 @@ from torch.nn import functional as F
 import lattice
 import validation
 from landscape import he, predict, trace, truncated_normal
-from lattice import AssumptionError, Conv, Lattice, SpecificationError, UnsupportedError, path_counts
+from landscape.weights import _unlike_fresh
+from lattice import AssumptionError, Conv, Lattice, Node, SpecificationError, UnsupportedError, path_counts
 
 
 def total_paths(model, shape):
@@ -262,6 +263,24 @@ def test_a_tensor_added_to_itself_adds_before_squaring():
     land = predict(doubled, (1, 9))
     assert land.guarantee.name == "EXACT"
     np.testing.assert_allclose(land.squared, 4 * predict(single, (1, 9)).squared)
+
+
+@pytest.mark.parametrize("draw", [nn.init.uniform_, nn.init.normal_])
+def test_a_fresh_layer_of_any_size_is_not_taken_for_a_trained_one(draw, monkeypatch):
+    chance = 1e-3
+    monkeypatch.setattr("landscape.weights.LEAST_CHANCE", chance)
+    alarms = dict.fromkeys([(1, 1, 2), (1, 1, 6), (1, 1, 3, 3), (10, 10, 9)], 0)
+    for shape in alarms:
+        for _ in range(2000):
+            weight = draw(torch.empty(shape)).sub_(0.5 * (draw is nn.init.uniform_)).numpy()
+            alarms[shape] += _unlike_fresh(Node("a", Conv(1, kernel=2), (0,)), weight) is not None
+    assert max(alarms.values()) < 20, alarms  # uniform weights are somewhat more often alike than Student's t says
+
+
+@pytest.mark.parametrize(("shape", "shift"), [((1, 1, 6), 1e4), ((1, 1, 3, 3), 20), ((8, 8, 9), 0.5)])
+def test_weights_far_from_zero_are_taken_for_trained_ones(shape, shift):
+    weight = torch.randn(shape).add_(shift).numpy()
+    assert "not zero" in _unlike_fresh(Node("a", Conv(1, kernel=2), (0,)), weight)
 
 
 def test_an_initialisation_stands_in_for_trained_weights():

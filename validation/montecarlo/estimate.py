@@ -1,5 +1,6 @@
 """What Monte Carlo found: a map with its standard error, what it rests on, and a file format that holds no code."""
 
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -121,7 +122,7 @@ class Estimate:
 
         The file is there as a whole or not at all (temporary name, fsync, rename), and holds nothing that could run.
         """
-        if not Path(path).absolute().parent.is_dir():
+        if not os.path.isdir(Path(path).absolute().parent):
             raise SpecificationError(f"cannot save to {path}: the folder {Path(path).absolute().parent} does not exist")
         header = {"format": FORMAT, **{name: getattr(self, name) for name in FACTS}, "versions": dict(self.versions)}
         write_arrays(Path(path), header, {name: getattr(self, name) for name in ARRAYS})

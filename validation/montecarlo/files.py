@@ -30,9 +30,9 @@ def checked_out(path: Path | None, endings: tuple[str, ...] = (), *, option: str
     """
     if path is None:
         return
-    if not path.absolute().parent.is_dir():
+    if not os.path.isdir(path.absolute().parent):  # unlike `is_dir()` false for a name that is too long
         raise SpecificationError(f"{option} {path}: the folder {path.absolute().parent} does not exist")
-    if endings and path.is_dir():
+    if endings and os.path.isdir(path):
         raise SpecificationError(f"{option} {path} is a folder; give the name of a file in it")
     if endings and not path.name.lower().endswith(endings):
         raise SpecificationError(f"{option} {path} ends in {path.suffix or 'nothing'}; a name ends in {', '.join(endings)}")

@@ -1,5 +1,6 @@
 """A study's result as a value: a table of rows, the series that its figure shows, power-law fits, and provenance."""
 
+import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -210,7 +211,7 @@ class Table:
     def write(self, path: Path) -> tuple[Path, Path]:
         """Write PATH.md and PATH.png, each whole or not at all; returns their paths."""
         path = path.with_suffix("") if path.suffix in (".md", ".png") else path
-        if not path.absolute().parent.is_dir():
+        if not os.path.isdir(path.absolute().parent):
             raise SpecificationError(f"cannot write {path}: the folder {path.absolute().parent} does not exist")
         text, figure = path.with_name(path.name + ".md"), path.with_name(path.name + ".png")
         write_bytes(text, self.markdown().encode())
