@@ -28,6 +28,7 @@ from validation.evaluation.ablation import ablation
 from validation.evaluation.location import location_sensitivity
 from validation.evaluation.tables import collect
 from validation.montecarlo.estimate import Estimate
+from validation.montecarlo.files import StorageError, read_arrays, write_arrays
 from validation.training.checkpoint import Checkpoint, RunFolder, TrainingError, read_json, write_json
 from validation.training.cifar import CIFAR10
 from validation.training.cifar import read as read_cifar
