@@ -5,7 +5,7 @@ EVALUATED = none-0 none-0-reweighted curvature-0.003 target-0.0003 norm-0.01
 
 FUZZ_SECONDS ?= 600
 
-.PHONY: help demo test check slow fresh bench mutants figures laptop claims notebooks docs fuzz
+.PHONY: help demo test lowest check slow fresh bench mutants figures laptop claims notebooks docs fuzz
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -21,6 +21,15 @@ demo: .venv  ## predict, measure and plot ResNet-18 at 64 pixels
 
 test: .venv  ## the default test suite
 	$(PYTHON) -m pytest -n 2
+
+.venv-lowest: setup.cfg  # with the oldest Python and the lowest release of everything that setup.cfg allows
+	python3.11 -m venv .venv-lowest
+	sed -nE 's/^ +([a-z0-9-]+)>=([0-9.]+).*/\1==\2/p' setup.cfg > .venv-lowest/lowest.txt
+	.venv-lowest/bin/pip install -q -c .venv-lowest/lowest.txt -e '.[test]'
+	@touch .venv-lowest
+
+lowest: .venv-lowest  ## the default test suite with the lowest versions; old packages may use what new ones deprecate
+	.venv-lowest/bin/python -m pytest -n 2 -W ignore::DeprecationWarning
 
 check: .venv  ## format, lint, types, import contracts
 	$(PYTHON) -m ruff format --check .
