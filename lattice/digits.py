@@ -94,7 +94,7 @@ class Numbers:
         length = max(-(-self.number.bit_length() // 32), len(self.digits))
         digits = np.zeros((length, *self.digits.shape[1:]), np.uint64)
         np.bitwise_and(self.digits, LOW, out=digits[: len(self.digits)])
-        digits[1:] += (self.digits >> HIGH)[: length - 1]
+        digits[1 : len(self.digits) + 1] += (self.digits >> HIGH)[: length - 1]
         return Numbers(digits, int(LOW) + (self.digit >> 32), self.number)
 
     def __add__(self, other: "Numbers") -> "Numbers":

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lattice import Conv, Dense, Lattice, Pool, ResourceError, families, path_counts, pull_back, residual
@@ -56,6 +56,7 @@ def test_digits_carry_at_the_edge_of_a_machine_word(edge):
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=4))
+@example([2**32, 2**64 - 1])  # carries into two more digits
 def test_handing_on_keeps_the_numbers_and_the_bounds(digits):
     number = sum(digit << 32 * place for place, digit in enumerate(digits))
     numbers = Numbers(np.array(digits, dtype=np.uint64)[:, np.newaxis], max(digits), number)

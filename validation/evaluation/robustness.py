@@ -34,8 +34,8 @@ SEVERITIES = (1, 2, 3, 4, 5)
 def over_images(values: Array) -> tuple[Array, Array]:
     """The mean over the last axis, one value an image, and its standard error; what belongs to one image is averaged before.
 
-    >>> over_images(np.array([1.0, 2.0, 3.0]))[0]
-    np.float64(2.0)
+    >>> float(over_images(np.array([1.0, 2.0, 3.0]))[0])
+    2.0
     """
     return values.mean(axis=-1), values.std(axis=-1, ddof=1) / values.shape[-1] ** 0.5
 
