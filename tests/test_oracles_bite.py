@@ -8,7 +8,7 @@ import pytest
 from tests.faults.catalogue import FAULTS
 from tests.faults.planting import Fault, judged
 
-SHARE = 8  # faults a test, so that the tests spread over workers
+SHARE = 12  # faults a test, so that the tests spread over workers
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="faults are planted in forked processes")

@@ -2,9 +2,10 @@
 
     python -m tests.faults.mutants --room core --draw 300 --seed 0 --out mutants.json
 
-draws mutants of a room's files, each at random among all that can be made, and runs the tests of that room on each, the nearest
-first, until one fails. The share that is noticed is given with its 95 % interval (Wilson); the survivors are listed with
-their lines. A room is exhausted where `--draw` exceeds it.
+draws mutants of a room's files, each at random among all that can be made, and runs on each the tests that reach its line, the
+file's own first and then the quickest, until one fails or SECONDS of tests have passed. Which test reaches which line is
+measured once (`tests.faults.reach`). The share that is noticed is given with its 95 % interval (Wilson); the survivors are
+listed with their lines. A room is exhausted where `--draw` exceeds it.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 from tests.faults.planting import ROOT, Fault, judged
+from tests.faults.reach import Reach, reach
 
 CORE = (
     *(f"lattice/{name}.py" for name in (
@@ -49,6 +51,8 @@ OPERATORS = (
     "ReplaceContinueWithBreak", "NumberReplacer", "ZeroIterationForLoop",
 )  # fmt: skip
 ROOMS = {"core": CORE, "rest": REST}
+SECONDS = 60  # of tests, as long as they take without a fault
+BATCH = 8  # mutants a server: what is slow to import is imported once for all of them
 
 
 def main() -> None:
@@ -60,16 +64,19 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=300, help="seconds a mutant")
     parser.add_argument("--out", type=Path, default=Path("mutants.json"), help="what was judged before is not judged again")
     asked = parser.parse_args()
+    reached = reach(Path("reach.json"))
     every = [site for file in ROOMS[asked.room] for site in sites(file)]
     random.Random(asked.seed).shuffle(every)
-    chosen = list(islice(filter(None, map(mutant, every)), asked.draw))
+    chosen = list(islice(filter(None, (mutant(site, reached) for site in every)), asked.draw))
     known = json.loads(asked.out.read_text()) if asked.out.exists() else {}
     print(f"{len(chosen)} of {len(every)} mutants of {len(ROOMS[asked.room])} files", flush=True)
-    for number, fault in enumerate(chosen):
-        if fault.name not in known:
-            (verdict,) = judged([fault], limit=asked.limit)
+    known |= {fault.name: 0 for fault in chosen if not fault.tests}  # what no test reaches none can notice
+    new = [fault for fault in chosen if fault.name not in known]
+    for batch in (new[start : start + BATCH] for start in range(0, len(new), BATCH)):
+        for fault, verdict in zip(batch, judged(batch, limit=asked.limit), strict=True):
             known[fault.name] = verdict.code
-            asked.out.write_text(json.dumps(known, indent=1))
+        asked.out.write_text(json.dumps(known, indent=1))
+    for number, fault in enumerate(chosen):
         if known[fault.name] == 0:
             print(f"survived {number}: {fault.name}\n{difference(fault)}", flush=True)
     noticed = sum(known[fault.name] != 0 for fault in chosen)
@@ -102,7 +109,7 @@ def sites(file: str) -> Iterator[Site]:
                 yield Site(file, line, name, occurrence)
 
 
-def mutant(site: Site) -> Fault | None:
+def mutant(site: Site, reached: Reach) -> Fault | None:
     """The fault of a site; None where the changed text does not compile or is what it was."""
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
@@ -116,7 +123,7 @@ def mutant(site: Site) -> Fault | None:
     except SyntaxError:
         return None
     name = f"{site.file}:{site.line} {site.operator} {site.occurrence}"
-    return Fault(name, site.file, text, changed, tests(site.file))
+    return Fault(name, site.file, text, changed, reached.tests(site.file, site.line, seconds=SECONDS))
 
 
 def _walk(node: object) -> Iterator[object]:
@@ -128,15 +135,6 @@ def _walk(node: object) -> Iterator[object]:
 def _is_prose(text: str, line: int) -> bool:
     """Imports, `__all__`, overloads of types and messages of errors are not what the tests are about."""
     return text.splitlines()[line - 1].lstrip().startswith(("import ", "from ", "@dataclass", "raise ", 'f"'))
-
-
-def tests(file: str) -> tuple[str, ...]:
-    """The tests that answer for a file: its own examples, the test file of its name, then those of its room."""
-    path = Path(file)
-    room = Path("tests") / path.parts[0]
-    own = room / f"test_{path.stem}.py"
-    rest = sorted(str(other.relative_to(ROOT)) for other in (ROOT / room).glob("test_*.py") if other.name != own.name)
-    return (file, *([str(own)] if (ROOT / own).exists() else []), *rest)
 
 
 def difference(fault: Fault) -> str:

@@ -6,6 +6,7 @@ runs the tests that should notice.
 """
 
 import contextlib
+import gc
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -86,7 +87,7 @@ def judged(faults: list[Fault], *, limit: int = 300) -> list[Verdict]:
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     )
     if done.returncode:
         raise RuntimeError(f"the faults could not be judged: {done.stderr}")
@@ -113,6 +114,7 @@ def main(limit: int) -> None:
         suppress_health_check=list(hypothesis.HealthCheck),
     )  # fmt: skip
     hypothesis.settings.register_profile("quick", quick)
+    gc.freeze()  # pytest collects garbage as it ends; what all processes share is none
     assert not any(name.partition(".")[0] in LIBRARY for name in sys.modules)
     json.dump([asdict(_forked(request, limit)) for request in json.load(sys.stdin)], sys.stdout)
 
@@ -147,7 +149,7 @@ def _run(request: dict[str, Any], limit: int) -> int:
     sys.meta_path.insert(0, finder)
     importlib.import_module(finder.name)  # before pytest does, which would read the file of a module whose examples it runs
     os.environ["PILCRO_HYPOTHESIS"] = "quick"
-    options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=line", "-W", "ignore"]
+    options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "--tb=line", "-W", "ignore"]
     return int(pytest.main([*options, *request["tests"]]))
 
 
