@@ -59,7 +59,7 @@ class AxisMap(ABC):
 
     def moves(self, n: int) -> bool:
         """Is this anything but reading each of `n` cells once, in its place?"""
-        return _places(self, n, -1) != (True, ())
+        return _places(self, n, -1)[:2] != (True, ())
 
     def pull(self, cotangent: Array, n: int, axis: int) -> Array:
         """Transpose of reading: every input cell collects the cotangents of the (output, tap) pairs that read it.
@@ -67,12 +67,30 @@ class AxisMap(ABC):
         `cotangent` has `outputs(n)` cells along `axis`, counted from the end (-1 is the last), and the result has `n`.
         Works in any number type that adds.
         """
-        starts_in_place, places = _places(self, n, axis)
-        result = cotangent.copy() if starts_in_place else zeros_like(cotangent, axis, n)
-        for cells, outputs in places:
-            collected: Array = result[cells]
-            collected += cotangent[outputs]
+        starts_in_place, places, rest = _places(self, n, axis)
+        result = np.empty(cotangent.shape, cotangent.dtype) if starts_in_place else zeros_like(cotangent, axis, n)
+        if starts_in_place:
+            for cells in rest:
+                result[cells] = cotangent[cells]
+        for place, (cells, outputs) in enumerate(places):
+            start = cotangent if starts_in_place and place == 0 else result
+            np.add(start[cells], cotangent[outputs], out=result[cells])
         return result
+
+    def pull_repeatedly(self, cotangent: Array, n: int, times: int) -> Array:
+        """`pull` on the last axis, `times` in a row: between two arrays laid out once, where whole cells are contiguous."""
+        if times == 1:
+            return self.pull(cotangent, n, -1)
+        starts_in_place, places, _ = _places(self, n, -2)
+        here = np.ascontiguousarray(cotangent.T)
+        there = np.empty_like(here)
+        down, up = ([(a[cells], b[outputs]) for cells, outputs in places] for a, b in ((there, here), (here, there)))
+        for _ in range(times):
+            np.copyto(there, here if starts_in_place else 0)
+            for collected, passed in down:
+                np.add(collected, passed, collected)
+            here, there, down, up = there, here, up, down
+        return np.ascontiguousarray(here.T)
 
 
 @lru_cache(maxsize=512)
@@ -84,14 +102,20 @@ def _table(window: AxisMap, n: int) -> Array:
 
 
 @lru_cache(maxsize=512)
-def _places(window: AxisMap, n: int, axis: int) -> tuple[bool, tuple[tuple[Place, Place], ...]]:
-    """Is there a run that reads each of the n cells in its place, and the other runs as indices of arrays."""
+def _places(window: AxisMap, n: int, axis: int) -> tuple[bool, tuple[tuple[Place, Place], ...], tuple[Place, ...]]:
+    """Is there a run that reads each of the n cells in its place; the other runs as indices of arrays; the first one's rest.
+
+    The rest are the cells that the first of the other runs leaves out, as indices.
+    """
     waiting, in_place = window.runs(n), run(0, 1, 0, 1, n)
     starts_in_place = window.outputs(n) == n and in_place in waiting
     if starts_in_place:
         waiting.remove(in_place)
+    left_out = set(range(n)).difference(*(range(n)[cells] for cells, _ in waiting[:1]))
+    rest = [cells for cells, _ in straight((i, 0) for i in sorted(left_out))]
     after = (slice(None),) * (-1 - axis)
-    return starts_in_place, tuple(((..., cells, *after), (..., outputs, *after)) for cells, outputs in waiting)
+    places = tuple(((..., cells, *after), (..., outputs, *after)) for cells, outputs in waiting)
+    return starts_in_place, places, tuple((..., cells, *after) for cells in rest)
 
 
 # --- the runs of a table: what an array library can add at once ----------------------------------------------------------
@@ -175,8 +199,18 @@ def overlaid(first: Array, second: Array, shift: int, axis: int) -> Array:
     >>> overlaid(np.array([1, 2, 3]), np.array([10, 20, 30]), shift=1, axis=-1)
     array([ 1, 12, 23, 30])
     """
-    result = zeros_like(first, axis, max(first.shape[axis], shift + second.shape[axis]))
-    result[along(axis, 0, 1, first.shape[axis])] = first
-    moved: Array = result[along(axis, shift, 1, second.shape[axis])]
-    moved += second
+    longer, end = first.shape[axis], shift + second.shape[axis]
+    if shift >= longer:  # they do not meet
+        result = zeros_like(first, axis, end)
+        result[along(axis, 0, 1, longer)] = first
+        result[along(axis, shift, 1, end - shift)] = second
+        return result
+    shape, both = list(first.shape), min(longer, end)
+    shape[axis] = max(longer, end)
+    result = np.empty(shape, first.dtype)
+    result[along(axis, 0, 1, shift)] = first[along(axis, 0, 1, shift)]
+    over = along(axis, shift, 1, both - shift)
+    np.add(first[over], second[along(axis, 0, 1, both - shift)], out=result[over])
+    tail, start = (first, both) if longer > end else (second, both - shift)
+    result[along(axis, both, 1, shape[axis] - both)] = tail[along(axis, start, 1, shape[axis] - both)]
     return result

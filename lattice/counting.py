@@ -8,17 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from lattice.chains import chain_counts, pull_stem, stem_top
 from lattice.checks import is_whole
-from lattice.digits import pull_back_ones
+from lattice.digits import pull_back_digits
 from lattice.errors import SpecificationError
-from lattice.estimates import check_size, estimate
+from lattice.estimates import Estimate, check_size, estimate
 from lattice.lattice import Lattice, Node, Unit, check_lattice
 from lattice.ops import Add, ChannelShuffle, Concat, Conv, ConvTranspose, Dense, Input, Norm, Op, PixelShuffle, Slice
+from lattice.pullback import pull_back
 
 __all__ = ["mean_path_counts", "one_unit", "path_counts", "spatial_lattice"]
 
 Array = np.ndarray[Any, Any]
 Where = Unit | tuple[int, ...] | int
+
+ADDITIONS_PER_LAYER = 400  # measured: what a layer costs in numpy calls, in additions of Python ints
 
 
 def path_counts(
@@ -45,7 +49,9 @@ def path_counts(
         lattice = spatial_lattice(lattice)
     size = estimate(lattice, one_output=output is not None)
     check_size(f"path_counts of {len(lattice.nodes) - 1} layers over {lattice.input_shape}", size)
-    counts = pull_back_ones(lattice, one_unit(lattice, output, one=1), size)
+    counts = chain_counts(lattice, None if output is None else lattice.unit(output))
+    if counts is None:
+        counts = _pull_back_ones(lattice, one_unit(lattice, output, one=1), size)
     return _one_channel(counts, lattice, input_channel)
 
 
@@ -78,6 +84,17 @@ def one_unit(lattice: Lattice, output: Where | None, one: Any) -> Array:
     cotangent = np.zeros(shape, dtype=dtype)
     cotangent[(unit.channel, *unit.position)] = one
     return cotangent
+
+
+def _pull_back_ones(lattice: Lattice, cotangent: Array, size: Estimate) -> Array:
+    """`pull_back` with every weight 1: in objects where that is little work, else in digits as far as they are faster."""
+    top, additions = stem_top(lattice)
+    if size.additions > additions + ADDITIONS_PER_LAYER * len(lattice.nodes):
+        try:
+            return pull_stem(lattice, top, pull_back_digits(lattice, cotangent, top))
+        except OverflowError:
+            pass
+    return pull_back(lattice, lambda node: 1, cotangent)
 
 
 def _one_channel(counts: Array, lattice: Lattice, input_channel: int | None) -> Array:

@@ -14,17 +14,15 @@ largest number needs, which is bounded in the same way.
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise, repeat
-from math import prod
 from typing import Any
 
 import numpy as np
 
-from lattice.estimates import Estimate
 from lattice.lattice import Lattice
-from lattice.ops import Op, Shape
-from lattice.pullback import pull, pull_back
+from lattice.ops import Activation, Op, Shape
+from lattice.pullback import pull
 
-__all__ = ["Numbers", "pull_back_digits", "pull_back_ones"]
+__all__ = ["Numbers", "pull_back_digits"]
 
 Array = np.ndarray[Any, Any]
 
@@ -32,38 +30,30 @@ LOW, HIGH = np.uint64(2**32 - 1), np.uint64(32)
 ROOM = 2**64  # every digit stays below
 MOST_GAIN = 2**31  # digits that have just handed on are at most 2^32, and have room for this
 
-# Measured: what making a Python int from its digits costs, and what a layer costs in numpy calls, in object additions.
-ADDITIONS_PER_INT, ADDITIONS_PER_LAYER = 12, 400
+CELLWISE = pull.dispatch(Activation)  # the rule of layers that pass everything on as it is
 
 
-def pull_back_ones(lattice: Lattice, cotangent: Array, estimate: Estimate) -> Array:
+def pull_back_digits(lattice: Lattice, cotangent: Array, down_to: int = 0) -> Array:
     """`pull_back` with every weight 1 for an object array of ints from 0 to 2^64 - 1: the same Python ints, often faster.
 
-    Shapes and errors as there.
+    Down to the input, or to another node that lies on every path. OverflowError where a layer's gain exceeds `MOST_GAIN`.
     """
-    cells = prod(lattice.input_shape[1:])
-    if estimate.additions > max(ADDITIONS_PER_INT * cells, ADDITIONS_PER_LAYER * len(lattice.nodes)):
-        try:
-            return pull_back_digits(lattice, cotangent)
-        except OverflowError:
-            pass
-    return pull_back(lattice, lambda node: 1, cotangent)
-
-
-def pull_back_digits(lattice: Lattice, cotangent: Array) -> Array:
-    """`pull_back_ones` in digits; OverflowError where a layer's gain exceeds `MOST_GAIN`."""
     largest = int(cotangent.max())
     top = Numbers(cotangent.astype(np.uint64)[np.newaxis], largest, largest)
     waiting: dict[int, Numbers] = {len(lattice.nodes) - 1: top}
-    for position in reversed(range(1, len(lattice.nodes))):
+    for position in reversed(range(down_to + 1, len(lattice.nodes))):
         node, output = lattice.nodes[position], lattice.shapes[position]
+        if pull.dispatch(type(node.op)) is CELLWISE:
+            (below,), here = node.inputs, waiting.pop(position)
+            waiting[below] = waiting[below] + here if below in waiting else here
+            continue
         inputs = lattice.input_shapes(node)
         most = gain(node.op, inputs, output)
         here = waiting.pop(position).with_room(most)
         for below, digits in zip(node.inputs, pull(node.op, inputs, here.digits, output), strict=True):
             passed = Numbers(digits, here.digit * most, here.number * most)
             waiting[below] = waiting[below] + passed if below in waiting else passed
-    return waiting[0].objects()
+    return waiting[down_to].objects()
 
 
 @lru_cache(maxsize=4096)
@@ -92,8 +82,9 @@ class Numbers:
     def handed_on(self) -> "Numbers":
         """The same numbers, each digit's high part handed on to the next digit."""
         length = max(-(-self.number.bit_length() // 32), len(self.digits))
-        digits = np.zeros((length, *self.digits.shape[1:]), np.uint64)
+        digits = np.empty((length, *self.digits.shape[1:]), np.uint64)
         np.bitwise_and(self.digits, LOW, out=digits[: len(self.digits)])
+        digits[len(self.digits) :] = 0
         digits[1 : len(self.digits) + 1] += (self.digits >> HIGH)[: length - 1]
         return Numbers(digits, int(LOW) + (self.digit >> 32), self.number)
 
@@ -104,8 +95,8 @@ class Numbers:
         if len(one.digits) < len(two.digits):
             one, two = two, one
         digits = np.empty(np.broadcast_shapes(one.digits.shape, (1, *two.digits.shape[1:])), np.uint64)
-        digits[...] = one.digits
-        digits[: len(two.digits)] += two.digits
+        digits[len(two.digits) :] = one.digits[len(two.digits) :]
+        np.add(one.digits[: len(two.digits)], two.digits, out=digits[: len(two.digits)])
         return Numbers(digits, one.digit + two.digit, one.number + two.number)
 
     def objects(self) -> Array:

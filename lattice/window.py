@@ -5,7 +5,7 @@ One-, two- and three-dimensional layers are tuples of these relations, one per a
 what a stride, a dilation or a padding is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import gcd
 from typing import Any
@@ -127,6 +127,17 @@ class Window(AxisMap):
                 copies = ((self._source(cell + cell_step * t, n), output + output_step * t) for t in outside)
                 result.extend(straight((i, j) for i, j in copies if i is not None))
         return result
+
+    def shortened(self, n: int, cells: int) -> tuple["Window", int]:
+        """With zero padding: the same window over the first `cells` of n cells, and how many outputs read any of these.
+
+        >>> Window(kernel=3, stride=2, padding=(1, 1)).shortened(8, 3)
+        (Window(kernel=3, stride=2, dilation=1, padding=(1, 1), mode='zeros', ceil=False), 2)
+        """
+        lo, hi = self.padding
+        outputs = min((cells - 1 + lo) // self.stride + 1, self.outputs(n))
+        hi = max(self.stride * (outputs - 1) + self.span - lo - cells, 0)
+        return replace(self, padding=(lo, hi), ceil=False), outputs
 
     def pull(self, cotangent: Array, n: int, axis: int) -> Array:
         if cotangent.dtype != object or self.mode != "zeros" or self.stride == 1:

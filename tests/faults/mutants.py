@@ -23,9 +23,9 @@ from tests.faults.reach import Reach, reach
 
 CORE = (
     *(f"lattice/{name}.py" for name in (
-        "axis", "window", "ops", "lattice", "shapes", "pullback", "counting", "digits", "estimates", "integers", "closed_forms",
-        "strips", "limits", "distributions", "symbolic", "formulas", "routes", "multisets", "regular", "geometry", "fields",
-        "evenness", "periods", "stacks", "families", "graph",
+        "axis", "window", "ops", "lattice", "shapes", "pullback", "counting", "chains", "digits", "estimates", "integers",
+        "closed_forms", "strips", "limits", "distributions", "symbolic", "formulas", "routes", "multisets", "regular",
+        "geometry", "fields", "evenness", "periods", "stacks", "families", "graph",
     )),
     *(f"landscape/{name}.py" for name in ("moments", "covariance", "pairs", "plan", "gains", "initialisation")),
 )  # fmt: skip
