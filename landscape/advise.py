@@ -83,7 +83,7 @@ class Advice:
 
         return advice_html(self)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         def row(change: Change) -> str:
             report = change.report()
             numbers = f"{change.deviation:8.1%}  {report.centre_bias:6.2f}  {max(report.flip_asymmetry):6.1%}"

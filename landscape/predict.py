@@ -92,7 +92,7 @@ class Landscape:
 
         return landscape_html(self)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = [f"importance landscape over {self.squared.shape}: {self.guarantee.name}"]
         lines += [f"  because of {reason}" for reason in self.reasons]
         return "\n".join([*lines, str(self.report())])

@@ -47,6 +47,12 @@ NAMES = """Landscape|Landscape of one axis|Landscape of three axes|Report|Trace|
 Estimate of three axes|Agreement|Agreement of one axis|EmpiricalLandscape""".replace("\n", "").split("|")
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("Report", "Trace")])
+def test_at_a_prompt_a_result_is_its_summary_and_no_dump_of_arrays(results, name):
+    assert repr(results[name]) == str(results[name])
+    assert len(repr(results[name]).splitlines()) < 20
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_view_is_whole_fetches_nothing_and_takes_the_notebooks_colours(results, name):
     view = results[name]._repr_html_()

@@ -129,7 +129,7 @@ class EmpiricalLandscape:
 
         return empirical_html(self)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         value, error, unbiased = self.total_variation()
         typical = float(np.sqrt(np.mean(np.square(self.map_of_means_error))))
         flat = f", {int(self.flat.sum())} without any gradient" if self.flat.any() else ""

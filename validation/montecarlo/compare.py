@@ -65,7 +65,7 @@ class Agreement:
 
         return agreement_html(self)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         low, high = self.error_interval
         lines = [
             f"{self.verdict.name.replace('_', ' ')} at a tolerance of {self.tolerance:.1%}, {self.draws} draws",

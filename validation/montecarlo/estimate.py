@@ -107,7 +107,7 @@ class Estimate:
 
         return estimate_html(self)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         if not self.mean.any():
             return f"measured map over {self.mean.shape}: zero in all of {self.draws} draws"
         typical = float(np.sqrt(np.mean(np.square(self.relative_error))))
