@@ -224,7 +224,7 @@ def with_weights(model, change):
             AssumptionError,
             "2, 3 and 2 more: on the meta",
         ),
-        (nn.BatchNorm1d(1, track_running_stats=False), UnsupportedError, "statistics of the batch"),
+        (nn.Sequential(nn.BatchNorm1d(1, track_running_stats=False)), UnsupportedError, "statistics of the batch"),
         (nn.Sequential(nn.Flatten(), nn.Unflatten(1, (1, 9))), UnsupportedError, "unflatten"),
         (nn.Linear(9, 4), UnsupportedError, "linear layer over positions"),
         (nn.Conv2d(1, 1, 3), UnsupportedError, "could not take Conv2d over an input of shape"),
