@@ -90,7 +90,7 @@ def trace(
 
     shape = given_shape(shape)
     factory = None if isinstance(model, torch.nn.Module) or not callable(model) else model
-    module: Any = model if factory is None else _draw(factory, 0)
+    module: Any = _inside(model if factory is None else _draw(factory, 0))
     program, names = _export(module, shape)
     result = _result(program, output)
     reader = Reader(module, program.graph_module.graph, names, RULES, REASONS, result)
@@ -122,12 +122,17 @@ def _draw(factory: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
         return made(factory)
 
 
+def _inside(model: Any) -> Any:
+    """What torch.compile made is left out: torch 2.6 cannot export it, only the module inside."""
+    return getattr(model, "_orig_mod", model)
+
+
 def _fresh(factory: Callable[[], torch.nn.Module], draws: int, first: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The tensors of further draws than the `first`; refused where the next one is the first again."""
     import torch
 
     for seed in range(1, draws):
-        tensors = named_tensors(_draw(factory, seed))
+        tensors = named_tensors(_inside(_draw(factory, seed)))
         if seed == 1 and first and all(torch.equal(tensors[name], tensor) for name, tensor in first.items()):
             raise AssumptionError(
                 "the factory returned the same weights twice; it must build a new module with new random weights at each "

@@ -130,7 +130,7 @@ def picture():
         "warnings": (list(warnings.filters), warnings.showwarning),
         "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
         # tqdm keeps one idle thread in a process from its first bar on, and torch.export makes one
-        "threads": {thread for thread in threading.enumerate() if thread.name != "tqdm_monitor"},
+        "threads": {thread for thread in threading.enumerate() if type(thread).__name__ != "TMonitor"},
         "processes": multiprocessing.active_children(),
         "streams": (sys.stdout, sys.stderr),
     }

@@ -76,7 +76,8 @@ def gradient(outputs: torch.Tensor, x: torch.Tensor, cotangent: torch.Tensor | N
     """
     if not outputs.requires_grad:
         return torch.zeros_like(x)
-    return torch.autograd.grad(outputs, x, cotangent, allow_unused=True, materialize_grads=True, **options)[0]
+    found = torch.autograd.grad(outputs, x, cotangent, allow_unused=True, materialize_grads=True, **options)[0]
+    return found if options.get("create_graph") else found.detach()  # the zeros of torch 2.6 ask for gradients themselves
 
 
 def device_of(model: torch.nn.Module) -> torch.device:
