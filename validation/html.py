@@ -56,8 +56,8 @@ def agreement_rows(agreement: Agreement) -> list[tuple[str, str]]:
     return [
         ("map error", f"{agreement.error:.1%}, from {low:.1%} to {high:.1%} at {agreement.confidence:.0%} confidence"),
         ("tolerance", f"{agreement.tolerance:.1%}"),
-        ("resolution", f"an error of {agreement.resolution:.1%} would have been told from none"),
-        ("scale", f"measured / predicted = {agreement.scale_ratio:.3g} ± {agreement.scale_ratio_error:.2g}"),
+        ("resolution", agreement.resolution_in_words),
+        ("scale", agreement.scale_in_words.replace("+-", "±")),
         ("beyond the band", f"{len(agreement.worst)} pixels with |z| > {agreement.critical_z:.1f}"),
         ("without a path", f"{agreement.unreachable} of these pixels had a gradient"),
         ("draws", f"{agreement.draws}"),

@@ -122,7 +122,7 @@ def test_outputs_are_squared_before_they_are_summed():
     """Two outputs read a replicated cell through the same tap: the square of their sum would have 5/3 as much at the border."""
     net = Lattice.chain((1, 6), [Conv(1, 3, padding=1, mode="replicate")])
     truth = enumerated_squared_gradients(net)
-    agreement = compare(truth, measure(net, draws=4000, initialisation=1.0), tolerance=0.1, confidence=1 - FALSE_ALARM)
+    agreement = compare(truth, measure(net, draws=4000, initialisation=1.0), tolerance=0.12, confidence=1 - FALSE_ALARM)
     assert agreement.verdict is Verdict.AGREE, agreement
 
 

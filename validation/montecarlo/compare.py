@@ -5,10 +5,13 @@ With r the measured relative map, p the predicted one and N pixels, the error as
     theta = (1/N) sum_i (E[r_i] - p_i)^2,     estimated without bias by   (1/N) sum_i [ (r_i - p_i)^2 - se_i^2 ],
 
 since noise alone adds its variance to a squared distance. Its own variance, (4/N^2) d' S d + (2/N^2) tr S^2 for
-deviations d and the covariance S of the mean over draws, is estimated from the spread of the blocks of draws.
+deviations d and the covariance S of the mean over draws, is estimated from the spread of the blocks of draws. It grows
+with theta, so the interval ends at the largest theta that an estimate this small would not be rare for; and it is
+estimated from heavy-tailed draws, so quantiles are Student's, with as many degrees of freedom as the draws' fourth powers
+leave (Satterthwaite). `docs/false_alarms.md`: how often each of its statements was wrong, measured.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -25,6 +28,9 @@ __all__ = ["Agreement", "Verdict", "checked_comparison", "compare"]
 Array = np.ndarray[Any, Any]
 
 RESAMPLES, BATCH = 600, 50  # of the bootstrap, and how many at once
+LEAST = 20  # blocks; with 10, up to 10 of 100 intervals at 95 % missed the error
+POWER = 0.8  # the probability with which an error as large as `resolution` is told from none
+ROUNDING = 1e-5  # gradients are computed in float32: no scale is known better
 
 
 class Verdict(Enum):
@@ -40,10 +46,11 @@ class Agreement:
     """How well a predicted map agrees with a measured one.
 
     `error`: relative root mean square error of the map, the noise taken out; `error_interval`: its confidence interval.
-    `resolution`: the error that these draws would have told from none. `scale_ratio`: mean measured / mean predicted,
-    `scale_ratio_error` its standard error. `unreachable`: pixels that the theory calls unreachable and that had a
-    gradient. `z`: (measured - predicted) / standard error of the relative maps, per pixel; were the prediction true, all
-    |z| together would stay below `critical_z` with probability `confidence`. `worst`: the pixels beyond it, worst first.
+    `resolution`: the error that such draws tell from none with a probability of 80 %. `scale_ratio`: mean measured / mean
+    predicted, `scale_ratio_error` its standard error, `scale_interval` its confidence interval. `unreachable`: pixels that
+    the theory calls unreachable and that had a gradient. `z`: (measured - predicted) / standard error of the relative maps,
+    per pixel; were the prediction true, all |z| together would stay below `critical_z` with probability `confidence`.
+    `worst`: the pixels beyond it, worst first.
     """
 
     verdict: Verdict
@@ -54,11 +61,37 @@ class Agreement:
     resolution: float
     scale_ratio: float
     scale_ratio_error: float
+    scale_interval: tuple[float, float]
     unreachable: int
     z: Array
     critical_z: float
     worst: tuple[tuple[int, ...], ...]
     draws: int
+
+    @property
+    def resolution_in_words(self) -> str:
+        """Which error would have been seen, and how surely."""
+        return f"an error of {self.resolution:.1%} would have been told from none with {POWER:.0%} probability"
+
+    @property
+    def scale_is_off(self) -> bool:
+        """Whether the confidence interval of the scale excludes 1. The verdict is on the map alone and does not say so."""
+        low, high = self.scale_interval
+        return not low <= 1 <= high
+
+    @property
+    def scale_in_words(self) -> str:
+        """The scale, its standard error, and whether that refutes a scale of 1.
+
+        >>> from landscape import predict
+        >>> from lattice import families
+        >>> from validation import measure
+        >>> net = families.plain(12, depth=1, channels=4)
+        >>> compare(4 * predict(net).squared, measure(net, draws=100)).scale_in_words
+        'measured / predicted = 0.235 +- 0.012: at 99% confidence it is not 1'
+        """
+        words = f"measured / predicted = {self.scale_ratio:.3g} +- {self.scale_ratio_error:.2g}"
+        return words + (f": at {self.confidence:.0%} confidence it is not 1" if self.scale_is_off else "")
 
     def _repr_html_(self) -> str:
         from validation.html import agreement_html
@@ -70,8 +103,8 @@ class Agreement:
         lines = [
             f"{self.verdict.name.replace('_', ' ')} at a tolerance of {self.tolerance:.1%}, {self.draws} draws",
             f"  map error {self.error:.1%}, at {self.confidence:.0%} confidence from {low:.1%} to {high:.1%}",
-            f"  an error of {self.resolution:.1%} would have been told from none",
-            f"  scale: measured / predicted = {self.scale_ratio:.3g} +- {self.scale_ratio_error:.2g}",
+            f"  {self.resolution_in_words}",
+            f"  scale: {self.scale_in_words}",
         ]
         if self.worst:
             shown = ", ".join(f"{position} (z = {self.z[position]:.1f})" for position in self.worst[:3])
@@ -94,14 +127,15 @@ def compare(
 
     `predicted`: a `Landscape`, or a map of expected squared gradients over the same positions. AGREE where the whole
     confidence interval lies at or below the tolerance, DISAGREE where it lies above; pixels that the theory calls
-    unreachable must have gradient exactly 0, or the verdict is DISAGREE. Raises `SpecificationError` for maps of
-    different shapes, NaN, and fewer than 10 blocks of draws.
+    unreachable must have gradient exactly 0, or the verdict is DISAGREE. With draws fixed before
+    looking, either verdict is wrong with probability 1 - `confidence` at most (measured: docs/false_alarms.md). Raises
+    `SpecificationError` for maps of different shapes, NaN, and fewer than 20 blocks of draws, which do not keep that.
 
     >>> from landscape import predict
     >>> from lattice import families
     >>> from validation import measure
     >>> net = families.plain(12, depth=3, channels=4, padding=1)
-    >>> compare(predict(net), measure(net, draws=2000)).verdict.name
+    >>> compare(predict(net), measure(net, draws=2000), tolerance=0.1).verdict.name
     'AGREE'
     """
     expected = checked_comparison(predicted, estimate)
@@ -112,23 +146,27 @@ def compare(
     for name, values in (("predicted", expected), ("measured", estimate.blocks)):
         if not np.isfinite(values).all() or not values.sum() > 0:
             raise SpecificationError(f"the {name} map has NaN, infinite or only zero entries; there is nothing to compare")
-    if len(estimate.blocks) < 10:
-        raise SpecificationError(f"{estimate.draws} draws are too few to estimate an error from; take 10 at least")
+    if len(estimate.blocks) < LEAST:
+        raise SpecificationError(f"{estimate.draws} draws are too few to estimate an error from; take {LEAST} at least")
     deviation = estimate.relative - expected / expected.mean()
     error = estimate.relative_error
     theta = float(np.mean(deviation**2 - error**2))
-    null_variance, shift_variance = _variance_of_theta(estimate, deviation)
+    law = _law_of_theta(estimate, deviation)
     z = np.divide(deviation, error, out=np.zeros_like(deviation), where=error > 0)
     critical_z = _critical_z(estimate, confidence)
     beyond = np.argwhere(np.abs(z) > critical_z)
     worst = sorted((tuple(map(int, position)) for position in beyond), key=lambda position: -abs(z[position]))
-    quantile = float(stats.norm.ppf(0.5 + confidence / 2))
-    spread = quantile * np.sqrt(null_variance + shift_variance)
-    low, high = (float(np.sqrt(max(value, 0.0))) for value in (theta - spread, theta + spread))
+    tail = 0.5 + confidence / 2
+    quantile = float(stats.t.ppf(tail, law.degrees))
+    to_be_seen = quantile + float(stats.t.ppf(POWER, law.degrees))
+    noisiest = replace(law, rate=max(law.rate, float(error.max()) ** 2 / error.size))  # an error of the one noisiest pixel
+    least = theta - quantile * np.sqrt(law.null + law.shift)
+    low, high = (float(np.sqrt(max(value, 0.0))) for value in (least, law.largest(theta, quantile)))
     unreachable = int(((expected == 0) & (estimate.mean != 0)).sum())
-    scales = estimate.blocks.reshape(len(estimate.blocks), -1).mean(axis=1)
-    shares = estimate.block_draws / estimate.block_draws.sum()
-    scale_error = np.sqrt(np.sum((shares * (scales - estimate.mean.mean())) ** 2) * len(scales) / (len(scales) - 1))
+    scale, scale_error, degrees = _scale(estimate)
+    # of the logarithm: a sample without the rare large draws has a small mean and a small error at once
+    width = float(stats.t.ppf(tail, degrees)) * scale_error / scale + ROUNDING
+    ratio = scale / float(expected.mean())
     verdict = Verdict.NOT_ENOUGH_DATA
     if unreachable or low > tolerance:
         verdict = Verdict.DISAGREE
@@ -140,9 +178,10 @@ def compare(
         error_interval=(low, high),
         tolerance=tolerance,
         confidence=confidence,
-        resolution=float(np.sqrt(quantile * np.sqrt(null_variance))),
-        scale_ratio=float(estimate.mean.mean() / expected.mean()),
-        scale_ratio_error=float(scale_error / expected.mean()),
+        resolution=float(np.sqrt(noisiest.largest(0.0, to_be_seen))),
+        scale_ratio=ratio,
+        scale_ratio_error=scale_error / float(expected.mean()),
+        scale_interval=(ratio * float(np.exp(-width)), ratio * float(np.exp(width))),
         unreachable=unreachable,
         z=z,
         critical_z=critical_z,
@@ -192,8 +231,27 @@ def _critical_z(estimate: Estimate, confidence: float) -> float:
     return float(np.quantile(np.concatenate(sups), min(confidence, 1 - 1 / RESAMPLES), method="higher"))
 
 
-def _variance_of_theta(estimate: Estimate, deviation: Array) -> tuple[float, float]:
-    """(2/N^2) tr S^2 and (4/N^2) d' S d, S the covariance of the relative map's mean, from blocks of draws."""
+@dataclass(frozen=True)
+class _Law:
+    """The law of the estimate of theta: mean theta, variance `null` + 4 `rate` theta, Student's with `degrees`.
+
+    `null`: (2/N^2) tr S^2. `shift`: (4/N^2) d' S d without the noise in d. `rate`: d' S d / (N d' d), the variance in the
+    direction of the measured deviation, noise and all: it is known even where theta cannot be told from 0.
+    """
+
+    null: float
+    shift: float
+    rate: float
+    degrees: float
+
+    def largest(self, theta: float, quantile: float) -> float:
+        """The largest x with x - quantile (null + 4 rate x)^(1/2) <= theta."""
+        half = 2 * quantile**2 * self.rate
+        return float(theta + half + np.sqrt(max(half**2 + quantile**2 * self.null + 2 * half * theta, 0.0)))
+
+
+def _law_of_theta(estimate: Estimate, deviation: Array) -> _Law:
+    """Its parameters from blocks of draws; S is the covariance of the relative map's mean."""
     count, pixels = len(estimate.blocks), deviation.size
     shares = (estimate.block_draws / estimate.block_draws.sum())[:, None]
     pieces = shares * estimate.influence.reshape(count, pixels)  # their sum over blocks has covariance S
@@ -201,5 +259,30 @@ def _variance_of_theta(estimate: Estimate, deviation: Array) -> tuple[float, flo
     off_diagonal = float(np.sum(gram**2) - np.sum(np.diag(gram) ** 2)) * count / (count - 1)
     along = pieces @ deviation.ravel() / pixels
     shift = float(np.sum(along**2)) * count / (count - 1)
+    rate = shift / (float(np.mean(deviation**2)) or 1.0)
     # the measured deviation carries noise of its own, which adds tr S^2 to d' S d
-    return 2 * off_diagonal, 4 * max(shift - off_diagonal, 0.0)
+    return _Law(2 * off_diagonal, 4 * max(shift - off_diagonal, 0.0), rate, _degrees(along))
+
+
+def _scale(estimate: Estimate) -> tuple[float, float, float]:
+    """The mean over all pixels, its standard error, and the degrees of freedom of that."""
+    scales = estimate.blocks.reshape(len(estimate.blocks), -1).mean(axis=1)
+    scale = float(estimate.mean.mean())
+    pieces = estimate.block_draws / estimate.block_draws.sum() * (scales - scale)
+    return scale, float(np.sqrt(np.sum(pieces**2) * len(pieces) / (len(pieces) - 1))), _degrees(pieces)
+
+
+def _degrees(pieces: Array) -> float:
+    """Degrees of freedom of sum a^2 over n pieces a, 2 / (sum s^2 - 1/n) for their shares s of it (Satterthwaite).
+
+    That is n for normal pieces, fewer where a few large ones make up the sum, and 2 at least.
+
+    >>> _degrees(np.array([1.0, -1.0, 1.0, -1.0])), round(_degrees(np.array([0.0, 0.0, 0.0, 9.0])), 2)
+    (3.0, 2.67)
+    """
+    squares = np.square(pieces)
+    total = squares.sum()
+    if not total > 0:
+        return float(len(pieces) - 1)
+    spread = float(np.sum((squares / total) ** 2)) - 1 / len(pieces)
+    return min(2 / max(spread, 1e-300), len(pieces) - 1.0)

@@ -95,7 +95,7 @@ def assert_agrees(
     """Raise `AssertionError` where Monte Carlo refutes the map (tier 2); returns the `Agreement` otherwise.
 
     Refuted: the confidence interval of the map error, at 1 - `false_alarm`, lies above `tolerance`; or, with `scale`, the
-    measured and the predicted mean differ by more than the normal quantile of `false_alarm`.
+    confidence interval of measured / predicted scale excludes 1.
 
     >>> from landscape import predict
     >>> from validation import measure
@@ -105,11 +105,10 @@ def assert_agrees(
     """
     _check_rate(false_alarm)
     agreement = compare(predicted, estimate, tolerance=tolerance, confidence=1 - false_alarm)
-    sigmas = abs(agreement.scale_ratio - 1) / agreement.scale_ratio_error
     if agreement.verdict is Verdict.DISAGREE:
         raise AssertionError(str(agreement))
-    if scale and sigmas > stats.norm.isf(false_alarm / 2):
-        raise AssertionError(f"the scale is off by {sigmas:.1f} standard errors\n{agreement}")
+    if scale and agreement.scale_is_off:
+        raise AssertionError(f"the scale is off\n{agreement}")
     return agreement
 
 

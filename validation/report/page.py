@@ -116,11 +116,12 @@ def _check(land: Landscape, estimate: Estimate, agreement: Agreement | None) -> 
     verdict = rows = ""
     if agreement is not None:
         low, high = agreement.error_interval
+        size = f" The size: {agreement.scale_in_words.replace('+-', '±')}." if agreement.scale_is_off else ""
+        resolution = agreement.resolution_in_words
         verdict = (
             f'<div class="lead"><p><strong>{VERDICTS[agreement.verdict.name]}</strong></p><p>The map error is '
             f"{agreement.error:.1%}; with {agreement.confidence:.0%} confidence it lies between {low:.1%} and {high:.1%}, and "
-            f"{agreement.tolerance:.1%} was to be tolerated. An error of {agreement.resolution:.1%} would have been told from "
-            "none.</p></div>"
+            f"{agreement.tolerance:.1%} was to be tolerated. {resolution[0].upper()}{resolution[1:]}.{size}</p></div>"
         )
         rows = f'<div class="scroll" tabindex="0">{table(agreement_rows(agreement))}</div>'
     lines = [
