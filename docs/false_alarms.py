@@ -22,7 +22,7 @@ __all__ = ["CONFIDENCE", "NETS", "RUNS", "Rate", "Row", "row"]
 DOCS = Path(__file__).parent
 Array = np.ndarray[Any, Any]
 CONFIDENCE = 0.95  # so that alarms are frequent enough to be counted
-RUNS = {20: 340, 200: 340, 4000: 120}  # measurements, by the draws of each
+RUNS = {20: 340, 200: 340}  # measurements, by the draws of each
 CONTROLLED = 60  # of them are compared with the negative controls, too
 
 relu = Activation("relu")
@@ -143,16 +143,16 @@ median measurement rests on (Kish); the fourth network, six layers of three chan
 """
 
 WRONG = """
-Where draws are worth few equal ones, the scale is said to be off too often: a sample without the rare large draws has a
-mean that is too small and an error that is too small, and no look at the sample shows that. Read it there with a higher
-confidence, or take more draws.
+The scale is the one statement that is false more often than it may be, and only where draws are worth few equal ones: a
+sample without the rare large draws has a mean that is too small and an error that is too small, and no look at the sample
+shows that. Take more draws there.
 
 ## The prediction is wrong by the stated resolution
 
 The map carries an error exactly as large as the median `resolution` of these measurements: a slope over the rows, or one
 pixel. It is to be *told from none* in 80 of 100 measurements at least. With that error for the tolerance, both verdicts are
 *wrong* (the error is neither smaller nor larger), 5 times in 100 at most. A slope so steep that a pixel became negative is
-left out.
+left out. Draws that are worth fewer than 20 equal ones get no verdict, so that none is wrong.
 
 """
 

@@ -1,5 +1,7 @@
 """The three judges pass what is true, with the false-alarm rate they state, and refuse every planted mistake."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -103,6 +105,20 @@ def test_a_map_four_times_off_is_said_to_have_another_scale_whatever_the_verdict
     assert low < 0.25 < high < 0.28
     with pytest.raises(AssertionError, match="the scale is off"):
         assert_agrees(4 * predict(NULL).squared, estimate, tolerance=0.1)
+
+
+def test_draws_that_are_worth_a_few_equal_ones_get_no_verdict():
+    estimate = measure(NULL, draws=2000)
+    heavy = replace(estimate, energies=np.array([100.0, *np.full(1999, 0.4)]))  # 900^2 / 10320: worth 78 equal draws
+    heavier = replace(estimate, energies=np.array([100.0, *np.full(1999, 0.15)]))  # 400^2 / 10045: 16
+    truth, wrong = predict(NULL).squared, predict(NULL).squared.copy()
+    wrong[2, 5] *= 9
+    for judged, words in (
+        (estimate, ("AGREE", "DISAGREE")),
+        (heavy, ("AGREE", "DISAGREE")),
+        (heavier, 2 * ("NOT_ENOUGH_DATA",)),
+    ):
+        assert tuple(compare(map_, judged, tolerance=0.1).verdict.name for map_ in (truth, wrong)) == words
 
 
 def test_a_scale_without_any_noise_is_not_refuted_by_rounding():

@@ -28,7 +28,7 @@ __all__ = ["Agreement", "Verdict", "checked_comparison", "compare"]
 Array = np.ndarray[Any, Any]
 
 RESAMPLES, BATCH = 600, 50  # of the bootstrap, and how many at once
-LEAST = 20  # blocks; with 10, up to 10 of 100 intervals at 95 % missed the error
+LEAST = 20  # blocks, and equal draws that a verdict asks for; below, up to 10 of 100 intervals at 95 % missed the error
 POWER = 0.8  # the probability with which an error as large as `resolution` is told from none
 ROUNDING = 1e-5  # gradients are computed in float32: no scale is known better
 
@@ -38,7 +38,7 @@ class Verdict(Enum):
 
     AGREE = "the error of the map lies below the tolerance"
     DISAGREE = "the error of the map lies above the tolerance"
-    NOT_ENOUGH_DATA = "the interval of the error contains the tolerance: take more draws"
+    NOT_ENOUGH_DATA = "the interval of the error contains the tolerance, or few draws carry everything: take more draws"
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,10 +126,11 @@ def compare(
     """AGREE / DISAGREE / NOT ENOUGH DATA on `error` <= `tolerance`, the debiased relative rms error of the map.
 
     `predicted`: a `Landscape`, or a map of expected squared gradients over the same positions. AGREE where the whole
-    confidence interval lies at or below the tolerance, DISAGREE where it lies above; pixels that the theory calls
-    unreachable must have gradient exactly 0, or the verdict is DISAGREE. With draws fixed before
-    looking, either verdict is wrong with probability 1 - `confidence` at most (measured: docs/false_alarms.md). Raises
-    `SpecificationError` for maps of different shapes, NaN, and fewer than 20 blocks of draws, which do not keep that.
+    confidence interval lies at or below the tolerance, DISAGREE where it lies above, neither where the draws are worth fewer
+    than 20 equal ones (`Estimate.effective_draws`); pixels that the theory calls unreachable must have gradient exactly 0, or
+    the verdict is DISAGREE. With draws fixed before looking, either
+    verdict is wrong with probability 1 - `confidence` at most (measured: docs/false_alarms.md). Raises `SpecificationError`
+    for maps of different shapes, NaN, and fewer than 20 blocks of draws.
 
     >>> from landscape import predict
     >>> from lattice import families
@@ -172,6 +173,8 @@ def compare(
         verdict = Verdict.DISAGREE
     elif high <= tolerance:
         verdict = Verdict.AGREE
+    if not unreachable and estimate.effective_draws < LEAST:  # the intervals of so few do not keep their confidence
+        verdict = Verdict.NOT_ENOUGH_DATA
     return Agreement(
         verdict=verdict,
         error=float(np.sqrt(max(theta, 0.0))),
