@@ -67,13 +67,13 @@ def exact_against_objects(name: str, net: Lattice, aim: float) -> Result:
 
 @row("exact counts, ResNet-50 at 224 with channels")
 def resnet_counts() -> Result:
-    """450-bit integers; most of what is left is the making of 50176 Python ints."""
+    """450-bit integers: digits above the stem, in it Python ints one axis after the other, half of the map mirrored."""
     return exact_against_objects("ResNet-50", families.bottleneck_resnet(), 5)
 
 
 @row("exact counts, VGG-16 at 224 with channels")
 def vgg_counts() -> Result:
-    """150-bit integers."""
+    """150-bit integers: an outer product of two rows."""
     stages = ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3)
     return exact_against_objects("VGG-16", families.vgg((3, 224, 224), stages), 5)
 

@@ -1,14 +1,12 @@
 """Rows on Monte Carlo: `measure` against a loop that builds, initialises and backpropagates one network at a time."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
-from benchmarks.rows import Result, at_least, at_most, row, side_by_side
+from benchmarks.rows import Result, at_least, row, side_by_side
 from lattice import Activation, Conv, Lattice
 from validation import measure
 from validation.montecarlo.sampler import Sampler
@@ -95,32 +93,3 @@ def small_nets() -> Result:
         ],
         [f"{rest:.0%} of measure(lattice), on {CORES} cores, is not forward and backward but drawing, squaring, Python"],
     )
-
-
-PEAK = """
-import resource, sys, time, torch
-from lattice import Activation, Conv, Lattice
-from validation import measure
-
-def net(channels, size):
-    layers = [layer for _ in range(6) for layer in (Conv(channels, 3, padding=1), Activation("relu"))]
-    return Lattice.chain((3, size, size), layers)
-
-torch.set_num_threads(1)
-measure(net(8, 8), draws=64, device="cpu")
-before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-measure(net(16, 64), draws=int(sys.argv[1]), device="cpu")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, time.perf_counter() - started)
-"""
-
-
-@row("peak memory of measure, 6 layers, 16 channels, 64x64")
-def peak_memory() -> Result:
-    """What a process takes on top of a small measurement; the budget of a chunk is 256 MiB a thread."""
-    seconds, peaks = {}, {}
-    for draws in (128, 512, 2048):
-        command = [sys.executable, "-c", PEAK, str(draws)]
-        kilobytes, took = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-        seconds[f"{draws} draws"], peaks[draws] = float(took), int(kilobytes) / 1024
-    told = ", ".join(f"{draws} draws {peak:.0f} MiB" for draws, peak in peaks.items())
-    return Result(seconds, [at_most(2, "times the budget of 256 MiB, at 2048 draws", peaks[2048] / 256)], [told])

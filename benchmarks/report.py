@@ -29,9 +29,19 @@ def circumstances() -> dict[str, Any]:
         "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
+        "gpu": _gpu(),
         "load average at the start": load,
         "versions": versions,
     }
+
+
+def _gpu() -> str | None:
+    """The name of the GPU that torch sees."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def _processor() -> str:
@@ -44,8 +54,13 @@ def markdown(about: Mapping[str, Any], outcomes: Mapping[str, Result | str]) -> 
     """The table, what was missed, and the circumstances; an outcome that is a text says why the row was skipped."""
     versions = ", ".join(f"{part} {number}" for part, number in about["versions"].items())
     lines = ["# Benchmarks", "", f"`{about['command']}` on {about['date']}.", ""]
-    lines += [f"{about['machine']}; load average {about['load average at the start']} at the start. {versions}.", ""]
+    lines += [
+        f"{about['machine']}{', ' + about['gpu'] if about['gpu'] else ''}; load average {about['load average at the start']} at the start. {versions}.",
+        "",
+    ]
     lines += ["Times are the least of several rounds; in each round all ways of a row run in turn.", ""]
+    if about["gpu"] is None:
+        lines += ["There was no GPU: what needs one was skipped.", ""]
     lines += ["| row | times | measured | aim | |", "|---|---|---|---|---|"]
     for name, outcome in outcomes.items():
         if isinstance(outcome, str):

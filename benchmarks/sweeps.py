@@ -39,6 +39,34 @@ def resnet_sweep() -> Result:
     return Result(seconds, [at_least(80, "of one forward and backward at batch 1: 1 in", ratio)], ["torch with 2 threads"])
 
 
+@row("predict with tracing, ResNet-50 at 224")
+def whole_predict() -> Result:
+    """All that `predict` does, nearly all of it torch.export, against one forward and backward pass at batch 1."""
+    try:
+        import torch
+        from torchvision.models import resnet50
+    except ImportError as error:
+        raise Skip(f"{error.name} is not installed") from None
+    from landscape import predict
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        model = resnet50(weights=None).eval()
+        image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+
+        def step() -> None:
+            model.zero_grad()
+            model(image).sum().backward()
+
+        ways = {"predict": lambda: predict(model, (3, 224, 224)), "forward and backward": step}
+        seconds = side_by_side(ways, seconds=20, rounds=5)
+    finally:
+        torch.set_num_threads(threads)
+    ratio = seconds["predict"] / seconds["forward and backward"]
+    return Result(seconds, [at_most(4, "times one forward and backward at batch 1", ratio)], ["torch with 2 threads"])
+
+
 @row("cost against positions")
 def positions() -> Result:
     """Float sweeps of 20 layers over more and more cells."""
