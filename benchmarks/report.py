@@ -54,10 +54,8 @@ def markdown(about: Mapping[str, Any], outcomes: Mapping[str, Result | str]) -> 
     """The table, what was missed, and the circumstances; an outcome that is a text says why the row was skipped."""
     versions = ", ".join(f"{part} {number}" for part, number in about["versions"].items())
     lines = ["# Benchmarks", "", f"`{about['command']}` on {about['date']}.", ""]
-    lines += [
-        f"{about['machine']}{', ' + about['gpu'] if about['gpu'] else ''}; load average {about['load average at the start']} at the start. {versions}.",
-        "",
-    ]
+    machine = ", ".join(part for part in (about["machine"], about["gpu"]) if part)
+    lines += [f"{machine}; load average {about['load average at the start']} at the start. {versions}.", ""]
     lines += ["Times are the least of several rounds; in each round all ways of a row run in turn.", ""]
     if about["gpu"] is None:
         lines += ["There was no GPU: what needs one was skipped.", ""]
