@@ -95,6 +95,12 @@ def test_a_wide_limit_net_comes_to_its_prediction_as_one_over_the_width():
     assert set(table.column("guarantee")) == {"WIDE_LIMIT"}
 
 
+def test_the_error_of_an_exponent_is_right_where_the_values_lie_side_by_side():
+    """Of values y1 and y2 that lie h apart in log x, it is |error of log y2 / y1| / h, however small h."""
+    fit = fit_power([1e6, 1e6 * (1 + 2e-6)], [1, 1], [0.01, 0.01])
+    assert fit.exponent_error == pytest.approx(0.01 * 2**0.5 / 2e-6, rel=1e-4)
+
+
 def test_an_exact_net_has_nothing_to_approach():
     """The negative control of the width ladder: the same measurement of a net that is exact at every width."""
     table = ladder("width", {width: chain_net(3, width) for width in (2, 8)}, draws=4000, seed=3)

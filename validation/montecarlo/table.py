@@ -80,7 +80,7 @@ def fit_power(x: Sequence[float] | Array, y: Sequence[float] | Array, error: Seq
     sizes = np.linalg.svd(design, compute_uv=False)
     known = bool(np.isfinite(sizes).all() and sizes[-1] > 1e-9 * sizes[0])
     # where the values hold no power of x at all, its exponent is not known
-    deviations = np.sqrt(np.diag(np.linalg.inv(design.T @ design))) if known else np.full(2, np.inf)
+    deviations = np.linalg.norm(np.linalg.pinv(design), axis=1) if known else np.full(2, np.inf)
     return Fit(
         exponent=float(found.x[1]),
         exponent_error=float(deviations[1]),

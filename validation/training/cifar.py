@@ -58,7 +58,8 @@ class _Reader(pickle.Unpickler):
     """numpy arrays of numbers, and Python's own containers."""
 
     def find_class(self, module: str, name: str) -> Any:
-        array_parts = {"_reconstruct": np._core.multiarray._reconstruct, "ndarray": np.ndarray, "dtype": np.dtype}  # type: ignore[attr-defined]
+        # what remakes an array is said by an array: numpy 2 moved it
+        array_parts = {"_reconstruct": np.empty(0).__reduce__()[0], "ndarray": np.ndarray, "dtype": np.dtype}
         if module.split(".")[0] == "numpy" and name in array_parts:
             return array_parts[name]
         if (module, name) == ("_codecs", "encode"):  # how Python 2's byte strings arrive
