@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 NAMES = ("models", "arguments", "recipes", "runs", "estimates", "archives")
@@ -67,12 +68,11 @@ def main() -> int:
     broken = 0
     for name in names:
         command = [sys.executable, "-m", "tests.fuzz", name, "--here", "--seconds", str(asked.seconds)]
+        began = time.monotonic()
         ended = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
-        runs = re.findall(r"Done (\d+) runs? in (\d+) second", ended.stderr) or re.findall(r"#(\d+)\s+\S+.*", ended.stderr)[-1:]
-        print(
-            f"{name}: {f'{runs[0][0]} inputs in {runs[0][1]} s, nothing found' if not ended.returncode else 'BROKEN'}",
-            flush=True,
-        )
+        inputs = ["0", *re.findall(r"^(?:#|Done )(\d+)\b", ended.stderr, re.MULTILINE)][-1]
+        verdict = f"BROKEN (exit {ended.returncode})" if ended.returncode else "nothing found"
+        print(f"{name}: {inputs} inputs in {time.monotonic() - began:.0f} s, {verdict}", flush=True)
         if ended.returncode:
             broken = 1
             print("\n".join((ended.stdout + ended.stderr).splitlines()[-40:]), flush=True)
