@@ -22,7 +22,7 @@ __all__ = ["CONFIDENCE", "NETS", "RUNS", "Rate", "Row", "row"]
 DOCS = Path(__file__).parent
 Array = np.ndarray[Any, Any]
 CONFIDENCE = 0.95  # so that alarms are frequent enough to be counted
-RUNS = {20: 340, 200: 340}  # measurements, by the draws of each
+RUNS = {20: 340, 200: 340, 4000: 60}  # measurements, by the draws of each
 CONTROLLED = 60  # of them are compared with the negative controls, too
 
 relu = Activation("relu")
@@ -170,11 +170,21 @@ def _table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
 
 
+def _together(alarms: list[dict[str, Rate]]) -> tuple[object, ...]:
+    """All runs, and for each statement the rate over them."""
+    columns = zip(*(statements.values() for statements in alarms), strict=True)
+    rates = [Rate(sum(rate.hits for rate in column), sum(rate.runs for rate in column)) for column in columns]
+    return (rates[0].runs, *rates)
+
+
 def page(rows: list[Row]) -> str:
     """The page in Markdown."""
     alarms = _table(
         ("network", "draws", "worth", "runs", *rows[0].alarms),
-        [(r.net, r.draws, f"{r.worth:.0f}", RUNS[r.draws], *r.alarms.values()) for r in rows],
+        [
+            *((r.net, r.draws, f"{r.worth:.0f}", RUNS[r.draws], *r.alarms.values()) for r in rows),
+            *(("all", draws, "", *_together([r.alarms for r in rows if r.draws == draws])) for draws in RUNS),
+        ],
     )
     planted = _table(
         ("network", "draws", "resolution", "error", "told from none", "verdict wrong"),
