@@ -109,8 +109,9 @@ def needed_above(maps: Maps, below: Pairs) -> Pairs:
     >>> needed_above(((average, average),), diagonal(3)).codes
     array([0, 1, 2, 3])
     """
-    _, codes, _ = _entries(maps, below)
-    return Pairs.of(maps[0][0].outputs, maps[0][1].outputs, np.unique(codes))
+    asked = sparse.csr_array((np.ones(len(below)), (below.first, below.second)), shape=(below.left, below.right))
+    needed = sparse.coo_array(sum(_pattern(a) @ asked @ _pattern(b).T for a, b in maps))
+    return Pairs.of(*needed.shape, np.sort(needed.row * np.int64(needed.shape[1]) + needed.col))
 
 
 @lru_cache(maxsize=2048)
@@ -123,6 +124,9 @@ def operator(maps: Maps, below: Pairs, above: Pairs) -> sparse.csr_array:
            [0.25, 0.25, 0.25, 0.25],
            [0.  , 0.  , 0.  , 0.25]])
     """
+    if _terms(maps, above, axis=1) < _terms(maps, below, axis=0):  # most of what a wide pool reads may lead to no pair above
+        turned = tuple((freeze(a.values.T), freeze(b.values.T)) for a, b in maps)
+        return operator(turned, above, below).T.tocsr()
     rows, codes, values = _entries(maps, below)
     columns = np.searchsorted(above.codes, codes)
     columns[columns == len(above)] = 0
@@ -136,6 +140,20 @@ def carried_below(maps: Maps, below: Pairs, above: Pairs) -> Pairs:
     """Those of the pairs `below` that something reaches from the pairs `above`."""
     reached = np.diff(operator(maps, below, above).indptr) > 0
     return Pairs.of(below.left, below.right, below.codes[reached])
+
+
+@lru_cache(maxsize=1024)
+def _pattern(matrix: Matrix) -> sparse.csr_array:
+    """1 where the map has an entry."""
+    return sparse.csr_array((matrix.values != 0).astype(float))
+
+
+def _terms(maps: Maps, pairs: Pairs, axis: int) -> int:
+    """How many terms the sums have: over pairs of outputs (axis 1), or of inputs (axis 0)."""
+    return sum(
+        int(np.count_nonzero(a.values, axis=axis)[pairs.first] @ np.count_nonzero(b.values, axis=axis)[pairs.second])
+        for a, b in maps
+    )
 
 
 @lru_cache(maxsize=256)
