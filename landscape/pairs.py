@@ -111,7 +111,8 @@ def needed_above(maps: Maps, below: Pairs) -> Pairs:
     """
     asked = sparse.csr_array((np.ones(len(below)), (below.first, below.second)), shape=(below.left, below.right))
     needed = sparse.coo_array(sum(_pattern(a) @ asked @ _pattern(b).T for a, b in maps))
-    return Pairs.of(*needed.shape, np.sort(needed.row * np.int64(needed.shape[1]) + needed.col))
+    left, right = needed.shape
+    return Pairs.of(left, right, np.sort(needed.row.astype(np.int64) * right + needed.col))
 
 
 @lru_cache(maxsize=2048)
