@@ -193,6 +193,8 @@ class TransposedWindow(AxisMap):
     array([[-1,  1, -1, -1],
            [ 0, -1,  1, -1],
            [-1,  0, -1,  1]])
+    >>> TransposedWindow(kernel=3, stride=2).outputs(2)
+    5
     """
 
     kernel: int = 1

@@ -33,6 +33,7 @@ from lattice import (
 from lattice.pullback import pull_back
 from lattice.shapes import output_shape
 from lattice.strategies import EVERY_MODE, lattices, layers
+from lattice.window import ResizeWindow
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -197,6 +198,17 @@ SHAPES = st.sampled_from([(1, 6), (2, 5), (4, 4), (9, 3), (1, 5, 4), (4, 3, 4), 
 WEIGHTED = (Conv, ConvTranspose)
 FIXED = (AdaptivePool, GlobalPool, Upsample, Pool, Blur)
 COPIES = (Pad, PixelShuffle, Slice, ChannelShuffle, Flatten)
+
+
+@pytest.mark.parametrize("size", range(1, 9))
+@pytest.mark.parametrize(("mode", "align"), [("nearest", None), ("linear", False), ("linear", True)])
+def test_an_axis_resized_to_any_size_reads_what_torch_reads(mode, align, size):
+    for n in range(1, 9):
+        window, one_hot = ResizeWindow(size, mode, bool(align)), torch.eye(n, dtype=torch.float64)[:, None]
+        reads = F.interpolate(one_hot, size=size, mode=mode, align_corners=align)[:, 0].T.numpy()
+        np.testing.assert_allclose(window.matrix(n), reads, atol=1e-12)
+        cells = [{cell for k in range(window.taps(n)) if (cell := window.cell(j, k, n)) is not None} for j in range(size)]
+        assert cells == [set(np.flatnonzero(row > 1e-12)) for row in reads]
 
 
 @pytest.mark.parametrize("op", [*WEIGHTED, *COPIES[:-1]], ids=lambda op: op.__name__)

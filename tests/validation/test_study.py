@@ -145,7 +145,7 @@ def test_noise_falls_as_one_over_the_square_root_of_the_draws(monkeypatch):
 
 def test_the_gallery_measures_what_is_supported_and_says_why_the_rest_is_not():
     pytest.importorskip("torchvision")
-    table = gallery(("squeezenet1_1", "vit_b_16"), 32, draws=10)
+    table = gallery(("squeezenet1_1", "vit_b_16"), 32, draws=20)
     assert table.column("network") == ["squeezenet1_1", "vit_b_16"]
     assert table.column("guarantee") == ["APPROXIMATE", "refused"]
     assert table.column("verdict")[1] is None
@@ -154,7 +154,7 @@ def test_the_gallery_measures_what_is_supported_and_says_why_the_rest_is_not():
     assert table.notes[0].startswith("refused: vit_b_16: ")
     assert "torchvision" in table.origin.versions
     with pytest.raises(SpecificationError, match="no model resnet19"):
-        gallery(("resnet19",), 32, draws=10)
+        gallery(("resnet19",), 32, draws=20)
 
 
 def test_the_lemma_holds_on_linear_nets_and_fails_as_inputs_spread_past_the_kinks():
