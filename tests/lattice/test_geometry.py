@@ -425,6 +425,9 @@ def test_a_lattice_stands_for_itself_at_every_size():
         families.plain(9, depth=2).at_size(2)
     with pytest.raises(SpecificationError, match="size is 0; it is the number of cells"):
         net.at_size(0)
+    for size in (True, 2.5, "9"):
+        with pytest.raises(SpecificationError, match=f"size is {size!r}"):
+            net.at_size(size)
 
 
 def test_even_sizes_of_a_vgg_are_multiples_of_32():

@@ -156,6 +156,17 @@ def test_combinations_of_regular_lattices_too(net, data):
         assert {frozenset(Counter(combination).items()) for combination in listed} == multisets
 
 
+@pytest.mark.parametrize("channels", [True, False])
+def test_combinations_of_grouped_layers_keep_to_their_groups(channels):
+    net = Lattice.chain((2, 5), [Conv(2, 2, groups=2), Conv(2, 2, groups=2)])
+    vectors = list(commands(net if channels else spatial_lattice(net), (0,)))
+    listed = list(combinations(net, (0,), channels=channels))
+    assert {frozenset(Counter(combination).items()) for combination in listed} == {
+        frozenset(Counter(vector).items()) for vector in vectors
+    }
+    assert len(listed) == 3  # 00, 01, 11: an output reads the channel of its group alone
+
+
 def test_combinations_are_lazy_and_sorted():
     net = families.plain((301, 301), depth=100, channels=1)
     first = list(islice(combinations(net, (3, 3), (100, 100)), 3))
