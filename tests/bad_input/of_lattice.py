@@ -138,6 +138,7 @@ OPS = [
     refuses("lattice.Pad", "half a cell", lambda _: Pad(0.5), "takes whole numbers"),
     answers("lattice.Pad", "nothing", lambda _: over(Pad(0)).output_shape, (2, 8)),
     refuses("lattice.Blur", "a negative tap", lambda _: Blur((1, -2, 1)), "takes positive numbers"),
+    refuses("lattice.Blur", "a tap of 0", lambda _: Blur((1, 0, 1)), "takes positive numbers"),
     refuses("lattice.Blur", "a NaN tap", lambda _: Blur((1, float("nan"))), "takes positive numbers"),
     refuses("lattice.Blur", "no taps", lambda _: Blur(()), "takes positive numbers"),
     refuses("lattice.Blur", "bool taps", lambda _: Blur((True, False)), "takes positive numbers"),

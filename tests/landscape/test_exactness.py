@@ -6,6 +6,7 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 from landscape import Guarantee, path_sum, predict, rademacher
+from landscape.gains import Sign, output_sign
 from landscape.moments import pool_cells
 from lattice import (
     Activation,
@@ -210,3 +211,17 @@ def test_the_guarantee_of_several_findings_is_the_weakest():
     wide = [Conv(2, 3), residual([relu, Conv(2, 1)]), relu]
     assert predict(Lattice.chain((1, 8), [*wide, Flatten(), Dense(1)])).guarantee is Guarantee.WIDE_LIMIT
     assert predict(Lattice.chain((1, 8), [*wide, *POOLED])).guarantee is Guarantee.APPROXIMATE
+
+
+@pytest.mark.parametrize(
+    ("name", "sign", "after"),
+    [
+        ("tanh", Sign.SUM, Sign.SUM),
+        ("tanh", Sign.SKEWED, Sign.SKEWED),
+        ("gelu", Sign.SUM, Sign.SKEWED),
+        ("gelu", Sign.FILTER, Sign.SKEWED),
+        ("sigmoid", Sign.SUM, Sign.NONNEGATIVE),
+    ],
+)
+def test_only_an_odd_activation_keeps_a_symmetry(name, sign, after):
+    assert output_sign(Activation(name), [sign]) is after

@@ -310,6 +310,19 @@ def test_a_dilated_bell_stands_on_every_second_cell_and_axes_multiply():
     assert point.total_variation == 0
 
 
+def test_a_layer_of_kernel_one_changes_no_bell():
+    dilated, point = Conv(1, 3, dilation=2), Conv(1, 1)
+    alone = gaussian_limit(Lattice.chain((1, 17), [dilated, dilated, dilated]), (0,))
+    with_point = gaussian_limit(Lattice.chain((1, 17), [dilated, point, dilated, dilated]), (0,))
+    np.testing.assert_array_equal(alone.share, with_point.share)
+
+
+@pytest.mark.parametrize("padding", [(1, 0), (0, 1)])
+def test_a_bell_has_no_padding_on_either_side(padding):
+    with pytest.raises(IrregularLatticeError, match="read no padding, and conv1"):
+        gaussian_limit(Lattice.chain((1, 9), [Conv(1, 3, padding=(padding,))]), (0,))
+
+
 def test_strides_have_no_bell_and_the_distance_says_so():
     strided = Lattice.chain((1, 2**9), [Conv(1, 3, stride=2)] * 8)
     assert gaussian_limit(strided, (0,)).total_variation > 0.1

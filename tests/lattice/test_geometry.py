@@ -417,6 +417,13 @@ def test_even_sizes_of_strided_nets_are_32a_plus_1(net_of_size):
     assert even_sizes(net_of_size, around=224, within=40) == (225, 193, 257)
 
 
+def test_channels_keep_their_fields_through_a_sum():
+    wide, narrow = [Conv(1, 5, padding=2)], [Conv(1, 1)]
+    net = Lattice.chain((2, 9), [residual([concatenate(wide, narrow)]), Slice(1, 2)])
+    assert receptive_field(net).size == (1,)
+    assert receptive_field(Lattice.chain((2, 9), [residual([concatenate(narrow, wide)]), Slice(1, 2)])).size == (5,)
+
+
 def test_a_lattice_stands_for_itself_at_every_size():
     net = families.bottleneck_resnet((3, 224, 224))
     assert net.at_size(97) == families.bottleneck_resnet((3, 97, 97))
