@@ -528,6 +528,7 @@ SYMBOLS = [
         lambda f: lattice.pascal_formula(3, f"open({str(f / 'ran')!r}, 'w')"),
         "depth",
     ),
+    refuses("lattice.residual_formula", "kernel 0", lambda _: lattice.residual_formula(0), "kernel is 0"),
     refuses("lattice.residual_formula", "an even kernel", lambda _: lattice.residual_formula(4), "odd kernel"),
     refuses("lattice.strip_formula", "a list for a width", lambda _: lattice.strip_formula([3]), "width"),
     answers("lattice.PascalNumber", "a place outside of the row", lambda _: lattice.PascalNumber(3, 2, 5), 0),

@@ -6,8 +6,10 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 from landscape import Guarantee, path_sum, predict, rademacher
+from landscape.covariance import _rearranged
 from landscape.gains import Sign, output_sign
 from landscape.moments import pool_cells
+from landscape.pairs import Pairs
 from lattice import (
     Activation,
     AdaptivePool,
@@ -225,3 +227,11 @@ def test_the_guarantee_of_several_findings_is_the_weakest():
 )
 def test_only_an_odd_activation_keeps_a_symmetry(name, sign, after):
     assert output_sign(Activation(name), [sign]) is after
+
+
+def test_moments_move_to_other_pairs_by_their_place_and_are_zero_where_there_were_none():
+    above, below = Pairs.of(2, 3, np.array([0, 2, 5])), Pairs.of(2, 3, np.array([0, 1, 5]))
+    moments = np.array([[1.0, 2.0, 3.0]])
+    assert _rearranged(moments, (above,), (below,)).tolist() == [[1.0, 0.0, 3.0]]
+    square = np.arange(9.0).reshape(1, 3, 3)
+    assert _rearranged(square, (above, above), (above, below)).tolist() == [[[0, 0, 2], [3, 0, 5], [6, 0, 8]]]

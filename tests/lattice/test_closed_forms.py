@@ -317,10 +317,10 @@ def test_a_layer_of_kernel_one_changes_no_bell():
     np.testing.assert_array_equal(alone.share, with_point.share)
 
 
-@pytest.mark.parametrize("padding", [(1, 0), (0, 1)])
-def test_a_bell_has_no_padding_on_either_side(padding):
+@pytest.mark.parametrize(("padding", "stride", "size"), [((1, 0), 1, 9), ((0, 1), 1, 9), ((1, 0), 3, 10)])
+def test_a_bell_has_no_padding_on_either_side(padding, stride, size):
     with pytest.raises(IrregularLatticeError, match="read no padding, and conv1"):
-        gaussian_limit(Lattice.chain((1, 9), [Conv(1, 3, padding=(padding,))]), (0,))
+        gaussian_limit(Lattice.chain((1, size), [Conv(1, 3, stride, padding=(padding,))]), (0,))
 
 
 def test_strides_have_no_bell_and_the_distance_says_so():

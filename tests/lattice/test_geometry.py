@@ -36,6 +36,7 @@ from lattice import (
 from lattice.evenness import even_sizes, evenness, lean
 from lattice.geometry import cells_seen, last_map, receptive_field, receptive_fields
 from lattice.ops import Windowed
+from lattice.periods import Field, Period, read
 from lattice.pullback import pull_back
 from lattice.strategies import EVERY_OP, lattices
 from lattice.window import PADDING_MODES, AdaptiveWindow, ResizeWindow, TransposedWindow, Window
@@ -422,6 +423,19 @@ def test_channels_keep_their_fields_through_a_sum():
     net = Lattice.chain((2, 9), [residual([concatenate(wide, narrow)]), Slice(1, 2)])
     assert receptive_field(net).size == (1,)
     assert receptive_field(Lattice.chain((2, 9), [residual([concatenate(narrow, wide)]), Slice(1, 2)])).size == (5,)
+
+
+def test_a_centre_lies_half_way_between_the_first_and_the_last_cell():
+    pixels = Field((Period(1, ((0, 0),)),))
+    pairs = read(Window(kernel=2), 8, pixels)
+    assert pairs.centres == (1, Fraction(1, 2))
+    assert read(Window(kernel=3, stride=2, padding=(1, 1)), 7, pairs).centres == (2, Fraction(1, 2))
+    assert read(ResizeWindow(16), 8, pixels).centres == (Fraction(1, 2), 0, Fraction(-1, 2))
+
+
+@pytest.mark.parametrize("family", [families.resnet, families.bottleneck_resnet, families.vgg])
+def test_the_families_stand_for_the_published_input_unless_told_otherwise(family):
+    assert family().input_shape == (3, 224, 224)
 
 
 def test_a_lattice_stands_for_itself_at_every_size():
