@@ -44,6 +44,7 @@ from lattice import (
 from tests.bad_input.table import answers, refuses
 
 HUGE = 2**40
+FORK = Lattice.chain((1, 5), [lattice.residual([Conv(1, 3, padding=1)], [Conv(1, 1)])])
 LINE = Lattice.chain((2, 8), [Conv(3, 3, padding=1), Conv(2, 3)])  # two channels, eight cells, six outputs
 FLAT = Lattice.chain((1, 4), [Flatten(), Dense(3)])
 SKIPPED = Lattice.chain((1, 4), [residual([Conv(1, 3, padding=1)])])
@@ -405,6 +406,12 @@ PATHS = [
     refuses("lattice.route", "a tap that reads padding", lambda _: lattice.route(LINE, [(0, 0), (0, 0)], 0), "padding"),
     refuses("lattice.route", "a channel that is not there", lambda _: lattice.route(LINE, [(1, 2), (0, 0)], 0), "conv1"),
     refuses("lattice.route", "a float tap", lambda _: lattice.route(DEEP, [0, 1.0, 0, 0], 0), "1.0"),
+    refuses(
+        "lattice.route",
+        "a tap where two branches meet",
+        lambda _: lattice.route(FORK, [Command((1,), 0)], 2),
+        "add1: there is no command (1, 0)",
+    ),
     refuses("lattice.route", "a negative tap", lambda _: lattice.route(DEEP, [0, -1, 0, 0], 0), "-1"),
     refuses("lattice.route", "a number for commands", lambda _: lattice.route(LINE, 3, 0), "commands"),
     refuses("lattice.route", "None for an output", lambda _: lattice.route(DEEP, [0] * 4, None), "no unit at"),
