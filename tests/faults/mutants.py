@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--room", choices=ROOMS, default="core")
     parser.add_argument("--draw", type=int, default=100, help="how many mutants")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--limit", type=int, default=300, help="seconds a mutant")
+    parser.add_argument("--limit", type=int, default=3 * SECONDS, help="seconds a mutant")
     parser.add_argument("--out", type=Path, default=Path("mutants.json"), help="what was judged before is not judged again")
     asked = parser.parse_args()
     reached = reach(Path("reach.json"))

@@ -22,6 +22,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ("lattice", "landscape", "validation")
+MOST_BYTES = 8 * 2**30
 ERRORED = 99  # the exit code of a process that could not run its tests at all
 
 
@@ -140,11 +141,13 @@ def _forked(request: dict[str, Any], limit: int) -> Verdict:
 
 
 def _run(request: dict[str, Any], limit: int) -> int:
+    import resource
     import signal
 
     import pytest
 
     signal.alarm(limit)  # an endless loop ends as a fault that was noticed: the process dies
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))  # and so does one that eats memory
     finder = Finder(request["file"], request["source"])
     sys.meta_path.insert(0, finder)
     importlib.import_module(finder.name)  # before pytest does, which would read the file of a module whose examples it runs
