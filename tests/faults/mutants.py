@@ -51,7 +51,7 @@ OPERATORS = (
     "ReplaceContinueWithBreak", "NumberReplacer", "ZeroIterationForLoop",
 )  # fmt: skip
 ROOMS = {"core": CORE, "rest": REST}
-SECONDS = 60  # of tests, as long as they take without a fault
+SECONDS = 40  # of tests, as long as they take without a fault
 BATCH = 8  # mutants a server: what is slow to import is imported once for all of them
 
 

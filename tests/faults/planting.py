@@ -153,7 +153,11 @@ def _run(request: dict[str, Any], limit: int) -> int:
     importlib.import_module(finder.name)  # before pytest does, which would read the file of a module whose examples it runs
     os.environ["PILCRO_HYPOTHESIS"] = "quick"
     options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "--tb=line", "-W", "ignore"]
-    return int(pytest.main([*options, *request["tests"]]))
+    files: dict[str, list[str]] = {}
+    for test in request["tests"]:
+        files.setdefault(test.partition("::")[0], []).append(test)
+    codes = (int(pytest.main([*options, *tests])) for tests in files.values())  # no file is read before its turn
+    return next((code for code in codes if code), 0)
 
 
 if __name__ == "__main__":

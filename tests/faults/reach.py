@@ -33,10 +33,9 @@ class Reach:
         ranked = sorted(numbers, key=lambda number: (not any(part in self.names[number] for part in own), self.seconds[number]))
         chosen, total = [], 0.0
         for number in ranked:
-            total += self.seconds[number]
-            if total > seconds:
-                break
-            chosen.append(self.names[number])
+            if total + self.seconds[number] <= seconds or not chosen:
+                total += self.seconds[number]
+                chosen.append(self.names[number])
         return tuple(chosen)
 
 
