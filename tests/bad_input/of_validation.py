@@ -411,6 +411,18 @@ NETWORKS = [
     ),
     refuses(
         "validation.shuffled_importance",
+        "a chunk of 2.5",
+        lambda _: validation.shuffled_importance(small(), images(), generator=seeded(), chunk=2.5),
+        "chunk",
+    ),
+    refuses(
+        "validation.shuffled_importance",
+        "a chunk of 0",
+        lambda _: validation.shuffled_importance(small(), images(), generator=seeded(), chunk=0),
+        "chunk",
+    ),
+    refuses(
+        "validation.shuffled_importance",
         "one replacement",
         lambda _: validation.shuffled_importance(small(), images(), generator=seeded(), replacements=1),
         "replacements is 1",

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landscape import he, predict, squared_gradients
-from landscape.infinite_width import given_input_moments, refusals
+from landscape.infinite_width import _slope_moments, given_input_moments, refusals
 from landscape.initialisation import layer_variances
 from lattice import (
     Activation,
@@ -181,3 +181,13 @@ def test_inputs_that_do_not_fit_and_nets_that_are_too_large_are_refused():
     large = Lattice.chain((3, 128, 128), [Conv(2, 3), relu, *HEAD])
     with pytest.raises(ResourceError, match=r"GiB for one input coordinate; give a smaller input"):
         given_input_moments(large, layer_variances(large, 1.0), np.zeros((1, 3, 128, 128)))
+
+
+@pytest.mark.parametrize("dead", [(True, False), (False, True)])
+def test_a_gate_at_zero_has_the_slope_below_and_the_other_its_mean(dead):
+    phi, psi = (0.1, 0.7), (0.2, 1.0)
+    alive = np.array(1.0), np.array(0.0)
+    uu, vv = alive[dead[0]], alive[dead[1]]
+    expected = phi[0] * sum(psi) / 2 if dead[0] else psi[0] * sum(phi) / 2
+    one, *_ = _slope_moments(np.zeros(()), (uu, np.zeros(()), vv), tuple(map(np.array, dead)), phi, psi)
+    assert one == pytest.approx(expected)

@@ -113,6 +113,16 @@ def test_power_cross_and_mean_are_those_of_wide_networks_borders_included(layers
     assert found[0, 0] < 0.97 * found[0, positions // 2]  # the border is weaker, and that was seen
 
 
+@pytest.mark.parametrize(
+    "layers", [[CONV, relu, Norm("group", groups=4)], [CONV, Norm("group", groups=4), relu, CONV]], ids=str
+)
+def test_a_group_norm_takes_out_the_mean_that_a_gate_has_left(layers):
+    net = Lattice.chain((8, 6), layers)
+    power = signals(net, layer_variances(net, he))[-1].power[0]
+    (truth, *_), (error, *_) = counted(net)
+    assert (np.abs(power - truth) < 5 * error + 0.03 * truth.max()).all()
+
+
 def test_theory_and_counting_agree_on_the_gates_of_a_residual_net():
     def factory():
         torch.manual_seed(torch.initial_seed())
