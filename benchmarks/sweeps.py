@@ -10,7 +10,7 @@ from benchmarks.rows import Result, Skip, at_least, at_most, row, side_by_side
 from lattice import Lattice, families, pull_back
 
 
-def _sweep(net: Lattice) -> Callable[[], Any]:
+def lattice_sweep(net: Lattice) -> Callable[[], Any]:
     return lambda: pull_back(net, lambda node: 0.5, np.ones((1, *net.output_shape[1:])))
 
 
@@ -32,7 +32,7 @@ def resnet_sweep() -> Result:
             model.zero_grad()
             model(image).sum().backward()
 
-        seconds = side_by_side({"sweep": _sweep(families.bottleneck_resnet()), "forward and backward": step}, seconds=20)
+        seconds = side_by_side({"sweep": lattice_sweep(families.bottleneck_resnet()), "forward and backward": step}, seconds=20)
     finally:
         torch.set_num_threads(threads)
     ratio = seconds["forward and backward"] / seconds["sweep"]
@@ -71,7 +71,7 @@ def whole_predict() -> Result:
 def positions() -> Result:
     """Float sweeps of 20 layers over more and more cells."""
     sizes = [2**power for power in range(12, 18)]
-    seconds = side_by_side({f"{size} cells": _sweep(families.plain(size, 20, padding=1)) for size in sizes})
+    seconds = side_by_side({f"{size} cells": lattice_sweep(families.plain(size, 20, padding=1)) for size in sizes})
     return Result(seconds, [at_most(1.2, "exponent of the cost in positions", exponent(sizes, list(seconds.values())))])
 
 
@@ -79,7 +79,7 @@ def positions() -> Result:
 def depth() -> Result:
     """Float sweeps over 224 cells through more and more layers."""
     depths = [50 * 2**power for power in range(6)]
-    seconds = side_by_side({f"{layers} layers": _sweep(families.plain(224, layers, padding=1)) for layers in depths})
+    seconds = side_by_side({f"{layers} layers": lattice_sweep(families.plain(224, layers, padding=1)) for layers in depths})
     return Result(seconds, [at_most(1.1, "exponent of the cost in layers", exponent(depths, list(seconds.values())))])
 
 
