@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 
 from landscape import he, predict, squared_gradients
 from landscape.infinite_width import given_input_moments
 from landscape.initialisation import layer_variances
-from landscape.pooled_head import head_correction, pooled_gates
-from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Pool, residual
+from landscape.pooled_head import _squared_map, head_correction, pooled_gates
+from lattice import Activation, Blur, Conv, Dense, Flatten, GlobalPool, Lattice, Pool, Upsample, residual
 from validation import compare, measure
+from validation.montecarlo.build import build
 
 relu = Activation("relu")
 HEAD = [GlobalPool("avg"), Flatten(), Dense(6)]
@@ -91,3 +93,11 @@ def test_it_vanishes_where_a_pyramid_leaves_few_positions():
     net = chain(2, 2, 2, 2, shape=(3, 32, 32))
     variances = layer_variances(net, he)
     assert head_correction(net, variances).mean() < 2e-3 * squared_gradients(net, variances).mean()
+
+
+@pytest.mark.parametrize("op", [Blur((1, 2, 1), 2), Upsample(2, mode="linear")], ids=["blur", "resize"])
+def test_fixed_coefficients_are_squared_on_every_axis(op):
+    reads = torch.func.jacrev(build(Lattice.chain((1, 4, 6), [op]), he))(torch.zeros(1, 1, 4, 6))
+    above = np.random.default_rng(0).random(reads.shape[2:4])
+    expected = np.einsum("yx,yxij->ij", above, np.square(reads[0, 0, :, :, 0, 0].numpy()))
+    np.testing.assert_allclose(_squared_map(op, (4, 6), above), expected, rtol=1e-6)

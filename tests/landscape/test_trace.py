@@ -269,7 +269,7 @@ def test_a_tensor_added_to_itself_adds_before_squaring():
 def test_a_fresh_layer_of_any_size_is_not_taken_for_a_trained_one(draw, monkeypatch):
     chance = 1e-3
     monkeypatch.setattr("landscape.weights.LEAST_CHANCE", chance)
-    alarms = dict.fromkeys([(1, 1, 2), (1, 1, 6), (1, 1, 3, 3), (10, 10, 9)], 0)
+    alarms = dict.fromkeys([(1, 1, 1), (1, 1, 2), (1, 1, 6), (1, 1, 3, 3), (10, 10, 9)], 0)
     for shape in alarms:
         for _ in range(2000):
             weight = draw(torch.empty(shape)).sub_(0.5 * (draw is nn.init.uniform_)).numpy()
