@@ -59,7 +59,9 @@ class AxisMap(ABC):
 
     def moves(self, n: int) -> bool:
         """Is this anything but reading each of `n` cells once, in its place?"""
-        return _places(self, n, -1)[:2] != (True, ())
+        if _places(self, n, -1)[:2] == (True, ()):
+            return False
+        return self.taps(n) > 1 or self.table(n).tolist() != [list(range(n))]  # copied padding may bring a cell to its place
 
     def pull(self, cotangent: Array, n: int, axis: int) -> Array:
         """Transpose of reading: every input cell collects the cotangents of the (output, tap) pairs that read it.
