@@ -865,6 +865,12 @@ TRAINING = [
     ),
     refuses(
         "validation.training",
+        "a file of a number, its hash right",
+        lambda f: (write_json(f / "config.json", 3), read_json(f / "config.json")),
+        "its content is 3, not names with values",
+    ),
+    refuses(
+        "validation.training",
         "a configuration that is a folder",
         lambda f: ((f / "config.json").mkdir(), read_json(f / "config.json")),
         "cannot be read",

@@ -57,6 +57,8 @@ def read_json(path: Path) -> dict[str, Any]:
         raise SpecificationError(f"{path} is damaged: {error}") from error
     if stated != hashlib.sha256(json.dumps(content, sort_keys=True, indent=1).encode()).hexdigest():
         raise SpecificationError(f"{path} is damaged: its content does not have the hash that it was written with")
+    if not isinstance(content, dict):
+        raise SpecificationError(f"{path} is damaged: its content is {content!r:.40}, not names with values")
     return content
 
 
