@@ -77,9 +77,12 @@ def multinomial_count(lattice: Lattice, output: Where, input: Where, channels: b
     top, end = _ends(lattice, output, input, channels)
     assert end is not None
     count = _channel_words(stack, top.channel, end.channel)
-    for axis, (start, target) in enumerate(zip(top.position, end.position, strict=True)):
-        tables, cells = restrict([layer.tables[axis] for layer in stack], start)
-        words = SortedWords(tables, cells == target)
+    axes = [restrict([layer.tables[axis] for layer in stack], start) for axis, start in enumerate(top.position)]
+    wanted = [cells == target for (_, cells), target in zip(axes, end.position, strict=True)]
+    if not all(here.any() for here in wanted):
+        return 0  # in a stack without any path layers may be as different as they like
+    for axis, ((tables, _), here) in enumerate(zip(axes, wanted, strict=True)):
+        words = SortedWords(tables, here)
         if words.number > MOST_MULTISETS:
             raise ResourceError(
                 f"multinomial_count over {len(stack)} layers: axis {axis} has about {words.number:.1e} combinations to sum "

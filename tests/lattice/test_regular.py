@@ -102,6 +102,14 @@ def test_the_formula_gives_the_path_counts_of_regular_lattices(net, data):
     assert multinomial_count(net, output, position, channels=False) == spatial[position]
 
 
+def test_a_stack_without_paths_is_regular_and_has_none_to_count():
+    layers = [Conv(2, 2), Conv(2, 1, 2, padding=((1, 1),)), Conv(2, 2, padding=((1, 1),))]
+    net = Lattice.chain((2, 2), layers)
+    assert is_regular(net)
+    assert not path_counts(net).any()
+    assert [multinomial_count(net, (j,), (i,)) for j in range(3) for i in range(2)] == [0] * 6
+
+
 @pytest.mark.parametrize("strides", list(product((1, 2, 3), repeat=3)))
 def test_the_top_layer_alone_may_have_a_stride(strides):
     net = Lattice.chain((1, 45), [Conv(1, kernel=2, stride=s) for s in strides])
