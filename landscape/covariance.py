@@ -88,7 +88,7 @@ def sweep_moments(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[
         here = values.pop(step.source) if last[step.source] == position else values[step.source]
         below = _pass(lattice, planned, local, step, here)
         values[step.target] = values[step.target] + below if step.target in values else below
-    yield lattice.nodes[0], values[(0, 0)]
+    yield lattice.nodes[0], _diagonal(values[(0, 0)], planned.carried[(0, 0)])
 
 
 def _diagonal(values: Array, axes: Axes) -> Array:

@@ -235,3 +235,13 @@ def test_moments_move_to_other_pairs_by_their_place_and_are_zero_where_there_wer
     assert _rearranged(moments, (above,), (below,)).tolist() == [[1.0, 0.0, 3.0]]
     square = np.arange(9.0).reshape(1, 3, 3)
     assert _rearranged(square, (above, above), (above, below)).tolist() == [[[0, 0, 2], [3, 0, 5], [6, 0, 8]]]
+
+
+def test_a_branch_that_reads_the_input_without_weights_asks_for_pairs_and_leaves_a_map():
+    point = Conv(1, 1)
+    net = Lattice.chain(
+        (2, 2), [concatenate([point, residual([Pool("avg", 3, 1, padding=1)])], [point], [Norm()]), GlobalPool("avg")]
+    )
+    land = predict(net, initialisation=rademacher)
+    assert land.squared.shape == (2,)
+    assert_exact(net, land)
