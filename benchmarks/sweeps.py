@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rows import Result, Skip, at_least, at_most, row, side_by_side
+from landscape import predict
 from lattice import Lattice, families, pull_back
 
 
@@ -14,9 +15,8 @@ def lattice_sweep(net: Lattice) -> Callable[[], Any]:
     return lambda: pull_back(net, lambda node: 0.5, np.ones((1, *net.output_shape[1:])))
 
 
-@row("float64 sweep, ResNet-50 at 224")
-def resnet_sweep() -> Result:
-    """What a prediction does after tracing, against one forward and backward pass of the same model at batch 1."""
+def _beside_one_step(name: str, way: Callable[[Any], Any], rounds: int) -> dict[str, float]:
+    """Seconds of `way(model)` and of one forward and backward pass of ResNet-50 at 224 and batch 1, with two threads."""
     try:
         import torch
         from torchvision.models import resnet50
@@ -32,37 +32,24 @@ def resnet_sweep() -> Result:
             model.zero_grad()
             model(image).sum().backward()
 
-        seconds = side_by_side({"sweep": lattice_sweep(families.bottleneck_resnet()), "forward and backward": step}, seconds=20)
+        return side_by_side({name: lambda: way(model), "forward and backward": step}, seconds=20, rounds=rounds)
     finally:
         torch.set_num_threads(threads)
+
+
+@row("float64 sweep, ResNet-50 at 224")
+def resnet_sweep() -> Result:
+    """What a prediction does after tracing, against one forward and backward pass of the same model at batch 1."""
+    sweep = lattice_sweep(families.bottleneck_resnet())
+    seconds = _beside_one_step("sweep", lambda model: sweep(), rounds=30)
     ratio = seconds["forward and backward"] / seconds["sweep"]
     return Result(seconds, [at_least(80, "of one forward and backward at batch 1: 1 in", ratio)], ["torch with 2 threads"])
 
 
 @row("predict with tracing, ResNet-50 at 224")
 def whole_predict() -> Result:
-    """All that `predict` does, nearly all of it torch.export, against one forward and backward pass at batch 1."""
-    try:
-        import torch
-        from torchvision.models import resnet50
-    except ImportError as error:
-        raise Skip(f"{error.name} is not installed") from None
-    from landscape import predict
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        model = resnet50(weights=None).eval()
-        image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-
-        def step() -> None:
-            model.zero_grad()
-            model(image).sum().backward()
-
-        ways = {"predict": lambda: predict(model, (3, 224, 224)), "forward and backward": step}
-        seconds = side_by_side(ways, seconds=20, rounds=5)
-    finally:
-        torch.set_num_threads(threads)
+    """All that `predict` does: torch.export, and gates counted in forward passes, against one forward and backward pass."""
+    seconds = _beside_one_step("predict", lambda model: predict(model, (3, 224, 224)), rounds=5)
     ratio = seconds["predict"] / seconds["forward and backward"]
     return Result(seconds, [at_most(4, "times one forward and backward at batch 1", ratio)], ["torch with 2 threads"])
 

@@ -5,22 +5,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from lattice import Conv, Dense, Flatten, Lattice, Pool, Unit, Window, families, path_counts, pull_back, residual
+from lattice import Conv, Dense, Flatten, Lattice, Pool, Unit, Window, families, path_counts, residual
 from lattice.chains import chain_counts, pull_stem, stem_top
 from lattice.counting import one_unit
 from lattice.digits import pull_back_digits
 from lattice.strategies import lattices, units, windows
-
-
-def in_objects(net, cotangent):
-    return pull_back(net, lambda node: 1, cotangent)
-
-
-def assert_same_ints(found, expected):
-    assert found.shape == expected.shape
-    assert found.dtype == object
-    assert all(type(number) is int for number in found.ravel())
-    assert (found == expected).all()
+from tests.object_sweep import assert_same_ints, in_objects
 
 
 def is_chain(net):

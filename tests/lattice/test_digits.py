@@ -5,24 +5,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lattice import Conv, Dense, Lattice, Pool, ResourceError, families, path_counts, pull_back, residual
+from lattice import Conv, Dense, Lattice, Pool, ResourceError, families, path_counts, residual
 from lattice.counting import one_unit
 from lattice.digits import MOST_GAIN, Numbers, gain, pull_back_digits
 from lattice.estimates import MOST_BYTES, MOST_SECONDS, estimate, show_count
 from lattice.strategies import lattices
+from tests.object_sweep import assert_same_ints, in_objects
 
 EDGES = [2**power + step for power in (24, 31, 32, 53, 63, 64) for step in (-1, 0, 1)]
-
-
-def in_objects(net, cotangent):
-    return pull_back(net, lambda node: 1, cotangent)
-
-
-def assert_same_ints(found, expected):
-    assert found.shape == expected.shape
-    assert found.dtype == object
-    assert all(type(number) is int for number in found.ravel())
-    assert (found == expected).all()
 
 
 @settings(max_examples=300)
