@@ -92,7 +92,7 @@ def plan(lattice: Lattice) -> Plan:
     carried = _diagonals(lattice)
     for step in steps:
         _merge(carried, step.target, _carried(lattice, step, needed[step.target], carried[step.source]))
-    states = {state for step in steps for state in (step.source, step.target)}
+    states = {(0, 0)}.union(*((step.source, step.target) for step in steps))
     return Plan(tuple(steps), {state: carried[state] for state in states}, unresolved)
 
 

@@ -293,13 +293,15 @@ def _(op: ChannelShuffle, known: Known, below: list[Signal]) -> Signal:
 
 @_pass.register
 def _(op: PixelShuffle, known: Known, below: list[Signal]) -> Signal:
-    def spread(part: Array) -> Array:
-        for axis in range(1, part.ndim):
-            part = np.repeat(part, op.factor, axis)
-        return part
+    """Channels (c, a, b, ...) of position (i, j, ...) become channel c of position (r i + a, r j + b, ...)."""
+    spatial = known.shapes[0][1:]
+    axes = len(spatial)
+    order = (0, *(place for axis in range(1, axes + 1) for place in (axis + axes, axis)))
 
-    if any(part.shape[0] > 1 for part in below[0]):
-        raise UnsupportedError(f"{op} over channels that are not alike")
+    def spread(part: Array) -> Array:
+        split = np.broadcast_to(part, known.shapes[0]).reshape(-1, *(op.factor,) * axes, *spatial)
+        return split.transpose(order).reshape(-1, *(op.factor * n for n in spatial))
+
     return Signal(*map(spread, below[0]))
 
 

@@ -245,3 +245,9 @@ def test_a_branch_that_reads_the_input_without_weights_asks_for_pairs_and_leaves
     land = predict(net, initialisation=rademacher)
     assert land.squared.shape == (2,)
     assert_exact(net, land)
+
+
+def test_a_net_without_layers_has_the_gradient_of_its_outputs():
+    land = predict(Lattice.chain((1, 4), []), output=(1,), initialisation=rademacher)
+    assert land.squared.tolist() == [0, 1, 0, 0]
+    assert land.guarantee is Guarantee.EXACT

@@ -22,6 +22,7 @@ from lattice import (
     PixelShuffle,
     Pool,
     UnsupportedError,
+    concatenate,
     residual,
 )
 from lattice.ops import GlobalPool, Input
@@ -179,7 +180,14 @@ def test_a_gate_and_a_norm_have_their_size_from_theory():
     assert agreement.error < 0.05
 
 
+def test_a_pixel_shuffle_moves_the_signal_of_unlike_channels_as_it_moves_values():
+    net = Lattice.chain((2, 3, 4), [concatenate([Conv(3, 3, padding=1), relu], [Conv(5, 1)]), PixelShuffle(2)])
+    *_, below, shuffled = signals(net, layer_variances(net, he))
+    for part, moved in zip(below, shuffled, strict=True):
+        np.testing.assert_array_equal(moved, functional.pixel_shuffle(torch.tensor(part)[None], 2)[0].numpy())
+
+
 def test_what_has_no_mean_field_is_refused_by_name():
-    net = Lattice.chain((4, 4, 4), [Conv(4, 1, groups=1), Activation("rrelu"), PixelShuffle(2)])
+    net = Lattice.chain((4, 4, 4), [Conv(4, 1), Activation("rrelu")])
     with pytest.raises(UnsupportedError, match="activation1: rrelu: no moments"):
         signals(net, layer_variances(net, he))
