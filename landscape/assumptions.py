@@ -93,7 +93,7 @@ def _findings(node: Node, correlated: bool, below: list[Sign], gates: Gates) -> 
     if isinstance(op, Windowed) and getattr(op, "kind", "") == "max":
         how = gates.ground if node.name in gates.taps else "taken as equally likely"
         return [(Guarantee.APPROXIMATE, f"max-pool: which cell wins depends on the data, {how}")]
-    if isinstance(op, Activation) and (not has_slopes(op) or len({abs(slope) for slope in slopes(op)}) > 1):
+    if isinstance(op, Activation) and (not has_slopes(op) or len(set(slopes(op))) > 1):
         return _gate_findings(node.name, op, correlated, below[0], gates)
     if isinstance(op, Multiply):
         return [(Guarantee.APPROXIMATE, f"a product with a gate: its size depends on the data, {gates.ground}")]
@@ -122,6 +122,8 @@ def _gate_findings(name: str, op: Activation, correlated: bool, sign: Sign, gate
         found.append((Guarantee.APPROXIMATE, text))
     if correlated:
         found.append((Guarantee.APPROXIMATE, f"{op.name} under an average: gates at different positions share a filter"))
+    if has_slopes(op) and len({abs(slope) for slope in slopes(op)}) == 1:
+        return found  # whatever the sign, the slope's square is the same
     if sign is Sign.SUM:
         found.append((Guarantee.WIDE_LIMIT, f"{op.name} of a sum of branches: open half of the time in the wide limit"))
     elif sign is Sign.SKEWED:

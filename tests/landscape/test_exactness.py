@@ -91,7 +91,7 @@ def relu_nets(draw):
         elif block == 1:
             layers.append(residual([Conv(width, 1)], []))
     layers += [Flatten(), Dense(1)] if draw(st.booleans()) else []
-    return Lattice.chain((channels, draw(st.integers(5, 7))), layers)
+    return Lattice.chain((channels, draw(st.integers(6, 8))), layers)
 
 
 @settings(max_examples=150)
@@ -165,6 +165,7 @@ def test_where_single_paths_are_not_enough_the_general_law_is_exact(net, measure
     ("net", "reason"),
     [
         (Lattice.chain((1, 6), [Conv(2, 3), relu, *POOLED]), "relu under an average"),
+        (Lattice.chain((1, 6), [Conv(2, 3), Activation("abs"), *POOLED]), "abs under an average"),
         (Lattice.chain((1, 6), [Conv(2, 3), Pool("max", 3, 2, padding=1), Flatten(), Dense(1)]), "max-pool"),
         (
             Lattice.chain((1, 4), [Conv(1, 1), relu, residual([Conv(1, 3, padding=1)]), relu, Flatten(), Dense(1)]),
@@ -199,6 +200,15 @@ def test_path_sum_is_equation_8_as_printed_and_nothing_more():
     assert path_sum(chain, 1.0) == pytest.approx(np.array(listed) / 2 / 3)
     with pytest.raises(UnsupportedError, match="blur1"):
         path_sum(Lattice.chain((1, 6), [Blur((1, 2, 1))]), 1.0)
+
+
+def test_an_absolute_value_passes_every_square_whatever_the_signs_of_what_it_reads():
+    summed = [Conv(1, 2), residual([Conv(1, 1)]), Activation("abs"), Flatten(), Dense(1)]
+    for layers in (summed, [Activation("abs"), Conv(1, 3), Activation("abs"), Flatten(), Dense(2)]):
+        net = Lattice.chain((1, 5), layers)
+        land = predict(net, initialisation=rademacher)
+        assert land.reasons == ()
+        assert_exact(net, land)
 
 
 def test_preactivation_residual_nets_are_exact_in_the_wide_limit_only():
