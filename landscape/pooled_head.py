@@ -5,7 +5,7 @@ z_p to input i, and S(p) = sum_i c(p, i) x_i^2 the size of z_p. Two positions of
 
     E[f(x) f(x')] = 1/P^2 sum_{p,q} sqrt(S_x(p) S_x'(q)) kappa(rho_pq),    kappa(r) = (sqrt(1 - r^2) + r (pi - arccos r)) / 2 pi
 
-in the limit of many channels (kappa for a ReLU; times (b - a)^2 for slopes a and b). The expected product of derivatives is
+in the limit of many channels (kappa for a ReLU; (b - a)^2 kappa(r) + a b r for slopes a and b). The expected product of derivatives is
 its mixed derivative in x_i and x'_i at x' = x. The part through rho is the sum over single paths of Proposition 1. The part
 through the two sizes, d sqrt(S(p)) / dx_i = c(p, i) x_i / sqrt(S(p)), survives wherever p != q, and for a white input of
 unit power it is
@@ -118,8 +118,9 @@ def _per_channel(
         single = _one_channel(sub, rules, (np.eye(positions).reshape(positions, *spatial) * root)[:, None])
         squares = squares - (single.mean(axis=1) ** 2).sum(axis=0)
     bottom, top = slopes(gate.op)  # type: ignore[arg-type]
-    kappa = (np.sqrt(1 - rho**2) + rho * (np.pi - np.arccos(rho))) / (2 * np.pi)
-    result: Array = (top - bottom) ** 2 * kappa / positions**2 * squares
+    rectified = (np.sqrt(1 - rho**2) + rho * (np.pi - np.arccos(rho))) / (2 * np.pi)
+    kappa = (top - bottom) ** 2 * rectified + bottom * top * rho  # phi(z) = a z + (b - a) relu(z)
+    result: Array = kappa / positions**2 * squares
     return result
 
 

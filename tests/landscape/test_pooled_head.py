@@ -38,11 +38,12 @@ def recursion(net, inputs=400, seed=0):
         (chain(1, shape=(4, 12)), 0.03),
         (chain(1, 2, 1), 0.08),
         (chain(1, 1, gate=Activation("leaky_relu", 0.2)), 0.08),
+        (chain(1, 1, gate=Activation("abs")), 0.12),
         (chain(1, 1, shape=(2, 5, 5)), 0.06),
         (Lattice.chain((2, 12), [Conv(8, 3, padding=1), residual([relu, Conv(8, 3, padding=1)]), relu, *HEAD]), 0.06),
         (Lattice.chain((2, 12), [Conv(8, 3, padding=1), relu, Pool("avg", 2), Conv(8, 3, padding=1), relu, *HEAD]), 0.10),
     ],
-    ids=["one", "two", "four channels", "stride", "leaky", "plane", "skip", "pool below"],
+    ids=["one", "two", "four channels", "stride", "leaky", "abs", "plane", "skip", "pool below"],
 )
 def test_both_laws_together_are_the_infinite_width_limit_for_white_inputs(net, allowed):
     truth, error = recursion(net)
