@@ -5,10 +5,10 @@ z_p to input i, and S(p) = sum_i c(p, i) x_i^2 the size of z_p. Two positions of
 
     E[f(x) f(x')] = 1/P^2 sum_{p,q} sqrt(S_x(p) S_x'(q)) kappa(rho_pq),    kappa(r) = (sqrt(1 - r^2) + r (pi - arccos r)) / 2 pi
 
-in the limit of many channels (kappa for a ReLU; (b - a)^2 kappa(r) + a b r for slopes a and b). The expected product of derivatives is
-its mixed derivative in x_i and x'_i at x' = x. The part through rho is the sum over single paths of Proposition 1. The part
-through the two sizes, d sqrt(S(p)) / dx_i = c(p, i) x_i / sqrt(S(p)), survives wherever p != q, and for a white input of
-unit power it is
+in the limit of many channels (kappa for a ReLU; (b - a)^2 kappa(r) + a b r for slopes a and b). The expected product of
+derivatives is its mixed derivative in x_i and x'_i at x' = x. The part through rho is the sum over single paths of
+Proposition 1. The part through the two sizes, d sqrt(S(p)) / dx_i = c(p, i) x_i / sqrt(S(p)), survives wherever p != q, and
+for a white input of unit power it is
 
     kappa(rho) / P^2 * (m_i^2 - sum_p c(p, i)^2 / S(p)),        m_i = sum_p c(p, i) / sqrt(S(p)),
 

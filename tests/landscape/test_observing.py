@@ -41,6 +41,12 @@ def test_rates_are_probabilities_of_one_winner_at_most():
         assert (rate.sum(axis=0) / 2 > 0.3).all()
 
 
+def test_without_a_gate_below_every_window_has_one_winner_in_every_pass():
+    model = nn.Sequential(nn.Conv2d(1, 3, 3, bias=False), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(27, 2, bias=False))
+    (rate,) = trace(model, (1, 8, 8), inputs="noise").gates.taps.values()
+    np.testing.assert_allclose(rate.sum(axis=0), 1, rtol=1e-12)
+
+
 def test_the_prediction_says_how_the_winners_were_taken():
     assert any("counted on white noise (2, 5, 10)" in reason for reason in predict(deep, (1, 16, 16)).reasons)
     assert any("equally likely" in reason for reason in predict(deep, (1, 16, 16), gates="theory").reasons)
