@@ -8,6 +8,7 @@ import numpy as np
 
 from lattice.errors import IrregularLatticeError
 from lattice.lattice import Lattice, Node
+from lattice.multisets import alike
 from lattice.ops import Activation, Conv, ConvTranspose, Dense, Dropout, Input, Norm, Windowed
 from lattice.window import Window
 
@@ -84,8 +85,8 @@ def _first_clash(tables: Sequence[Array], ends: Array) -> tuple[bool, tuple[int,
     stack), so that neighbouring commands commute exactly if both orders reach the same state, from every cell that some
     output reaches. Swaps of neighbours generate all permutations.
     """
-    most = max(table.shape[0] for table in tables)
-    tables = [np.pad(table, ((0, most - table.shape[0]), (0, 0)), constant_values=-1) for table in tables]
+    tables = alike(tables)
+    most = len(tables[0])
     states, leads = [ends], []
     for table in tables:
         leads.append(np.where(table >= 0, states[-1][table], -1))
