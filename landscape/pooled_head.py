@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from landscape.gains import has_slopes, slopes
+from landscape.activations import gaussian_moments
+from landscape.gains import has_slopes
 from landscape.gates import Gates
 from landscape.moments import Rules, squared_gradients
 from landscape.plan import fixed_map
@@ -117,9 +118,8 @@ def _per_channel(
     if positions * sum(map(prod, sub.shapes)) <= MOST_NUMBERS:
         single = _one_channel(sub, rules, (np.eye(positions).reshape(positions, *spatial) * root)[:, None])
         squares = squares - (single.mean(axis=1) ** 2).sum(axis=0)
-    bottom, top = slopes(gate.op)  # type: ignore[arg-type]
-    rectified = (np.sqrt(1 - rho**2) + rho * (np.pi - np.arccos(rho))) / (2 * np.pi)
-    kappa = (top - bottom) ** 2 * rectified + bottom * top * rho  # phi(z) = a z + (b - a) relu(z)
+    assert isinstance(gate.op, Activation)
+    kappa = gaussian_moments(gate.op, np.zeros(1), np.ones(1), np.array([rho]))[2]
     result: Array = kappa / positions**2 * squares
     return result
 

@@ -38,7 +38,7 @@ def recursion(net, inputs=400, seed=0):
         (chain(1, shape=(4, 12)), 0.03),
         (chain(1, 2, 1), 0.08),
         (chain(1, 1, gate=Activation("leaky_relu", 0.2)), 0.08),
-        (chain(1, 1, gate=Activation("abs")), 0.12),
+        (chain(1, 1, gate=Activation("abs")), 0.08),
         (chain(1, 1, shape=(2, 5, 5)), 0.06),
         (Lattice.chain((2, 12), [Conv(8, 3, padding=1), residual([relu, Conv(8, 3, padding=1)]), relu, *HEAD]), 0.06),
         (Lattice.chain((2, 12), [Conv(8, 3, padding=1), relu, Pool("avg", 2), Conv(8, 3, padding=1), relu, *HEAD]), 0.10),

@@ -110,17 +110,15 @@ def test_a_stack_without_paths_is_regular_and_has_none_to_count():
     assert [multinomial_count(net, (j,), (i,)) for j in range(3) for i in range(2)] == [0] * 6
 
 
-@pytest.mark.parametrize(("kernels", "dilation"), [((2, 3), 1), ((2, 1), 2), ((3, 2), 1)])
+@pytest.mark.parametrize(("kernels", "dilation"), [((2, 3), 1), ((2, 1), 2)])
 def test_taps_that_only_one_layer_has_may_all_read_padding(kernels, dilation):
     net = Lattice.chain((1, 2), [Conv(1, kernel, dilation=dilation, padding=((0, 1),)) for kernel in kernels])
-    assert is_regular(net) == every_order_leads_to_the_same_place(net)
-    if is_regular(net):
-        for (j,) in np.ndindex(net.output_shape[1:]):
-            counts = path_counts(net, (j,))
-            assert [multinomial_count(net, (j,), (i,)) for i in range(2)] == counts.tolist()
-            assert len(list(combinations(net, (j,)))) == len(
-                {frozenset(Counter(vector).items()) for vector in commands(net, (j,))}
-            )
+    assert is_regular(net)
+    assert every_order_leads_to_the_same_place(net)
+    for (j,) in np.ndindex(net.output_shape[1:]):
+        assert [multinomial_count(net, (j,), (i,)) for i in range(2)] == path_counts(net, (j,)).tolist()
+        listed = {frozenset(Counter(vector).items()) for vector in commands(net, (j,))}
+        assert len(list(combinations(net, (j,)))) == len(listed)
 
 
 @pytest.mark.parametrize("strides", list(product((1, 2, 3), repeat=3)))
