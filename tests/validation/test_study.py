@@ -10,8 +10,9 @@ import torch
 from landscape import predict
 from lattice import Activation, Conv, Lattice, SpecificationError, residual
 from validation import compare, measure
+from validation.montecarlo import gallery as gallery_module
 from validation.montecarlo import study
-from validation.montecarlo.gallery import gallery
+from validation.montecarlo.gallery import classifier, gallery
 from validation.montecarlo.ladders import (
     chain_net,
     contrast,
@@ -155,6 +156,38 @@ def test_the_gallery_measures_what_is_supported_and_says_why_the_rest_is_not():
     assert "torchvision" in table.origin.versions
     with pytest.raises(SpecificationError, match="no model resnet19"):
         gallery(("resnet19",), 32, draws=20)
+
+
+def test_a_gallery_goes_on_from_its_folder(tmp_path, monkeypatch):
+    pytest.importorskip("torchvision")
+    built, stop = [], 25
+
+    def counted(name):
+        def build():
+            built.append(name)
+            if len(built) == stop:
+                raise KeyboardInterrupt
+            return classifier(name)()
+
+        return build
+
+    def drawn(names, draws=20, folder=tmp_path):
+        built.clear()
+        table = gallery(names, 32, draws=draws, folder=folder)
+        return [table.column(name) for name in ("network", "error", "scale", "verdict")], len(built)
+
+    monkeypatch.setattr(gallery_module, "classifier", counted)
+    with pytest.raises(KeyboardInterrupt):  # no row of the few draws that there are by then
+        drawn(("squeezenet1_1", "mnasnet0_5"))
+    assert [path.name for path in tmp_path.iterdir()] == ["squeezenet1_1-32"]
+    stop = None
+    whole, builds = drawn(("squeezenet1_1", "mnasnet0_5"), folder=None)
+    resumed, fewer = drawn(("squeezenet1_1", "mnasnet0_5"))
+    finished, fewest = drawn(("squeezenet1_1", "mnasnet0_5"))
+    assert whole == resumed == finished
+    assert (fewer < builds, fewest) == (True, builds - 40)  # in the end no draw is made again
+    with pytest.raises(SpecificationError, match="mnasnet0_5-32 holds the draws of another call: "):
+        drawn(("mnasnet0_5",), draws=30)
 
 
 def test_the_lemma_holds_on_linear_nets_and_fails_as_inputs_spread_past_the_kinks():

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from lattice import PilcroError, SpecificationError
@@ -35,10 +36,13 @@ def gallery(
     draws: int = 100,
     seed: int = 0,
     device: str = "auto",
+    folder: str | Path | None = None,
+    progress: bool = False,
 ) -> Table:
     """Torchvision's nets at `size` pixels: prediction, measurement, verdict; nets that are refused say why.
 
     `names` are measured over `draws` initialisations; with `every`, all other classifiers are predicted and not measured.
+    `folder`: where finished draws are kept, in a folder for every net; the same call goes on from them after any end.
     Columns: network, its input's pixels, guarantee ("refused" without one), milliseconds of `predict` with its tracing, map
     error and its 99 % interval, the error that would have been told from none, measured / predicted scale, its standard
     error, total variation of the prediction, verdict.
@@ -68,7 +72,8 @@ def gallery(
         if name not in names:
             rows.append((*about, *[None] * 6, land.report().total_variation, None))
             continue
-        agreement = compare(land, measured(net, draws, seed, device))
+        kept = None if folder is None else Path(folder) / f"{name}-{pixels}"
+        agreement = compare(land, measured(net, draws, seed, device, folder=kept, progress=progress))
         error = (agreement.error, *agreement.error_interval, agreement.resolution)
         scale = (agreement.scale_ratio, agreement.scale_ratio_error)
         rows.append((*about, *error, *scale, land.report().total_variation, agreement.verdict.name.replace("_", " ")))

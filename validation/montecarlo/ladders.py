@@ -11,6 +11,7 @@ an O(1/C) where the squared map error is long under the noise.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -83,10 +84,13 @@ def predicted(net: Net) -> Landscape:
     return predict(net) if isinstance(net, Lattice) else predict(net[0], net[1])
 
 
-def measured(net: Net, draws: int, seed: int, device: str) -> Estimate:
-    """The measurement of a lattice, or of a factory and its input shape."""
+def measured(net: Net, draws: int, seed: int, device: str, *, folder: Path | None = None, progress: bool = False) -> Estimate:
+    """The measurement of a lattice, or of a factory and its input shape; an interrupt ends it, whatever it has by then."""
     factory, shape = (net, None) if isinstance(net, Lattice) else net
-    return measure(factory, shape, draws=draws, seed=seed, device=device)
+    estimate = measure(factory, shape, draws=draws, seed=seed, device=device, folder=folder, progress=progress)
+    if estimate.interrupted:  # a row of fewer draws than its table says would be none
+        raise KeyboardInterrupt
+    return estimate
 
 
 def ladder(

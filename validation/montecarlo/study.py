@@ -111,6 +111,8 @@ class Study:
     """root seed"""
     device: str = "auto"
     """auto, cpu or cuda"""
+    folder: Path | None = None
+    """keep the gallery's draws here, net by net, and go on from them after any end"""
     out: Path | None = None
     """write OUT.md and OUT.png (one of each per net for `draws`)"""
     json: bool = False
@@ -135,7 +137,8 @@ class Study:
             case "depth":
                 return {"": depth_ladder(**given, **common)}
             case "gallery":
-                return {"": gallery(self.nets, self.size, every=self.every, **given, **common)}
+                kept: dict[str, Any] = {"folder": self.folder, "progress": not self.json}
+                return {"": gallery(self.nets, self.size, every=self.every, **kept, **given, **common)}
             case "lemma":
                 return {"": lemma_table(samples=self.draws or 1000, seed=self.seed)}
 
