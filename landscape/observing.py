@@ -89,13 +89,14 @@ def observe(
     # each weight is a stretch of one row of normal numbers, from a place drawn at random: ten times as fast as new ones
     longest = max((reader.tensors[name].numel() for name in redrawn.values()), default=0)
     normal = torch.randn(OFFSETS + longest, generator=generator).to(like)
+    fresh = {name: torch.empty_like(reader.tensors[name]) for name in redrawn.values()}
+    tensors = {**reader.tensors, **fresh}
     with torch.no_grad():
         for draw in range(draws):
-            tensors = dict(reader.tensors)
             for layer, name in redrawn.items():  # the rates are those of the law of the weights, not of one draw
                 start = int(torch.randint(OFFSETS, (1,), generator=generator))
-                numbers = normal[start : start + tensors[name].numel()]
-                tensors[name] = numbers.reshape(tensors[name].shape) * variances[layer] ** 0.5
+                numbers = normal[start : start + fresh[name].numel()].view(fresh[name].shape)
+                torch.mul(numbers, variances[layer] ** 0.5, out=fresh[name])
             if inputs is None:
                 image = torch.randn(1, *lattice.input_shape, generator=generator, dtype=torch.float64).to(like)
             else:

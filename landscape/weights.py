@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,10 @@ from lattice import AssumptionError, Lattice, Node
 
 __all__ = ["average_variances", "read_weights"]
 
+Array = np.ndarray[Any, Any]
 NUMBERS = ("eps", "number", "shift")  # what a norm knows besides tensors
+PIECE = 1 << 15  # numbers, in double precision 256 KiB
+ROUNDING = 1e-12
 LEAST_CHANCE = 2e-9  # what independent normal weights do less often than this is not chance
 
 
@@ -51,10 +56,13 @@ def read_weights(
             elif (value := found["weight"]) is None:
                 valueless.append(node.name)
             else:
-                variances[node.name] = float(np.mean(np.square(np.abs(value)), dtype=np.float64))
-                if problem := _unlike_fresh(node, value):
-                    (skewed if as_they_are and not np.iscomplexobj(value) else problems).append(problem)
-            if found["bias"] is not None and not _centred(found["bias"]):
+                moments = _moments(np.abs(value) if np.iscomplexobj(value) else value)
+                variances[node.name] = float(moments.squares.mean())
+                if np.iscomplexobj(value):
+                    problems.append(f"{node.name}: complex weights have no rule")
+                elif problem := _unlike_fresh(node, moments):
+                    (skewed if as_they_are else problems).append(problem)
+            if found["bias"] is not None and not _centred(_moments(found["bias"])):
                 shifted.add(node.name)
         else:
             if train:
@@ -78,7 +86,7 @@ def average_variances(
     seen = {name: [variance] for name, variance in variances.items()}
     for draw in draws:  # one network at a time: large ones do not fit into memory together
         for name, moments in seen.items():
-            moments.append(float(np.square(_numbers(draw, parameters[name])).mean(dtype=np.float64)))
+            moments.append(float(_moments(_numbers(draw, parameters[name])).squares.mean()))
     return {name: float(np.mean(moments)) for name, moments in seen.items()}
 
 
@@ -106,18 +114,44 @@ def _numbers(tensors: dict[str, Any], name: str | None) -> Any:
     return values.float().numpy() if values.element_size() < 4 else values.numpy()
 
 
-def _unlike_fresh(node: Node, weight: Any) -> str | None:
+@dataclass(frozen=True)
+class Moments:
+    """Of a layer's weights: how many, their mean, their second moment at every tap, their fourth moment."""
+
+    count: int
+    mean: float
+    squares: Array
+    fourth: float
+
+    @property
+    def deviation(self) -> float:
+        return float(np.sqrt(max(self.squares.mean() - self.mean**2, 0)))
+
+
+def _moments(weight: Array) -> Moments:
+    """Sums in double precision, over pieces that stay in the processor's cache; weight (out, in, *taps), or any vector."""
+    rows = weight.reshape(-1, prod(weight.shape[2:]))
+    sums, squares, fourth = np.zeros(rows.shape[1]), np.zeros(rows.shape[1]), 0.0
+    for piece in np.array_split(rows, -(-weight.size // PIECE)):
+        numbers = piece.astype(np.float64)
+        ones = np.ones(len(numbers))
+        sums += ones @ numbers
+        numbers *= numbers
+        squares += ones @ numbers
+        fourth += float(np.vdot(numbers, numbers))
+    return Moments(weight.size, float(sums.sum()) / weight.size, squares / len(rows), fourth / weight.size)
+
+
+def _unlike_fresh(node: Node, weights: Moments) -> str | None:
     """What tells these weights from independent ones of mean zero and one variance, if anything does."""
-    if np.iscomplexobj(weight):
-        return f"{node.name}: complex weights have no rule"
-    if not _centred(weight):
-        mean, error = weight.mean(dtype=np.float64), weight.std(dtype=np.float64) / np.sqrt(weight.size)
+    if not _centred(weights):
+        error = weights.deviation / np.sqrt(weights.count)
         return (
-            f"{node.name}: the mean of its {weight.size} weights is {mean:.3g}, not zero (standard error {error:.3g}; trained "
-            "weights?); give a freshly initialised model, or initialisation=: a scheme such as 'he', or 'weights' for these as "
-            "they are"
+            f"{node.name}: the mean of its {weights.count} weights is {weights.mean:.3g}, not zero (standard error {error:.3g}; "
+            "trained weights?); give a freshly initialised model, or initialisation=: a scheme such as 'he', or 'weights' for "
+            "these as they are"
         )
-    if weight[0].size > 1 and weight.ndim > 2 and not _even_taps(weight):
+    if not _even_taps(weights):
         return (
             f"{node.name}: the variance of its weights differs from tap to tap (trained weights?); "
             "give a freshly initialised model, or initialisation=: a scheme such as 'he', or 'weights' for these as they are"
@@ -125,25 +159,24 @@ def _unlike_fresh(node: Node, weight: Any) -> str | None:
     return None
 
 
-def _centred(values: Any) -> bool:
+def _centred(values: Moments) -> bool:
     """Is the mean zero, by Student's t? All zeros are; one value alone cannot tell and passes."""
-    freedom = values.size - 1
+    freedom = values.count - 1
     if freedom < 1:
         return True
-    mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)
-    if deviation == 0:
-        return bool(mean == 0)
-    return bool(2 * stdtr(freedom, -abs(mean) / deviation * np.sqrt(freedom)) >= LEAST_CHANCE)
+    if values.deviation == 0:
+        return values.mean == 0
+    return bool(2 * stdtr(freedom, -abs(values.mean) / values.deviation * np.sqrt(freedom)) >= LEAST_CHANCE)
 
 
-def _even_taps(weight: Any) -> bool:
+def _even_taps(weights: Moments) -> bool:
     """Is the second moment the same at every tap, by chi squared, with the freedom that the squares' own spread gives?"""
-    squares = np.square(weight.reshape(*weight.shape[:2], -1), dtype=np.float64)
-    count = squares.shape[0] * squares.shape[1]
-    if count < 100 or np.ptp(squares) == 0:
-        return True  # too few weights per tap to tell
-    freedom = 2 * count * squares.mean() ** 2 / squares.var()
-    tail = chdtrc(freedom, freedom * squares.mean(axis=(0, 1)) / squares.mean())
+    count, mean = weights.count // weights.squares.size, weights.squares.mean()
+    spread = weights.fourth - mean**2
+    if count < 100 or spread <= ROUNDING * mean**2:
+        return True  # too few weights per tap to tell, or all of one size
+    freedom = 2 * count * mean**2 / spread
+    tail = chdtrc(freedom, freedom * weights.squares / mean)
     return bool(2 * np.minimum(tail, 1 - tail).min() * tail.size >= LEAST_CHANCE)
 
 

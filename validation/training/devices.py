@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 import torch.distributed as distributed
+from torch.nn.parallel import DistributedDataParallel
 
 from lattice import SpecificationError
 
-__all__ = ["World", "is_first", "mean_over_processes", "world"]
+__all__ = ["World", "averaging", "is_first", "mean_over_processes", "world"]
 
 
 class _Mean(torch.autograd.Function):
@@ -79,6 +80,21 @@ class World:
         if self.size > 1:
             for tensor in tensors:
                 distributed.broadcast(tensor, src=0)
+
+
+@contextmanager
+def averaging(module: torch.nn.Module, place: World) -> Iterator[torch.nn.Module]:
+    """The module, its gradients averaged over all processes by `DistributedDataParallel` where there are several."""
+    if place.size == 1:
+        yield module
+        return
+    wrapped = DistributedDataParallel(module)
+    try:
+        yield wrapped
+    finally:
+        # Where a traceback keeps the module, its reducer would be the last to let go of the process group, after `world` has:
+        # it would wait for the group's threads and hold the interpreter's lock, for which one of those threads may wait.
+        del wrapped.reducer, wrapped.logger
 
 
 def is_first() -> bool:

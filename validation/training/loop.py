@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.parallel import DistributedDataParallel
 
 from landscape.progress import progress_bar
 from lattice import PilcroError, SpecificationError
@@ -21,7 +20,7 @@ from lattice.checks import whole
 from validation.montecarlo.files import write_arrays
 from validation.training.checkpoint import Checkpoint, RunFolder, TrainingError, read_json, write_json
 from validation.training.data import NUMBERS, Dataset, load
-from validation.training.devices import World, world
+from validation.training.devices import World, averaging, world
 from validation.training.gradients import sample_uniforms
 from validation.training.models import build
 from validation.training.penalty import Objective
@@ -152,7 +151,7 @@ def train(
             run.restore(saved)
         share(run, place)
         stop = stack.enter_context(stop_requested())
-        objective = run.objective if place.size == 1 else DistributedDataParallel(run.objective)
+        objective = stack.enter_context(averaging(run.objective, place))
         bar = stack.enter_context(progress_bar(progress and place.first, run.steps, initial=run.step, unit="step"))
         for images, labels, uniforms in batches(run, place):
             update(run, objective, images.to(place.device), labels.to(place.device), uniforms, place)
