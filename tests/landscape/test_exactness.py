@@ -75,6 +75,13 @@ def test_variances_multiply_along_paths():
     np.testing.assert_allclose(predict(net, initialisation=variances).squared, truth, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("window", "above"), [(1, 0.5), (2, 0.75), (3, 0.875)])
+def test_the_largest_of_a_window_of_gates_is_open_unless_all_are_closed(window, above):
+    net = Lattice.chain((1, 6), [Conv(2, 1), relu, Pool("max", window), Flatten(), Dense(3)])
+    land = predict(net, initialisation={"conv1": 3.0, "dense1": 5.0})
+    np.testing.assert_allclose(land.squared, 2 * 15 * above / window, rtol=1e-12)
+
+
 @st.composite
 def relu_nets(draw):
     """Convolutions, gates, linear residuals and concatenations under a flatten head: EXACT by the sign-flip argument."""

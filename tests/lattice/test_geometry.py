@@ -238,6 +238,12 @@ def test_a_concatenation_has_a_field_per_channel():
     assert receptive_field(net).aligned
 
 
+def test_a_sum_has_a_field_per_channel_and_keeps_all_of_them():
+    wide = concatenate([Conv(1, 1)], [Conv(2, 5, padding=2)])
+    net = Lattice.chain((1, 2), [residual([wide], [Conv(3, 3, padding=1)])])
+    assert [receptive_field(net, channel=c).size[0] for c in range(3)] == [3, 5, 5]
+
+
 def test_a_depthwise_layer_keeps_the_fields_of_its_channels_apart_and_a_slice_drops_them():
     wide = concatenate([Conv(1, 1)], [Conv(1, 5, padding=2)])
     net = Lattice.chain((1, 20), [wide, Conv(4, 3, padding=1, groups=2)])
@@ -449,6 +455,11 @@ def test_a_lattice_stands_for_itself_at_every_size():
     for size in (True, 2.5, "9"):
         with pytest.raises(SpecificationError, match=f"size is {size!r}"):
             net.at_size(size)
+
+
+def test_even_sizes_are_looked_for_within_64_of_224():
+    assert even_sizes(lambda n: Lattice.chain((1, n), [Conv(1, 1, 64)])) == (193, 257)
+    assert even_sizes(lambda n: Lattice.chain((1, n), [Conv(1, 1, 64)]), around=193) == (193, 257, 129)
 
 
 def test_even_sizes_of_a_vgg_are_multiples_of_32():

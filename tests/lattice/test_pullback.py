@@ -16,6 +16,7 @@ from lattice import (
     families,
     pull_back,
 )
+from lattice.axis import overlaid
 from lattice.pullback import sweep
 from lattice.strategies import lattices, windows
 from lattice.window import PADDING_MODES
@@ -63,6 +64,17 @@ def test_pulling_is_the_transpose_of_reading(drawn, dtype, axis, seed):
     assert pulled.dtype == dtype
     assert (pulled == np.moveaxis(literal, -1, -axis)).all()
     assert (cotangent == before).all()
+
+
+@given(st.integers(1, 6), st.integers(0, 8), st.integers(1, 6), st.integers(1, 3))
+def test_one_array_laid_over_another(longer, shift, shorter, axis):
+    rng = np.random.default_rng(0)
+    shape = [2, 3]
+    first, second = (rng.integers(1, 9, (*shape[: 3 - axis], n, *shape[3 - axis :])) for n in (longer, shorter))
+    end = max(longer, shift + shorter)
+    widths = [[(0, 0)] * 3 for _ in range(2)]
+    widths[0][-axis], widths[1][-axis] = (0, end - longer), (shift, end - shift - shorter)
+    assert (overlaid(first, second, shift, -axis) == np.pad(first, widths[0]) + np.pad(second, widths[1])).all()
 
 
 @given(axis_maps())

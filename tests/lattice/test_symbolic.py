@@ -176,6 +176,19 @@ def test_skips_strides_and_paddings_inside_the_borders():
     assert (coefficients(generating_function(net), [x], counts.shape, start=(20,)) == counts).all()
 
 
+def test_a_generating_function_counts_from_the_left_padding():
+    net = Lattice.chain((1, 30), [Conv(1, 4, padding=(3, 1)), Conv(1, 3, dilation=2, padding=(1, 4))])
+    counts = path_counts(net, (12,))
+    assert (coefficients(generating_function(net), [x], counts.shape, start=(12,)) == counts).all()
+
+
+def test_too_many_terms_are_refused_by_their_number_at_all_positions():
+    block = residual([Conv(1, 3, padding=1)])
+    assert path_polynomials(Lattice.chain((1, 2), [block] * 4), (0,)).shape == (2,)
+    with pytest.raises(ResourceError, match=r"6\.6e\+04 terms at each of 64 positions"):  # 2^16 at one position would do
+        path_polynomials(Lattice.chain((1, 64), [block] * 16), (0,))
+
+
 def test_common_layers_are_factored_out():
     skip = generating_function(Lattice.chain((1, 9), [Conv(1, 2), residual([Conv(1, 3, padding=1)])]))
     assert skip == (x + 1) * (x + 2 + 1 / x)
@@ -229,6 +242,11 @@ def test_the_strip_formula_gives_the_counts(width, depth, data):
     value = strip_formula().subs({N: width, L: depth, j: output, i: cell}).doit()
     expected = strip_counts_reflection(width, depth, output)[cell]
     assert abs(value.evalf(40) - expected) < sympy.Rational(1, 10**30)
+
+
+def test_the_strip_formula_sums_over_whole_numbers():
+    (index,) = strip_formula().atoms(sympy.Sum).pop().variables
+    assert (index.is_integer, index.is_positive) == (True, True)
 
 
 def test_formulas_print_as_in_a_paper():
