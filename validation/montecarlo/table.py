@@ -202,7 +202,8 @@ class Table:
             ax.set_xticks(marks, [f"{value:g}" for value in marks])
             ax.set_xticks([], minor=True)
         elif dots:
-            ax.tick_params(axis="x", rotation=45)
+            for label in ax.get_xticklabels():
+                label.set(rotation=45, ha="right", rotation_mode="anchor")
         ax.set(title=self.title, xlabel=self.axes[0], ylabel=self.axes[1])
         if self.series:
             ax.legend(frameon=False, fontsize="small")
