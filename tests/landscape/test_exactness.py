@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from landscape import Guarantee, path_sum, predict, rademacher
 from landscape.covariance import _rearranged
 from landscape.gains import Sign, output_sign
-from landscape.moments import pool_cells
+from landscape.moments import pool_cells, squared_gradients
 from landscape.pairs import Pairs
 from lattice import (
     Activation,
@@ -80,6 +80,27 @@ def test_the_largest_of_a_window_of_gates_is_open_unless_all_are_closed(window, 
     net = Lattice.chain((1, 6), [Conv(2, 1), relu, Pool("max", window), Flatten(), Dense(3)])
     land = predict(net, initialisation={"conv1": 3.0, "dense1": 5.0})
     np.testing.assert_allclose(land.squared, 2 * 15 * above / window, rtol=1e-12)
+
+
+def test_gates_at_two_positions_are_taken_for_independent():
+    """x_1 is read by both gates: (1/4)^2 (1/2 + 2 * 1/2 * 1/2 + 1/2)."""
+    net = Lattice.chain((1, 3), [Conv(1, 1), Pool("avg", 2, 1), relu, GlobalPool("avg"), Flatten(), Dense(1)])
+    squared = squared_gradients(net, {"conv1": 3.0, "dense1": 5.0})
+    np.testing.assert_allclose(squared, np.array([0.5, 1.5, 0.5]) * 15 / 16, rtol=1e-12)
+
+
+def test_the_winners_of_two_windows_are_one_cell_or_any_two():
+    """Windows of cells 0, 1 and 1, 2: cell 1 wins both with probability 1/3, three other pairs share the rest."""
+    net = Lattice.chain((1, 4), [Conv(1, 1), Pool("avg", 2, 1), Pool("max", 2, 1), GlobalPool("avg"), Flatten(), Dense(1)])
+    truth = np.zeros(4)
+    for window in (0, 1):
+        for cell in (window, window + 1):
+            truth[cell : cell + 2] += 1 / 2
+    for (first, second), probability in {(1, 1): 1 / 3, (0, 1): 2 / 9, (0, 2): 2 / 9, (1, 2): 2 / 9}.items():
+        both = set(range(first, first + 2)) & set(range(second, second + 2))
+        truth[list(both)] += 2 * probability
+    squared = squared_gradients(net, {"conv1": 3.0, "dense1": 5.0})
+    np.testing.assert_allclose(squared, truth * 15 / 16, rtol=1e-12)
 
 
 @st.composite

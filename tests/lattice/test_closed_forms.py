@@ -209,6 +209,10 @@ def test_from_the_perron_depth_on_the_counts_are_half_a_sine_wave(width, toleran
         assert np.abs(counts / first - 1).max() <= tolerance * (1 + 1e-9)
 
 
+def test_no_depth_is_needed_for_a_tolerance_of_all_modes_together():
+    assert [perron_depth(3, tolerance) for tolerance in (13.1, 13, 12.9)] == [0, 0, 1]  # 2^2 + 3^2
+
+
 def test_the_perron_depth_is_not_far_too_deep():
     """The bound is sharp: from an edge, at half that depth, the counts are not half a sine wave yet."""
     for width in (5, 12, 30):

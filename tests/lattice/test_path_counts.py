@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import lattice
-from lattice import Activation, Conv, Lattice, Norm, Pool, Unit, path_counts, residual
+from lattice import Activation, Command, Conv, Dense, Flatten, Lattice, Norm, Pool, Unit, path_counts, residual
 from lattice.strategies import lattices
 
 MOST_PATHS = 4000
@@ -66,6 +66,17 @@ def test_skip_is_one_more_command_of_its_layer():
     assert {lattice.route(net, vector, (2,)).position for vector in vectors} == {(1,), (2,), (3,)}
     assert (lattice.SKIP,) in vectors
     assert len(vectors) == 4
+
+
+def test_a_plain_number_commands_a_dense_layer():
+    net = Lattice.chain((1, 3), [Flatten(), Dense(4), Dense(2)])
+    assert [lattice.route(net, [below, above], Unit((), 1)) for below, above in ((2, 3), (0, 1))] == [
+        Unit((2,), 0),
+        Unit((0,), 0),
+    ]
+    assert lattice.route(net, [2, 3], Unit((), 1)) == lattice.route(net, [Command((), 2), Command((), 3)], Unit((), 1))
+    with pytest.raises(lattice.SpecificationError, match=r"dense1: there is no command \(3,\) at"):
+        lattice.route(net, [3, 3], Unit((), 1))
 
 
 @pytest.mark.parametrize(

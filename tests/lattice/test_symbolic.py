@@ -249,6 +249,13 @@ def test_the_strip_formula_sums_over_whole_numbers():
     assert (index.is_integer, index.is_positive) == (True, True)
 
 
+@pytest.mark.parametrize("text", ["3", "L", "__import__('os').getcwd()"])
+def test_text_is_no_formula(text):
+    for make in (lambda: strip_formula(text), lambda: residual_formula(3, text), lambda: pascal_formula(3, text)):
+        with pytest.raises(SpecificationError, match="a sympy expression"):
+            make()
+
+
 def test_formulas_print_as_in_a_paper():
     assert sympy.latex(pascal_formula(2)) == r"{\binom{L}{n}}"
     assert sympy.latex(residual_formula(3)) == r"{\binom{2 L}{L + d}}"
