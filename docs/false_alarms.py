@@ -1,4 +1,4 @@
-"""How often `compare` is wrong, and what it sees: `python -m docs.false_alarms` writes docs/false_alarms.md (10 minutes).
+"""How often `compare` is wrong, and what it sees: `python -m docs.false_alarms` writes docs/false_alarms.md (half an hour).
 
 Networks whose landscape is exact are measured again and again with other seeds, so that every alarm is a false one; then
 the same measurements are compared with maps that carry a planted error as large as the resolution that `compare` states.
@@ -22,7 +22,7 @@ __all__ = ["CONFIDENCE", "NETS", "RUNS", "Rate", "Row", "row"]
 DOCS = Path(__file__).parent
 Array = np.ndarray[Any, Any]
 CONFIDENCE = 0.95  # so that alarms are frequent enough to be counted
-RUNS = {20: 340, 200: 340, 4000: 60}  # measurements, by the draws of each
+RUNS = {20: 340, 200: 340, 4000: 340}  # measurements, by the draws of each
 CONTROLLED = 60  # of them are compared with the negative controls, too
 
 relu = Activation("relu")
