@@ -167,7 +167,7 @@ class Counter:
         import torch
 
         with torch.enable_grad():
-            z = arguments[0].detach().clone().requires_grad_()
+            z = arguments[0].detach().requires_grad_()
             (slope,) = torch.autograd.grad(function(z.clone(), *arguments[1:], **named).sum(), z)
         squared = slope.square()
         self._add(("gain", node.name), self._mean(node.name, squared))
