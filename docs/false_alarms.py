@@ -1,4 +1,4 @@
-"""How often `compare` is wrong, and what it sees: `python -m docs.false_alarms` writes docs/false_alarms.md (half an hour).
+"""How often `compare` is wrong, and what it sees: `python -m docs.false_alarms` writes docs/false_alarms.md (ten minutes).
 
 Networks whose landscape is exact are measured again and again with other seeds, so that every alarm is a false one; then
 the same measurements are compared with maps that carry a planted error as large as the resolution that `compare` states.
