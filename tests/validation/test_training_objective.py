@@ -489,7 +489,7 @@ def test_the_norm_penalty_is_the_mean_squared_length_of_the_gradients():
     model, x = residual(), images()
     u = torch.rand(6, generator=seeded(4), dtype=torch.float64)
     lengths = [float(g.norm()) ** 2 for g in input_gradient(model, x, u).detach()]
-    assert float(Penalty("norm").of_model(model, x, u)) == pytest.approx(np.mean(lengths))
+    assert Penalty("norm").of_model(model, x, u).item() == pytest.approx(np.mean(lengths))
 
 
 def test_the_objective_smooths_labels_as_torch_does_and_keeps_its_target_out_of_checkpoints():
