@@ -245,6 +245,19 @@ def test_the_chunk_changes_nothing_but_memory(unit, monkeypatch):
         np.testing.assert_allclose(parts.errors[name], whole.errors[name], rtol=1e-9)
 
 
+@pytest.mark.parametrize(("chunk", "replacements"), [(1, 2), (7, 3), (12, None)])
+def test_the_model_never_sees_more_inputs_at_once_than_the_chunk(chunk, replacements):
+    seen = []
+
+    class Watching(nn.Module):
+        def forward(self, x):
+            seen.append(len(x))
+            return RELU(x)
+
+    shuffled_importance(Watching(), correlated(9, (1, 4)), generator=seeded(), replacements=replacements, chunk=chunk)
+    assert 0 < max(seen) <= chunk
+
+
 def test_one_channel_of_a_position_is_the_position_where_there_is_one_channel():
     x = correlated(10, (1, 4))
     entry, position = (shuffled_importance(RELU, x, generator=seeded(), unit=unit) for unit in ("entry", "position"))

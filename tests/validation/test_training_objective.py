@@ -387,18 +387,18 @@ def test_the_border_of_the_target_has_the_value_of_the_nearest_inner_cell(shape,
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "words"),
     [
-        torch.ones(5, 5),
-        torch.full((2, 1, 5, 5), float("inf")),
-        [torch.rand(2, 1, 5, 5), torch.rand(2, 1, 5, 6)],
-        [torch.rand(2, 1, 5, 5), np.ones((2, 1, 5, 5))],
-        [],
-        torch.rand(2, 1, 5, 2),
+        (torch.ones(5, 5), "images of shape"),
+        (torch.full((2, 1, 5, 5), float("inf")), "finite"),
+        ([torch.rand(2, 1, 5, 5), torch.rand(2, 1, 5, 6)], "one size only"),
+        ([torch.rand(2, 1, 5, 5), np.ones((2, 1, 5, 5))], "ndarray"),
+        ([], "no target"),
+        (torch.rand(2, 1, 5, 2), "does not fit"),
     ],
 )
-def test_what_are_no_images_of_one_size_have_no_target(wrong):
-    with pytest.raises(SpecificationError):
+def test_what_are_no_images_of_one_size_have_no_target(wrong, words):
+    with pytest.raises(SpecificationError, match=words):
         smoothness_target(wrong)
 
 
