@@ -495,7 +495,7 @@ def test_the_norm_penalty_is_the_mean_squared_length_of_the_gradients():
 def test_the_objective_smooths_labels_as_torch_does_and_keeps_its_target_out_of_checkpoints():
     model, x, labels = residual().eval(), images(), torch.arange(6) % 5
     u, target = torch.rand(6, dtype=torch.float64), torch.ones(9, 9, dtype=torch.float64)
-    smoothed = Objective(model, Penalty("target"), target, label_smoothing=0.2)
+    smoothed = Objective(model=model, penalty=Penalty("target"), target=target, label_smoothing=0.2)
     total, loss, value, _ = smoothed(x, labels, u, 0.0)
     expected = nn.functional.cross_entropy(model(x).float(), labels, label_smoothing=0.2)
     assert float(loss) == pytest.approx(float(expected))
