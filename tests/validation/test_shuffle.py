@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from lattice import Activation, Conv, Dense, Flatten, Lattice, SpecificationError
+from lattice import Activation, Conv, Dense, Flatten, Lattice, SpecificationError, UnsupportedError
 from validation import build
 from validation.montecarlo.shuffle import MEASURES, shuffled_importance
 
@@ -95,6 +95,129 @@ def test_random_donors_estimate_the_exhaustive_values_without_bias():
     assert (same == exact.squared_gradient).all()
 
 
+def wide_net():
+    """A net with kinks on two channels, several outputs, and units that hold two numbers each."""
+    model = nn.Sequential(nn.Conv1d(2, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3)).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(generator=seeded(3))
+    return model
+
+
+def replaced(model, x, where, values):
+    """Outputs with the entries `where` of each sample replaced by values (..., samples, entries)."""
+    inputs = x.expand(*values.shape[:-2], *x.shape).clone()
+    inputs[..., where] = values.reshape(*values.shape[:-1], -1)
+    with torch.no_grad():
+        return model(inputs.flatten(0, -4).reshape(-1, *x.shape[1:])).reshape(*values.shape[:-1], -1)
+
+
+def with_weights(model, x, where):
+    """The four measures of one unit as functions of the samples' weights w, xbar and the gradients g held fixed."""
+    own = x[:, where]
+    with torch.no_grad():
+        base = model(x)
+    donated = torch.stack([own[k].expand_as(own) for k in range(len(x))])
+    d = (replaced(model, x, where, donated) - base).numpy()  # (donor, receiver, output)
+    centred = (replaced(model, x, where, own.mean(dim=0).expand(1, *own.shape))[0] - base).numpy()
+    jacobians = torch.stack([torch.autograd.functional.jacobian(lambda image: model(image[None])[0], image) for image in x])
+    g, values = jacobians[:, :, where].numpy(), own.numpy()
+
+    def squared_gradient(w):
+        w = w / w.sum()
+        mean = w @ values
+        covariance = sum(share * np.outer(v - mean, v - mean) for share, v in zip(w, values, strict=True))
+        return sum(share * np.mean(np.einsum("ju,uv,jv->j", rows, covariance, rows)) for share, rows in zip(w, g, strict=True))
+
+    return {
+        "shuffled": lambda w: np.einsum("k,m,kmj->", w, w, d**2) / d.shape[2] / w.sum() ** 2,
+        "expectation_replaced": lambda w: w @ np.square(np.einsum("k,kmj->mj", w / w.sum(), d)).mean(axis=1) / w.sum(),
+        "mean_replaced": lambda w: w @ np.square(centred).mean(axis=1) / w.sum(),
+        "squared_gradient": squared_gradient,
+    }
+
+
+def standard_error(function, count):
+    """The infinitesimal jackknife: the derivative of a function of the samples' weights towards each sample."""
+    w, step = np.full(count, 1 / count), 1e-6
+    slopes = [(function(w + step * (e - w)) - function(w - step * (e - w))) / (2 * step) for e in np.eye(count)]
+    return np.sqrt(np.sum(np.square(slopes)) / (count * (count - 1)))
+
+
+@pytest.mark.parametrize("unit", ["entry", "position"])
+def test_values_and_errors_are_the_measures_and_their_derivatives_in_the_weights_of_the_samples(unit):
+    model, x = wide_net(), correlated(7, (2, 3))
+    found = shuffled_importance(model=model, inputs=x, generator=seeded(), replacements=None, unit=unit)
+    units = list(np.ndindex(2, 3) if unit == "entry" else np.ndindex(3))
+    masks = []
+    for place in units:
+        mask = torch.zeros(2, 3, dtype=torch.bool)
+        mask[place if unit == "entry" else (slice(None), *place)] = True
+        masks.append(mask)
+    functions = [with_weights(model, x, mask) for mask in masks]
+    equal = np.full(7, 1 / 7)
+    for name in MEASURES:
+        for place, function in zip(units, functions, strict=True):
+            assert getattr(found, name)[place] == pytest.approx(function[name](equal), rel=1e-9)
+            assert found.errors[name][place] == pytest.approx(standard_error(function[name], 7), rel=1e-5)
+        if name == "squared_gradient":
+            continue
+
+        def ratio(w, name=name):
+            return sum(f[name](w) for f in functions) / sum(f["squared_gradient"](w) for f in functions)
+
+        assert found.ratios[name] == pytest.approx((ratio(equal), standard_error(ratio, 7)), rel=1e-5)
+        mine, theirs = (values / values.mean() for values in (getattr(found, name), found.squared_gradient))
+        assert found.map_error(name) == pytest.approx(np.sqrt(np.mean((mine - theirs) ** 2)))
+        assert f"{name.replace('_', ' ')} / squared gradient = {found.ratios[name][0]:.3g}" in str(found)
+    assert (found.samples, found.replacements) == (7, 7)
+    assert "squared gradient / squared gradient" not in str(found)
+
+
+def test_random_donors_are_the_permutations_of_the_generator():
+    """Each error counts a sample as receiver, and as donor of what its value did to others."""
+    model, x, count = wide_net(), correlated(7, (2, 3)), 3
+    found = shuffled_importance(model, x, generator=seeded(4), replacements=count)
+    generator = seeded(4)
+    donors = [torch.randperm(7, generator=generator) for _ in range(count)]
+    with torch.no_grad():
+        base = model(x)
+    for place in np.ndindex(2, 3):
+        mask = torch.zeros(2, 3, dtype=torch.bool)
+        mask[place] = True
+        own = x[:, mask]
+        d = (replaced(model, x, mask, torch.stack([own[donor] for donor in donors])) - base).numpy()
+        squares = np.square(d).mean(axis=2)
+        others = np.stack([sum(d[s] for s in range(count) if s != r) / (count - 1) for r in range(count)])
+        products = (d * others).mean(axis=2)
+        for name, values, donated in (("shuffled", squares, 1), ("expectation_replaced", products, 2)):
+            gifts = np.zeros(7)
+            for donor, row in zip(donors, values, strict=True):
+                gifts[donor.numpy()] += donated * row / count
+            influence = values.mean(axis=0) + gifts - (1 + donated) * values.mean()
+            assert getattr(found, name)[place] == pytest.approx(values.mean(), rel=1e-9)
+            assert found.errors[name][place] == pytest.approx(np.sqrt(np.sum(influence**2) / 42), rel=1e-9)
+    assert found.replacements == count
+    assert shuffled_importance(model, x, generator=seeded()).replacements == 4
+
+
+def test_inputs_without_positions_have_units_of_one_channel_or_of_all():
+    model, x = nn.Linear(3, 2).double(), correlated(6, (3,))
+    entry, whole = (shuffled_importance(model, x, generator=seeded(), replacements=None, unit=u) for u in ("entry", "position"))
+    assert (entry.squared_gradient.shape, whole.squared_gradient.shape) == ((3,), ())
+    centred = (x - x.mean(dim=0)) @ model.weight.detach().T
+    assert whole.squared_gradient == pytest.approx(float(centred.square().mean()))
+    assert shuffled_importance(model, x, generator=seeded(), chunk=1).shuffled.shape == (3,)
+
+
+def test_two_samples_two_replacements_and_one_at_a_time_are_the_least():
+    found = shuffled_importance(RELU, correlated(2, (1, 4)), generator=seeded(), replacements=2, chunk=1)
+    assert (found.samples, found.replacements) == (2, 2)
+    for unit in ("entry", "position"):
+        exact = shuffled_importance(LINEAR, correlated(2, (2, 5)) * 1e-4, generator=seeded(), replacements=None, unit=unit)
+        np.testing.assert_allclose(exact.shuffled, 2 * exact.squared_gradient, rtol=1e-6)
+
+
 @pytest.mark.parametrize(("replacements", "most"), [(None, 1.25), (4, 1.6)])
 def test_standard_errors_are_the_spread_over_fresh_samples(replacements, most):
     """Counting receivers only would state about half of the shuffle's spread; few random donors err on the safe side."""
@@ -120,6 +243,19 @@ def test_the_chunk_changes_nothing_but_memory(unit, monkeypatch):
     for name in MEASURES:
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-9)
         np.testing.assert_allclose(parts.errors[name], whole.errors[name], rtol=1e-9)
+
+
+@pytest.mark.parametrize(("chunk", "replacements"), [(1, 2), (7, 3), (12, None)])
+def test_the_model_never_sees_more_inputs_at_once_than_the_chunk(chunk, replacements):
+    seen = []
+
+    class Watching(nn.Module):
+        def forward(self, x):
+            seen.append(len(x))
+            return RELU(x)
+
+    shuffled_importance(Watching(), correlated(9, (1, 4)), generator=seeded(), replacements=replacements, chunk=chunk)
+    assert 0 < max(seen) <= chunk
 
 
 def test_one_channel_of_a_position_is_the_position_where_there_is_one_channel():
@@ -153,11 +289,27 @@ def test_the_models_modes_buffers_and_random_state_are_left_alone():
         (torch.ones(4, 1, 4).double(), {}, "no variance"),
         (torch.randn(4, 1, 4).double(), {"replacements": 1}, "two replacements at least"),
         (torch.randn(4, 1, 4).double(), {"unit": "pixel"}, "'entry'.*'position'"),
+        (torch.randn(4).double(), {}, "two samples at least"),
+        (torch.randn(4, 1, 4).double(), {"replacements": 2.5}, "two replacements at least"),
+        (torch.randn(4, 1, 4).double(), {"replacements": 0}, "two replacements at least"),
+        (torch.randn(4, 1, 4).double(), {"chunk": 0}, "chunk 0"),
+        (torch.randn(4, 1, 4).double(), {"chunk": 1.5}, "chunk 1.5"),
+        (torch.randn(4, 1, 4).double(), {"generator": 3}, "generator is 3"),
     ],
 )
 def test_bad_requests_are_refused(inputs, options, message):
     with pytest.raises(SpecificationError, match=message):
-        shuffled_importance(RELU, inputs, generator=seeded(), **options)
+        shuffled_importance(RELU, inputs, **{"generator": seeded(), **options})
+
+
+@pytest.mark.parametrize("function", [lambda h: (h, h), lambda h: h[:1], lambda h: h.sum()[None]])
+def test_a_model_that_returns_something_else_than_one_row_a_sample_is_refused(function):
+    class Returning(nn.Module):
+        def forward(self, x):
+            return function(RELU(x))
+
+    with pytest.raises(UnsupportedError, match="one tensor"):
+        shuffled_importance(Returning(), correlated(4, (1, 4)), generator=seeded())
 
 
 def test_a_bias_free_relu_net_does_not_care_about_the_scale_of_centred_inputs():

@@ -1,10 +1,12 @@
 """The regulariser (Eq. 13 to 17): its values, its gradient three ways, and the traps on the way to it."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch import nn
 
 from lattice import AssumptionError, SpecificationError, UnsupportedError
@@ -58,6 +60,28 @@ def test_the_same_generator_draws_the_same_classes_however_the_batch_is_split():
 def test_the_map_does_not_depend_on_the_scale_of_the_logits_where_squares_of_squares_underflow(scale):
     squared = torch.rand(2, 5, 5, generator=seeded()) + 0.1
     torch.testing.assert_close(normalised(squared * scale**2), normalised(squared))
+
+
+def test_the_map_takes_the_length_over_channels_and_has_mean_square_one():
+    squared = torch.rand(3, 4, 5, generator=seeded(), dtype=torch.float64)
+    expected = np.sqrt((squared.numpy() ** 2).sum(axis=0))
+    np.testing.assert_allclose(normalised(squared), expected / np.sqrt(np.mean(expected**2)))
+    assert normalised(torch.tensor([[[1e-30]]], dtype=torch.float64)) == 1
+    for value in (0.0, float("inf"), float("nan")):
+        with pytest.raises(SpecificationError, match="largest squared gradient"):
+            normalised(torch.full((2, 3, 3), value))
+
+
+def test_the_map_is_of_the_mean_square_whoever_draws_the_classes_and_reduces():
+    model, x = residual(), images()
+    u = torch.rand(6, generator=seeded(3), dtype=torch.float64)
+    found = importance_map(model=model, images=x, uniforms=u)
+    assert torch.equal(found, importance_map(model, x, generator=seeded(3)))
+    squared = input_gradient(model, x, u).square().sum(dim=0) / 6
+    torch.testing.assert_close(found, normalised(squared))
+    torch.testing.assert_close(importance_map(model, x, uniforms=u, reduce=lambda s: s**2), normalised(squared**2))
+    with pytest.raises(SpecificationError, match="ndarray"):
+        importance_map(model, x.numpy(), generator=seeded())
 
 
 def test_a_map_that_is_zero_everywhere_is_refused():
@@ -304,6 +328,31 @@ def test_even_small_and_too_large_laplacians_are_refused(width):
         curvature_penalty(torch.ones(9, 9), width)
 
 
+@pytest.mark.parametrize("width", [3, 5, 7])
+@pytest.mark.parametrize(("shape", "axes"), [((9,), None), ((8, 11), None), ((7, 8, 9), None), ((2, 8, 11), 2), ((2, 3, 9), 1)])
+def test_the_laplacian_is_a_convolution_along_each_axis_cut_to_the_inner_cells(shape, axes, width):
+    kernel = np.convolve([1, -2, 1], [math.comb(width - 3, i) / 2 ** (width - 3) for i in range(width - 2)])
+    values = torch.randn(shape, generator=seeded(2), dtype=torch.float64)
+    places = range(len(shape))[-(axes or len(shape)) :]
+    inner = tuple(slice(width // 2, -(width // 2)) if axis in places else slice(None) for axis in range(len(shape)))
+    expected = sum(ndimage.correlate1d(values.numpy(), kernel, axis=axis)[inner] for axis in places)
+    np.testing.assert_allclose(laplacian(values=values, width=width, axes=axes), expected, atol=1e-12)
+
+
+def test_a_map_as_wide_as_the_laplacian_has_one_cell():
+    values = torch.randn(5, 5, generator=seeded(), dtype=torch.float64)
+    assert laplacian(values, 5).shape == (1, 1)
+    assert curvature_penalty(importance=values, width=5) == 0  # one cell does not vary
+    for shape in ((5, 4), (4, 5), ()):
+        with pytest.raises(SpecificationError, match="does not fit"):
+            laplacian(torch.ones(shape), 5)
+    with pytest.raises(SpecificationError, match=r"not a ndarray"):
+        laplacian(np.ones((5, 5)))
+    for width in (3.0, True, "3"):
+        with pytest.raises(SpecificationError, match="odd"):
+            laplacian(values, width)
+
+
 def test_sum_and_mean_differ_by_the_number_of_cells():
     importance, target = torch.rand(32, 32), torch.ones(32, 32)
     assert target_penalty(importance, target) / target_penalty(importance, target, reduction="mean") == pytest.approx(1024)
@@ -323,6 +372,34 @@ def test_the_target_is_the_mean_normalised_laplacian_and_batches_do_not_matter()
         maps.append(edged / edged.square().mean().sqrt())
     torch.testing.assert_close(smoothness_target(x), torch.stack(maps).mean(0))
     torch.testing.assert_close(smoothness_target(x.split(3)), smoothness_target(x))
+
+
+@pytest.mark.parametrize(("shape", "width"), [((7, 9), 5), ((10,), 3), ((5, 7, 6), 5), ((3, 8), 3)])
+def test_the_border_of_the_target_has_the_value_of_the_nearest_inner_cell(shape, width):
+    x = torch.randn(4, 2, *shape, generator=seeded(3), dtype=torch.float64) * 1e-3
+    maps = []
+    for image in x:
+        inner = np.sqrt(sum(laplacian(channel, width).numpy() ** 2 for channel in image))
+        edged = np.pad(inner, width // 2, mode="edge")
+        maps.append(edged / np.sqrt(np.mean(edged**2)))
+    np.testing.assert_allclose(smoothness_target(images=x, width=width), np.mean(maps, axis=0))
+    assert smoothness_target(x.float(), width).dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (torch.ones(5, 5), "images of shape"),
+        (torch.full((2, 1, 5, 5), float("inf")), "finite"),
+        ([torch.rand(2, 1, 5, 5), torch.rand(2, 1, 5, 6)], "one size only"),
+        ([torch.rand(2, 1, 5, 5), np.ones((2, 1, 5, 5))], "ndarray"),
+        ([], "no target"),
+        (torch.rand(2, 1, 5, 2), "does not fit"),
+    ],
+)
+def test_what_are_no_images_of_one_size_have_no_target(wrong, words):
+    with pytest.raises(SpecificationError, match=words):
+        smoothness_target(wrong)
 
 
 def test_stationary_images_have_a_flat_target():
@@ -349,21 +426,91 @@ def test_the_penalty_falls_due_every_t_steps_with_weight_alpha_t_after_its_warm_
         assert sum(Penalty("curvature", 3.0, interval).weight(step) for step in range(30)) / 30 == pytest.approx(3)
 
 
+def test_the_defaults_are_the_papers():
+    assert Penalty() == Penalty(kind="none", alpha=10, interval=10, width=3, warmup=0, reduction="literal")
+
+
+@pytest.mark.parametrize("warmup", [1, 4])
+def test_with_every_step_the_weight_rises_linearly(warmup):
+    penalty = Penalty("norm", alpha=3, interval=1, warmup=warmup)
+    assert [penalty.weight(step) for step in range(7)] == [3 * min(step / warmup, 1) for step in range(7)]
+    assert [Penalty("none", alpha=3, interval=1).weight(step) for step in range(3)] == [0, 0, 0]
+    assert Penalty("curvature", alpha=0).weight(0) == 0
+
+
 @pytest.mark.parametrize(
     "bad",
     [
         {"kind": "flat"},
         {"alpha": -1},
+        {"alpha": -0.01},
         {"alpha": float("nan")},
+        {"alpha": "1"},
+        {"alpha": True},
         {"interval": 0},
+        {"interval": 2.0},
         {"warmup": -1},
+        {"warmup": 0.5},
         {"width": 4},
+        {"width": 1},
+        {"width": -3},
+        {"width": 3.0},
         {"reduction": "max"},
     ],
 )
 def test_a_penalty_that_means_nothing_is_refused(bad):
     with pytest.raises(SpecificationError):
         Penalty(**bad)
+
+
+@pytest.mark.parametrize("width", [3, 5])
+def test_a_penalty_is_a_mean_or_a_sum_over_pixels_as_its_equation_or_as_asked(width):
+    importance, target = (torch.rand(8, 9, generator=seeded(seed), dtype=torch.float64) for seed in (1, 2))
+    curved = laplacian(importance, width).numpy()
+    variance, distance = curved.var(), ((importance - target) ** 2).numpy()
+    for reduction, curvature, off in (
+        ("literal", variance, distance.sum()),
+        ("mean", variance, distance.mean()),
+        ("sum", variance * curved.size, distance.sum()),
+    ):
+        found = Penalty("curvature", width=width, reduction=reduction).of_map(importance)
+        assert float(found) == pytest.approx(curvature)
+        assert float(Penalty("target", reduction=reduction).of_map(importance, target)) == pytest.approx(off)
+    assert float(target_penalty(importance=importance, target=target)) == pytest.approx(distance.sum())
+    for kind in ("none", "norm"):
+        with pytest.raises(SpecificationError, match="not one of a map"):
+            Penalty(kind).of_map(importance, target)
+    for pair in ((importance, target.numpy()), (importance.numpy(), target)):
+        with pytest.raises(SpecificationError, match="not a ndarray"):
+            target_penalty(*pair)
+
+
+def test_the_norm_penalty_is_the_mean_squared_length_of_the_gradients():
+    model, x = residual(), images()
+    u = torch.rand(6, generator=seeded(4), dtype=torch.float64)
+    lengths = [float(g.norm()) ** 2 for g in input_gradient(model, x, u).detach()]
+    assert Penalty("norm").of_model(model, x, u).item() == pytest.approx(np.mean(lengths))
+
+
+def test_the_objective_smooths_labels_as_torch_does_and_keeps_its_target_out_of_checkpoints():
+    model, x, labels = residual().eval(), images(), torch.arange(6) % 5
+    u, target = torch.rand(6, dtype=torch.float64), torch.ones(9, 9, dtype=torch.float64)
+    smoothed = Objective(model=model, penalty=Penalty("target"), target=target, label_smoothing=0.2)
+    total, loss, value, _ = smoothed(x, labels, u, 0.0)
+    expected = nn.functional.cross_entropy(model(x).float(), labels, label_smoothing=0.2)
+    assert float(loss) == pytest.approx(float(expected))
+    assert (float(total), float(value)) == (float(loss), 0)
+    assert total.requires_grad
+    assert not loss.requires_grad
+    assert smoothed.state_dict().keys() == {f"model.{name}" for name in model.state_dict()}
+    assert Objective(model).penalty == Penalty()
+
+
+def test_with_bfloat16_the_network_is_evaluated_in_it_and_the_loss_is_not():
+    model, x, labels = residual(dtype=torch.float32).eval(), images(dtype=torch.float32), torch.arange(6) % 5
+    kinds = [Objective(model, precision=precision)(x, labels, torch.rand(6), 0.0) for precision in ("bfloat16", "float32")]
+    assert [logits.dtype for *_, logits in kinds] == [torch.bfloat16, torch.float32]
+    assert [loss.dtype for _, loss, *_ in kinds] == [torch.float32, torch.float32]
 
 
 @pytest.mark.parametrize("kind", ["curvature", "target", "norm"])
