@@ -331,8 +331,14 @@ def test_norms_over_the_signal_divide_by_the_variance_of_their_channels():
 
 
 def test_a_layer_norm_divides_by_the_variance_of_each_position():
-    (power, _, mean), above = below_and_above((3, 4, 5), ALIKE, Norm("layer", eps=0.1))
+    (power, cross, mean), above = below_and_above((3, 4, 5), ALIKE, Norm("layer", eps=0.1))
     np.testing.assert_allclose(above[0], (power - mean**2) / (power - mean**2 + 0.1), rtol=1e-12)
+    (power, cross, mean), above = below_and_above((3, 4, 5), [*ALIKE, Conv(4, 1)], Norm("layer", eps=0.1))
+    assert cross.min() > 0
+    assert not mean.any()
+    np.testing.assert_allclose(above[0], power / (power + 0.1), rtol=1e-12)
+    np.testing.assert_allclose(above[1], cross / (power + 0.1), rtol=1e-12)
+    np.testing.assert_array_equal(above[2], 0)
 
 
 def test_variances_of_branches_add_whatever_their_means():
