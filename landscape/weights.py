@@ -147,8 +147,8 @@ def _unlike_fresh(node: Node, weights: Moments) -> str | None:
     if not _centred(weights):
         error = weights.deviation / np.sqrt(weights.count)
         return (
-            f"{node.name}: the mean of its {weights.count} weights is {weights.mean:.3g}, not zero (standard error {error:.3g}; "
-            "trained weights?); give a freshly initialised model, or initialisation=: a scheme such as 'he', or 'weights' for "
+            f"{node.name}: the mean of its {weights.count} weights is {weights.mean:.3g}, not zero (standard error {error:.3g};"
+            " trained weights?); give a freshly initialised model, or initialisation=: a scheme such as 'he', or 'weights' for "
             "these as they are"
         )
     if not _even_taps(weights):
