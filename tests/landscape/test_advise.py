@@ -236,6 +236,14 @@ def test_what_is_returned_is_flatter_by_more_than_half_a_per_cent_and_no_more_th
     assert all(change.deviation == deviation_from_flat(change.landscape.squared) for change in every.changes)
 
 
+def test_a_change_that_changes_nothing_of_the_map_is_no_advice():
+    around = Conv(1, 3, padding=1, mode="circular")
+    net = Lattice.chain((1, 12), [Conv(1, 3, padding=1), residual([around]), *HEAD])  # flat above, whatever the branch weighs
+    advice = advise(net, most=1)
+    assert len(advice.changes) == 1
+    assert not any(change.text.startswith("residual") for change in advise(net, most=99).changes)
+
+
 def test_the_text_of_an_advice_has_the_numbers_of_its_changes_and_of_the_reweighting():
     advice = advise(strided())
     text = str(advice).splitlines()
