@@ -109,7 +109,7 @@ def random_map(*shape):
     return np.random.default_rng(0).random(shape) + 0.1
 
 
-@pytest.mark.parametrize("shape", [(7,), (5, 8), (3, 4, 6), (1, 5), (1, 1)])
+@pytest.mark.parametrize("shape", [(7,), (5, 8), (3, 4, 6), (1, 5), (1, 1), (2,)])
 def test_total_variation_is_over_all_neighbours_of_all_axes(shape):
     scaled = importance(random_map(*shape))
     steps = [
@@ -145,6 +145,7 @@ def test_effective_area_is_the_least_number_of_pixels_that_hold_the_share(share)
     least = next(k for k in range(1, 31) if sum(ordered[:k]) >= share * sum(ordered) * (1 - 1e-12))
     assert effective_area(values, share) == least / 30
     assert effective_area(np.ones((5, 6)), share) == pytest.approx(share)
+    assert effective_area(values) == effective_area(values, 0.9)
     for wrong in (0, -0.5, 1.01, "half"):
         with pytest.raises(SpecificationError, match="share is"):
             effective_area(values, wrong)
