@@ -217,7 +217,7 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     slopes = reader.tensors[str(reader.parameter(a["weight"], "slope"))]
     if slopes.is_meta or slopes.min() != slopes.max():
         raise Refusal("has slopes that differ from channel to channel; one slope has a rule")
-    return reader.pointwise(call, Activation("leaky_relu", float(slopes.flatten()[0])), a["self"])
+    return reader.pointwise(call, Activation("leaky_relu", slopes.flatten()[0].item()), a["self"])
 
 
 @_rule("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")

@@ -95,12 +95,15 @@ class Reader:
         return self._finish()
 
     def _needed_by_output(self) -> set[Any]:
-        """The calls that the output depends on. An in-place call changes what later readers of its argument see."""
+        """The calls that the output depends on. An in-place call changes what later readers of its argument see, and views."""
         needed: set[Any] = {self.result}
-        for call in reversed(self.graph.nodes):
-            changed = _changed_argument(call)
-            if call in needed or (changed is not None and changed in needed):
-                needed.update((call, *call.all_input_nodes))
+        before = 0
+        while len(needed) > before:  # a view that was taken earlier makes a later call needed
+            before = len(needed)
+            for call in reversed(self.graph.nodes):
+                changed = _changed_argument(call)
+                if call in needed or (changed is not None and changed in needed):
+                    needed.update((call, *call.all_input_nodes))
         return needed
 
     def _read_call(self, call: Any) -> None:

@@ -1,12 +1,39 @@
 """Advice: every change is a network whose map is flatter, by exact counts and by Monte Carlo."""
 
+from itertools import chain, count
+
 import numpy as np
 import pytest
 from torch import nn
 
-from landscape import advise, predict
-from landscape.advise import deviation_from_flat
-from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Pool, SpecificationError, mean_path_counts, residual
+from landscape import advise, glorot, he, predict
+from landscape.advise import (
+    _candidates,
+    _even_sizes,
+    _last_layers,
+    _split,
+    _with_average_pools,
+    _with_dividing_kernels,
+    _with_mode,
+    deviation_from_flat,
+)
+from landscape.initialisation import layer_variances
+from lattice import (
+    Activation,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalPool,
+    Lattice,
+    Norm,
+    Pad,
+    Pool,
+    SpecificationError,
+    Upsample,
+    concatenate,
+    mean_path_counts,
+    residual,
+)
 from validation import compare, measure
 
 relu = Activation("relu")
@@ -98,3 +125,200 @@ def test_an_average_in_place_of_a_stride_keeps_all_shapes():
     texts = [change.text for change in advise(net, most=99).changes]
     assert any(text.startswith("stride 1 and an average pool") for text in texts)
     assert np.isfinite([change.deviation for change in advise(net, most=99).changes]).all()
+
+
+# --- rewriting ---------------------------------------------------------------------------------------------------------------
+
+VARIED = Lattice.chain(
+    (2, 31, 42),
+    [
+        Conv(4, (3, 2), (2, 3), padding=(1, 0)),
+        Pool("max", 3, (1, 2), padding=1),
+        residual([relu, Conv(4, 3, padding=1)], [Conv(4, 1)]),
+        Conv(4, 1, 2),
+        Pad(1),
+        Pool("avg", (3, 2), (2, 1)),
+        Conv(4, 2, 2, dilation=(1, 2), padding=1, mode="circular"),
+        Pad(1, "reflect"),
+        Conv(4, 3, 2, padding="same"),
+        Pool("max", 2),
+    ],
+)
+
+
+def test_a_stride_divides_the_least_kernel_that_is_not_smaller():
+    net = _with_dividing_kernels(VARIED)
+    changed = []
+    for old, new in zip(VARIED.nodes, net.nodes, strict=True):
+        if old.op == new.op:
+            continue
+        changed.append(old.name)
+        windows = old.op.windows(VARIED.input_shapes(old)[0][1:]), new.op.windows(net.input_shapes(new)[0][1:])
+        for before, after in zip(*windows, strict=True):
+            least = next(k for k in count(before.kernel) if k % before.stride == 0)
+            assert after.kernel == (least if before.dilation == 1 else before.kernel)
+            assert (after.stride, after.padding) == (before.stride, before.padding)
+    assert changed == ["conv1", "pool1", "conv4", "pool2"]
+
+
+def test_strides_become_averages_that_keep_every_shape():
+    net = _with_average_pools(VARIED)
+    shapes = dict(zip(net.names, net.shapes, strict=True))
+    for name, shape in zip(VARIED.names, VARIED.shapes, strict=True):
+        assert shapes.get(f"{name}.average", shapes[name]) == shape
+    averages = {node.name: node.op for node in net.nodes if node.name.endswith(".average")}
+    strides = {"conv1": (2, 3), "pool1": (1, 2), "conv4": (2, 2), "conv5": (2, 2)}
+    assert averages == {f"{name}.average": Pool("avg", stride, ceil=True) for name, stride in strides.items()}
+    assert all(node.op.stride == 1 for node in net.nodes if node.name in strides)
+    kept = set(VARIED.names) - set(strides)
+    assert all(net.nodes[net.names.index(name)].op == VARIED.nodes[VARIED.names.index(name)].op for name in kept)
+
+
+@pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
+def test_every_padding_with_zeros_and_no_other_copies(mode):
+    modes = [getattr(node.op, "mode", None) for node in _with_mode(VARIED, mode).nodes]
+    zeros = ["conv1", "conv2", "pad1", "conv6"]  # what pads, and not with copies of its own
+    for node, found in zip(VARIED.nodes, modes, strict=True):
+        assert found == (mode if node.name in zeros else getattr(node.op, "mode", None))
+    kept = Upsample(2), Conv(1, 3)
+    assert [node.op for node in _with_mode(Lattice.chain((1, 5), kept), mode).nodes[1:]] == list(kept)
+
+
+@pytest.mark.parametrize(("size", "within", "stride"), [(32, 5, 2), (10, 4, 2), (33, 5, 2), (11, 4, 4), (40, 6, 4), (40, 6, 6)])
+def test_the_nearest_sizes_with_even_padding_are_those_whose_counts_are_symmetric(size, within, stride):
+    net = Lattice.chain((1, size), [Conv(1, 3, stride), Conv(1, 1)])
+
+    def even(n):
+        counts = mean_path_counts(net.at_size(n))
+        return bool((counts == counts[::-1]).all())
+
+    near = sorted(abs(n - size) for n in range(size - within, size + within + 1) if n != size and even(n))
+    found = _even_sizes(net)
+    assert len(set(found)) == len(found)
+    assert all(map(even, found))
+    assert [abs(n - size) for n in found] == near[:3]
+    assert _even_sizes(Lattice.chain((1, size, size + 1), [Conv(1, 3, 2)])) == ()
+
+
+def test_every_change_has_the_variances_of_its_own_fan_in():
+    net = Lattice.chain((3, 13, 13), [Conv(4, 3, 2), relu, Conv(6, 3, 2, padding=1), relu, Flatten(), Dense(2)])
+    for name, scheme in (("he", he), ("default", None)):
+        advice = advise(net, most=99, initialisation=scheme)
+        assert advice.before.variances == pytest.approx(layer_variances(net, he)), name
+        for change in advice.changes:
+            assert change.variances == pytest.approx(layer_variances(change.lattice, he)), change.text
+            assert change.lattice != net
+            again = predict(change.lattice, initialisation=he).squared
+            np.testing.assert_allclose(change.landscape.squared, again, rtol=1e-9)
+    assert advise(net, initialisation=glorot).before.variances == pytest.approx(layer_variances(net, glorot))
+
+
+def test_changes_together_are_those_that_their_words_say():
+    net = Lattice.chain((1, 20), [Conv(4, 3, 2, padding=1), relu, Conv(4, 3, 2, padding=1), relu, *HEAD])
+    found = {change.text: change for change in _candidates(advise(net).before, {}) if change is not None}
+    (size, *_) = _even_sizes(net)
+    rewrites = {"kernels": _with_dividing_kernels, "stride 1": _with_average_pools}
+    assert sum(text.startswith("inputs of") and ";" not in text for text in found) == len(_even_sizes(net))
+    for mode in ("circular", "reflect", "replicate"):
+        ends = f"mode={mode!r} in every padded layer"
+        alone, *others = sorted((text for text in found if text.endswith(ends)), key=len)
+        assert found[alone].lattice == _with_mode(net, mode)
+        assert len(others) == 3
+        for text in others:
+            make = next((make for start, make in rewrites.items() if text.startswith(start)), lambda n: n.at_size(size))
+            assert found[text].lattice == _with_mode(make(net), mode)
+            assert f"{size} pixels" in text or text.startswith(tuple(rewrites))
+
+
+def test_what_is_returned_is_flatter_by_more_than_half_a_per_cent_and_no_more_than_asked_for():
+    every, few = advise(strided(), most=99), advise(strided(), most=2)
+    assert [change.text for change in few.changes] == [change.text for change in every.changes[:2]]
+    assert all(change.deviation < every.before.deviation * 0.995 for change in every.changes)
+    assert len(every.changes) > 8 == len(advise(strided()).changes)
+    assert all(change.deviation == deviation_from_flat(change.landscape.squared) for change in every.changes)
+
+
+def test_a_change_that_changes_nothing_of_the_map_is_no_advice():
+    around = Conv(1, 3, padding=1, mode="circular")
+    net = Lattice.chain((1, 12), [Conv(1, 3, padding=1), residual([around]), *HEAD])  # flat above, whatever the branch weighs
+    advice = advise(net, most=1)
+    assert len(advice.changes) == 1
+    assert not any(change.text.startswith("residual") for change in advise(net, most=99).changes)
+
+
+def test_the_text_of_an_advice_has_the_numbers_of_its_changes_and_of_the_reweighting():
+    advice = advise(strided())
+    text = str(advice).splitlines()
+    assert len(text) == 2 + len(advice.changes) + 2
+    for line, change in zip(text[1:], (advice.before, *advice.changes), strict=False):
+        report = change.report()
+        numbers = [f"{change.deviation:.1%}", f"{report.centre_bias:.2f}", f"{max(report.flip_asymmetry):.1%}"]
+        assert line.split()[:3] == numbers
+        assert line.endswith(change.text)
+    seen = advice.reweighting[advice.reweighting > 0]
+    assert f"({seen.min():.2f} to {seen.max():.2f})" in text[-2]
+    assert len([ax for ax in advice.plot(most=1).figure.axes if ax.get_title()]) == 2
+
+
+def test_the_reweighting_has_mean_square_one_where_there_are_paths():
+    for net in (strided(), Lattice.chain((1, 9), [Conv(4, 1, 2), *HEAD])):
+        weights = advise(net).reweighting
+        assert np.mean(weights[weights > 0] ** 2) == pytest.approx(1)
+
+
+# --- branches ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("block", "layers"),
+    [
+        (residual([Conv(2, 3, padding=1), relu, Conv(2, 3, padding=1), Norm()]), ["conv3"]),
+        (residual([Conv(2, 3, padding=1), relu], [Conv(2, 1), Norm()]), ["conv2"]),
+        (residual([Conv(2, 1), relu], [Conv(2, 3, padding=1)]), ["conv3"]),
+        (residual([Conv(2, (3, 1), padding=(1, 0))], [Conv(2, (1, 3), padding=(0, 1))]), ["conv2"]),
+        (residual([Conv(2, 1)], [Conv(2, 1)]), ["conv2"]),
+        (concatenate([Conv(2, 3, padding=1)], [Conv(2, 1)]), []),
+    ],
+    ids=str,
+)
+def test_the_layer_at_the_end_of_a_branch_is_the_one_whose_variance_weighs_it(block, layers):
+    net = Lattice.chain((2, 5, 5), [Conv(2, 1), block, relu])
+    assert [_last_layers(net, position) for position in range(len(net.nodes))] == [*[[]] * (len(net.nodes) - 2), layers, []]
+
+
+def test_a_run_of_neighbours_is_split_as_evenly_as_possible():
+    for length in range(1, 12):
+        items = list(range(length))
+        parts = _split(items, 4)
+        assert list(chain.from_iterable(parts)) == items
+        assert len(parts) == min(4, length)
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_the_weight_of_a_branch_is_the_best_there_is():
+    net = Lattice.chain((1, 14), [Conv(8, 3, padding=1), residual([Conv(8, 5, padding=2)]), Flatten(), Dense(4)])
+    before = layer_variances(net, he)
+    (change,) = [c for c in advise(net, most=99).changes if c.text.startswith("residual branches")]
+    assert {name: change.variances[name] for name in ("conv1", "dense1")} == pytest.approx(
+        {name: before[name] for name in ("conv1", "dense1")}
+    )
+
+    def deviation(factor):
+        return deviation_from_flat(predict(net, initialisation={**before, "conv2": before["conv2"] * factor}).squared)
+
+    best = min(map(deviation, np.exp(np.linspace(-4, 4, 33))))
+    assert change.deviation <= best * 1.02
+    factor = change.variances["conv2"] / before["conv2"]
+    assert change.deviation == pytest.approx(deviation(factor))
+    assert float(change.text.rsplit(" ", 1)[-1]) == pytest.approx(factor**0.5, rel=0.06)
+
+
+def test_many_branches_share_four_weights():
+    blocks = [residual([Conv(2, 5, padding=2)]) for _ in range(6)]
+    net = Lattice.chain((1, 12), [Conv(2, 3, padding=1), *blocks, Flatten(), Dense(1)])
+    (change,) = [c for c in advise(net, most=99).changes if c.text.startswith("residual branches")]
+    assert len(change.text.split("by ")[1].split(", ")) == 4
+    before = layer_variances(net, he)
+    factors = [change.variances[f"conv{k}"] / before[f"conv{k}"] for k in range(2, 8)]
+    assert factors == pytest.approx([factors[k] for k in (0, 1, 1, 3, 4, 4)])
+    assert change.variances["conv1"] == before["conv1"]

@@ -1,5 +1,6 @@
 """Models as users write them are understood completely, or refused in one error that lists everything."""
 
+import logging
 import warnings
 
 import numpy as np
@@ -375,6 +376,65 @@ def test_a_factory_gives_the_variances_of_many_draws():
     assert torch.equal(torch.get_rng_state(), random)
     with pytest.raises(UnsupportedError, match="not a int"):
         trace(lambda: 3, (1, 9, 9))
+
+
+@pytest.mark.parametrize(
+    ("layers", "draws"),
+    [
+        ([nn.Conv1d(1, 1000, 1)], 5),
+        ([nn.Conv1d(1, 1000, 1), nn.Conv1d(1000, 1, 5)], 5),
+        ([nn.Conv1d(1, 3, 3)], 64),
+        ([nn.Conv1d(1, 5001, 1)], 1),
+        ([nn.Conv1d(1, 2500, 1), nn.Conv1d(2500, 399, 1)], 2),
+        ([nn.Conv1d(1, 100, 1), nn.Conv1d(100, 10_000, 1)], 4),
+        ([nn.ReLU()], 1),
+    ],
+    ids=str,
+)
+def test_a_factory_is_drawn_from_until_every_layer_has_shown_five_thousand_weights(layers, draws):
+    calls = []
+
+    def factory():
+        calls.append(1)
+        for layer in layers:
+            if hasattr(layer, "weight"):
+                layer.weight = nn.Parameter(torch.randn(layer.weight.shape))
+        return nn.Sequential(*layers)
+
+    trace(factory, (1, 9))
+    assert len(calls) == draws
+    trace(factory, (1, 9), initialisation=he)
+    assert len(calls) == draws + 1
+
+
+def test_a_factory_that_returns_the_same_weights_twice_is_refused():
+    one, other = nn.Conv1d(1, 9, 3), nn.Conv1d(9, 1, 3)
+    with pytest.raises(AssumptionError, match="the same weights twice"):
+        trace(lambda: nn.Sequential(one, other), (1, 9))
+    assert len(trace(lambda: nn.Sequential(one, nn.Conv1d(9, 1, 3)), (1, 9)).variances) == 2
+
+
+def test_an_output_may_be_asked_for_by_its_number():
+    assert trace(TwoOutputs(), (1, 9), output=0).lattice.names == ("input", "conv")
+    assert trace(TwoOutputs(), (1, 9), output=1).lattice.names == ("input",)
+    with pytest.raises(UnsupportedError, match="0, 1: output=2 is not one of them"):
+        trace(TwoOutputs(), (1, 9), output=2)
+    assert trace(nn.Conv1d(1, 1, 3), (1, 9), output=0).lattice.names == ("input", "conv1d")
+
+
+def test_gates_are_counted_only_where_asked_for():
+    model = nn.Sequential(nn.Conv1d(1, 4, 3), nn.SiLU())
+    assert dict(trace(model, (1, 9)).gates.gains) == {}
+    noise, images = (trace(model, (1, 9), inputs=given).gates for given in ("noise", np.ones((2, 1, 9))))
+    assert set(noise.gains) == set(images.gains) == {"1"}
+    assert not np.array_equal(noise.gains["1"], images.gains["1"])
+
+
+def test_logging_and_warnings_are_as_before_after_a_refusal():
+    before = logging.root.manager.disable
+    with pytest.raises(UnsupportedError):
+        trace(nn.Conv2d(1, 1, 3), (1, 9))
+    assert logging.root.manager.disable == before
 
 
 class BlurPool(nn.Module):

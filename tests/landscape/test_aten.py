@@ -1,0 +1,476 @@
+"""Every operation that has a rule: the lattice of a model, built again with its weights, computes what the model computes."""
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import lattice
+from landscape import trace
+from lattice import Multiply, Norm, UnsupportedError
+from validation.montecarlo.build import build
+
+
+class Function(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+class Beside(nn.Module):
+    """Layers that read one input, their outputs flattened side by side: one trace serves them all."""
+
+    def __init__(self, *layers):
+        super().__init__()
+        self.layers = nn.ModuleList(layer if isinstance(layer, nn.Module) else Function(layer) for layer in layers)
+
+    def forward(self, x):
+        return torch.cat([layer(x).flatten(1) for layer in self.layers], 1)
+
+
+def rebuilt(model, shape):
+    """The lattice of a model as a module, with the weights of the layers of the same names."""
+    net = trace(model, shape, initialisation=1.0).lattice
+    module = build(net, 1.0)
+    for name, weight in module.weights().items():
+        weight.data = model.get_submodule(name.removesuffix("_2")).weight.detach().reshape(weight.shape)
+    return module
+
+
+def assert_computes_the_same(shape, *layers):
+    model = Beside(*layers).eval()
+    x = 4 * torch.randn(2, *shape, dtype=torch.double, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found = rebuilt(model, shape).double()(x)
+        for layer in model.double().layers:
+            truth = layer(x).flatten(1)
+            torch.testing.assert_close(found[:, : truth.shape[1]], truth, msg=lambda text, layer=layer: f"{layer}: {text}")
+            found = found[:, truth.shape[1] :]
+    assert found.shape[1] == 0
+
+
+LINE, PLANE, SOLID = (2, 11), (4, 7, 10), (2, 5, 4, 6)
+
+
+LAYERS = [
+    pytest.param(
+        LINE,
+        [
+            nn.Conv1d(2, 4, 3, 2, padding=1, dilation=2, groups=2, bias=False),
+            nn.Conv1d(2, 3, 4, padding="same", dilation=1, bias=False),
+            nn.Conv1d(2, 3, 4, padding="valid", stride=3, bias=False),
+            nn.ConvTranspose1d(2, 4, 3, 3, padding=1, output_padding=2, groups=2, bias=False),
+            nn.Sequential(nn.Flatten(), nn.Linear(22, 3, bias=False)),
+        ],
+        id="layers with weights of one axis",
+    ),
+    pytest.param(
+        PLANE,
+        [
+            nn.Conv2d(4, 6, (3, 2), (1, 2), padding=(2, 0), dilation=(2, 1), groups=2, bias=False),
+            nn.Conv2d(4, 3, (2, 4), padding="same", dilation=(3, 1), bias=False),
+            nn.Conv2d(4, 3, (3, 2), padding=(1, 0), padding_mode="reflect", bias=False),
+            nn.Conv2d(4, 3, 3, padding=(2, 1), padding_mode="circular", bias=False),
+            nn.ConvTranspose2d(4, 6, (3, 2), (2, 3), (1, 0), (0, 2), groups=2, bias=False, dilation=(1, 2)),
+        ],
+        id="layers with weights of two axes",
+    ),
+    pytest.param(
+        SOLID,
+        [
+            nn.Conv3d(2, 2, (1, 2, 3), (2, 1, 3), padding=(0, 1, 2), bias=False),
+            nn.ConvTranspose3d(2, 1, (1, 2, 3), (2, 1, 1), padding=(0, 0, 1), bias=False),
+        ],
+        id="layers with weights of three axes",
+    ),
+    pytest.param(
+        LINE,
+        [
+            nn.MaxPool1d(3, 2, 1, ceil_mode=True),
+            nn.AvgPool1d(3, 2, 1, count_include_pad=False),
+            nn.AdaptiveAvgPool1d(4),
+            nn.AdaptiveMaxPool1d(4),
+            lambda x: x.mean(-1),
+        ],
+        id="pools of one axis",
+    ),
+    pytest.param(
+        PLANE,
+        [
+            nn.MaxPool2d((3, 2)),
+            nn.MaxPool2d((3, 2), (1, 3), (1, 0), (2, 1)),
+            nn.MaxPool2d(3, 2, ceil_mode=True),
+            nn.AvgPool2d((3, 2)),
+            nn.AvgPool2d(3, (2, 1), (0, 1)),
+            nn.AvgPool2d(4, 3, 1, ceil_mode=True, count_include_pad=False),
+            nn.AdaptiveAvgPool2d((3, 4)),
+            nn.AdaptiveAvgPool2d((1, 4)),
+            nn.AdaptiveAvgPool2d(1),
+            nn.AdaptiveMaxPool2d((3, 1)),
+            nn.AdaptiveMaxPool2d(1),
+            lambda x: functional.max_pool2d(x, 3, 2, 1, return_indices=True)[0],
+        ],
+        id="pools of two axes",
+    ),
+    pytest.param(
+        SOLID,
+        [
+            nn.MaxPool3d((2, 1, 3), (1, 2, 3)),
+            nn.AvgPool3d((2, 1, 3), (1, 2, 3), (1, 0, 1)),
+            nn.AdaptiveAvgPool3d((2, 3, 1)),
+            nn.AdaptiveMaxPool3d((2, 3, 4)),
+        ],
+        id="pools of three axes",
+    ),
+    pytest.param(
+        LINE,
+        [
+            nn.ReflectionPad1d((2, 1)),
+            nn.ZeroPad1d((3, 0)),
+        ],
+        id="paddings of one axis",
+    ),
+    pytest.param(
+        PLANE,
+        [
+            nn.ReflectionPad2d((2, 1, 0, 3)),
+            nn.ReplicationPad2d((1, 3, 2, 0)),
+            nn.CircularPad2d((1, 3, 2, 0)),
+            lambda x: functional.pad(x, (1, 2, 0, 1), mode="replicate"),
+        ],
+        id="paddings of two axes",
+    ),
+    pytest.param(
+        SOLID,
+        [
+            nn.ReplicationPad3d((2, 1, 0, 3, 1, 0)),
+            nn.ZeroPad3d((2, 1, 0, 3, 1, 0)),
+            lambda x: functional.pad(x, (1, 2)),
+        ],
+        id="paddings of three axes",
+    ),
+    pytest.param(
+        LINE,
+        [
+            nn.Upsample(scale_factor=3),
+            nn.Upsample(size=7, mode="linear"),
+        ],
+        id="resizing of one axis",
+    ),
+    pytest.param(
+        PLANE,
+        [
+            nn.Upsample(scale_factor=(2, 3), mode="bilinear"),
+            nn.Upsample(size=(3, 15), mode="bilinear", align_corners=True),
+            nn.UpsamplingBilinear2d(scale_factor=1.5),
+        ],
+        id="resizing of two axes",
+    ),
+    pytest.param(
+        SOLID,
+        [
+            nn.Upsample(size=(7, 4, 9)),
+            nn.Upsample(size=(7, 4, 9), mode="trilinear"),
+        ],
+        id="resizing of three axes",
+    ),
+    pytest.param(
+        PLANE,
+        [
+            nn.PixelShuffle(2),
+            nn.ChannelShuffle(2),
+            nn.Flatten(),
+            lambda x: x.mean((2, 3)),
+            lambda x: x.mean((-1, -2), keepdim=True),
+            lambda x: x[:, 1:3],
+            lambda x: x[:, -3:-1],
+            lambda x: x[:, :, :],
+            lambda x: x.split([1, 2, 1], dim=1)[1],
+            lambda x: x.chunk(3, dim=-3)[1],
+            lambda x: torch.cat([x[:, 2:], x.relu(), x[:, :1]], dim=-3),
+            lambda x: torch.cat([x], dim=1),
+            lambda x: x.sigmoid() * x,
+            lambda x: x * functional.hardsigmoid(x),
+            lambda x: x.permute(0, 2, 3, 1).relu().permute(0, 3, 1, 2),
+            lambda x: x.permute(0, 3, 1, 2).relu().permute(0, -2, -1, 1),
+            lambda x: x.transpose(1, -1).tanh().transpose(-1, 1),
+            lambda x: (x.transpose(1, 2).tanh() + x.transpose(1, 2)).transpose(1, 2),
+            lambda x: (x.transpose(1, 2).sigmoid() * x.transpose(1, 2)).transpose(1, 2),
+            lambda x: x.clone().contiguous(),
+            lambda x: torch.add(x.relu(), x.tanh()),
+        ],
+        id="views of two axes",
+    ),
+    pytest.param(
+        (6, 3),
+        [
+            lambda x: x.view(len(x), 3, 2, 3).transpose(1, 2).reshape(len(x), 6, 3),
+            lambda x: x.view(len(x), 2, 3, 3).permute(0, 2, 1, 3).reshape(len(x), 6, 3),
+            lambda x: x.view(len(x), 2, 3, 3).reshape(len(x), 6, 3),
+        ],
+        id="channel shuffles",
+    ),
+]
+
+
+@pytest.mark.parametrize(("shape", "layers"), LAYERS)
+def test_a_layer_is_read_with_all_of_its_options(shape, layers):
+    assert_computes_the_same(shape, *layers)
+
+
+ACTIVATIONS = (
+    nn.ReLU(), nn.ReLU6(), nn.SiLU(), nn.GELU(), nn.Hardswish(), nn.Hardsigmoid(), nn.Sigmoid(), nn.Tanh(), nn.Mish(),
+    nn.LogSigmoid(), nn.SELU(), nn.Softplus(), nn.Hardtanh(), nn.Hardtanh(0.0, 6.0), nn.LeakyReLU(), nn.LeakyReLU(0.3),
+    nn.ELU(), nn.ELU(0.4), nn.CELU(), nn.CELU(0.6), nn.PReLU(), nn.PReLU(4, init=0.3), nn.Dropout(0.9), nn.Dropout1d(),
+    nn.AlphaDropout(), nn.FeatureAlphaDropout(), nn.Identity(), torch.abs, lambda x: x.clamp(min=0), lambda x: x.clamp(0, 6),
+    lambda x: functional.dropout(x, 0.0),
+)  # fmt: skip
+
+
+def test_activations_are_read_with_their_parameters():
+    assert_computes_the_same((4, 5), *ACTIVATIONS)
+
+
+def test_dropout_keeps_its_probability():
+    assert trace(nn.Dropout(0.3), (2, 3)).lattice.nodes[-1].op == lattice.Dropout(0.3)
+
+
+def test_a_linear_layer_over_the_last_axis_is_a_convolution_where_that_holds_the_channels():
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(4, 6, bias=False)
+
+        def forward(self, x):
+            return self.linear(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    assert_computes_the_same(PLANE, Last())
+    with pytest.raises(UnsupportedError, match="linear layer over positions"):
+        trace(nn.Sequential(Function(lambda x: x.transpose(1, 2)), nn.Linear(10, 3)), PLANE)
+    with pytest.raises(UnsupportedError, match="linear layer over positions"):
+        trace(nn.Linear(10, 3), PLANE)
+
+
+def test_the_gate_of_a_product_is_the_factor_that_is_one_number_a_channel_or_a_sigmoid():
+    def pooled(x):
+        return x.mean((2, 3), keepdim=True)
+
+    products = {
+        lambda x: pooled(x) * x: "input",
+        lambda x: x * pooled(x): "input",
+        lambda x: x.relu() * x.sigmoid(): "relu",
+        lambda x: functional.hardsigmoid(x) * x.relu(): "relu",
+        lambda x: x.tanh() * x.relu(): "tanh",  # either could be: the first one is the trunk
+        lambda x: pooled(x).sigmoid() * pooled(x): "sigmoid",
+    }
+    for function, trunk in products.items():
+        net = trace(Function(function), PLANE).lattice
+        assert isinstance(net.nodes[-1].op, Multiply)
+        assert net.nodes[net.nodes[-1].inputs[0]].name == trunk
+
+
+# --- norms, scales and shifts ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layer", "op"),
+    [
+        (nn.BatchNorm2d(4), Norm("batch")),
+        (nn.GroupNorm(2, 4, eps=0.3), Norm("group", 2, 0.3)),
+        (nn.InstanceNorm2d(4, eps=0.2), Norm("instance", eps=0.2)),
+        (nn.LayerNorm([4, 7, 10], eps=0.1), Norm("group", 1, 0.1)),
+        (nn.LayerNorm([4, 7, 10], elementwise_affine=False), Norm("group", 1, 1e-5)),
+    ],
+    ids=str,
+)
+def test_a_norm_is_read_with_its_axes_and_eps(layer, op):
+    assert trace(layer, PLANE).lattice.nodes[-1].op == op
+
+
+def test_a_layer_norm_over_the_channels_alone_is_one_of_every_position():
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.LayerNorm(4, eps=0.1)
+
+        def forward(self, x):
+            return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    model = Last()
+    nn.init.constant_(model.norm.weight, 0.5)
+    found = trace(model, PLANE)
+    assert found.lattice.nodes[-1].op == Norm("layer", eps=0.1)
+    assert found.factors["norm"] == 0.25
+    for axes in (10, [7, 10]):
+        with pytest.raises(UnsupportedError, match=r"normalises over axes \[.*3\]"):
+            trace(nn.LayerNorm(axes), PLANE)
+
+
+def test_a_number_scales_or_shifts():
+    cases = [
+        (lambda x: x * 3, 9, False),
+        (lambda x: 3 * x, 9, False),
+        (lambda x: x / 4, 1 / 16, False),
+        (lambda x: -x, 1, False),
+        (lambda x: x + 3, 1, True),
+        (lambda x: x - 3, 1, True),
+        (lambda x: x + 0, 1, False),
+        (lambda x: 2 + x, 1, True),
+    ]
+    found = trace(Beside(*(function for function, _, _ in cases)), (2, 3))
+    nodes = [node.name for node in found.lattice.nodes if node.op == Norm("scale")]
+    assert [found.factors[name] for name in nodes] == [factor for _, factor, _ in cases]
+    assert [name in found.shifted for name in nodes] == [shifted for _, _, shifted in cases]
+
+
+class Scaled(nn.Module):
+    """One parameter, and what is done with it."""
+
+    def __init__(self, value, function):
+        super().__init__()
+        self.value, self.function = nn.Parameter(torch.tensor(value)), function
+
+    def forward(self, x):
+        return self.function(x, self.value)
+
+
+CHANNELS = [[[1.0]], [[2.0]], [[3.0]], [[0.0]]]
+
+
+def test_a_parameter_scales_all_channels_or_each():
+    values = (0.5, [0.5], [[[0.5]]], CHANNELS)
+    functions = (lambda x, p: x * p, lambda x, p: p * x)
+    found = trace(Beside(*(Scaled(value, function) for value in values for function in functions)), PLANE)
+    truth = [np.square(value).ravel() for value in values for _ in functions]
+    for factor, expected in zip(found.factors.values(), truth, strict=True):
+        np.testing.assert_allclose(np.ravel(factor), expected)
+    last = trace(Scaled([1.0, 2.0, 3.0, 0.0], lambda x, p: (x.permute(0, 2, 3, 1) * p).permute(0, 3, 1, 2)), PLANE)
+    (factor,) = last.factors.values()
+    np.testing.assert_allclose(factor, [1, 4, 9, 0])
+
+
+def test_a_parameter_that_is_added_shifts():
+    found = trace(Beside(*(Scaled(value, lambda x, p: x + p) for value in (0.5, 0.0, CHANNELS))), PLANE)
+    assert list(found.factors.values()) == [1, 1, 1]
+    assert [name in found.shifted for name in found.factors] == [True, False, True]
+
+
+# --- what has no rule -------------------------------------------------------------------------------------------------------
+
+
+REFUSED = [
+    (lambda x: functional.avg_pool2d(x, 2, divisor_override=3), "divisor_override"),
+    (lambda x: functional.hardtanh(x, -2.0, 2.0), "clamps to (-2.0, 2.0)"),
+    (lambda x: x.clamp(-1, 1), "clamps to (-1, 1)"),
+    (lambda x: x.clamp(min=1), "clamps to (1, None)"),
+    (lambda x: functional.dropout(x, 0.5, training=True), "drops units in evaluation mode"),
+    (lambda x: functional.max_pool2d(x, 3, 1, 1, return_indices=True)[1] * x, "a part of an operation's result"),
+    (lambda x: x.mean()[None, None], "a mean over axes [0, 1, 2, 3]"),
+    (lambda x: x.mean(2), "a mean over axes [2]"),
+    (lambda x: x.mean((1, 2, 3))[:, None], "a mean over axes [1, 2, 3]"),
+    (lambda x: x.flatten(2), "reshapes (1, 4, 7, 10) to (1, 4, 70)"),
+    (lambda x: x.flatten(1, 2), "reshapes (1, 4, 7, 10) to (1, 28, 10)"),
+    (lambda x: x.reshape(1, 4, 10, 7), "reshapes (1, 4, 7, 10) to (1, 4, 10, 7)"),
+    (lambda x: x.reshape(1, 2, 2, 10, 7), "reshapes (1, 4, 7, 10) to (1, 2, 2, 10, 7)"),
+    (lambda x: x.flatten(1).view(1, 280, 1, 1), "flat features positions again"),
+    (lambda x: x.view(1, 2, 2, 7, 10).transpose(1, 3).reshape(1, 4, 7, 10), "permutes channels that were split in two axes"),
+    (lambda x: x.view(1, 2, 2, 7, 10).relu(), "reads channels that were split in two axes"),
+    (lambda x: x.view(1, 2, 2, 7, 10).transpose(1, 2).reshape(1, 2, 20, 7), "in two axes to (1, 2, 20, 7)"),
+    (lambda x: functional.avg_pool2d(x.transpose(1, 2), 2), "axes were permuted"),
+    (lambda x: torch.add(x, x.relu(), alpha=2), "adds 2 times"),
+    (lambda x: torch.sub(x, x.relu(), alpha=3), "adds -3 times"),
+    (lambda x: x + x[:, :1], "broadcasts (1, 4, 7, 10) against (1, 1, 7, 10)"),
+    (lambda x: x / x.relu(), "divides by something that is computed"),
+    (lambda x: x * x, "a square depends on the data"),
+    (lambda x: torch.cat([x, x], dim=2), "concatenates along axis 2"),
+    (lambda x: x.chunk(2, dim=3)[0], "splits axis 3"),
+    (lambda x: x[:, ::2], "in steps of 2"),
+    (lambda x: x[:, :, 1:], "takes a part of axis 2"),
+    (lambda x: functional.pad(x, (1, 1, 1, 1, 1, 1)), "pads by [1, 1, 1, 1, 1, 1]"),
+    (lambda x: functional.pad(x, (-1, 1)), "pads by [-1, 1]"),
+    (lambda x: functional.pad(x, (1, 1), value=2.0), "pads with the constant 2"),
+    (lambda x: functional.interpolate(x, scale_factor=1.3), "resizes (7, 10) to (9, 13)"),
+    (lambda x: functional.interpolate(x, scale_factor=1.1, mode="bilinear"), "resizes (7, 10) to (7, 11)"),
+    (lambda x: functional.softmax(x, 1), "depends on the data"),
+    (lambda x: x.exp(), "no rule for it"),
+    (lambda x: x.detach(), "it cuts the gradient"),
+]
+
+
+@lru_cache
+def refusals():
+    with pytest.raises(UnsupportedError) as caught:
+        trace(Beside(*(function for function, _ in REFUSED)), PLANE)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("reason", [reason for _, reason in REFUSED])
+def test_what_has_no_rule_is_refused_with_its_reason(reason):
+    assert reason in refusals()
+
+
+def test_an_operation_is_refused_once_and_what_depends_on_it_is_not():
+    assert refusals().startswith(f"{len(REFUSED)} operations of this model have no rule here:")
+
+
+def test_slopes_that_differ_from_channel_to_channel_are_refused():
+    layer = nn.PReLU(3, init=0.3)
+    layer.weight.data[2] = 0.4
+    for model in (layer, nn.PReLU(device="meta")):
+        with pytest.raises(UnsupportedError, match="slopes that differ"):
+            trace(model, (3, 5))
+
+
+def test_statistics_that_are_not_those_of_evaluation_are_refused():
+    with pytest.raises(UnsupportedError, match="statistics of the batch"):
+        trace(nn.BatchNorm1d(2, track_running_stats=False), (2, 5))
+    with pytest.raises(UnsupportedError, match="running statistics"):
+        trace(nn.InstanceNorm1d(2, track_running_stats=True), (2, 5))
+
+
+class Filter(nn.Module):
+    """A fixed filter over every channel."""
+
+    def __init__(self, taps, channels=2, bias=False, **options):
+        super().__init__()
+        taps = torch.tensor(taps)
+        self.register_buffer("taps", taps.expand(channels, 1, *taps.shape).clone())
+        self.register_buffer("bias", torch.ones(channels) if bias else None)
+        self.options = options
+        self.convolve = getattr(functional, f"conv{taps.ndim}d")
+
+    def forward(self, x):
+        return self.convolve(x, self.taps, self.bias, **self.options)
+
+
+ROW = [0.2, 0.5, 0.3]
+
+
+def test_a_fixed_filter_is_a_blur():
+    square = np.multiply.outer(ROW, ROW)
+    lines = [Filter(ROW, groups=2, stride=2, padding=1), Filter(ROW, groups=2), Filter(ROW, groups=2, padding="same")]
+    assert_computes_the_same((2, 9), *lines)
+    assert_computes_the_same((2, 9, 8), Filter(square.tolist(), groups=2, stride=(2, 1), padding=(0, 1)))
+    assert_computes_the_same((2, 4, 5, 6), Filter(np.multiply.outer(square, ROW).tolist(), groups=2, padding=1))
+
+
+def test_another_fixed_filter_is_refused():
+    filters = [
+        Filter([0.2, 0.5, 0.4], groups=2),  # its sum is not one
+        Filter([0.5, 0.0, 0.5], groups=2),
+        Filter(ROW, groups=2, dilation=2),
+        Filter(ROW, groups=2, bias=True),
+        Filter(ROW, groups=2, channels=4),
+    ]
+    with pytest.raises(UnsupportedError, match=r"^5 operations"):
+        trace(Beside(*filters), (2, 9))
+    several = Filter(ROW, groups=2)
+    several.taps[1] = torch.tensor([0.3, 0.5, 0.2])
+    with pytest.raises(UnsupportedError, match="is a buffer, so fixed"):
+        trace(several, (2, 9))

@@ -1,0 +1,178 @@
+"""What the weights of a model say, against numpy, torch and scipy's tests."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from landscape import he, trace
+from landscape.weights import _moments, _unlike_fresh, average_variances
+from lattice import AssumptionError, Conv, Node
+
+NODE = Node("a", Conv(1, 1), (0,))
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 5), (4, 3, 7), (9, 8, 2, 3), (61, 90, 3, 5), (70_001,)])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_moments_are_numpys_however_many_weights_there_are(shape, kind):
+    weight = (np.random.default_rng(0).normal(size=shape) + 0.3).astype(kind)
+    found, exact = _moments(weight), weight.astype(np.float64)
+    assert found.count == weight.size
+    assert found.mean == pytest.approx(exact.mean())
+    assert found.fourth == pytest.approx((exact**4).mean())
+    np.testing.assert_allclose(found.squares, (exact**2).mean(axis=(0, 1)[: weight.ndim]).ravel())
+    assert found.deviation == pytest.approx(exact.std())
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3, -1.0])
+@pytest.mark.parametrize("size", [2, 7, 300])
+def test_a_mean_is_zero_by_students_t(size, shift, monkeypatch):
+    weight = np.random.default_rng(size).normal(size=(size, 1)) + shift
+    chance = stats.ttest_1samp(weight.ravel(), 0).pvalue
+    for factor, alarm in ((1 - 1e-6, False), (1 + 1e-6, True)):
+        monkeypatch.setattr("landscape.weights.LEAST_CHANCE", chance * factor)
+        assert ("the mean" in str(_unlike_fresh(NODE, _moments(weight)))) == alarm
+
+
+@pytest.mark.parametrize(
+    ("weight", "fresh"),
+    [
+        (np.full((1, 1, 1), 5.0), True),  # one value alone
+        (np.zeros((9, 9, 3)), True),
+        (np.full((9, 9, 3), 0.5), False),
+        (np.full((1, 2, 1), 0.5), False),
+        (np.where(np.random.default_rng(0).random((40, 40, 3)) < 0.5, -1.0, 1.0), True),  # all of one size
+        (np.random.default_rng(0).normal(size=(40, 40, 3)) * [1, 3, 1], False),
+        (np.random.default_rng(0).normal(size=(10, 10, 9)) * ([4] + [1] * 8), False),
+        (np.random.default_rng(0).normal(size=(9, 11, 9)) * ([4] + [1] * 8), True),  # 99 a tap are too few to tell
+        (np.random.default_rng(0).normal(size=(40, 40, 3)) * [1, 0, 1], False),
+        (np.random.default_rng(0).normal(size=(40, 40, 3)), True),
+    ],
+)
+def test_weights_are_fresh_unless_their_mean_or_the_spread_of_a_tap_says_otherwise(weight, fresh):
+    assert (_unlike_fresh(NODE, _moments(weight)) is None) == fresh
+
+
+def test_weights_with_heavy_tails_may_differ_more_from_tap_to_tap():
+    rng = np.random.default_rng(0)
+    sparse = rng.normal(size=(60, 60, 9)) * (rng.random((60, 60, 9)) < 0.02)
+    assert _unlike_fresh(NODE, _moments(sparse)) is None
+    squares = (sparse**2).mean(axis=(0, 1))
+    assert np.ptp(squares) > 0.5 * squares.mean()  # which normal weights never do: they are noticed below
+    alike = rng.normal(size=(60, 60, 9)) * np.sqrt(squares)
+    assert "from tap to tap" in _unlike_fresh(NODE, _moments(alike))
+
+
+def test_the_draws_of_a_layer_are_averaged():
+    rng = np.random.default_rng(0)
+    draws = [{"p": rng.normal(size=(4, 3)), "q": rng.normal(size=(2, 2, 3)).astype(np.float32)} for _ in range(3)]
+    tensors = [{name: torch.tensor(value) for name, value in draw.items()} for draw in draws]
+    first, *rest = [{"one": (draw["p"] ** 2).mean(), "two": (draw["q"] ** 2).mean()} for draw in draws]
+    found = average_variances(first, {"one": "p", "two": "q"}, tensors[1:])
+    for name in ("one", "two"):
+        assert found[name] == pytest.approx(np.mean([first[name], *(draw[name] for draw in rest)]))
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])
+def test_weights_of_any_precision_have_their_second_moment(kind):
+    model = nn.Conv1d(2, 64, 3, bias=False)
+    nn.init.normal_(model.weight, generator=torch.Generator().manual_seed(0))
+    model = model.to(kind)
+    truth = model.weight.detach().double().square().mean().item()
+    assert trace(model, (2, 9)).variances["conv1d"] == pytest.approx(truth, rel=1e-6)
+
+
+@pytest.mark.parametrize(("value", "shifted"), [(0.0, False), (0.4, True), (-0.4, True)])
+def test_a_bias_that_is_not_zero_on_average_shifts_its_layer(value, shifted):
+    model = nn.Sequential(nn.Conv1d(1, 8, 3), nn.Flatten(), nn.Linear(56, 4))
+    torch.manual_seed(0)
+    nn.init.normal_(model[0].bias)
+    nn.init.constant_(model[2].bias, value)
+    assert trace(model, (1, 9)).shifted == (frozenset({"2"}) if shifted else frozenset())
+    assert trace(model, (1, 9), initialisation="he").shifted == trace(model, (1, 9)).shifted
+
+
+def test_a_batch_norm_multiplies_by_gamma_squared_over_its_running_variance():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.BatchNorm1d(5, eps=0.3), nn.BatchNorm1d(5, affine=False, eps=0.1))
+    for layer in model:
+        layer.running_var = torch.rand(5) + 0.5
+    model[0].weight.data = torch.randn(5)
+    found = trace(model, (5, 4))
+    gamma, variance = model[0].weight.detach().numpy(), model[0].running_var.numpy()
+    np.testing.assert_allclose(found.factors["0"], gamma**2 / (variance + 0.3), rtol=1e-6)
+    np.testing.assert_allclose(found.factors["1"], 1 / (model[1].running_var.numpy() + 0.1), rtol=1e-6)
+    assert found.shifted == frozenset()
+    trained = trace(model, (5, 4), train=True).factors
+    np.testing.assert_allclose(trained["0"], gamma**2, rtol=1e-6)
+    assert trained["1"] == 1
+
+
+def test_a_batch_norm_shifts_by_beta_minus_gamma_times_the_running_mean_over_sigma():
+    model = nn.BatchNorm1d(3, eps=0.0)
+    model.running_var.fill_(4.0)
+    model.weight.data.fill_(6.0)
+    for mean, beta, shifted, in_training in ((0, 0, 0, 0), (1, 0, 1, 0), (0, 1, 1, 1), (1, 3, 0, 1), (-1, 3, 1, 1)):
+        model.running_mean.fill_(mean)
+        model.bias.data.fill_(beta)
+        assert len(trace(model, (3, 4)).shifted) == shifted
+        assert len(trace(model, (3, 4), train=True).shifted) == in_training
+    model.bias.data = torch.tensor([0.0, 0.0, 1.0])
+    model.running_mean.fill_(0)
+    assert len(trace(model, (3, 4)).shifted) == 1
+
+
+def test_one_factor_for_all_channels_is_one_number():
+    model = nn.GroupNorm(1, 4)
+    nn.init.constant_(model.weight, 3.0)
+    assert list(trace(model, (4, 5)).factors.values()) == [9.0]
+    model.weight.data[1] = 2.0
+    (factor,) = trace(model, (4, 5)).factors.values()
+    assert factor.tolist() == [9, 4, 9, 9]
+
+
+def test_a_norm_with_broken_numbers_is_refused():
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        model = nn.Sequential(nn.BatchNorm1d(3))
+        getattr(model[0], name).data[1] = float("nan") if name != "bias" else float("inf")
+        with pytest.raises(AssumptionError, match=f"0: its {name} has NaN or infinite"):
+            trace(model, (3, 4))
+
+
+def test_every_problem_is_listed():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Conv1d(1, 1, 3, padding=1), nn.Conv1d(1, 1, 3)
+            self.two.weight.data[0, 0, 0] = float("inf")
+
+        def forward(self, x):
+            return self.two(self.one(self.one(self.one(x))))
+
+    with pytest.raises(
+        AssumptionError, match=r"(?s)one, one_2, one_3: tied weights \(one tensor used 3 times.*two: its weight"
+    ):
+        trace(Twice(), (1, 9))
+
+
+def test_layers_without_memory_are_tied_by_their_names():
+    with torch.device("meta"):
+        one, two = nn.Conv1d(1, 1, 3, padding=1), nn.Conv1d(1, 1, 3, padding=1)
+    assert len(trace(nn.Sequential(one, two), (1, 9), initialisation=he).variances) == 2
+    with pytest.raises(AssumptionError, match="tied weights"):
+        trace(nn.Sequential(one, nn.Tanh(), one), (1, 9), initialisation=he)
+
+
+def test_skewed_layers_are_named_where_they_are_taken_as_they_are():
+    model = nn.Sequential(nn.Conv1d(1, 40, 3), nn.Conv1d(40, 40, 3), nn.Conv1d(40, 40, 3))
+    torch.manual_seed(0)
+    for layer in model:
+        nn.init.normal_(layer.weight)
+    model[1].weight.data.add_(0.5)
+    model[2].weight.data[..., 1].mul_(3)
+    found = trace(model, (1, 9), initialisation="weights")
+    assert found.skewed == ("1", "2")
+    for name in "012":
+        assert found.variances[name] == pytest.approx(model[int(name)].weight.detach().square().mean().item(), rel=1e-5)
+    assert trace(model, (1, 9), initialisation=he).skewed == ()
