@@ -171,8 +171,8 @@ class Counter:
             (slope,) = torch.autograd.grad(function(z.clone(), *arguments[1:], **named).sum(), z)
         squared = slope.square()
         self._add(("gain", node.name), self._mean(node.name, squared))
-        # a gate whose input is exactly zero reads nothing but closed gates: no open path leads through it
-        alive = (z.detach() != 0).to(squared)
+        # a gate that is closed at exactly zero reads nothing but closed gates: no open path leads through it
+        alive = ((z.detach() != 0) | (slope != 0)).to(squared)
         self._add(("alive", node.name), self._mean(node.name, alive))
         self.runs_up[node.name] = {node.name: squared}
         for _, _, lower, upper in self.skips:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from landscape import lecun, predict
-from landscape.batchnorm import dropout_gains, eq19, eq23, train_factors
+from landscape.batchnorm import dropout_gains, eq19, eq23, train_factors, train_reasons
 from lattice import (
     Activation,
     AssumptionError,
@@ -139,3 +139,115 @@ def test_printed_equations_are_refused_where_they_mean_nothing():
         eq19(Lattice.chain((1, 9), [*block(2), *block()]), batch=8)
     with pytest.raises(SpecificationError, match="is not a norm"):
         eq23(CHAIN, "conv1", batch=8)
+
+
+def circular(channels, kernel):
+    return Conv(channels, kernel, padding=1, mode="circular")
+
+
+@pytest.mark.parametrize("batch", [2, 5])
+def test_factors_divide_by_the_variance_that_each_norm_sees(batch):
+    """Without borders: fan_in V[w] under the first norm, fan_in V[w] gamma^2 (1/2 - 1 / 2 pi) under the next, after a ReLU."""
+    layers = [circular(4, 3), Norm(), relu, circular(3, 3), Norm(), *HEAD]
+    net = Lattice.chain((2, 3, 5), layers)
+    own = np.array([0.5, 1.0, 2.0])
+    scales = {"norm1": 0.3, "norm2": own}
+    given = dict(scales)
+    found = train_factors(net, {"conv1": 0.7, "conv2": 0.2, "dense1": 1.0}, batch=batch, scales=scales)
+    samples = batch * 15
+    correction = (samples - 1) / samples
+    assert isinstance(found["norm1"], float)
+    assert found["norm1"] == pytest.approx(correction * 0.3 / (18 * 0.7))
+    seen = 36 * 0.2 * 0.3 * (1 / 2 - 1 / (2 * np.pi))
+    np.testing.assert_allclose(found["norm2"], correction * own / seen, rtol=1e-9)
+    assert scales == given  # what was given stays what it was
+
+
+def test_other_norms_keep_the_factors_they_were_given():
+    net = Lattice.chain((2, 6), [circular(4, 3), Norm("scale"), Norm(), *HEAD])
+    found = train_factors(net, {"conv1": 0.5, "dense1": 1.0}, batch=4, scales={"norm1": 0.25})
+    assert found["norm1"] == 0.25
+    assert found["norm2"] == pytest.approx(23 / 24 / (3 * 0.25))
+    assert set(train_factors(net, {"conv1": 0.5, "dense1": 1.0}, batch=4)) == {"norm2"}
+
+
+@pytest.mark.parametrize("batch", [True, 0, -3, 2.5, "4", None])
+def test_a_batch_is_a_number_of_inputs(batch):
+    with pytest.raises(SpecificationError, match="it is the number of inputs in a batch"):
+        train_factors(CHAIN, dict.fromkeys(CHAIN.names, 1.0), batch)
+    assert train_factors(CHAIN, dict.fromkeys(CHAIN.names, 1.0), np.int64(4))
+
+
+@pytest.mark.parametrize(("layers", "batch"), [
+    ([Conv(2, 3), Norm()], 2),  # two values, of two inputs
+    ([Conv(2, 2), Norm()], 1),  # two values, of one input
+    ([Conv(2, 2), Norm(), GlobalPool()], 2),
+    ([Conv(2, 2), Norm(), GlobalPool("max")], 1),
+    ([Conv(2, 2), Norm(), relu, GlobalPool()], 1),
+    ([Conv(2, 2), Norm(), Dropout(0.1), relu, GlobalPool()], 1),
+    ([Conv(2, 2), Norm(), residual([relu]), GlobalPool()], 1),
+    ([Conv(2, 3), Norm("scale"), GlobalPool()], 1),
+    ([Conv(2, 2), GlobalPool()], 1),
+], ids=str)  # fmt: skip
+def test_small_batches_are_taken_where_a_variance_is_left(layers, batch):
+    net = Lattice.chain((1, 3), layers)
+    found = train_factors(net, {"conv1": 0.5}, batch=batch)
+    if "norm1" in found:
+        samples = batch * net.shapes[net.names.index("norm1")][1]
+        assert found["norm1"] == pytest.approx((samples - 1) / samples / (0.5 * layers[0].kernel))
+
+
+@pytest.mark.parametrize("between", [[], [Dropout(0.1)], [Dropout(0.1), Dropout(0.2)]], ids=str)
+def test_an_average_over_what_a_batch_of_one_has_normalised_is_refused(between):
+    net = Lattice.chain((1, 9), [Conv(2, 3), relu, Conv(2, 3), Norm(), *between, GlobalPool()])
+    with pytest.raises(AssumptionError, match="norm1: in a batch of one"):
+        train_factors(net, {"conv1": 1.0, "conv2": 1.0}, batch=1)
+
+
+def test_reasons_name_the_batch_norms_and_small_batches():
+    net = Lattice.chain((1, 9), [Conv(4, 3), Norm(), relu, Conv(4, 3), Norm("layer"), Conv(4, 3), Norm()])
+    few, many = train_reasons(net, 7), train_reasons(net, 8)
+    assert len(few) == 2
+    assert len(many) == 1
+    for reason in (*few, *many):
+        assert "norm1, norm3" in reason
+        assert "norm2" not in reason
+    assert train_reasons(Lattice.chain((1, 9), [Conv(4, 3), Norm("layer")]), 2) == ()
+
+
+def windows_that_read(shape, conv):
+    """How many taps of all windows read each cell, over the most that read any: the ratio of Eq. 23."""
+    outputs = Lattice.chain((1, *shape), [conv]).output_shape[1:]
+    ones, weight = torch.ones(1, 1, *outputs), torch.ones(1, 1, *conv.kernel)
+    counts = nn.functional.conv_transpose2d(ones, weight, stride=conv.stride, padding=conv.padding)[0, 0].numpy()
+    return counts / counts.max(), np.prod(outputs)
+
+
+def test_the_printed_ratio_is_that_of_windows_that_read_a_cell():
+    first, second = (Conv(c, (3, 2), (1, 2), padding=(1, 0)) for c in (4, 3))
+    net = Lattice.chain((2, 4, 6), [first, Norm(), relu, second, Norm()])
+    ratio, outputs = windows_that_read((4, 6), first)
+    above, fewer = windows_that_read((4, 3), second)
+    (n, m), rectified = (5 * outputs, 5 * fewer), 1 / 2 - 1 / (2 * np.pi)
+    padded = np.zeros((4, 3))
+    padded[:, : above.shape[1]] = above
+    np.testing.assert_allclose(eq23(net, "norm1", 5), (n - 1) / n * ratio, rtol=1e-6)
+    np.testing.assert_allclose(eq23(net, "norm1", 5, input_variance=0.2), (n - 1) / n * ratio / 0.2, rtol=1e-6)
+    np.testing.assert_allclose(eq23(net, "norm2", 5), (m - 1) / m * padded / rectified, rtol=1e-6)
+    np.testing.assert_allclose(eq23(net, "norm2", 5, input_variance=0.2), (m - 1) / m * padded / 0.2, rtol=1e-6)
+
+
+def test_the_printed_product_runs_over_all_norms_and_stays_over_positions():
+    net = Lattice.chain((2, 5), [*block(), *block(), *block()])
+    edge = np.array([2, 3, 3, 3, 2]) / 3
+    expected = (79 / 80) ** 3 * edge**3 / (1 / 2 - 1 / (2 * np.pi)) ** 2
+    np.testing.assert_allclose(eq19(net, 16), expected, rtol=1e-12)
+    assert eq19(Lattice.chain((2, 3, 5), [Conv(2, 3)]), 4).tolist() == np.ones((3, 5)).tolist()
+
+
+def test_the_printed_ratio_is_about_a_norm_over_a_convolution():
+    net = Lattice.chain((1, 8), [Conv(2, 3), relu, Norm(), Conv(2, 3)])
+    for name, message in (("norm1", "a norm over a convolution"), ("conv1", "is not a norm"), ("norm7", "is not a norm")):
+        with pytest.raises(SpecificationError, match=message):
+            eq23(net, name, batch=4)
+    assert dropout_gains(net) == {}

@@ -1,18 +1,24 @@
 """The law for given inputs against enumeration, a kernel written out by hand, and wide networks."""
 
+from math import prod
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
-from landscape import he, predict, squared_gradients
-from landscape.infinite_width import _slope_moments, given_input_moments, refusals
+from landscape import he, infinite_width, predict, squared_gradients
+from landscape.infinite_width import _slope_moments, fits, given_input_moments, refusals
 from landscape.initialisation import layer_variances
 from lattice import (
     Activation,
     AdaptivePool,
     Conv,
+    ConvTranspose,
     Dense,
+    Dropout,
     Flatten,
     GlobalPool,
     Lattice,
@@ -21,12 +27,14 @@ from lattice import (
     Pool,
     ResourceError,
     SpecificationError,
+    Unit,
     UnsupportedError,
     Upsample,
     concatenate,
     residual,
 )
 from validation import enumerated_squared_gradients, measure
+from validation.montecarlo.build import build
 
 relu, leaky, absolute = Activation("relu"), Activation("leaky_relu", 0.3), Activation("abs")
 HEAD = [GlobalPool("avg"), Flatten(), Dense(1)]
@@ -162,6 +170,16 @@ def test_wide_networks_approach_it(layers):
         ([Conv(2, 3), Pool("max", 2), GlobalPool()], "pool1: Pool"),
         ([Conv(2, 3), Norm("layer"), GlobalPool()], "norm1: Norm"),
         ([Conv(1, 3, padding=1), relu, residual([concatenate([Conv(1, 1)], [Conv(1, 1)]), Conv(1, 1)])], None),
+        ([Conv(2, 3), GlobalPool("max")], "globalpool1: GlobalPool"),
+        ([Conv(2, 3), AdaptivePool("max", 2)], "adaptivepool1: AdaptivePool"),
+        ([Conv(2, 3), Norm("group"), GlobalPool()], "norm1: Norm"),
+        ([Conv(2, 3), Norm("scale"), Dropout(0.5), Norm(), relu, Pool("avg", 2), GlobalPool()], None),
+        ([residual([Conv(1, 3, padding=1), relu]), Conv(2, 3)], "add1: adds a gate to the data themselves"),
+        ([residual([Conv(1, 3, padding=1)]), Conv(2, 3)], None),
+        ([residual([Conv(1, 3, padding=1)]), relu], "activation1: a gate over something"),
+        ([concatenate([Conv(1, 1)], [Conv(2, 1)]), relu, Conv(2, 3)], None),
+        ([concatenate([], [Conv(2, 1)]), relu, Conv(2, 3)], "activation1: a gate over something"),
+        ([concatenate([Conv(1, 1)], [Conv(2, 1)]), residual([Conv(3, 1)]), Conv(1, 1)], "add1: adds a concatenation"),
     ],
 )
 def test_what_it_does_not_cover_is_said_before_anything_is_computed(layers, reason):
@@ -191,3 +209,130 @@ def test_a_gate_at_zero_has_the_slope_below_and_the_other_its_mean(dead):
     expected = phi[0] * sum(psi) / 2 if dead[0] else psi[0] * sum(phi) / 2
     one, *_ = _slope_moments(np.zeros(()), (uu, np.zeros(()), vv), tuple(map(np.array, dead)), phi, psi)
     assert one == pytest.approx(expected)
+
+
+def sums_of_paths(net, variances, factors=None):
+    """E[(dh_j / dx_i)^2] of a net without gates in which no two paths share weights: torch, with V[w] for every weight."""
+    network = build(net, 1.0).double()
+    with torch.no_grad():
+        for name, weight in network.weights().items():
+            weight.fill_(variances[name])
+        for node, layer in zip(net.nodes[1:], network.layers, strict=True):
+            if isinstance(node.op, Norm):
+                layer.weight.copy_(torch.tensor((factors or {})[node.name]))
+    reads = torch.func.jacrev(lambda x: network(x[None])[0])(torch.zeros(net.input_shape, dtype=torch.float64))
+    return reads.detach().mean(dim=len(net.output_shape)).numpy()
+
+
+@pytest.mark.parametrize(
+    ("shape", "layers"),
+    [
+        ((4, 5), [Conv(4, 2, groups=2), Conv(6, 3, stride=2, padding=1, groups=2)]),
+        ((2, 6), [Conv(4, 3, dilation=2, groups=2), Conv(3, 2, padding=((1, 0),))]),
+        ((2, 3, 4), [Conv(3, (2, 3), padding=(1, 0)), Flatten(), Dense(3)]),
+        ((2, 3, 3), [Conv(3, (1, 2)), Flatten()]),
+        ((3, 4), [Flatten(), Dense(4), Dense(2)]),
+        ((5,), [Dense(3), Dense(2)]),
+        ((2, 4), [concatenate([Conv(2, 3, padding=1)], [Conv(1, 1)], [Conv(3, 3, padding=1)]), Conv(4, 2, groups=2)]),
+        ((2, 5), [Conv(3, 2), Norm(), Conv(2, 2)]),
+        ((2, 2, 3), [ConvTranspose(2, (2, 3), stride=(2, 1), padding=(0, 1)), Conv(2, 2)]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("gate", [None, leaky], ids=["linear", "gated"])
+def test_every_unit_of_the_output_has_the_sum_over_its_own_paths(shape, layers, gate):
+    plain = Lattice.chain(shape, layers)
+    net = Lattice.chain(shape, [part for op in layers for part in ((op, gate) if gate and weighted_op(op) else (op,))])
+    variances = {name: 0.3 + 0.2 * i for i, name in enumerate(layer_variances(net, 1.0))}
+    factors = {"norm1": np.array([0.5, 2.0, 3.0])}
+    expected = sums_of_paths(plain, variances, factors)
+    expected *= ((1 + 0.3**2) / 2) ** sum(node.op == gate for node in net.nodes)
+    x = images(shape)
+    spatial = net.output_shape[1:]
+    for channel, *position in np.ndindex(net.output_shape):
+        unit = Unit(tuple(position), channel)
+        found = given_input_moments(net, variances, x, factors=factors, output=unit)
+        np.testing.assert_allclose(found, expected[(channel, *position)], rtol=1e-12, atol=1e-15)
+    mean = expected.mean(axis=tuple(range(1 + len(spatial))))
+    np.testing.assert_allclose(given_input_moments(net, variances, x, factors=factors), mean, rtol=1e-12)
+
+
+def weighted_op(op):
+    return isinstance(op, Conv | ConvTranspose | Dense)
+
+
+SLOPES = {relu: (0.0, 0.0, 1.0), leaky: (0.3, 0.3, 1.0), absolute: (-1.0, 0.0, 1.0)}  # below, at and above 0, as torch has them
+
+
+@pytest.mark.parametrize("gate", SLOPES, ids=str)
+@pytest.mark.parametrize(
+    ("shape", "kernel", "options"),
+    [
+        ((2, 1, 9), (1, 2), {"stride": (1, 2), "dilation": (1, 2), "padding": (0, 1)}),
+        ((1, 3, 5), (2, 3), {"stride": (2, 1), "padding": (1, 0)}),
+    ],
+    ids=["line", "plane"],
+)
+def test_one_layer_under_a_pooled_head_is_its_mean_over_drawn_filters_black_pixels_too(gate, shape, kernel, options):
+    x = images(shape, 1)
+    x[..., : shape[-1] // 2 + 1] = 0
+    cells = torch.eye(prod(shape), dtype=torch.float64).reshape(-1, *shape)
+    reads = nn.functional.unfold(cells, kernel, **options).numpy()  # (cells, taps, positions)
+    draws = 100_000
+    w = np.random.default_rng(1).normal(size=(draws, reads.shape[1])) * 0.5**0.5
+    z = w @ np.einsum("ifp,i->fp", reads, x.ravel())
+    assert (z == 0).all(axis=0).any()
+    assert not (z == 0).all()
+    below, at, above = SLOPES[gate]
+    slope = np.where(z < 0, below, np.where(z > 0, above, at))
+    gradient = np.stack([((w @ read) * slope).mean(axis=1) for read in reads], axis=1).reshape(draws, *shape) ** 2
+    gradient = gradient.mean(axis=1)
+    error = gradient.std(axis=0, ddof=1) / draws**0.5
+    found = given_input_moments(Lattice.chain(shape, [Conv(3, kernel, **options), gate, GlobalPool()]), {"conv1": 0.5}, x)
+    assert (np.abs(found - gradient.mean(axis=0)) <= 5 * error + 1e-12).all()
+
+
+@pytest.mark.parametrize("branches", [((), (relu,), 0.5), ((relu,), (leaky,), 0.15), ((leaky,), (), 0.65)], ids=str)
+def test_two_gates_over_the_same_values_add_up_to_one(branches):
+    """z + relu(z), relu(z) + leaky(z), leaky(z) + z: each twice a leaky ReLU, also where z is zero."""
+    *chains, slope = branches
+    x = images((2, 7))
+    x[0, :, :4] = 0
+    conv = Conv(4, 3, padding=1)
+    together, one = (
+        Lattice.chain((2, 7), [conv, gate, Conv(3, 2), relu, *HEAD])
+        for gate in (residual(*map(list, chains)), Activation("leaky_relu", slope))
+    )
+    variances = layer_variances(one, he)
+    expected = 4 * given_input_moments(one, variances, x)
+    np.testing.assert_allclose(given_input_moments(together, variances, x), expected, rtol=1e-10, atol=1e-15)
+
+
+def test_enumeration_agrees_where_pixels_are_black():
+    x = images((1, 6))
+    x[..., :4] = 0
+    for gate in (relu, leaky, absolute):
+        net = Lattice.chain((1, 6), [Conv(1, 3, padding=1), gate, Flatten(), Dense(1)])
+        truth = enumerated_squared_gradients(net, x)
+        np.testing.assert_allclose(given_input_moments(net, layer_variances(net, 1.0), x), truth, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 14])
+def test_what_does_not_fit_into_memory_at_once_is_done_in_pieces(at_once, monkeypatch):
+    net = Lattice.chain((2, 7), [Conv(4, 3), relu, *HEAD])
+    variances, x = layer_variances(net, he), images((2, 7))
+    whole = given_input_moments(net, variances, x)
+    # from above: four arrays of squares, in float64, of (positions of each node) and of the image once more for each channel
+    most = 4 * 8 * (7**2 + 5**2 + 5**2 + 3 * 1 + 2 * 7**2)
+    monkeypatch.setattr(infinite_width, "MOST_BYTES", 4 * at_once * most)
+    assert fits(net)
+    np.testing.assert_allclose(given_input_moments(net, variances, x), whole, rtol=1e-12)
+
+
+def test_the_mean_over_images_is_that_of_their_moments():
+    net = Lattice.chain((1, 5), [Conv(4, 3, padding=1), relu, *HEAD])
+    variances, x = layer_variances(net, he), images((1, 5), 3)
+    each = [given_input_moments(net, variances, x[i : i + 1]) for i in range(3)]
+    np.testing.assert_allclose(given_input_moments(net, variances, x), np.mean(each, axis=0), rtol=1e-12)
+    with pytest.raises(SpecificationError, match="inputs have shape"):
+        given_input_moments(net, variances, x[:0])

@@ -9,6 +9,7 @@ from torch import nn
 
 from landscape import predict, trace
 from landscape.alike import average_alike
+from landscape.plan import plan
 from lattice import SpecificationError
 from validation import compare, measure
 
@@ -134,3 +135,204 @@ def test_the_parts_of_a_concatenation_have_win_rates_of_their_own():
     assert np.ptp(sharp, axis=0).max() == np.ptp(smooth, axis=0).max() == 0
     assert sharp.mean() > 1.7  # the largest of nine independent cells is all but always open, each of them half of the time
     assert smooth.mean() < 1.1  # channels of one sign everywhere are open all together or not at all
+
+
+NARROW = nn.Conv2d(400, 2, 1)  # over many channels few passes are enough
+
+
+def counted(layers, images):
+    """What is counted on images; below the first weights nothing is drawn, so that there the counts are exact."""
+    return trace(nn.Sequential(*layers), images.shape[1:], inputs=images).gates
+
+
+class ByPixel(nn.Module):
+    """A norm over the channels of each pixel, as ConvNeXt has it."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm(400, eps=0.1)
+
+    def forward(self, x):
+        return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("norm", "axes"),
+    [
+        (nn.GroupNorm(100, 400, eps=0.1), (2, 3, 4)),
+        (nn.GroupNorm(1, 400, eps=0.1), (1, 2, 3, 4)),
+        (nn.InstanceNorm2d(400, eps=0.1), (3, 4)),
+        (ByPixel(), (1, 2)),
+    ],
+    ids=["group", "whole", "instance", "by pixel"],
+)
+def test_a_norm_over_the_signal_has_the_inverse_variance_of_each_given_image(norm, axes):
+    images = np.random.default_rng(0).normal(size=(2, 400, 2, 3)) * np.linspace(0.2, 2, 3) + [[[[0]]], [[[1]]]]
+    gates = counted((norm, NARROW), images)
+    grouped = images.reshape(2, 100, 4, 2, 3)
+    variance = ((grouped - grouped.mean(axis=axes, keepdims=True)) ** 2).mean(axis=axes, keepdims=True)
+    expected = (1 / (variance + 0.1)).mean(axis=(0, 1, 2))
+    (gain,) = gates.gains.values()
+    np.testing.assert_allclose(np.broadcast_to(gain, (1, 2, 3))[0], np.broadcast_to(expected, (2, 3)), rtol=1e-4)
+    assert gates.ground == "counted on 2 given inputs"
+
+
+@pytest.mark.parametrize("pool", [
+    nn.MaxPool2d((2, 3), (2, 1), (0, 1), (1, 2), return_indices=True),
+    nn.MaxPool2d((3, 2), (1, 2), (1, 0), ceil_mode=True, return_indices=True),
+    nn.AdaptiveMaxPool2d((2, 3), return_indices=True),
+    nn.AdaptiveMaxPool2d(1, return_indices=True),
+], ids=["dilated", "ceil", "adaptive", "global"])  # fmt: skip
+@pytest.mark.parametrize("gated", [False, True], ids=["data", "gated"])
+def test_the_taps_of_a_maximum_are_the_winners_that_torch_names(pool, gated):
+    x = np.random.default_rng(0).normal(size=(1, 400, 5, 4)) - np.linspace(-0.5, 0.5, 4)
+    largest, winner = pool(torch.relu(torch.tensor(x)) if gated else torch.tensor(x))
+    wins = winner.numpy()[0] * 1.0
+    if gated:
+        wins[largest.numpy()[0] == 0] = np.nan
+    rate = (x[0] > 0).mean(axis=0) if gated else np.ones((5, 4))
+    expected = np.zeros((20, *wins.shape[1:]))  # by cell: how often it wins and is open, divided by how often it is open
+    for cell in range(20):
+        expected[cell] = (wins == cell).mean(axis=0) / rate.flat[cell]
+
+    plain = type(pool)(**{name: getattr(pool, name) for name in pool.__constants__ if name != "return_indices"}) if isinstance(
+        pool, nn.MaxPool2d
+    ) else type(pool)(pool.output_size)  # fmt: skip
+    gates = counted((*([nn.ReLU()] if gated else []), plain, NARROW), x)
+    (taps,) = gates.taps.values()
+    assert taps.shape[1:] == (1, *wins.shape[1:])
+    np.testing.assert_allclose(taps.sum(axis=(0, 1)), expected.sum(axis=0), rtol=1e-5)
+    for where in np.ndindex(wins.shape[1:]):  # taps in the order of their cells
+        found = taps[(slice(None), 0, *where)]
+        np.testing.assert_allclose(
+            found[found > 0], expected[(slice(None), *where)][expected[(slice(None), *where)] > 0], rtol=1e-5
+        )
+
+
+def variance_of_a_filter(images, kernel, padding):
+    """V[w] = 1: the sum of squares that a filter reads at each position, (N, *spatial)."""
+    squares = torch.tensor(images).square()
+    return nn.functional.conv2d(squares, torch.ones(1, images.shape[1], *kernel, dtype=squares.dtype), padding=padding)[
+        :, 0
+    ].numpy()
+
+
+def of_a_gaussian(slope, variance):
+    """E[slope(z)^2] by Gauss-Hermite quadrature."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    z = np.sqrt(variance)[..., None] * nodes
+    return slope(z) ** 2 @ weights / weights.sum()
+
+
+def slope_of_tanh(z):
+    return 1 / np.cosh(z) ** 2
+
+
+def test_a_smooth_gate_is_open_as_a_gaussian_of_its_own_variance_says_black_pixels_too():
+    images = np.random.default_rng(0).normal(size=(2, 2, 3, 5)) * np.linspace(0.3, 2, 5)
+    images[:, :, :, :2] = 0  # all black
+    images[0, :, :, 2] = 0
+    conv = nn.Conv2d(2, 64, (3, 2), padding=(1, 0), bias=False)
+    nn.init.normal_(conv.weight, std=0.3)
+    variance = conv.weight.square().mean().item()
+    gates = counted((conv, nn.Tanh(), nn.Conv2d(64, 2, 1)), images)
+    (gain,) = gates.gains.values()
+    expected = of_a_gaussian(slope_of_tanh, variance * variance_of_a_filter(images, (3, 2), (1, 0))).mean(axis=0)
+    np.testing.assert_allclose(expected[:, 0], 1)
+    np.testing.assert_allclose(gain[0], expected, rtol=0.02)  # 1600 passes of 64 channels: 4 sigma
+
+
+def test_a_gate_that_is_closed_at_zero_stays_closed_over_black_pixels():
+    images = np.random.default_rng(0).normal(size=(1, 1, 1, 6))
+    images[..., :3] = 0
+    conv = nn.Conv2d(1, 64, (1, 2), bias=False)
+    nn.init.normal_(conv.weight, std=0.1)
+    gates = counted((conv, nn.ReLU6(), nn.Conv2d(64, 2, 1)), images)
+    (gain,) = gates.gains.values()
+    assert (gain[0, 0, :2] == 0).all()
+    np.testing.assert_allclose(gain[0, 0, 2:], 0.5, atol=0.01)
+
+
+class Beside(nn.Module):
+    """Two convolutions of different sizes side by side, under one gate."""
+
+    def __init__(self):
+        super().__init__()
+        self.small, self.large = nn.Conv2d(1, 40, 1, bias=False), nn.Conv2d(1, 60, 1, bias=False)
+        self.top = nn.Conv2d(100, 2, 1, bias=False)
+        for layer, size in ((self.small, 0.5), (self.large, 2.0)):
+            nn.init.normal_(layer.weight, std=size)
+
+    def forward(self, x):
+        return self.top(torch.tanh(torch.cat([self.small(x), self.large(x)], 1)))
+
+
+def test_the_parts_of_a_concatenation_have_gains_of_their_own():
+    torch.manual_seed(0)
+    model, images = Beside(), np.full((1, 1, 2, 3), 1.5)
+    (gain,) = trace(model, (1, 2, 3), inputs=images).gates.gains.values()
+    assert gain.shape == (100, 2, 3)
+    for part, layer in ((gain[:40], model.small), (gain[40:], model.large)):
+        variance = np.array(2.25 * layer.weight.square().mean().item())
+        np.testing.assert_allclose(part, of_a_gaussian(slope_of_tanh, variance), rtol=0.03)
+
+
+class Weighed(nn.Module):
+    """A product of a convolution and a gate on either side: of one number a channel, or of one a pixel."""
+
+    def __init__(self, squeezed, first):
+        super().__init__()
+        self.trunk, self.gate = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Conv2d(3, 64, 1, bias=False)
+        self.squeezed, self.first = squeezed, first
+
+    def forward(self, x):
+        below = nn.functional.adaptive_avg_pool2d(x, 1) if self.squeezed else x
+        return self.gate(below) * self.trunk(x) if self.first else self.trunk(x) * self.gate(below)
+
+
+@pytest.mark.parametrize(("squeezed", "first"), [(True, True), (True, False), (False, False)])
+def test_a_product_is_weighed_by_the_square_of_its_gate(squeezed, first):
+    torch.manual_seed(0)
+    model = Weighed(squeezed, first)
+    images = np.random.default_rng(0).normal(size=(2, 3, 2, 4)) + np.arange(4)
+    (gain,) = trace(model, (3, 2, 4), inputs=images).gates.gains.values()
+    below = images.mean(axis=(2, 3), keepdims=True) if squeezed else images
+    expected = model.gate.weight.square().mean().item() * (below**2).sum(axis=1).mean(axis=0)
+    assert gain.shape == (1, 2, 4)
+    np.testing.assert_allclose(gain[0], np.broadcast_to(expected, (2, 4)), rtol=0.035)  # 1600 passes of 64 channels: 5 sigma
+
+
+@pytest.mark.parametrize(
+    ("shape", "conv", "average"),
+    [
+        ((6, 5), nn.Conv2d(5, 32, 1, bias=False), nn.AvgPool2d((3, 2), 1)),
+        ((262,), nn.Conv1d(5, 32, 1, bias=False), nn.AvgPool1d(2, 1)),
+    ],
+    ids=["plane", "long"],
+)
+def test_gates_of_one_filter_are_open_together_as_their_correlation_says(shape, conv, average):
+    """For a small signal P(z > 0, z' > 0) = 1/4 + arcsin(r) / 2 pi; an average on either side asks for neighbours."""
+    image = np.random.default_rng(0).normal(size=(1, 5, *shape))
+    nn.init.normal_(conv.weight, std=0.1)
+    below = average(torch.tensor(image))[0].numpy()
+    size = average(torch.tensor(below)).numel() // 5 * 32
+    layers = nn.Sequential(conv, average, nn.ReLU6(), average, nn.Flatten(), nn.Linear(size, 2, bias=False))
+    traced = trace(layers, image.shape[1:], inputs=image)
+    ((name, joint),) = traced.gates.joint.items()
+    gate = traced.lattice.names.index(name)
+    axes = plan(traced.lattice).carried[gate, gate]
+    first = below[(slice(None), *np.ix_(*(pairs.first for pairs in axes)))]
+    second = below[(slice(None), *np.ix_(*(pairs.second for pairs in axes)))]
+    r = (first * second).sum(axis=0) / np.sqrt((first**2).sum(axis=0) * (second**2).sum(axis=0))
+    expected = 1 / 4 + np.arcsin(np.clip(r, -1, 1)) / (2 * np.pi)
+    assert joint.shape == (1, *expected.shape)
+    assert r.min() < 0.2
+    assert (np.abs(joint[0] - expected) < 5 * np.sqrt(expected * (1 - expected) / 32 / 1000)).all()  # 1000 passes at least
+    assert abs((joint[0] / expected).mean() - 1) < 0.02
+
+
+def test_images_of_another_shape_are_refused():
+    with pytest.raises(SpecificationError, match=r"inputs have shape \(2, 400, 2, 4\); the network reads \(N, 400, 2, 3\)"):
+        trace(nn.Sequential(nn.GroupNorm(2, 400), NARROW), (400, 2, 3), inputs=np.zeros((2, 400, 2, 4)))
+    with pytest.raises(SpecificationError, match="inputs have shape"):
+        trace(nn.Sequential(nn.GroupNorm(2, 400), NARROW), (400, 2, 3), inputs=np.zeros((2, 399, 2, 3)))

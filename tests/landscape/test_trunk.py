@@ -55,21 +55,26 @@ def _links(lattice):
     return {(lower, upper) for _, _, lower, upper in skips(lattice)}
 
 
-def test_the_factors_of_a_run_are_those_of_its_paths_counted_one_by_one():
-    """One unit, one cell: every path is a subset of branches, weighed by the runs of gates between them."""
-    blocks, branch = 3, 0.5
-    rng = np.random.default_rng(0)
-    relu = Activation("relu")
-    layers = [Conv(1, 1), relu, *(part for _ in range(blocks) for part in (residual([Conv(1, 1)]), relu)), Flatten(), Dense(1)]
-    net = Lattice.chain((1, 1), layers)
-    gates = [name for name in net.names if name.startswith("activation")]
-    runs, gains = {}, {}
-    for low in range(blocks + 1):
-        shares = np.cumprod(rng.uniform(0.6, 0.95, blocks + 1 - low))
-        gains[gates[low]] = float(shares[0])
-        runs |= {(gates[low], gates[high]): np.full((1, 1), shares[high - low]) for high in range(low + 1, blocks + 1)}
+@pytest.mark.parametrize("known", [1, 2, 5])
+def test_the_factors_of_a_run_are_those_of_its_paths_counted_one_by_one(known):
+    """Cells on their own: every path is a subset of branches, weighed by the runs of gates between them.
 
-    variances = {name: branch if name in net.names[3:-2] else 1.0 for name in net.names if name.startswith(("conv", "dense"))}
+    Runs over more than `known` blocks are not given: they are continued as a Markov chain. The last cell is dead.
+    """
+    blocks, width, branch = 5, 2, 0.5
+    rng = np.random.default_rng(0)
+    relu, conv = Activation("relu"), Conv(width, 1)
+    layers = [conv, relu, *(part for _ in range(blocks) for part in (residual([conv]), relu)), Flatten(), Dense(1)]
+    net = Lattice.chain((1, 3), layers)
+    gates = [name for name in net.names if name.startswith("activation")]
+    rates = {}
+    for low in range(blocks + 1):
+        shares = np.cumprod(rng.uniform(0.6, 0.95, (blocks + 1 - low, 3)), axis=0) * [1, 1, 0]
+        rates |= {(low, high): shares[high - low] for high in range(low, min(low + known, blocks) + 1)}
+    gains = {gate: np.stack([rates[low, low]] * width) for low, gate in enumerate(gates)}
+    channels = np.array([[0.05], [-0.05]])  # whose mean is what counts
+    runs = {(gates[low], gates[high]): rate + channels for (low, high), rate in rates.items() if low < high}
+    variances = {name: branch / width for name in net.names if name.startswith("conv")} | {"conv1": 1 / width, "dense1": 1.0}
     rules = Rules(net, variances, {}, (), Gates(gains, runs=runs))
 
     def sweep(edges):
@@ -79,17 +84,17 @@ def test_the_factors_of_a_run_are_those_of_its_paths_counted_one_by_one():
     rules.edges = trunk_factors(net, runs, gains, sweep)
     found = {node.name: values for node, values in sweep_moments(net, rules, np.ones((1,)))}["input"]
 
-    def rate(low, high):
-        return gains[gates[low]] if low == high else float(runs[gates[low], gates[high]].mean())
+    def rate(low, high, cell):
+        if (low, high) in rates:
+            return rates[low, high][cell]
+        return rate(low + 1, high, cell) * rates[low, low + 1][cell] / rates[low + 1, low + 1][cell]
 
-    def paths(top):
+    def paths(top, cell):
         """All paths from the output of gate `top` down: the run that begins there ends at some branch, or at the stem."""
-        total = rate(0, top)
-        for end in range(1, top + 1):  # leaves the trunk through the branch below gate `end`
-            total += rate(end, top) * branch * paths(end - 1)
-        return total
+        below = sum(rate(end, top, cell) * branch * paths(end - 1, cell) for end in range(1, top + 1))
+        return rate(0, top, cell) + below
 
-    assert float(found.mean()) == pytest.approx(paths(blocks), rel=1e-5)
+    np.testing.assert_allclose(found[0], [paths(blocks, 0), paths(blocks, 1), 0], rtol=1e-4)
 
 
 def test_counted_runs_hold_every_stretch_of_a_trunk():
@@ -98,3 +103,40 @@ def test_counted_runs_hold_every_stretch_of_a_trunk():
     lowest, middle, top = (name for name in traced.lattice.names if "relu" in name)
     assert set(traced.gates.runs) == {(lowest, middle), (middle, top), (lowest, top)}
     assert (traced.gates.runs[lowest, top] < traced.gates.runs[lowest, middle]).all()
+
+
+def test_a_run_is_the_mean_of_the_product_of_its_slopes_in_networks_drawn_anew():
+    """Three gates over one position, counted once more with a fresh network for every pass."""
+    stem, branch, width = 0.5, 0.5, 64
+    rng = np.random.default_rng(0)
+    x = np.array([1.0, -0.5, 2.0])
+    opened = []
+    for _ in range(1000):
+        z = stem * rng.normal(size=(width, 3)) @ x
+        gates = [z > 0]
+        for _ in range(2):
+            h = np.maximum(z, 0)
+            z = h + branch * rng.normal(size=(width, width)) @ h / width**0.5
+            gates.append(z > 0)
+        opened.append(gates)
+    low, middle, top = np.moveaxis(opened, 1, 0)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv1d(3, width, 1, bias=False)
+            self.first, self.second = (nn.Conv1d(width, width, 1, bias=False) for _ in range(2))
+
+        def forward(self, x):
+            x = torch.relu(self.stem(x))
+            x = torch.relu(x + self.first(x))
+            return torch.relu(x + self.second(x))
+
+    sizes = {"stem": stem**2, "first": branch**2 / width, "second": branch**2 / width}
+    traced = trace(Net(), (3, 1), initialisation=sizes, inputs=x[None, :, None])
+    first, second, third = (name for name in traced.lattice.names if "relu" in name)
+    expected = {(first, second): low & middle, (second, third): middle & top, (first, third): low & middle & top}
+    for gates, both in expected.items():
+        run = traced.gates.runs[gates]
+        assert run.shape == (1, 1)
+        assert run.item() == pytest.approx(both.mean(), rel=0.025)  # of 64,000 units each: 5 sigma

@@ -1,0 +1,107 @@
+"""Moments of activations over a Gaussian against sums of torch's functions on grids of one and of two dimensions."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.polynomial.hermite_e import hermegauss
+from torch.nn import functional
+
+from landscape.activations import FUNCTIONS, distinct, gaussian_moments
+from lattice import Activation, UnsupportedError
+
+SMOOTH = ("silu", "gelu", "sigmoid", "tanh", "mish", "softplus", "logsigmoid")
+TORCH = {
+    **{Activation(name): getattr(functional, name) for name in FUNCTIONS},
+    Activation("relu"): torch.relu,
+    Activation("leaky_relu"): functional.leaky_relu,
+    Activation("leaky_relu", 0.3): lambda z: functional.leaky_relu(z, 0.3),
+    Activation("abs"): torch.abs,
+    Activation("identity"): torch.clone,
+    Activation("elu", 1.7): lambda z: functional.elu(z, 1.7),
+    Activation("celu", 0.6): lambda z: functional.celu(z, 0.6),
+}
+GRID = np.linspace(-12, 12, 96_000, endpoint=False) + 12 / 96_000
+WEIGHTS = np.exp(-(GRID**2) / 2) / np.sqrt(2 * np.pi) * 24 / 96_000
+
+
+def values_and_slopes(function, z):
+    x = torch.tensor(z, requires_grad=True)
+    value = function(x)
+    return value.detach().numpy(), torch.autograd.grad(value.sum(), x)[0].numpy()
+
+
+def moments(activation, mean, variance, correlation=0.0):
+    return gaussian_moments(activation, *(np.array(number) for number in (mean, variance, correlation)))
+
+
+@pytest.mark.parametrize(("mean", "variance"), [(0.0, 1.0), (0.0, 9.0), (0.7, 4.0), (-0.4, 0.3)])
+@pytest.mark.parametrize("activation", TORCH, ids=str)
+def test_moments_are_sums_of_torchs_function_on_a_finer_grid(activation, mean, variance):
+    value, slope = values_and_slopes(TORCH[activation], mean + variance**0.5 * GRID)
+    first, second, product, gain = moments(activation, mean, variance)
+    expected = value @ WEIGHTS
+    np.testing.assert_allclose([first, second, product], [expected, value**2 @ WEIGHTS, expected**2], rtol=2e-5, atol=1e-6)
+    kinked = activation.name not in SMOOTH  # one cell of the grid: 1.5e-3 of a deviation
+    np.testing.assert_allclose(gain, slope**2 @ WEIGHTS, rtol=2e-3 if kinked else 1e-6)
+
+
+@pytest.mark.parametrize(("mean", "variance", "correlation"), [(0.0, 1.0, 0.6), (0.5, 0.7, -0.4), (-0.3, 0.4, 0.85)])
+@pytest.mark.parametrize("name", SMOOTH)
+def test_products_are_sums_over_two_gaussians(name, mean, variance, correlation):
+    t, weights = hermegauss(60)
+    weights = weights / weights.sum()
+    other = correlation * t[:, None] + (1 - correlation**2) ** 0.5 * t
+    first, second = (TORCH[Activation(name)](torch.tensor(mean + variance**0.5 * z)).numpy() for z in (t, other))
+    expected = weights * first @ second @ weights
+    np.testing.assert_allclose(moments(Activation(name), mean, variance, correlation)[2], expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("below", [0.0, 0.3, -1.0], ids=["relu", "leaky", "abs"])
+@pytest.mark.parametrize("correlation", [-1.0, -0.5, 0.0, 0.8, 1.0])
+def test_products_of_half_lines_are_those_of_angles(below, correlation):
+    """E[u v] over u, v > 0 is the integral over the wedge of directions in which both are positive."""
+    angle = np.linspace(-np.pi, np.pi, 400_001)[:-1]
+    u, v = np.cos(angle), np.cos(angle - np.arccos(correlation))
+    phi = [np.where(z > 0, 1, below) * z for z in (u, v)]
+    expected = 2 * (phi[0] * phi[1]).mean()  # E[r^2] = 2
+    activation = {0.0: Activation("relu"), 0.3: Activation("leaky_relu", 0.3), -1.0: Activation("abs")}[below]
+    np.testing.assert_allclose(moments(activation, 0.0, 2.5, correlation)[2], 2.5 * expected, rtol=1e-6, atol=1e-9)
+    shifted = moments(activation, 0.01, 2.5, correlation)[2]  # the series, where the mean is not zero
+    np.testing.assert_allclose(shifted, 2.5 * expected, atol=0.04)
+
+
+@pytest.mark.parametrize(
+    "activation", [Activation("relu"), Activation("abs"), Activation("tanh"), Activation("elu", 2.0)], ids=str
+)
+@pytest.mark.parametrize("mean", [np.zeros((3, 1)), np.array([[0.0], [0.4], [-1.2]])], ids=["centred", "shifted"])
+def test_arrays_broadcast_and_are_taken_entry_by_entry(activation, mean):
+    variance, correlation = np.array([0.3, 2.0, 2.0, 5.0]), np.array(0.4)
+    found = gaussian_moments(activation, mean, variance, correlation)
+    for moment in found:
+        assert moment.shape == (3, 4)
+    for i, j in np.ndindex(3, 4):
+        alone = moments(activation, mean[i, 0], variance[j], 0.4)
+        np.testing.assert_allclose([moment[i, j] for moment in found], np.ravel(alone), rtol=2e-3)  # a kink on the grid
+
+
+@pytest.mark.parametrize("activation", [Activation("relu"), Activation("leaky_relu", 0.2)], ids=str)
+def test_a_value_without_variance_is_itself(activation):
+    for mean, expected in ((2.0, 2.0), (0.0, 0.0), (-2.0, -2.0 * (activation.parameter or 0.0))):
+        first, second, product, _ = moments(activation, mean, 0.0, 1.0)
+        np.testing.assert_allclose([first, second, product], [expected, expected**2, expected**2], atol=1e-9)
+    np.testing.assert_allclose(moments(Activation("tanh"), 0.5, 0.0)[0], np.tanh(0.5), rtol=1e-6)
+    np.testing.assert_allclose(moments(Activation("tanh"), 0.5, -1e-18)[0], np.tanh(0.5), rtol=1e-6)
+
+
+def test_distinct_tuples_are_told_apart_in_every_array():
+    rng = np.random.default_rng(0)
+    arrays = [rng.integers(0, n, (4, 5)).astype(float) for n in (2, 3, 2)]
+    cases, which = distinct(*arrays)
+    rows = [tuple(row) for row in np.stack([array.ravel() for array in arrays], axis=1).tolist()]
+    assert len(set(cases)) == len(cases) == len(set(rows))
+    assert [cases[i] for i in which] == rows
+
+
+def test_an_activation_without_moments_is_named():
+    with pytest.raises(UnsupportedError, match=r"prelu: no moments; relu6, .* have them"):
+        moments(Activation("prelu"), 0.5, 1.0)
