@@ -90,6 +90,9 @@ def test_gates_share_a_filter_below_what_averages_over_positions(op, averages):
         ([residual([Conv(2, 3, padding=1), relu])], APPROXIMATE, "a gated branch added to another one"),
         ([CONV, residual([CONV]), residual([CONV, relu])], WIDE, "a gated branch added to a sum of branches"),
         ([CONV, residual([CONV]), residual([CONV])], EXACT, None),
+        ([CONV, Activation("identity"), GlobalPool()], EXACT, None),
+        ([CONV, Activation("abs"), GlobalPool()], APPROXIMATE, "abs under an average"),
+        ([CONV, relu, relu, Pool("avg", 2)], APPROXIMATE, "relu under an average"),
     ],
     ids=str,
 )

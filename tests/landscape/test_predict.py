@@ -153,6 +153,16 @@ def test_the_law_for_given_inputs_is_left_where_biases_are_not_zero_or_weights_a
     assert trained.reasons[0].endswith("only their second moments are used (0)")
 
 
+def test_the_second_path_law_is_added_under_a_pooled_head_in_evaluation_mode():
+    net = Lattice.chain((2, 6), [Conv(3, 3), Norm("batch"), relu, GlobalPool(), *HEAD])
+    added = "a pooled head: the second path law was added"
+    assert any(reason.startswith(added) for reason in predict(net).reasons)
+    trained = predict(net, mode="train")
+    assert not any(reason.startswith(added) for reason in trained.reasons)
+    np.testing.assert_array_equal(trained.squared, predict(net, mode="train", batch=32).squared)
+    assert not any(added in reason for reason in predict(Lattice.chain((2, 6), [Conv(3, 3), relu, *HEAD])).reasons)
+
+
 def test_a_landscape_says_why_it_is_not_exact():
     land = predict(Lattice.chain((2, 6), [Conv(3, 3), Activation("silu"), *HEAD]))
     text = repr(land).splitlines()

@@ -6,7 +6,8 @@ from torch import nn
 from torch.nn import functional
 
 from landscape import trace
-from lattice import Activation, AssumptionError, Conv, Pad, UnsupportedError
+from landscape.aten import RULES
+from lattice import Activation, AssumptionError, Blur, Conv, GlobalPool, Pad, UnsupportedError
 
 
 class Layers(nn.Module):
@@ -130,3 +131,29 @@ def test_an_in_place_gate_is_read_where_it_stands():
 def test_tied_weights_of_two_calls_are_named():
     with pytest.raises(AssumptionError, match="one, one_2: tied"):
         ops(lambda m, x: m.one(m.one(x)))
+
+
+def test_a_shape_that_is_not_torchs_is_refused(monkeypatch):
+    def wrong(reader, call, a):
+        return reader.append(call, GlobalPool(), (reader.tensor(a["self"]),))
+
+    monkeypatch.setitem(RULES, "relu", wrong)
+    with pytest.raises(UnsupportedError, match=r"gives \(1, 2, 7\) in torch and \(1, 2, 1\) here"):
+        ops(lambda m, x: m.one(x).relu())
+    monkeypatch.setitem(RULES, "chunk", lambda reader, call, a: [wrong(reader, call, a)])
+    with pytest.raises(UnsupportedError, match=r"gives \(1, 1, 7\) in torch and \(1, 2, 1\) here"):
+        ops(lambda m, x: m.one(x).chunk(2, 1)[0])
+
+
+def test_a_fixed_filter_under_two_names_is_one():
+    class Smooth(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("taps", torch.tensor([0.25, 0.5, 0.25]).expand(2, 1, 3).clone())
+
+        def forward(self, x):
+            return functional.conv1d(x, self.taps, groups=2)
+
+    smooth = Smooth()
+    net = trace(nn.Sequential(smooth, nn.Conv1d(2, 2, 1), smooth), (2, 9)).lattice
+    assert [node.op for node in net.nodes if isinstance(node.op, Blur)] == [Blur((0.25, 0.5, 0.25), (1,))] * 2
