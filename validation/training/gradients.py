@@ -138,7 +138,7 @@ class _Gradient(torch.autograd.Function):
         apart = (moved.detach() - products.sum(dim=1)).abs().sum()
         if not bool(apart <= SLACK * products.abs().sum()):
             raise AssumptionError(
-                f"the directional derivatives and <u, g> are {float(apart):g} apart, of {float(products.abs().sum()):g}: this "
+                f"the directional derivatives and <u, g> are {apart.item():g} apart, of {products.abs().sum().item():g}: this "
                 "network is not what its recorded gates say (its forward pass is not deterministic?); use way='double_backward'"
             )
         return None, None, None, *torch.autograd.grad(total, ctx.leaves, allow_unused=True)

@@ -43,7 +43,7 @@ def normalised(squared: torch.Tensor) -> torch.Tensor:
     largest = squared.detach().abs().max()
     if not bool(torch.isfinite(largest) & (largest > 0)):
         raise SpecificationError(
-            f"the largest squared gradient of this landscape is {float(largest):g}: the logits do not depend on the input, "
+            f"the largest squared gradient of this landscape is {largest.item():g}: the logits do not depend on the input, "
             "or overflow"
         )
     squared = squared / largest  # I' is free of scale; the squares below must not underflow
