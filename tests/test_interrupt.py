@@ -477,9 +477,11 @@ LONG = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LONG)
-def test_an_interrupt_from_outside_at_any_time_leaves_the_world_as_it_was(name):
+def test_an_interrupt_from_outside_at_any_time_leaves_the_world_as_it_was(name, request):
     model, moment = network(Fuse()), random.Random(0)
     landscape.predict(model, (2, 6, 6))  # what torch imports and starts once is there
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores interrupts
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, handler))
     for _ in range(8):
         known, world = picture_of_model(model), picture()
         timer = threading.Timer(moment.uniform(0.02, 1.5), _thread.interrupt_main)
