@@ -1,5 +1,7 @@
 """Which cell of a max-pool wins is not equally likely near padded borders, and counting it mends the map."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -177,36 +179,30 @@ def test_a_norm_over_the_signal_has_the_inverse_variance_of_each_given_image(nor
     assert gates.ground == "counted on 2 given inputs"
 
 
-@pytest.mark.parametrize("pool", [
-    nn.MaxPool2d((2, 3), (2, 1), (0, 1), (1, 2), return_indices=True),
-    nn.MaxPool2d((3, 2), (1, 2), (1, 0), ceil_mode=True, return_indices=True),
-    nn.AdaptiveMaxPool2d((2, 3), return_indices=True),
-    nn.AdaptiveMaxPool2d(1, return_indices=True),
-], ids=["dilated", "ceil", "adaptive", "global"])  # fmt: skip
+@pytest.mark.parametrize(
+    "pool",
+    [
+        partial(nn.MaxPool2d, (2, 3), (2, 1), (0, 1), (1, 2)),
+        partial(nn.MaxPool2d, (3, 2), (1, 2), (1, 0), ceil_mode=True),
+        partial(nn.AdaptiveMaxPool2d, (2, 3)),
+        partial(nn.AdaptiveMaxPool2d, 1),
+    ],
+    ids=["dilated", "ceil", "adaptive", "global"],
+)
 @pytest.mark.parametrize("gated", [False, True], ids=["data", "gated"])
 def test_the_taps_of_a_maximum_are_the_winners_that_torch_names(pool, gated):
     x = np.random.default_rng(0).normal(size=(1, 400, 5, 4)) - np.linspace(-0.5, 0.5, 4)
-    largest, winner = pool(torch.relu(torch.tensor(x)) if gated else torch.tensor(x))
-    wins = winner.numpy()[0] * 1.0
-    if gated:
-        wins[largest.numpy()[0] == 0] = np.nan
-    rate = (x[0] > 0).mean(axis=0) if gated else np.ones((5, 4))
-    expected = np.zeros((20, *wins.shape[1:]))  # by cell: how often it wins and is open, divided by how often it is open
-    for cell in range(20):
-        expected[cell] = (wins == cell).mean(axis=0) / rate.flat[cell]
-
-    plain = type(pool)(**{name: getattr(pool, name) for name in pool.__constants__ if name != "return_indices"}) if isinstance(
-        pool, nn.MaxPool2d
-    ) else type(pool)(pool.output_size)  # fmt: skip
-    gates = counted((*([nn.ReLU()] if gated else []), plain, NARROW), x)
-    (taps,) = gates.taps.values()
+    below = np.maximum(x, 0) if gated else x
+    largest, winner = (found.numpy()[0] for found in pool(return_indices=True)(torch.tensor(below)))
+    cells = np.arange(20).reshape(20, 1, 1, 1)
+    wins = ((winner == cells) & ((largest > 0) | (not gated))).mean(axis=1)  # (cells, *outputs)
+    rate = (x[0] > 0).mean(axis=0).reshape(20, 1, 1) if gated else 1.0
+    expected = wins / rate
+    (taps,) = counted((*([nn.ReLU()] if gated else []), pool(), NARROW), x).taps.values()
     assert taps.shape[1:] == (1, *wins.shape[1:])
-    np.testing.assert_allclose(taps.sum(axis=(0, 1)), expected.sum(axis=0), rtol=1e-5)
-    for where in np.ndindex(wins.shape[1:]):  # taps in the order of their cells
-        found = taps[(slice(None), 0, *where)]
-        np.testing.assert_allclose(
-            found[found > 0], expected[(slice(None), *where)][expected[(slice(None), *where)] > 0], rtol=1e-5
-        )
+    for where in np.ndindex(wins.shape[1:]):  # the taps of a window are in the order of its cells
+        found, truth = taps[(slice(None), 0, *where)], expected[(slice(None), *where)]
+        np.testing.assert_allclose(found[found > 0], truth[truth > 0], rtol=1e-5)
 
 
 def variance_of_a_filter(images, kernel, padding):
