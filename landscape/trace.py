@@ -210,9 +210,17 @@ def _quiet() -> Iterator[None]:
 def _evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
     """The model in evaluation mode, every module's own mode restored at the end."""
     modes = [(module, module.training) for module in model.modules()]
+
+    def restore() -> None:
+        for module, training in modes:
+            module.training = training
+
     try:
         model.eval()
         yield
     finally:
-        for module, training in modes:
-            module.training = training
+        try:
+            restore()
+        except KeyboardInterrupt:  # it came while this was at work, so that this begins again
+            restore()
+            raise

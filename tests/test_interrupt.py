@@ -231,6 +231,7 @@ NOT_HERE = {
     "validation.montecarlo.lemma.train_briefly": "trains the network that it is given: that is what it is for",
     "validation.montecarlo.sampler.Sampler.__init__": "a part of measure",
     "validation.montecarlo.sources.ModuleSource.__init__": "a part of measure",
+    "validation.training.devices.averaging": "wraps the objective that training trains",
     "validation.training.models.Reweighted.__init__": "a network around a network",
     "validation.training.penalty.Objective.__init__": "a loss around a network, which is trained through it",
 }
@@ -405,6 +406,36 @@ def test_training_that_is_interrupted_goes_on_from_its_folder_as_if_nothing_had_
     assert loop.train(recipe, tmp_path / "again", device="cpu", save_every=4)["scores"] == whole["scores"]
 
 
+@pytest.mark.parametrize("name", ["predict", "importance_map", "location_sensitivity"])
+def test_an_interrupt_while_the_model_is_put_back_is_raised_when_that_is_done(name):
+    model, line, put_back = network(Fuse()), 0, 0
+
+    def interrupted(frame, event, argument):
+        nonlocal put_back
+        if frame.f_code.co_name != "restore":
+            return interrupted if "untouched" in frame.f_code.co_filename else None
+        if event == "line":
+            put_back += 1
+            if put_back == line:
+                raise KeyboardInterrupt
+        return interrupted
+
+    outcome = KeyboardInterrupt()
+    while outcome is not None:
+        line, put_back, outcome = line + 1, 0, None
+        known, world = picture_of_model(model), picture()
+        before = sys.gettrace()
+        sys.settrace(interrupted)
+        try:
+            LONG[name](model)
+        except KeyboardInterrupt as caught:
+            outcome = caught  # kept, so that no generator ends with it
+        finally:
+            sys.settrace(before)
+        assert not changed(known, picture_of_model(model)) + changed(world, picture()), line
+    assert line > 20  # until no line was left
+
+
 SHOWN = {
     "empirical_landscape": lambda model: validation.empirical_landscape(
         model, IMAGES.split(1), generator=seeded(), progress=True
@@ -466,8 +497,8 @@ def test_importing_the_packages_neither_starts_pyplot_nor_changes_matplotlib():
 LONG = {
     "predict": lambda model: landscape.predict(model, (2, 6, 6)),
     "advise": lambda model: landscape.advise(model, (2, 6, 6)),
-    "measure": lambda model: validation.measure(lambda: network(Fuse()), (2, 6, 6), draws=10**6),
-    "measure a lattice": lambda model: validation.measure(families.plain(9, depth=2, channels=4), draws=10**6),
+    "measure": lambda model: validation.measure(lambda: network(Fuse()), (2, 6, 6), draws=10_000),
+    "measure a lattice": lambda model: validation.measure(families.plain(9, depth=2, channels=4), draws=200_000),
     "empirical_landscape": lambda model: validation.empirical_landscape(model, repeat(IMAGES), generator=seeded()),
     "importance_map": with_gradient("auto"),
     "shuffled_importance": lambda model: validation.shuffled_importance(model, IMAGES.repeat(50, 1, 1, 1), generator=seeded()),
@@ -476,6 +507,9 @@ LONG = {
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # Python loses one that meets a weak reference's end
 @pytest.mark.parametrize("name", LONG)
 def test_an_interrupt_from_outside_at_any_time_leaves_the_world_as_it_was(name, request):
     model, moment = network(Fuse()), random.Random(0)

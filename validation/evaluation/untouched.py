@@ -33,19 +33,31 @@ def untouched(model: torch.nn.Module) -> Iterator[None]:
     # the tensors themselves and copies of their values: a forward pass may write into a buffer, or replace it
     buffers = [[(name, buffer, _copy(buffer)) for name, buffer in part._buffers.items()] for part in parts]
     device = device_of(model)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else ()):
+    random = torch.get_rng_state()
+    random_there = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+    def restore() -> None:
+        torch.set_rng_state(random)
+        if random_there is not None:
+            torch.cuda.set_rng_state(random_there, device)
+        with torch.no_grad():
+            for part, mode, kept in zip(parts, modes, buffers, strict=True):
+                part.training = mode
+                for name, buffer, values in kept:
+                    part._buffers[name] = buffer
+                    # an untouched buffer is not written to, so that its version counter stands still
+                    if buffer is not None and not _same(buffer, values):
+                        buffer.copy_(values)
+
+    try:
+        model.eval()
+        yield
+    finally:
         try:
-            model.eval()
-            yield
-        finally:
-            with torch.no_grad():
-                for part, mode, kept in zip(parts, modes, buffers, strict=True):
-                    part.training = mode
-                    for name, buffer, values in kept:
-                        part._buffers[name] = buffer
-                        # an untouched buffer is not written to, so that its version counter stands still
-                        if buffer is not None and not _same(buffer, values):
-                            buffer.copy_(values)
+            restore()
+        except KeyboardInterrupt:  # it came while this was at work, so that this begins again
+            restore()
+            raise
 
 
 def ran(model: Callable[[torch.Tensor], Any], images: torch.Tensor, name: str = "") -> Any:
