@@ -82,6 +82,15 @@ def test_the_largest_of_a_window_of_gates_is_open_unless_all_are_closed(window, 
     np.testing.assert_allclose(land.squared, 2 * 15 * above / window, rtol=1e-12)
 
 
+def test_a_norm_beside_a_skip_has_a_factor_of_its_own_for_every_channel():
+    net = Lattice.chain((2, 4), [residual([Norm(), Pool("avg", 3, 1, padding=1)]), Flatten(), Dense(1)])
+    average = np.array([[1 / 3 if abs(i - j) < 2 else 0 for i in range(4)] for j in range(4)])
+    factors = np.array([4.0, 0.25])
+    truth = [((np.eye(4) + np.sqrt(factor) * average) ** 2).sum(axis=0) for factor in factors]
+    squared = squared_gradients(net, {"dense1": 5.0}, {"norm1": factors})
+    np.testing.assert_allclose(squared, 5 * np.mean(truth, axis=0), rtol=1e-12)
+
+
 def test_gates_at_two_positions_are_taken_for_independent():
     """x_1 is read by both gates: (1/4)^2 (1/2 + 2 * 1/2 * 1/2 + 1/2)."""
     net = Lattice.chain((1, 3), [Conv(1, 1), Pool("avg", 2, 1), relu, GlobalPool("avg"), Flatten(), Dense(1)])

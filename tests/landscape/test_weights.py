@@ -7,8 +7,9 @@ from scipy import stats
 from torch import nn
 
 from landscape import he, trace
+from landscape.initialisation import fans
 from landscape.weights import _moments, _unlike_fresh, average_variances
-from lattice import AssumptionError, Conv, Node
+from lattice import AssumptionError, Conv, ConvTranspose, Dense, Node
 
 NODE = Node("a", Conv(1, 1), (0,))
 
@@ -176,3 +177,16 @@ def test_skewed_layers_are_named_where_they_are_taken_as_they_are():
     for name in "012":
         assert found.variances[name] == pytest.approx(model[int(name)].weight.detach().square().mean().item(), rel=1e-5)
     assert trace(model, (1, 9), initialisation=he).skewed == ()
+
+
+@pytest.mark.parametrize(
+    ("op", "shape", "layer"),
+    [
+        (Conv(6, (3, 2), groups=2), (4, 7, 5), nn.Conv2d(4, 6, (3, 2), groups=2)),
+        (ConvTranspose(6, (3, 2), groups=2), (4, 7, 5), nn.ConvTranspose2d(4, 6, (3, 2), groups=2)),
+        (ConvTranspose(3, 4, 2), (5, 9), nn.ConvTranspose1d(5, 3, 4, 2)),
+        (Dense(3), (8,), nn.Linear(8, 3)),
+    ],
+)
+def test_fans_are_those_that_torch_counts(op, shape, layer):
+    assert fans(op, shape) == nn.init._calculate_fan_in_and_fan_out(layer.weight)
