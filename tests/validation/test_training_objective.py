@@ -498,8 +498,8 @@ def test_the_objective_smooths_labels_as_torch_does_and_keeps_its_target_out_of_
     smoothed = Objective(model=model, penalty=Penalty("target"), target=target, label_smoothing=0.2)
     total, loss, value, _ = smoothed(x, labels, u, 0.0)
     expected = nn.functional.cross_entropy(model(x).float(), labels, label_smoothing=0.2)
-    assert float(loss) == pytest.approx(float(expected))
-    assert (float(total), float(value)) == (float(loss), 0)
+    assert loss.item() == pytest.approx(expected.item())
+    assert (total.item(), value.item()) == (loss.item(), 0)
     assert total.requires_grad
     assert not loss.requires_grad
     assert smoothed.state_dict().keys() == {f"model.{name}" for name in model.state_dict()}
