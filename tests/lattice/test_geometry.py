@@ -244,6 +244,12 @@ def test_a_sum_has_a_field_per_channel_and_keeps_all_of_them():
     assert [receptive_field(net, channel=c).size[0] for c in range(3)] == [3, 5, 5]
 
 
+def test_a_sum_of_branches_that_have_a_field_per_channel():
+    narrow, wide = concatenate([Conv(1, 1)], [Conv(1, 3, padding=1)]), concatenate([Conv(1, 5, padding=2)], [Conv(1, 1)])
+    net = Lattice.chain((1, 9), [residual([narrow], [wide])])
+    assert [receptive_field(net, channel=c).size[0] for c in range(2)] == [5, 3]
+
+
 def test_a_depthwise_layer_keeps_the_fields_of_its_channels_apart_and_a_slice_drops_them():
     wide = concatenate([Conv(1, 1)], [Conv(1, 5, padding=2)])
     net = Lattice.chain((1, 20), [wide, Conv(4, 3, padding=1, groups=2)])

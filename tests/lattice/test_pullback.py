@@ -66,6 +66,14 @@ def test_pulling_is_the_transpose_of_reading(drawn, dtype, axis, seed):
     assert (cotangent == before).all()
 
 
+def test_a_window_that_is_not_told_more_moves_by_one_cell_and_reads_no_padding():
+    assert (Window(3).outputs(7), TransposedWindow(3).outputs(7)) == (5, 9)
+    for kind in (Window, TransposedWindow):
+        for padding in ((0, -1), (-1, 0), (0, 0.5), (True, 0)):
+            with pytest.raises(SpecificationError, match=f"{kind.__name__}: padding is"):
+                kind(3, padding=padding)
+
+
 @given(st.integers(1, 6), st.integers(0, 8), st.integers(1, 6), st.integers(1, 3))
 def test_one_array_laid_over_another(longer, shift, shorter, axis):
     rng = np.random.default_rng(0)
