@@ -91,10 +91,11 @@ def averaging(module: torch.nn.Module, place: World) -> Iterator[torch.nn.Module
     wrapped = DistributedDataParallel(module)
     try:
         yield wrapped
-    finally:
-        # Where a traceback keeps the module, its reducer would be the last to let go of the process group, after `world` has:
+    except BaseException:
+        # The traceback keeps the module, and its reducer would be the last to let go of the process group, after `world` has:
         # it would wait for the group's threads and hold the interpreter's lock, for which one of those threads may wait.
         del wrapped.reducer, wrapped.logger
+        raise
 
 
 def is_first() -> bool:
