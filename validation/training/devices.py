@@ -1,6 +1,7 @@
 """One process or many: what torchrun says about this one, and the mean of a map over all of them."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 from lattice import SpecificationError
 
 __all__ = ["World", "averaging", "is_first", "mean_over_processes", "world"]
+
+GRACE = 0.2  # seconds
 
 
 class _Mean(torch.autograd.Function):
@@ -128,3 +131,5 @@ def world(device: str = "auto", patience: timedelta | None = None) -> Iterator[W
         yield World(distributed.get_rank(), size, place)
     finally:
         distributed.destroy_process_group()
+        # torch's threads let go of what the last exchange held with the interpreter's lock; the interpreter may not end before
+        time.sleep(GRACE)
