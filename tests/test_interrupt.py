@@ -507,9 +507,7 @@ LONG = {
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # Python loses one that meets a weak reference's end
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python loses one at a weak reference's end
 @pytest.mark.parametrize("name", LONG)
 def test_an_interrupt_from_outside_at_any_time_leaves_the_world_as_it_was(name, request):
     model, moment = network(Fuse()), random.Random(0)

@@ -5,6 +5,7 @@ all-reduce of float64 sums merges them to the bit.
 """
 
 import atexit
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from torch import distributed
 
 from lattice import SpecificationError
 
-__all__ = ["Workers", "checked_device", "exact_arithmetic"]
+__all__ = ["Workers", "checked_device", "exact_arithmetic", "leave_group"]
 
 Array = np.ndarray[Any, Any]
+GRACE = 0.2  # seconds
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,20 @@ def _together(device: torch.device) -> bool:
         return False
     if distributed.is_torchelastic_launched() and not distributed.is_initialized():
         distributed.init_process_group("gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl")
-        atexit.register(_leave)
+        atexit.register(leave_group)
     return bool(distributed.is_initialized())
 
 
-def _leave() -> None:
+def leave_group() -> None:
+    """Leave the process group, if there is one, and wait until torch's threads have let go of what they exchanged.
+
+    They need the interpreter's lock for that, and one that asks for it when the interpreter has ended aborts the process.
+
+    >>> leave_group()
+    """
     if distributed.is_initialized():
         distributed.destroy_process_group()
+        time.sleep(GRACE)
 
 
 def _precisions() -> list[tuple[Any, str, Any]]:

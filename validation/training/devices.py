@@ -1,7 +1,6 @@
 """One process or many: what torchrun says about this one, and the mean of a map over all of them."""
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +12,9 @@ import torch.distributed as distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from lattice import SpecificationError
+from validation.montecarlo.workers import leave_group
 
 __all__ = ["World", "averaging", "is_first", "mean_over_processes", "world"]
-
-GRACE = 0.2  # seconds
 
 
 class _Mean(torch.autograd.Function):
@@ -87,7 +85,15 @@ class World:
 
 @contextmanager
 def averaging(module: torch.nn.Module, place: World) -> Iterator[torch.nn.Module]:
-    """The module, its gradients averaged over all processes by `DistributedDataParallel` where there are several."""
+    """The module, its gradients averaged over all processes by `DistributedDataParallel` where there are several.
+
+    (1/R) sum_r of the gradients of R processes. Inside `world`, which leaves the process group after this has let go of it.
+
+    >>> alone = World(0, 1, torch.device("cpu"))
+    >>> with averaging(torch.nn.Linear(2, 3), alone) as module:
+    ...     module
+    Linear(in_features=2, out_features=3, bias=True)
+    """
     if place.size == 1:
         yield module
         return
@@ -130,6 +136,4 @@ def world(device: str = "auto", patience: timedelta | None = None) -> Iterator[W
     try:
         yield World(distributed.get_rank(), size, place)
     finally:
-        distributed.destroy_process_group()
-        # torch's threads let go of what the last exchange held with the interpreter's lock; the interpreter may not end before
-        time.sleep(GRACE)
+        leave_group()
