@@ -1,8 +1,15 @@
 r"""Moments of pointwise functions of a Gaussian z ~ N(m, s^2): E[phi(z)], E[phi(z)^2], E[phi(z) phi(z')], E[phi'(z)^2].
 
-For slopes a below 0 and b above, and m = 0, they are closed: E[phi^2] = (a^2 + b^2) s^2 / 2, and with r the correlation
-E[relu(z) relu(z')] = s^2 (sqrt(1 - r^2) + r (pi - arccos r)) / 2 pi. The others are sums on a fine grid; the product uses
-Mehler's series, E[phi(z) phi(z')] = sum_n r^n c_n^2 with c_n the coefficients of phi(m + s t) in Hermite polynomials.
+For slopes a below 0 and b above they are closed, phi(z) = a z + (b - a) relu(z). With u = m / s, r the correlation, N the
+normal distribution function, n its density and T Owen's function,
+
+    E[relu(z)]          = m N(u) + s n(u)
+    E[relu(z) relu(z')] = (m^2 + r s^2) P + 2 m s n(u) N(q) + s^2 sqrt(1 - r^2) exp(-u^2 / (1 + r)) / 2 pi,
+    q = u sqrt((1 - r) / (1 + r)),   P = P(z, z' > 0) = N(u) - 2 T(u, q / u)
+
+(Rosenbaum 1961, "Moments of a truncated bivariate normal distribution"; Owen 1956). The others are sums on a fine grid; the
+product uses Mehler's series, E[phi(z) phi(z')] = sum_n r^n c_n^2 with c_n the coefficients of phi(m + s t) in Hermite
+polynomials.
 """
 
 from collections.abc import Callable
@@ -11,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermevander
-from scipy.special import erf, expit, gamma
+from scipy.special import erf, expit, gamma, ndtr, owens_t
 
 from landscape.gains import has_slopes, slopes
 from lattice import Activation, UnsupportedError
@@ -23,6 +30,7 @@ Function = Callable[[Array], Array]
 GRID = np.linspace(-9.0, 9.0, 12001)
 DENSITY = np.exp(-(GRID**2) / 2) / np.sqrt(2 * np.pi) * (GRID[1] - GRID[0])
 TERMS = 24  # of Mehler's series
+FAR = 38.0  # deviations: the normal density is 0 in float64
 
 
 def _softplus(z: Array) -> Array:
@@ -66,22 +74,32 @@ def gaussian_moments(activation: Activation, mean: Array, variance: Array, corre
     [0.2066, 0.3558, 0.0427, 0.3795]
     """
     mean, variance, correlation = np.broadcast_arrays(mean, variance, correlation)
-    if has_slopes(activation) and not np.any(mean):
-        below, above = slopes(activation)
-        r, step = np.clip(correlation, -1, 1), above - below
-        both = (np.sqrt(1 - r**2) + r * (np.pi - np.arccos(r))) / (2 * np.pi)
-        product = (below * above * r + step**2 * both) * variance
-        squared, gain = (below**2 + above**2) / 2 * variance, np.full(variance.shape, (below**2 + above**2) / 2)
-        return step * np.sqrt(variance / (2 * np.pi)), squared, product, gain
-    if has_slopes(activation):  # phi(s z) = s phi(z): one table of mean / s and correlation serves all sizes
-        deviation = np.sqrt(np.maximum(variance, 1e-300))
-        mean, variance, correlation = (mean / deviation).round(4), np.ones_like(variance), correlation.round(4)
-    cases, which = distinct(mean.round(12), variance.round(12), correlation.round(12))
-    rows = [_numerical(activation, *case) for case in cases]
-    moments = [np.array(moment)[which].reshape(mean.shape) for moment in zip(*rows, strict=True)]
     if has_slopes(activation):
-        moments = [moment * size for moment, size in zip(moments, (deviation, deviation**2, deviation**2, 1), strict=True)]
-    return tuple(moments)
+        return _closed(*slopes(activation), mean, np.sqrt(np.maximum(variance, 0.0)), np.clip(correlation, -1, 1))
+    cases, which = distinct(mean.round(12), variance.round(12))
+    first, squared, gain, *squares = (
+        np.array(moment)[which].reshape(mean.shape)
+        for moment in zip(*(_numerical(activation, *case) for case in cases), strict=True)
+    )
+    product = squares.pop()
+    while squares:  # Horner's rule for sum_n r^n c_n^2
+        product = product * correlation + squares.pop()
+    return first, squared, product, gain
+
+
+def _closed(below: float, above: float, m: Array, s: Array, r: Array) -> tuple[Array, ...]:
+    """The four moments of the function with these slopes below and above zero."""
+    step, u = above - below, np.clip(m / np.maximum(s, 1e-300), -FAR, FAR)
+    density, open_ = np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi), ndtr(u)
+    relu = m * open_ + s * density
+    positive = (m**2 + s**2) * open_ + m * s * density  # E[z^2; z > 0]
+    negative = (m**2 + s**2) * ndtr(-u) - m * s * density
+    shrunk = np.sqrt((1 - r) / np.maximum(1 + r, 1e-300))
+    both = (m**2 + r * s**2) * (open_ - 2 * owens_t(u, shrunk)) + 2 * m * s * density * ndtr(u * shrunk)
+    both += s**2 * np.sqrt(1 - r**2) * np.exp(-(u**2) / np.maximum(1 + r, 1e-300)) / (2 * np.pi)
+    product = below**2 * (m**2 + r * s**2) + 2 * below * step * (m * relu + r * s**2 * open_) + step**2 * both
+    squared, gain = below**2 * negative + above**2 * positive, below**2 * ndtr(-u) + above**2 * open_
+    return below * m + step * relu, squared, product, gain
 
 
 def distinct(*arrays: Array) -> tuple[list[tuple[float, ...]], Array]:
@@ -98,20 +116,21 @@ def distinct(*arrays: Array) -> tuple[list[tuple[float, ...]], Array]:
     return list(zip(*(array.ravel()[first].tolist() for array in arrays), strict=True)), which
 
 
+@lru_cache(maxsize=1)
+def _hermite() -> Array:
+    """The normalised Hermite polynomials on the grid, times the density: (terms, points)."""
+    return np.asarray((hermevander(GRID, TERMS) / np.sqrt(gamma(np.arange(TERMS + 1) + 1.0))).T * DENSITY)
+
+
 @lru_cache(maxsize=4096)
-def _numerical(activation: Activation, mean: float, variance: float, correlation: float) -> tuple[float, float, float, float]:
-    """The four moments of one Gaussian by sums on a grid."""
-    z = mean + np.sqrt(max(variance, 0.0)) * GRID
-    values, slope = _value_and_slope(activation, z)
-    coefficients = hermevander(GRID, TERMS).T @ (values * DENSITY) / np.sqrt(gamma(np.arange(TERMS + 1) + 1.0))
-    product = float(np.sum(coefficients**2 * correlation ** np.arange(TERMS + 1)))
-    return float(values @ DENSITY), float(values**2 @ DENSITY), product, float(slope**2 @ DENSITY)
+def _numerical(activation: Activation, mean: float, variance: float) -> tuple[float, ...]:
+    """E[phi(z)], E[phi(z)^2], E[phi'(z)^2] and the squares c_0^2, c_1^2, ... by sums on a grid."""
+    values, slope = _value_and_slope(activation, mean + np.sqrt(max(variance, 0.0)) * GRID)
+    squares = (_hermite() @ values) ** 2
+    return float(values @ DENSITY), float(values**2 @ DENSITY), float(slope**2 @ DENSITY), *squares.tolist()
 
 
 def _value_and_slope(activation: Activation, z: Array) -> tuple[Array, Array]:
-    if has_slopes(activation):
-        below, above = slopes(activation)
-        return np.where(z > 0, above, below) * z, np.where(z > 0, above, below)
     if activation.name not in FUNCTIONS:
         raise UnsupportedError(f"{activation.name}: no moments; {', '.join(FUNCTIONS)} and the ReLU family have them")
     function = FUNCTIONS[activation.name]
