@@ -114,7 +114,7 @@ def test_the_jackknife_of_a_mean_is_the_textbook_standard_error():
 
 
 def test_standard_errors_and_the_bias_of_tv_are_those_of_fresh_data():
-    """Over 60 data sets of 96 images, the spread of each map and of TV is what one data set says, and TV is debiased."""
+    """Over many data sets, the spread of each map and of TV is what one data set says, and TV is debiased."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(8, 1), nn.Softplus(), nn.Linear(1, 3)).double()
     runs = [empirical_landscape(model, [torch.randn(96, 1, 8, generator=seeded(s)).double()], classes="all") for s in range(60)]
     much = empirical_landscape(model, [torch.randn(20_000, 1, 8, generator=seeded(99)).double()], classes="all")
@@ -126,9 +126,9 @@ def test_standard_errors_and_the_bias_of_tv_are_those_of_fresh_data():
 
     net = network()
     truth = empirical_landscape(net, [pictures(6000, seed=5)], classes="all").total_variation()[0]
-    small = [empirical_landscape(net, [pictures(14, seed=100 + s)], generator=seeded(s)).total_variation() for s in range(60)]
+    small = [empirical_landscape(net, [pictures(14, seed=100 + s)], generator=seeded(s)).total_variation() for s in range(600)]
     plain, error, unbiased = np.array(small).T
-    assert plain.mean() - truth > 5 * plain.std() / np.sqrt(60)
+    assert plain.mean() - truth > 5 * plain.std() / np.sqrt(600)
     assert abs(unbiased.mean() - truth) < abs(plain.mean() - truth) / 3
     assert 0.6 < error.mean() / plain.std(ddof=1) < 1.8
 
