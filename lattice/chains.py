@@ -54,15 +54,19 @@ def chain_counts(lattice: Lattice, unit: Unit | None) -> Array | None:
         vector = _one_hot(channels, unit.channel).astype(object)
         tops = [_one_hot(n, i) for n, i in zip(sizes, unit.position, strict=True)]
     walks: list[list[Step]] = [[] for _ in sizes]
+    op, below = None, None
     for position in reversed(range(1, len(lattice.nodes))):
-        node, below = lattice.nodes[position], lattice.shapes[position - 1]
+        node = lattice.nodes[position]
         if node.inputs != (position - 1,):
             return None
-        rule = pull.dispatch(type(node.op))
+        if node.op is not op or lattice.shapes[position - 1] != below:  # else as in the layer above
+            op, below = node.op, lattice.shapes[position - 1]
+            rule = pull.dispatch(type(op))
+            steps = _steps(op, below[1:]) if rule is WINDOWED else ()
         if rule in (WINDOWED, DENSE):
-            vector = _channels(node.op, below, vector)
-            for walk, steps in zip(walks, _steps(node.op, below[1:]), strict=True):
-                walk.extend(steps)
+            vector = _channels(op, below, vector)
+            for walk, more in zip(walks, steps):
+                walk.extend(more)
         elif rule is FLATTEN and (len(vector) == 1 or prod(below[1:]) == 1):
             tops, walks = [np.ones(n, np.uint64) for n in below[1:]], [[] for _ in below[1:]]
         elif rule is not CELLWISE:

@@ -43,10 +43,12 @@ def estimate(lattice: Lattice, one_output: bool = False) -> Estimate:
     additions = seconds = 0.0
     bytes_ = 8.0 * prod(lattice.output_shape) if one_output else 0.0
     bits: dict[int, float] = {len(lattice.nodes) - 1: 1.0}
+    op, shape = None, None
     for position in reversed(range(1, len(lattice.nodes))):
         node = lattice.nodes[position]
-        shape = lattice.shapes[node.inputs[0]]
-        readings, doublings = _readings(node.op, shape)
+        if node.op is not op or lattice.shapes[node.inputs[0]] != shape:  # else as in the layer above
+            op, shape = node.op, lattice.shapes[node.inputs[0]]
+            readings, doublings = _readings(op, shape)
         below_bits = bits[position] + doublings
         additions += readings
         seconds += readings * (1 + below_bits / 32) * SECONDS_PER_WORD
