@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from lattice import UnsupportedError
 from tests.training_nets import difference, gradients, images, seeded
 from validation.training.gradients import input_gradient
-from validation.training.linearised import GATES
+from validation.training.linearised import GATES, Record, Replay, Tape, signal
 
 CORNERS = [-7.0, -3.0, -1.0, -0.5, -0.1, 0.0, 0.1, 0.3, 1.0, 1.5, 3.0, 5.5, 6.0, 6.5]
 
@@ -63,6 +63,7 @@ RULES = {
     "signal - signal": lambda m, a: a - a.roll(1, 2) * m.column,
     "a sum that grows": lambda m, a: a.mean((2, 3), keepdim=True) + (m.row[:, None, None] * torch.ones(4, 5, 7)),
     "in place": lambda m, a: (a * m.column).add_(m.column).sub_(1.0),
+    "a constant that takes a signal in": lambda m, a: m.column.expand(a.shape).clone().add_(a),
     "number": lambda m, a: a - 0.5 + 2,
     "signal * parameter": lambda m, a: a * m.column,
     "parameter * signal": lambda m, a: m.column * a,
@@ -131,6 +132,25 @@ def test_what_is_not_linear_is_refused_by_name_and_auto_goes_the_other_way(name)
     if "dropout" not in name:  # whose draws differ from call to call
         expected = gradients(model, loss_of(model, x, "double_backward"))
         assert difference(gradients(model, loss_of(model, x, "auto")), expected) < 1e-12
+
+
+@pytest.mark.parametrize("mode", [Record, Replay])
+def test_functions_in_place_cost_autograd_no_copies(mode):
+    """What depends on the input is marked, not a view: of a view, an in-place function's backward pass copies the base."""
+    torch.manual_seed(1)
+    model, x, tape = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(inplace=True)).double(), images(), Tape()
+    with Record(tape):
+        out = model(signal(x.requires_grad_()))
+    if mode is Replay:
+        with Replay(tape):
+            out = model(signal(torch.ones_like(x)))
+    names, waiting = [], [out.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        names.append(node.name())
+        waiting += [below for below, _ in node.next_functions if below is not None]
+    assert "ConvolutionBackward0" in names
+    assert not {"CopySlices", "AliasBackward0"} & set(names)
 
 
 def test_a_second_pass_that_takes_another_branch_is_caught():

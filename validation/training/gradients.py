@@ -16,7 +16,7 @@ from torch.func import functional_call
 
 from lattice import AssumptionError, SpecificationError, UnsupportedError
 from validation.evaluation.untouched import gradient, ran, untouched
-from validation.training.linearised import Record, Replay, Signal, Tape
+from validation.training.linearised import Record, Replay, Tape, signal
 
 __all__ = ["WAYS", "input_gradient", "sample_classes", "sample_uniforms"]
 
@@ -70,7 +70,7 @@ def input_gradient(model: torch.nn.Module, images: torch.Tensor, uniforms: torch
 
         if way in ("auto", "linearised"):
             with Record(tape):
-                logits = ran(called, x.as_subclass(Signal), type(model).__name__)
+                logits = ran(called, signal(x), type(model).__name__)
             if tape.refused and way == "linearised":
                 raise UnsupportedError(
                     f"the network calls {tape.refused}, which has no linear rule here; use way='double_backward' or 'auto'"
@@ -83,7 +83,6 @@ def input_gradient(model: torch.nn.Module, images: torch.Tensor, uniforms: torch
                 f"the model returns a {type(logits).__name__} of shape {tuple(getattr(logits, 'shape', ()))} for {len(x)} "
                 "images; wrap it so that it returns logits (B, classes)"
             )
-        logits = logits.as_subclass(torch.Tensor)
         classes = sample_classes(logits, uniforms)
         chosen = logits.gather(1, classes).sum()
         found = gradient(chosen, x, create_graph=way == "double_backward")
@@ -102,8 +101,8 @@ def input_gradient(model: torch.nn.Module, images: torch.Tensor, uniforms: torch
 
 def _linearised(model: torch.nn.Module, buffers: Any, x: torch.Tensor, u: torch.Tensor, tape: Tape) -> torch.Tensor:
     with Replay(tape):
-        moved: torch.Tensor = functional_call(model, buffers, (u.clone().as_subclass(Signal),))
-    return moved.as_subclass(torch.Tensor)
+        moved: torch.Tensor = functional_call(model, buffers, (signal(u.clone()),))
+    return moved
 
 
 def _forward_mode(model: torch.nn.Module, buffers: Any, x: torch.Tensor, u: torch.Tensor, tape: Tape) -> torch.Tensor:

@@ -15,15 +15,45 @@ import numpy as np
 import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
 from lattice import UnsupportedError
 
-__all__ = ["Record", "Replay", "Signal", "Tape"]
+__all__ = ["Record", "Replay", "Tape", "signal"]
 
 
-class Signal(torch.Tensor):
-    """A tensor that depends on the network's input; what torch computes from one is one again."""
+def signal(tensor: torch.Tensor) -> torch.Tensor:
+    """Mark a tensor as one that depends on the network's input; inside the modes below, what is computed from one is one too.
+
+    A mark on the tensor itself, and no subclass of it: that would be a view of the tensor, in which autograd pays for
+    every in-place function with copies.
+    """
+    tensor.depends_on_input = True  # type: ignore[attr-defined]
+    return tensor
+
+
+def _is_signal(value: Any) -> bool:
+    return hasattr(value, "depends_on_input")
+
+
+def _marked(results: Any) -> Any:
+    for tensor in _tensors(results):
+        signal(tensor)
+    return results
+
+
+def _signals(values: Any) -> int:
+    return sum(map(_is_signal, _tensors(values)))
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    """The tensors among what a function takes or returns; torch's own walk over trees takes ten times as long."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _tensors(part)
+    elif isinstance(value, dict):
+        yield from _tensors([*value.values()])
 
 
 class Tape:
@@ -82,16 +112,8 @@ def _is_fact(name: str) -> bool:
     return name in FACTS or name.removeprefix("property ") in PROPERTIES
 
 
-def _plain(value: Any) -> Any:
-    return value.as_subclass(torch.Tensor) if isinstance(value, Signal) else value
-
-
-def _signals(values: Any) -> int:
-    return sum(isinstance(leaf, Signal) for leaf in tree_leaves(values))
-
-
 class Record(TorchFunctionMode):
-    """Run a network on a `Signal` and write its gates to the tape; results are what they would be without it."""
+    """Run a network on a `signal` and write its gates to the tape; results are what they would be without it."""
 
     def __init__(self, tape: Tape) -> None:
         super().__init__()
@@ -104,19 +126,19 @@ class Record(TorchFunctionMode):
             return func(*args, **kwargs)
         if name in GATES:
             # before the call, which may work in place
-            self.tape.gates.append((name, GATES[name](_plain(args[0]).detach(), *args[1:], **kwargs)))
+            self.tape.gates.append((name, GATES[name](args[0].detach(), *args[1:], **kwargs)))
         elif name in POOLS:
             options = {key: value for key, value in kwargs.items() if key != "return_indices"}
-            pooled, chosen = getattr(functional, name)(_plain(args[0]), *args[1:], **options, return_indices=True)
+            pooled, chosen = getattr(functional, name)(*args, **options, return_indices=True)
             self.tape.gates.append((name, chosen))
-            return pooled.as_subclass(Signal)
+            return signal(pooled)
         elif not self._linear(name, args, kwargs):
             self.tape.refused = name
-        return func(*args, **kwargs)
+        return _marked(func(*args, **kwargs))
 
     @staticmethod
     def _linear(name: str, args: Sequence[Any], kwargs: Any) -> bool:
-        first_only = isinstance(args[0], Signal) and _signals((args[1:], kwargs)) == 0 if args else False
+        first_only = _is_signal(args[0]) and _signals((args[1:], kwargs)) == 0 if args else False
         if name in AFFINE or name == "pad":
             return first_only
         if name in ("batch_norm", "dropout", "feature_dropout", "dropout2d"):
@@ -125,7 +147,7 @@ class Record(TorchFunctionMode):
             training = kwargs.get("training", args[place] if len(args) > place else default)
             return first_only and not training
         if name in SCALES:
-            return _signals((args, kwargs)) == 1 and (isinstance(args[0], Signal) or "mul" in name)
+            return _signals((args, kwargs)) == 1 and (_is_signal(args[0]) or "mul" in name)
         # a sum of two by position: a named or scaled second term has no rule
         return name in LINEAR or (name in SUMS and len(args) == 2 and not kwargs)
 
@@ -142,6 +164,9 @@ class Replay(TorchFunctionMode):
         name = _name(func)
         if not _signals((args, kwargs)) or _is_fact(name):
             return func(*args, **kwargs)
+        return _marked(self._linear_part(func, name, args, kwargs))
+
+    def _linear_part(self, func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
         if name in GATES or name in POOLS:
             written, gate = next(self.gates, ("nothing", torch.empty(0)))
             if written != name:
@@ -158,7 +183,7 @@ class Replay(TorchFunctionMode):
             kwargs.pop("bias", None)
             return func(*args[:2], None, *args[3:], **kwargs)
         if name == "batch_norm":
-            return _scaled(*args, **kwargs)
+            return _without_shift(*args, **kwargs)
         if "dropout" in name:
             return args[0]
         if name == "pad":
@@ -170,16 +195,13 @@ class Replay(TorchFunctionMode):
     @staticmethod
     def _alone(name: str, first: Any, second: Any) -> Any:
         """Signal + constant: the constant goes, and leaves its shape."""
-        signal, other = (first, second) if isinstance(first, Signal) else (second, first)
-        turned = -signal if signal is second and "sub" in name else signal
+        kept, other = (first, second) if _is_signal(first) else (second, first)
+        turned = -kept if kept is second and "sub" in name else kept
         return turned.expand(np.broadcast_shapes(turned.shape, getattr(other, "shape", ())))
 
 
-def _scaled(
-    x: torch.Tensor, mean: Any, variance: Any, weight: Any = None, bias: Any = None, training: bool = False,
+def _without_shift(
+    x: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor, weight: Any = None, bias: Any = None, training: bool = False,
     momentum: float = 0.1, eps: float = 1e-5,
 ) -> torch.Tensor:  # fmt: skip
-    factor = (variance + eps).rsqrt()
-    if weight is not None:
-        factor = factor * weight
-    return x * factor.to(x.dtype).view(-1, *(1 for _ in x.shape[2:]))
+    return functional.batch_norm(x, torch.zeros_like(mean), variance, weight, None, False, momentum, eps)
