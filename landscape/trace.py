@@ -195,15 +195,22 @@ def _result(program: Any, output: str | int | None) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's own warnings, logs and prints about what it cannot export: the error that is raised says it."""
-    before = logging.root.manager.disable
+    """Without torch's own warnings, logs and prints about what it cannot export: the error that is raised says it.
+
+    And without the lines of Python that each call came from, a quarter of the time of an export.
+    """
+    import torch.fx.config as settings
+
+    before, untraced = logging.root.manager.disable, getattr(settings, "do_not_emit_stack_traces", False)
     logging.disable(logging.CRITICAL)
     try:
+        settings.do_not_emit_stack_traces = True  # older torch does not know it
         with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(before)
+        settings.do_not_emit_stack_traces = untraced
 
 
 @contextmanager
