@@ -62,10 +62,10 @@ def chain_counts(lattice: Lattice, unit: Unit | None) -> Array | None:
         if node.op is not op or lattice.shapes[position - 1] != below:  # else as in the layer above
             op, below = node.op, lattice.shapes[position - 1]
             rule = pull.dispatch(type(op))
-            steps = _steps(op, below[1:]) if rule is WINDOWED else ()
+            steps = _steps(op, below[1:])
         if rule in (WINDOWED, DENSE):
             vector = _channels(op, below, vector)
-            for walk, more in zip(walks, steps):
+            for walk, more in zip(walks, steps, strict=True):
                 walk.extend(more)
         elif rule is FLATTEN and (len(vector) == 1 or prod(below[1:]) == 1):
             tops, walks = [np.ones(n, np.uint64) for n in below[1:]], [[] for _ in below[1:]]

@@ -148,6 +148,18 @@ OTHERS = [
     no("study", "negative draws", lambda f: ["draws", "--draws", "-1"], "--draws -1"),
     no("study", "a net that is not there", lambda f: ["gallery", "--nets", "resnet19"], "resnet19"),
     no("study", "a gallery of no pixels", lambda f: ["gallery", "--nets", "alexnet", "--size", "0"], "0"),
+    no(
+        "study",
+        "a folder of a study that keeps none",
+        lambda f: ["lemma", "--folder", f"{f}/kept"],
+        "only the gallery has that",
+    ),
+    no(
+        "study",
+        "pixels of a study of rows",
+        lambda f: ["depth", "--size", "32", "--every"],
+        "--every, --size: only the gallery",
+    ),
     no("study", "a negative seed", lambda f: ["draws", "--seed", "-1"], "--seed is -1"),
     no("study", "an unknown device", lambda f: ["draws", "--device", "tpu"], "device is 'tpu'"),
     no("study", "an output into a folder that is not there", lambda f: ["draws", "--out", f"{f}/none/a"], "does not exist"),

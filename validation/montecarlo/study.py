@@ -124,6 +124,11 @@ class Study:
             raise SpecificationError(f"--draws {self.draws}: a number of draws is positive (0: the study's own default)")
         whole("--size", self.size, 1)
         whole("--seed", self.seed, 0, inf)
+        ignored = [f"--{name}" for name in ("nets", "every", "size", "folder") if self.kind != "gallery" and self._told(name)]
+        if ignored:
+            raise SpecificationError(
+                f"{', '.join(ignored)}: only the gallery has that; pilcro study {self.kind} takes --draws, --seed and --device"
+            )
         checked_device(self.device)
         given: dict[str, Any] = {"draws": self.draws} if self.draws else {}
         common: dict[str, Any] = {"seed": self.seed, "device": self.device}
@@ -160,8 +165,12 @@ class Study:
         """The command line that runs this study again, its output files apart."""
         words = ["pilcro study", self.kind]
         for name in ("draws", "nets", "every", "size", "seed", "device"):
-            value, default = getattr(self, name), Study.__dataclass_fields__[name].default
-            if value != default:
+            if self._told(name):
+                value = getattr(self, name)
                 told = map(str, value) if isinstance(value, tuple) else [] if value is True else [str(value)]
                 words += [f"--{name}", *told]
         return " ".join(words)
+
+    def _told(self, name: str) -> bool:
+        """Was this option given?"""
+        return bool(getattr(self, name) != Study.__dataclass_fields__[name].default)
