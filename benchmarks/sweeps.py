@@ -15,7 +15,9 @@ def lattice_sweep(net: Lattice) -> Callable[[], Any]:
     return lambda: pull_back(net, lambda node: 0.5, np.ones((1, *net.output_shape[1:])))
 
 
-def _beside_one_step(name: str, way: Callable[[Any], Any], rounds: int) -> dict[str, float]:
+def _beside_one_step(
+    name: str, way: Callable[[Any], Any], rounds: int, first: Callable[[Any], None] = lambda model: None
+) -> dict[str, float]:
     """Seconds of `way(model)` and of one forward and backward pass of ResNet-50 at 224 and batch 1, with two threads."""
     try:
         import torch
@@ -26,6 +28,7 @@ def _beside_one_step(name: str, way: Callable[[Any], Any], rounds: int) -> dict[
     torch.set_num_threads(2)
     try:
         model = resnet50(weights=None).eval()
+        first(model)
         image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
 
         def step() -> None:
@@ -52,6 +55,23 @@ def whole_predict() -> Result:
     seconds = _beside_one_step("predict", lambda model: predict(model, (3, 224, 224)), rounds=5)
     ratio = seconds["predict"] / seconds["forward and backward"]
     return Result(seconds, [at_most(4, "times one forward and backward at batch 1", ratio)], ["torch with 2 threads"])
+
+
+@row("predict with running statistics of its own, ResNet-50 at 224")
+def predict_with_statistics() -> Result:
+    """A network that has seen images: its gates read signals with a mean, channel by channel."""
+
+    def seen(model: Any) -> None:
+        import torch
+
+        with torch.no_grad():
+            model.train()(torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(1)))
+        model.eval()
+
+    seconds = _beside_one_step("predict", lambda model: predict(model, (3, 224, 224)), rounds=5, first=seen)
+    ratio = seconds["predict"] / seconds["forward and backward"]
+    aim = at_most(8, "times one forward and backward at batch 1", ratio)
+    return Result(seconds, [aim], ["torch with 2 threads; the aim is our own"])
 
 
 @row("cost against positions")

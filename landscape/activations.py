@@ -12,7 +12,7 @@ product uses Mehler's series, E[phi(z) phi(z')] = sum_n r^n c_n^2 with c_n the c
 polynomials.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -73,9 +73,30 @@ def gaussian_moments(activation: Activation, mean: Array, variance: Array, corre
     >>> [round(float(moment[0]), 4) for moment in silu]
     [0.2066, 0.3558, 0.0427, 0.3795]
     """
-    mean, variance, correlation = np.broadcast_arrays(mean, variance, correlation)
-    if has_slopes(activation):
-        return _closed(*slopes(activation), mean, np.sqrt(np.maximum(variance, 0.0)), np.clip(correlation, -1, 1))
+    thin, places = _thinned(np.broadcast_arrays(mean, variance, correlation))
+    moments = _closed(*slopes(activation), *thin) if has_slopes(activation) else _summed(activation, *thin)
+    for axis, place in enumerate(places):
+        moments = tuple(np.take(moment, place, axis) for moment in moments)
+    return moments
+
+
+def _thinned(arrays: Sequence[Array]) -> tuple[Sequence[Array], list[Array]]:
+    """Arrays of one shape without the rows, on any axis, that equal the one before in all of them; where each row stands now.
+
+    Away from the borders all positions of a layer are alike: a map of 112 x 112 cells may have 4 x 4 different ones.
+    """
+    places: list[Array] = []
+    for axis in reversed(range(arrays[0].ndim)):
+        rows = [np.moveaxis(array, axis, 0) for array in arrays]
+        repeated = [(row[1:] == row[:-1]).all(axis=tuple(range(1, row.ndim))) for row in rows]
+        new = np.concatenate([[True], ~np.logical_and.reduce(repeated)])
+        arrays = [np.compress(new, array, axis) for array in arrays]
+        places.insert(0, np.cumsum(new) - 1)
+    return arrays, places
+
+
+def _summed(activation: Activation, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
+    """The four moments by sums on a grid, each case of mean and variance once."""
     cases, which = distinct(mean.round(12), variance.round(12))
     first, squared, gain, *squares = (
         np.array(moment)[which].reshape(mean.shape)
@@ -87,8 +108,9 @@ def gaussian_moments(activation: Activation, mean: Array, variance: Array, corre
     return first, squared, product, gain
 
 
-def _closed(below: float, above: float, m: Array, s: Array, r: Array) -> tuple[Array, ...]:
+def _closed(below: float, above: float, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
     """The four moments of the function with these slopes below and above zero."""
+    m, s, r = mean, np.sqrt(np.maximum(variance, 0.0)), np.clip(correlation, -1, 1)
     step, u = above - below, np.clip(m / np.maximum(s, 1e-300), -FAR, FAR)
     density, open_ = np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi), ndtr(u)
     relu = m * open_ + s * density

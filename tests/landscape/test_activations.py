@@ -112,6 +112,20 @@ def test_arrays_broadcast_and_are_taken_entry_by_entry(activation, mean):
         np.testing.assert_allclose([moment[i, j] for moment in found], np.ravel(alone), rtol=2e-3)  # a kink on the grid
 
 
+@pytest.mark.parametrize("activation", [Activation("relu"), Activation("silu")], ids=str)
+@pytest.mark.parametrize("differs", ["mean", "variance", "correlation"])
+def test_rows_that_repeat_are_told_from_rows_that_only_look_alike(activation, differs):
+    """Two channels of 4 x 5 positions, where one entry of one of the three arrays breaks a run of equal rows."""
+    for place in ((0, 0, 0), (1, 2, 3), (0, 3, 4)):
+        numbers = {"mean": np.full((2, 4, 5), 0.3), "variance": np.full((2, 4, 5), 1.2), "correlation": np.full((2, 4, 5), 0.5)}
+        numbers[differs][place] = 0.8
+        usual, other = (moments(activation, *(array[i] for array in numbers.values())) for i in ((1, 1, 1), place))
+        for found, here, there in zip(gaussian_moments(activation, **numbers), usual, other, strict=True):
+            expected = np.full((2, 4, 5), float(here))
+            expected[place] = float(there)
+            np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("activation", [Activation("relu"), Activation("leaky_relu", 0.2)], ids=str)
 def test_a_value_without_variance_is_itself(activation):
     for mean, expected in ((2.0, 2.0), (0.0, 0.0), (-2.0, -2.0 * (activation.parameter or 0.0))):
