@@ -104,6 +104,6 @@ def _copy(buffer: torch.Tensor | None) -> Any:
 
 
 def _same(first: torch.Tensor, second: torch.Tensor) -> bool:
-    return bool(torch.eq(first, second).all()) or (
+    return torch.equal(first, second) or (
         first.is_floating_point() and bool(torch.allclose(first, second, rtol=0, atol=0, equal_nan=True))
     )
