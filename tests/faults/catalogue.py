@@ -128,7 +128,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
         Fault("a head without its correlation", "landscape/pooled_head.py",
               "np.array([rho])", "np.zeros(1)",
               (f"{HEAD}[pool below]",)),
-        Fault("a kernel without its covariance", "landscape/activations.py", "below * above * r + ", "", (f"{HEAD}[abs]",)),
+        Fault("a kernel without its covariance", "landscape/activations.py", "m * relu + r * s**2 * open_", "m * relu", (f"{HEAD}[abs]",)),
         Fault("an absolute value taken for no gate", "landscape/assumptions.py", "len(set(slopes(op))) > 1",
               "len({abs(slope) for slope in slopes(op)}) > 1",
               ("tests/landscape/test_exactness.py::test_where_no_law_is_exact_the_prediction_says_so",)),
