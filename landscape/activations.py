@@ -12,14 +12,15 @@ product uses Mehler's series, E[phi(z) phi(z')] = sum_n r^n c_n^2 with c_n the c
 polynomials.
 """
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermevander
 from scipy.special import erf, expit, gamma, ndtr, owens_t
 
+from landscape.alike import pointwise
 from landscape.gains import has_slopes, slopes
 from lattice import Activation, UnsupportedError
 
@@ -73,26 +74,8 @@ def gaussian_moments(activation: Activation, mean: Array, variance: Array, corre
     >>> [round(float(moment[0]), 4) for moment in silu]
     [0.2066, 0.3558, 0.0427, 0.3795]
     """
-    thin, places = _thinned(np.broadcast_arrays(mean, variance, correlation))
-    moments = _closed(*slopes(activation), *thin) if has_slopes(activation) else _summed(activation, *thin)
-    for axis, place in enumerate(places):
-        moments = tuple(np.take(moment, place, axis) for moment in moments)
-    return moments
-
-
-def _thinned(arrays: Sequence[Array]) -> tuple[Sequence[Array], list[Array]]:
-    """Arrays of one shape without the rows, on any axis, that equal the one before in all of them; where each row stands now.
-
-    Away from the borders all positions of a layer are alike: a map of 112 x 112 cells may have 4 x 4 different ones.
-    """
-    places: list[Array] = []
-    for axis in reversed(range(arrays[0].ndim)):
-        rows = [np.moveaxis(array, axis, 0) for array in arrays]
-        repeated = [(row[1:] == row[:-1]).all(axis=tuple(range(1, row.ndim))) for row in rows]
-        new = np.concatenate([[True], ~np.logical_and.reduce(repeated)])
-        arrays = [np.compress(new, array, axis) for array in arrays]
-        places.insert(0, np.cumsum(new) - 1)
-    return arrays, places
+    rule = partial(_closed, *slopes(activation)) if has_slopes(activation) else partial(_summed, activation)
+    return pointwise(rule, mean, variance, correlation)
 
 
 def _summed(activation: Activation, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:

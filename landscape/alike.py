@@ -1,15 +1,17 @@
-r"""Averages over positions that are alike: as far from each border, and at the same place of their window.
+r"""Positions that are alike: as far from each border, and at the same place of their window.
 
-Rates that are counted in a few forward passes are noisy at one position, but inside a layer all positions are alike:
-zero padding reaches a few cells only. The border keeps its shape and the many inner positions become precise.
+Inside a layer all positions are alike: zero padding reaches a few cells only. Rates that are counted in a few forward passes
+are noisy at one position; averaged over those that are alike the border keeps its shape and the many inner positions become
+precise. What theory says is the same number at all of them, and need be computed once.
 """
 
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
-__all__ = ["average_alike"]
+__all__ = ["average_alike", "pointwise"]
 
 Array = np.ndarray[Any, Any]
 BORDER = 3  # cells (or windows) from the border that are kept apart
@@ -40,3 +42,28 @@ def _labels(n: int, kernel: int, border: int) -> Array:
     from_end = windows - 1 - position
     place = np.where(position < border, position, np.where(from_end < border, 2 * border - from_end, border))
     return np.asarray(place * kernel + np.arange(n) % kernel)
+
+
+def pointwise(function: Callable[..., tuple[Array, ...]], *arrays: Array) -> tuple[Array, ...]:
+    """A function that acts entry by entry on arrays that broadcast, computed once for neighbouring rows that are equal.
+
+    On every axis the rows that equal the one before in all arrays are left out, and filled in afterwards: of a map of 112 x
+    112 positions 4 x 4 may be left.
+
+    >>> calls = []
+    >>> pointwise(lambda x, y: (calls.append(x.size), (x + y,))[1], np.array([1.0, 2, 2, 2, 3]), np.zeros((4, 1)))[0][3]
+    array([1., 2., 2., 2., 3.])
+    >>> calls
+    [3]
+    """
+    thin, places = list(np.broadcast_arrays(*arrays)), []
+    for axis in reversed(range(thin[0].ndim)):
+        rows = [np.moveaxis(array, axis, 0) for array in thin]
+        repeated = [(row[1:] == row[:-1]).all(axis=tuple(range(1, row.ndim))) for row in rows]
+        new = np.concatenate([[True], ~np.logical_and.reduce(repeated)])
+        thin = [np.compress(new, array, axis) for array in thin]
+        places.append((axis, np.cumsum(new) - 1))
+    results = function(*thin)
+    for axis, place in reversed(places):
+        results = tuple(np.take(result, place, axis) for result in results)
+    return results

@@ -14,9 +14,10 @@ from functools import lru_cache, singledispatch
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import ndtr, owens_t
 
 from landscape.activations import distinct, gaussian_moments
+from landscape.alike import pointwise
 from landscape.gains import SIGNAL_NORMS
 from landscape.gates import Gates, skips, unknown_rates
 from landscape.moments import pool_cells
@@ -132,31 +133,21 @@ def theory_gates(
     for total, _, lower, upper in skips(lattice):
         if {unknown[lower].op, unknown[upper].op} == {Activation("relu")}:
             rest = below[where[total]].power - below[where[lower]].power  # of the branches beside the skip
-            law = _skip(below[unknown[lower].inputs[0]], rest)
-            gains[upper] = law.upper
-            runs[lower, upper] = law.both
+            z = below[unknown[lower].inputs[0]]
+            gains[upper], runs[lower, upper] = pointwise(_skip, z.mean, z.power - z.mean**2, rest)
     return Gates(gains, runs=runs, ground="from the forward mean field")
 
 
-class Skip(NamedTuple):
-    """P(a > 0) and P(z > 0, a > 0) for a = relu(z) + b."""
+def _skip(mean: Array, variance: Array, rest: Array) -> tuple[Array, Array]:
+    """P(a > 0) and P(z > 0, a > 0) for a = relu(z) + b, z ~ N(m, s^2), b ~ N(0, w^2), s^2 the variance and w^2 the rest.
 
-    upper: Array
-    both: Array
-
-
-def _skip(z: Signal, rest: Array) -> Skip:
-    """By Gauss-Legendre over z > 0, with b ~ N(0, rest)."""
-    deviation = np.sqrt(np.maximum(z.power - z.mean**2, 1e-300))
-    width = np.sqrt(np.maximum(rest, 1e-300))
-    middle = z.mean / deviation
-    top = np.maximum(middle, 0) + 8  # in deviations; nothing is beyond
-    both = np.zeros(np.broadcast_shapes(middle.shape, width.shape))
-    for node, weight in zip(*np.polynomial.legendre.leggauss(48), strict=True):
-        t = (node + 1) / 2 * top
-        both = both + weight / 2 * top * np.exp(-((t - middle) ** 2) / 2) * ndtr(t * deviation / width)
-    both = both / np.sqrt(2 * np.pi)
-    return Skip(both + ndtr(-middle) / 2, both)
+    P(z > 0, z + b > 0) = (N(m / s) + N(k)) / 2 - T(k, w / s), k = m / sqrt(s^2 + w^2), with Owen's T (Owen 1956: the two
+    thresholds and the correlation are those of one mean, so that one of his two terms vanishes).
+    """
+    s, w = (np.sqrt(np.maximum(size, 1e-300)) for size in (variance, rest))
+    k = mean / np.hypot(s, w)
+    both = (ndtr(mean / s) + ndtr(k)) / 2 - owens_t(k, w / s)
+    return both + ndtr(-mean / s) / 2, both
 
 
 # --- rules ----------------------------------------------------------------------------------------------------------------

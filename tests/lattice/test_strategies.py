@@ -131,7 +131,7 @@ def test_branches_stride_and_project(nets):
 )
 def test_every_parameter_of_a_layer_is_reached(op, feature):
     shapes = st.sampled_from([(1, 5), (2, 6), (3, 4), (4, 3, 4), (2, 2, 3, 2)])
-    found = drawn(shapes.flatmap(lambda shape: layers(shape, modes=EVERY_MODE, ops=[op])), 400)
+    found = drawn(shapes.flatmap(lambda shape: layers(shape, modes=EVERY_MODE, ops=[op])), 800)
     assert sum(bool(feature(layer)) for layer in found if type(layer) is op) >= 2
 
 
