@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy import integrate, special
+from scipy import integrate, special, stats
 from torch.nn import functional
 
 from landscape import he, predict
@@ -477,6 +477,24 @@ def test_a_skip_over_a_branch_opens_both_gates_by_the_angle_between_their_signal
     assert set(gates.runs) == {("activation1", "activation2")}
     np.testing.assert_allclose(rate, np.broadcast_to(both, rate.shape), rtol=1e-6)
     np.testing.assert_allclose(gates.gains["activation2"], np.broadcast_to(both + 1 / 4, rate.shape), rtol=1e-6)
+
+
+def test_the_gate_at_the_lower_end_of_a_skip_may_read_a_signal_with_a_mean():
+    """A relu over relu + filter: its input is N(m, power - m^2), and the filter beside the next skip is N(0, w^2)."""
+    block = [residual([Conv(3, 1)]), relu]
+    net = Lattice.chain((1, 3), [Conv(3, 1), relu, *block, *block, Flatten(), Dense(1)])
+    variances = dict(
+        zip([node.name for node in net.nodes if isinstance(node.op, Conv | Dense)], (2.0, 0.3, 0.2, 1.0), strict=True)
+    )
+    known = dict(zip(net.names, signals(net, variances), strict=True))
+    (_, lower, upper) = [node for node in net.nodes if node.op == relu]
+    z, total = known[net.nodes[lower.inputs[0]].name], known[net.nodes[upper.inputs[0]].name]
+    mean, deviation = z.mean.flat[0], (z.power - z.mean**2).flat[0] ** 0.5
+    width = (total.power - known[lower.name].power).flat[0] ** 0.5
+    assert mean > 0.3 * deviation
+    passed = lambda t: stats.norm.pdf(t, mean, deviation) * stats.norm.cdf(t / width)  # noqa: E731
+    expected = integrate.quad(passed, 0, mean + 12 * deviation)[0]
+    np.testing.assert_allclose(theory_gates(net, variances).runs[lower.name, upper.name], expected, rtol=1e-6)
 
 
 def test_only_rectifiers_at_both_ends_of_a_skip_have_a_joint_rate():
