@@ -99,9 +99,10 @@ def _closed(below: float, above: float, mean: Array, variance: Array, correlatio
     relu = m * open_ + s * density
     positive = (m**2 + s**2) * open_ + m * s * density  # E[z^2; z > 0]
     negative = (m**2 + s**2) * ndtr(-u) - m * s * density
-    shrunk = np.sqrt((1 - r) / np.maximum(1 + r, 1e-300))
+    together = np.maximum(1 + r, 1e-300)  # not 0 where z' = -z
+    shrunk = np.sqrt((1 - r) / together)
     both = (m**2 + r * s**2) * (open_ - 2 * owens_t(u, shrunk)) + 2 * m * s * density * ndtr(u * shrunk)
-    both += s**2 * np.sqrt(1 - r**2) * np.exp(-(u**2) / np.maximum(1 + r, 1e-300)) / (2 * np.pi)
+    both += s**2 * np.sqrt(1 - r**2) * np.exp(-(u**2) / together) / (2 * np.pi)
     product = below**2 * (m**2 + r * s**2) + 2 * below * step * (m * relu + r * s**2 * open_) + step**2 * both
     squared, gain = below**2 * negative + above**2 * positive, below**2 * ndtr(-u) + above**2 * open_
     return below * m + step * relu, squared, product, gain

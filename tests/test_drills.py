@@ -168,9 +168,10 @@ def signalled(server, undisturbed, place, body, number, count):
 
 
 def killed_at_random(server, undisturbed, place, body, count):
+    """What had been saved at each kill, as a set."""
     codes = signalled(server, undisturbed, place, body, signal.SIGKILL, count)
     assert {code for code, _ in codes} == {-signal.SIGKILL}
-    assert count < 50 or len({saved for _, saved in codes}) > 1  # at other moments, too
+    return {saved for _, saved in codes}
 
 
 @pytest.mark.parametrize("body", BODIES)
@@ -181,7 +182,8 @@ def test_killed_at_random_times_it_goes_on(server, undisturbed, tmp_path, body):
 @pytest.mark.slow
 @pytest.mark.parametrize("body", BODIES)
 def test_killed_at_200_random_times_it_goes_on(server, undisturbed, tmp_path, body):
-    killed_at_random(server, undisturbed, tmp_path, body, 200)
+    saved = killed_at_random(server, undisturbed, tmp_path, body, 200)
+    assert len(saved) > 1  # at other moments, too
 
 
 # --- asked to stop --------------------------------------------------------------------------------------------------------

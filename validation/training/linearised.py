@@ -26,6 +26,10 @@ def signal(tensor: torch.Tensor) -> torch.Tensor:
 
     A mark on the tensor itself, and no subclass of it: that would be a view of the tensor, in which autograd pays for
     every in-place function with copies.
+
+    >>> with Record(Tape()):
+    ...     hasattr(3 * signal(torch.ones(2)), "depends_on_input")
+    True
     """
     tensor.depends_on_input = True  # type: ignore[attr-defined]
     return tensor
