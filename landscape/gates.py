@@ -29,7 +29,10 @@ class Gates:
     `landscape.plan` carries. `taps`: for a max-pool, how often each tap of each window passes its gradient, divided by how
     often the gate below it is open: (taps, channels or 1, *outputs). `runs`: by (lowest, highest) gate of a trunk, E[prod
     phi'(z)^2] over the gates from the one to the other (`landscape.trunk`), (channels or 1, *spatial).
-    `ground`: where they come from, in words.
+    `firsts`: E[phi'(z)] of an activation, as `gains`. `products`: by (product, input number) E[g^2] of the factors g that
+    multiply this input, over the output of the product; `product_joint`: E[g g'] at the pairs of positions that are carried.
+    `replicates`: the same rates with one part of the forward passes left out each, from which a jackknife takes their error;
+    empty where they have none. `ground`: where they come from, in words.
     """
 
     gains: Mapping[str, Any] = field(default_factory=dict)
@@ -37,6 +40,10 @@ class Gates:
     taps: Mapping[str, Array] = field(default_factory=dict)
     runs: Mapping[tuple[str, str], Array] = field(default_factory=dict)
     ground: str = "taken as equally likely"
+    firsts: Mapping[str, Any] = field(default_factory=dict)
+    products: Mapping[tuple[str, int], Any] = field(default_factory=dict)
+    product_joint: Mapping[tuple[str, int], Any] = field(default_factory=dict)
+    replicates: tuple["Gates", ...] = ()
 
 
 def unknown_rates(lattice: Lattice, shifted: Collection[str] = ()) -> dict[str, Node]:

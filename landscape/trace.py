@@ -13,7 +13,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from landscape.aten import REASONS, RULES
@@ -22,7 +22,7 @@ from landscape.given import made
 from landscape.initialisation import Initialisation, layer_variances
 from landscape.observing import observe
 from landscape.reading import Reader, named_tensors
-from landscape.weights import average_variances, read_weights
+from landscape.weights import Shift, average_variances, read_weights
 from lattice import AssumptionError, Lattice, UnsupportedError
 from lattice.checks import given_shape
 
@@ -43,6 +43,8 @@ class Trace:
     + eps), a number or one per channel. `shifted`: layers whose bias or shift is not zero on average. `gates`: what gates
     and choices let through where symmetry does not say it, counted in forward passes (empty where not asked for).
     `skewed`: layers whose weights are not as in a fresh initialisation, though they were to be taken as they are.
+    `signs`: the sign of each norm's factor gamma / sigma where it is negative anywhere, -1 or one per channel (absent: 1).
+    `shifts`: mean and variance over channels or draws of the biases and shifts that are not all zero.
     """
 
     lattice: Lattice
@@ -51,6 +53,8 @@ class Trace:
     shifted: frozenset[str]
     gates: Gates
     skewed: tuple[str, ...] = ()
+    signs: Mapping[str, Any] = field(default_factory=dict)
+    shifts: Mapping[str, Shift] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         from landscape.html import trace_html
@@ -98,7 +102,8 @@ def trace(
     lattice = Lattice(tuple(nodes))
     as_they_are = isinstance(initialisation, str) and initialisation == "weights"
     given = None if initialisation is None or as_they_are else layer_variances(lattice, initialisation)
-    variances, factors, shifted, skewed = read_weights(lattice, weights, reader.tensors, given, train, as_they_are)
+    found = read_weights(lattice, weights, reader.tensors, given, train, as_they_are)
+    variances, shifted = found.variances, found.shifted
     watched = unknown_rates(lattice, shifted) if inputs is not None else {}
     parameters = {name: str(used["weight"]) for name, used in weights.items() if name in variances}
     if factory is not None and given is None:
@@ -110,7 +115,7 @@ def trace(
         variances = average_variances(variances, parameters, draws)
     images = None if isinstance(inputs, str) else inputs
     gates = observe(program, names, reader, lattice, shifted, (variances, parameters), images) if watched else Gates()
-    return Trace(lattice, variances, factors, shifted, gates, skewed)
+    return Trace(lattice, variances, found.factors, shifted, gates, found.skewed, found.signs, found.shifts)
 
 
 def _draw(factory: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:

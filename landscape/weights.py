@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import chdtrc, stdtr
@@ -14,13 +14,31 @@ from landscape.assumptions import listed
 from landscape.initialisation import weighted
 from lattice import AssumptionError, Lattice, Node
 
-__all__ = ["average_variances", "read_weights"]
+__all__ = ["Shift", "Weights", "average_variances", "read_weights"]
 
 Array = np.ndarray[Any, Any]
 NUMBERS = ("eps", "number", "shift")  # what a norm knows besides tensors
 PIECE = 1 << 15  # numbers, in double precision 256 KiB
 ROUNDING = 1e-12
 LEAST_CHANCE = 2e-9  # what independent normal weights do less often than this is not chance
+
+
+class Shift(NamedTuple):
+    """What a layer adds: the mean and the variance of its bias, each a number or an array over channels."""
+
+    mean: Any
+    variance: Any
+
+
+class Weights(NamedTuple):
+    """What the weights of a model say, by node name: see `landscape.trace.Trace`."""
+
+    variances: dict[str, float]
+    factors: dict[str, Any]
+    signs: dict[str, Any]
+    shifts: dict[str, Shift]
+    shifted: frozenset[str]
+    skewed: tuple[str, ...]
 
 
 def read_weights(
@@ -30,7 +48,7 @@ def read_weights(
     given: Mapping[str, float] | None,
     train: bool = False,
     as_they_are: bool = False,
-) -> tuple[dict[str, float], dict[str, Any], frozenset[str], tuple[str, ...]]:
+) -> Weights:
     """V[w], the squared factors of norms, the shifted layers, and what is not as in a fresh initialisation.
 
     `weights` says which tensors each node uses, by name; `tensors` has them; `given` stands in for their second moments. With
@@ -40,6 +58,8 @@ def read_weights(
     variances: dict[str, float] = {}
     skewed: list[str] = []
     factors: dict[str, Any] = {}
+    signs: dict[str, Any] = {}
+    shifts: dict[str, Shift] = {}
     shifted: set[str] = set()
     problems = _tied(lattice, weights, tensors)
     valueless: list[str] = []
@@ -62,21 +82,29 @@ def read_weights(
                     problems.append(f"{node.name}: complex weights have no rule")
                 elif problem := _unlike_fresh(node, moments):
                     (skewed if as_they_are else problems).append(problem)
-            if found["bias"] is not None and not _centred(_moments(found["bias"])):
-                shifted.add(node.name)
+            if found["bias"] is not None and np.any(found["bias"]):
+                bias = _moments(found["bias"])
+                mean = 0.0 if _centred(bias) else bias.mean
+                shifts[node.name] = Shift(mean, float(bias.squares.mean()) - mean**2)
+                if mean:
+                    shifted.add(node.name)
         else:
             if train:
                 found |= {"running_mean": None, "running_var": None}
-            factor, shift = _norm_factor(found, weights[node.name])
-            factors[node.name] = float(factor[0]) if np.ptp(factor) == 0 else factor
+            coefficient, shift = _norm_coefficient(found, weights[node.name])
+            factors[node.name] = _one_or_each(coefficient**2)
+            if np.any(coefficient < 0):
+                signs[node.name] = _one_or_each(np.sign(coefficient))
             if np.any(shift):
+                shifts[node.name] = Shift(_one_or_each(shift), 0.0)
                 shifted.add(node.name)
     if valueless:
         problems.append(f"{listed(valueless)}: on the meta device weights have no values; pass initialisation=landscape.he")
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
         raise AssumptionError(f"Proposition 1 does not hold for these weights:\n{lines}")
-    return variances, factors, frozenset(shifted), tuple(problem.split(":")[0] for problem in skewed)
+    names = tuple(problem.split(":")[0] for problem in skewed)
+    return Weights(variances, factors, signs, shifts, frozenset(shifted), names)
 
 
 def average_variances(
@@ -180,11 +208,17 @@ def _even_taps(weights: Moments) -> bool:
     return bool(2 * np.minimum(tail, 1 - tail).min() * tail.size >= LEAST_CHANCE)
 
 
-def _norm_factor(found: dict[str, Any], used: dict[str, Any]) -> tuple[Any, Any]:
-    """gamma^2 / (running variance + eps), and beta - gamma * running mean / sigma, per channel; with fixed numbers."""
+def _one_or_each(values: Array) -> Any:
+    """One number where all channels have the same."""
+    return float(values[0]) if np.ptp(values) == 0 else values
+
+
+def _norm_coefficient(found: dict[str, Any], used: dict[str, Any]) -> tuple[Array, Array]:
+    """gamma / sqrt(running variance + eps), and beta - gamma * running mean / sigma, per channel; with fixed numbers."""
     variance = found["running_var"] + used["eps"] if found["running_var"] is not None else np.ones(1)
     gamma = found["weight"].ravel() if found["weight"] is not None else np.ones_like(variance)
     beta = found["bias"].ravel() if found["bias"] is not None else np.zeros_like(variance)
     mean = found["running_mean"] if found["running_mean"] is not None else np.zeros_like(variance)
     number, shift = used.get("number", 1.0), used.get("shift", 0.0)
-    return number**2 * np.square(gamma, dtype=np.float64) / variance, beta - gamma * mean / np.sqrt(variance) + shift
+    deviation = np.sqrt(variance.astype(np.float64))
+    return number * gamma.astype(np.float64) / deviation, np.atleast_1d(beta - gamma * mean / deviation + shift)

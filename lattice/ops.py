@@ -44,6 +44,7 @@ Padding: TypeAlias = int | str | tuple[int | tuple[int, int], ...]
 
 POOL_KINDS = ("avg", "max")
 NORM_KINDS = ("batch", "scale", "layer", "group", "instance")
+MASKS = ("unit", "channel", "sample")  # what one mask of a dropout is drawn for
 SINGLE = ("channels", "units", "groups", "factor", "start", "stop")  # one number, whatever the axes
 
 
@@ -376,11 +377,18 @@ class Multiply(Op):
 
 @dataclass(frozen=True, slots=True)
 class Dropout(Op):
-    """Dropout with probability `p` of dropping; it does nothing in evaluation mode."""
+    """Dropout with probability `p` of dropping; it does nothing in evaluation mode.
+
+    `shared` says what one mask is drawn for: each "unit" (torch's Dropout), each "channel" of a sample (Dropout2d), or each
+    "sample" (stochastic depth). What is kept is divided by 1 - p.
+    """
 
     p: float = 0.5
+    shared: str = "unit"
 
     def __post_init__(self) -> None:
+        if self.shared not in MASKS:
+            raise SpecificationError(f"Dropout: shared is {self.shared!r}; it is one of {', '.join(MASKS)}")
         if not is_real(self.p) or not 0 <= self.p <= 1:
             raise SpecificationError(f"Dropout: p is {self.p!r}; it is a probability, from 0 to 1")
 
