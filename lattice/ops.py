@@ -34,6 +34,7 @@ __all__ = [
     "PixelShuffle",
     "Pool",
     "Slice",
+    "Summed",
     "Upsample",
     "Windowed",
 ]
@@ -63,6 +64,12 @@ class Op:
             elif value != part.default:
                 shown.append(f"{part.name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class Summed(Op):
+    """An op through which one step of a path leads to any of its inputs: a sum, or a product, d(ab) = b da + a db."""
+
+    __slots__ = ()
 
 
 class Windowed(Op, ABC):
@@ -307,7 +314,7 @@ class ChannelShuffle(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class Add(Op):
+class Add(Summed):
     """The sum of two or more inputs of one shape."""
 
 
@@ -367,11 +374,12 @@ class Norm(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class Multiply(Op):
-    """The product of two inputs, a trunk and a gate: squeeze-and-excitation. The gate may have one cell per channel.
+class Multiply(Summed):
+    """The product of two inputs, cell by cell: d(ab) = b da + a db, so that paths lead through both, in either order.
 
-    Paths pass through the trunk, its first input; the gate is a factor that depends on the data. Paths through the gate
-    are not counted.
+    An input may have one cell on an axis, or one channel, where the other has several: squeeze-and-excitation has one cell
+    per channel, spatial attention one channel for all. What multiplies a path depends on the data; its size is not the
+    lattice's to know.
     """
 
 
