@@ -213,9 +213,11 @@ def sum_broadcast(cotangent: Array, shape: Shape, output: Shape) -> Array:
     """What an input of this shape collects where it was broadcast to the shape of the output: sums over the axes it lacks."""
     for axis, (n, m) in enumerate(zip(shape, output, strict=True), start=-len(output)):
         if n < m:
+            if cotangent.dtype == bool:
+                cotangent = np.asarray(cotangent.any(axis=axis, keepdims=True))
+                continue
             alike = m // cotangent.shape[axis]  # a channel axis of length 1 stands for m channels that are alike
-            summed = cotangent.any(axis=axis, keepdims=True) if cotangent.dtype == bool else cotangent.sum(axis, keepdims=True)
-            cotangent = summed if cotangent.dtype == bool else _times(alike, summed)
+            cotangent = _times(alike, cotangent.sum(axis=axis, keepdims=True))
     return cotangent
 
 

@@ -1,5 +1,7 @@
 """A layer that is added in one room only cannot land: every op has a rule for every analysis."""
 
+import dataclasses
+
 import pytest
 
 from landscape.gains import output_sign

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import is_dataclass
 from math import prod
 
 import numpy as np
@@ -28,7 +29,7 @@ from lattice import (
 from lattice.counting import _spatial_op
 from lattice.fields import channel_fields
 from lattice.layer_strategies import MOST_UNITS
-from lattice.ops import Input, Op, Summed, Windowed
+from lattice.ops import Input, Op, Summed
 from lattice.pullback import pull
 from lattice.routes import choices
 from lattice.shapes import output_shape
@@ -36,7 +37,7 @@ from lattice.strategies import EVERY_MODE, EVERY_OP, blocks, lattices, layers, r
 from lattice.window import Window
 
 OPS = [value for name, value in sorted(vars(lattice.ops).items()) if isinstance(value, type) and issubclass(value, Op)]
-LEAVES = [op for op in OPS if op not in (Op, Summed, Windowed)]
+LEAVES = [op for op in OPS if is_dataclass(op)]
 
 
 def drawn(strategy, examples):
