@@ -11,9 +11,7 @@ from lattice.routes import choices
 from lattice.shapes import output_shape
 from validation.montecarlo.build import module
 
-OPS = [
-    op for op in vars(ops).values() if isinstance(op, type) and issubclass(op, Op) and op not in (Op, ops.Windowed, ops.Summed)
-]
+OPS = [op for op in vars(ops).values() if isinstance(op, type) and issubclass(op, Op) and dataclasses.is_dataclass(op)]
 RULES = {"shape": output_shape, "pull-back": pull, "route": choices, "sign": output_sign, "build": module}
 NOT_FOR_INPUT = {"shape", "pull-back", "route", "build"}  # the input is where these stop
 
