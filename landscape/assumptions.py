@@ -102,7 +102,7 @@ def listed(names: list[str], most: int = 4) -> str:
 def _findings(op: Op, node: Node, spatial: Shape, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
     """What weakens the guarantee at a node. `correlated`: can K be off-diagonal at its output?"""
     raise UnsupportedError(
-        f"{node.name}: no rule tells whether Proposition 1 holds for {op!r}; add one with landscape.assumptions._findings.register"
+        f"{node.name}: no rule says if Proposition 1 holds for {op!r}; add one with landscape.assumptions._findings.register"
     )
 
 
