@@ -210,7 +210,7 @@ class Sampler:
             def output(x: torch.Tensor) -> Any:
                 # copies: in train mode BatchNorm writes its running statistics. What is not a tensor is alike in all draws
                 own = {name: tensor.clone() if name in self.buffers else tensor for name, tensor in state.items()}
-                return functional_call(self.base, own, (x,))
+                return functional_call(self.base, own, (x.clone(),))  # as `ran` does: a model may work in place
 
             pull: Any = vjp(output, x)[1]
             if not self.train:
