@@ -19,7 +19,7 @@ from landscape.progress import progress_bar
 from lattice import SpecificationError
 from validation.evaluation.answers import logits, probabilities
 from validation.evaluation.drawing import axes, banded
-from validation.evaluation.untouched import ran, untouched
+from validation.evaluation.untouched import untouched
 from validation.training.data import Source
 from validation.training.randomness import generator
 
@@ -41,7 +41,7 @@ def relevance(
         from captum.attr import IntegratedGradients
     except ImportError as missing:
         raise SpecificationError("Integrated Gradients need captum: pip install 'pilcro[evaluate]'") from missing
-    gradients = IntegratedGradients(lambda points: ran(model, points))
+    gradients = IntegratedGradients(lambda points: logits(model, points, int(label) + 1))
     total = torch.zeros(image.shape[1:], dtype=torch.float64, device=image.device)
     with untouched(model):
         for group in torch.split(baselines, chunk):
