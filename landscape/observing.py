@@ -100,7 +100,7 @@ def observe(
             if inputs is None:
                 image = torch.randn(1, *lattice.input_shape, generator=generator, dtype=torch.float64).to(like)
             else:
-                image = torch.as_tensor(np.asarray(inputs[draw % len(inputs)])[None]).to(like)
+                image = torch.tensor(np.asarray(inputs[draw % len(inputs)])[None]).to(like)  # a copy: models may work in place
             watcher.run(*(tensors[names[name]].detach() if name in names else image for name in placeholders))
     return counter.gates("counted on white noise" if inputs is None else f"counted on {len(inputs)} given inputs")
 
