@@ -175,6 +175,8 @@ def predict(
         )
         if mode == "eval" and guarantee is Guarantee.APPROXIMATE:
             squared, reasons = _with_pooled_head(traced, output, squared, reasons)
+    if traced.doubts:
+        guarantee, reasons = Guarantee.APPROXIMATE, (*traced.doubts, *reasons)
     squared.setflags(write=False)
     return Landscape(squared, guarantee, reasons, traced)
 

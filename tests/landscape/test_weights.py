@@ -8,7 +8,7 @@ from torch import nn
 
 from landscape import he, trace
 from landscape.initialisation import fans
-from landscape.weights import _moments, _unlike_fresh, average_variances
+from landscape.weights import read_weights
 from lattice import AssumptionError, Conv, ConvTranspose, Dense, Node
 
 NODE = Node("a", Conv(1, 1), (0,))
