@@ -13,8 +13,9 @@ of 1e-300 or of 1e300 makes no difference. The product is E[g(t) g(+-t)] for g(t
 a sum of such sums. Both are good to 1e-10 of E[phi^2], or of E[phi'^2] (tests/landscape/test_activations.py).
 """
 
+from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import ndtr, owens_t
@@ -24,7 +25,20 @@ from landscape.functions import FUNCTIONS, Curve, curve
 from landscape.gains import has_slopes, slopes
 from lattice import Activation
 
-__all__ = ["FUNCTIONS", "closed_moments", "distinct", "gaussian_mean", "gaussian_moments", "mean_slope", "panels", "summed_moments"]
+__all__ = [
+    "FAR",
+    "FUNCTIONS",
+    "Law",
+    "closed_moments",
+    "deviations",
+    "distinct",
+    "each_case",
+    "gaussian_moments",
+    "law_of",
+    "mean_slope",
+    "product_of",
+    "significant",
+]
 
 Array = np.ndarray[Any, Any]
 FAR = 38.0  # deviations: the normal density is 0 in float64
@@ -59,15 +73,16 @@ def mean_slope(activation: Activation, mean: Array, variance: Array) -> Array:
 
 def _moments(activation: Activation, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
     if has_slopes(activation):
-        below, above = (np.float64(slope) for slope in slopes(activation))
+        below, above = (np.asarray(slope) for slope in slopes(activation))
         return pointwise(partial(closed_moments, below, above), mean, variance, correlation)
-    return pointwise(partial(summed_moments, curve(activation)), mean, variance, correlation)
+    correlation = np.clip(correlation, -1, 1)
+    return pointwise(partial(each_case, partial(_case, curve(activation))), mean, variance, correlation)
 
 
 def closed_moments(below: Array, above: Array, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
     """The four moments and E[phi'(z)] of the function with these slopes below and above zero; arrays broadcast."""
     m, s, r = mean, np.sqrt(np.maximum(variance, 0.0)), np.clip(correlation, -1, 1)
-    step, u = above - below, _deviations(m, s)
+    step, u = above - below, deviations(m, s)
     density, open_ = np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi), ndtr(u)
     relu = m * open_ + s * density
     positive = (m**2 + s**2) * open_ + m * s * density  # E[z^2; z > 0]
@@ -81,7 +96,7 @@ def closed_moments(below: Array, above: Array, mean: Array, variance: Array, cor
     return below * m + step * relu, squared, product, gain, below * ndtr(-u) + above * open_
 
 
-def _deviations(mean: Array, deviation: Array) -> Array:
+def deviations(mean: Array, deviation: Array) -> Array:
     """How many deviations above zero the mean is, as far as it matters; without any the sign alone."""
     mean, deviation = np.broadcast_arrays(mean, deviation)
     far = np.asarray(np.sign(mean) * FAR, dtype=float)
@@ -92,27 +107,15 @@ def _deviations(mean: Array, deviation: Array) -> Array:
 # --- sums -----------------------------------------------------------------------------------------------------------------
 
 
-def summed_moments(function: Curve, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
-    """The same five moments of any curve, each case of mean, variance and correlation once."""
-    mean, variance, correlation = np.broadcast_arrays(mean, np.maximum(variance, 0.0), np.clip(correlation, -1, 1))
-    cases, which = distinct(*(_significant(array) for array in (mean, variance, correlation)))
-    found = np.array([_case(function, *case) for case in cases])[which]
-    return tuple(np.moveaxis(found.reshape(*mean.shape, 5), -1, 0))
+def each_case(moments: Callable[..., tuple[float, ...]], mean: Array, variance: Array, *more: Array) -> tuple[Array, ...]:
+    """Arrays of what a function of numbers (mean, variance, correlation, ...) gives, each case computed once."""
+    arrays = np.broadcast_arrays(mean, np.maximum(variance, 0.0), *more)
+    cases, which = distinct(*(significant(array) for array in arrays))
+    found = np.array([moments(*case) for case in cases])[which]
+    return tuple(np.moveaxis(found.reshape(*arrays[0].shape, -1), -1, 0))
 
 
-def gaussian_mean(function: Any, cuts: Array, mean: float, deviation: float) -> Any:
-    """E[function(z)] for z ~ N(mean, deviation^2) and a function that is smooth between these cuts.
-
-    >>> round(float(gaussian_mean(np.square, np.zeros(0), 1.0, 2.0)), 12)
-    5.0
-    """
-    if deviation == 0:
-        return function(np.float64(mean))
-    z, masses = panels(np.array([mean]), deviation, cuts, DENSE)
-    return function(z[0]) @ masses[0]
-
-
-def panels(centres: Array, deviation: float, cuts: Array, dense: Array) -> tuple[Array, Array]:
+def _panels(centres: Array, deviation: float, cuts: Array, dense: Array) -> tuple[Array, Array]:
     """Points and masses of N(centre, deviation^2) for each centre: Gauss-Legendre between all cuts, (centres, points)."""
     lowest, highest = (centres + deviation * dense[end] for end in (0, -1))
     near = cuts[(cuts > lowest.min()) & (cuts < highest.max())]
@@ -134,47 +137,67 @@ def _points(ends: Array) -> tuple[Array, Array]:
     return middle[..., None] + half[..., None] * NODES, half
 
 
-@lru_cache(maxsize=16384)
-def _case(function: Curve, mean: float, variance: float, correlation: float) -> tuple[float, ...]:
-    """E[phi(z)], E[phi(z)^2], E[phi(z) phi(z')], E[phi'(z)^2] and E[phi'(z)]."""
+class Law(NamedTuple):
+    """N(mean, deviation^2) as points z and their masses, for functions that are smooth between certain cuts."""
+
+    mean: float
+    deviation: float
+    z: Array
+    masses: Array
+
+
+def law_of(function: Curve, mean: float, variance: float) -> Law:
+    """The points on which to sum a curve over N(mean, variance)."""
     deviation = float(np.sqrt(variance))
-    cuts = function.cuts(abs(mean) + FAR * deviation)
     if deviation == 0:
-        value, slope = float(function.value(np.float64(mean))), float(function.slope(np.float64(mean)))
-        return value, value**2, value**2, slope**2, slope
-    z, masses = (part[0] for part in panels(np.array([mean]), deviation, cuts, DENSE))
-    values, slope = function.value(z), function.slope(z)
-    first, squared = float(values @ masses), float(values**2 @ masses)
+        return Law(mean, 0.0, np.array([mean]), np.ones(1))
+    z, masses = _panels(np.array([mean]), deviation, function.cuts(abs(mean) + FAR * deviation), DENSE)
+    return Law(mean, deviation, z[0], masses[0])
+
+
+def product_of(function: Curve, law: Law, correlation: float) -> float:
+    """E[phi(z) phi(z')]."""
+    values = function.value(law.z)
     if correlation == 0:
-        product = first**2
-    elif correlation == 1:
-        product = squared
-    else:
-        product = _product(function, mean, deviation, correlation)
-    return first, squared, product, float(slope**2 @ masses), float(slope @ masses)
-
-
-def _product(function: Curve, mean: float, deviation: float, correlation: float) -> float:
-    """E[phi(z) phi(z')] from the means g of phi, given what z and z' share or have with opposite signs."""
-    shared, own = deviation * abs(correlation) ** 0.5, deviation * (1 - abs(correlation)) ** 0.5
+        return float(values @ law.masses) ** 2
+    if correlation == 1 or law.deviation == 0:
+        return float(values**2 @ law.masses)
+    # from the means g of phi, given what z and z' share or have with opposite signs
+    mean, deviation, size = law.mean, law.deviation, abs(correlation)
+    shared, own = deviation * size**0.5, deviation * (1 - size) ** 0.5
     reach = abs(mean) + FAR * deviation
     cuts, smooth = function.cuts(reach), function.cuts(reach, own)
     if correlation < 0:  # g at t and at -t: mirrored about the mean
         smooth = np.concatenate([smooth, 2 * mean - smooth])
-    centres, masses = (part[0] for part in panels(np.array([mean]), shared, smooth, DENSE[1:-1]))
+    centres, masses = (part[0] for part in _panels(np.array([mean]), shared, smooth, DENSE[1:-1]))
 
     def conditional(points: Array) -> Array:
         if own == 0:
             return function.value(points)
-        z, inner = panels(points, own, cuts, DENSE[1:-1])
-        return (function.value(z) * inner).sum(axis=1)
+        z, inner = _panels(points, own, cuts, DENSE[1:-1])
+        return np.asarray((function.value(z) * inner).sum(axis=1))
 
     found = conditional(centres)
     other = found if correlation > 0 else conditional(2 * mean - centres)
     return float((found * other) @ masses)
 
 
-def _significant(values: Array) -> Array:
+@lru_cache(maxsize=16384)
+def _case(function: Curve, mean: float, variance: float, correlation: float) -> tuple[float, ...]:
+    """E[phi(z)], E[phi(z)^2], E[phi(z) phi(z')], E[phi'(z)^2] and E[phi'(z)]."""
+    law = law_of(function, mean, variance)
+    values, slope = function.value(law.z), function.slope(law.z)
+    squares = (float(part @ law.masses) for part in (values**2, slope**2))
+    return (
+        float(values @ law.masses),
+        next(squares),
+        product_of(function, law, correlation),
+        *squares,
+        float(slope @ law.masses),
+    )
+
+
+def significant(values: Array) -> Array:
     """Rounded to so many digits of each number, so that what differs by its last digits is one case."""
     mantissa, exponent = np.frexp(values)
     return np.ldexp(np.round(np.ldexp(mantissa, DIGITS)), exponent - DIGITS)

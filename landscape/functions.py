@@ -16,7 +16,7 @@ from scipy.special import erf, expit
 from landscape.gains import has_slopes, slopes
 from lattice import Activation, UnsupportedError
 
-__all__ = ["FUNCTIONS", "Curve", "composed", "curve", "scaled"]
+__all__ = ["FUNCTIONS", "Curve", "composed", "curve"]
 
 Array = np.ndarray[Any, Any]
 Function = Callable[[Array], Array]
@@ -28,15 +28,13 @@ BENDS = 64.0  # widths beyond which exp(-z) is below the last digit of 1: what b
 class Curve:
     """A function of one number: its `value`, its `slope`, and the points at which its slope jumps.
 
-    `kinks`: where the slope jumps. `centres` and `width`: around which points, and over which length, it bends; a width of
-    0 means that it is a polynomial between the kinks. `tail`: does it go on bending algebraically, so that no length is
-    enough? `extra`: further cuts, which a composition has.
+    `width`: over which length it bends around 0; 0 means that it is a polynomial between the kinks. `tail`: does it go on
+    bending algebraically, so that no length is enough? `extra`: further cuts, which a composition has.
     """
 
     value: Function
     slope: Function
     kinks: tuple[float, ...] = ()
-    centres: tuple[float, ...] = (0.0,)
     width: float = 0.0
     tail: bool = False
     extra: tuple[float, ...] = ()
@@ -49,7 +47,7 @@ class Curve:
         >>> curve(Activation("sigmoid")).cuts(10.0)
         array([-4.  , -1.  , -0.25,  0.  ,  0.25,  1.  ,  4.  ])
         """
-        bends = [(centre, self.width, self.tail) for centre in self.centres] if self.width else []
+        bends = [(0.0, self.width, self.tail)] if self.width else []
         bends += [(kink, 0.0, False) for kink in self.kinks]
         found = [np.asarray((*self.kinks, *self.extra))]
         for centre, own, tail in bends:
@@ -109,14 +107,10 @@ CURVES: dict[str, Curve] = {
     "tanh": Curve(np.tanh, _tanh_slope, width=1.0),
     "elu": Curve(_elu, _elu_slope, kinks=(0.0,), width=1.0),
     "celu": Curve(_elu, _elu_slope, kinks=(0.0,), width=1.0),
-    "selu": Curve(
-        lambda z: SELU[0] * _elu(z, SELU[1]), lambda z: SELU[0] * _elu_slope(z, SELU[1]), kinks=(0.0,), width=1.0
-    ),
+    "selu": Curve(lambda z: SELU[0] * _elu(z, SELU[1]), lambda z: SELU[0] * _elu_slope(z, SELU[1]), kinks=(0.0,), width=1.0),
     "mish": Curve(lambda z: z * np.tanh(_softplus(z)), _mish_slope, width=1.0),
     "softplus": Curve(_softplus, expit, width=1.0),
-    "softsign": Curve(
-        lambda z: z / (1 + np.abs(z)), lambda z: 1 / (1 + np.abs(z)) ** 2, kinks=(0.0,), width=1.0, tail=True
-    ),
+    "softsign": Curve(lambda z: z / (1 + np.abs(z)), lambda z: 1 / (1 + np.abs(z)) ** 2, kinks=(0.0,), width=1.0, tail=True),
     "logsigmoid": Curve(lambda z: -_softplus(-z), lambda z: expit(-z), width=1.0),
 }
 FUNCTIONS: dict[str, Function] = {name: one.value for name, one in CURVES.items()}
@@ -141,42 +135,30 @@ def curve(activation: Activation) -> Curve:
         return Curve(partial(_elu, alpha=parameter), partial(_elu_slope, alpha=parameter), kinks=(0.0,), width=1.0)
     if name in ("celu", "softplus"):  # alpha elu(z / alpha); softplus(beta z) / beta
         width = parameter if name == "celu" else 1 / parameter
-        return scaled(CURVES[name], 1 / width, 0.0, width)
+        return _widened(CURVES[name], width)
     raise UnsupportedError(f"{name}: its moments are those without a parameter, and it has {parameter:g}")
 
 
-def scaled(inner: Curve, factor: float, shift: float, size: float = 1.0) -> Curve:
-    """size * f(factor * z + shift), for a factor that is not zero."""
-
-    def before(points: tuple[float, ...]) -> tuple[float, ...]:
-        return tuple((point - shift) / factor for point in points)
-
-    return Curve(
-        lambda z: size * inner.value(factor * z + shift),
-        lambda z: size * factor * inner.slope(factor * z + shift),
-        before(inner.kinks),
-        before(inner.centres),
-        inner.width / abs(factor),
-        inner.tail,
-        before(inner.extra),
-    )
+def _widened(inner: Curve, width: float) -> Curve:
+    """width * f(z / width)."""
+    kinks = tuple(width * kink for kink in inner.kinks)
+    return Curve(lambda z: width * inner.value(z / width), lambda z: inner.slope(z / width), kinks, width=abs(width))
 
 
 def composed(outer: Curve, inner: Curve, points: Array) -> Curve:
-    """outer(inner(z)), cut where either is; where `inner` crosses a cut of `outer` is sought between these `points`."""
+    """outer(inner(z)), cut where either is, as far as these `points` reach; between them the cuts of `outer` are sought."""
     values = inner.value(points)
-    crossings = [_crossings(inner.value, cut, points, values) for cut in outer.cuts(float(np.max(np.abs(values))))]
-    reach = float(np.max(np.abs(points)))
-    cuts = np.unique(np.concatenate([inner.cuts(reach), *crossings]))
-    jumps = [_crossings(inner.value, kink, points, values) for kink in outer.kinks]
+
+    def before(levels: Array) -> list[Array]:
+        return [_crossings(inner.value, level, points, values) for level in levels]
+
+    cuts = [inner.cuts(float(np.max(np.abs(points)))), *before(outer.cuts(float(np.max(np.abs(values)))))]
+    kinks = [np.asarray(inner.kinks), *before(np.asarray(outer.kinks))]
     return Curve(
         lambda z: outer.value(inner.value(z)),
         lambda z: outer.slope(inner.value(z)) * inner.slope(z),
-        (*inner.kinks, *(float(z) for jump in jumps for z in jump)),
-        inner.centres,
-        inner.width,
-        inner.tail or outer.tail,
-        tuple(cuts.tolist()),
+        tuple(np.unique(np.concatenate(kinks)).tolist()),
+        extra=tuple(np.unique(np.concatenate(cuts)).tolist()),
     )
 
 
