@@ -77,7 +77,7 @@ class Landscape:
         """
         counted = self.traced
         found = layer_gradients(
-            counted.lattice, counted.variances, counted.factors, counted.shifted, output, counted.gates
+            counted.lattice, counted.variances, counted.factors, counted.shifted, output, counted.gates, counted.signs
         )  # fmt: skip
         return {name: squared for name, squared in found.items() if squared.ndim}
 
@@ -155,9 +155,9 @@ def predict(
         entry, output = _entry_and_unit(output)
         train = mode == "train"
         traced = trace(model, shape, initialisation=initialisation, inputs=observed, output=entry, train=train)
-    if gates == "theory" or not (traced.gates.gains or traced.gates.taps):
+    if gates == "theory" or not (traced.gates.gains or traced.gates.taps or traced.gates.products):
         traced = _with_theory(traced, batch if mode == "train" else None)
-    guarantee, reasons = assess(traced.lattice, traced.shifted, traced.gates)
+    guarantee, reasons = assess(traced.lattice, traced.shifted, traced.gates, traced.signs)
     more = train_reasons(traced.lattice, batch) if mode == "train" else ()
     if traced.skewed:
         more = (*more, f"weights with a structure: only their second moments are used ({listed(list(traced.skewed))})")
@@ -170,7 +170,9 @@ def predict(
         )
         squared = given_input_moments(traced.lattice, traced.variances, inputs, factors=traced.factors, output=output)
     else:
-        squared = squared_gradients(traced.lattice, traced.variances, traced.factors, traced.shifted, output, traced.gates)
+        squared = squared_gradients(
+            traced.lattice, traced.variances, traced.factors, traced.shifted, output, traced.gates, traced.signs
+        )
         if mode == "eval" and guarantee is Guarantee.APPROXIMATE:
             squared, reasons = _with_pooled_head(traced, output, squared, reasons)
     squared.setflags(write=False)
