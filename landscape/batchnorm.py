@@ -48,7 +48,8 @@ def train_factors(
     """(N - 1) / N * gamma^2 / V[a] of every batch norm, by name: the corrected Lemma 2, for white inputs.
 
     `scales` gives gamma^2 by norm (1 where absent), and the factors of the norms that are not batch norms, which stay as
-    they are; `signs` and `shifts` are those of `landscape.signal.signals`. Raises `SpecificationError` where a norm would see one value only, `AssumptionError` where the gradient is
+    they are; `signs` and `shifts` are those of `landscape.signal.signals`. Raises `SpecificationError` where a norm would
+    see one value only, `AssumptionError` where the gradient is
     exactly zero.
 
     >>> from lattice import Dense, Flatten

@@ -10,9 +10,8 @@ from scipy.special import ndtr
 from landscape.activations import distinct, gaussian_moments, significant
 from landscape.composites import Affine, Form, moments
 from landscape.functions import Curve, curve
-from landscape.gains import SIGNAL_NORMS, has_slopes, slopes
-from landscape.moments import pool_cells
-from landscape.plan import fixed_map
+from landscape.gains import NEGATED, SIGNAL_NORMS, Sign, has_slopes, slopes
+from landscape.plan import fixed_map, pool_cells
 from lattice import (
     Activation,
     AdaptivePool,
@@ -62,8 +61,8 @@ class Known(NamedTuple):
     """What a rule is told of its node.
 
     `variance`: V[w]. `factor`: the squared factor of a norm, `sign` its sign, (channels or 1, ...). `shift`: the mean and the
-    variance of what is added. `shapes`: those that it reads. `train`: do norms see a batch? `nonnegative`: is what it reads
-    never negative? `run`: it as a function of one signal, where a gate stands below it without weights between; `below`:
+    variance of what is added. `shapes`: those that it reads. `train`: do norms see a batch? `symmetry`: that of what it
+    reads. `run`: it as a function of one signal, where a gate stands below it without weights between; `below`:
     the same of what it reads.
     """
 
@@ -73,7 +72,7 @@ class Known(NamedTuple):
     train: bool
     sign: Array
     shift: tuple[Array, Array]
-    nonnegative: bool
+    symmetry: Sign
     run: Run | None
     below: Run | None
 
@@ -140,9 +139,9 @@ def _(op: Dropout, known: Known, below: list[Signal]) -> Signal:
 def _(op: Activation, known: Known, below: list[Signal]) -> Signal:
     if known.run is not None:
         return of_run(known.run)[0]
-    if known.nonnegative and has_slopes(op):  # nothing but a factor, whatever the law
-        _, above = slopes(op)
-        return Signal(above**2 * below[0].power, above**2 * below[0].cross, above * below[0].mean)
+    if known.symmetry in NEGATED and has_slopes(op):  # nothing but a factor, whatever the law
+        slope = slopes(op)[known.symmetry is Sign.NONNEGATIVE]
+        return Signal(slope**2 * below[0].power, slope**2 * below[0].cross, slope * below[0].mean)
     mean, power, cross, _ = gaussian_moments(op, *gaussian(below[0]))
     return Signal(power, cross, mean)
 
@@ -285,10 +284,10 @@ def _maximum(op: Pool | AdaptivePool | GlobalPool, known: Known, z: Signal, maps
     gate = run.form.op if run is not None and run.form.kind == "gate" and run.form.gates == 1 else None
     rising = isinstance(gate, Activation) and gate.name in MONOTONE and run is not None and not run.form.norms
     law = gaussian(run.base if rising and run is not None else z)
-    if known.nonnegative and not rising:
+    if known.symmetry is Sign.NONNEGATIVE and not rising:
         law = (np.zeros_like(z.power), 2 * z.power, _correlations(z))
         gate = Activation("relu")
-    function = curve(gate) if isinstance(gate, Activation) and (rising or known.nonnegative) else LINE
+    function = curve(gate) if isinstance(gate, Activation) and (rising or known.symmetry is Sign.NONNEGATIVE) else LINE
     mean, variance, correlation = law
     parts = [_through(maps, part) for part in np.broadcast_arrays(mean, variance, correlation * variance)]
     arrays = np.broadcast_arrays(pool_cells(op, known.shapes[0][1:]), *parts)

@@ -18,7 +18,7 @@ from scipy.special import ndtr, owens_t
 from landscape.activations import deviations, gaussian_moments, mean_slope
 from landscape.alike import pointwise
 from landscape.composites import Affine, factor_squares, forms
-from landscape.gains import SIGNAL_NORMS, Sign, node_signs
+from landscape.gains import SIGNAL_NORMS, node_signs
 from landscape.gates import Gates, skips, unknown_rates
 from landscape.mean_field import Known, Run, Signal, batch_variance, gaussian, of_run, passed, spread
 from landscape.plan import Axes, plan
@@ -71,8 +71,8 @@ class _Field:
         self.lattice, self.variances, self.train = lattice, variances, train
         self.factors, self.signs, self.shifts = factors, signs, shifts
         self.forms = forms(lattice, train)
-        turned = {name for name, (mean, _) in shifts.items() if np.any(mean)} | set(signs)
-        self.symmetry = node_signs(lattice, turned)
+        turned = {name for name, (mean, _) in shifts.items() if np.any(mean)}
+        self.symmetry = node_signs(lattice, turned, signs)
         self.found: list[Signal] = []
 
     def sweep(self, input_power: float) -> list[Signal]:
@@ -99,7 +99,7 @@ class _Field:
             self.train,
             self._each(node, self.signs.get(node.name, 1.0)),
             self._shift(node),
-            self.symmetry[below] is Sign.NONNEGATIVE,
+            self.symmetry[below],
             self.run(position) if compound else None,
             self.run(below),
         )
@@ -148,7 +148,7 @@ def theory_gates(
     Arguments as of `signals`; `shifted` names the layers whose bias or shift is not zero on average. Along a skip,
     a = h + b with h = phi(z): P(both gates open) is the integral of P(b > -h) over the law of z.
     """
-    unknown = unknown_rates(lattice, shifted)
+    unknown = unknown_rates(lattice, shifted, signs)
     if not unknown:
         return Gates()
     field = _Field(lattice, variances, factors or {}, signs or {}, shifts or {}, train)
