@@ -198,11 +198,12 @@ def _checked_factors(lattice: Lattice, factors: Mapping[str, Any]) -> dict[str, 
 def _with_theory(traced: Trace, batch: int | None) -> Trace:
     """Gates from the forward mean field; in train mode with the corrected Lemma 2's factors and dropout's gains."""
     lattice, variances = traced.lattice, traced.variances
-    gates = theory_gates(lattice, variances, traced.factors, traced.shifted, train=batch is not None)
+    known = {"signs": traced.signs, "shifts": traced.shifts}
+    gates = theory_gates(lattice, variances, traced.factors, traced.shifted, batch is not None, **known)
     if batch is None:
         return replace(traced, gates=gates)
     gates = replace(gates, gains={**gates.gains, **dropout_gains(lattice)})
-    return replace(traced, gates=gates, factors=train_factors(lattice, variances, batch, scales=traced.factors))
+    return replace(traced, gates=gates, factors=train_factors(lattice, variances, batch, scales=traced.factors, **known))
 
 
 def _with_pooled_head(traced: Trace, output: Any, squared: Array, reasons: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
