@@ -6,8 +6,10 @@ entries have in common. No test assumes normal weights:
 
 - sums of products. With e_k = +1 or -1 independent signs, P(|sum_k e_k a_k| > t (sum_k a_k^2)^(1/2)) <= 2 exp(-t^2 / 2)
   (Hoeffding) whatever the sizes a_k are: so for means (a = w) and for correlations (a = w w');
-- counts of coincidences (an entry that never changes, two entries that agree) against the number that independent draws of
-  these values have on average, by Poisson's or the binomial law.
+- ranks of sizes: every order of the |w| of a layer is equally likely, so how many of the largest stand at one tap is
+  hypergeometric;
+- counts of coincidences (`landscape.fixed_weights`; sums that are zero) against the number that independent draws of these
+  values have on average, by Poisson's or the binomial law.
 
 Each of them is wrong with a probability of 2e-9 at most for a layer. Orthogonal weights are uncorrelated and pass.
 """
@@ -15,19 +17,22 @@ Each of them is wrong with a probability of 2e-9 at most for a layer. Orthogonal
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import combinations
 
 import numpy as np
-from scipy.special import chdtrc, pdtrc, stdtr, xlogy
+from scipy.special import chdtrc, pdtrc, stdtr
+from scipy.stats import binom, hypergeom
 
 from landscape.assumptions import listed
-from landscape.weight_draws import Array, LayerDraws, Moments, pooled
+from landscape.fixed_weights import frozen, masked, of_one_size, peakedness, repeated, tied
+from landscape.weight_draws import FEWEST, LEAST_CHANCE, Array, LayerDraws, Moments, pooled
 
-__all__ = ["centred", "doubts_about", "problem_with", "tied_layers", "undecided"]
+__all__ = ["centred", "doubts_about", "problem_with"]
 
 ROUNDING = 1e-12
-LEAST_CHANCE = 2e-9  # what independent weights do less often than this is not chance
-FEWEST = 30  # that many signs all alike are rarer than that: of fewer weights nothing can be said
+AXES = ("draws", "channels of the first axis", "channels of the second axis", "taps")
+SMALL = 1 << 14  # numbers, below which ranks are looked at
+NEAR_ZERO = 1e-3  # a normalised sum of independent continuous weights is so small with about that probability
 MOST_AXES = 256  # rows, columns, taps or entries that are correlated with each other
 INSTEAD = (
     "give a freshly initialised model, or initialisation=: a scheme such as 'he', or 'weights' for these as they are"
@@ -38,16 +43,11 @@ def problem_with(layer: LayerDraws) -> str | None:
     """What tells these weights from independent ones of mean zero and one variance, by layer name, if anything does."""
     if not np.any(layer.first) and (layer.draws == 1 or (layer.same is not None and layer.same.all())):
         return None  # a layer that starts at zero lets nothing through, and V = 0 says so
-    tests = (_masked, _off_centre, _uneven, _repeated) if layer.draws == 1 else (_frozen, _tied, _off_centre, _uneven)
-    for test in (*tests, _shifted, _correlated):
+    first = (masked, _off_centre, _uneven, repeated) if layer.draws == 1 else (frozen, tied, _off_centre, _uneven)
+    for test in (*first, _shifted, _ranked, _correlated, _balanced):
         if problem := test(layer):
             return f"{layer.name}: {problem}"
     return None
-
-
-def undecided(layer: LayerDraws) -> bool:
-    """Are there entries that never changed so far, too few to say that this is no chance?"""
-    return layer.same is not None and _chance_of_same(layer) >= LEAST_CHANCE
 
 
 def doubts_about(layers: Sequence[LayerDraws]) -> list[str]:
@@ -56,185 +56,11 @@ def doubts_about(layers: Sequence[LayerDraws]) -> list[str]:
     for layer in layers:
         if not np.any(layer.first):
             continue
-        for test in (_too_few, _of_one_size, _sparse, _uneven_channels):
+        for test in (_too_few, of_one_size, _peaked, _sparse, _uneven_channels):
             if doubt := test(layer):
                 found.setdefault(doubt, []).append(layer.name)
                 break
-    return [f"{doubt} ({listed(names)})" for doubt, names in found.items()]
-
-
-# --- entries that do not change, or are zero ------------------------------------------------------------------------------
-
-
-def _frozen(layer: LayerDraws) -> str | None:
-    """Entries that are the same number in every draw: a fixed filter, or a mask."""
-    if layer.same is None or _chance_of_same(layer) >= LEAST_CHANCE:
-        return None
-    zeros = layer.same & (layer.first == 0)
-    number = int(layer.same.sum())
-    if zeros.all() or number > zeros.sum():
-        return (
-            f"{number} of its {layer.count} weights are the same in each of {layer.draws} draws, a fixed filter and no random "
-            "weights; a positive averaging filter can be a buffer instead of a parameter; or give the network without it"
-        )
-    return f"its weights are masked: {_where(zeros)} are zero in every draw, and a masked layer has no rule yet"
-
-
-def _masked(layer: LayerDraws) -> str | None:
-    """The zeros of one draw: a continuous law has next to none."""
-    zeros = layer.first == 0
-    number = int(np.count_nonzero(zeros))
-    repeated = _repeats(layer)
-    chance = float(pdtrc(max(number - 1, 0), layer.count * layer.precision)) if number else 1.0
-    few = len(np.unique(layer.sample[0])) <= layer.count // 2
-    if layer.fixed and (chance < LEAST_CHANCE or (repeated and few)):
-        return (
-            f"its {layer.count} weights ask for no gradient and repeat a few numbers, a fixed filter and no random weights; a "
-            "positive averaging filter can be a buffer instead of a parameter; or give the network without it"
-        )
-    if chance < LEAST_CHANCE:
-        return (
-            f"its weights are masked, sparse or a fixed filter: {_where(zeros)} are exactly zero, and such a layer has no rule "
-            "yet; give a factory if they are drawn anew, or initialisation= for the layer without its mask"
-        )
-    return None
-
-
-def _where(zeros: Array) -> str:
-    """How many entries of a weight, and at which taps where that says it all."""
-    number, taps = int(zeros.sum()), zeros.reshape(*zeros.shape[:2], -1).all(axis=(0, 1))
-    text = f"{number} of its {zeros.size} entries"
-    if zeros.ndim > 2 and number == taps.sum() * zeros.size // taps.size:
-        places = [str(tuple(map(int, np.unravel_index(i, zeros.shape[2:])))) for i in np.flatnonzero(taps)]
-        return f"{text}, all those at the taps {listed(places)},"
-    return text
-
-
-def _chance_of_same(layer: LayerDraws) -> float:
-    """A bound on the chance of so many unchanged entries: a binomial one, from how often these values coincide anyway."""
-    assert layer.same is not None
-    share = float(layer.same.mean())
-    _, counts = np.unique(layer.sample, return_counts=True)
-    rate = float(np.sum((counts / counts.sum()) ** layer.draws))
-    if share <= rate:
-        return 1.0
-    exponent = xlogy(share, share / rate) + xlogy(1 - share, (1 - share) / (1 - rate))
-    return float(np.exp(-layer.count * exponent))
-
-
-# --- entries that are tied ------------------------------------------------------------------------------------------------
-
-
-def _tied(layer: LayerDraws) -> str | None:
-    """Entries that have one ratio in every draw."""
-    draws = layer.sample.reshape(len(layer.sample), -1)
-    pairs = _tied_pairs(draws, layer.precision)
-    if len(pairs) and pdtrc(len(pairs) - 1, _chance_pairs(draws, layer.precision)) < LEAST_CHANCE:
-        return (
-            f"tied weights: {len(pairs)} of {draws.shape[1]} entries that were looked at are another one times a constant in "
-            f"each of {len(draws)} draws, so their paths are not independent; draw them independently"
-        )
-    return _tied_channels(layer)
-
-
-def _tied_pairs(draws: Array, precision: float) -> Array:
-    """Pairs of columns of (draws, entries) that are proportional up to rounding, by sorting their directions."""
-    entries = np.flatnonzero(np.any(draws != 0, axis=0) & np.any(draws != draws[0], axis=0))
-    if len(entries) < 2 or len(draws) < 2:
-        return np.empty((0, 2), int)
-    vectors = draws[:, entries] / np.abs(draws[:, entries]).max(axis=0)
-    vectors /= np.sqrt(np.sum(vectors**2, axis=0))
-    leading = vectors[np.argmax(vectors != 0, axis=0), np.arange(len(entries))]
-    vectors *= np.sign(leading)
-    order = np.argsort(np.random.default_rng(0).normal(size=len(draws)) @ vectors)
-    alike = np.abs(np.diff(vectors[:, order], axis=1)).max(axis=0) <= 16 * precision
-    return np.stack([entries[order[:-1]][alike], entries[order[1:]][alike]], axis=1)
-
-
-def _chance_pairs(draws: Array, precision: float) -> float:
-    """At most how many pairs of n independent entries are proportional in D draws: n^2 / 2 q^(D - 1), for values that
-    coincide with probability q (by Cauchy and Schwarz)."""
-    _, counts = np.unique(draws, return_counts=True)
-    number = float(draws.size)
-    rate = max(16 * precision, float(np.sum(counts * (counts - 1.0))) / (number * (number - 1)))
-    return float(draws.shape[1] ** 2 / 2 * min(rate, 1.0) ** (len(draws) - 1))
-
-
-def _repeated(layer: LayerDraws) -> str | None:
-    """Numbers that occur again in one draw, up to sign."""
-    if layer.count < FEWEST or _of_one_size(layer) or not (repeats := _repeats(layer)):
-        return _tied_channels(layer)
-    return (
-        f"tied weights: {repeats} of {layer.sample[0].size} entries that were looked at repeat another one up to sign, so "
-        "their paths are not independent; give a factory if the weights are drawn independently from a few values"
-    )
-
-
-def _repeats(layer: LayerDraws) -> int:
-    """How many sizes occur again in one draw, 0 where rounding explains them."""
-    values = layer.sample[0].ravel()
-    repeats = values.size - len(np.unique(np.abs(values)))
-    return repeats if repeats and pdtrc(repeats - 1, values.size**2 / 2 * layer.precision) < LEAST_CHANCE else 0
-
-
-def _tied_channels(layer: LayerDraws) -> str | None:
-    """Whole rows or columns that are copies, in layers too large to look at every entry."""
-    if layer.count == layer.sample[0].size:
-        return None
-    for what, axis in (("first", 0), ("second", 1)):
-        rows = np.moveaxis(layer.first, axis, 0).reshape(layer.first.shape[axis], -1)
-        sums = np.abs(rows @ np.random.default_rng(0).normal(size=rows.shape[1]).astype(rows.dtype))
-        order = np.argsort(sums)
-        near = np.flatnonzero(np.diff(sums[order]) <= 1e-5 * sums[order][1:])
-        copies = [(a, b) for a, b in zip(order[near], order[near + 1], strict=True) if _proportional(rows[a], rows[b])]
-        if copies:
-            a, b = sorted(map(int, copies[0]))
-            return (
-                f"tied weights: along the {what} axis of its weight {len(copies)} channels repeat another one ({b} repeats "
-                f"{a}), so their paths are not independent; draw them independently"
-            )
-    return None
-
-
-def _proportional(a: Array, b: Array) -> bool:
-    return a.size >= FEWEST and bool(np.any(a)) and bool(np.array_equal(np.abs(a), np.abs(b)))
-
-
-def tied_layers(layers: Sequence[LayerDraws]) -> list[str]:
-    """Layers whose weights are those of another one, up to order and a factor, or that share some of them."""
-    found: dict[tuple[str, ...], str] = {}
-    draws = min((len(layer.sample) for layer in layers), default=0)
-    if draws >= 4:
-        columns = [layer.sample[:draws].reshape(draws, -1) for layer in layers]
-        owner = np.repeat(np.arange(len(layers)), [part.shape[1] for part in columns])
-        together = np.concatenate(columns, axis=1)
-        precision = max(layer.precision for layer in layers)
-        pairs = owner[_tied_pairs(together, precision)]
-        pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-        if len(pairs) and pdtrc(len(pairs) - 1, _chance_pairs(together, precision)) < LEAST_CHANCE:
-            for a, b in np.unique(np.sort(pairs, axis=1), axis=0):
-                found[layers[a].name, layers[b].name] = "entries of the one are those of the other times a constant"
-    whole = sorted((layer for layer in layers if layer.count >= FEWEST), key=lambda layer: (layer.count, _peakedness(layer)))
-    for one, other in pairwise(whole):
-        if _copies(one, other):
-            found.setdefault((one.name, other.name), "the same numbers up to order, sign and a factor")
-    return [
-        f"{a}, {b}: tied weights ({what}), so their paths are not independent; draw them independently"
-        for (a, b), what in found.items()
-    ]
-
-
-def _peakedness(layer: LayerDraws) -> float:
-    first = layer.moments[0]
-    return first.fourth / float(first.squares.mean()) ** 2 if np.any(first.squares) else 0.0
-
-
-def _copies(one: LayerDraws, other: LayerDraws) -> bool:
-    near = one.count == other.count and abs(_peakedness(one) - _peakedness(other)) <= 1e-5 * _peakedness(one)
-    if not near or len(np.unique(np.abs(one.sample[0]))) * 2 < one.sample[0].size:
-        return False  # of a few different values: all such layers look alike
-    a, b = (np.sort(np.abs(layer.first), axis=None).astype(np.float64) for layer in (one, other))
-    return bool(np.allclose(a / a.max(), b / b.max(), rtol=0, atol=16 * max(one.precision, other.precision)))
+    return [*(f"{doubt} ({listed(names)})" for doubt, names in found.items()), *_partly_fixed(layers)]
 
 
 # --- means, variances, correlations ---------------------------------------------------------------------------------------
@@ -282,10 +108,9 @@ def even(squares: Array, count: int, fourth: float) -> bool:
 def _axes(layer: LayerDraws) -> list[tuple[str, Array]]:
     """The sampled weights along each axis, (places, numbers at each), divided by the largest."""
     sample = layer.sample / np.abs(layer.sample).max()
-    names = ["draws", "channels of the first axis", "channels of the second axis", "taps"]
     found = [
         (name, np.moveaxis(sample, axis, 0).reshape(sample.shape[axis], -1))
-        for axis, name in enumerate(names)
+        for axis, name in enumerate(AXES)
         if sample.shape[axis] > 1
     ]
     return [*found, ("entries", sample.reshape(len(sample), -1).T)]
@@ -324,6 +149,55 @@ def _correlated(layer: LayerDraws) -> str | None:
     return _signs_alike(layer)
 
 
+def _ranked(layer: LayerDraws) -> str | None:
+    """A tap or an entry that has too many of the layer's largest, or of its smallest, weights: where squares are too few."""
+    if layer.sample.size > SMALL:
+        return None
+    for name, numbers in _axes(layer):
+        if name not in ("taps", "entries") or len(numbers) < 2 or numbers.shape[1] < 2:
+            continue
+        sizes = np.abs(numbers)
+        for what, signed in (("largest", sizes), ("smallest", -sizes)):
+            least = np.partition(signed, -numbers.shape[1], axis=None)[-numbers.shape[1]]
+            among = np.sum(signed > least, axis=1)
+            chances = hypergeom.sf(among - 1, signed.size, among.sum(), numbers.shape[1])
+            if chances.min() * len(chances) * 2 < LEAST_CHANCE:
+                place = int(chances.argmin())
+                return (
+                    f"the variance of its weights differs between {name}: {among[place]} of the {among.sum()} {what} ones are "
+                    f"those of {place} (trained weights?); {INSTEAD}"
+                )
+    return None
+
+
+def _balanced(layer: LayerDraws) -> str | None:
+    """Weights that sum to zero over taps or channels: filters from which the mean was taken away."""
+    whole = layer.count == layer.sample[0].size
+    sample = layer.sample if whole else layer.first.reshape(1, *layer.first.shape[:2], -1)
+    axes = [axis for axis in (1, 2, 3) if sample.shape[axis] > 1]
+    for summed in (*combinations(axes, 1), *combinations(axes, 2)) if whole else ((2, 3), (1, 3)):
+        ratios = _ratios(sample, summed)
+        alike = int(np.sum(ratios <= NEAR_ZERO))
+        if not alike or binom.sf(alike - 1, ratios.size, 2 * NEAR_ZERO) >= LEAST_CHANCE:
+            continue
+        rng = np.random.default_rng(0)  # sums of weights of one size are zero by chance: how often, random signs say
+        flipped = [_ratios(sample * rng.choice([-1.0, 1.0], sample.shape), summed) <= NEAR_ZERO for _ in range(8)]
+        chance = float(np.mean(flipped))
+        if binom.sf(alike - 1, ratios.size, min(2 * (chance + NEAR_ZERO), 1.0)) < LEAST_CHANCE:
+            along = " and ".join(AXES[axis] for axis in summed)
+            return f"its weights sum to zero over {along} ({alike} of {ratios.size} sums), so they are correlated; {INSTEAD}"
+    return None
+
+
+def _ratios(sample: Array, summed: tuple[int, ...]) -> Array:
+    """|sum w| / (sum w^2)^(1/2) over some axes, where there is anything but zeros."""
+    sums = np.abs(np.sum(sample, axis=summed, dtype=np.float64))
+    letters, kept = "abcd", "".join(letter for axis, letter in enumerate("abcd") if axis not in summed)
+    size = np.sqrt(np.einsum(f"{letters},{letters}->{kept}", sample, sample))
+    found: Array = sums[size > 0] / size[size > 0]
+    return found
+
+
 def _signs_alike(layer: LayerDraws) -> str | None:
     """Entries whose sign never changes, of which there are n 2^(1 - D) by chance in D draws."""
     sample = layer.sample
@@ -348,11 +222,21 @@ def _too_few(layer: LayerDraws) -> str | None:
     )
 
 
-def _of_one_size(layer: LayerDraws) -> str | None:
-    sizes = np.abs(layer.sample)
-    if layer.draws > 1 or sizes.max() > sizes.min() or layer.count == 1:
+def _peaked(layer: LayerDraws) -> str | None:
+    """A few weights that carry much: normal ones have m4 / m2^2 > 10 only where one lies beyond six deviations."""
+    squares = np.square(layer.sample[0])
+    large = float(squares[squares > 9 * squares.mean()].sum())
+    if layer.draws > 1 or peakedness(layer) <= 10 or large <= 0.1 * squares.sum():
         return None
-    return "one draw of weights that all have one size cannot tell a fixed filter from random signs: give a factory"
+    return "a few weights far larger than the others: one draw cannot tell them from a fixed part: give a factory"
+
+
+def _partly_fixed(layers: Sequence[LayerDraws]) -> list[str]:
+    """Layers that ask for no gradient among others that do: one draw cannot tell whether they were drawn."""
+    fixed = [layer.name for layer in layers if layer.fixed and layer.draws == 1]
+    if not fixed or len(fixed) == len(layers):
+        return []
+    return [f"weights that ask for no gradient: one draw cannot tell a fixed filter from a drawn one ({listed(fixed)})"]
 
 
 def _sparse(layer: LayerDraws) -> str | None:
@@ -365,6 +249,8 @@ def _sparse(layer: LayerDraws) -> str | None:
 
 def _uneven_channels(layer: LayerDraws) -> str | None:
     for name, numbers in _axes(layer):
-        if name.startswith("channels") and not even(np.mean(numbers**2, axis=1), numbers.shape[1], float(np.mean(numbers**4))):
+        squares = np.square(numbers)
+        fourth = float(np.vdot(squares, squares)) / squares.size
+        if name.startswith("channels") and not even(squares.mean(axis=1), squares.shape[1], fourth):
             return f"the variance of the weights differs between {name} of the weight: its mean is used"
     return None

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LayerDraws", "Moments", "moments_of", "pooled"]
+__all__ = ["FEWEST", "FINEST", "LEAST_CHANCE", "LayerDraws", "Moments", "moments_of", "pooled"]
 
 Array = np.ndarray[Any, Any]
+LEAST_CHANCE = 2e-9  # what independent weights do less often than this is not chance
+FEWEST = 30  # that many signs all alike are rarer than that: of fewer weights nothing can be said
 PIECE = 1 << 15  # numbers, in double precision 256 KiB
 SAMPLE = 1 << 14  # entries that are looked at one by one
 KEPT = 1 << 17  # numbers kept of all draws of a layer, and four draws of any
@@ -39,7 +41,7 @@ class Moments:
         square = float(self.squares.mean())
         if square == 0:
             return 0.0
-        excess = max(self.fourth / square / square - 1, 2.0 if self.count < 30 else 0.0)
+        excess = max(self.fourth / square / square - 1, 2.0 if self.count < FEWEST else 0.0)
         return float(np.sqrt(excess / self.count))
 
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from landscape.assumptions import listed
-from landscape.fresh_weights import centred, doubts_about, problem_with, tied_layers, undecided
+from landscape.fixed_weights import tied_layers, undecided
+from landscape.fresh_weights import centred, doubts_about, problem_with
 from landscape.initialisation import weighted
 from landscape.weight_draws import FINEST, LayerDraws, Moments, moments_of, pooled
 from lattice import AssumptionError, Lattice
@@ -85,7 +86,7 @@ def read_weights(
         )
     _refuse(found.problems)
     for drawn, more in enumerate(draws, start=2):
-        _read_draw(found, weights, more)
+        _read_draw(found, weights, more, drawn, train)
         waiting = drawn < MOST_UNDECIDED and any(undecided(layer) for layer in found.layers.values())
         if drawn >= least and not waiting:
             break
@@ -102,7 +103,7 @@ def read_weights(
     doubts = doubts_about([layer for name, layer in found.layers.items() if name not in skewed])
     if found.changing:
         changing = listed(list(found.changing))
-        doubts.append(f"a scale or shift that changes from draw to draw: those of the first draw are used ({changing})")
+        doubts.append(f"a norm that changes from draw to draw: its mean square is used, and its first shift ({changing})")
     return Weights(
         variances, found.factors, found.signs, found.shifts, frozenset(shifted), skewed, errors, tuple(doubts)
     )  # fmt: skip
@@ -138,8 +139,8 @@ def _read_node(
             found.shifts[name] = Shift(_one_or_each(shift), 0.0)
 
 
-def _read_draw(found: _Found, weights: dict[str, dict[str, Any]], tensors: dict[str, Any]) -> None:
-    """One more draw of every layer's weights and bias, and whether the numbers of norms are still the same."""
+def _read_draw(found: _Found, weights: dict[str, dict[str, Any]], tensors: dict[str, Any], drawn: int, train: bool) -> None:
+    """One more draw of every layer's weights and bias; the squared factors of norms that change are averaged over `drawn`."""
     for name, layer in found.layers.items():
         weight = _numbers(tensors, weights[name]["weight"])
         if not np.isfinite(weight).all():
@@ -147,10 +148,14 @@ def _read_draw(found: _Found, weights: dict[str, dict[str, Any]], tensors: dict[
         layer.add(weight)
     for name, moments in found.biases.items():
         moments.append(moments_of(_numbers(tensors, weights[name]["bias"])))
-    for name in found.factors:
+    for name, before in found.norms.items():
         numbers = {what: _numbers(tensors, tensor) for what, tensor in weights[name].items() if what not in NUMBERS}
-        if any(not np.array_equal(value, found.norms[name][what]) for what, value in numbers.items() if value is not None):
+        if any(not np.array_equal(value, before[what]) for what, value in numbers.items() if value is not None):
             found.changing[name] = None
+        if name in found.changing:
+            used = numbers | {"running_mean": None, "running_var": None} if train else numbers
+            square = _norm_coefficient(used, weights[name])[0] ** 2
+            found.factors[name] = _one_or_each(np.atleast_1d(found.factors[name] + (square - found.factors[name]) / drawn))
 
 
 def _judge(found: _Found, as_they_are: bool) -> tuple[str, ...]:

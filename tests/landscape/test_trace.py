@@ -13,7 +13,8 @@ from torch.nn import functional as F
 import lattice
 import validation
 from landscape import he, predict, trace, truncated_normal
-from landscape.weights import _moments, _unlike_fresh
+from landscape.fresh_weights import problem_with
+from landscape.weight_draws import FINEST, LayerDraws
 from lattice import AssumptionError, Conv, Lattice, Node, SpecificationError, UnsupportedError, path_counts
 
 
@@ -269,19 +270,19 @@ def test_a_tensor_added_to_itself_adds_before_squaring():
 @pytest.mark.parametrize("draw", [nn.init.uniform_, nn.init.normal_])
 def test_a_fresh_layer_of_any_size_is_not_taken_for_a_trained_one(draw, monkeypatch):
     chance = 1e-3
-    monkeypatch.setattr("landscape.weights.LEAST_CHANCE", chance)
+    monkeypatch.setattr("landscape.fresh_weights.LEAST_CHANCE", chance)
     alarms = dict.fromkeys([(1, 1, 1), (1, 1, 2), (1, 1, 6), (1, 1, 3, 3), (10, 10, 9)], 0)
     for shape in alarms:
         for _ in range(2000):
             weight = draw(torch.empty(shape)).sub_(0.5 * (draw is nn.init.uniform_)).numpy()
-            alarms[shape] += _unlike_fresh(Node("a", Conv(1, kernel=2), (0,)), _moments(weight)) is not None
+            alarms[shape] += problem_with(LayerDraws("a", weight, FINEST, fixed=False)) is not None
     assert max(alarms.values()) < 20, alarms  # uniform weights are somewhat more often alike than Student's t says
 
 
 @pytest.mark.parametrize(("shape", "shift"), [((1, 1, 6), 1e4), ((1, 1, 3, 3), 20), ((8, 8, 9), 0.5)])
 def test_weights_far_from_zero_are_taken_for_trained_ones(shape, shift):
     weight = torch.randn(shape).add_(shift).numpy()
-    assert "not zero" in _unlike_fresh(Node("a", Conv(1, kernel=2), (0,)), _moments(weight))
+    assert "not zero" in problem_with(LayerDraws("a", weight, FINEST, fixed=False))
 
 
 def test_an_initialisation_stands_in_for_trained_weights():
