@@ -12,7 +12,7 @@ from scipy.special import chdtrc, stdtr
 
 from landscape.assumptions import listed
 from landscape.initialisation import weighted
-from lattice import AssumptionError, Lattice, Node
+from lattice import AssumptionError, Lattice, Node, Norm
 
 __all__ = ["Shift", "Weights", "average_variances", "read_weights"]
 
@@ -89,7 +89,7 @@ def read_weights(
                 if mean:
                     shifted.add(node.name)
         else:
-            if train:
+            if train and node.op == Norm("batch"):
                 found |= {"running_mean": None, "running_var": None}
             coefficient, shift = _norm_coefficient(found, weights[node.name])
             factors[node.name] = _one_or_each(coefficient**2)
