@@ -168,9 +168,9 @@ def predict(
         shape = given_shape(shape)
         inputs = None if inputs is None else checked_images(inputs, shape)
         observed = ("noise" if inputs is None else inputs) if gates == "measured" and mode == "eval" else None
-        entry, output = _entry_and_unit(output)
         train = mode == "train"
-        traced = trace(model, shape, initialisation=initialisation, inputs=observed, output=entry, train=train)
+        traced = trace(model, shape, initialisation=initialisation, inputs=observed, output=output, train=train)
+        output = traced.unit
     if gates == "theory" or not (traced.gates.gains or traced.gates.taps or traced.gates.products):
         traced = _with_theory(traced, batch if mode == "train" else None)
     guarantee, reasons = assess(traced.lattice, traced.shifted, traced.gates, traced.signs)
@@ -245,15 +245,6 @@ def _infinite_width_holds(traced: Trace, strict: bool) -> bool:
         lines = "\n".join(f"  {reason}" for reason in reasons)
         raise UnsupportedError(f"the law for given inputs does not cover this lattice; predict without inputs=:\n{lines}")
     return not reasons and (strict or fits(traced.lattice))
-
-
-def _entry_and_unit(output: Any) -> tuple[Any, Any]:
-    """ "out" or ("out", unit): the entry of a model that returns several tensors, and the output unit."""
-    if isinstance(output, str):
-        return output, None
-    if isinstance(output, tuple) and output and isinstance(output[0], str):
-        return output if len(output) == 2 else (output[0], output[1:])
-    return None, output
 
 
 def _stride_periods(lattice: Lattice) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from landscape.fixed_weights import tied_layers, undecided
 from landscape.fresh_weights import centred, doubts_about, problem_with
 from landscape.initialisation import weighted
 from landscape.weight_draws import FINEST, LayerDraws, Moments, moments_of, pooled
-from lattice import AssumptionError, Lattice
+from lattice import AssumptionError, Lattice, Norm
 
 __all__ = ["Shift", "Weights", "read_weights"]
 
@@ -77,16 +77,19 @@ def read_weights(
     `as_they_are`.
     """
     found = _Found(problems=_tied(lattice, weights, tensors))
+    of_batch = {node.name for node in lattice.nodes if train and node.op == Norm("batch")}  # in training mode, not frozen
     for node in lattice.nodes:
         if node.name in weights:
-            _read_node(found, node.name, weighted(node.op), weights[node.name], tensors, given is not None, train)
+            _read_node(
+                found, node.name, weighted(node.op), weights[node.name], tensors, given is not None, node.name in of_batch
+            )
     if found.valueless:
         found.problems.append(
             f"{listed(found.valueless)}: on the meta device weights have no values; pass initialisation=landscape.he"
         )
     _refuse(found.problems)
     for drawn, more in enumerate(draws, start=2):
-        _read_draw(found, weights, more, drawn, train)
+        _read_draw(found, weights, more, drawn, of_batch)
         waiting = drawn < MOST_UNDECIDED and any(undecided(layer) for layer in found.layers.values())
         if drawn >= least and not waiting:
             break
@@ -110,7 +113,7 @@ def read_weights(
 
 
 def _read_node(
-    found: _Found, name: str, has_weights: bool, used: dict[str, Any], tensors: dict[str, Any], given: bool, train: bool
+    found: _Found, name: str, has_weights: bool, used: dict[str, Any], tensors: dict[str, Any], given: bool, of_batch: bool
 ) -> None:
     """The first draw of one layer's weights, or of one norm's numbers."""
     numbers = {what: _numbers(tensors, tensor) for what, tensor in used.items() if what not in NUMBERS}
@@ -129,7 +132,7 @@ def _read_node(
             found.biases[name] = [moments_of(bias)]
     else:
         found.norms[name] = dict(numbers)
-        if train:
+        if of_batch:
             numbers |= {"running_mean": None, "running_var": None}
         coefficient, shift = _norm_coefficient(numbers, used)
         found.factors[name] = _one_or_each(coefficient**2)
@@ -139,7 +142,9 @@ def _read_node(
             found.shifts[name] = Shift(_one_or_each(shift), 0.0)
 
 
-def _read_draw(found: _Found, weights: dict[str, dict[str, Any]], tensors: dict[str, Any], drawn: int, train: bool) -> None:
+def _read_draw(
+    found: _Found, weights: dict[str, dict[str, Any]], tensors: dict[str, Any], drawn: int, of_batch: Collection[str]
+) -> None:
     """One more draw of every layer's weights and bias; the squared factors of norms that change are averaged over `drawn`."""
     for name, layer in found.layers.items():
         weight = _numbers(tensors, weights[name]["weight"])
@@ -153,7 +158,7 @@ def _read_draw(found: _Found, weights: dict[str, dict[str, Any]], tensors: dict[
         if any(not np.array_equal(value, before[what]) for what, value in numbers.items() if value is not None):
             found.changing[name] = None
         if name in found.changing:
-            used = numbers | {"running_mean": None, "running_var": None} if train else numbers
+            used = numbers | {"running_mean": None, "running_var": None} if name in of_batch else numbers
             square = _norm_coefficient(used, weights[name])[0] ** 2
             found.factors[name] = _one_or_each(np.atleast_1d(found.factors[name] + (square - found.factors[name]) / drawn))
 
