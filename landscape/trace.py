@@ -20,7 +20,7 @@ from landscape.aten import REASONS, RULES
 from landscape.gates import Gates, unknown_rates
 from landscape.given import made
 from landscape.initialisation import Initialisation, layer_variances
-from landscape.observing import observe
+from landscape.observing import Law, observe
 from landscape.reading import Reader, named_tensors
 from landscape.weights import Shift, average_variances, read_weights
 from lattice import AssumptionError, Lattice, UnsupportedError
@@ -104,7 +104,7 @@ def trace(
     given = None if initialisation is None or as_they_are else layer_variances(lattice, initialisation)
     found = read_weights(lattice, weights, reader.tensors, given, train, as_they_are)
     variances, shifted = found.variances, found.shifted
-    watched = unknown_rates(lattice, shifted) if inputs is not None else {}
+    watched = unknown_rates(lattice, shifted, found.signs) if inputs is not None else {}
     parameters = {name: str(used["weight"]) for name, used in weights.items() if name in variances}
     if factory is not None and given is None:
         smallest = min((reader.tensors[name].numel() for name in parameters.values()), default=ENOUGH_WEIGHTS)
@@ -114,7 +114,9 @@ def trace(
         )
         variances = average_variances(variances, parameters, draws)
     images = None if isinstance(inputs, str) else inputs
-    gates = observe(program, names, reader, lattice, shifted, (variances, parameters), images) if watched else Gates()
+    biases = {name: str(weights[name]["bias"]) for name in variances if weights[name].get("bias") is not None}
+    law = Law(variances, parameters, biases, found.shifts, found.factors, found.signs)
+    gates = observe(program, names, reader, lattice, shifted, law, images) if watched else Gates()
     return Trace(lattice, variances, found.factors, shifted, gates, found.skewed, found.signs, found.shifts)
 
 
