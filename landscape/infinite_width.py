@@ -303,9 +303,9 @@ def _truncated(
     """The moments of phi(u), psi(v) and their derivatives, as above. `own` is E[u^2], E[u du] of u; `other` those of v."""
     (uu, u_du), (vv, v_dv) = own, other
     uv, u_dv, v_du = cross.uu, cross.ud, cross.du
-    su, sv = np.sqrt(uu), np.sqrt(vv)  # apart: a product of two second moments leaves the range of float64 first
+    su, sv = np.sqrt(uu), np.sqrt(vv)
     dead_u, dead_v = uu <= 0, vv <= 0
-    rho = np.clip(ratio(ratio(uv, su), sv), -1, 1)
+    rho = np.clip(ratio(uv, _geometric_mean(uu, vv)), -1, 1)
     ones, uus, uvs, vvs = _slope_moments(rho, (uu, uv, vv), (dead_u, dead_v), phi, psi)
     room = (1 - rho) * (1 + rho)
     apart = (room > SINGULAR) & ~dead_u & ~dead_v
@@ -325,6 +325,13 @@ def _truncated(
     return Moments(uvs, b * uus + b2 * uvs, a * uvs + a2 * vvs, dd)
 
 
+def _geometric_mean(a: Array, b: Array) -> Array:
+    """sqrt(a b), exactly a where b is a, and where the product would leave the range of float64 too."""
+    (a, left), (b, right) = np.frexp(a), np.frexp(b)
+    power = left + right
+    return np.ldexp(np.sqrt(a * b * (1 + power % 2)), power // 2)
+
+
 def _slope_moments(
     rho: Array,
     second: tuple[Array, Array, Array],
@@ -334,7 +341,7 @@ def _slope_moments(
 ) -> list[Array]:
     """E[phi'(u) psi'(v) f] for f = 1, u^2, u v, v^2, from the moments over quadrants; at 0 torch takes the slope below."""
     (uu, uv, vv), (dead_u, dead_v) = second, dead
-    scale = np.sqrt(uu) * np.sqrt(vv)
+    scale = _geometric_mean(uu, vv)
     s, t = np.sqrt(1 - rho**2), pi - np.arccos(rho)
     both = (t / (2 * pi), uu * (t + rho * s) / (2 * pi), scale * (s + rho * t) / (2 * pi), vv * (t + rho * s) / (2 * pi))
     half = (np.full((), 0.5), uu / 2, uv / 2, vv / 2)  # over u > 0 alone, or v > 0 alone
