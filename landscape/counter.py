@@ -7,7 +7,7 @@ so that leaving one group out at a time tells how precise they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from itertools import product
 from math import prod
@@ -75,15 +75,17 @@ class Counter:
     def gates(self, ground: str, wanted: Sequence[str], symmetries: Symmetries) -> Gates:
         """The rates of the `wanted` nodes, with those that leave out one group of passes each."""
         totals = [{key: np.asarray(total.cpu()) for key, total in group.items()} for group in self.groups]
-        whole = reduce(_plus, totals)
-        replicates: tuple[Gates, ...] = ()
-        if len(totals) > 1:
-            rest = (_plus(whole, {key: -total for key, total in group.items()}) for group in totals)
-            counts = [sum(self.passes) - passes for passes in self.passes]
-            replicates = tuple(
-                _Rates(self, _divided(sums, n), wanted, symmetries).gates(ground) for sums, n in zip(rest, counts, strict=True)
+        self.runs_up.clear()
+        self.slopes.clear()
+
+        def rates(left_out: int | None, replicates: Sequence[Gates] = ()) -> Gates:
+            kept = [place for place in range(len(totals)) if place != left_out]
+            sums, passes = reduce(_plus, (totals[place] for place in kept)), sum(self.passes[place] for place in kept)
+            return _Rates(self, {key: total / passes for key, total in sums.items()}, wanted, symmetries).gates(
+                ground, replicates
             )
-        return _Rates(self, _divided(whole, sum(self.passes)), wanted, symmetries).gates(ground, replicates)
+
+        return rates(None, Replicates(rates, len(totals) if len(totals) > 1 else 0))
 
     def in_range(self) -> bool:
         """Did nothing overflow, and no layer vanish altogether?"""
@@ -110,7 +112,8 @@ class Counter:
         alive = ones if everywhere else torch.logical_or(z, slope).to(squared)
         reached = alive if under is None else alive * under
         self._add(("alive", name), self._mean(name, alive if under is None else reached * under))
-        self._add(("open", name), self._mean(name, reached))
+        if under is not None:
+            self._add(("open", name), self._mean(name, reached))
         self.runs_up[name] = {name: squared}
         for _, _, lower, upper in self.skips:
             if upper == name:
@@ -152,10 +155,10 @@ class Counter:
         self._add(("taps", node.name), torch.stack(wins))
 
     def _mean(self, name: str, values: Any) -> Any:
-        """Over images and the channels of each run: (runs, *spatial), in double precision."""
+        """Over images and the channels of each run: (runs, *spatial)."""
         import torch
 
-        return torch.stack([part.mean(dim=(0, 1), dtype=torch.float64) for part in values.split(self.runs[name], dim=1)])
+        return torch.stack([part.mean(dim=(0, 1)) for part in values.split(self.runs[name], dim=1)])
 
     def gated(self, node: Node) -> bool:
         """Does a maximum read what is never negative?"""
@@ -186,6 +189,26 @@ class Counter:
         sums[key] = sums[key] + value if key in sums else value
 
 
+class Replicates(Sequence[Gates]):
+    """The rates with one group of passes left out each, computed when they are asked for."""
+
+    def __init__(self, rates: Callable[[int], Gates], count: int) -> None:
+        self._rates, self._count = rates, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return tuple(self[i] for i in range(*place.indices(self._count)))
+        if not -self._count <= place < self._count:
+            raise IndexError(place)
+        return self._rates(place % self._count)
+
+    def __reduce__(self) -> Any:  # a function does not travel; what it gives does
+        return tuple, (list(self),)
+
+
 class _Rates:
     """The rates that follow from means over passes, averaged over symmetries and over positions that are alike."""
 
@@ -193,7 +216,7 @@ class _Rates:
         self.counter, self.wanted = counter, set(wanted)
         self.means = {key: self._symmetric(key, mean, symmetries) for key, mean in means.items()}
 
-    def gates(self, ground: str, replicates: tuple[Gates, ...] = ()) -> Gates:
+    def gates(self, ground: str, replicates: Sequence[Gates]) -> Gates:
         gains = {n: self._rate(n, ("gain", n), ("alive", n)) for n in self._of("gain")}
         firsts = {n: self._first(n) for n in self._of("first")}
         joint = {n: ratio(self.means["joint", n], self.means["both alive", n])[None] for n in self._of("joint")}
@@ -225,8 +248,8 @@ class _Rates:
 
     def _first(self, name: str) -> Array:
         """E[phi'] given the gates below; they divide nothing where their own slopes cancel."""
-        top, bottom = (_smooth(self.means[kind, name]) for kind in ("first", "open"))
-        squares = _smooth(self.means["alive", name])
+        top, squares = (_smooth(self.means[kind, name]) for kind in ("first", "alive"))
+        bottom = _smooth(self.means["open", name]) if ("open", name) in self.means else squares
         return self._expand(name, np.where(np.abs(bottom) > SMALL * np.sqrt(squares), ratio(top, bottom), 0.0))
 
     def _per_gate(self, node: Node) -> Array:
@@ -253,10 +276,6 @@ class _Rates:
 
 def _plus(one: dict[Key, Array], other: dict[Key, Array]) -> dict[Key, Array]:
     return {key: one[key] + other[key] for key in one}
-
-
-def _divided(sums: dict[Key, Array], passes: int) -> dict[Key, Array]:
-    return {key: total / passes for key, total in sums.items()}
 
 
 def _gates_of_factors(lattice: Lattice) -> dict[tuple[str, int], str]:

@@ -138,18 +138,22 @@ def _watcher(program: Any, reader: Reader, lattice: Lattice, watched: Mapping[st
     made = defaultdict(list)
     for name in watched:
         made[reader.calls[name].name].append(name)
+    typed = {
+        call.name
+        for call in program.graph_module.graph.nodes
+        if any(isinstance(value, torch.dtype) for value in (*call.args, *call.kwargs.values()))
+    }
     narrow = (torch.float16, torch.bfloat16, torch.float32)
 
     def widened(value: Any) -> Any:
-        return dtype if value in narrow else value
+        return dtype if isinstance(value, torch.dtype) and value in narrow else value
 
     class Watcher(torch.fx.Interpreter):
         def fetch_args_kwargs_from_env(self, n: torch.fx.Node) -> Any:
             arguments, named = super().fetch_args_kwargs_from_env(n)
-            return (
-                tuple(widened(a) if isinstance(a, torch.dtype) else a for a in arguments),
-                {key: widened(a) if isinstance(a, torch.dtype) else a for key, a in named.items()},
-            )
+            if n.name not in typed:
+                return arguments, named
+            return tuple(map(widened, arguments)), {key: widened(value) for key, value in named.items()}
 
         def run_node(self, n: torch.fx.Node) -> Any:
             if n.name in made:
