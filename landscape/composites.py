@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from landscape.activations import FAR, closed_moments, each_case, law_of, product_of
-from landscape.alike import pointwise
+from landscape.alike import pointwise, ratio
 from landscape.functions import Curve, composed, curve
 from landscape.gains import has_slopes, slopes
 from lattice import Activation, Add, Dropout, Lattice, Multiply, Norm
@@ -116,14 +116,8 @@ def _closed(gated: bool, mean: Array, variance: Array, correlation: Array, *line
     first, squared, product, gain, slope = whole
     if gated:
         *_, gain_below, slope_below = closed_moments(lines[2], lines[3], mean, variance, correlation)
-        gain, slope = _ratio(gain, gain_below), _ratio(slope, slope_below)
+        gain, slope = ratio(gain, gain_below), ratio(slope, slope_below)
     return first, squared, product, gain, slope
-
-
-def _ratio(top: Array, bottom: Array) -> Array:
-    """What the upper gate passes of what those below it pass; nothing of nothing."""
-    top, bottom = np.broadcast_arrays(top, bottom)
-    return np.divide(top, bottom, out=np.zeros(top.shape), where=bottom != 0)
 
 
 def _line(form: Form, affine: Mapping[str, Affine]) -> tuple[Array, Array] | None:

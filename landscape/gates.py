@@ -5,7 +5,7 @@ activations, which cell of a max-pool wins. The rates come from theory (`landsca
 white noise or on given images (`landscape.observing`).
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +43,7 @@ class Gates:
     firsts: Mapping[str, Any] = field(default_factory=dict)
     products: Mapping[tuple[str, int], Any] = field(default_factory=dict)
     product_joint: Mapping[tuple[str, int], Any] = field(default_factory=dict)
-    replicates: tuple["Gates", ...] = ()
+    replicates: Sequence["Gates"] = ()
 
 
 def unknown_rates(lattice: Lattice, shifted: Collection[str] = (), signs: Mapping[str, Any] | None = None) -> dict[str, Node]:

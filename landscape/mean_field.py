@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from landscape.activations import distinct, gaussian_moments, significant
+from landscape.alike import ratio
 from landscape.composites import Affine, Form, moments
 from landscape.functions import Curve, curve
 from landscape.gains import NEGATED, SIGNAL_NORMS, Sign, has_slopes, slopes
@@ -150,8 +151,7 @@ def gaussian(z: Signal) -> tuple[Array, Array, Array]:
     """The mean, the variance and the correlation between inputs of the Gaussian that stands for a signal."""
     variance = np.maximum(z.power - z.mean**2, 0)
     shared = np.maximum(z.cross - z.mean**2, 0)
-    correlation = np.divide(shared, variance, out=np.zeros(np.shape(variance)), where=variance > 0)
-    return z.mean, variance, np.minimum(correlation, 1)
+    return z.mean, variance, np.minimum(ratio(shared, variance), 1)
 
 
 def of_run(run: Run) -> tuple[Signal, Array, Array]:
@@ -314,7 +314,7 @@ def _largest(n: int, function: Curve, mean: float, variance: float, shared: floa
 
 def _correlations(z: Signal) -> Array:
     """The correlations of the Gaussians of which rectified values have this ratio of cross to power."""
-    return np.interp(np.divide(z.cross, z.power, out=np.zeros_like(z.power), where=z.power > 0), *_rectified())
+    return np.interp(ratio(z.cross, z.power), *_rectified())
 
 
 @lru_cache(maxsize=1)

@@ -71,6 +71,8 @@ class _Field:
         self.lattice, self.variances, self.train = lattice, variances, train
         self.factors, self.signs, self.shifts = factors, signs, shifts
         self.forms = forms(lattice, train)
+        self.nodes = dict(zip(lattice.names, lattice.nodes, strict=True))
+        self.axes = {name: len(shape) - 1 for name, shape in zip(lattice.names, lattice.shapes, strict=True)}
         turned = {name for name, (mean, _) in shifts.items() if np.any(mean)}
         self.symmetry = node_signs(lattice, turned, signs)
         self.found: list[Signal] = []
@@ -109,13 +111,12 @@ class _Field:
         base, form = self.forms[position]
         if base == position:
             return None
-        nodes = {node.name: node for node in self.lattice.nodes}
+        norms = [self.nodes[name] for name in form.norms]
         affine = {
-            name: Affine(
-                np.sqrt(self._factor(nodes[name])) * self._each(nodes[name], self.signs.get(name, 1.0)),
-                self._shift(nodes[name])[0],
+            norm.name: Affine(
+                np.sqrt(self._factor(norm)) * self._each(norm, self.signs.get(norm.name, 1.0)), self._shift(norm)[0]
             )
-            for name in form.norms
+            for norm in norms
         }
         return Run(form, affine, self.found[base])
 
@@ -128,9 +129,8 @@ class _Field:
 
     def _each(self, node: Node, values: Any) -> Array:
         """A number, or one per channel, over (channels or 1, *spatial) of what the node gives."""
-        axes = len(self.lattice.shapes[self.lattice.names.index(node.name)]) - 1
         array = np.asarray(values, dtype=float)
-        return array.reshape(-1, *(1 for _ in range(axes))) if array.ndim <= 1 else array
+        return array.reshape(-1, *(1,) * self.axes[node.name]) if array.ndim <= 1 else array
 
 
 def theory_gates(

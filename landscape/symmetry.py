@@ -63,7 +63,7 @@ class Symmetries:
         )
 
     def average_pairs(self, rates: Array, axes: Axes) -> Array:
-        """Rates over pairs of positions, one axis of pairs for each of the layer's; as they are if a mirrored pair is missing."""
+        """Rates (..., *pairs), one axis of pairs for each of the layer's; as they are if a mirrored pair is missing."""
         mirrored = {}
         for axis in self.flips:
             pairs = axes[axis]

@@ -20,7 +20,7 @@ from landscape.aten import REASONS, RULES
 from landscape.gates import Gates, unknown_rates
 from landscape.given import made
 from landscape.initialisation import Initialisation, layer_variances, weighted
-from landscape.observing import observe
+from landscape.observing import Law, observe
 from landscape.reading import Reader, named_tensors
 from landscape.weights import Shift, read_weights
 from lattice import AssumptionError, Lattice, UnsupportedError
@@ -130,9 +130,11 @@ def trace(
     draws = iter(()) if factory is None or given is not None else _fresh(factory, most, first)
     found = read_weights(lattice, weights, reader.tensors, given, train, as_they_are, draws, least)
     variances, shifted = found.variances, found.shifted
-    watched = unknown_rates(lattice, shifted) if inputs is not None else {}
+    watched = unknown_rates(lattice, shifted, found.signs) if inputs is not None else {}
     images = None if isinstance(inputs, str) else inputs
-    gates = observe(program, names, reader, lattice, shifted, (variances, parameters), images) if watched else Gates()
+    biases = {name: str(weights[name]["bias"]) for name in variances if weights[name].get("bias") is not None}
+    law = Law(variances, parameters, biases, found.shifts, found.factors, found.signs)
+    gates = observe(program, names, reader, lattice, shifted, law, images) if watched else Gates()
     more = (found.skewed, found.signs, found.shifts, found.variance_errors, found.doubts)
     return Trace(lattice, variances, found.factors, shifted, gates, *more, unit, unproven)
 
