@@ -48,7 +48,8 @@ class Guarantee(IntEnum):
     """How far a predicted map can be trusted; the weakest of several holds.
 
     EXACT: equal to the expectation at any width, for weights that are independent, zero-mean and symmetric, and for any
-    input without an all-zero patch, given V[w]: where that is an estimate, `Landscape.scale_error` says how good. WIDE_LIMIT: up to O(1 / channels). APPROXIMATE: with the reasons that are given.
+    input without an all-zero patch, given V[w]: where that is an estimate, `Landscape.scale_error` says how good a one.
+    WIDE_LIMIT: up to O(1 / channels). APPROXIMATE: with the reasons that are given.
     """
 
     APPROXIMATE = 0

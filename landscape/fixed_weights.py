@@ -71,6 +71,8 @@ def _chance_of_same(layer: LayerDraws) -> float:
     assert layer.same is not None
     share = float(layer.same.mean())
     _, counts = np.unique(layer.sample, return_counts=True)
+    if len(counts) == 1:
+        return 0.0  # one number everywhere and always was not drawn
     rate = max(float(np.sum((counts / counts.sum()) ** layer.draws)), np.finfo(float).tiny)
     if share <= rate:
         return 1.0
