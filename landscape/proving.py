@@ -210,6 +210,5 @@ def _apart(found: torch.Tensor, truth: torch.Tensor) -> float:
     if size == 0:
         return 0.0
     found, truth = found.double() / size, truth.double() / size
-    entries = float((found - truth).abs().max()) / max(float(truth.abs().max()), torch.finfo(torch.float64).tiny)
-    norms = float((found - truth).norm()) / max(float(truth.norm()), torch.finfo(torch.float64).tiny)
-    return max(entries, norms)
+    difference = found - truth
+    return max(float(difference.abs().max()), float(difference.norm()) / max(float(found.norm()), float(truth.norm())))

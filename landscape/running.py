@@ -141,6 +141,7 @@ def _watch(model: torch.nn.Module, values: dict[str, torch.Tensor], gradients: d
             calls[path] = calls.get(path, 0) + 1
             name = path if calls[path] == 1 else f"{path}_{calls[path]}"
             values[name] = output.detach().clone()
+            gradients[name] = torch.zeros_like(values[name])  # unless one arrives
             if output.requires_grad:
                 output.register_hook(lambda slope: gradients.update({name: slope.detach().clone()}))  # type: ignore[no-untyped-call]
 

@@ -226,7 +226,7 @@ def _result(program: Any, output: Any) -> tuple[Any, Any]:
 
 
 def resolve_output(structure: Any, output: Any) -> tuple[Any, Any]:
-    """The tensor that `output` names among what a model returns, and what is left of the name: an output unit, or None.
+    """The tensor that `output` names among what a model returns, and the unit of it: what is left of the name, or None.
 
     Keys and indices lead through dictionaries, lists and tuples; where there is only one tensor none is needed. The rest names
     a unit: an index, or a tuple of indices. Raises `UnsupportedError`, which lists the paths that there are.
@@ -236,25 +236,37 @@ def resolve_output(structure: Any, output: Any) -> tuple[Any, Any]:
     >>> resolve_output({"out": "x"}, None), resolve_output("x", (2, 3))
     (('x', None), ('x', (2, 3)))
     """
-    asked = list(output) if isinstance(output, tuple | list) else [] if output is None else [output]
-    found, rest = structure, asked
+    path = output if isinstance(output, tuple) else () if output is None else (output,)
+    found, taken = structure, 0
     while isinstance(found, Mapping | list | tuple):
-        inside = dict(found) if isinstance(found, Mapping) else dict(enumerate(found))
-        fields = getattr(found, "_fields", ())
-        key = fields.index(rest[0]) if rest and rest[0] in fields else next((k for k in inside if rest and k == rest[0]), None)
+        key = _key(found, path[taken]) if taken < len(path) else None
         if key is not None:
-            found, rest = inside[key], rest[1:]
+            found, taken = found[key], taken + 1
             continue
-        tensors = dict(_tensors(found))
+        tensors = list(_tensors(found))
         if len(tensors) != 1:
-            names = ", ".join(repr(path[0] if len(path) == 1 else path) for path, _ in _tensors(structure))
-            meant = f"output={output!r} is not one of them" if asked else "say which one is meant"
-            example = next((repr(path[0] if len(path) == 1 else path) for path, _ in _tensors(structure)), "'out'")
-            raise UnsupportedError(
-                f"the model returns {len(dict(_tensors(structure)))} tensors, {names}: {meant}, as output={example}"
-            )
-        (found,) = tensors.values()
-    return found, None if not rest else rest[0] if len(rest) == 1 else tuple(rest)
+            raise UnsupportedError(_choices(structure, output))
+        found = tensors[0][1]
+    rest = path[taken:]
+    return found, output if not taken else None if not rest else rest[0] if len(rest) == 1 else rest
+
+
+def _key(container: Any, asked: Any) -> Any:
+    """The key or index of a container that is asked for; None where it has none such."""
+    if asked in getattr(container, "_fields", ()):  # of a named tuple
+        return container._fields.index(asked)
+    keys = list(container) if isinstance(container, Mapping) else range(len(container))
+    return next((key for key in keys if key == asked and not isinstance(asked, bool)), None)
+
+
+def _choices(structure: Any, output: Any) -> str:
+    """The text of an error that lists the outputs of a model."""
+    paths = [path[0] if len(path) == 1 else path for path, _ in _tensors(structure)]
+    if not paths:
+        return "the model returns no tensor"
+    meant = "say which one is meant" if output is None else f"output={output!r} is not one of them"
+    names = ", ".join(map(repr, paths))
+    return f"the model returns {len(paths)} tensors, {names}: {meant}, as output={paths[0]!r}"
 
 
 def _tensors(structure: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
