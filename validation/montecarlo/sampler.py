@@ -127,8 +127,8 @@ class Sampler:
             output = self._forward(self.base, self.state, x, 0)
         if output.shape[:1] != x.shape[:1]:
             raise UnsupportedError(
-                f"the model returns a tensor of shape {tuple(output.shape)} for {len(x)} inputs; wrap it so that it returns one "
-                "tensor of floats (N, ...)"
+                f"the model returns a tensor of shape {tuple(output.shape)} for {len(x)} inputs; wrap it so that it returns "
+                "one tensor of floats (N, ...)"
             )
         copies = 1 + (self.input_shape[0] if self.train else 1)  # what is saved, and the gradients on their way back
         return tuple(output.shape), x.nbytes + copies * (sum(saved.values()) + output.nbytes)

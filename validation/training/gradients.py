@@ -152,7 +152,8 @@ class _Network:
     def tangents(self, x: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
         with warnings.catch_warnings(), forward_ad.dual_level():
             warnings.simplefilter("ignore", FutureWarning)  # torch's own, about how it compiles its derivative formulas
-            dual = forward_ad.make_dual(x.clone(), u)  # type: ignore[no-untyped-call]
+            # of copies: what the model does in place it does to the direction too
+            dual = forward_ad.make_dual(x.clone(), u.clone())  # type: ignore[no-untyped-call]
             moved, tangent = forward_ad.unpack_dual(functional_call(self.model, self.buffers, (dual,)))  # type: ignore[no-untyped-call]
             return torch.zeros_like(moved) if tangent is None else tangent
 
