@@ -4,6 +4,7 @@
 """
 
 import functools
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,7 +25,7 @@ CHAIN = """class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.a = nn.Conv2d(1, 4, 3, padding=1, bias=False)
-        self.b = nn.Conv2d(4, 4, 3, padding=1, bias=False)
+        self.b = nn.Conv2d(4, 4, (3, 1), padding=(1, 0), groups=4, bias=False)
         self.c = nn.Conv2d(4, 4, 3, padding=1, bias=False)
         for p in self.parameters():
             with torch.no_grad():
@@ -61,19 +62,19 @@ def said(squared, guarantee=Guarantee.EXACT):
 
 
 def test_a_right_map_is_called_right():
-    verdict = compared(chain(), said(counted(chain())))
+    verdict = compared(chain(), said(counted(chain())), DRAWS)
     assert verdict.outcome == "right", verdict
 
 
 def test_a_scale_off_by_fifteen_percent_is_caught():
     for factor in (1.15, 1 / 1.15):
-        verdict = compared(chain(), said(factor * counted(chain())))
+        verdict = compared(chain(), said(factor * counted(chain())), DRAWS)
         assert (verdict.outcome, verdict.kind) == ("miss", "scale"), verdict
 
 
 def test_a_map_shifted_by_one_pixel_is_caught():
     squared = counted(chain())
-    verdict = compared(chain(), said(np.roll(squared, 1, 1)))
+    verdict = compared(chain(), said(np.roll(squared, 1, 1)), DRAWS)
     assert verdict.outcome == "miss", verdict
     assert "map" in verdict.kind
 
@@ -82,24 +83,24 @@ def test_a_dropped_skip_is_caught():
     without = chain(CHAIN.replace(" + y", ""))
     wrong = counted(without)
     for squared in (wrong, wrong * counted(chain()).mean() / wrong.mean()):  # as it is, and with the right scale
-        verdict = compared(chain(), said(squared))
+        verdict = compared(chain(), said(squared), DRAWS)
         assert verdict.outcome == "miss", verdict
 
 
 def test_a_wrong_map_within_the_stated_size_is_let_pass_and_one_beyond_it_is_not():
     squared = counted(chain())
-    assert compared(chain(), said(1.8 * squared, Guarantee.APPROXIMATE)).outcome == "right"
-    assert compared(chain(), said(2.5 * squared, Guarantee.APPROXIMATE)).outcome == "miss"
+    assert compared(chain(), said(1.8 * squared, Guarantee.APPROXIMATE), DRAWS).outcome == "right"
+    assert compared(chain(), said(2.5 * squared, Guarantee.APPROXIMATE), DRAWS).outcome == "miss"
     narrow = said(1.8 * squared, Guarantee.APPROXIMATE)
     narrow.scale_range = (0.8, 1.25)
-    assert compared(chain(), narrow).outcome == "miss"
+    assert compared(chain(), narrow, DRAWS).outcome == "miss"
 
 
 def test_a_map_of_zeros_is_right_only_where_no_gradient_comes():
     dead = chain(CHAIN.replace("self.c(y)", "self.c(y.detach())"))
-    assert compared(dead, said(np.zeros((6, 6)))).outcome == "right"
-    assert compared(dead, said(counted(chain()))).outcome == "miss"
-    assert compared(chain(), said(np.zeros((6, 6)))).outcome == "miss"
+    assert compared(dead, said(np.zeros((6, 6))), DRAWS).outcome == "right"
+    assert compared(dead, said(counted(chain())), DRAWS).outcome == "miss"
+    assert compared(chain(), said(np.zeros((6, 6))), DRAWS).outcome == "miss"
 
 
 def test_raw_errors_are_misses_and_refusals_are_not():
@@ -114,23 +115,28 @@ def test_raw_errors_are_misses_and_refusals_are_not():
 
 
 def test_enumeration_finds_what_is_smaller_than_the_noise():
-    source = CHAIN.replace("1, 4, 3, padding=1", "1, 1, 2").replace("4, 4, 3, padding=1", "1, 1, 1").replace("2.0 - 1", "2.0 - 1")
+    source = (
+        CHAIN.replace("1, 4, 3, padding=1", "1, 1, 2")
+        .replace("4, 4, (3, 1), padding=(1, 0), groups=4", "1, 1, 1")
+        .replace("4, 4, 3, padding=1", "1, 1, 1")
+    )
     case = chain(source, shape=(1, 3, 3), signs=True)
     right = counted(case)
     assert random_signs(case) is not None
     np.testing.assert_allclose(enumerated(case, random_signs(case)).mean(0), right, rtol=1e-6)  # float32 weights
-    assert compared(case, said(right)).outcome == "right"
+    assert compared(case, said(right), DRAWS).outcome == "right"
     wrong = right.copy()
     wrong[1, 1] *= 1.004
-    assert compared(case, said(wrong)).kind == "enumeration"
+    assert compared(case, said(wrong), DRAWS).kind == "enumeration"
 
 
-def test_the_judge_raises_no_false_alarm_over_linear_nets():
+@pytest.mark.parametrize("count", [10, pytest.param(300, marks=pytest.mark.slow)])
+def test_the_judge_raises_no_false_alarm_over_linear_nets(count):
     """Their exact map is a gradient of its own: no pilcro code on either side."""
     rng = np.random.default_rng(0)
-    for seed in range(60):
+    for seed in range(count):
         channels = [1, *rng.integers(1, 5, size=rng.integers(1, 5)).tolist()]
-        convs = [f"nn.Conv2d({i}, {o}, {rng.integers(1, 4)}, bias=False)" for i, o in zip(channels, channels[1:], strict=False)]
+        convs = [f"nn.Conv2d({i}, {o}, {rng.integers(1, 4)}, bias=False)" for i, o in pairwise(channels)]
         source = CHAIN[: CHAIN.index("        self.a")] + f"        self.n = nn.Sequential({', '.join(convs)})\n"
         source += CHAIN[CHAIN.index("        for p") : CHAIN.index("        y = ")] + "        return self.n(x)\n"
         case = Case(seed, factory_of(source), (1, 9, 9), "eval", source, frozenset(), initialisation="rademacher")
@@ -168,18 +174,19 @@ def test_a_net_depends_on_its_seed_only():
 
 
 KINDS = {
-    "inplace", "inplace-view", "inplace-input", "product", "gate", "plain-product", "squeeze", "written-out", "glu", "frozen",
-    "structured", "weights-mask", "tied", "scaled", "norm", "batch-norm", "layer-norm", "group-norm", "instance-norm",
-    "negative-gamma", "skip", "skip-norm", "skip-factor", "skip-dropout", "skip-projection", "trunk", "average", "averages-around",
-    "train-dropout", "stochastic-depth", "if-training", "dropout-always", "no-gradient", "no_grad", "detach", "cast", "floor",
-    "changed-backward", "hook", "custom-function", "requires-grad-false", "copies-meet", "copies-of-channels", "difference",
-    "concat", "split", "channel-shuffle", "pixel-shuffle", "resize", "transposed", "pad", "copying-pad", "max-pool", "bias-constant",
-    "several-outputs", "float64", "bfloat16", "train", "x", "xx", "xxx", "gate-on-gate", "softmax", "attention", "spatial-gate",
+    "inplace", "inplace-view", "inplace-input", "product", "gate", "plain-product", "squeeze", "written-out", "glu",
+    "frozen", "structured", "weights-mask", "tied", "scaled", "norm", "batch-norm", "layer-norm", "group-norm",
+    "instance-norm", "negative-gamma", "skip", "skip-norm", "skip-factor", "skip-dropout", "skip-projection", "trunk",
+    "average", "averages-around", "train-dropout", "stochastic-depth", "if-training", "dropout-always", "no-gradient",
+    "no_grad", "detach", "cast", "floor", "changed-backward", "hook", "custom-function", "requires-grad-false",
+    "copies-meet", "copies-of-channels", "difference", "concat", "split", "channel-shuffle", "pixel-shuffle", "resize",
+    "transposed", "pad", "copying-pad", "max-pool", "bias-constant", "several-outputs", "float64", "bfloat16", "train", "x",
+    "xx", "xxx", "gate-on-gate", "softmax", "attention", "spatial-gate",
 }  # fmt: skip
 
 
 def test_every_kind_of_net_is_drawn():
-    drawn = set().union(*(net(seed).kinds for seed in range(900)))
+    drawn = set().union(*(net(seed).kinds for seed in range(700)))
     assert not KINDS - drawn
 
 
@@ -194,11 +201,15 @@ def _case(seed):
 @pytest.mark.parametrize("start", range(0, 300, 10))
 def test_generated_nets_are_predicted_right_or_refused(start):
     found = {seed: judge(_case(seed), draws=DRAWS) for seed in range(start, start + 10)}
-    misses = [f"seed {seed} {sorted(_case(seed).kinds)}\n{v}\n{_case(seed).source}" for seed, v in found.items() if v.outcome == "miss"]
+    misses = [
+        f"seed {seed} {sorted(_case(seed).kinds)}\n{v}\n{_case(seed).source}"
+        for seed, v in found.items()
+        if v.outcome == "miss"
+    ]
     assert not misses, "\n".join(misses)
 
 
-@pytest.mark.parametrize("start", range(0, 50, 10))
+@pytest.mark.parametrize("start", range(0, 20, 5))
 def test_changes_that_must_not_matter_do_not(start):
-    broken = {seed: broken_laws(_case(seed)) for seed in range(start, start + 10)}
+    broken = {seed: broken_laws(_case(seed)) for seed in range(start, start + 5)}
     assert not any(broken.values()), "\n".join(f"seed {s}: {laws}\n{_case(s).source}" for s, laws in broken.items() if laws)

@@ -32,7 +32,7 @@ def monte_carlo(case: Case, draws: int, start: int = 0) -> np.ndarray:
     maps = np.empty((draws, *case.shape[1:]))
     with torch.random.fork_rng(devices=()):
         for row in range(draws):
-            torch.manual_seed(10_000_019 * (case.seed + 1) + start + row)
+            torch.default_generator.manual_seed(10_000_019 * (case.seed + 1) + start + row)
             maps[row] = _one(case)
     return maps
 

@@ -47,7 +47,7 @@ def factory_of(source: str, dtype: torch.dtype = torch.float32) -> Callable[[], 
     """A function that builds the class `Net` of this source in this precision."""
     scope = dict(NAMES)
     exec(compile(source, "<generated net>", "exec"), scope)  # the source is our own
-    return lambda: scope["Net"]().to(dtype)
+    return scope["Net"] if dtype is torch.float32 else lambda: scope["Net"]().to(dtype)
 
 
 @dataclass

@@ -91,7 +91,9 @@ def squeeze(b: Builder) -> None:
         b.let(f"{start}.flatten(2).mean(2)")
         b.let(f"torch.sigmoid({two}({b.one('F.relu', 'F.silu')}({one}({b.y})))).view(-1, {c}{ones})")
     elif style == 2:
-        one = b.define(f"nn.Sequential(nn.{b.nd('AdaptiveAvgPool')}(1), nn.{b.nd('Conv')}({c}, {c}, 1), nn.Hardsigmoid())", "se")
+        one = b.define(
+            f"nn.Sequential(nn.{b.nd('AdaptiveAvgPool')}(1), nn.{b.nd('Conv')}({c}, {c}, 1), nn.Hardsigmoid())", "se"
+        )
         b.let(f"{one}({start})")
         if b.chance(0.4):
             b.let(f"{b.y}.expand_as({start})")

@@ -13,7 +13,11 @@ def none(b: Builder) -> None:
 def flat(b: Builder) -> None:
     b.tag("flatten-head")
     features = b.scope[b.y][0].numel()
-    b.let(b.one(f"{b.y}.flatten(1)", f"torch.flatten({b.y}, 1)", f"{b.y}.reshape(-1, {features})", f"{b.y}.view({b.y}.size(0), -1)"))
+    b.let(
+        b.one(
+            f"{b.y}.flatten(1)", f"torch.flatten({b.y}, 1)", f"{b.y}.reshape(-1, {features})", f"{b.y}.view({b.y}.size(0), -1)"
+        )
+    )
     _linear(b, features)
 
 
@@ -28,7 +32,11 @@ def pooled(b: Builder) -> None:
     c, y = b.channels, b.y
     pool = f"F.{b.nd('adaptive_avg_pool')}({y}, 1).flatten(1)"
     usual = (f"{y}.mean({b.axes})", pool, pool, f"torch.mean({y}, dim={b.axes})")
-    b.let(b.one(*usual) if b.chance(0.85) else b.one(f"{y}.flatten(2).mean(-1)", f"{y}.view(-1, {c}, {math.prod(b.spatial)}).mean(2)"))
+    b.let(
+        b.one(*usual)
+        if b.chance(0.85)
+        else b.one(f"{y}.flatten(2).mean(-1)", f"{y}.view(-1, {c}, {math.prod(b.spatial)}).mean(2)")
+    )
     if b.chance(0.85):
         _linear(b, c)
 

@@ -156,4 +156,6 @@ def _enumerated(case: Case, predicted: np.ndarray, found: Verdict) -> Verdict:
     if worst <= ROUNDING[case.dtype]:
         return found
     said = {"guarantee": found.guarantee, "reasons": found.reasons, "draws": found.draws}
-    return Verdict("miss", "enumeration", message=f"off by {worst:.3g} of the mean", scale=truth.mean() / predicted.mean(), **said)
+    return Verdict(
+        "miss", "enumeration", message=f"off by {worst:.3g} of the mean", scale=truth.mean() / predicted.mean(), **said
+    )

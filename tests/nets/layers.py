@@ -8,7 +8,7 @@ PADDINGS = ("zeros",) * 12 + ("circular", "reflect", "replicate")
 SMOOTH = {
     "GELU": "F.gelu({y})", "SiLU": "F.silu({y})", "Tanh": "torch.tanh({y})", "Sigmoid": "torch.sigmoid({y})",
     "Softplus": "F.softplus({y})", "Hardswish": "F.hardswish({y})", "Mish": "F.mish({y})", "ELU": "F.elu({y})",
-    "SELU": "F.selu({y})", "Softsign": "F.softsign({y})", "Hardsigmoid": "F.hardsigmoid({y})", 
+    "SELU": "F.selu({y})", "Softsign": "F.softsign({y})", "Hardsigmoid": "F.hardsigmoid({y})",
 }  # fmt: skip
 KINKED = {
     "ReLU6()": "F.relu6({y})", "Hardtanh()": "F.hardtanh({y})", "LeakyReLU(0.2)": "F.leaky_relu({y}, 0.2)",
@@ -32,10 +32,7 @@ def per_axis(b: Builder, values: list[int]) -> str:
 def conv(b: Builder, out: int | None = None, same: bool = False) -> str:
     """A convolution; `same`: stride 1 and as many positions as before."""
     b.need(len(b.spatial) == b.d)
-    if b.channels % 2 == 0 and b.chance(0.08):
-        groups = b.one(2, b.channels)
-    else:
-        groups = 1
+    groups = b.one(2, b.channels) if b.channels % 2 == 0 and b.chance(0.08) else 1
     out = out or groups * b.one(1, 2, 2, 3, 4)
     b.need(out % groups == 0)
     uneven = b.chance(0.1)

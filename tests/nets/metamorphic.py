@@ -22,15 +22,16 @@ from tests.nets.judge import ROUNDING, asked
 CLOSE = 0.05  # of maps that use rates counted on the same noise
 NOISY = 0.3  # of maps that use rates counted on other noise, or on the same images in other pairs with draws of the weights
 NOOPS = (
-    "{y} * 1.0", "1.0 * {y}", "{y} + 0", "{y} / 1", "{y}.view({y}.shape)", "{y}.reshape({y}.size())", "{y}.clone()", "nn.Identity()({y})",
-    "{y} - 0.0", "{y}.contiguous()", "F.dropout({y}, 0.5, training=False)", "{y}.to({y}.dtype)", "torch.cat([{y}], 1)",
-    "{y}[:]", "{y}[:, :]", "{y}.expand_as({y})", "-(-{y})",
+    "{y} * 1.0", "1.0 * {y}", "{y} + 0", "{y} / 1", "{y}.view({y}.shape)", "{y}.reshape({y}.size())", "{y}.clone()",
+    "nn.Identity()({y})", "{y} - 0.0", "{y}.contiguous()", "F.dropout({y}, 0.5, training=False)", "{y}.to({y}.dtype)",
+    "torch.cat([{y}], 1)", "{y}[:]", "{y}[:, :]", "{y}.expand_as({y})", "-(-{y})",
 )  # fmt: skip
 HOMOGENEOUS = re.compile(r"self\.(conv|up|head)\d+ = nn\.(Conv|ConvTranspose|Linear)")
 NOT_HOMOGENEOUS = {
-    "smooth", "kinked", "clamp", "product", "norm", "bias", "shift", "skip", "trunk", "concat", "copies-meet", "no-gradient", "structured",
-    "changed-backward", "softmax", "gate-on-gate", "written-out", "inplace-view", "inplace", "several-outputs", "pad", "tied",
-    "bias-constant", "scaled", "split", "copies-of-channels", "residual", "if-training", "bfloat16",
+    "smooth", "kinked", "clamp", "product", "norm", "bias", "shift", "skip", "trunk", "concat", "copies-meet",
+    "no-gradient", "structured", "changed-backward", "softmax", "gate-on-gate", "written-out", "inplace-view", "inplace",
+    "several-outputs", "pad", "tied", "bias-constant", "scaled", "split", "copies-of-channels", "residual", "if-training",
+    "bfloat16",
 }  # fmt: skip
 
 
@@ -67,7 +68,9 @@ def same(case: Case, one: Said, other: Said, counted: float = CLOSE, factor: flo
     apart = np.sqrt(((a - b) ** 2).mean())
     if apart <= tolerance * size:
         return None
-    return f"maps {apart / size:.3g} apart, mean {a.mean():.4g} against {b.mean():.4g}" if size else f"zero against {b.mean():.4g}"
+    return (
+        f"maps {apart / size:.3g} apart, mean {a.mean():.4g} against {b.mean():.4g}" if size else f"zero against {b.mean():.4g}"
+    )
 
 
 def written(case: Case, source: str, **more: Any) -> Case:

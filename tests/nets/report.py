@@ -12,14 +12,14 @@ Result = tuple[Case, Verdict, tuple[str, ...]]
 
 # the feature that a miss is most likely about, the rarest first
 FEATURES = (
-    "no-gradient", "changed-backward", "inplace-view", "inplace-input", "tied", "weights-mask", "weights-identity", "weights-delta",
-    "weights-constant", "weights-zero", "weights-mean", "weights-copies", "weights-icnr", "frozen", "requires-grad-false", "scaled",
-    "bias-constant", "dropout-always", "if-training", "copies-of-channels", "copies-meet", "glu", "squeeze", "softmax", "written-out",
-    "spatial-gate", "attention", "gate", "plain-product", "stochastic-depth", "train-dropout", "averages-around", "group-norm",
-    "instance-norm", "layer-norm", "rms-norm", "negative-gamma", "random-gamma", "skip-norm", "skip-factor", "skip-dropout",
-    "skip-gamma", "skip-projection", "trunk", "gate-on-gate", "split", "concat", "difference", "several-outputs", "bfloat16", "inplace",
-    "batch-norm", "skip", "max-pool", "clamp", "abs", "prelu", "smooth", "kinked", "resize", "pad", "shift", "transposed",
-    "pooled-head", "average", "bias", "relu",
+    "no-gradient", "changed-backward", "inplace-view", "inplace-input", "tied", "weights-mask", "weights-identity",
+    "weights-delta", "weights-constant", "weights-zero", "weights-mean", "weights-copies", "weights-icnr", "frozen",
+    "requires-grad-false", "scaled", "bias-constant", "dropout-always", "if-training", "copies-of-channels", "copies-meet",
+    "glu", "squeeze", "softmax", "written-out", "spatial-gate", "attention", "gate", "plain-product", "stochastic-depth",
+    "train-dropout", "averages-around", "group-norm", "instance-norm", "layer-norm", "rms-norm", "negative-gamma",
+    "random-gamma", "skip-norm", "skip-factor", "skip-dropout", "skip-gamma", "skip-projection", "trunk", "gate-on-gate",
+    "split", "concat", "difference", "several-outputs", "bfloat16", "inplace", "batch-norm", "skip", "max-pool", "clamp",
+    "abs", "prelu", "smooth", "kinked", "resize", "pad", "shift", "transposed", "pooled-head", "average", "bias", "relu",
 )  # fmt: skip
 
 
@@ -77,13 +77,25 @@ def _listed(title: str, found: list[tuple[str, int]]) -> None:
 def table(results: list[Result], title: str) -> str:
     """Misses by feature and by broken law: how many, an example's seed, what was said and measured, the source in one line."""
     lines = [f"# {title}", "", f"{len(results)} nets: {dict(Counter(v.outcome for _, v, _ in results))}", ""]
-    lines += ["| feature | misses of nets | of what sort | seeds | example: said, measured | its forward |", "|---|---|---|---|---|---|"]
+    lines += [
+        "| feature | misses of nets | of what sort | seeds | example: said, measured | its forward |",
+        "|---|---|---|---|---|---|",
+    ]
     seen = Counter(feature(case) for case, _, _ in results)
     missed = {case.seed: (case, verdict) for case, verdict, _ in results if verdict.outcome == "miss"}
     for name, seeds in _by_kind([(feature(case), seed) for seed, (case, _) in missed.items()]):
         case, verdict = missed[seeds[0]]
-        sorts = ", ".join(f"{n} {kind}" for kind, n in Counter(f"{missed[s][1].kind} {missed[s][1].guarantee}" for s in seeds).items())
-        cells = (name, f"{len(seeds)} of {seen[name]}", sorts, _seeds(seeds), _clean(str(verdict), 260), _clean(_forward(case), 260))
+        sorts = ", ".join(
+            f"{n} {kind}" for kind, n in Counter(f"{missed[s][1].kind} {missed[s][1].guarantee}" for s in seeds).items()
+        )
+        cells = (
+            name,
+            f"{len(seeds)} of {seen[name]}",
+            sorts,
+            _seeds(seeds),
+            _clean(str(verdict), 260),
+            _clean(_forward(case), 260),
+        )
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", "| law broken | nets | seeds | example |", "|---|---|---|---|"]
     laws = [(law.split(":")[0], case.seed, law) for case, _, found in results for law in found]
@@ -104,6 +116,6 @@ def _clean(text: str, most: int) -> str:
 
 def _forward(case: Case) -> str:
     text = case.source.split("def forward(self, x):")[1]
-    for name in set(part.split(" = ")[0] for part in case.source.split("\n") if part.strip().startswith("self.")):
+    for name in {part.split(" = ")[0] for part in case.source.split("\n") if part.strip().startswith("self.")}:
         text = text.replace(name.strip(), name.strip().removeprefix("self."))
     return "; ".join(line.strip() for line in text.strip().split("\n"))

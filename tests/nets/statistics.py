@@ -17,7 +17,9 @@ LARGEST_SHARE = 0.05
 
 
 def skewed_z(values: np.ndarray) -> np.ndarray:
-    """How many standard errors the mean of values (draws, ...) lies above zero, skewness taken out; constant values: infinity."""
+    """How many standard errors the mean of values (draws, ...) lies above zero, skewness taken out.
+
+    Infinite where the values are all the same."""
     n = len(values)
     mean = values.mean(0)
     rest = values - mean

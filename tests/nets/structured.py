@@ -112,7 +112,9 @@ def shifted_biases(b: Builder) -> None:
     """All biases at a constant."""
     b.tag("bias-constant", "bias")
     value = b.one(0.3, -0.2, 1.0)
-    b.setup(f"for m in self.modules():\n    if getattr(m, 'bias', None) is not None:\n        m.bias.fill_({value})", after=True)
+    b.setup(
+        f"for m in self.modules():\n    if getattr(m, 'bias', None) is not None:\n        m.bias.fill_({value})", after=True
+    )
 
 
 def initialise(b: Builder, scheme: str) -> None:

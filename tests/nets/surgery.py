@@ -2,23 +2,23 @@
 
 from tests.nets.build import Builder
 
-STRAIGHT = '''class Straight(torch.autograd.Function):
+STRAIGHT = """class Straight(torch.autograd.Function):
     @staticmethod
     def forward(ctx, y):
         return y.sign()
     @staticmethod
     def backward(ctx, g):
-        return g'''
+        return g"""
 
-SCALED = '''class Scaled(torch.autograd.Function):
+SCALED = """class Scaled(torch.autograd.Function):
     @staticmethod
     def forward(ctx, y):
         return y.view_as(y)
     @staticmethod
     def backward(ctx, g):
-        return -0.3 * g'''
+        return -0.3 * g"""
 
-CLIPPED = '''class Clipped(torch.autograd.Function):
+CLIPPED = """class Clipped(torch.autograd.Function):
     @staticmethod
     def forward(ctx, y):
         ctx.save_for_backward(y)
@@ -26,7 +26,7 @@ CLIPPED = '''class Clipped(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g):
         (y,) = ctx.saved_tensors
-        return g * (y.abs() < 2)'''
+        return g * (y.abs() < 2)"""
 
 
 def views(b: Builder) -> None:
@@ -91,7 +91,13 @@ def cut(b: Builder) -> None:
         b.let(f"{start} + ({start}.round() - {start}).detach()")
     elif style == 5:
         b.tag("floor")
-        b.let(b.one(f"{start} // 2 + {start}", f"torch.div({start}, 2, rounding_mode='floor') + {start}", f"{start}.floor() + {conv}({start})"))  # noqa: E501
+        b.let(
+            b.one(
+                f"{start} // 2 + {start}",
+                f"torch.div({start}, 2, rounding_mode='floor') + {start}",
+                f"{start}.floor() + {conv}({start})",
+            )
+        )
     elif style == 6:
         b.tag("cast")
         b.let(f"{start}.{b.one('int()', 'long()', 'to(torch.int32)')} + {conv}({start})")
