@@ -8,7 +8,7 @@ Draws are taken in steps while there is suspicion; a miss needs a deviation that
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ SUSPICION = 3.0  # standard errors
 VAGUE = 0.1  # a scale known less well than this needs more draws
 GROSS = 9.0  # beyond this, the first draws are enough
 ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.04}  # of a gradient that passes through ten layers
+SATURATING = {"smooth", "kinked", "clamp", "gate", "softmax", "written-out", "gate-on-gate", "custom-function"}
 STATED = {"WIDE_LIMIT": ((0.5, 2.0), 0.15), "APPROXIMATE": ((0.5, 2.0), 0.20)}
 
 
@@ -86,32 +87,40 @@ def compared(case: Case, land: Any, draws: Sequence[int] = DRAWS) -> Verdict:
         more = monte_carlo(case, total - len(maps), start=len(maps)).reshape(-1, predicted.size)
         maps = np.concatenate([maps, more])
         z, found = _tested(maps, predicted.ravel(), promise, said)
-        vague = total < draws[1] and not (found.scale_error < VAGUE * found.scale)
-        if (z < SUSPICION and not vague) or (found.outcome == "miss" and z > GROSS):
+        vague = not found.scale_error < VAGUE * found.scale
+        if (z < SUSPICION and not (vague and total < draws[1])) or (found.outcome == "miss" and z > GROSS):
             break
-    if found.outcome != "miss" and land.guarantee.name == "EXACT":
-        found = _enumerated(case, predicted, found)
-    return found
+    if found.outcome == "right" and vague and maps.any():
+        found = replace(found, outcome="undecided", kind="heavy tails")
+    return _enumerated(case, predicted, found) if promise.exact and found.outcome != "miss" else found
 
 
 @dataclass(frozen=True)
 class Promise:
+    """The lowest and highest measured / predicted, and the largest map error that are allowed.
+
+    `rare`: the gradient may be almost always zero and then huge (a saturated gate above very large weights), which no number of
+    draws shows.
+    """
+
     low: float
     high: float
     error: float
     exact: bool
+    rare: bool
 
 
 def _promised(case: Case, land: Any) -> Promise:
     """The interval of measured / predicted and the error of the map that this prediction allows."""
     rounding = ROUNDING[case.dtype]
     uncertain = 0.0 if case.initialisation else statistics.ALARM * _variance_error(case, land)
+    rare = "scaled" in case.kinds and bool(SATURATING & case.kinds)
     if land.guarantee.name == "EXACT":
-        return Promise(np.exp(-rounding - uncertain), np.exp(rounding + uncertain), rounding + uncertain / 2, True)
+        return Promise(np.exp(-rounding - uncertain), np.exp(rounding + uncertain), rounding + uncertain / 2, True, rare)
     scale, error = STATED[land.guarantee.name]
     low, high = getattr(land, "scale_range", None) or scale
     error = error if getattr(land, "map_error", None) is None else land.map_error
-    return Promise(low * np.exp(-rounding - uncertain), high * np.exp(rounding + uncertain), error + rounding, False)
+    return Promise(low * np.exp(-rounding - uncertain), high * np.exp(rounding + uncertain), error + rounding, False, rare)
 
 
 def _variance_error(case: Case, land: Any) -> float:
@@ -126,6 +135,8 @@ def _tested(maps: np.ndarray, predicted: np.ndarray, promise: Promise, said: dic
         return 0.0, Verdict("undecided", "overflow in torch", **said)
     if not predicted.any() or not maps.any():
         same = not predicted.any() and not maps.any()
+        if promise.rare and predicted.any():
+            return 0.0, Verdict("undecided", "too rare to see", **said)
         text = f"mean predicted {predicted.mean():.3g}, measured {maps.mean():.3g}"
         return (0.0 if same else np.inf), Verdict("right" if same else "miss", "" if same else "zero", message=text, **said)
     predicted, maps = predicted / predicted.mean(), maps / predicted.mean()
