@@ -25,11 +25,11 @@ CHAIN = """class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.a = nn.Conv2d(1, 4, 3, padding=1, bias=False)
-        self.b = nn.Conv2d(4, 4, (3, 1), padding=(1, 0), groups=4, bias=False)
+        self.b = nn.Conv2d(4, 4, 3, padding=1, bias=False)
         self.c = nn.Conv2d(4, 4, 3, padding=1, bias=False)
         for p in self.parameters():
             with torch.no_grad():
-                p.copy_(torch.randint(0, 2, p.shape) * 2.0 - 1)
+                p.copy_((torch.randint(0, 2, p.shape) * 2 - 1) * (2 / p[0].numel()) ** 0.5)
     def forward(self, x):
         y = self.a(x)
         y = self.b(y) + y
@@ -38,7 +38,7 @@ CHAIN = """class Net(nn.Module):
 
 
 def chain(source=CHAIN, shape=(1, 6, 6), **more):
-    return Case(0, factory_of(source), shape, "eval", source, frozenset(), initialisation="rademacher", **more)
+    return Case(0, factory_of(source), shape, "eval", source, frozenset(), **more)
 
 
 def counted(case):
@@ -80,10 +80,10 @@ def test_a_map_shifted_by_one_pixel_is_caught():
 
 
 def test_a_dropped_skip_is_caught():
-    without = chain(CHAIN.replace(" + y", ""))
-    wrong = counted(without)
-    for squared in (wrong, wrong * counted(chain()).mean() / wrong.mean()):  # as it is, and with the right scale
-        verdict = compared(chain(), said(squared), DRAWS)
+    wide = CHAIN.replace("4, 4, 3, padding=1", "4, 4, 5, padding=2")
+    right, wrong = counted(chain(wide)), counted(chain(wide.replace(" + y", "")))
+    for squared in (wrong, wrong * right.mean() / wrong.mean()):  # as it is, and with the right scale
+        verdict = compared(chain(wide), said(squared), DRAWS)
         assert verdict.outcome == "miss", verdict
 
 
@@ -117,7 +117,7 @@ def test_raw_errors_are_misses_and_refusals_are_not():
 def test_enumeration_finds_what_is_smaller_than_the_noise():
     source = (
         CHAIN.replace("1, 4, 3, padding=1", "1, 1, 2")
-        .replace("4, 4, (3, 1), padding=(1, 0), groups=4", "1, 1, 1")
+        .replace("4, 4, 3, padding=1", "1, 1, 1")
         .replace("4, 4, 3, padding=1", "1, 1, 1")
     )
     case = chain(source, shape=(1, 3, 3), signs=True)
@@ -139,7 +139,7 @@ def test_the_judge_raises_no_false_alarm_over_linear_nets(count):
         convs = [f"nn.Conv2d({i}, {o}, {rng.integers(1, 4)}, bias=False)" for i, o in pairwise(channels)]
         source = CHAIN[: CHAIN.index("        self.a")] + f"        self.n = nn.Sequential({', '.join(convs)})\n"
         source += CHAIN[CHAIN.index("        for p") : CHAIN.index("        y = ")] + "        return self.n(x)\n"
-        case = Case(seed, factory_of(source), (1, 9, 9), "eval", source, frozenset(), initialisation="rademacher")
+        case = Case(seed, factory_of(source), (1, 9, 9), "eval", source, frozenset())
         verdict = compared(case, said(counted(case)), DRAWS)
         assert verdict.outcome == "right", (source, verdict)
 
@@ -185,8 +185,9 @@ KINDS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_kind_of_net_is_drawn():
-    drawn = set().union(*(net(seed).kinds for seed in range(700)))
+    drawn = set().union(*(net(seed).kinds for seed in range(1500)))
     assert not KINDS - drawn
 
 
