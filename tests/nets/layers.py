@@ -8,16 +8,16 @@ PADDINGS = ("zeros",) * 12 + ("circular", "reflect", "replicate")
 SMOOTH = {
     "GELU": "F.gelu({y})", "SiLU": "F.silu({y})", "Tanh": "torch.tanh({y})", "Sigmoid": "torch.sigmoid({y})",
     "Softplus": "F.softplus({y})", "Hardswish": "F.hardswish({y})", "Mish": "F.mish({y})", "ELU": "F.elu({y})",
-    "SELU": "F.selu({y})", "Softsign": "F.softsign({y})", "Hardsigmoid": "F.hardsigmoid({y})",
+    "SELU": "F.selu({y})", "Hardsigmoid": "F.hardsigmoid({y})",
 }  # fmt: skip
 KINKED = {
     "ReLU6()": "F.relu6({y})", "Hardtanh()": "F.hardtanh({y})", "LeakyReLU(0.2)": "F.leaky_relu({y}, 0.2)",
-    "LeakyReLU(-0.5)": "F.leaky_relu({y}, -0.5)", "Hardtanh(-0.5, 2)": "F.hardtanh({y}, -0.5, 2)",
+    "LeakyReLU(-0.5)": "F.leaky_relu({y}, -0.5)",
 }  # fmt: skip
 UNUSUAL = {
     "Threshold(0.1, 0.0)": "F.threshold({y}, 0.1, 0.0)", "Softshrink(0.3)": "F.softshrink({y}, 0.3)",
     "Hardshrink(0.3)": "F.hardshrink({y}, 0.3)", "LogSigmoid()": "F.logsigmoid({y})", "Tanhshrink()": "F.tanhshrink({y})",
-    "CELU()": "F.celu({y})",
+    "CELU()": "F.celu({y})", "Softsign()": "F.softsign({y})", "Hardtanh(-0.5, 2)": "F.hardtanh({y}, -0.5, 2)",
 }  # fmt: skip
 
 
