@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -45,9 +45,9 @@ class EffectiveField:
     """Where one unit of a layer looks.
 
     `estimate`: the mean map over images or initialisations, its standard error and the sums that both come from. `layer`: its
-    name ("" for the output). `unit`: its index into the layer's positions, None for the mean over all. `grid`: the layer's units
-    as they tile the input; `cell`: the pixels [first, stop) per axis that the unit stands for, None where it stands for none.
-    `statistic`: "squared", "absolute", "signed" or "rectified". `images`: which ones; `over`: "image" or "draw".
+    name ("" for the output). `unit`: its index into the layer's positions, None for the mean over all. `grid`: the layer's
+    units as they tile the input; `cell`: the pixels [first, stop) per axis that the unit stands for, None where it stands for
+    none. `statistic`: "squared", "absolute", "signed" or "rectified". `images`: which ones; `over`: "image" or "draw".
     """
 
     estimate: Estimate = field(repr=False)
@@ -60,7 +60,9 @@ class EffectiveField:
     cell: tuple[tuple[int, int], ...] | None
 
     @classmethod
-    def of(cls, estimate: Estimate, layer: Layer, index: tuple[int, ...] | None, statistic: str, images: str, over: str) -> Self:
+    def of(
+        cls, estimate: Estimate, layer: Layer, index: tuple[int, ...] | None, statistic: str, images: str, over: str
+    ) -> Self:
         """The field of a unit of a layer."""
         return cls(estimate, layer.name, index, statistic, images, over, layer.grid, layer.cell(index))
 
@@ -118,7 +120,8 @@ class EffectiveField:
     def area_ratio(self, t: float, form: str = "free") -> Number:
         """r(t), the high-contribution area ratio: "free" of scale, as RepLKNet's "script" has it, or as its "text" has it.
 
-        See `validation.fields.numbers`. NaN where the script returns none. The standard error is that of the interpolated number.
+        See `validation.fields.numbers`. NaN where the script returns none. The standard error is that of the interpolated
+        number.
         """
         t = of_map.checked_share(t)
         if form == "free":
@@ -133,9 +136,9 @@ class EffectiveField:
             smooth = of_map.published_area_ratio(mean, t, summed_over=many, interpolated=True)
             return smooth[1] if smooth else float("nan")
 
-        error = self.number(interpolated)[1] if found else np.nan
+        spread = float(self.number(interpolated)[1]) if found else float("nan")
         source = f"RepLKNet's {'script' if form == 'script' else 'paper'}, of log10(x + 1)"
-        return Number(f"r({t:.0%}), {form}", found[1] if found else float("nan"), float(error), source)
+        return Number(f"r({t:.0%}), {form}", found[1] if found else float("nan"), spread, source)
 
     def gaussian_fit(self) -> tuple[of_map.Gaussian, of_map.Gaussian]:
         """The least-squares Gaussian (Luo et al., 2016), and the standard errors of its numbers in the same places."""
@@ -163,17 +166,31 @@ class EffectiveField:
         luo = "Luo et al. 2016"
         found += [Number(f"Gaussian width, {n}s", s, e, luo) for n, s, e in zip(names, fit.sigma, error.sigma, strict=True)]
         found.append(Number("Gaussian misfit", fit.residual, error.residual, "||map - fit|| / ||map||"))
-        found += [Number(f"spread, {n}s", s, e, "standard deviation of position") for n, s, e in zip(names, fit.spread, error.spread, strict=True)]
-        found.append(self._number("field side", lambda mean: of_map.luo_side(mean, self.centre), f"{luo}: pixels above 4.55 % of the centre"))
+        found += [
+            Number(f"spread, {n}s", s, e, "standard deviation of position")
+            for n, s, e in zip(names, fit.spread, error.spread, strict=True)
+        ]
+        found.append(
+            self._number(
+                "field side", lambda mean: of_map.luo_side(mean, self.centre), f"{luo}: pixels above 4.55 % of the centre"
+            )
+        )
         found.append(self._number("centre bias", centre_bias, "middle half of the image / the rest"))
         flips = self.number(lambda mean: np.array(of_map.flip_asymmetry(mean, self.centre)))
-        found += [Number(f"flip asymmetry, {n}s", float(v), float(e), "about the unit") for n, v, e in zip(names, *flips, strict=True)]
+        found += [
+            Number(f"flip asymmetry, {n}s", float(v), float(e), "about the unit") for n, v, e in zip(names, *flips, strict=True)
+        ]
         if self.cell is not None:
             cell = self.cell
             leans = self.number(lambda mean: np.array(of_map.lean(mean, cell)))
-            found += [Number(f"lean, {n}s", float(v), float(e), "share above the unit - below") for n, v, e in zip(names, *leans, strict=True)]
+            found += [
+                Number(f"lean, {n}s", float(v), float(e), "share above the unit - below")
+                for n, v, e in zip(names, *leans, strict=True)
+            ]
         for period in self._periods():
-            found.append(self._number(f"gridding, period {period}", lambda mean, p=period: of_map.phase_contrast(mean, p), "spread over phases"))
+            found.append(
+                self._number(f"gridding, period {period}", partial(of_map.phase_contrast, period=period), "spread over phases")
+            )
         return tuple(found)
 
     def _number(self, name: str, statistic: Callable[[Array], Any], source: str) -> Number:
@@ -188,9 +205,9 @@ class EffectiveField:
         candidates = {2**k for k in range(1, stride.bit_length())} | {stride}
         return sorted(p for p in candidates if 1 < p <= min(stride, min(self.mean.shape) // 4))
 
-    def report(self) -> str:
+    def report(self, thresholds: Sequence[float] = of_map.THRESHOLDS) -> str:
         """The numbers as a table in text."""
-        rows = [(number.name, str(number), number.source) for number in self.numbers()]
+        rows = [(number.name, str(number), number.source) for number in self.numbers(thresholds)]
         wide = [max(len(row[i]) for row in rows) for i in range(2)]
         return "\n".join(f"{name:<{wide[0]}}  {value:<{wide[1]}}  {source}" for name, value, source in rows)
 
@@ -199,10 +216,17 @@ class EffectiveField:
     def to_dict(self, *, arrays: bool = True) -> dict[str, Any]:
         """Everything that `--json` prints: facts, numbers, and the maps as nested lists."""
         content = self._facts() | {"shape": list(self.mean.shape), "count": self.count, "seed": self.estimate.seed}
-        content |= {"device": self.estimate.device, "versions": dict(self.estimate.versions), "interrupted": self.estimate.interrupted}
+        content |= {
+            "device": self.estimate.device,
+            "versions": dict(self.estimate.versions),
+            "interrupted": self.estimate.interrupted,
+        }
         if (self.mean >= 0).all():
             content["numbers"] = [
-                {key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in asdict(number).items()}
+                {
+                    key: None if isinstance(value, float) and not np.isfinite(value) else value
+                    for key, value in asdict(number).items()
+                }
                 for number in self.numbers()
             ]
         if arrays:
@@ -212,7 +236,7 @@ class EffectiveField:
     def to_dataframe(self) -> Any:
         """A tidy pandas table: a row per pixel, with its position, mean, standard error, and share of the influence."""
         try:
-            import pandas
+            import pandas  # type: ignore[import-untyped, unused-ignore]
         except ImportError as error:
             raise SpecificationError("to_dataframe() needs pandas: pip install pandas; or take .to_dict()") from error
         names = AXES.get(self.mean.ndim, tuple(f"axis_{a}" for a in range(self.mean.ndim)))
@@ -256,7 +280,8 @@ class EffectiveField:
         unit, cell = header["unit"], header["cell"]
         header |= {"grid": tuple(header["grid"]), "unit": None if unit is None else tuple(unit)}
         header["cell"] = None if cell is None else tuple((first, stop) for first, stop in cell)
-        return cls(Estimate(**facts, **arrays), **header)
+        contents: dict[str, Any] = {**facts, **arrays}
+        return cls(Estimate(**contents), **header)
 
     def plot(self, ax: Any = None, *, scale: str = "linear") -> Any:
         """Draw the map on a "linear" or "log" scale, with the unit marked; returns the matplotlib Axes."""
@@ -279,8 +304,8 @@ class EffectiveField:
         typical = float(np.sqrt(np.sum(np.square(self.standard_error)) / max(float(np.sum(np.square(self.mean))), 1e-300)))
         stopped = " (interrupted)" if self.estimate.interrupted else ""
         return (
-            f"effective receptive field of {self.title} over {' x '.join(map(str, self.mean.shape))} positions: {self.statistic}, "
-            f"{self.count} {self.over}s{stopped}, error {typical:.1%} of the map"
+            f"effective receptive field of {self.title} over {' x '.join(map(str, self.mean.shape))} positions: "
+            f"{self.statistic}, {self.count} {self.over}s{stopped}, error {typical:.1%} of the map"
         )
 
 

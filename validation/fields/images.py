@@ -27,7 +27,7 @@ DATA_SETS = ("mnist", "mnist-corner", "digits", "photos", "cifar10", "cifar100")
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """`count` images of one `shape`, read by `read(range)` as (N, *shape) in increasing order; `identity`: which ones they are."""
+    """`count` images of one `shape`, read by `read(range)` as (N, *shape) in increasing order; `identity`: which they are."""
 
     shape: tuple[int, ...]
     count: int
@@ -87,8 +87,8 @@ def named_images(name: str, *, count: int | None = None, size: int = 224, root: 
     folder = Path(name)
     if not folder.is_dir():
         raise SpecificationError(
-            f"there is no folder {name!r}, and no data set of that name; give a folder of pictures ({', '.join(sorted(ENDINGS))}) "
-            f"or one of {', '.join(DATA_SETS)}, noise"
+            f"there is no folder {name!r}, and no data set of that name; give a folder of pictures "
+            f"({', '.join(sorted(ENDINGS))}) or one of {', '.join(DATA_SETS)}, noise"
         )
     files = tuple(path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS and path.is_file())
     if not files:
@@ -156,7 +156,9 @@ class _Stream:
             self.start += drop
             self.held = torch.cat([rest, images]) if len(rest) else images
         if not len(self.held):
-            raise SpecificationError("there are no images in batches; an iterator that was read before is empty the second time")
+            raise SpecificationError(
+                "there are no images in batches; an iterator that was read before is empty the second time"
+            )
         low = indices.start - self.start
         return self.held[low : low + len(indices)]
 
@@ -164,8 +166,8 @@ class _Stream:
 def _checked(images: Any, start: int) -> torch.Tensor:
     if not isinstance(images, torch.Tensor) or images.ndim < 2 or not images.is_floating_point():
         raise SpecificationError(
-            f"after {start} images, a batch is a {type(images).__name__} of shape {tuple(getattr(images, 'shape', ()))}; it must "
-            "be floating-point images (N, channels, *positions), or a tuple that begins with them"
+            f"after {start} images, a batch is a {type(images).__name__} of shape {tuple(getattr(images, 'shape', ()))}; it "
+            "must be floating-point images (N, channels, *positions), or a tuple that begins with them"
         )
     broken = (~torch.isfinite(images)).flatten(1).any(dim=1).nonzero()
     if len(broken):

@@ -1,8 +1,8 @@
 """Which layer, and which of its units: any module by its name, read by a forward hook that is gone when the call ends.
 
 One forward pass of one input records what every module returns. A layer has positions where it returns (N, C, *positions), as
-convolutions do, (N, *positions, C), as many attention blocks do, or tokens (N, T, C); which of these is read from the shapes, and
-from the kinds of layers inside where the shapes fit both.
+convolutions do, (N, *positions, C), as many attention blocks do, or tokens (N, T, C); which of these is read from the shapes,
+and from the kinds of layers inside where the shapes fit both.
 """
 
 import difflib
@@ -25,7 +25,12 @@ __all__ = ["Layer", "UpTo", "find_layer", "layer_shapes"]
 LAYOUTS = ("auto", "channels_first", "channels_last")
 MOST_LEADING = 8  # class and register tokens before those of the image
 MOST_LISTED = 12  # layers that an error names
-FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.modules.pooling._AvgPoolNd)
+FIRST: tuple[type[nn.Module], ...] = (
+    nn.modules.conv._ConvNd,
+    nn.modules.batchnorm._BatchNorm,
+    nn.GroupNorm,
+    nn.modules.pooling._AvgPoolNd,
+)
 FIRST += (nn.modules.pooling._MaxPoolNd, nn.Upsample, nn.PixelShuffle, nn.LocalResponseNorm)
 LAST = (nn.Linear, nn.LayerNorm, nn.MultiheadAttention, nn.RNNBase)
 ANSWER_FIRST = (nn.RNNBase, nn.MultiheadAttention)  # they return (answer, something else)
@@ -97,15 +102,13 @@ class Layer:
     def cell(self, index: tuple[int, ...] | None) -> tuple[tuple[int, int], ...] | None:
         """The pixels [first, stop) of each axis that this unit stands for, were the units to tile the input.
 
-        Of n pixels and g units unit i has those from floor(i n / g) to ceil((i + 1) n / g). None for all units together, and for a
-        token that stands before the grid.
+        Of n pixels and g units unit i has those from floor(i n / g) to ceil((i + 1) n / g). None for all units together, and
+        for a token that stands before the grid.
         """
         if index is None or not self.is_placed or (self.positions != self.grid and index[0] < self.leading):
             return None
-        at = index if self.positions == self.grid else np.unravel_index(index[0] - self.leading, self.grid)
-        return tuple(
-            (int(i) * n // g, -(-(int(i) + 1) * n // g)) for i, n, g in zip(at, self.space, self.grid, strict=True)
-        )
+        at = index if self.positions == self.grid else tuple(map(int, np.unravel_index(index[0] - self.leading, self.grid)))
+        return tuple((i * n // g, -(-(i + 1) * n // g)) for i, n, g in zip(at, self.space, self.grid, strict=True))
 
 
 class UpTo(nn.Module):
@@ -130,7 +133,9 @@ class UpTo(nn.Module):
         model = self.model
         x = x.movedim(1, -1) if self.channels_last else x
         if self.layer.name:
-            handle = model.get_submodule(self.layer.name).register_forward_hook(lambda _, __, returned: kept.append(_copied(returned)))
+            handle = model.get_submodule(self.layer.name).register_forward_hook(
+                lambda _, __, returned: kept.append(_copied(returned))
+            )
             try:
                 model(x)
             finally:
@@ -185,8 +190,9 @@ def find_layer(
 ) -> Layer:
     """The layer of this name; None: the model's own output, or where that has no positions the last layer that has some.
 
-    `image`: one input (1, channels, *positions), or with `channels_last` (1, *positions, channels). Raises `SpecificationError`,
-    which lists the layers, nearest names first, for a name that the model does not have or that does not run.
+    `image`: one input (1, channels, *positions), or with `channels_last` (1, *positions, channels). Raises
+    `SpecificationError`, which lists the layers, nearest names first, for a name that the model does not have or that does not
+    run.
     """
     if layout not in LAYOUTS:
         raise SpecificationError(f"layout is {layout!r}; it is {', '.join(LAYOUTS)}")
@@ -204,8 +210,8 @@ def find_layer(
         if prod(layer.positions) > 1:
             return layer
     raise UnsupportedError(
-        f"no layer of {type(model).__name__} returns features at positions for an input of shape {tuple(image.shape)}; name one, "
-        f"and its layout: its layers return {'; '.join(_described(found))}"
+        f"no layer of {type(model).__name__} returns features at positions for an input of shape {tuple(image.shape)}; name "
+        f"one, and its layout: its layers return {'; '.join(_described(found))}"
     )
 
 

@@ -1,14 +1,4 @@
-r"""The effective receptive field of a unit: what its features owe to each pixel, averaged over images or initialisations.
-
-For features h_c of one unit (or of all units), input pixels x_(k, i) of channels k, and one image:
-
-    squared    (1 / (C K)) sum_c sum_k (dh_c / dx_(k,i))^2       what `landscape.predict(output=unit).squared` predicts
-    absolute   sum_k |d(sum_c h_c) / dx_(k,i)|                   Luo et al. (2016) with one channel
-    signed     sum_k d(sum_c h_c) / dx_(k,i)                     cancels where signs differ from image to image
-    rectified  sum_k max(0, d(sum_c max(0, h_c)) / dx_(k,i))     the scores of RepLKNet's erf/visualize_erf.py
-
-"squared" takes one backward pass, with a cotangent v_c = +-1 that is drawn for each image: E_v[(v . dh/dx)^2] is the sum over c.
-"""
+"""The effective receptive field of a unit: its contributions averaged over images or over initialisations, with their errors."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,9 +15,10 @@ from torch import nn
 
 from landscape.given import checked_images, made
 from landscape.progress import progress_bar
-from lattice import AssumptionError, SpecificationError, UnsupportedError
+from lattice import SpecificationError, UnsupportedError
 from lattice.checks import given_shape, is_whole, whole
-from validation.evaluation.untouched import device_of, gradient, ran, untouched
+from validation.evaluation.untouched import device_of, untouched
+from validation.fields.contributions import STATISTICS, contributions
 from validation.fields.field import EffectiveField
 from validation.fields.images import Images, images_from
 from validation.fields.layers import Layer, UpTo, find_layer
@@ -37,11 +28,10 @@ from validation.montecarlo.shards import Shards, Tally, locked
 from validation.montecarlo.sources import ModuleSource
 from validation.montecarlo.workers import checked_device, exact_arithmetic
 
-__all__ = ["STATISTICS", "contributions", "effective_receptive_field"]
+__all__ = ["effective_receptive_field"]
 
 Array = np.ndarray[Any, Any]
 
-STATISTICS = ("squared", "absolute", "signed", "rectified")
 MOST_BLOCKS, MOST_BYTES = 64, 512 * 2**20  # sums over blocks of images are kept, for standard errors
 LEAST_BLOCKS = 20  # what `validation.compare` asks for
 
@@ -66,20 +56,20 @@ def effective_receptive_field(
 ) -> EffectiveField:
     """Where a unit of a layer looks: the mean over images of its squared input gradient, with a standard error per pixel.
 
-    `model`: any torch module, trained or not, that autograd can differentiate; or a factory of freshly initialised ones, and then
-    the mean is over `draws` initialisations. `images`: an array or tensor (N, channels, *positions), a loader, the name of a data
-    set, a folder, or a shape (channels, *positions): white noise, `draws` images of it for a module. `count`: how many images at
-    most. `layer`: a name of `model.named_modules()`, "" for the output, None for the output or the last layer with positions.
-    `unit`: "centre" (size // 2 on each axis), an index into the layer's positions, a token's number, or "mean" (over all units).
-    `statistic`: see above. `layout`: where the layer's channels are ("auto" reads it from the shapes), `entry` which tensor is
-    meant of a layer that returns several, `channels_last`: the model reads (N, *positions, channels).
+    `model`: any torch module, trained or not, that autograd can differentiate; or a factory of freshly initialised ones, and
+    then the mean is over `draws` initialisations. `images`: an array or tensor (N, channels, *positions), a loader, the name
+    of a data set, a folder, or a shape (channels, *positions): white noise, `draws` images of it for a module. `count`: how
+    many images at most. `layer`: a name of `model.named_modules()`, "" for the output, None for the output or the last layer
+    with positions. `unit`: "centre" (size // 2 on each axis), an index into the layer's positions, a token's number, or "mean"
+    (over all units). `statistic`: see `validation.fields.contributions`. `layout`: where the layer's channels are ("auto" reads it from the shapes),
+    `entry` which tensor is meant of a layer that returns several, `channels_last`: the model reads (N, *positions, channels).
 
     Evaluation mode, with the modes, buffers, gradients, hooks and random state of before afterwards; the images are copied.
-    `device`: None for where the model lies. `folder`: finished images are kept there and not computed again. Memory: a batch, and
-    at most 64 float64 maps. A keyboard interrupt returns what there is so far.
+    `device`: None for where the model lies. `folder`: finished images are kept there and not computed again. Memory: a batch,
+    and at most 64 float64 maps. A keyboard interrupt returns what there is so far.
 
-    Raises `SpecificationError` for a layer, unit or images that do not exist, `UnsupportedError` where the layer's features do not
-    depend on the input or cannot be differentiated, `AssumptionError` for features or gradients that are not finite.
+    Raises `SpecificationError` for a layer, unit or images that do not exist, `UnsupportedError` where the layer's features do
+    not depend on the input or cannot be differentiated, `AssumptionError` for features or gradients that are not finite.
 
     >>> conv = nn.Conv1d(1, 1, 3, padding=1, bias=False)
     >>> with torch.no_grad():
@@ -96,8 +86,8 @@ def effective_receptive_field(
         return _over_images(model, images, layer, unit, asked, settings, device)
     if not callable(model):
         raise SpecificationError(
-            f"the model is a {type(model).__name__}; it is a torch.nn.Module, or a function without arguments that returns a freshly "
-            "initialised one"
+            f"the model is a {type(model).__name__}; it is a torch.nn.Module, or a function without arguments that returns a "
+            "freshly initialised one"
         )
     return _over_draws(model, images, layer, unit, statistic, asked, draws, seed, device or "cpu", folder, progress)
 
@@ -118,52 +108,6 @@ class _Settings:
     channels_last: bool
     folder: Path | None
     progress: bool
-
-
-def contributions(
-    tap: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, index: tuple[int, ...] | None, statistic: str, numbers: range, seed: int
-) -> Array:
-    """The maps of some images x (N, channels, *positions), one backward pass: float64 (N, *positions).
-
-    `tap` returns features (N, C, *units); `index`: which unit, None for the mean over all. `numbers`: those of the images, from
-    which and `seed` the signs of "squared" are drawn.
-    """
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        features = ran(tap, x)
-        if not features.requires_grad:
-            raise UnsupportedError(
-                "these features do not depend on the input as autograd sees it: a layer before the input, a detach(), or a part that "
-                "runs without gradients (torch.no_grad, inference_mode)"
-            )
-        h = features.flatten(2) if index is None else features[(..., *index)]
-        if not bool(torch.isfinite(h).all()):
-            bad = int((~torch.isfinite(h)).flatten(1).any(dim=1).nonzero()[0])
-            raise AssumptionError(f"image {numbers[bad]} has features that are NaN or infinite: look at the weights and the image")
-        units = prod(h.shape[2:])
-        if statistic == "squared":
-            g = gradient(h, x, _signs(h, numbers, seed))
-            maps = g.double().square().mean(dim=1) / prod(h.shape[1:])
-        elif statistic == "rectified":
-            maps = gradient(h, x, (h > 0).to(h.dtype) / units).double().clamp(min=0).sum(dim=1)
-        else:
-            g = gradient(h, x, torch.full_like(h, 1 / units)).double()
-            maps = (g.abs() if statistic == "absolute" else g).sum(dim=1)
-    found = np.asarray(maps.cpu())
-    finite = np.isfinite(found).reshape(len(found), -1).all(axis=1)
-    if not finite.all():
-        raise AssumptionError(f"image {numbers[int(np.argmin(finite))]} has gradients that are NaN or infinite: look at the weights")
-    return found
-
-
-def _signs(h: torch.Tensor, numbers: range, seed: int) -> torch.Tensor:
-    """+1 or -1 for each feature, from the numbers of the images."""
-    generator = torch.Generator()
-    rows = []
-    for i in numbers:
-        generator.manual_seed(int(np.random.SeedSequence((seed, i, 1)).generate_state(1, np.uint64)[0]) >> 1)
-        rows.append(torch.randint(0, 2, h.shape[1:], generator=generator, dtype=torch.int8))
-    return (2 * torch.stack(rows) - 1).to(h.device, h.dtype)
 
 
 # --- over images
@@ -197,7 +141,8 @@ def _over_images(
                     return
                 if x.shape[1:] != images.shape:
                     raise SpecificationError(
-                        f"image {numbers.start} has shape {tuple(x.shape[1:])}, the first one {images.shape}; a field needs one shape"
+                        f"image {numbers.start} has shape {tuple(x.shape[1:])}, the first one {images.shape}; a field "
+                        "needs one shape"
                     )
                 x = x.movedim(-1, 1) if settings.channels_last else x
                 yield numbers, contributions(tap, x, index, settings.statistic, numbers, settings.seed)
@@ -259,7 +204,7 @@ def _manifest(
 def _filled(
     tally: Tally, batches: Callable[[list[range]], Iterator[tuple[range, Array]]], manifest: dict[str, Any], settings: _Settings
 ) -> bool:
-    """Add all images to the tally, those that a folder holds without computing them again; returns whether an interrupt came."""
+    """Add all images to the tally, those that a folder holds without computing them again; returns whether it was interrupted."""
     count = len(tally.done)
     with ExitStack() as stack:
         shards = stack.enter_context(_shards(settings.folder, manifest, tally))
@@ -333,7 +278,8 @@ def _over_draws(
         given = np.moveaxis(given, -1, 1) if last else given
     else:
         raise SpecificationError(
-            f"images is a {type(images).__name__}; over initialisations give a shape (white noise), or images (N, channels, *positions)"
+            f"images is a {type(images).__name__}; over initialisations give a shape (white noise), or images (N, channels, "
+            "*positions)"
         )
     with untouched(network):
         layer = find_layer(network, torch.zeros(1, *shape), name, **asked)
@@ -398,7 +344,8 @@ def _field(
     estimate: Estimate = tally.estimate(seed=settings.seed, batched=False, mode="eval", device=device, interrupted=interrupted)
     if not estimate.mean.any():
         raise UnsupportedError(
-            f"the features of {layer.title} had gradient zero at every pixel of every {over}: this unit does not depend on the input"
+            f"the features of {layer.title} had gradient zero at every pixel of every {over}: this unit does not depend on "
+            "the input"
         )
     return EffectiveField.of(estimate, layer, index, settings.statistic, identity, over)
 

@@ -1,11 +1,12 @@
 r"""The numbers of a field, each a function of the mean map, so that its standard error is the jackknife's over images.
 
-The high-contribution area ratio r(t) of RepLKNet (Ding et al., CVPR 2022) exists in two forms, and this module has both beside a
-third that depends on no scale:
+The high-contribution area ratio r(t) of RepLKNet (Ding et al., CVPR 2022) exists in two forms, and this module has both beside
+a third that depends on no scale:
 
     script  A = log10(mean over images + 1), divided by its maximum; the first of the squares of side 3, 5, 7, ... around pixel
             (h // 2, w // 2) whose sum EXCEEDS t of the whole; none where none up to side h - 1 does (erf/analyze_erf.py)
-    text    the same with the SUM over images in the place of the mean (the paper's appendix), a "minimum rectangle"
+    text    the same with the SUM over images in the place of the mean, as the paper's appendix words it ("rectangle" there; its
+            scores are those of features that are not rectified, statistic "positive", the script's those of "rectified")
     free    no logarithm: the area, interpolated between squares around the unit, that holds t of the map itself
 
 The logarithm of x + 1 is linear for small contributions and flattens large ones, so that the first two change with the scale of
@@ -47,8 +48,8 @@ def contribution(values: Array) -> Array:
     found = np.asarray(values, dtype=np.float64)
     if not np.isfinite(found).all() or (found < 0).any() or not found.any():
         raise SpecificationError(
-            "shares of a field need contributions that are finite, not negative and not all zero; of statistic='signed' there are "
-            "none: measure 'squared', 'absolute' or 'rectified'"
+            "shares of a field need contributions that are finite, not negative and not all zero; of statistic='signed' there "
+            "are none: measure 'squared', 'absolute' or 'rectified'"
         )
     return found
 
@@ -82,8 +83,8 @@ def published_area_ratio(
 ) -> tuple[float, float] | None:
     """(side, r(t)) as RepLKNet's script computes it from the mean map; None where it returns none.
 
-    `summed_over`: the number of images, for the paper's text (a sum) instead of the script (a mean). `interpolated`: the side at
-    which the sums between the squares cross t, which is continuous in the map; for standard errors.
+    `summed_over`: the number of images, for the paper's text (a sum) instead of the script (a mean). `interpolated`: the side
+    at which the sums between the squares cross t, which is continuous in the map; for standard errors.
 
     >>> published_area_ratio(np.ones((10, 10)), 0.3)  # 49 of 100 cells are the first square to hold more than 0.3
     (7.0, 0.48999999999999994)
@@ -109,7 +110,11 @@ def luo_side(values: Array, centre: Sequence[float] | None = None) -> float:
     `centre`: the pixel it is taken at, rounded; None for the middle.
     """
     found = contribution(values)
-    at = [n // 2 for n in found.shape] if centre is None else [min(max(int(np.floor(c + 0.5)), 0), n - 1) for c, n in zip(centre, found.shape, strict=True)]
+    at = (
+        [n // 2 for n in found.shape]
+        if centre is None
+        else [min(max(int(np.floor(c + 0.5)), 0), n - 1) for c, n in zip(centre, found.shape, strict=True)]
+    )
     return float((found > (1 - TWO_SIGMA) * found[tuple(at)]).sum() ** (1 / found.ndim))
 
 
@@ -117,8 +122,8 @@ def luo_side(values: Array, centre: Sequence[float] | None = None) -> float:
 class Gaussian:
     """amplitude exp(-sum over axes (x - centre)^2 / (2 sigma^2)), fitted by least squares.
 
-    `residual`: ||map - fit|| / ||map||, 0 for a Gaussian and 1 for a fit that explains nothing. `spread`: the standard deviation of
-    position under the map, per axis, which equals sigma for a Gaussian and exceeds it for heavy tails.
+    `residual`: ||map - fit|| / ||map||, 0 for a Gaussian and 1 for a fit that explains nothing. `spread`: the standard
+    deviation of position under the map, per axis, which equals sigma for a Gaussian and exceeds it for heavy tails.
     """
 
     centre: tuple[float, ...]
@@ -136,8 +141,8 @@ class Gaussian:
 def gaussian_fit(values: Array, start: Gaussian | None = None) -> Gaussian:
     """The least-squares Gaussian of a map, one width per axis (Luo et al., 2016, fit one to the field).
 
-    With the amplitude at its best value the squared error is |M|^2 (1 - <M, G>^2 / (|M|^2 |G|^2)), and a Gaussian is a product over
-    axes: its inner products cost one contraction of the map each. `start`: a fit to begin at.
+    With the amplitude at its best value the squared error is |M|^2 (1 - <M, G>^2 / (|M|^2 |G|^2)), and a Gaussian is a product
+    over axes: its inner products cost one contraction of the map each. `start`: a fit to begin at.
 
     >>> x = np.arange(21)[:, None] - 10.0
     >>> fit = gaussian_fit(3 * np.exp(-(x**2) / 8 - ((x.T - 1) ** 2) / 18))
@@ -148,7 +153,9 @@ def gaussian_fit(values: Array, start: Gaussian | None = None) -> Gaussian:
     axes = range(found.ndim)
     marginals = [found.sum(axis=tuple(a for a in axes if a != axis)) for axis in axes]
     means = [float(np.average(np.arange(len(m)), weights=m)) for m in marginals]
-    spread = tuple(float(np.sqrt(np.average((np.arange(len(m)) - c) ** 2, weights=m))) for m, c in zip(marginals, means, strict=True))
+    spread = tuple(
+        float(np.sqrt(np.average((np.arange(len(m)) - c) ** 2, weights=m))) for m, c in zip(marginals, means, strict=True)
+    )
     norm = float(np.square(found).sum())
     if start is None:
         peak = np.unravel_index(int(np.argmax(found)), found.shape)
@@ -168,7 +175,13 @@ def gaussian_fit(values: Array, start: Gaussian | None = None) -> Gaussian:
 
     bounds = [b for n, u in zip(found.shape, units, strict=True) for b in ((-n / u, 2 * n / u), (log(NARROWEST), log(8 * n)))]
     tried = [[v for (c, s), u in zip(one, units, strict=True) for v in (c / u, log(s))] for one in starts]
-    best = min((optimize.minimize(lost, one, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-14, "gtol": 1e-9}) for one in tried), key=lambda r: r.fun)
+    best = min(
+        (
+            optimize.minimize(lost, one, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-14, "gtol": 1e-9})
+            for one in tried
+        ),
+        key=lambda r: r.fun,
+    )
     centre, sigma = parts(best.x)
     factors = [_bell(n, c, s) for n, c, s in zip(found.shape, centre, sigma, strict=True)]
     amplitude = _contracted(found, factors) / float(np.prod([f @ f for f in factors]))
@@ -226,9 +239,10 @@ def flip_asymmetry(values: Array, centre: Sequence[float]) -> tuple[float, ...]:
 
 
 def phase_contrast(values: Array, period: int) -> float:
-    """Gridding at a period: the standard deviation of what the phases hold, over its mean; a phase is a position modulo the period.
+    """Gridding at a period: the standard deviation of what the phases hold, over its mean.
 
-    Near 0 for a smooth field that is wider than the period; (period^axes - 1)^(1/2) for one that lives on one phase.
+    A phase is a position modulo the period. Near 0 for a smooth field that is wider than it; (period^axes - 1)^(1/2) for one
+    that lives on one phase.
     """
     found = contribution(values)
     padded = np.pad(found, [(0, -n % period) for n in found.shape])
@@ -241,7 +255,8 @@ def with_error(statistic: Callable[[Array], Any], sums: Array, counts: Array) ->
     """A number of the mean map and its standard error, by leaving out one block of images at a time."""
     from validation.evaluation.blocks import jackknife
 
-    value, _, error = jackknife(statistic, sums, counts)
+    with np.errstate(invalid="ignore"):  # a number that does not exist without some block has no standard error
+        value, _, error = jackknife(statistic, sums, counts)
     return value, error
 
 
