@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landscape.html import side_by_side, table
-from landscape.plot import MAP_COLOURS, axes_or_new, plot_map, plot_profile
+from landscape.plot import MAP_COLOURS, axes_or_new, plot_profile
 from lattice import SpecificationError
 from validation.html import ORANGE, measured_svgs
 
@@ -30,27 +30,24 @@ SCALES = ("linear", "log")
 
 def plot_field(field: EffectiveField, ax: Axes | None = None, *, scale: str = "linear", title: str | None = None) -> Axes:
     """The map over its largest value, the unit's cell outlined; "log" shows four decades. Three axes: the slice of the unit."""
+    ax = axes_or_new(ax)
+    size = float(np.abs(field.mean).max())
+    _draw(field, ax, field.mean / size, scale, field.standard_error / size)
+    ax.set_title(title or f"{field.title}\n{field.statistic}, {field.count} {field.over}s", fontsize=9)
+    return ax
+
+
+def _draw(field: EffectiveField, ax: Axes, values: Array, scale: str, error: Array | None = None) -> None:
+    """Values over their largest at the field's positions."""
     if scale not in SCALES:
         raise SpecificationError(f"scale is {scale!r}; it is {' or '.join(SCALES)}")
+    if values.ndim == 1:
+        _draw_line(field, ax, values, scale, error)
+        return
     from matplotlib.colors import LogNorm
     from matplotlib.patches import Rectangle
 
-    ax = axes_or_new(ax)
-    size = float(np.abs(field.mean).max())
-    values = _slice(field, field.mean / size)
-    ax.set_title(title or f"{field.title}\n{field.statistic}, {field.count} {field.over}s", fontsize=9)
-    if values.ndim == 1:
-        error = field.standard_error / size
-        position = np.arange(len(values))
-        ax.plot(position, values, color=ORANGE)
-        ax.fill_between(position, values - 2 * error, values + 2 * error, color=ORANGE, alpha=0.25, linewidth=0)
-        if scale == "log":
-            ax.set_yscale("log")
-            ax.set_ylim(10.0**-DECADES, 2)
-        ax.set(xlabel="input position", ylabel="contribution / largest")
-        if field.cell is not None:
-            ax.axvspan(field.cell[0][0] - 0.5, field.cell[0][1] - 0.5, color="grey", alpha=0.2, linewidth=0)
-        return ax
+    values = _slice(field, values)
     signed = bool((values < 0).any())
     if scale == "log" and not signed:
         image = ax.imshow(np.maximum(values, 10.0**-DECADES), cmap=MAP_COLOURS, norm=LogNorm(10.0**-DECADES, 1))
@@ -58,10 +55,23 @@ def plot_field(field: EffectiveField, ax: Axes | None = None, *, scale: str = "l
         image = ax.imshow(values, cmap="PuOr" if signed else MAP_COLOURS, vmin=-1 if signed else 0, vmax=1)
     if field.cell is not None:
         (top, bottom), (left, right) = field.cell[-2:]
-        ax.add_patch(Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor=ORANGE, linewidth=1))
+        corner = (left - 0.5, top - 0.5)
+        ax.add_patch(Rectangle(corner, right - left, bottom - top, fill=False, edgecolor=ORANGE, linewidth=1))
     ax.set(xlabel="column (pixels)", ylabel="row (pixels)")
     ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.04).set_label("contribution / largest")
-    return ax
+
+
+def _draw_line(field: EffectiveField, ax: Axes, values: Array, scale: str, error: Array | None) -> None:
+    position = np.arange(len(values))
+    ax.plot(position, values, color=ORANGE if error is not None else "black")
+    if error is not None:
+        ax.fill_between(position, values - 2 * error, values + 2 * error, color=ORANGE, alpha=0.25, linewidth=0)
+    if scale == "log" and not (values < 0).any():
+        ax.set_yscale("log")
+        ax.set_ylim(10.0**-DECADES, 2)
+    ax.set(xlabel="input position", ylabel="contribution / largest")
+    if field.cell is not None:
+        ax.axvspan(field.cell[0][0] - 0.5, field.cell[0][1] - 0.5, color="grey", alpha=0.2, linewidth=0)
 
 
 def plot_fields(fields: Mapping[str, EffectiveField], *, scale: str = "log") -> Figure:
@@ -133,19 +143,16 @@ def plot_beside(found: Beside, *, scale: str = "log") -> Figure:
     figure = Figure(figsize=(12 if found.land is not None else 8, 3.9), layout="constrained")
     axes = figure.subplots(1, 3 if found.land is not None else 2)
     plot_field(field, axes[0], scale=scale)
-    measured = _slice(field, field.relative)
-    error = _slice(field, field.estimate.relative_error)
-    row = measured if measured.ndim == 1 else measured[_row(field)]
-    band = error if error.ndim == 1 else error[_row(field)]
     if found.land is not None:
-        predicted = _slice(field, found.land.relative)
         guarantee = found.land.guarantee.name.lower().replace("_", " ")
-        plot_map(predicted, axes[1], title=f"predicted at initialisation\n({guarantee})")
-        axes[1].title.set_fontsize(9)
-        line = predicted if predicted.ndim == 1 else predicted[_row(field)]
-        plot_profile(line, axes[-1], label="predicted", color="black", zorder=3)
-    plot_profile(row, axes[-1], label="measured, two standard errors", error=band, color=ORANGE, linestyle="--")
+        _draw(field, axes[1], found.land.squared / found.land.squared.max(), scale)
+        axes[1].set_title(f"predicted at initialisation\n({guarantee})", fontsize=9)
+        plot_profile(_profile(field, found.land.relative), axes[-1], label="predicted", color="black", zorder=3)
+    error = _profile(field, field.estimate.relative_error)
+    measured = _profile(field, field.relative)
+    plot_profile(measured, axes[-1], label="measured, two standard errors", error=error, color=ORANGE, linestyle="--")
     axes[-1].set_title("profile through the unit", fontsize=9)
+    axes[-1].set(xlabel="column (pixels)" if field.mean.ndim > 1 else "input position", ylabel="contribution / mean")
     axes[-1].legend(frameon=False, fontsize="small")
     return figure
 
@@ -191,5 +198,7 @@ def _slice(field: EffectiveField, values: Array) -> Array:
     return values[round(field.centre[0])] if values.ndim == 3 else values
 
 
-def _row(field: EffectiveField) -> int:
-    return min(max(int(field.centre[-2]), 0), field.mean.shape[-2] - 1)
+def _profile(field: EffectiveField, values: Array) -> Array:
+    """Along the last axis, through the unit."""
+    shown = _slice(field, values)
+    return shown if shown.ndim == 1 else shown[min(max(int(field.centre[-2]), 0), len(shown) - 1)]

@@ -137,7 +137,8 @@ class EffectiveField:
             return smooth[1] if smooth else float("nan")
 
         spread = float(self.number(interpolated)[1]) if found else float("nan")
-        source = f"RepLKNet's {'script' if form == 'script' else 'paper'}, of log10(x + 1)"
+        own = "" if self.statistic in ("rectified", "positive") else " (its scores: statistic 'rectified')"
+        source = f"as RepLKNet's {'script' if form == 'script' else 'paper'}, of log10(x + 1){own}"
         return Number(f"r({t:.0%}), {form}", found[1] if found else float("nan"), spread, source)
 
     def gaussian_fit(self) -> tuple[of_map.Gaussian, of_map.Gaussian]:
@@ -161,7 +162,8 @@ class EffectiveField:
         """All of them, with their sources and standard errors; for statistics whose maps are not negative."""
         of_map.contribution(self.mean)
         names = AXES.get(self.mean.ndim, tuple(f"axis {a}" for a in range(self.mean.ndim)))
-        found = [self.area_ratio(t, form) for form in ("free", "script", "text") for t in thresholds]
+        forms = ("free", "script", "text") if self.statistic in ("rectified", "positive") else ("free", "script")
+        found = [self.area_ratio(t, form) for form in forms for t in thresholds]
         fit, error = self.gaussian_fit()
         luo = "Luo et al. 2016"
         found += [Number(f"Gaussian width, {n}s", s, e, luo) for n, s, e in zip(names, fit.sigma, error.sigma, strict=True)]

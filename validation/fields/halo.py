@@ -148,6 +148,7 @@ def halo(
 
     Raises `SpecificationError` for a unit that stands for no pixels (a class token, or the mean over all).
 
+    >>> import torch
     >>> conv = nn.Conv1d(1, 1, 5, padding=2, bias=False)
     >>> with torch.no_grad():
     ...     _ = conv.weight.copy_(torch.tensor([[[1.0, 1.0, 2.0, 1.0, 1.0]]]))

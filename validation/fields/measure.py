@@ -1,4 +1,4 @@
-"""The effective receptive field of a unit: its contributions averaged over images or over initialisations, with their errors."""
+"""The effective receptive field of a unit: its contributions averaged over images or over initialisations."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -61,8 +61,9 @@ def effective_receptive_field(
     of a data set, a folder, or a shape (channels, *positions): white noise, `draws` images of it for a module. `count`: how
     many images at most. `layer`: a name of `model.named_modules()`, "" for the output, None for the output or the last layer
     with positions. `unit`: "centre" (size // 2 on each axis), an index into the layer's positions, a token's number, or "mean"
-    (over all units). `statistic`: see `validation.fields.contributions`. `layout`: where the layer's channels are ("auto" reads it from the shapes),
-    `entry` which tensor is meant of a layer that returns several, `channels_last`: the model reads (N, *positions, channels).
+    (over all units). `statistic`: see `validation.fields.contributions`. `layout`: where the layer's channels are ("auto"
+    reads it from the shapes), `entry` which tensor is meant of a layer that returns several, `channels_last`: the model reads
+    (N, *positions, channels).
 
     Evaluation mode, with the modes, buffers, gradients, hooks and random state of before afterwards; the images are copied.
     `device`: None for where the model lies. `folder`: finished images are kept there and not computed again. Memory: a batch,
@@ -204,7 +205,7 @@ def _manifest(
 def _filled(
     tally: Tally, batches: Callable[[list[range]], Iterator[tuple[range, Array]]], manifest: dict[str, Any], settings: _Settings
 ) -> bool:
-    """Add all images to the tally, those that a folder holds without computing them again; returns whether it was interrupted."""
+    """Add all images to the tally, those that a folder holds without computing them again; returns: interrupted?"""
     count = len(tally.done)
     with ExitStack() as stack:
         shards = stack.enter_context(_shards(settings.folder, manifest, tally))

@@ -202,8 +202,9 @@ def share_beyond(values: Array, cell: Sequence[tuple[int, int]]) -> Array:
     for axis, (low, high) in enumerate(outside(found.shape, cell)):
         shape = [-1 if a == axis else 1 for a in range(found.ndim)]
         distance = np.maximum(distance, np.maximum(low, high).reshape(shape))
-    within = np.cumsum(np.bincount(distance.ravel(), weights=found.ravel()))
-    return np.asarray(np.maximum(1 - within / within[-1], 0))
+    at = np.bincount(distance.ravel(), weights=found.ravel())
+    tails = np.cumsum(at[::-1])[::-1]  # from the far end, so that small shares keep their digits
+    return np.append(tails[1:], 0.0) / tails[0]
 
 
 def outside(shape: Sequence[int], cell: Sequence[tuple[int, int]]) -> list[tuple[Array, Array]]:

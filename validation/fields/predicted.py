@@ -135,7 +135,7 @@ def beside(
     traced `Beside.refused` says why. Raises `SpecificationError` for a model whose layer has another shape than the field's.
 
     >>> factory = lambda: nn.Conv1d(2, 8, 3, padding=1, bias=False)
-    >>> found = beside(effective_receptive_field(factory, (2, 9), draws=400), factory, (2, 9), tolerance=0.2)
+    >>> found = beside(effective_receptive_field(factory, (2, 9), draws=2000), factory, (2, 9), tolerance=0.2)
     >>> found.agreement.verdict.name, found.land.guarantee.name
     ('AGREE', 'EXACT')
     """
@@ -143,7 +143,7 @@ def beside(
     try:
         land = predicted_field(model, shape, layer=field.layer, unit=unit, **options)
     except PilcroError as error:
-        return Beside(field, None, None, None, str(error).splitlines()[0])
+        return Beside(field, None, None, None, " ".join(str(error).split("\n")[:2]))
     if land.squared.shape != field.mean.shape:
         raise SpecificationError(
             f"the field has {field.mean.shape} positions, an input of shape {tuple(shape)} has {land.squared.shape}"
