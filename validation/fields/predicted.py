@@ -218,7 +218,7 @@ def _spread(model: Any, images: Any, most: int, options: Mapping[str, Any]) -> l
     first = images_from(images, draws=2).first()
     module = model if isinstance(model, nn.Module) else made(model)
     read = {name: options[name] for name in ("layout", "channels_last") if name in options}
-    found = []
+    found: list[str] = []
     with untouched(module):
         image = first.to(device_of(module))
         for name in layer_shapes(module, image):
