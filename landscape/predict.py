@@ -16,6 +16,7 @@ from landscape.given import checked_images
 from landscape.infinite_width import fits, given_input_moments, refusals
 from landscape.initialisation import Initialisation, he, layer_variances
 from landscape.moments import layer_gradients, squared_gradients
+from landscape.norm_gradient import kept_by_norms
 from landscape.pooled_head import head_correction, pooled_gates
 from landscape.signal import theory_gates
 from landscape.trace import Trace, trace
@@ -173,7 +174,9 @@ def predict(
         output = traced.unit
     if gates == "theory" or not (traced.gates.gains or traced.gates.taps or traced.gates.products):
         traced = _with_theory(traced, batch if mode == "train" else None)
+    traced, taken = _with_gradients_of_norms(traced)
     guarantee, reasons = assess(traced.lattice, traced.shifted, traced.gates, traced.signs)
+    reasons = (*reasons, *taken)
     more = train_reasons(traced.lattice, batch) if mode == "train" else ()
     if traced.skewed:
         more = (*more, f"weights with a structure: only their second moments are used ({listed(list(traced.skewed))})")
@@ -220,6 +223,23 @@ def _with_theory(traced: Trace, batch: int | None) -> Trace:
         return replace(traced, gates=gates)
     gates = replace(gates, gains={**gates.gains, **dropout_gains(lattice)})
     return replace(traced, gates=gates, factors=train_factors(lattice, variances, batch, scales=traced.factors, **known))
+
+
+def _with_gradients_of_norms(traced: Trace) -> tuple[Trace, tuple[str, ...]]:
+    """The gains of norms over the signal without what their own mean and variance take of the gradient, and how much it is."""
+    gates, counted = traced.gates, not traced.gates.ground.startswith("from")
+    kept = kept_by_norms(traced.lattice, traced.variances, traced.factors, gates, traced.signs, counted=counted)
+    if not kept:
+        return traced, ()
+
+    def scaled(rates: Gates) -> Gates:
+        gains = {name: gain * kept[name] if name in kept else gain for name, gain in rates.gains.items()}
+        return replace(rates, gains=gains, replicates=tuple(map(scaled, rates.replicates)))
+
+    least = min(float(np.min(factor)) for factor in kept.values())
+    name = listed(list(kept))
+    reason = f"norms over the signal: their own gradient is taken as on average over Gaussian values, up to {1 - least:.0%} of it ({name})"
+    return replace(traced, gates=scaled(gates)), (reason,)
 
 
 def _with_pooled_head(traced: Trace, output: Any, squared: Array, reasons: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
