@@ -213,7 +213,7 @@ def report(squared: Array, periods: Sequence[int] = (), replicates: Sequence[Arr
     """
     scaled = relative(squared)
     fitting = [p for p in periods if 1 < p <= min(scaled.shape) // 4]
-    return replace(_numbers(scaled, fitting), errors=_errors(replicates, squared, fitting) if len(replicates) > 1 else None)
+    return replace(_numbers(scaled, fitting), errors=_errors(replicates, fitting) if len(replicates) > 1 else None)
 
 
 def _numbers(scaled: Array, periods: Sequence[int]) -> Report:
@@ -239,13 +239,13 @@ def deviations(replicates: Sequence[Array]) -> Array:
     return np.asarray(np.sqrt(len(maps) - 1) * (maps - maps.mean(axis=0)))
 
 
-def _errors(replicates: Sequence[Array], squared: Array, periods: Sequence[int]) -> Report:
+def _errors(replicates: Sequence[Array], periods: Sequence[int]) -> Report:
     """What the noise of each replicate makes of a flat map, as root mean squares over the replicates.
 
     The noise itself and not the spread of a number over replicates: a number that is never negative, such as an asymmetry,
     is that of the noise where there is nothing else, and hardly spreads.
     """
-    noisy = [_numbers(np.maximum(1 + part / squared.mean(), 0), periods) for part in deviations(replicates)]
+    noisy = [_numbers(np.maximum(1 + part, 0), periods) for part in deviations([relative(one) for one in replicates])]
 
     def size(values: Sequence[float]) -> float:
         return float(np.sqrt(np.mean(np.square(values))))

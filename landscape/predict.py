@@ -64,10 +64,10 @@ class Landscape:
 
     @cached_property
     def replicates(self) -> tuple[Array, ...]:
-        """The map with one part of the forward passes left out each; none where no gate was counted. Computed once asked for."""
+        """The map with one part of the forward passes left out each, computed when asked for; none if nothing was counted."""
+        pooled = self.guarantee is Guarantee.APPROXIMATE
         return tuple(
-            _law(replace(self.traced, gates=gates), self.output, self.guarantee, ())[0]
-            for gates in self.traced.gates.replicates
+            _law(replace(self.traced, gates=gates), self.output, pooled, ())[0] for gates in self.traced.gates.replicates
         )
 
     @cached_property
@@ -80,8 +80,11 @@ class Landscape:
         >>> predict(Lattice.chain((1, 3), [Conv(2, kernel=3, padding=1)])).standard_error
         array([0., 0., 0.])
         """
-        maps = self.replicates
-        return np.sqrt(np.mean(measures.deviations(maps) ** 2, axis=0)) if maps else np.zeros(self.squared.shape)
+        if not self.replicates:
+            return np.zeros(self.squared.shape)
+        scale = self.squared.max()  # so that no square leaves the range of float64
+        deviations = measures.deviations([one / scale for one in self.replicates])
+        return np.asarray(scale * np.sqrt(np.mean(deviations**2, axis=0)))
 
     def report(self) -> measures.Report:
         """Centre bias, blind spots, gridding, flip asymmetry, total variation: numbers with names, and their errors."""
@@ -195,17 +198,17 @@ def predict(
         squared = given_input_moments(traced.lattice, traced.variances, inputs, factors=traced.factors, output=output)
         traced = replace(traced, gates=replace(traced.gates, replicates=()))  # what was counted is not in it
     else:
-        squared, reasons = _law(traced, output, Guarantee.WIDE_LIMIT if mode == "train" else guarantee, reasons)
+        squared, reasons = _law(traced, output, mode == "eval" and guarantee is Guarantee.APPROXIMATE, reasons)
     squared.setflags(write=False)
     return Landscape(squared, guarantee, reasons, traced, output)
 
 
-def _law(traced: Trace, output: Any, guarantee: Guarantee, reasons: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
-    """The sum over paths with these gates, and in evaluation mode, where it is approximate, what a pooled head adds."""
+def _law(traced: Trace, output: Any, pooled: bool, reasons: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
+    """The sum over paths with these gates; with `pooled`, what a pooled head adds to it, and that it was added."""
     squared = squared_gradients(
         traced.lattice, traced.variances, traced.factors, traced.shifted, output, traced.gates, traced.signs
     )
-    if guarantee is Guarantee.APPROXIMATE:
+    if pooled:
         return _with_pooled_head(traced, output, squared, reasons)
     return squared, reasons
 
