@@ -57,7 +57,7 @@ def findings(report: Report) -> tuple[Finding, ...]:
 
 def _told(finding: Finding, value: float, error: float) -> Finding:
     """The finding, or that there is none: the number is below twice its standard error."""
-    if not is_noise(value, error):
+    if finding.level == "none" or not is_noise(value, error):
         return finding
     text = f"No {finding.name} beyond the noise of counted gates, which alone gives {error:.2g} here."
     return Finding(finding.name, "noise", "none", text)

@@ -200,10 +200,11 @@ def is_noise(value: float, error: float) -> bool:
 def shown(value: float, error: float) -> str:
     """A share of the mean in per cent, or the bound that noise puts on it.
 
-    >>> shown(0.089, 0.01), shown(0.089, 0.06)
-    ('8.9%', 'under 12.0%')
+    >>> shown(0.089, 0.01), shown(0.089, 0.06), shown(0.0001, 0.0001)
+    ('8.9%', 'under 12.0%', '0.0%')
     """
-    return f"under {2 * error:.1%}" if is_noise(value, error) else f"{value:.1%}"
+    bound = f"{2 * error:.1%}"
+    return f"under {bound}" if is_noise(value, error) and bound != f"{0:.1%}" else f"{value:.1%}"
 
 
 def report(squared: Array, periods: Sequence[int] = (), replicates: Sequence[Array] = ()) -> Report:
