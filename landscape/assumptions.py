@@ -18,6 +18,7 @@ from enum import IntEnum
 from functools import singledispatch
 from typing import Any
 
+from landscape.correlated_positions import correlated_positions, reads_several
 from landscape.gains import NEGATED, SIGNAL_NORMS, Sign, has_slopes, node_signs, slopes
 from landscape.gates import Gates
 from landscape.plan import plan
@@ -26,7 +27,6 @@ from lattice import (
     Add,
     Blur,
     Concat,
-    Dense,
     Dropout,
     Input,
     Lattice,
@@ -39,7 +39,7 @@ from lattice import (
     Upsample,
 )
 from lattice.lattice import check_lattice
-from lattice.ops import Merge, Pointwise, Pooling, Rearrangement, Shape, Weighted, Windowed
+from lattice.ops import Pooling, Rearrangement, Shape, Weighted
 
 __all__ = ["Guarantee", "assess"]
 
@@ -48,7 +48,8 @@ class Guarantee(IntEnum):
     """How far a predicted map can be trusted; the weakest of several holds.
 
     EXACT: equal to the expectation at any width, for weights that are independent, zero-mean and symmetric, and for any
-    input without an all-zero patch. WIDE_LIMIT: up to O(1 / channels). APPROXIMATE: with the reasons that are given.
+    input without an all-zero patch, given V[w]: where that is an estimate, `Landscape.scale_error` says how good a one.
+    WIDE_LIMIT: up to O(1 / channels). APPROXIMATE: with the reasons that are given.
     """
 
     APPROXIMATE = 0
@@ -81,7 +82,7 @@ def assess(
     check_lattice(lattice, "assess")
     findings: dict[Finding, list[str]] = {}
     found = node_signs(lattice, shifted, signs)
-    correlated = _correlated(lattice)
+    correlated = correlated_positions(lattice)
     for position, node in enumerate(lattice.nodes):
         spatial = lattice.input_shapes(node)[0][1:] if node.inputs else ()
         below = [found[i] for i in node.inputs]
@@ -120,7 +121,7 @@ def _(op: Op, node: Node, spatial: Shape, correlated: bool, below: list[Sign], g
 
 @_findings.register
 def _(op: Pooling, node: Node, spatial: Shape, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
-    if op.kind != "max" or not _reads_several(op, spatial):
+    if op.kind != "max" or not reads_several(op, spatial):
         return []
     how = gates.ground if node.name in gates.taps else "taken as equally likely"
     return [(Guarantee.APPROXIMATE, f"max-pool: which cell wins depends on the data, {how}")]
@@ -149,11 +150,6 @@ def _(op: Norm, node: Node, spatial: Shape, correlated: bool, below: list[Sign],
 @_findings.register
 def _(op: Add, node: Node, spatial: Shape, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
     return _sum_findings(below)
-
-
-def _reads_several(op: Op, spatial: Shape) -> bool:
-    """Does some output read more than one cell?"""
-    return isinstance(op, Windowed) and any(w.taps(n) > 1 for w, n in zip(op.windows(spatial), spatial, strict=True))
 
 
 def _sum_findings(below: list[Sign]) -> list[Finding]:
@@ -186,52 +182,6 @@ def _gate_findings(name: str, op: Activation, correlated: bool, sign: Sign, gate
     elif sign is Sign.DATA:
         found.append((Guarantee.APPROXIMATE, f"{op.name} of the data itself: how often it is open depends on them"))
     return found
-
-
-def _correlated(lattice: Lattice) -> list[bool]:
-    """For each node: can K be off-diagonal in position at its output?"""
-    result = [False] * len(lattice.nodes)
-    for position in reversed(range(1, len(lattice.nodes))):
-        node = lattice.nodes[position]
-        passed = _correlates(node.op, lattice.input_shapes(node)[0][1:], result[position])
-        for i in node.inputs:
-            result[i] = result[i] or passed
-    return result
-
-
-@singledispatch
-def _correlates(op: Op, spatial: Shape, above: bool) -> bool:
-    """Can K be off-diagonal in position at an op's inputs, given whether it can be `above`, at its output?"""
-    raise UnsupportedError(f"no rule for {op!r}; add one with landscape.assumptions._correlates.register")
-
-
-@_correlates.register(Merge)
-@_correlates.register(Pad)
-@_correlates.register(Pointwise)
-@_correlates.register(Rearrangement)
-@_correlates.register(Weighted)
-def _(op: Op, spatial: Shape, above: bool) -> bool:
-    return above
-
-
-@_correlates.register
-def _(op: Dense, spatial: Shape, above: bool) -> bool:
-    return False
-
-
-@_correlates.register
-def _(op: Pooling, spatial: Shape, above: bool) -> bool:
-    return above or (op.kind == "avg" and _reads_several(op, spatial))
-
-
-@_correlates.register
-def _(op: Blur, spatial: Shape, above: bool) -> bool:
-    return True
-
-
-@_correlates.register
-def _(op: Upsample, spatial: Shape, above: bool) -> bool:
-    return above or op.mode == "linear"
 
 
 def _meetings(lattice: Lattice) -> list[tuple[Finding, str]]:

@@ -294,6 +294,8 @@ def _(op: Multiply, rules: Rules, node: Node, axes: Axes, place: int) -> Any:
     other = rules.lattice.input_shapes(node)[1 - place]
     if set(other[1:]) <= {1}:  # one gate for all positions
         return squared
+    if all(pairs.is_diagonal for pairs in axes):
+        return _at_pairs(squared, axes, lambda left, right: left)
     raise UnsupportedError(
         f"{node.name}: the joint size of a factor at two positions depends on the data and is not known here"
     )

@@ -152,7 +152,7 @@ def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array
     above, below = planned.carried[step.source], planned.carried[step.target]
     shapes, output = lattice.input_shapes(node), lattice.shapes[step.node]
     left, right = step.places
-    diagonal = step.side is None and all(pairs.is_diagonal for pairs in (*above, *below))
+    diagonal = step.side is None and is_diagonal(above, below)
     if diagonal and (taps := local.taps(node)) is not None:
         assert isinstance(node.op, Windowed)
         result = _to_winners(node.op, shapes[0][1:], here, taps)
@@ -175,6 +175,11 @@ def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array
         return result
     factor = local.edge(node, left)
     return result if factor is None else _times(result, _at(factor, output, below, None))
+
+
+def is_diagonal(above: Axes, below: Axes) -> bool:
+    """Is nothing but the diagonal carried, on both sides of a node? Then its topology alone, squared, is the rule."""
+    return all(pairs.is_diagonal for pairs in (*above, *below))
 
 
 def _times(here: Array, weight: Any) -> Array:

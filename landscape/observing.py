@@ -217,7 +217,7 @@ def _drawn(
         if given_images is None:
             image = torch.randn(1, *lattice.input_shape, generator=generator, dtype=torch.float64)
         else:
-            image = torch.as_tensor(next(given_images)[None])
+            image = torch.tensor(next(given_images)[None])  # a copy: models may work in place
         yield tensors, image.to(like)
 
 

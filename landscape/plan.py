@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from landscape.correlated_positions import correlated_positions
 from landscape.pairs import Maps, Matrix, Pairs, carried_below, diagonal, freeze, needed_above
 from landscape.shared_signal import Reach, meet, shared_signals
 from lattice import (
@@ -92,16 +93,15 @@ def plan(lattice: Lattice) -> Plan:
     for step in steps:
         _merge(carried, step.target, _carried(lattice, step, needed[step.target], carried[step.source]))
     states = {(0, 0)}.union(*((step.source, step.target) for step in steps))
-    kept = {state: carried[state] for state in states}
-    return Plan(tuple(steps), kept, (*unresolved, *_copies_that_meet(lattice, kept)))
+    return Plan(tuple(steps), {state: carried[state] for state in states}, (*unresolved, *_copies_that_meet(lattice)))
 
 
-def _copies_that_meet(lattice: Lattice, carried: Mapping[State, Axes]) -> Iterator[str]:
+def _copies_that_meet(lattice: Lattice) -> Iterator[str]:
     """Pixel shuffles that turn pairs of positions into pairs of channels which hold one signal: no rule carries these."""
     reach = shared_signals(lattice)
+    correlated = correlated_positions(lattice)
     for n, node in enumerate(lattice.nodes):
-        spread = (n, n) in carried and not all(pairs.is_diagonal for pairs in carried[n, n])
-        if isinstance(node.op, PixelShuffle) and spread:
+        if isinstance(node.op, PixelShuffle) and correlated[n]:
             below = [lattice.nodes[i] for i in reach[node.inputs[0]]]
             parts = [[reach[i] for i in one.inputs] for one in below if isinstance(one.op, Concat)]
             if any(meet(a, b) for part in parts for k, a in enumerate(part) for b in part[k + 1 :]):
