@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,12 +40,15 @@ class Landscape:
 
     `squared`: E over output units j, input channels and weights of (dh_j/dx_i)^2, float64 over input positions.
     `guarantee`, `reasons`: how far it can be trusted, and what weakens it. `traced`: what was counted, with its variances.
+    `output`: the output unit that it is of; None: the mean over all. `pooled`: was the law of a pooled head asked for too?
     """
 
     squared: Array
     guarantee: Guarantee
     reasons: tuple[str, ...]
     traced: Trace = field(repr=False)
+    output: Any = field(default=None, repr=False)
+    pooled: bool = field(default=False, repr=False)
 
     @property
     def lattice(self) -> Lattice:
@@ -61,6 +65,29 @@ class Landscape:
         """I' of Eq. 14: the map with mean square one."""
         return measures.importance(self.squared)
 
+    @cached_property
+    def replicates(self) -> tuple[Array, ...]:
+        """The map with one part of the forward passes left out each, computed when asked for; none if nothing was counted."""
+        return tuple(
+            _law(replace(self.traced, gates=gates), self.output, self.pooled, ())[0] for gates in self.traced.gates.replicates
+        )
+
+    @cached_property
+    def standard_error(self) -> Array:
+        """The standard error of `squared` that counting gates leaves, float64, by a jackknife over the forward passes.
+
+        Zero where nothing was counted. It does not hold what the reasons name.
+
+        >>> from lattice import Conv, Lattice
+        >>> predict(Lattice.chain((1, 3), [Conv(2, kernel=3, padding=1)])).standard_error
+        array([0., 0., 0.])
+        """
+        if not self.replicates:
+            return np.zeros(self.squared.shape)
+        scale = self.squared.max()  # so that no square leaves the range of float64
+        deviations = measures.deviations([one / scale for one in self.replicates])
+        return np.asarray(scale * np.sqrt(np.mean(deviations**2, axis=0)))
+
     @property
     def scale_error(self) -> float:
         """Relative standard error of the whole map's scale, as far as V[w] are estimates: (sum over layers of e^2)^(1/2).
@@ -75,8 +102,8 @@ class Landscape:
         return float(np.sqrt(sum(error**2 for error in self.traced.variance_errors.values())))
 
     def report(self) -> measures.Report:
-        """Centre bias, blind spots, gridding, flip asymmetry, total variation: numbers with names."""
-        return measures.report(self.squared, _stride_periods(self.lattice))
+        """Centre bias, blind spots, gridding, flip asymmetry, total variation: numbers with names, and their errors."""
+        return measures.report(self.squared, _stride_periods(self.lattice), self.replicates)
 
     def layers(self, output: Any = None) -> dict[str, Array]:
         """How the map comes about: E[(dh_j/du)^2] at the output u of each layer, from the network's output to its input.
@@ -181,6 +208,7 @@ def predict(
     if traced.skewed:
         more = (*more, f"weights with a structure: only their second moments are used ({listed(list(traced.skewed))})")
     guarantee, reasons = min(guarantee, Guarantee.APPROXIMATE if more else guarantee), (*more, *reasons)
+    pooled = False
     fresh = inputs is not None and guarantee is not Guarantee.EXACT and not traced.skewed
     if fresh and _infinite_width_holds(traced, isinstance(model, Lattice)):
         guarantee, reasons = (
@@ -188,16 +216,24 @@ def predict(
             ("gates that share filters: their joint moments are those of infinite width",),
         )
         squared = given_input_moments(traced.lattice, traced.variances, inputs, factors=traced.factors, output=output)
+        traced = replace(traced, gates=replace(traced.gates, replicates=()))  # what was counted is not in it
     else:
-        squared = squared_gradients(
-            traced.lattice, traced.variances, traced.factors, traced.shifted, output, traced.gates, traced.signs
-        )
-        if mode == "eval" and guarantee is Guarantee.APPROXIMATE:
-            squared, reasons = _with_pooled_head(traced, output, squared, reasons)
+        pooled = mode == "eval" and guarantee is Guarantee.APPROXIMATE
+        squared, reasons = _law(traced, output, pooled, reasons)
     if traced.doubts:
         guarantee, reasons = Guarantee.APPROXIMATE, (*traced.doubts, *reasons)
     squared.setflags(write=False)
-    return Landscape(squared, guarantee, reasons, traced)
+    return Landscape(squared, guarantee, reasons, traced, output, pooled)
+
+
+def _law(traced: Trace, output: Any, pooled: bool, reasons: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
+    """The sum over paths with these gates; with `pooled`, what a pooled head adds to it, and that it was added."""
+    squared = squared_gradients(
+        traced.lattice, traced.variances, traced.factors, traced.shifted, output, traced.gates, traced.signs
+    )
+    if pooled:
+        return _with_pooled_head(traced, output, squared, reasons)
+    return squared, reasons
 
 
 def _checked_factors(lattice: Lattice, factors: Mapping[str, Any]) -> dict[str, Any]:
