@@ -40,10 +40,8 @@ def masked(layer: LayerDraws) -> str | None:
     """The zeros of one draw: a continuous law has next to none."""
     zeros = layer.first == 0
     number = int(np.count_nonzero(zeros))
-    repeated = _repeats(layer)
     chance = float(pdtrc(max(number - 1, 0), layer.count * layer.precision)) if number else 1.0
-    few = len(np.unique(layer.sample[0])) <= layer.count // 2
-    if layer.fixed and (chance < LEAST_CHANCE or (repeated and few)):
+    if layer.fixed and (chance < LEAST_CHANCE or 2 * _repeats(layer) >= layer.sample[0].size):
         return (
             f"its {layer.count} weights ask for no gradient and repeat a few numbers: a fixed filter? A positive averaging "
             "filter can be a buffer instead of a parameter; give a factory if they are drawn anew, or the network without it"
