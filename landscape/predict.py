@@ -189,6 +189,9 @@ def predict(
         squared = squared_gradients(traced.lattice, traced.variances, traced.factors, traced.shifted, output, traced.gates)
         if mode == "eval" and guarantee is Guarantee.APPROXIMATE:
             squared, reasons = _with_pooled_head(traced, output, squared, reasons)
+    if not squared.any():
+        closed = [name for name, variance in traced.variances.items() if variance == 0]
+        reasons = (*reasons, f"all weights are zero: nothing passes ({listed(closed)})") if closed else reasons
     if traced.doubts:
         guarantee, reasons = Guarantee.APPROXIMATE, (*traced.doubts, *reasons)
     squared.setflags(write=False)

@@ -229,6 +229,7 @@ def test_a_layer_that_starts_at_zero_passes_nothing_and_is_no_mask():
 
     for land in (predict(model, (1, 6, 6)), predict(model(), (1, 6, 6))):
         assert not land.squared.any()
+        assert land.reasons == ("all weights are zero: nothing passes (2)",)
         assert (land.traced.variances["2"], land.traced.variance_errors["2"]) == (0, 0)
 
 
