@@ -42,7 +42,9 @@ class Moments:
         square = float(self.squares.mean())
         if square == 0:
             return 0.0
-        excess = max(self.fourth / square / square - 1, 2.0 if self.count < FEWEST else 0.0)
+        excess = max(
+            self.fourth / square / square - 1, 2.0 if self.count < FEWEST else 0.0
+        )  # of random signs it is 0, up to rounding
         return float(np.sqrt(excess / self.count))
 
 
