@@ -119,7 +119,7 @@ class Rules:
                 raise UnsupportedError(
                     f"{node.name}: a {node.op.kind} norm divides by the variance of the signal, which is not known here"
                 )
-            return factor * self.gates.gains[node.name]
+            return factor * self.gates.gains[node.name] * self.gates.kept.get(node.name, 1.0)
         return factor
 
     def factor_sign(self, node: Node) -> Any:

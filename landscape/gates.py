@@ -24,13 +24,14 @@ Array = np.ndarray[Any, Any]
 class Gates:
     """Rates by node name; what is absent follows from symmetry, or takes the cells of a max-pool as alike.
 
-    `gains`: E[phi'(z)^2] of an activation, E[gate^2] of a product, E[1 / variance] of a norm over the signal, over the
+    `gains`: E[phi'(z)^2] of an activation, E[gate^2] of a product, 1 / E[variance] of a norm over the signal, over the
     output (channels or 1, *spatial), or one number. `joint`: E[phi'(z) phi'(z')] at the pairs of positions that
     `landscape.plan` carries. `taps`: for a max-pool, how often each tap of each window passes its gradient, divided by how
     often the gate below it is open: (taps, channels or 1, *outputs). `runs`: by (lowest, highest) gate of a trunk, E[prod
     phi'(z)^2] over the gates from the one to the other (`landscape.trunk`), (channels or 1, *spatial).
     `firsts`: E[phi'(z)] of an activation, as `gains`. `products`: by (product, input number) E[g^2] of the factors g that
     multiply this input, over the output of the product; `product_joint`: E[g g'] at the pairs of positions that are carried.
+    `kept`: what a norm over the signal leaves of the gradient beside 1 / E[variance] (`landscape.norm_gradient`).
     `replicates`: the same rates with one part of the forward passes left out each, from which a jackknife takes their error;
     empty where they have none. `ground`: where they come from, in words.
     """
@@ -44,6 +45,7 @@ class Gates:
     products: Mapping[tuple[str, int], Any] = field(default_factory=dict)
     product_joint: Mapping[tuple[str, int], Any] = field(default_factory=dict)
     replicates: Sequence["Gates"] = ()
+    kept: Mapping[str, Any] = field(default_factory=dict)
 
 
 def unknown_rates(lattice: Lattice, shifted: Collection[str] = (), signs: Mapping[str, Any] | None = None) -> dict[str, Node]:

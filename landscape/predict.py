@@ -68,8 +68,10 @@ class Landscape:
     @cached_property
     def replicates(self) -> tuple[Array, ...]:
         """The map with one part of the forward passes left out each, computed when asked for; none if nothing was counted."""
+        counted = self.traced.gates
         return tuple(
-            _law(replace(self.traced, gates=gates), self.output, self.pooled, ())[0] for gates in self.traced.gates.replicates
+            _law(replace(self.traced, gates=replace(gates, kept=counted.kept)), self.output, self.pooled, ())[0]
+            for gates in counted.replicates
         )
 
     @cached_property
@@ -220,6 +222,9 @@ def predict(
     else:
         pooled = mode == "eval" and guarantee is Guarantee.APPROXIMATE
         squared, reasons = _law(traced, output, pooled, reasons)
+    if not squared.any():
+        closed = [name for name, variance in traced.variances.items() if variance == 0]
+        reasons = (*reasons, f"all weights are zero: nothing passes ({listed(closed)})") if closed else reasons
     if traced.doubts:
         guarantee, reasons = Guarantee.APPROXIMATE, (*traced.doubts, *reasons)
     squared.setflags(write=False)
@@ -262,20 +267,13 @@ def _with_theory(traced: Trace, batch: int | None) -> Trace:
 
 
 def _with_gradients_of_norms(traced: Trace) -> tuple[Trace, tuple[str, ...]]:
-    """The gains of norms over the signal without what their own mean and variance take of the gradient, and how much it is."""
-    gates, counted = traced.gates, not traced.gates.ground.startswith("from")
-    kept = kept_by_norms(traced.lattice, traced.variances, traced.factors, gates, traced.signs, counted=counted)
+    """What norms over the signal leave of the gradient beside their factor, and in words how little that is."""
+    kept = kept_by_norms(traced.lattice, traced.variances, traced.factors, traced.gates, traced.signs)
     if not kept:
         return traced, ()
-
-    def scaled(rates: Gates) -> Gates:
-        gains = {name: gain * kept[name] if name in kept else gain for name, gain in rates.gains.items()}
-        return replace(rates, gains=gains, replicates=tuple(map(scaled, rates.replicates)))
-
-    least = min(float(np.min(factor)) for factor in kept.values())
-    name = listed(list(kept))
-    reason = f"norms over the signal: their own gradient is taken as on average over Gaussian values, up to {1 - least:.0%} of it ({name})"
-    return replace(traced, gates=scaled(gates)), (reason,)
+    largest = max(float(np.max(np.abs(factor - 1))) for factor in kept.values())
+    reason = f"norms over the signal: their own gradient changes theirs by {largest:.0%} at most, as for Gaussian values"
+    return replace(traced, gates=replace(traced.gates, kept=kept)), (f"{reason} ({listed(list(kept))})",)
 
 
 def _with_pooled_head(traced: Trace, output: Any, squared: Array, reasons: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
