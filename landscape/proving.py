@@ -117,9 +117,8 @@ class Comparison:
         """The values of all nodes of the lattice, with the masks that the model has drawn; x requires its gradient."""
         draws = [call for call in self.reader.graph.nodes if _draws(call)]
         if len(draws) != len(truth.drawn):
-            raise Unfinished(
-                f"the model draws random numbers {len(truth.drawn)} times and its exported graph {len(draws)} times"
-            )
+            counts = f"{len(truth.drawn)} times and its exported graph {len(draws)} times"
+            raise Differ(f"the model draws random numbers {counts}, so that its masks are not known. {CAUSES}")
         tensors = {**self.reader.tensors, **named_tensors(self.model)}
         if self.reader.made:
             values = self.reader.constants.values(tensors, self.dtype)
