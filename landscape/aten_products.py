@@ -56,10 +56,11 @@ def _times(reader: Reader, call: Any, source: Any, number: float) -> Any:
         return replace(noise, factor=noise.factor * number, shift=noise.shift * number)
     value = reader.value(source)
     factor, node = _stripped(reader, value.node)  # factors of factors are one
-    if node == value.node:
+    total = factor * number
+    if node == value.node or not 0 < total * total < math.inf:
         return reader.pointwise(call, Norm("scale"), source, **statistics(number=number))
     below = replace(value, node=node)
-    return below if math.isclose(factor * number, 1, rel_tol=TOLERANCE) else _scale(reader, call, below, factor * number, "")
+    return below if math.isclose(total, 1, rel_tol=TOLERANCE) else _scale(reader, call, below, total, "")
 
 
 def _masked(reader: Reader, call: Any, source: Any, noise: Noise, shape: tuple[int, ...]) -> Value:

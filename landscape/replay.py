@@ -239,9 +239,9 @@ def _(op: Norm, own: Own, x: torch.Tensor) -> torch.Tensor:
     weight, bias = own.per_channel("weight", x), own.per_channel("bias", x)
     if op.kind == "batch" or own.numbers["running_var"] is not None:
         of_batch = op.kind == "batch" and own.train
-        running = (None, None) if of_batch else (own.numbers["running_mean"], own.numbers["running_var"])
-        affine = (own.numbers["weight"], own.numbers["bias"])
-        return functional.batch_norm(x, *running, *affine, training=of_batch, eps=own.numbers["eps"])
+        mean, variance = (None, None) if of_batch else (own.numbers["running_mean"], own.numbers["running_var"])
+        gamma, beta = own.numbers["weight"], own.numbers["bias"]
+        return functional.batch_norm(x, mean, variance, gamma, beta, of_batch, eps=own.numbers["eps"])
     if op.kind == "layer":
         x = functional.layer_norm(x.movedim(1, -1), x.shape[1:2], eps=op.eps).movedim(-1, 1)
     elif op.kind == "group":
