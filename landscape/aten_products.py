@@ -104,6 +104,7 @@ def _product(reader: Reader, call: Any, first: Any, second: Any) -> Value:
                 "never: a product of two functions of one signal, such as a square, depends on the data; SiLU, hard-swish, "
                 "Mish and GELU are known as they are written out, others as torch's own functions"
             )
+        reader.rounded = True  # torch's hard-sigmoid takes its sixth in single precision
         return _activation(reader, call, *found, one.order)
     if reader.shapes[one.node] < reader.shapes[two.node]:
         one, two = two, one

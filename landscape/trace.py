@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -237,10 +237,12 @@ def resolve_output(structure: Any, output: Any) -> tuple[Any, Any]:
 
 def _key(container: Any, asked: Any) -> Any:
     """The key or index of a container that is asked for; None where it has none such."""
+    if isinstance(asked, bool) or not isinstance(asked, Hashable):
+        return None
     if asked in getattr(container, "_fields", ()):  # of a named tuple
         return container._fields.index(asked)
     keys = list(container) if isinstance(container, Mapping) else range(len(container))
-    return next((key for key in keys if key == asked and not isinstance(asked, bool)), None)
+    return next((key for key in keys if key == asked), None)
 
 
 def _choices(structure: Any, output: Any) -> str:
