@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf, prod
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -48,6 +50,10 @@ def prove(model: torch.nn.Module, lattice: Lattice, reader: Reader, select: Call
     """
     if any(tensor.is_meta for tensor in reader.tensors.values()):
         return "the model is on the meta device, without numbers"
+    needed, there = _memory(lattice, reader)
+    if needed > there:
+        takes = f"about {needed / 1e9:.1f} GB of memory, and {there / 1e9:.1f} GB are free"
+        return f"a pass of the model in double precision takes {takes}"
     own, found = reader.constants.dtype, ""
     for dtype in dict.fromkeys((torch.float64, own)):
         try:
@@ -193,6 +199,20 @@ class Comparison:
             waiting.extend(before(node))
         layer = names[start] if start is not None else ("the output" if end else "the input")
         return layer, [names[i] for i in sorted(doubtful) if names[i] not in ("input", layer)]
+
+
+def _memory(lattice: Lattice, reader: Reader) -> tuple[float, float]:
+    """Bytes that a pass takes, roughly: all parameters, all values and their gradients; and bytes that are free."""
+    cells = reader.batch * sum(map(prod, lattice.shapes))
+    needed = 8.0 * (2 * cells + sum(tensor.numel() for tensor in reader.tensors.values()))
+    device = next((tensor.device for tensor in reader.tensors.values()), torch.device("cpu"))
+    if device.type == "cuda":
+        return needed, float(torch.cuda.mem_get_info(device)[0])
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return needed, next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):  # no such file: not Linux
+        return needed, inf
 
 
 def _readers(lattice: Lattice) -> list[list[int]]:

@@ -91,8 +91,8 @@ def trace(
     `inputs` asks for gates to be counted in forward passes: "noise" on white noise, or on images (N, channels, *spatial);
     see `landscape.observing`; models on the meta device give none. The model and the global random state are left as they
     were. Raises `UnsupportedError`, listing every operation without a rule, and where the lattice and the model differ, naming
-    the first layer that does; `AssumptionError` for tied weights, weights that are NaN or
-    infinite, and weights whose mean is not zero (trained ones, for example).
+    the first layer that does; `AssumptionError` for tied weights, weights that are NaN or infinite, and weights whose mean is
+    not zero (trained ones, for example).
 
     >>> from torch import nn
     >>> traced = trace(lambda: nn.Sequential(nn.Conv1d(2, 64, 3), nn.ReLU()), (2, 9))

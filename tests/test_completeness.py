@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from landscape.gains import output_sign
+from landscape.replay import apply
 from lattice import Input, Op, ops
 from lattice.pullback import pull
 from lattice.routes import choices
@@ -12,8 +13,8 @@ from lattice.shapes import output_shape
 from validation.montecarlo.build import module
 
 OPS = [op for op in vars(ops).values() if isinstance(op, type) and issubclass(op, Op) and dataclasses.is_dataclass(op)]
-RULES = {"shape": output_shape, "pull-back": pull, "route": choices, "sign": output_sign, "build": module}
-NOT_FOR_INPUT = {"shape", "pull-back", "route", "build"}  # the input is where these stop
+RULES = {"shape": output_shape, "pull-back": pull, "route": choices, "sign": output_sign, "build": module, "replay": apply}
+NOT_FOR_INPUT = {"shape", "pull-back", "route", "build", "replay"}  # the input is where these stop
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -26,7 +27,14 @@ def test_every_op_has_every_rule(op, rule):
 
 @pytest.mark.parametrize(
     ("rule", "arguments"),
-    [("shape", ((1, 3),)), ("pull-back", ((), None, None)), ("route", ((), None)), ("sign", ([],)), ("build", ((),))],
+    [
+        ("shape", ((1, 3),)),
+        ("pull-back", ((), None, None)),
+        ("route", ((), None)),
+        ("sign", ([],)),
+        ("build", ((),)),
+        ("replay", (None,)),
+    ],
 )
 def test_a_new_op_is_refused_by_name_and_told_where_to_register(rule, arguments):
     class Mystery(Op):

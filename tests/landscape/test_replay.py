@@ -260,6 +260,11 @@ def test_numbers_out_of_range_are_said_and_not_refused():
         assert "meta" in trace(Layers(lambda m, x: m.one(x)), SHAPE, initialisation="he").unproven
 
 
+def test_a_pass_that_does_not_fit_into_memory_is_not_tried(monkeypatch):
+    monkeypatch.setattr("landscape.proving._memory", lambda lattice, reader: (2e12, 1e9))
+    assert "about 2000.0 GB of memory, and 1.0 GB are free" in traced(lambda m, x: m.one(x)).unproven
+
+
 def test_two_values_apart_are_measured_relative_to_the_larger():
     one = torch.tensor([1.0, 2.0], dtype=torch.double)
     assert _apart(one, one) == 0
