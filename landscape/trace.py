@@ -3,7 +3,7 @@ r"""From a torch model to a lattice and its variances: the ATen graph of `torch.
 The graph is taken on fake tensors, so no forward pass is paid, and at ATen level, so that modules, functional calls and
 in-place ops are seen alike. Every node of the graph that the output depends on must have a rule here, and the shape
 that the lattice computes must be the shape that torch computes; else `UnsupportedError` lists everything that could not
-be taken: name, operation, reason. This is the only module of the package that imports torch, and only when it is called.
+be taken: name, operation, reason. Torch is imported when it is called, not before.
 """
 
 from __future__ import annotations
