@@ -324,11 +324,11 @@ def _places(indices: Sequence[Array]) -> tuple[Any, ...]:
 
 
 def _variance(op: Norm, x: Any) -> Any:
-    """The variance over the axes of the norm, (*spatial)."""
+    """The variance over the axes of the norm, (*spatial), the values' own and not that of a sample (n - 1 for n)."""
     x = x.double()
     spatial = tuple(range(2, x.dim()))
     if op.kind == "group":
         x = x.reshape(x.shape[0], op.groups, -1, *x.shape[2:])
-        return x.var(dim=tuple(range(2, x.dim())), correction=0).mean()
+        return x.var(dim=tuple(range(2, x.dim())), correction=1).mean()
     dims = {"layer": (1,), "instance": spatial}[op.kind]
-    return x.var(dim=dims, correction=0, keepdim=True).mean(dim=(0, 1))
+    return x.var(dim=dims, correction=1, keepdim=True).mean(dim=(0, 1))
