@@ -5,7 +5,7 @@ activations, which cell of a max-pool wins. The rates come from theory (`landsca
 white noise or on given images (`landscape.observing`).
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from landscape.gains import SIGNAL_NORMS, Sign, has_slopes, node_signs
 from landscape.plan import plan
 from lattice import Activation, AdaptivePool, Add, Dropout, GlobalPool, Lattice, Multiply, Node, Norm, Pool
 
-__all__ = ["Gates", "skips", "unknown_rates"]
+__all__ = ["Gates", "gate_under", "gates_below", "skips", "unknown_rates"]
 
 Array = np.ndarray[Any, Any]
 
@@ -29,7 +29,10 @@ class Gates:
     `landscape.plan` carries. `taps`: for a max-pool, how often each tap of each window passes its gradient, divided by how
     often the gate below it is open: (taps, channels or 1, *outputs). `runs`: by (lowest, highest) gate of a trunk, E[prod
     phi'(z)^2] over the gates from the one to the other (`landscape.trunk`), (channels or 1, *spatial).
-    `ground`: where they come from, in words.
+    `firsts`: E[phi'(z)] of an activation, as `gains`. `products`: by (product, input number) E[g^2] of the factors g that
+    multiply this input, over the output of the product; `product_joint`: E[g g'] at the pairs of positions that are carried.
+    `replicates`: the same rates with one part of the forward passes left out each, from which a jackknife takes their error;
+    empty where they have none. `ground`: where they come from, in words.
     """
 
     gains: Mapping[str, Any] = field(default_factory=dict)
@@ -37,20 +40,24 @@ class Gates:
     taps: Mapping[str, Array] = field(default_factory=dict)
     runs: Mapping[tuple[str, str], Array] = field(default_factory=dict)
     ground: str = "taken as equally likely"
+    firsts: Mapping[str, Any] = field(default_factory=dict)
+    products: Mapping[tuple[str, int], Any] = field(default_factory=dict)
+    product_joint: Mapping[tuple[str, int], Any] = field(default_factory=dict)
+    replicates: Sequence["Gates"] = ()
 
 
-def unknown_rates(lattice: Lattice, shifted: Collection[str] = ()) -> dict[str, Node]:
-    """The nodes whose rates symmetry does not tell, by name.
+def unknown_rates(lattice: Lattice, shifted: Collection[str] = (), signs: Mapping[str, Any] | None = None) -> dict[str, Node]:
+    """The nodes whose rates symmetry does not tell, by name; arguments as of `landscape.gains.node_signs`.
 
     >>> from lattice import Conv
     >>> relu, silu = Activation("relu"), Activation("silu")
     >>> list(unknown_rates(Lattice.chain((1, 8), [Conv(2, 3), relu, Conv(2, 3), silu, Pool("max", 2)])))
     ['activation2', 'pool1']
     """
-    signs = node_signs(lattice, shifted)
+    known = node_signs(lattice, shifted, signs)
     found = {}
     for node in lattice.nodes[1:]:
-        op, below = node.op, signs[node.inputs[0]]
+        op, below = node.op, known[node.inputs[0]]
         if isinstance(op, Activation):
             needed = not has_slopes(op) or below in (Sign.SKEWED, Sign.DATA)
         elif isinstance(op, Pool | AdaptivePool | GlobalPool):
@@ -66,6 +73,30 @@ def unknown_rates(lattice: Lattice, shifted: Collection[str] = ()) -> dict[str, 
         if a == b and isinstance(lattice.nodes[a].op, Activation) and not all(pairs.is_diagonal for pairs in axes):
             found[lattice.nodes[a].name] = lattice.nodes[a]
     return found
+
+
+def gates_below(lattice: Lattice) -> dict[str, str]:
+    """By activation, the activation that it reads with nothing but a factor or a shift between: no fresh weights.
+
+    >>> from lattice import Conv
+    >>> layers = [Conv(2, 3), Activation("leaky_relu"), Norm("scale"), Activation("relu"), Conv(2, 3), Activation("relu")]
+    >>> gates_below(Lattice.chain((1, 8), layers))
+    {'activation2': 'activation1'}
+    """
+    found = {}
+    for node in lattice.nodes[1:]:
+        below = gate_under(lattice, node.inputs[0]) if isinstance(node.op, Activation) else None
+        if below is not None:
+            found[node.name] = below
+    return found
+
+
+def gate_under(lattice: Lattice, position: int) -> str | None:
+    """The activation whose values this node has, up to a factor and a shift; None where it has those of no activation."""
+    node = lattice.nodes[position]
+    while isinstance(node.op, Dropout) or (isinstance(node.op, Norm) and node.op.kind in ("batch", "scale")):
+        node = lattice.nodes[node.inputs[0]]
+    return node.name if isinstance(node.op, Activation) else None
 
 
 def skips(lattice: Lattice) -> Iterator[tuple[str, int, str, str]]:

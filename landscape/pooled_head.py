@@ -17,16 +17,17 @@ with rho the correlation that all positions share, cross / power of `landscape.s
 Left out: what fluctuates in S and rho from input to input, of relative size 1 / (cells of z's receptive field * channels).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from landscape.activations import gaussian_moments
+from landscape.connections import Rules
 from landscape.gains import has_slopes
 from landscape.gates import Gates
-from landscape.moments import Rules, squared_gradients
+from landscape.moments import squared_gradients
 from landscape.plan import fixed_map
 from landscape.signal import Signal, signals
 from lattice import Activation, Concat, Dropout, GlobalPool, Lattice, Node
@@ -132,12 +133,13 @@ def _one_channel(sub: Lattice, rules: Rules, cotangent: Array) -> Array:
     values = {len(sub.nodes) - 1: wide}
     for position in reversed(range(1, len(sub.nodes))):
         node, here = sub.nodes[position], values.pop(position)
-        weight, shapes = rules.squared(node), sub.input_shapes(node)
-        if weight is None:
-            parts: Sequence[Array] = [_squared_map(node.op, shapes[0][1:], here)]  # type: ignore[arg-type]
-        else:
-            parts = pull(node.op, shapes, here * weight, sub.shapes[position])
-        for i, part in zip(node.inputs, parts, strict=True):
+        shapes = sub.input_shapes(node)
+        for place, i in enumerate(node.inputs):
+            weight = rules.squared(node, place)
+            if weight is None:
+                part = _squared_map(node.op, shapes[0][1:], here)  # type: ignore[arg-type]
+            else:
+                part = pull(node.op, shapes, here * weight, sub.shapes[position])[place]
             values[i] = values[i] + part if i in values else part
     return values[0]
 

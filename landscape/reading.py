@@ -8,24 +8,38 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from landscape.aliasing import Memory, changed_argument
 from landscape.assumptions import listed
-from lattice import Conv, Input, Node, Op, Pad, SpecificationError, UnsupportedError
+from landscape.constants import Constants, operation
+from lattice import Activation, Add, Conv, Dropout, Input, Multiply, Node, Norm, Op, Pad, SpecificationError, UnsupportedError
 from lattice.shapes import output_shape
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Reader", "Refusal", "Rule", "Value", "operation", "shape_of"]
+__all__ = [
+    "COPIES",
+    "RESHAPES",
+    "Fixed",
+    "Noise",
+    "Reader",
+    "Refusal",
+    "Rule",
+    "Stale",
+    "Value",
+    "operation",
+    "shape_of",
+]
 
 
 @dataclass(slots=True)
 class Value:
-    """What a graph node stands for: the lattice node that holds it. Views of one tensor share their `storage`.
+    """What a graph node stands for: the lattice node that holds it.
 
     `order` says which axis (0 batch, 1 channels, 2 ... positions) stands at each dimension of the tensor, where they were
     permuted. `groups` is set between the reshapings of a channel shuffle: the channels are split into (groups, channels /
@@ -33,10 +47,39 @@ class Value:
     """
 
     node: int
-    storage: object = field(default_factory=object)
     order: tuple[int, ...] | None = None
     groups: int = 0
     swapped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A tensor made of parameters, buffers and constants alone; `name` is set where it is one of them, in any shape."""
+
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Random numbers that do not depend on the signal: `factor` times a mask of zeros and ones, which is one at rate `kept`.
+
+    `draw` is the call that drew them, and `mask` makes the zeros and ones of what it drew. Uniform numbers between 0 and 1
+    that are no mask yet have no `kept`; `shift` was added to them.
+    """
+
+    draw: Any
+    kept: float | None = None
+    factor: float = 1.0
+    shift: float = 0.0
+    mask: Callable[[Any], Any] = lambda drawn: drawn
+
+
+class Unknown:
+    """The value of a call that was refused, and of everything above it."""
+
+
+class Stale:
+    """What a view meant before its memory was changed through another one."""
 
 
 class Refusal(Exception):  # noqa: N818
@@ -44,46 +87,61 @@ class Refusal(Exception):  # noqa: N818
 
 
 Rule: TypeAlias = Callable[["Reader", Any, dict[str, Any]], Any]
+COPIES = ("contiguous", "clone", "alias", "to", "_to_copy", "lift_fresh_copy", "detach", "positive")
+RESHAPES = ("flatten", "view", "reshape", "_unsafe_view", "squeeze", "unsqueeze")
+COMPUTED = "computes a {} from other tensors (weight norm, masks, a parametrisation); remove that, or fold it into the {}"
 
 
 class Reader:
-    """Reads the graph node by node into lattice nodes, collecting refusals."""
+    """Reads the graph node by node into lattice nodes, collecting refusals.
+
+    `train`: the graph was exported in training mode. `weights` says of each node with numbers of its own where they are: names
+    of `tensors`, or the numbers themselves. `masks` says of each dropout which call of the graph drew its mask, and how.
+    """
 
     def __init__(
         self,
         model: torch.nn.Module,
-        graph: Any,
+        program: Any,
         names: dict[str, str],
         rules: Mapping[str, Rule],
         reasons: Mapping[str, str],
         result: Any,
+        train: bool = False,
     ) -> None:
-        self.graph = graph
+        self.graph = program.graph_module.graph
         self.result = result
+        self.train = train
         self.rules = rules
         self.reasons = reasons
         self.names = names
-        self.tensors = named_tensors(model)
-        self.fixed = {name for name, _ in model.named_buffers(remove_duplicate=False)}
+        self.tensors = {**named_tensors(model), **program.constants}
+        self.fixed = {*program.constants, *(name for name, _ in model.named_buffers(remove_duplicate=False))}
+        self.memory = Memory(self.graph)
+        self.needed = self.memory.needed(result)
+        self.constants = Constants(self.graph, self.memory, names, self.needed)
+        self.made: dict[str, tuple[Any, Any, Callable[[Any], Any]]] = {}  # tensor: call, argument, what is made of it
+        self.masks: dict[str, tuple[Any, Callable[[Any], Any]]] = {}
+        self.rounded = False  # does the graph have something that double precision changes?
         self.nodes: list[Node] = []
         self.shapes: list[tuple[int, ...]] = []
+        self.signals: list[int] = []  # the node that each node is a pointwise function of
         self.values: dict[Any, Any] = {}
         self.weights: dict[str, dict[str, Any]] = {}
         self.calls: dict[str, Any] = {}  # node name: the call that it stands for
         self.orders: dict[str, tuple[int, ...] | None] = {}  # node name: how the axes of what it reads stand
         self.used: Counter[str] = Counter()
+        self.batch = 1
+        self._known: dict[tuple[Any, Any], Any] | None = None
 
     def read(self, shape: tuple[int, ...]) -> tuple[list[Node], dict[str, dict[str, Any]]]:
         refusals: dict[str, list[str]] = {}  # operation and reason: where
-        output = self._needed_by_output()
-        for call in self.graph.nodes:
-            if call.op == "placeholder" and call.name not in self.names:
-                self.nodes.append(Node("input", Input(shape)))
-                self.shapes.append(shape)
-                self.values[call] = Value(len(self.nodes) - 1)
-            elif call.op == "get_attr" and call in output:
+        for call in list(self.graph.nodes):
+            if call.op == "placeholder":
+                self._read_placeholder(call, shape)
+            elif call.op == "get_attr" and call in self.needed:
                 refusals.setdefault("a constant inside the graph (not yet)", []).append(call.name)
-            elif call.op == "call_function" and call in output:
+            elif call.op == "call_function" and call in self.needed:
                 try:
                     self._read_call(call)
                 except Refusal as refusal:
@@ -94,20 +152,20 @@ class Reader:
             raise UnsupportedError(f"{count} operations of this model have no rule here:\n{lines}")
         return self._finish()
 
-    def _needed_by_output(self) -> set[Any]:
-        """The calls that the output depends on. An in-place call changes what later readers of its argument see, and views."""
-        needed: set[Any] = {self.result}
-        before = 0
-        while len(needed) > before:  # a view that was taken earlier makes a later call needed
-            before = len(needed)
-            for call in reversed(self.graph.nodes):
-                changed = _changed_argument(call)
-                if call in needed or (changed is not None and changed in needed):
-                    needed.update((call, *call.all_input_nodes))
-        return needed
+    def _read_placeholder(self, call: Any, shape: tuple[int, ...]) -> None:
+        if call.name in self.names:
+            self.values[call] = Fixed(self.names[call.name])
+            return
+        self.nodes.append(Node("input", Input(shape)))
+        self.shapes.append(shape)
+        self.signals.append(len(self.signals))
+        self.values[call] = Value(len(self.nodes) - 1)
+        self.batch = shape_of(call)[0]
 
     def _read_call(self, call: Any) -> None:
-        arguments = _arguments(call)
+        if call in self.constants.fixed:
+            self.values[call] = self._fixed(call)
+            return
         name = operation(call)
         try:
             if name not in self.rules:
@@ -115,51 +173,59 @@ class Reader:
             if any(isinstance(self.values.get(node), Unknown) for node in call.all_input_nodes):
                 self.values[call] = Unknown()
                 return
-            value = self.rules[name](self, call, arguments)
+            value = self.rules[name](self, call, _arguments(call))
             self._check_shapes(call, value)
-        except Refusal:
+            changed = changed_argument(call)
+            if changed is not None and value is not self.values[changed]:
+                self._rebind(changed, value)
+            self.values[call] = value
+        except (Refusal, SpecificationError) as refusal:
             self.values[call] = Unknown()  # what depends on it is not a refusal of its own
-            raise
-        self.values[call] = value
-        changed = _changed_argument(call)
-        if changed is not None and name != "dropout":  # in evaluation mode it changes nothing
-            self._rebind(changed, value)
+            raise Refusal(str(refusal)) from refusal
+
+    def _fixed(self, call: Any) -> Fixed:
+        """The value of a call that reads parameters and constants alone."""
+        read = [self.values.get(node) for node in call.all_input_nodes]
+        same = operation(call) in (*COPIES, *RESHAPES) and call.meta["val"].dtype.is_floating_point
+        same = same and len(read) == 1 and not self.memory.of(call) & self.memory.changed
+        return Fixed(read[0].name) if same and isinstance(read[0], Fixed) else Fixed()
 
     def _check_shapes(self, call: Any, value: Any) -> None:
-        """The shape of a lattice node must be the one that torch computed, behind a batch of one."""
+        """The shape of a lattice node must be the one that torch computed, behind the batch."""
         results = call.meta["val"]
         pairs = zip(value, results, strict=False) if isinstance(value, list) else [(value, results)]
         for part, result in pairs:
-            if isinstance(part, Reshaped) or part.groups:
-                continue  # a parameter, or half of a channel shuffle
+            if not isinstance(part, Value) or part.groups:
+                continue  # noise, or half of a channel shuffle
             found = [int(n) for n in result.shape]
             batch, *expected = found if part.order is None else [found[part.order.index(i)] for i in range(len(found))]
-            if batch != 1 or self.shapes[part.node] != tuple(expected):
-                shape = self.shapes[part.node]
-                raise Refusal(f"gives {(batch, *expected)} in torch and {(1, *shape)} here; please report this")
+            if batch != self.batch or self.shapes[part.node] != tuple(expected):
+                shape = (self.batch, *self.shapes[part.node])
+                raise Refusal(f"gives {(batch, *expected)} in torch and {shape} here; please report this")
 
-    def _rebind(self, changed: Any, value: Value) -> None:
-        """After an in-place call every name of the changed tensor means its new value."""
+    def _rebind(self, changed: Any, value: Any) -> None:
+        """After an in-place call every name of the changed tensor means its new value; other views of its memory are stale."""
         before = self.values[changed]
-        for node, other in list(self.values.items()):
-            if isinstance(other, Value) and other.storage is before.storage and node is not changed:
-                if other.node != before.node:
-                    raise Refusal("in place, on a tensor of which there is another view; use the out-of-place operation")
-                self.values[node] = value
+        for node in self.memory.sharing(changed):
+            other = self.values.get(node)
+            if other is None or isinstance(other, Unknown):
+                continue
+            same = isinstance(before, Value) and isinstance(other, Value) and other.node == before.node
+            self.values[node] = replace(other, node=value.node) if same and isinstance(value, Value) else Stale()
         self.values[changed] = value
 
-    def append(self, call: Any, op: Op, inputs: tuple[int, ...], **weights: Any) -> Value:
-        """Append a lattice node."""
-        name = _place(call)
+    def append(self, call: Any, op: Op, inputs: tuple[int, ...], label: str = "", **weights: Any) -> Value:
+        """Append a lattice node; `label` tells it from others of the same call."""
+        shape = output_shape(op, *(self.shapes[i] for i in inputs))
+        name = ".".join(part for part in (_place(call), label) if part)
         self.used[name] += 1
         if self.used[name] > 1:
             name = f"{name}_{self.used[name]}"
         self.nodes.append(Node(name, op, inputs))
+        self.shapes.append(shape)
+        below = {self.signals[i] for i in inputs}
+        self.signals.append(below.pop() if _is_pointwise(op) and len(below) == 1 else len(self.signals))
         self.calls[name] = call
-        try:
-            self.shapes.append(output_shape(op, *(self.shapes[i] for i in inputs)))
-        except SpecificationError as error:
-            raise Refusal(str(error)) from error
         if weights:
             self.weights[name] = weights
         return Value(len(self.nodes) - 1)
@@ -167,11 +233,20 @@ class Reader:
     def value(self, argument: Any) -> Value:
         """The value of an argument that must be an activation of the network, its axes in any order."""
         found = self.values.get(argument)
+        if isinstance(found, Stale):
+            raise Refusal("reads a tensor of which there is another view, changed in place; use the out-of-place operation")
+        if isinstance(found, Noise):
+            raise Refusal("reads random numbers; a mask of zeros and ones that multiplies has a rule")
         if not isinstance(found, Value):
             raise Refusal("reads something that is not an activation of the network (a constant or a parameter)")
         if found.groups:
             raise Refusal("reads channels that were split in two axes; only a channel shuffle has a rule")
         return found
+
+    def view(self, argument: Any) -> Value:
+        """The value of an argument that is moved, which may stand between the reshapings of a channel shuffle."""
+        found = self.values.get(argument)
+        return found if isinstance(found, Value) else self.value(argument)
 
     def tensor(self, argument: Any) -> int:
         """The lattice node of an argument that must be an activation, (batch, channels, *positions)."""
@@ -180,14 +255,14 @@ class Reader:
             raise Refusal("reads a tensor whose axes were permuted; only pointwise operations, norms and linear layers do")
         return found.node
 
-    def is_activation(self, argument: Any) -> bool:
-        """Does the argument come from the input, and not from the parameters alone?"""
-        return isinstance(self.values.get(argument), Value | Unknown)
+    def is_fixed(self, argument: Any) -> bool:
+        """Is the argument made of parameters and constants alone?"""
+        return isinstance(self.values.get(argument), Fixed)
 
-    def pointwise(self, call: Any, op: Op, argument: Any, **weights: Any) -> Value:
+    def pointwise(self, call: Any, op: Op, argument: Any, label: str = "", **weights: Any) -> Value:
         """Append an op that keeps the axes in their order."""
         source = self.value(argument)
-        value = replace(self.append(call, op, (source.node,), **weights), order=source.order)
+        value = replace(self.append(call, op, (source.node,), label, **weights), order=source.order)
         self.orders[self.nodes[value.node].name] = source.order
         return value
 
@@ -196,18 +271,37 @@ class Reader:
         if value is None:
             return None
         found = self.values.get(value)
-        if isinstance(found, Reshaped):
+        if isinstance(found, Fixed) and found.name is not None:
             return found.name
-        if getattr(value, "op", None) != "placeholder" or value.name not in self.names:
-            raise Refusal(f"its {what} is computed from other tensors (weight norm, parametrisation); remove that first")
-        return self.names[value.name]
+        if isinstance(found, Fixed):
+            raise Refusal(f"replace: {COMPUTED.format(what, what)}")
+        raise Refusal(f"never: its {what} depends on the input")
+
+    def known(self, call: Any, argument: Any) -> Any:
+        """The numbers of an argument that is made of parameters and constants, as this call finds them."""
+        if self._known is None:
+            self._known = self.constants.values(self.tensors, self.constants.dtype)
+        found = self._known.get((call, argument))
+        if found is None or found.is_meta:
+            raise Refusal("reads numbers that are not known on the meta device")
+        return found
+
+    def keep(self, call: Any, argument: Any, made: Callable[[Any], Any]) -> str:
+        """A tensor made of the numbers of an argument, under a name of its own."""
+        name = f"{_place(call) or call.name}: {argument.name}"
+        self.made[name] = (call, argument, made)
+        self.tensors[name] = made(self.known(call, argument))
+        self.rounded = True
+        return name
 
     def _finish(self) -> tuple[list[Node], dict[str, dict[str, Any]]]:
         """The nodes that the result depends on, paddings fused into the convolutions that read them."""
-        result = self.values[self.result]
-        if not isinstance(result, Value):
+        if isinstance(self.values[self.result], Fixed):
             raise UnsupportedError("the model's output is not computed from its input")
-        needed = {result.node}
+        try:
+            needed = {self.value(self.result).node}
+        except Refusal as refusal:
+            raise UnsupportedError(f"the model's output {refusal}") from refusal
         for position in reversed(range(len(self.nodes))):
             if position in needed:
                 needed.update(self.nodes[position].inputs)
@@ -215,19 +309,18 @@ class Reader:
             raise UnsupportedError("the model's output does not depend on its input")
         kept = _fuse_padding([(i, self.nodes[i]) for i in sorted(needed)])
         where = {old: new for new, (old, _) in enumerate(kept)}
+        lone = [node.name for _, node in kept if node.op == Activation("erf")]
+        if lone:
+            raise UnsupportedError(
+                f"1 operations of this model have no rule here:\n  {listed(lone)}: aten.erf: not yet: no rule"
+            )
         nodes = [Node(node.name, node.op, tuple(where[i] for i in node.inputs)) for _, node in kept]
         return nodes, {node.name: self.weights[node.name] for node in nodes if node.name in self.weights}
 
 
-class Unknown:
-    """The value of a call that was refused, and of everything above it."""
-
-
-@dataclass(frozen=True)
-class Reshaped:
-    """A parameter in another shape, by its name."""
-
-    name: str
+def _is_pointwise(op: Op) -> bool:
+    """Does an op take each number by itself, with those of its other inputs at the same place?"""
+    return isinstance(op, Activation | Dropout | Add | Multiply) or (isinstance(op, Norm) and op.kind in ("scale", "batch"))
 
 
 def _fuse_padding(nodes: list[tuple[int, Node]]) -> list[tuple[int, Node]]:
@@ -249,23 +342,6 @@ def _fuse_padding(nodes: list[tuple[int, Node]]) -> list[tuple[int, Node]]:
 def named_tensors(module: torch.nn.Module) -> dict[str, Any]:
     """Parameters and buffers by every name that they have."""
     return {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
-
-
-def operation(call: Any) -> str:
-    """aten.relu_.default -> relu"""
-    name: str = str(call.target).split(".")[1] if str(call.target).startswith("aten.") else str(call.target)
-    return name.rstrip("_")
-
-
-def _changed_argument(call: Any) -> Any:
-    """The argument that an in-place call changes, or None."""
-    schema = getattr(call.target, "_schema", None)
-    if schema is None:
-        return None
-    for position, argument in enumerate(schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            return call.args[position] if position < len(call.args) else call.kwargs.get(argument.name)
-    return None
 
 
 def _arguments(call: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from landscape.alike import ratio
 from landscape.gates import skips
 from lattice import Lattice, Node
 
@@ -40,7 +41,7 @@ def trunk_factors(
     rates = {key: np.asarray(run).mean(axis=0) for key, run in runs.items()}
     rates |= {(gate, gate): _over_channels(gains[gate]) for link in links for gate in link[2:]}
     edges = {
-        (total, place): (rates[lower, upper] / (_positive(rates[upper, upper]) * _positive(rates[lower, lower])))[None]
+        (total, place): ratio(rates[lower, upper], rates[upper, upper] * rates[lower, lower])[None]
         for total, place, lower, upper in links
     }
     chained = {lower for _, _, lower, _ in links} & {upper for _, _, _, upper in links}
@@ -50,7 +51,7 @@ def trunk_factors(
     for _ in range(len(chained) + 1):
         values = {node.name: values.mean(axis=0) for node, values in sweep(edges) if node.name in wanted}
         new = _factors(links, rates, edges, values)
-        change = max(float(np.max(np.abs(new[edge] - edges[edge]) / _positive(edges[edge]))) for edge in edges)
+        change = max(float(np.max(ratio(np.abs(new[edge] - edges[edge]), edges[edge]))) for edge in edges)
         edges = new
         if change < STILL:
             break
@@ -77,8 +78,8 @@ def _factors(
         whole = sum(arrived.values(), np.zeros(()))
         kept = sum((moments * _ratio(rates, lower, upper, start) for start, moments in arrived.items()), np.zeros(()))
         passed = rates[lower, lower] * whole
-        markov = rates[lower, upper] / (_positive(rates[upper, upper]) * _positive(rates[lower, lower]))
-        found[total, place] = np.where(passed > 0, kept / _positive(passed), markov)[None]
+        markov = ratio(rates[lower, upper], rates[upper, upper] * rates[lower, lower])
+        found[total, place] = np.where(passed > 0, ratio(kept, passed), markov)[None]
         for start, moments in arrived.items():
             entered[lower][start] = entered[lower].get(start, np.zeros(())) + moments
     return found
@@ -96,15 +97,11 @@ def _ratio(rates: dict[tuple[str, str], Array], gate: str, above: str, start: st
     if gate == start:
         return rates[gate, gate]
     if (gate, start) in rates and (above, start) in rates:
-        return rates[gate, start] / _positive(rates[above, start])
-    return rates[gate, above] / _positive(rates[above, above])
+        return ratio(rates[gate, start], rates[above, start])
+    return ratio(rates[gate, above], rates[above, above])
 
 
 def _over_channels(gain: Any) -> Array:
     """The mean over channels of what may be one number."""
     gain = np.asarray(gain, dtype=float)
     return gain.mean(axis=0) if gain.ndim else gain
-
-
-def _positive(values: Any) -> Array:
-    return np.maximum(values, 1e-12)

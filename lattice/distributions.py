@@ -14,7 +14,7 @@ import numpy as np
 from lattice.counting import Where, one_unit, path_counts, spatial_lattice
 from lattice.errors import ResourceError, SpecificationError
 from lattice.lattice import Lattice, Node, Unit, check_lattice
-from lattice.ops import Activation, Add, Conv, ConvTranspose, Dense, Windowed
+from lattice.ops import Activation, Add, Conv, ConvTranspose, Dense, Summed, Windowed
 from lattice.pullback import pull, pull_back
 from lattice.routes import identity_branches
 
@@ -165,7 +165,7 @@ def _most_paths(lattice: Lattice, output: Where | None) -> int:
             taps *= shapes[0][0] // node.op.groups
         elif isinstance(node.op, Dense):
             taps = shapes[0][0]
-        paths.append(taps * (sum(below) if isinstance(node.op, Add) else max(below)))
+        paths.append(taps * (sum(below) if isinstance(node.op, Summed) else max(below)))
     return paths[-1] * (1 if output is not None else prod(lattice.output_shape))
 
 

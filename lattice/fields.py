@@ -77,7 +77,6 @@ def _(op: Input, inputs: tuple[Shape, ...], below: list[list[Run]], output: Shap
 
 @channel_fields.register(Activation)
 @channel_fields.register(Dropout)
-@channel_fields.register(Multiply)
 @channel_fields.register(Norm)
 def _(op: Op, inputs: tuple[Shape, ...], below: list[list[Run]], output: Shape, name: str) -> list[Run]:
     return below[0]
@@ -100,6 +99,21 @@ def _or_nothing(axes: tuple[Field, ...]) -> tuple[Field, ...]:
     if all(field.size for field in axes):
         return axes
     return tuple(Field(tuple(Period(p.advance, (None,) * len(p.phases)) for p in field.periods)) for field in axes)
+
+
+@channel_fields.register
+def _(op: Multiply, inputs: tuple[Shape, ...], below: list[list[Run]], output: Shape, name: str) -> list[Run]:
+    return channel_fields(Add(), inputs, [_broadcast(*part, output) for part in zip(below, inputs, strict=True)], output, name)
+
+
+def _broadcast(runs: list[Run], shape: Shape, output: Shape) -> list[Run]:
+    """The fields of an input of this shape at the units of the output: one cell or channel is read by all."""
+    still = [n < m for n, m in zip(shape[1:], output[1:], strict=True)]
+    runs = [
+        Run(run.count, tuple(everywhere(field, 1) if stays else field for field, stays in zip(run.axes, still, strict=True)))
+        for run in runs
+    ]
+    return [Run(output[0], runs[0].axes)] if shape[0] < output[0] else runs
 
 
 @channel_fields.register

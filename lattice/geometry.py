@@ -27,7 +27,7 @@ from lattice.counting import Where, one_unit
 from lattice.errors import SpecificationError
 from lattice.fields import Run, channel_fields, runs_between
 from lattice.lattice import Lattice, check_lattice
-from lattice.ops import Activation, AdaptivePool, Add, Concat, Dropout, GlobalPool, Norm
+from lattice.ops import Activation, AdaptivePool, Concat, Dropout, GlobalPool, Norm, Summed
 from lattice.periods import Field, hull
 from lattice.pullback import pull_back
 
@@ -214,7 +214,8 @@ def _fields_up_to(lattice: Lattice, last: int, wanted: Sequence[int], channel: i
         for i in node.inputs:
             for axis in range(axes):
                 why[axis].update(reasons[i][axis])
-        if isinstance(node.op, Add | Concat) and len(lattice.shapes[position]) > 1:  # flat features stand nowhere
+        same = len({lattice.shapes[i][1:] for i in node.inputs}) == 1  # a gate of one cell stands nowhere
+        if isinstance(node.op, Summed | Concat) and same and len(lattice.shapes[position]) > 1:  # flat features stand nowhere
             names = [lattice.names[i] for i in node.inputs]
             for axis in range(axes):
                 why[axis].update(_misaligned(node.name, names, [hull(run.axes[axis] for run in runs) for runs in below]))

@@ -13,7 +13,7 @@ import numpy as np
 
 from lattice.errors import ResourceError
 from lattice.lattice import Lattice, check_lattice
-from lattice.ops import Add, Conv, ConvTranspose, Dense, Op, Shape, Windowed
+from lattice.ops import Conv, ConvTranspose, Dense, Op, Shape, Summed, Windowed
 from lattice.routes import all_units, choices_at
 
 __all__ = ["count_edges", "to_networkx", "unit_graph"]
@@ -91,7 +91,7 @@ def _edges(op: Op, inputs: tuple[Shape, ...], output: Shape) -> int:
 
 
 @_edges.register
-def _(op: Add, inputs: tuple[Shape, ...], output: Shape) -> int:
+def _(op: Summed, inputs: tuple[Shape, ...], output: Shape) -> int:
     return len(inputs) * prod(output)
 
 

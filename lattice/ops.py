@@ -27,14 +27,20 @@ __all__ = [
     "Flatten",
     "GlobalPool",
     "Input",
+    "Merge",
     "Multiply",
     "Norm",
     "Op",
     "Pad",
     "PixelShuffle",
+    "Pointwise",
     "Pool",
+    "Pooling",
+    "Rearrangement",
     "Slice",
+    "Summed",
     "Upsample",
+    "Weighted",
     "Windowed",
 ]
 
@@ -44,6 +50,7 @@ Padding: TypeAlias = int | str | tuple[int | tuple[int, int], ...]
 
 POOL_KINDS = ("avg", "max")
 NORM_KINDS = ("batch", "scale", "layer", "group", "instance")
+MASKS = ("unit", "channel", "sample")  # what one mask of a dropout is drawn for
 SINGLE = ("channels", "units", "groups", "factor", "start", "stop")  # one number, whatever the axes
 
 
@@ -62,6 +69,44 @@ class Op:
             elif value != part.default:
                 shown.append(f"{part.name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class Weighted(Op):
+    """An op with weights of its own, one for each command: the layers that an initialisation draws."""
+
+    __slots__ = ()
+
+
+class Pooling(Op):
+    """An average or a maximum over windows, as its `kind` says."""
+
+    __slots__ = ()
+
+    kind: str
+
+
+class Pointwise(Op):
+    """An op that acts cell by cell and channel by channel on one input; paths pass straight through."""
+
+    __slots__ = ()
+
+
+class Rearrangement(Op):
+    """An op that gives the cells of its one input other places, and changes none."""
+
+    __slots__ = ()
+
+
+class Merge(Op):
+    """An op that reads several inputs."""
+
+    __slots__ = ()
+
+
+class Summed(Merge):
+    """An op through which one step of a path leads to any of its inputs: a sum, or a product, d(ab) = b da + a db."""
+
+    __slots__ = ()
 
 
 class Windowed(Op, ABC):
@@ -87,7 +132,7 @@ class Input(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class Conv(Windowed):
+class Conv(Weighted, Windowed):
     """A convolution to `channels` output channels (torch's Conv1d, Conv2d, Conv3d).
 
     `padding` is also "valid" (none) or "same": ceil(n / stride) outputs, an odd cell of padding on the high side, as
@@ -112,7 +157,7 @@ class Conv(Windowed):
 
 
 @dataclass(frozen=True, slots=True)
-class ConvTranspose(Windowed):
+class ConvTranspose(Weighted, Windowed):
     """A transposed convolution to `channels` output channels (torch's ConvTranspose1d, 2d, 3d)."""
 
     channels: int
@@ -144,7 +189,7 @@ class ConvTranspose(Windowed):
 
 
 @dataclass(frozen=True, slots=True)
-class Pool(Windowed):
+class Pool(Pooling, Windowed):
     """Average ("avg") or maximum ("max") over a sliding window; the stride defaults to the kernel, as in torch.
 
     `count_include_pad` divides an average by the taps inside the padded input, else by those inside the input.
@@ -169,7 +214,7 @@ class Pool(Windowed):
 
 
 @dataclass(frozen=True, slots=True)
-class AdaptivePool(Windowed):
+class AdaptivePool(Pooling, Windowed):
     """Average or maximum over bins that divide the input into `size` outputs (torch's AdaptiveAvgPool, AdaptiveMaxPool)."""
 
     kind: str
@@ -187,7 +232,7 @@ class AdaptivePool(Windowed):
 
 
 @dataclass(frozen=True, slots=True)
-class GlobalPool(Windowed):
+class GlobalPool(Pooling, Windowed):
     """Average or maximum over all positions; keeps one position, so that `Flatten` gives one feature per channel."""
 
     kind: str = "avg"
@@ -273,7 +318,7 @@ class Upsample(Windowed):
 
 
 @dataclass(frozen=True, slots=True)
-class PixelShuffle(Op):
+class PixelShuffle(Rearrangement):
     """Channels to positions: (C r^d, *n) becomes (C, *(n r)); position r i + a reads channel c r^d + a (torch's order)."""
 
     factor: int
@@ -283,7 +328,7 @@ class PixelShuffle(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class Slice(Op):
+class Slice(Rearrangement):
     """Channels start, start + 1, ..., stop - 1."""
 
     start: int
@@ -296,7 +341,7 @@ class Slice(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelShuffle(Op):
+class ChannelShuffle(Rearrangement):
     """Channels as a (groups, C / groups) matrix, transposed: ShuffleNet's mixing (torch's `nn.ChannelShuffle`)."""
 
     groups: int
@@ -306,22 +351,22 @@ class ChannelShuffle(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class Add(Op):
+class Add(Summed):
     """The sum of two or more inputs of one shape."""
 
 
 @dataclass(frozen=True, slots=True)
-class Concat(Op):
+class Concat(Merge):
     """Two or more inputs side by side along the channel axis."""
 
 
 @dataclass(frozen=True, slots=True)
-class Flatten(Op):
+class Flatten(Rearrangement):
     """(channels, *spatial) to (features,), the last axis running fastest (torch's order)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Dense(Op):
+class Dense(Weighted):
     """A linear layer over (features,), to `units` outputs."""
 
     units: int
@@ -331,7 +376,7 @@ class Dense(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class Activation(Op):
+class Activation(Pointwise):
     """A pointwise function by torch's name for it ("relu", "leaky_relu", ...) and its one parameter, if it has one."""
 
     name: str = "relu"
@@ -345,7 +390,7 @@ class Activation(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class Norm(Op):
+class Norm(Pointwise):
     """A factor and a shift per channel, known to who predicts and not to the lattice.
 
     `kind`: "batch" (in evaluation mode) and "scale" (a product with a parameter or a number) multiply by what is known;
@@ -366,21 +411,29 @@ class Norm(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class Multiply(Op):
-    """The product of two inputs, a trunk and a gate: squeeze-and-excitation. The gate may have one cell per channel.
+class Multiply(Summed):
+    """The product of two inputs, cell by cell: d(ab) = b da + a db, so that paths lead through both, in either order.
 
-    Paths pass through the trunk, its first input; the gate is a factor that depends on the data. Paths through the gate
-    are not counted.
+    An input may have one cell on an axis, or one channel, where the other has several: squeeze-and-excitation has one cell
+    per channel, spatial attention one channel for all. What multiplies a path depends on the data; its size is not the
+    lattice's to know.
     """
 
 
 @dataclass(frozen=True, slots=True)
-class Dropout(Op):
-    """Dropout with probability `p` of dropping; it does nothing in evaluation mode."""
+class Dropout(Pointwise):
+    """Dropout with probability `p` of dropping; it does nothing in evaluation mode.
+
+    `shared` says what one mask is drawn for: each "unit" (torch's Dropout), each "channel" of a sample (Dropout2d), or each
+    "sample" (stochastic depth). What is kept is divided by 1 - p.
+    """
 
     p: float = 0.5
+    shared: str = "unit"
 
     def __post_init__(self) -> None:
+        if self.shared not in MASKS:
+            raise SpecificationError(f"Dropout: shared is {self.shared!r}; it is one of {', '.join(MASKS)}")
         if not is_real(self.p) or not 0 <= self.p <= 1:
             raise SpecificationError(f"Dropout: p is {self.p!r}; it is a probability, from 0 to 1")
 

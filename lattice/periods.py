@@ -55,8 +55,8 @@ class Field:
 
     @property
     def stride(self) -> Fraction:
-        """The stride of the period with the largest hull."""
-        return max(self.periods, key=_size).stride
+        """The stride of the period with the largest hull, among those that move at all."""
+        return max(self.periods, key=lambda period: (period.stride != 0, _size(period))).stride
 
     @property
     def centres(self) -> tuple[Fraction | None, ...]:

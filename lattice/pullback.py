@@ -38,7 +38,7 @@ from lattice.ops import (
 )
 from lattice.window import AxisMap
 
-__all__ = ["pull", "pull_back", "sum_channels", "sweep"]
+__all__ = ["pull", "pull_back", "sum_broadcast", "sum_channels", "sweep"]
 
 Array = np.ndarray[Any, Any]
 Weight = Callable[[Node], Any]
@@ -125,8 +125,7 @@ def _(op: Add, inputs: tuple[Shape, ...], cotangent: Array, output: Shape) -> tu
 
 @pull.register
 def _(op: Multiply, inputs: tuple[Shape, ...], cotangent: Array, output: Shape) -> tuple[Array, ...]:
-    batch = cotangent.shape[: cotangent.ndim - len(output)]
-    return cotangent, np.zeros((*batch, 1, *inputs[1][1:]), cotangent.dtype)
+    return tuple(sum_broadcast(cotangent, shape, output) for shape in inputs)
 
 
 @lru_cache(maxsize=512)
@@ -208,6 +207,18 @@ def _all_channels(cotangent: Array, shape: Shape) -> Array:
     """The cotangent with its channel axis written out."""
     batch = cotangent.shape[: cotangent.ndim - len(shape)]
     return np.broadcast_to(cotangent, (*batch, *shape))
+
+
+def sum_broadcast(cotangent: Array, shape: Shape, output: Shape) -> Array:
+    """What an input of this shape collects where it was broadcast to the shape of the output: sums over the axes it lacks."""
+    for axis, (n, m) in enumerate(zip(shape, output, strict=True), start=-len(output)):
+        if n < m:
+            if cotangent.dtype == bool:
+                cotangent = np.asarray(cotangent.any(axis=axis, keepdims=True))
+                continue
+            alike = m // cotangent.shape[axis]  # a channel axis of length 1 stands for m channels that are alike
+            cotangent = _times(alike, cotangent.sum(axis=axis, keepdims=True))
+    return cotangent
 
 
 def sum_channels(cotangent: Array, axes: int, above: int, below: int, groups: int) -> Array:

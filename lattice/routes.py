@@ -42,6 +42,7 @@ from lattice.ops import (
     PixelShuffle,
     Shape,
     Slice,
+    Summed,
     Windowed,
 )
 
@@ -61,7 +62,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """Take this branch of a sum."""
+    """Take this branch of a sum, or of a product."""
 
     index: int
 
@@ -251,6 +252,10 @@ def _taps_exist(lattice: Lattice, position: int, command: Command) -> bool:
 def choices_at(lattice: Lattice, position: int, unit: Unit) -> Iterator[Choice]:
     """The commands that exist at a unit: (command, node below, unit there)."""
     node = lattice.nodes[position]
+    if isinstance(node.op, Multiply):
+        for index, below in enumerate(node.inputs):
+            yield Branch(index), below, _unbroadcast(unit, lattice.shapes[below])
+        return
     if isinstance(node.op, Add):
         identity = identity_branches(lattice, position)
         for index, below in enumerate(node.inputs):
@@ -264,6 +269,13 @@ def choices_at(lattice: Lattice, position: int, unit: Unit) -> Iterator[Choice]:
         return
     for command, which, where in choices(node.op, lattice.input_shapes(node), unit):
         yield command, node.inputs[which], where
+
+
+def _unbroadcast(unit: Unit, shape: Shape) -> Unit:
+    """The unit of an input of this shape that a unit of a product reads: the only one where it has one cell or channel."""
+    channels, *spatial = shape
+    position = tuple(0 if n == 1 else j for j, n in zip(unit.position, spatial, strict=True))
+    return Unit(position, 0 if channels == 1 else unit.channel)
 
 
 def identity_branches(lattice: Lattice, position: int) -> list[int]:
@@ -281,7 +293,9 @@ def _starts_with_a_command(lattice: Lattice, position: int) -> bool:
     node = lattice.nodes[position]
     if isinstance(node.op, Windowed | Dense):
         return True
-    return bool(node.inputs) and not isinstance(node.op, Add) and all(_starts_with_a_command(lattice, i) for i in node.inputs)
+    if not node.inputs or isinstance(node.op, Summed):
+        return False
+    return all(_starts_with_a_command(lattice, i) for i in node.inputs)
 
 
 def _ancestors(lattice: Lattice, position: int) -> set[int]:
@@ -303,7 +317,6 @@ def choices(op: Op, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
 
 @choices.register(Activation)
 @choices.register(Dropout)
-@choices.register(Multiply)
 @choices.register(Norm)
 def _(op: Op, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
     yield None, 0, unit

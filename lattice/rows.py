@@ -7,7 +7,7 @@ from lattice.counting import one_unit
 from lattice.geometry import AxisField, receptive_fields
 from lattice.html import brief
 from lattice.lattice import Lattice, Unit
-from lattice.ops import Activation, Add, Dropout, Flatten, Norm
+from lattice.ops import Activation, Dropout, Flatten, Norm, Summed
 from lattice.pullback import sweep
 from lattice.routes import identity_branches
 
@@ -32,7 +32,7 @@ def rows_of(net: Lattice, start: Unit | None) -> list[Row]:
         if isinstance(node.op, Activation | Norm | Dropout | Flatten):
             row_of[position] = row_of[node.inputs[0]]
     for position, node in enumerate(net.nodes):
-        if isinstance(node.op, Add):
+        if isinstance(node.op, Summed):
             identity = identity_branches(net, position)
             # a branch ends in the row of the sum if nothing else reads any layer of its last row
             alone = {row for row in row_of if row and all(len(net.readers[i]) == 1 for i in _nodes(row_of, row))}
@@ -78,6 +78,6 @@ def _named(net: Lattice, position: int) -> str:
     op = net.nodes[position].op
     if isinstance(op, Activation | Norm | Dropout | Flatten):
         return ""
-    if isinstance(op, Add):
+    if isinstance(op, Summed):
         return "skip" if identity_branches(net, position) else ""
     return brief(op)

@@ -92,10 +92,13 @@ def _(op: Add, *shapes: Shape) -> Shape:
 
 @output_shape.register
 def _(op: Multiply, *shapes: Shape) -> Shape:
-    if len(shapes) != 2 or shapes[1] not in (shapes[0], (shapes[0][0], *(1 for _ in shapes[0][1:]))):
+    fit = len(shapes) == 2 and len(shapes[0]) == len(shapes[1])
+    if not fit or any(a != b and 1 not in (a, b) for a, b in zip(*shapes, strict=True)):
         given = ", ".join(map(str, shapes))
-        raise SpecificationError(f"{op}: takes a trunk, and a gate of the same shape or of one cell per channel, not {given}")
-    return shapes[0]
+        raise SpecificationError(
+            f"{op}: takes two inputs of one shape, or with one cell or one channel where the other has several, not {given}"
+        )
+    return tuple(max(sizes) for sizes in zip(*shapes, strict=True))
 
 
 @output_shape.register

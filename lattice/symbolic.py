@@ -16,7 +16,7 @@ from lattice.counting import Where, one_unit, spatial_lattice
 from lattice.distributions import is_weighted
 from lattice.errors import ResourceError, SpecificationError
 from lattice.lattice import Lattice, Node, Unit, check_lattice
-from lattice.ops import Activation, Add, Dropout, Input, Norm, Windowed
+from lattice.ops import Activation, Add, Dropout, Input, Norm, Summed, Windowed
 from lattice.pullback import pull_back
 from lattice.window import Window
 
@@ -106,7 +106,7 @@ def _check_terms(lattice: Lattice) -> None:
     ways: list[int] = []
     for node in lattice.nodes:
         below = [ways[i] for i in node.inputs] or [1]
-        ways.append(sum(below) if isinstance(node.op, Add) else max(below))
+        ways.append(sum(below) if isinstance(node.op, Summed) else max(below))
     terms = ways[-1] * prod(lattice.input_shape[1:])
     if terms > MOST_TERMS:
         raise ResourceError(

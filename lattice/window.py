@@ -70,16 +70,16 @@ class Window(AxisMap):
     def outputs(self, n: int) -> int:
         lo, hi = self.padding
         room = n + lo + hi - self.span
-        if room < 0:
+        count = (-(-room // self.stride) if self.ceil else room // self.stride) + 1
+        if self.ceil and (count - 1) * self.stride >= n + lo:  # torch lets no window start behind the cells
+            count -= 1
+        if count < 1:
             raise SpecificationError(
                 f"a kernel of {self.kernel} with dilation {self.dilation} spans {self.span} cells, but the padded input has "
                 f"only {n + lo + hi} ({n} and padding {lo} + {hi}); use a larger input, a smaller kernel or more padding"
             )
         self._check_copies(n)
-        if not self.ceil:
-            return room // self.stride + 1
-        count = -(-room // self.stride) + 1
-        return count - 1 if (count - 1) * self.stride >= n + lo else count
+        return count
 
     def _check_copies(self, n: int) -> None:
         """A padding that copies cells cannot copy more than there are."""
@@ -259,6 +259,9 @@ class AdaptiveWindow(AxisMap):
 class ResizeWindow(AxisMap):
     """Resizing to `size` cells: "nearest" reads cell floor(j n / size); "linear" the two neighbours of its centre.
 
+    Torch multiplies j by n / size in single precision, which is just below the whole number now and then, and so does
+    "nearest" here: for n = 2 and size = 82 output 41 reads cell 0.
+
     `align_corners` puts the centres of the first and of the last output onto those of the first and the last cell. A linear
     tap whose coefficient is zero, or that torch clamps onto the other, reads nothing.
 
@@ -291,7 +294,8 @@ class ResizeWindow(AxisMap):
 
     def cell(self, j: int, k: int, n: int) -> int | None:
         if self.mode == "nearest":
-            return j * n // self.size
+            ratio = np.float32(n) / np.float32(self.size)
+            return min(int(np.float32(j) * ratio), n - 1)
         first, rest = divmod(self._centre(j, n), 1)
         if k == 0:
             return min(int(first), n - 1)

@@ -172,9 +172,9 @@ OPS = [
         "lattice.Multiply",
         "a gate of another size",
         lambda _: over(Branches(((), (Pool("avg", 2),)), Multiply())),
-        "a trunk, and a gate",
+        "takes two inputs",
     ),
-    refuses("lattice.Multiply", "one input", lambda _: over(Multiply()), "a trunk, and a gate"),
+    refuses("lattice.Multiply", "one input", lambda _: over(Multiply()), "takes two inputs"),
     # heads and pointwise layers
     refuses("lattice.Dense", "no units", lambda _: Dense(0), "units is 0"),
     refuses("lattice.Dense", "positions", lambda _: over(Dense(3)), "put Flatten() before it"),

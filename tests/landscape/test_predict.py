@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from landscape import Guarantee, glorot, he, predict
-from landscape.predict import _entry_and_unit, _stride_periods
+from landscape.predict import _stride_periods
 from lattice import (
     Activation,
     AdaptivePool,
@@ -50,24 +50,6 @@ def test_a_grid_can_appear_at_the_products_of_strides_from_the_input_up(layers, 
 def test_a_report_looks_at_the_periods_of_the_net():
     land = predict(Lattice.chain((1, 64), [Conv(2, 3, 2), relu, Conv(2, 3, 2), *HEAD]))
     assert set(land.report().gridding) == {2, 4}
-
-
-@pytest.mark.parametrize(
-    ("output", "parts"),
-    [
-        (None, (None, None)),
-        (3, (None, 3)),
-        ((), (None, ())),
-        ((0, 1), (None, (0, 1))),
-        ("out", ("out", None)),
-        (("out", 2), ("out", 2)),
-        (("out", (0, 1)), ("out", (0, 1))),
-        (("out", 0, 1), ("out", (0, 1))),
-        (("out",), ("out", ())),
-    ],
-)
-def test_an_output_is_an_entry_or_a_unit_or_both(output, parts):
-    assert _entry_and_unit(output) == parts
 
 
 NORMED = Lattice.chain((2, 5), [Conv(3, 1), Norm("scale"), Conv(1, 1)])

@@ -170,6 +170,17 @@ class _Blur(nn.Module):
         return result
 
 
+class _StochasticDepth(nn.Module):
+    """One mask for each sample."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * functional.dropout(x.new_ones(len(x), *(1 for _ in x.shape[1:])), self.p, self.training)
+
+
 class _Function(nn.Module):
     """A function of one or several tensors as a module."""
 
@@ -321,7 +332,9 @@ def _(op: Flatten, shapes: Shapes) -> Any:
 
 @module.register
 def _(op: Dropout, shapes: Shapes) -> Any:
-    return nn.Dropout(op.p)
+    if op.shared == "sample":
+        return _StochasticDepth(op.p)
+    return nn.Dropout(op.p) if op.shared == "unit" else _layer("Dropout", max(len(shapes[0]) - 1, 1))(op.p)
 
 
 @module.register
