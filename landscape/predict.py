@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from landscape.given import checked_images
 from landscape.infinite_width import fits, given_input_moments, refusals
 from landscape.initialisation import Initialisation, he, layer_variances
 from landscape.moments import layer_gradients, squared_gradients
+from landscape.norm_gradient import kept_by_norms
 from landscape.pooled_head import head_correction, pooled_gates
 from landscape.signal import theory_gates
 from landscape.trace import Trace, trace
@@ -38,12 +40,15 @@ class Landscape:
 
     `squared`: E over output units j, input channels and weights of (dh_j/dx_i)^2, float64 over input positions.
     `guarantee`, `reasons`: how far it can be trusted, and what weakens it. `traced`: what was counted, with its variances.
+    `output`: the output unit that it is of; None: the mean over all. `pooled`: was the law of a pooled head asked for too?
     """
 
     squared: Array
     guarantee: Guarantee
     reasons: tuple[str, ...]
     traced: Trace = field(repr=False)
+    output: Any = field(default=None, repr=False)
+    pooled: bool = field(default=False, repr=False)
 
     @property
     def lattice(self) -> Lattice:
@@ -60,6 +65,29 @@ class Landscape:
         """I' of Eq. 14: the map with mean square one."""
         return measures.importance(self.squared)
 
+    @cached_property
+    def replicates(self) -> tuple[Array, ...]:
+        """The map with one part of the forward passes left out each, computed when asked for; none if nothing was counted."""
+        return tuple(
+            _law(replace(self.traced, gates=gates), self.output, self.pooled, ())[0] for gates in self.traced.gates.replicates
+        )
+
+    @cached_property
+    def standard_error(self) -> Array:
+        """The standard error of `squared` that counting gates leaves, float64, by a jackknife over the forward passes.
+
+        Zero where nothing was counted. It does not hold what the reasons name.
+
+        >>> from lattice import Conv, Lattice
+        >>> predict(Lattice.chain((1, 3), [Conv(2, kernel=3, padding=1)])).standard_error
+        array([0., 0., 0.])
+        """
+        if not self.replicates:
+            return np.zeros(self.squared.shape)
+        scale = self.squared.max()  # so that no square leaves the range of float64
+        deviations = measures.deviations([one / scale for one in self.replicates])
+        return np.asarray(scale * np.sqrt(np.mean(deviations**2, axis=0)))
+
     @property
     def scale_error(self) -> float:
         """Relative standard error of the whole map's scale, as far as V[w] are estimates: (sum over layers of e^2)^(1/2).
@@ -74,8 +102,8 @@ class Landscape:
         return float(np.sqrt(sum(error**2 for error in self.traced.variance_errors.values())))
 
     def report(self) -> measures.Report:
-        """Centre bias, blind spots, gridding, flip asymmetry, total variation: numbers with names."""
-        return measures.report(self.squared, _stride_periods(self.lattice))
+        """Centre bias, blind spots, gridding, flip asymmetry, total variation: numbers with names, and their errors."""
+        return measures.report(self.squared, _stride_periods(self.lattice), self.replicates)
 
     def layers(self, output: Any = None) -> dict[str, Array]:
         """How the map comes about: E[(dh_j/du)^2] at the output u of each layer, from the network's output to its input.
@@ -173,11 +201,14 @@ def predict(
         output = traced.unit
     if gates == "theory" or not (traced.gates.gains or traced.gates.taps or traced.gates.products):
         traced = _with_theory(traced, batch if mode == "train" else None)
+    traced, taken = _with_gradients_of_norms(traced)
     guarantee, reasons = assess(traced.lattice, traced.shifted, traced.gates, traced.signs)
+    reasons = (*reasons, *taken)
     more = train_reasons(traced.lattice, batch) if mode == "train" else ()
     if traced.skewed:
         more = (*more, f"weights with a structure: only their second moments are used ({listed(list(traced.skewed))})")
     guarantee, reasons = min(guarantee, Guarantee.APPROXIMATE if more else guarantee), (*more, *reasons)
+    pooled = False
     fresh = inputs is not None and guarantee is not Guarantee.EXACT and not traced.skewed
     if fresh and _infinite_width_holds(traced, isinstance(model, Lattice)):
         guarantee, reasons = (
@@ -185,16 +216,24 @@ def predict(
             ("gates that share filters: their joint moments are those of infinite width",),
         )
         squared = given_input_moments(traced.lattice, traced.variances, inputs, factors=traced.factors, output=output)
+        traced = replace(traced, gates=replace(traced.gates, replicates=()))  # what was counted is not in it
     else:
-        squared = squared_gradients(
-            traced.lattice, traced.variances, traced.factors, traced.shifted, output, traced.gates, traced.signs
-        )
-        if mode == "eval" and guarantee is Guarantee.APPROXIMATE:
-            squared, reasons = _with_pooled_head(traced, output, squared, reasons)
+        pooled = mode == "eval" and guarantee is Guarantee.APPROXIMATE
+        squared, reasons = _law(traced, output, pooled, reasons)
     if traced.doubts:
         guarantee, reasons = Guarantee.APPROXIMATE, (*traced.doubts, *reasons)
     squared.setflags(write=False)
-    return Landscape(squared, guarantee, reasons, traced)
+    return Landscape(squared, guarantee, reasons, traced, output, pooled)
+
+
+def _law(traced: Trace, output: Any, pooled: bool, reasons: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
+    """The sum over paths with these gates; with `pooled`, what a pooled head adds to it, and that it was added."""
+    squared = squared_gradients(
+        traced.lattice, traced.variances, traced.factors, traced.shifted, output, traced.gates, traced.signs
+    )
+    if pooled:
+        return _with_pooled_head(traced, output, squared, reasons)
+    return squared, reasons
 
 
 def _checked_factors(lattice: Lattice, factors: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,6 +259,23 @@ def _with_theory(traced: Trace, batch: int | None) -> Trace:
         return replace(traced, gates=gates)
     gates = replace(gates, gains={**gates.gains, **dropout_gains(lattice)})
     return replace(traced, gates=gates, factors=train_factors(lattice, variances, batch, scales=traced.factors, **known))
+
+
+def _with_gradients_of_norms(traced: Trace) -> tuple[Trace, tuple[str, ...]]:
+    """The gains of norms over the signal without what their own mean and variance take of the gradient, and how much it is."""
+    gates, counted = traced.gates, not traced.gates.ground.startswith("from")
+    kept = kept_by_norms(traced.lattice, traced.variances, traced.factors, gates, traced.signs, counted=counted)
+    if not kept:
+        return traced, ()
+
+    def scaled(rates: Gates) -> Gates:
+        gains = {name: gain * kept[name] if name in kept else gain for name, gain in rates.gains.items()}
+        return replace(rates, gains=gains, replicates=tuple(map(scaled, rates.replicates)))
+
+    least = min(float(np.min(factor)) for factor in kept.values())
+    name = listed(list(kept))
+    reason = f"norms over the signal: their own gradient is taken as on average over Gaussian values, up to {1 - least:.0%} of it ({name})"
+    return replace(traced, gates=scaled(gates)), (reason,)
 
 
 def _with_pooled_head(traced: Trace, output: Any, squared: Array, reasons: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
