@@ -50,6 +50,7 @@ class Counter:
         self.runs_up: dict[str, dict[str, Any]] = {}  # of this pass: gate: lowest gate of a trunk: product of squared slopes
         self.slopes: dict[str, Any] = {}  # of this pass: gate: product of the slopes of the gates from it down
         self.draws = draws
+        self.finite = True
         kept = sum(prod(map(len, self.pairs[name])) for name in watched if not self._is_diagonal(name))
         self.groups: list[dict[Key, Any]] = [{} for _ in range(min(draws, max(2, min(MOST_GROUPS, MOST_KEPT // max(kept, 1)))))]
         self.passes = [0] * len(self.groups)
@@ -63,6 +64,7 @@ class Counter:
 
     def see(self, node: Node, function: Any, arguments: Any, named: Any) -> None:
         """Count what one call of the pass shows; of a product `arguments` are its factors in the order of the node's inputs."""
+        self.finite = self.finite and bool(arguments[0].sum().isfinite())
         if isinstance(node.op, Activation):
             self._activation(node, function, arguments, named)
         elif isinstance(node.op, Multiply):
@@ -91,7 +93,7 @@ class Counter:
         """Did nothing overflow, and no layer vanish altogether?"""
         whole = reduce(_plus, [{key: np.asarray(total.cpu()) for key, total in group.items()} for group in self.groups])
         finite = all(np.isfinite(total).all() for total in whole.values())
-        return finite and all(total.any() for key, total in whole.items() if key[0] in ("alive", "gain"))
+        return self.finite and finite and all(total.any() for key, total in whole.items() if key[0] in ("alive", "gain"))
 
     def _activation(self, node: Node, function: Any, arguments: Any, named: Any) -> None:
         import torch
