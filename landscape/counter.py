@@ -117,7 +117,7 @@ class Counter:
         if under is not None:
             self._add(("open", name), self._mean(name, reached))
         self.runs_up[name] = {name: squared}
-        for _, _, lower, upper in self.skips:
+        for _, _, lower, upper, *_ in self.skips:
             if upper == name:
                 for lowest, run in self.runs_up.get(lower, {}).items():
                     self.runs_up[upper][lowest] = run * squared
