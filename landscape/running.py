@@ -12,6 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from landscape.constants import RANDOM
+from landscape.randomness import only_torch_draws
 from lattice import UnsupportedError
 
 __all__ = ["Run", "Unfinished", "copied", "run_model", "seeded"]
@@ -104,7 +105,7 @@ def run_model(
         parameter.requires_grad_()
     leaf = x.detach().clone().requires_grad_()
     try:
-        with torch.enable_grad(), seeded(x.device):
+        with torch.enable_grad(), seeded(x.device), only_torch_draws():
             if random:
                 with draws:
                     output = select(model(leaf.clone()))
@@ -113,6 +114,8 @@ def run_model(
             gradient = input_gradient(output, leaf, cotangent(output))
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise Unfinished(f"there is not enough memory for a pass of the model: {_line(error)}") from error
+    except UnsupportedError:
+        raise
     except Exception as error:
         if "alloc" in str(error):
             raise Unfinished(f"there is not enough memory for a pass of the model: {_line(error)}") from error

@@ -21,6 +21,7 @@ from landscape.gates import Gates, unknown_rates
 from landscape.given import made
 from landscape.initialisation import Initialisation, layer_variances
 from landscape.observing import observe
+from landscape.randomness import only_torch_draws
 from landscape.reading import Reader, named_tensors
 from landscape.weights import Shift, average_variances, read_weights
 from lattice import AssumptionError, Lattice, UnsupportedError
@@ -180,7 +181,7 @@ def _export(model: Any, shape: tuple[int, ...], train: bool) -> tuple[Any, dict[
         raise UnsupportedError(f"the model's weights are {first.dtype}; only real floating-point weights have a variance here")
     # a norm refuses to take the statistics of a batch of one
     example = torch.zeros(2 if train else 1, *shape, dtype=first.dtype, device=first.device)
-    with mode_of(model, train), torch.no_grad(), _quiet():
+    with mode_of(model, train), torch.no_grad(), _quiet(), only_torch_draws():
         try:
             program = torch.export.export(model, (example,), strict=False)
         except Exception as error:

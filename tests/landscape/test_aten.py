@@ -1,5 +1,6 @@
 """Every operation that has a rule: the lattice of a model, built again with its weights, computes what the model computes."""
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -406,6 +407,16 @@ REFUSED = [
     (lambda x: functional.softmax(x, 1), "depends on the data"),
     (lambda x: x.exp(), "no rule for it"),
     (lambda x: x.detach(), "it cuts the gradient"),
+    (lambda x: x / 0, "divides by zero"),
+    (lambda x: x * math.inf, "multiplies by inf"),
+    (lambda x: x + math.nan, "adds nan"),
+    (lambda x: torch.div(x, 2, rounding_mode="floor"), "a division that rounds has the gradient zero"),
+    (lambda x: x // 2, "floor_divide.default: never: its gradient is zero"),
+    (lambda x: x.trunc() + x.ceil() + x.sign(), "ceil.default: never: its gradient is zero"),
+    (lambda x: x.int(), "a cast to whole numbers has the gradient zero"),
+    (lambda x: x * (x > 0), "gt.Scalar: never: its gradient is zero"),
+    (lambda x: functional.softplus(x, beta=2), "has beta 2"),
+    (lambda x: torch.ops.aten.elu(x, 1.0, 2.0), "has scales of its own"),
 ]
 
 
@@ -422,7 +433,7 @@ def test_what_has_no_rule_is_refused_with_its_reason(reason):
 
 
 def test_an_operation_is_refused_once_and_what_depends_on_it_is_not():
-    assert refusals().startswith(f"{len(REFUSED)} operations of this model have no rule here:")
+    assert refusals().startswith(f"{len(REFUSED) + 2} operations of this model have no rule here:")
 
 
 def test_slopes_that_differ_from_channel_to_channel_are_refused():
