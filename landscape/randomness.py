@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +20,11 @@ def only_torch_draws() -> Iterator[None]:
 
     An exported graph holds one draw of them as if it were the rule.
     """
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - it is the global one that is looked at
+    python = random.getstate()
+    numpy: Any = np.random.get_state()  # noqa: NPY002 - it is the global one that is looked at
     try:
         yield
-        now = np.random.get_state()  # noqa: NPY002
+        now: Any = np.random.get_state()  # noqa: NPY002
         if random.getstate() != python or now[2] != numpy[2] or not np.array_equal(now[1], numpy[1]):
             raise UnsupportedError(
                 "the model draws random numbers of Python or NumPy, which an exported graph does not know; draw them with torch"

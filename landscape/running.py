@@ -67,7 +67,9 @@ def seeded(device: torch.device) -> Iterator[None]:
 def copied(model: torch.nn.Module, dtype: torch.dtype, own: torch.dtype) -> Iterator[torch.nn.Module]:
     """A copy of a model in this type. Where it cannot be copied, itself, its buffers restored afterwards; in its own type."""
     try:
-        copy = deepcopy(model).to(dtype).requires_grad_(False)
+        converted = {id(tensor): _converted(tensor, dtype) for tensor in (*model.parameters(), *model.buffers())}
+        copy = deepcopy(model, {key: tensor for key, tensor in converted.items() if tensor is not None})
+        copy = copy.to(dtype).requires_grad_(False)
     except Exception as error:
         if dtype != own:
             raise Unfinished(f"the model cannot be copied: {_line(error)}") from error
@@ -81,6 +83,14 @@ def copied(model: torch.nn.Module, dtype: torch.dtype, own: torch.dtype) -> Iter
         with torch.no_grad():
             for name, buffer in model.named_buffers():
                 buffer.copy_(buffers[name])
+
+
+def _converted(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor | None:
+    """A copy in another type, made at once; None where that is for deepcopy to know."""
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.dtype == dtype or not tensor.is_floating_point():
+        return None
+    copy = tensor.detach().to(dtype)
+    return torch.nn.Parameter(copy, requires_grad=False) if isinstance(tensor, torch.nn.Parameter) else copy
 
 
 def run_model(

@@ -623,12 +623,30 @@ def test_sums_that_begin_with_zeros_are_sums():
         (lambda m, x: functional.conv2d(x, m.parts.softmax(0).view(1, 4, 1, 1)), "computes a weight from other tensors"),
         (lambda m, x: functional.conv2d(x, x.mean((2, 3), keepdim=True)), "weight depends on the input"),
         (lambda m, x: x.softmax(1), "depends on the data"),
+        (lambda m, x: functional.layer_norm(x, (4, 7, 10), torch.rand(4, 7, 10)), "depends on the input or on chance"),
+        (lambda m, x: functional.layer_norm(x, (4, 7, 10), torch.arange(280.0).view(4, 7, 10)), "more than the channels"),
         (lambda m, x: x.erf(), "erf"),
     ],
 )
 def test_what_is_computed_and_does_not_fit_is_refused_for_that_reason(function, reason):
     with pytest.raises(UnsupportedError, match=reason):
         read(Fixed(function))
+
+
+def test_buffers_that_a_pass_changes_and_reads_are_refused_and_others_are_left_alone():
+    def counted(m, x):
+        m.two.add_(1)
+        return x * m.two
+
+    def kept(m, x):
+        m.two.mul_(0.9).add_(x.mean() * 0.1)
+        return x * m.mean
+
+    model = Fixed(kept)
+    with pytest.raises(UnsupportedError, match="changes two as it runs"):
+        read(Fixed(counted))
+    np.testing.assert_allclose(coefficients(read(model)[0])[0], MEAN, rtol=1e-6)
+    assert model.two == 2
 
 
 WRITTEN_OUT = {
