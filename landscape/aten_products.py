@@ -43,6 +43,8 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
     if a.get("rounding_mode") is not None:
         raise Refusal("never: a division that rounds has the gradient zero")
     if not hasattr(second, "op"):
+        if second == 0:
+            raise Refusal("divides by zero")
         return _times(reader, call, first, 1 / float(second))
     if not reader.is_fixed(second):
         raise Refusal("never: divides by something that is computed from the input; numbers and fixed tensors have a rule")
@@ -51,6 +53,8 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
 
 
 def _times(reader: Reader, call: Any, source: Any, number: float) -> Any:
+    if not math.isfinite(number):
+        raise Refusal(f"multiplies by {number}")
     noise = reader.values.get(source)
     if isinstance(noise, Noise):
         return replace(noise, factor=noise.factor * number, shift=noise.shift * number)

@@ -54,21 +54,24 @@ def prove(model: torch.nn.Module, lattice: Lattice, reader: Reader, select: Call
     if needed > there:
         takes = f"about {needed / 1e9:.1f} GB of memory, and {there / 1e9:.1f} GB are free"
         return f"a pass of the model in double precision takes {takes}"
-    own, found = reader.constants.dtype, ""
+    own, reason, apart = reader.constants.dtype, "", ""
     for dtype in dict.fromkeys((torch.float64, own)):
         try:
             with torch.inference_mode(False), copied(model, dtype, own) as copy:
                 Comparison(copy, lattice, reader, select, dtype).compare()
             return ""
-        except Unfinished as reason:
-            found = str(reason)
+        except Unfinished as obstacle:
+            reason = str(obstacle)
         except Differ as difference:
-            if dtype == own or not reader.rounded:
-                raise UnsupportedError(str(difference)) from None
+            apart = str(difference)
+            if not reader.rounded:
+                break
         except UnsupportedError:
             if dtype == own:
                 raise
-    return found
+    if apart:
+        raise UnsupportedError(apart)
+    return reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +138,9 @@ class Comparison:
         if len(draws) != len(truth.drawn):
             counts = f"{len(truth.drawn)} times and its exported graph {len(draws)} times"
             raise Differ(f"the model draws random numbers {counts}, so that its masks are not known. {CAUSES}")
-        tensors = {**self.reader.tensors, **named_tensors(self.model)}
+        tensors = named_tensors(self.model)
         tensors = {name: tensor.clone() if tensor.is_inference() else tensor for name, tensor in tensors.items()}
-        if self.reader.made:
-            values = self.reader.constants.values(tensors, self.dtype)
-            made = self.reader.made.items()
-            tensors |= {name: make(values[call, argument]).to(self.dtype) for name, (call, argument, make) in made}
+        tensors = self.reader.with_made(tensors, self.dtype)
         leaf = x.detach().clone().requires_grad_()
         with torch.enable_grad():
             return replay(self.lattice, self.reader, tensors, dict(zip(draws, truth.drawn, strict=True)), leaf)

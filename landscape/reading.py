@@ -91,6 +91,7 @@ class Reader:
         self._known: dict[tuple[Any, Any], Any] | None = None
 
     def read(self, shape: tuple[int, ...]) -> tuple[list[Node], dict[str, dict[str, Any]]]:
+        self._refuse_changed_parameters()
         refusals: dict[str, list[str]] = {}  # operation and reason: where
         for call in list(self.graph.nodes):
             if call.op == "placeholder":
@@ -107,6 +108,14 @@ class Reader:
             lines = "\n".join(f"  {listed(places)}: {reason}" for reason, places in refusals.items())
             raise UnsupportedError(f"{count} operations of this model have no rule here:\n{lines}")
         return self._finish()
+
+    def _refuse_changed_parameters(self) -> None:
+        """What a pass leaves in the model for the next one, and reads itself, makes every pass another function."""
+        changes = (changed_argument(call) for call in self.needed)
+        nodes = (node for argument in changes if argument is not None for node in self.memory.sharing(argument))
+        names = {self.names[node.name] for node in nodes if node.op == "placeholder" and node.name in self.names}
+        if names:
+            raise UnsupportedError(f"the model changes {listed(sorted(names))} as it runs, and its output depends on that")
 
     def _read_placeholder(self, call: Any, shape: tuple[int, ...]) -> None:
         if call.name in self.names:
@@ -249,6 +258,15 @@ class Reader:
         self.tensors[name] = made(self.known(call, argument))
         self.rounded = True
         return name
+
+    def with_made(self, tensors: Mapping[str, Any], dtype: Any = None) -> dict[str, Any]:
+        """Another draw of the model's tensors, by name, with the constants of the graph and what is made of them."""
+        all_of_them = {**self.tensors, **tensors}
+        if not self.made:
+            return all_of_them
+        values = self.constants.values(all_of_them, dtype or self.constants.dtype)
+        made = {name: make(values[call, argument]) for name, (call, argument, make) in self.made.items()}
+        return all_of_them | (made if dtype is None else {name: tensor.to(dtype) for name, tensor in made.items()})
 
     def _finish(self) -> tuple[list[Node], dict[str, dict[str, Any]]]:
         """The nodes that the result depends on, paddings fused into the convolutions that read them."""

@@ -12,6 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from landscape.constants import RANDOM
+from landscape.randomness import only_torch_draws
 from lattice import UnsupportedError
 
 __all__ = ["Run", "Unfinished", "copied", "run_model", "seeded"]
@@ -66,7 +67,9 @@ def seeded(device: torch.device) -> Iterator[None]:
 def copied(model: torch.nn.Module, dtype: torch.dtype, own: torch.dtype) -> Iterator[torch.nn.Module]:
     """A copy of a model in this type. Where it cannot be copied, itself, its buffers restored afterwards; in its own type."""
     try:
-        copy = deepcopy(model).to(dtype).requires_grad_(False)
+        converted = {id(tensor): _converted(tensor, dtype) for tensor in (*model.parameters(), *model.buffers())}
+        copy = deepcopy(model, {key: tensor for key, tensor in converted.items() if tensor is not None})
+        copy = copy.to(dtype).requires_grad_(False)
     except Exception as error:
         if dtype != own:
             raise Unfinished(f"the model cannot be copied: {_line(error)}") from error
@@ -80,6 +83,14 @@ def copied(model: torch.nn.Module, dtype: torch.dtype, own: torch.dtype) -> Iter
         with torch.no_grad():
             for name, buffer in model.named_buffers():
                 buffer.copy_(buffers[name])
+
+
+def _converted(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor | None:
+    """A copy in another type, made at once; None where that is for deepcopy to know."""
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.dtype == dtype or not tensor.is_floating_point():
+        return None
+    copy = tensor.detach().to(dtype)
+    return torch.nn.Parameter(copy, requires_grad=False) if isinstance(tensor, torch.nn.Parameter) else copy
 
 
 def run_model(
@@ -104,7 +115,7 @@ def run_model(
         parameter.requires_grad_()
     leaf = x.detach().clone().requires_grad_()
     try:
-        with torch.enable_grad(), seeded(x.device):
+        with torch.enable_grad(), seeded(x.device), only_torch_draws():
             if random:
                 with draws:
                     output = select(model(leaf.clone()))
@@ -113,6 +124,8 @@ def run_model(
             gradient = input_gradient(output, leaf, cotangent(output))
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise Unfinished(f"there is not enough memory for a pass of the model: {_line(error)}") from error
+    except UnsupportedError:
+        raise
     except Exception as error:
         if "alloc" in str(error):
             raise Unfinished(f"there is not enough memory for a pass of the model: {_line(error)}") from error

@@ -21,6 +21,7 @@ from landscape.gates import Gates, unknown_rates
 from landscape.given import made
 from landscape.initialisation import Initialisation, layer_variances, weighted
 from landscape.observing import Law, observe
+from landscape.randomness import only_torch_draws
 from landscape.reading import Reader, named_tensors
 from landscape.weights import Shift, read_weights
 from lattice import AssumptionError, Lattice, UnsupportedError
@@ -127,7 +128,8 @@ def trace(
     parameters = {node.name: str(weights[node.name]["weight"]) for node in lattice.nodes if weighted(node.op)}
     first = {name: reader.tensors[name] for name in parameters.values()}
     least, most = _numbers_of_draws([tensor.numel() for tensor in first.values()])
-    draws = iter(()) if factory is None or given is not None else _fresh(factory, most, first)
+    more_draws = iter(()) if factory is None or given is not None else _fresh(factory, most, first)
+    draws = (reader.with_made(tensors) for tensors in more_draws)
     found = read_weights(lattice, weights, reader.tensors, given, train, as_they_are, draws, least)
     variances, shifted = found.variances, found.shifted
     watched = unknown_rates(lattice, shifted, found.signs) if inputs is not None else {}
@@ -196,7 +198,7 @@ def _export(model: Any, shape: tuple[int, ...], train: bool) -> tuple[Any, dict[
         raise UnsupportedError(f"the model's weights are {first.dtype}; only real floating-point weights have a variance here")
     # a norm refuses to take the statistics of a batch of one
     example = torch.zeros(2 if train else 1, *shape, dtype=first.dtype, device=first.device)
-    with mode_of(model, train), torch.no_grad(), _quiet():
+    with mode_of(model, train), torch.no_grad(), _quiet(), only_torch_draws():
         try:
             program = torch.export.export(model, (example,), strict=False)
         except Exception as error:

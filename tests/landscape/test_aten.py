@@ -1,5 +1,6 @@
 """Every operation that has a rule: the lattice of a model, built again with its weights, computes what the model computes."""
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -406,6 +407,16 @@ REFUSED = [
     (lambda x: functional.softmax(x, 1), "depends on the data"),
     (lambda x: x.exp(), "no rule for it"),
     (lambda x: x.detach(), "it cuts the gradient"),
+    (lambda x: x / 0, "divides by zero"),
+    (lambda x: x * math.inf, "multiplies by inf"),
+    (lambda x: x + math.nan, "adds nan"),
+    (lambda x: torch.div(x, 2, rounding_mode="floor"), "a division that rounds has the gradient zero"),
+    (lambda x: x // 2, "floor_divide.default: never: its gradient is zero"),
+    (lambda x: x.trunc() + x.ceil() + x.sign(), "ceil.default: never: its gradient is zero"),
+    (lambda x: x.int(), "a cast to whole numbers has the gradient zero"),
+    (lambda x: x * (x > 0), "gt.Scalar: never: its gradient is zero"),
+    (lambda x: functional.softplus(x, beta=2), "has beta 2"),
+    (lambda x: torch.ops.aten.elu(x, 1.0, 2.0), "has scales of its own"),
 ]
 
 
@@ -422,7 +433,7 @@ def test_what_has_no_rule_is_refused_with_its_reason(reason):
 
 
 def test_an_operation_is_refused_once_and_what_depends_on_it_is_not():
-    assert refusals().startswith(f"{len(REFUSED)} operations of this model have no rule here:")
+    assert refusals().startswith(f"{len(REFUSED) + 2} operations of this model have no rule here:")
 
 
 def test_slopes_that_differ_from_channel_to_channel_are_refused():
@@ -612,12 +623,30 @@ def test_sums_that_begin_with_zeros_are_sums():
         (lambda m, x: functional.conv2d(x, m.parts.softmax(0).view(1, 4, 1, 1)), "computes a weight from other tensors"),
         (lambda m, x: functional.conv2d(x, x.mean((2, 3), keepdim=True)), "weight depends on the input"),
         (lambda m, x: x.softmax(1), "depends on the data"),
+        (lambda m, x: functional.layer_norm(x, (4, 7, 10), torch.rand(4, 7, 10)), "depends on the input or on chance"),
+        (lambda m, x: functional.layer_norm(x, (4, 7, 10), torch.arange(280.0).view(4, 7, 10)), "more than the channels"),
         (lambda m, x: x.erf(), "erf"),
     ],
 )
 def test_what_is_computed_and_does_not_fit_is_refused_for_that_reason(function, reason):
     with pytest.raises(UnsupportedError, match=reason):
         read(Fixed(function))
+
+
+def test_buffers_that_a_pass_changes_and_reads_are_refused_and_others_are_left_alone():
+    def counted(m, x):
+        m.two.add_(1)
+        return x * m.two
+
+    def kept(m, x):
+        m.two.mul_(0.9).add_(x.mean() * 0.1)
+        return x * m.mean
+
+    model = Fixed(kept)
+    with pytest.raises(UnsupportedError, match="changes two as it runs"):
+        read(Fixed(counted))
+    np.testing.assert_allclose(coefficients(read(model)[0])[0], MEAN, rtol=1e-6)
+    assert model.two == 2
 
 
 WRITTEN_OUT = {

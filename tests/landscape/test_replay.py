@@ -3,8 +3,10 @@
 The truth is the model's own autograd. Rules that would refuse a case by themselves are switched off where it says so.
 """
 
+import random
 import sys
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -104,6 +106,13 @@ def test_a_forward_that_does_another_thing_when_it_is_recorded_is_refused():
         return m.two(y if torch.compiler.is_exporting() else 2 * y)
 
     refused(other, "First where they part: the value at two")
+
+
+def test_random_numbers_that_are_not_torchs_are_refused_and_left_as_they_were():
+    for module in (random, np.random):
+        python, numpy = random.getstate(), np.random.get_state()[2]  # noqa: NPY002
+        refused(lambda m, x, module=module: m.one(x) * (2 if module.random() < 2 else 1), "Python or NumPy", train=True)
+        assert (random.getstate(), np.random.get_state()[2]) == (python, numpy)  # noqa: NPY002
 
 
 # --- what a reader can misread, its rules switched off --------------------------------------------------------------------
