@@ -20,6 +20,7 @@ from landscape.moments import layer_gradients, squared_gradients
 from landscape.norm_gradient import kept_by_norms
 from landscape.pooled_head import head_correction, pooled_gates
 from landscape.signal import theory_gates
+from landscape.sizes import Size, stated_size
 from landscape.trace import Trace, trace
 from lattice import GlobalPool, Lattice, Norm, SpecificationError, UnsupportedError, Window
 from lattice.checks import given_shape
@@ -103,6 +104,21 @@ class Landscape:
         """
         return float(np.sqrt(sum(error**2 for error in self.traced.variance_errors.values())))
 
+    @property
+    def size(self) -> Size:
+        """How far off it may be, as its guarantee states: least and largest measured / predicted, and the map's error."""
+        return stated_size(self.lattice, self.guarantee, self.scale_error)
+
+    @property
+    def scale_range(self) -> tuple[float, float]:
+        """Between what measured / predicted may lie."""
+        return self.size[:2]
+
+    @property
+    def map_error(self) -> float:
+        """The largest relative root mean square error of the map of mean one."""
+        return self.size.map_error
+
     def report(self) -> measures.Report:
         """Centre bias, blind spots, gridding, flip asymmetry, total variation: numbers with names, and their errors."""
         return measures.report(self.squared, _stride_periods(self.lattice), self.replicates)
@@ -139,6 +155,9 @@ class Landscape:
     def __repr__(self) -> str:
         lines = [f"importance landscape over {self.squared.shape}: {self.guarantee.name}"]
         lines += [f"  because of {reason}" for reason in self.reasons]
+        if self.guarantee is not Guarantee.EXACT:
+            low, high, error = self.size
+            lines.append(f"  measured / predicted may lie between {low:.2g} and {high:.2g}, and the map be off by {error:.0%}")
         if self.scale_error > WORTH_SAYING:
             lines.append(f"  scale known to {self.scale_error:.1%}: the variances of the weights are estimates")
         return "\n".join([*lines, str(self.report())])
