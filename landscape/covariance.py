@@ -90,8 +90,8 @@ def _check_range(mantissas: Array, exponent: int) -> None:
     positive = mantissas[mantissas > 0]
     if mantissas.min() < -ROUNDING * np.abs(mantissas).max():
         raise UnsupportedError(
-            "the joint moments of gates or maxima on branches that meet again contradict each other (the squared gradient would "
-            "be negative); there is no rule for this network"
+            "the joint moments of gates or maxima on branches that meet again contradict each other (a squared gradient below "
+            "zero); there is no rule for this network"
         )
     if not np.isfinite(mantissas).all():
         raise ResourceError("the expected squared gradient overflows float64; give smaller variances")
