@@ -165,6 +165,6 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
         raise Refusal("never: a cast to whole numbers has the gradient zero")
     if operation(call) == "copy" and shape_of(source) != shape_of(call):
         raise Refusal(f"broadcasts {shape_of(source)} to {shape_of(call)}: not yet")
-    reader.rounded = reader.rounded or call.meta["val"].dtype != source.meta["val"].dtype
+    reader.rounded = reader.rounded or operation(call) == "copy" or call.meta["val"].dtype != source.meta["val"].dtype
     value = reader.values.get(source)
     return value if isinstance(value, Noise) else reader.view(source)

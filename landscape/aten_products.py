@@ -54,7 +54,13 @@ def _times(reader: Reader, call: Any, source: Any, number: float) -> Any:
     noise = reader.values.get(source)
     if isinstance(noise, Noise):
         return replace(noise, factor=noise.factor * number, shift=noise.shift * number)
-    return reader.pointwise(call, Norm("scale"), source, **statistics(number=number))
+    value = reader.value(source)
+    factor, node = _stripped(reader, value.node)  # factors of factors are one
+    total = factor * number
+    if node == value.node or not 0 < total * total < math.inf:
+        return reader.pointwise(call, Norm("scale"), source, **statistics(number=number))
+    below = replace(value, node=node)
+    return below if math.isclose(total, 1, rel_tol=TOLERANCE) else _scale(reader, call, below, total, "")
 
 
 def _masked(reader: Reader, call: Any, source: Any, noise: Noise, shape: tuple[int, ...]) -> Value:
@@ -78,9 +84,9 @@ def _masked(reader: Reader, call: Any, source: Any, noise: Noise, shape: tuple[i
     return replace(_scale(reader, call, value, left), order=value.order)
 
 
-def _scale(reader: Reader, call: Any, value: Value, number: float) -> Value:
-    """A number times a value that the same call has made."""
-    found = replace(reader.append(call, Norm("scale"), (value.node,), "scale", **statistics(number=number)), order=value.order)
+def _scale(reader: Reader, call: Any, value: Value, number: float, label: str = "scale") -> Value:
+    """A number times a value that no call of the graph stands for."""
+    found = replace(reader.append(call, Norm("scale"), (value.node,), label, **statistics(number=number)), order=value.order)
     reader.orders[reader.nodes[found.node].name] = value.order
     return found
 
@@ -98,6 +104,7 @@ def _product(reader: Reader, call: Any, first: Any, second: Any) -> Value:
                 "never: a product of two functions of one signal, such as a square, depends on the data; SiLU, hard-swish, "
                 "Mish and GELU are known as they are written out, others as torch's own functions"
             )
+        reader.rounded = True  # torch's hard-sigmoid takes its sixth in single precision
         return _activation(reader, call, *found, one.order)
     if reader.shapes[one.node] < reader.shapes[two.node]:
         one, two = two, one

@@ -70,7 +70,7 @@ class Counter:
         elif isinstance(node.op, Multiply):
             self._product(node, arguments)
         elif isinstance(node.op, Norm):
-            self._add(("gain", node.name), _inverse_variance(node.op, arguments[0])[None])
+            self._add(("variance", node.name), _variance(node.op, arguments[0])[None])
         else:
             self._maximum(node, arguments)
 
@@ -117,7 +117,7 @@ class Counter:
         if under is not None:
             self._add(("open", name), self._mean(name, reached))
         self.runs_up[name] = {name: squared}
-        for _, _, lower, upper in self.skips:
+        for _, _, lower, upper, *_ in self.skips:
             if upper == name:
                 for lowest, run in self.runs_up.get(lower, {}).items():
                     self.runs_up[upper][lowest] = run * squared
@@ -222,6 +222,7 @@ class _Rates:
 
     def gates(self, ground: str, replicates: Sequence[Gates]) -> Gates:
         gains = {n: self._rate(n, ("gain", n), ("alive", n)) for n in self._of("gain")}
+        gains |= {n: 1 / (self._smoothed("variance", n) + self._eps(n)) for n in self._of("variance")}
         firsts = {n: self._first(n) for n in self._of("first")}
         joint = {n: ratio(self.means["joint", n], self.means["both alive", n])[None] for n in self._of("joint")}
         taps = {n: self._per_gate(self.counter.watched[n]) for n in self._of("taps")}
@@ -247,6 +248,13 @@ class _Rates:
 
     def _of(self, kind: str) -> list[str]:
         return [key[1] for key in self.means if key[0] == kind and key[1] in self.wanted]
+
+    def _smoothed(self, kind: str, name: str) -> Array:
+        return self._expand(name, _smooth(self.means[kind, name]))
+
+    def _eps(self, name: str) -> float:
+        op = self.counter.watched[name].op
+        return op.eps if isinstance(op, Norm) else 0.0
 
     def _rate(self, name: str, top: Key, bottom: Key) -> Array:
         rate = _smooth(self.means[top])
@@ -321,13 +329,12 @@ def _places(indices: Sequence[Array]) -> tuple[Any, ...]:
     return tuple(torch.as_tensor(index) for index in np.ix_(*indices))
 
 
-def _inverse_variance(op: Norm, x: Any) -> Any:
-    """1 / (variance + eps) over the axes of the norm, (*spatial)."""
+def _variance(op: Norm, x: Any) -> Any:
+    """The variance over the axes of the norm, (*spatial), the values' own and not that of a sample (n - 1 for n)."""
     x = x.double()
     spatial = tuple(range(2, x.dim()))
     if op.kind == "group":
         x = x.reshape(x.shape[0], op.groups, -1, *x.shape[2:])
-        variance = x.var(dim=tuple(range(2, x.dim())), correction=0)
-        return (1 / (variance + op.eps)).mean()
+        return x.var(dim=tuple(range(2, x.dim())), correction=1).mean()
     dims = {"layer": (1,), "instance": spatial}[op.kind]
-    return (1 / (x.var(dim=dims, correction=0, keepdim=True) + op.eps)).mean(dim=(0, 1))
+    return x.var(dim=dims, correction=1, keepdim=True).mean(dim=(0, 1))

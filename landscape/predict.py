@@ -17,6 +17,7 @@ from landscape.given import checked_images
 from landscape.infinite_width import fits, given_input_moments, refusals
 from landscape.initialisation import Initialisation, he, layer_variances
 from landscape.moments import layer_gradients, squared_gradients
+from landscape.norm_gradient import kept_by_norms
 from landscape.pooled_head import head_correction, pooled_gates
 from landscape.signal import theory_gates
 from landscape.trace import Trace, trace
@@ -67,8 +68,10 @@ class Landscape:
     @cached_property
     def replicates(self) -> tuple[Array, ...]:
         """The map with one part of the forward passes left out each, computed when asked for; none if nothing was counted."""
+        counted = self.traced.gates
         return tuple(
-            _law(replace(self.traced, gates=gates), self.output, self.pooled, ())[0] for gates in self.traced.gates.replicates
+            _law(replace(self.traced, gates=replace(gates, kept=counted.kept)), self.output, self.pooled, ())[0]
+            for gates in counted.replicates
         )
 
     @cached_property
@@ -200,7 +203,9 @@ def predict(
         output = traced.unit
     if gates == "theory" or not (traced.gates.gains or traced.gates.taps or traced.gates.products):
         traced = _with_theory(traced, batch if mode == "train" else None)
+    traced, taken = _with_gradients_of_norms(traced)
     guarantee, reasons = assess(traced.lattice, traced.shifted, traced.gates, traced.signs)
+    reasons = (*reasons, *taken)
     more = train_reasons(traced.lattice, batch) if mode == "train" else ()
     if traced.skewed:
         more = (*more, f"weights with a structure: only their second moments are used ({listed(list(traced.skewed))})")
@@ -217,6 +222,9 @@ def predict(
     else:
         pooled = mode == "eval" and guarantee is Guarantee.APPROXIMATE
         squared, reasons = _law(traced, output, pooled, reasons)
+    if not squared.any():
+        closed = [name for name, variance in traced.variances.items() if variance == 0]
+        reasons = (*reasons, f"all weights are zero: nothing passes ({listed(closed)})") if closed else reasons
     if traced.doubts:
         guarantee, reasons = Guarantee.APPROXIMATE, (*traced.doubts, *reasons)
     squared.setflags(write=False)
@@ -256,6 +264,16 @@ def _with_theory(traced: Trace, batch: int | None) -> Trace:
         return replace(traced, gates=gates)
     gates = replace(gates, gains={**gates.gains, **dropout_gains(lattice)})
     return replace(traced, gates=gates, factors=train_factors(lattice, variances, batch, scales=traced.factors, **known))
+
+
+def _with_gradients_of_norms(traced: Trace) -> tuple[Trace, tuple[str, ...]]:
+    """What norms over the signal leave of the gradient beside their factor, and in words how little that is."""
+    kept = kept_by_norms(traced.lattice, traced.variances, traced.factors, traced.gates, traced.signs)
+    if not kept:
+        return traced, ()
+    largest = max(float(np.max(np.abs(factor - 1))) for factor in kept.values())
+    reason = f"norms over the signal: their own gradient changes theirs by {largest:.0%} at most, as for Gaussian values"
+    return replace(traced, gates=replace(traced.gates, kept=kept)), (f"{reason} ({listed(list(kept))})",)
 
 
 def _with_pooled_head(traced: Trace, output: Any, squared: Array, reasons: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:

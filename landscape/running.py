@@ -99,9 +99,12 @@ def run_model(
     values: dict[str, torch.Tensor] = {}
     gradients: dict[str, torch.Tensor] = {}
     hooks = _watch(model, values, gradients) if watch else []
+    parameters = [(parameter, parameter.requires_grad) for parameter in model.parameters()] if watch else []
+    for parameter, _ in parameters:  # so that gradients reach a layer whatever is cut off below it
+        parameter.requires_grad_()
     leaf = x.detach().clone().requires_grad_()
     try:
-        with torch.inference_mode(False), torch.enable_grad(), seeded(x.device):
+        with torch.enable_grad(), seeded(x.device):
             if random:
                 with draws:
                     output = select(model(leaf.clone()))
@@ -119,6 +122,8 @@ def run_model(
     finally:
         for hook in hooks:
             hook.remove()
+        for parameter, required in parameters:
+            parameter.requires_grad_(required)
     return Run(output.detach(), gradient, draws.drawn, values, gradients)
 
 

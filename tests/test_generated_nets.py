@@ -20,7 +20,7 @@ from tests.nets.generate import net
 from tests.nets.judge import compared, judge
 from tests.nets.metamorphic import broken_laws
 
-DRAWS = (100, 500, 8000)  # fewer at first than `make nets` takes: a suspicion is followed up all the same
+DRAWS = (100, 400, 8000)  # fewer at first than `make nets` takes: a suspicion is followed up all the same
 CHAIN = """class Net(nn.Module):
     def __init__(self):
         super().__init__()
@@ -183,6 +183,7 @@ KINDS = {
     "copies-meet", "copies-of-channels", "difference", "concat", "split", "channel-shuffle", "pixel-shuffle", "resize",
     "transposed", "pad", "copying-pad", "max-pool", "bias-constant", "several-outputs", "float64", "bfloat16", "train", "x",
     "xx", "xxx", "gate-on-gate", "softmax", "attention", "spatial-gate",
+    "sequential", "module-list", "block-class",
 }  # fmt: skip
 
 

@@ -140,9 +140,9 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               (MAPS,)),
         Fault("total variation without squares", "landscape/importance.py", "np.square(np.diff(landscape, axis=axis))",
               "np.abs(np.diff(landscape, axis=axis))", (f"{MAPS}::test_total_variation_is_the_mean_squared_step",)),
-        Fault("a traced dilation forgotten", "landscape/aten.py",
-              '_list(a["stride"], axes), padding, _list(a["dilation"], axes), a["groups"])',
-              '_list(a["stride"], axes), padding, 1, a["groups"])', (TRACED,)),
+        Fault("a traced dilation forgotten", "landscape/aten_layers.py",
+              'per_axis(a["stride"], axes), padding, per_axis(a["dilation"], axes), a["groups"])',
+              'per_axis(a["stride"], axes), padding, 1, a["groups"])', (TRACED,)),
     ),
     "measurement": (
         Fault("outputs summed before they are squared", "validation/montecarlo/sampler.py",
