@@ -51,7 +51,7 @@ class Counter:
         self.slopes: dict[str, Any] = {}  # of this pass: gate: product of the slopes of the gates from it down
         self.draws = draws
         self.finite = True
-        kept = sum(prod(map(len, self.pairs[name])) for name in watched if not self._is_diagonal(name))
+        kept = sum(prod(map(len, self.pairs[name])) for name in watched if not self.is_diagonal(name))
         self.groups: list[dict[Key, Any]] = [{} for _ in range(min(draws, max(2, min(MOST_GROUPS, MOST_KEPT // max(kept, 1)))))]
         self.passes = [0] * len(self.groups)
 
@@ -122,9 +122,10 @@ class Counter:
                 for lowest, run in self.runs_up.get(lower, {}).items():
                     self.runs_up[upper][lowest] = run * squared
                     self._add(("run", lowest, upper), self._mean(lowest, run * squared))
-        if not self._is_diagonal(name):
+        if not self.is_diagonal(name):
             self._add(("joint", name), _products(self.slopes[name], self.pairs[name]))
-            self._add(("both alive", name), _products(reached, self.pairs[name]))
+            certain = everywhere and under is None
+            self._add(("both alive", name), ones.new_ones(()) if certain else _products(reached, self.pairs[name]))
 
     def _product(self, node: Node, arguments: Any) -> None:
         """The squares of each factor, given the gates that stand under the other one where both are of one signal."""
@@ -135,7 +136,7 @@ class Counter:
             self._add(("product", node.name, place), self._mean(node.name, values.square()))
             if under is not None:
                 self._add(("product below", node.name, place), self._mean(node.name, under.square()))
-            if not self._is_diagonal(node.name):
+            if not self.is_diagonal(node.name) and prod(factor.shape[2:]) > 1:  # one cell is the same at both positions
                 axes = self.pairs[node.name]
                 self._add(("product joint", node.name, place), _products(values, axes))
                 if under is not None:
@@ -183,7 +184,8 @@ class Counter:
             cells.append(np.where(inside, flat, -1))
         return cells
 
-    def _is_diagonal(self, name: str) -> bool:
+    def is_diagonal(self, name: str) -> bool:
+        """Are no pairs of different positions asked for?"""
         return all(pairs.is_diagonal for pairs in self.pairs.get(name, ()))
 
     def _add(self, key: Key, value: Any) -> None:
@@ -235,6 +237,8 @@ class _Rates:
             for place in places:
                 if kind == "product":
                     products[n, place] = self._rate(n, ("product", n, place), ("product below", n, place))
+                    if ("product joint", n, place) not in self.means and not self.counter.is_diagonal(n):
+                        product_joint[n, place] = products[n, place][(slice(None), *[slice(1)] * (products[n, place].ndim - 1))]
                 elif kind == "product joint":
                     below = self.means.get(("product joint below", n, place))
                     together = self.means["product joint", n, place]
@@ -279,7 +283,7 @@ class _Rates:
         kind, name = key[:2]
         if kind == "taps":
             return symmetries.average_taps(mean, *self.counter.tables(self.counter.watched[name]))
-        if kind in ("joint", "both alive", "product joint", "product joint below"):
+        if kind in ("joint", "both alive", "product joint", "product joint below") and mean.ndim:
             return symmetries.average_pairs(mean, self.counter.pairs[name])
         return symmetries.average(mean) if mean.ndim == len(self.counter.lattice.input_shape) else mean
 

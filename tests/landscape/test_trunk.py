@@ -53,7 +53,7 @@ def test_the_scale_of_a_trunk_needs_the_whole_runs_of_its_gates():
 
 
 def _links(lattice):
-    return {(lower, upper) for _, _, lower, upper, *_ in skips(lattice)}
+    return {(skip.lower, skip.upper) for skip in skips(lattice)}
 
 
 @pytest.mark.parametrize("known", [1, 2, 5])
