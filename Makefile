@@ -4,8 +4,9 @@ export OMP_WAIT_POLICY = passive
 EVALUATED = none-0 none-0-reweighted curvature-0.003 target-0.0003 norm-0.01
 
 FUZZ_SECONDS ?= 600
+NETS ?= 5000
 
-.PHONY: help demo test lowest check slow fresh bench mutants figures laptop claims notebooks docs fuzz
+.PHONY: help demo test lowest check slow fresh bench mutants figures laptop claims notebooks docs fuzz nets
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -73,3 +74,6 @@ docs: .venv  ## build the documentation site in docs/_build/html, without warnin
 fuzz: .venv  ## fuzz what reads text and files: FUZZ_SECONDS for each of six entrances (an hour in all)
 	.venv/bin/pip install -q -c constraints.txt -e '.[fuzz]'
 	$(PYTHON) -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+nets: .venv  ## judge NETS random networks, as people write them, against autograd (5,000 take two hours)
+	OMP_NUM_THREADS=1 $(PYTHON) -m tests.nets --count $(NETS) --jobs 2

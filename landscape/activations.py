@@ -7,59 +7,44 @@ normal distribution function, n its density and T Owen's function,
     E[relu(z) relu(z')] = (m^2 + r s^2) P + 2 m s n(u) N(q) + s^2 sqrt(1 - r^2) exp(-u^2 / (1 + r)) / 2 pi,
     q = u sqrt((1 - r) / (1 + r)),   P = P(z, z' > 0) = N(u) - 2 T(u, q / u)
 
-(Rosenbaum 1961, "Moments of a truncated bivariate normal distribution"; Owen 1956). The others are sums on a fine grid; the
-product uses Mehler's series, E[phi(z) phi(z')] = sum_n r^n c_n^2 with c_n the coefficients of phi(m + s t) in Hermite
-polynomials.
+(Rosenbaum 1961, "Moments of a truncated bivariate normal distribution"; Owen 1956). The others are Gauss-Legendre sums over
+panels that are cut where the function bends and where the density does, whichever of the two is the narrower: a variance
+of 1e-300 or of 1e300 makes no difference. The product is E[g(t) g(+-t)] for g(t) = E[phi(m + s (sqrt|r| t + sqrt(1 - |r|) e))],
+a sum of such sums. Both are good to 1e-10 of E[phi^2], or of E[phi'^2] (tests/landscape/test_activations.py).
 """
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.polynomial.hermite_e import hermevander
-from scipy.special import erf, expit, gamma, ndtr, owens_t
+from scipy.special import ndtr, owens_t
 
 from landscape.alike import pointwise
+from landscape.functions import FUNCTIONS, Curve, curve
 from landscape.gains import has_slopes, slopes
-from lattice import Activation, UnsupportedError
+from lattice import Activation
 
-__all__ = ["FUNCTIONS", "distinct", "gaussian_moments"]
+__all__ = [
+    "FAR",
+    "FUNCTIONS",
+    "Law",
+    "closed_moments",
+    "deviations",
+    "distinct",
+    "each_case",
+    "gaussian_moments",
+    "law_of",
+    "mean_slope",
+    "product_of",
+    "significant",
+]
 
 Array = np.ndarray[Any, Any]
-Function = Callable[[Array], Array]
-GRID = np.linspace(-9.0, 9.0, 12001)
-DENSITY = np.exp(-(GRID**2) / 2) / np.sqrt(2 * np.pi) * (GRID[1] - GRID[0])
-TERMS = 24  # of Mehler's series
 FAR = 38.0  # deviations: the normal density is 0 in float64
-
-
-def _softplus(z: Array) -> Array:
-    return np.logaddexp(0.0, z)
-
-
-def _elu(z: Array, alpha: float = 1.0) -> Array:
-    return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
-
-
-SELU = (1.0507009873554805, 1.6732632423543772)
-FUNCTIONS: dict[str, Function] = {
-    "relu6": lambda z: np.clip(z, 0, 6),
-    "hardtanh": lambda z: np.clip(z, -1, 1),
-    "silu": lambda z: z * expit(z),
-    "gelu": lambda z: z * (1 + erf(z / np.sqrt(2))) / 2,
-    "hardswish": lambda z: z * np.clip(z + 3, 0, 6) / 6,
-    "hardsigmoid": lambda z: np.clip(z + 3, 0, 6) / 6,
-    "sigmoid": expit,
-    "tanh": np.tanh,
-    "elu": _elu,
-    "celu": _elu,
-    "selu": lambda z: SELU[0] * _elu(z, SELU[1]),
-    "mish": lambda z: z * np.tanh(_softplus(z)),
-    "softplus": _softplus,
-    "softsign": lambda z: z / (1 + np.abs(z)),
-    "logsigmoid": lambda z: -_softplus(-z),
-}
+DENSE = np.array([-FAR, -8.5, -4.0, 0.0, 4.0, 8.5, FAR])  # deviations at which the density is cut: beyond 8.5 lies 2e-17
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
+DIGITS = 40  # binary ones, by which cases are told apart: 1e-12 of each number
 
 
 def gaussian_moments(activation: Activation, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
@@ -74,38 +59,148 @@ def gaussian_moments(activation: Activation, mean: Array, variance: Array, corre
     >>> [round(float(moment[0]), 4) for moment in silu]
     [0.2066, 0.3558, 0.0427, 0.3795]
     """
-    rule = partial(_closed, *slopes(activation)) if has_slopes(activation) else partial(_summed, activation)
-    return pointwise(rule, mean, variance, correlation)
+    return _moments(activation, mean, variance, correlation)[:4]
 
 
-def _summed(activation: Activation, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
-    """The four moments by sums on a grid, each case of mean and variance once."""
-    cases, which = distinct(mean.round(12), variance.round(12))
-    first, squared, gain, *squares = (
-        np.array(moment)[which].reshape(mean.shape)
-        for moment in zip(*(_numerical(activation, *case) for case in cases), strict=True)
-    )
-    product = squares.pop()
-    while squares:  # Horner's rule for sum_n r^n c_n^2
-        product = product * correlation + squares.pop()
-    return first, squared, product, gain
+def mean_slope(activation: Activation, mean: Array, variance: Array) -> Array:
+    """E[phi'(z)] for z ~ N(mean, variance).
+
+    >>> mean_slope(Activation("tanh"), np.zeros(1), np.full(1, 1e-20)).round(12)
+    array([1.])
+    """
+    return _moments(activation, mean, variance, np.zeros(()))[4]
 
 
-def _closed(below: float, above: float, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
-    """The four moments of the function with these slopes below and above zero."""
+def _moments(activation: Activation, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
+    if has_slopes(activation):
+        below, above = (np.asarray(slope) for slope in slopes(activation))
+        return pointwise(partial(closed_moments, below, above), mean, variance, correlation)
+    correlation = np.clip(correlation, -1, 1)
+    return pointwise(partial(each_case, partial(_case, curve(activation))), mean, variance, correlation)
+
+
+def closed_moments(below: Array, above: Array, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
+    """The four moments and E[phi'(z)] of the function with these slopes below and above zero; arrays broadcast."""
     m, s, r = mean, np.sqrt(np.maximum(variance, 0.0)), np.clip(correlation, -1, 1)
-    step, u = above - below, np.clip(m / np.maximum(s, 1e-300), -FAR, FAR)
+    step, u = above - below, deviations(m, s)
     density, open_ = np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi), ndtr(u)
     relu = m * open_ + s * density
     positive = (m**2 + s**2) * open_ + m * s * density  # E[z^2; z > 0]
     negative = (m**2 + s**2) * ndtr(-u) - m * s * density
-    together = np.maximum(1 + r, 1e-300)  # not 0 where z' = -z
+    together = np.maximum(1 + r, np.finfo(float).tiny)  # 0 where z' = -z: then no wedge is left, at any scale
     shrunk = np.sqrt((1 - r) / together)
     both = (m**2 + r * s**2) * (open_ - 2 * owens_t(u, shrunk)) + 2 * m * s * density * ndtr(u * shrunk)
     both += s**2 * np.sqrt(1 - r**2) * np.exp(-(u**2) / together) / (2 * np.pi)
     product = below**2 * (m**2 + r * s**2) + 2 * below * step * (m * relu + r * s**2 * open_) + step**2 * both
     squared, gain = below**2 * negative + above**2 * positive, below**2 * ndtr(-u) + above**2 * open_
-    return below * m + step * relu, squared, product, gain
+    return below * m + step * relu, squared, product, gain, below * ndtr(-u) + above * open_
+
+
+def deviations(mean: Array, deviation: Array) -> Array:
+    """How many deviations above zero the mean is, as far as it matters; without any the sign alone."""
+    mean, deviation = np.broadcast_arrays(mean, deviation)
+    far = np.asarray(np.sign(mean) * FAR, dtype=float)
+    with np.errstate(over="ignore"):
+        return np.clip(np.divide(mean, deviation, out=far, where=deviation > 0), -FAR, FAR)
+
+
+# --- sums -----------------------------------------------------------------------------------------------------------------
+
+
+def each_case(moments: Callable[..., tuple[float, ...]], mean: Array, variance: Array, *more: Array) -> tuple[Array, ...]:
+    """Arrays of what a function of numbers (mean, variance, correlation, ...) gives, each case computed once."""
+    arrays = np.broadcast_arrays(mean, np.maximum(variance, 0.0), *more)
+    cases, which = distinct(*(significant(array) for array in arrays))
+    found = np.array([moments(*case) for case in cases])[which]
+    return tuple(np.moveaxis(found.reshape(*arrays[0].shape, -1), -1, 0))
+
+
+def _panels(centres: Array, deviation: float, cuts: Array, dense: Array) -> tuple[Array, Array]:
+    """Points and masses of N(centre, deviation^2) for each centre: Gauss-Legendre between all cuts, (centres, points)."""
+    lowest, highest = (centres + deviation * dense[end] for end in (0, -1))
+    near = cuts[(cuts > lowest.min()) & (cuts < highest.max())]
+    column = centres[:, None]
+    ends = np.concatenate([column + deviation * dense, np.clip(near, lowest[:, None], highest[:, None])], axis=1)
+    away = np.concatenate(
+        [np.broadcast_to(dense, (len(centres), len(dense))), np.clip((near - column) / deviation, dense[0], dense[-1])], axis=1
+    )
+    # the function is read at z and the density at t, each from its own ends: a difference of the two would lose all digits
+    # where the function bends far from the mean, or the density within the last digits of it
+    (z, _), (t, half) = (_points(np.sort(one, axis=1)) for one in (ends, away))
+    masses = half[..., None] * WEIGHTS * np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi)
+    return z.reshape(len(centres), -1), masses.reshape(len(centres), -1)
+
+
+def _points(ends: Array) -> tuple[Array, Array]:
+    """The points of the panels between these ends, (rows, panels, points), and half the width of each panel."""
+    middle, half = (ends[:, 1:] + ends[:, :-1]) / 2, np.diff(ends, axis=1) / 2
+    return middle[..., None] + half[..., None] * NODES, half
+
+
+class Law(NamedTuple):
+    """N(mean, deviation^2) as points z and their masses, for functions that are smooth between certain cuts."""
+
+    mean: float
+    deviation: float
+    z: Array
+    masses: Array
+
+
+def law_of(function: Curve, mean: float, variance: float) -> Law:
+    """The points on which to sum a curve over N(mean, variance)."""
+    deviation = float(np.sqrt(variance))
+    if deviation == 0:
+        return Law(mean, 0.0, np.array([mean]), np.ones(1))
+    z, masses = _panels(np.array([mean]), deviation, function.cuts(abs(mean) + FAR * deviation), DENSE)
+    return Law(mean, deviation, z[0], masses[0])
+
+
+def product_of(function: Curve, law: Law, correlation: float) -> float:
+    """E[phi(z) phi(z')]."""
+    values = function.value(law.z)
+    if correlation == 0:
+        return float(values @ law.masses) ** 2
+    if correlation == 1 or law.deviation == 0:
+        return float(values**2 @ law.masses)
+    # from the means g of phi, given what z and z' share or have with opposite signs
+    mean, deviation, size = law.mean, law.deviation, abs(correlation)
+    shared, own = deviation * size**0.5, deviation * (1 - size) ** 0.5
+    reach = abs(mean) + FAR * deviation
+    cuts, smooth = function.cuts(reach), function.cuts(reach, own)
+    if correlation < 0:  # g at t and at -t: mirrored about the mean
+        smooth = np.concatenate([smooth, 2 * mean - smooth])
+    centres, masses = (part[0] for part in _panels(np.array([mean]), shared, smooth, DENSE[1:-1]))
+
+    def conditional(points: Array) -> Array:
+        if own == 0:
+            return function.value(points)
+        z, inner = _panels(points, own, cuts, DENSE[1:-1])
+        return np.asarray((function.value(z) * inner).sum(axis=1))
+
+    found = conditional(centres)
+    other = found if correlation > 0 else conditional(2 * mean - centres)
+    return float((found * other) @ masses)
+
+
+@lru_cache(maxsize=16384)
+def _case(function: Curve, mean: float, variance: float, correlation: float) -> tuple[float, ...]:
+    """E[phi(z)], E[phi(z)^2], E[phi(z) phi(z')], E[phi'(z)^2] and E[phi'(z)]."""
+    law = law_of(function, mean, variance)
+    values, slope = function.value(law.z), function.slope(law.z)
+    squares = (float(part @ law.masses) for part in (values**2, slope**2))
+    return (
+        float(values @ law.masses),
+        next(squares),
+        product_of(function, law, correlation),
+        *squares,
+        float(slope @ law.masses),
+    )
+
+
+def significant(values: Array) -> Array:
+    """Rounded to so many digits of each number, so that what differs by its last digits is one case."""
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.round(np.ldexp(mantissa, DIGITS)), exponent - DIGITS)
 
 
 def distinct(*arrays: Array) -> tuple[list[tuple[float, ...]], Array]:
@@ -118,33 +213,6 @@ def distinct(*arrays: Array) -> tuple[list[tuple[float, ...]], Array]:
     for array in arrays:
         values, where = np.unique(array, return_inverse=True)
         code = code * len(values) + where.ravel()
+        _, code = np.unique(code, return_inverse=True)  # small again: the product of many counts leaves the whole numbers
     _, first, which = np.unique(code, return_index=True, return_inverse=True)
     return list(zip(*(array.ravel()[first].tolist() for array in arrays), strict=True)), which
-
-
-@lru_cache(maxsize=1)
-def _hermite() -> Array:
-    """The normalised Hermite polynomials on the grid, times the density: (terms, points)."""
-    return np.asarray((hermevander(GRID, TERMS) / np.sqrt(gamma(np.arange(TERMS + 1) + 1.0))).T * DENSITY)
-
-
-@lru_cache(maxsize=4096)
-def _numerical(activation: Activation, mean: float, variance: float) -> tuple[float, ...]:
-    """E[phi(z)], E[phi(z)^2], E[phi'(z)^2] and the squares c_0^2, c_1^2, ... by sums on a grid."""
-    values, slope = _value_and_slope(activation, mean + np.sqrt(max(variance, 0.0)) * GRID)
-    squares = (_hermite() @ values) ** 2
-    return float(values @ DENSITY), float(values**2 @ DENSITY), float(slope**2 @ DENSITY), *squares.tolist()
-
-
-def _value_and_slope(activation: Activation, z: Array) -> tuple[Array, Array]:
-    if activation.name not in FUNCTIONS:
-        raise UnsupportedError(f"{activation.name}: no moments; {', '.join(FUNCTIONS)} and the ReLU family have them")
-    function = FUNCTIONS[activation.name]
-    if activation.name == "elu" and activation.parameter is not None:
-        alpha = activation.parameter
-        function = lambda z: _elu(z, alpha)  # noqa: E731
-    if activation.name == "celu" and activation.parameter is not None:
-        width = activation.parameter
-        function = lambda z: width * _elu(z / width)  # noqa: E731
-    h = 1e-6
-    return function(z), (function(z + h) - function(z - h)) / (2 * h)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["average_alike", "pointwise"]
+__all__ = ["average_alike", "pointwise", "ratio"]
 
 Array = np.ndarray[Any, Any]
 BORDER = 3  # cells (or windows) from the border that are kept apart
@@ -33,6 +33,16 @@ def average_alike(rates: Array, kernel: tuple[int, ...] | None = None, border: i
     sums = np.bincount(joint.ravel(), rates.ravel(), minlength=count)
     sizes = np.bincount(joint.ravel(), minlength=count)
     return np.asarray((sums / np.maximum(sizes, 1))[joint])
+
+
+def ratio(top: Any, bottom: Any) -> Array:
+    """top / bottom entry by entry, and 0 where the bottom is 0: what passes of nothing is nothing, at any scale.
+
+    >>> ratio(np.array([1e-300, 0.0]), np.array([2e-300, 0.0]))
+    array([0.5, 0. ])
+    """
+    top, bottom = np.broadcast_arrays(top, bottom)
+    return np.asarray(np.divide(top, bottom, out=np.zeros(top.shape), where=bottom != 0))
 
 
 def _labels(n: int, kernel: int, border: int) -> Array:

@@ -1,9 +1,17 @@
 """Runs of channels that are treated alike: a concatenation keeps its parts apart until weights mix them."""
 
+from functools import singledispatch
 from itertools import accumulate
 
-from landscape.initialisation import weighted
-from lattice import Add, ChannelShuffle, Concat, Flatten, Input, Lattice, PixelShuffle, Slice
+from lattice import (
+    Concat,
+    Input,
+    Lattice,
+    Op,
+    Slice,
+    UnsupportedError,
+)
+from lattice.ops import Pointwise, Rearrangement, Shape, Summed, Weighted, Windowed
 
 __all__ = ["channel_runs"]
 
@@ -19,20 +27,42 @@ def channel_runs(lattice: Lattice) -> tuple[tuple[int, ...], ...]:
     """
     found: list[tuple[int, ...]] = []
     for node, shape in zip(lattice.nodes, lattice.shapes, strict=True):
-        op = node.op
-        below = [found[i] for i in node.inputs]
-        if isinstance(op, Concat):
-            found.append(tuple(run for runs in below for run in runs))
-        elif isinstance(op, Add):
-            found.append(_cut_at({end for runs in below for end in accumulate(runs)}))
-        elif isinstance(op, Slice):
-            ends = {end - op.start for end in accumulate(below[0]) if op.start < end < op.stop}
-            found.append(_cut_at(ends | {op.stop - op.start}))
-        elif weighted(op) or isinstance(op, Input | Flatten | ChannelShuffle | PixelShuffle):
-            found.append((shape[0],))  # mixed, or taken as alike
-        else:
-            found.append(below[0])
+        found.append(_runs(node.op, [found[i] for i in node.inputs], shape))
     return tuple(found)
+
+
+@singledispatch
+def _runs(op: Op, below: list[tuple[int, ...]], shape: Shape) -> tuple[int, ...]:
+    raise UnsupportedError(f"no rule for runs of channels of {op!r}; add one with landscape.alike_channels._runs.register")
+
+
+@_runs.register(Input)
+@_runs.register(Weighted)
+@_runs.register(Rearrangement)
+def _(op: Op, below: list[tuple[int, ...]], shape: Shape) -> tuple[int, ...]:
+    return (shape[0],)  # mixed, or taken as alike
+
+
+@_runs.register(Pointwise)
+@_runs.register(Windowed)
+def _(op: Op, below: list[tuple[int, ...]], shape: Shape) -> tuple[int, ...]:
+    return below[0]
+
+
+@_runs.register
+def _(op: Concat, below: list[tuple[int, ...]], shape: Shape) -> tuple[int, ...]:
+    return tuple(run for runs in below for run in runs)
+
+
+@_runs.register
+def _(op: Summed, below: list[tuple[int, ...]], shape: Shape) -> tuple[int, ...]:
+    return _cut_at({end for runs in below if sum(runs) == shape[0] for end in accumulate(runs)} | {shape[0]})
+
+
+@_runs.register
+def _(op: Slice, below: list[tuple[int, ...]], shape: Shape) -> tuple[int, ...]:
+    ends = {end - op.start for end in accumulate(below[0]) if op.start < end < op.stop}
+    return _cut_at(ends | {op.stop - op.start})
 
 
 def _cut_at(ends: set[int]) -> tuple[int, ...]:

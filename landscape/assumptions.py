@@ -13,30 +13,33 @@ Case 2 asks whether K(u, u') = E[dy/dh_u dy/dh_u'] is diagonal in position. From
 fresh weights, and stops being so below an average.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from enum import IntEnum
+from functools import singledispatch
+from typing import Any
 
-import lattice.ops
-from landscape.gains import SIGNAL_NORMS, Sign, has_slopes, node_signs, slopes
+from landscape.correlated_positions import correlated_positions, reads_several
+from landscape.gains import NEGATED, SIGNAL_NORMS, Sign, has_slopes, node_signs, slopes
 from landscape.gates import Gates
 from landscape.plan import plan
 from lattice import (
     Activation,
-    AdaptivePool,
     Add,
     Blur,
-    Dense,
-    GlobalPool,
+    Concat,
+    Dropout,
+    Input,
     Lattice,
+    Multiply,
     Node,
     Norm,
-    Pool,
+    Op,
+    Pad,
+    UnsupportedError,
     Upsample,
 )
 from lattice.lattice import check_lattice
-from lattice.ops import Windowed
-
-Multiply = getattr(lattice.ops, "Multiply", type(None))
+from lattice.ops import Pooling, Rearrangement, Shape, Weighted
 
 __all__ = ["Guarantee", "assess"]
 
@@ -45,7 +48,8 @@ class Guarantee(IntEnum):
     """How far a predicted map can be trusted; the weakest of several holds.
 
     EXACT: equal to the expectation at any width, for weights that are independent, zero-mean and symmetric, and for any
-    input without an all-zero patch. WIDE_LIMIT: up to O(1 / channels). APPROXIMATE: with the reasons that are given.
+    input without an all-zero patch, given V[w]: where that is an estimate, `Landscape.scale_error` says how good a one.
+    WIDE_LIMIT: up to O(1 / channels). APPROXIMATE: with the reasons that are given.
     """
 
     APPROXIMATE = 0
@@ -56,10 +60,16 @@ class Guarantee(IntEnum):
 Finding = tuple[Guarantee, str]
 
 
-def assess(lattice: Lattice, shifted: Collection[str] = (), gates: Gates | None = None) -> tuple[Guarantee, tuple[str, ...]]:
+def assess(
+    lattice: Lattice,
+    shifted: Collection[str] = (),
+    gates: Gates | None = None,
+    signs: Mapping[str, Any] | None = None,
+) -> tuple[Guarantee, tuple[str, ...]]:
     """The guarantee of the law on this lattice, and the reasons why it is not better, each naming its layers.
 
-    `shifted` names layers whose bias or shift is not zero on average, `gates` what is known of gates and choices.
+    `shifted` names layers whose bias or shift is not zero on average, `gates` what is known of gates and choices, `signs` the
+    sign of each norm's factor where it is negative anywhere, -1 or one per channel.
 
     >>> from lattice import Conv, Flatten
     >>> relu = Activation("relu")
@@ -71,10 +81,12 @@ def assess(lattice: Lattice, shifted: Collection[str] = (), gates: Gates | None 
     """
     check_lattice(lattice, "assess")
     findings: dict[Finding, list[str]] = {}
-    signs = node_signs(lattice, shifted)
-    correlated = _correlated(lattice)
+    found = node_signs(lattice, shifted, signs)
+    correlated = correlated_positions(lattice)
     for position, node in enumerate(lattice.nodes):
-        for finding in _findings(node, correlated[position], [signs[i] for i in node.inputs], gates or Gates()):
+        spatial = lattice.input_shapes(node)[0][1:] if node.inputs else ()
+        below = [found[i] for i in node.inputs]
+        for finding in _findings(node.op, node, spatial, correlated[position], below, gates or Gates()):
             findings.setdefault(finding, []).append(node.name)
     for finding, name in _meetings(lattice):
         findings.setdefault(finding, []).append(name)
@@ -87,24 +99,62 @@ def listed(names: list[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _findings(node: Node, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
-    """What weakens the guarantee at this node. `correlated`: can K be off-diagonal at its output?"""
-    op = node.op
-    if isinstance(op, Windowed) and getattr(op, "kind", "") == "max":
-        how = gates.ground if node.name in gates.taps else "taken as equally likely"
-        return [(Guarantee.APPROXIMATE, f"max-pool: which cell wins depends on the data, {how}")]
-    if isinstance(op, Activation) and (not has_slopes(op) or len(set(slopes(op))) > 1):
-        return _gate_findings(node.name, op, correlated, below[0], gates)
-    if isinstance(op, Multiply):
-        return [(Guarantee.APPROXIMATE, f"a product with a gate: its size depends on the data, {gates.ground}")]
-    if isinstance(op, Norm) and op.kind in SIGNAL_NORMS:
-        return [(Guarantee.APPROXIMATE, f"{op.kind} norm: divides by the variance of the signal, {gates.ground}")]
-    return _sum_findings(below) if isinstance(op, Add) else []
+@singledispatch
+def _findings(op: Op, node: Node, spatial: Shape, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
+    """What weakens the guarantee at a node. `correlated`: can K be off-diagonal at its output?"""
+    raise UnsupportedError(
+        f"{node.name}: no rule says if Proposition 1 holds for {op!r}; add one with landscape.assumptions._findings.register"
+    )
+
+
+@_findings.register(Blur)
+@_findings.register(Concat)
+@_findings.register(Dropout)
+@_findings.register(Input)
+@_findings.register(Pad)
+@_findings.register(Rearrangement)
+@_findings.register(Upsample)
+@_findings.register(Weighted)
+def _(op: Op, node: Node, spatial: Shape, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
+    return []  # linear, with fixed coefficients or with fresh weights
+
+
+@_findings.register
+def _(op: Pooling, node: Node, spatial: Shape, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
+    if op.kind != "max" or not reads_several(op, spatial):
+        return []
+    how = gates.ground if node.name in gates.taps else "taken as equally likely"
+    return [(Guarantee.APPROXIMATE, f"max-pool: which cell wins depends on the data, {how}")]
+
+
+@_findings.register
+def _(op: Activation, node: Node, spatial: Shape, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
+    if has_slopes(op) and len(set(slopes(op))) == 1:
+        return []
+    return _gate_findings(node.name, op, correlated, below[0], gates)
+
+
+@_findings.register
+def _(op: Multiply, node: Node, spatial: Shape, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
+    text = f"a product of two signals: the size of each factor depends on the data, {gates.ground}"
+    return [(Guarantee.APPROXIMATE, text)]
+
+
+@_findings.register
+def _(op: Norm, node: Node, spatial: Shape, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
+    if op.kind not in SIGNAL_NORMS:
+        return []
+    return [(Guarantee.APPROXIMATE, f"{op.kind} norm: divides by the variance of the signal, {gates.ground}")]
+
+
+@_findings.register
+def _(op: Add, node: Node, spatial: Shape, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
+    return _sum_findings(below)
 
 
 def _sum_findings(below: list[Sign]) -> list[Finding]:
     """A gated branch is not zero on average, so its product with another branch vanishes only if that one is."""
-    gated = sum(sign in (Sign.NONNEGATIVE, Sign.SKEWED) for sign in below)
+    gated = sum(sign in (*NEGATED, Sign.SKEWED) for sign in below)
     if gated > 1 or (gated and Sign.DATA in below):
         return [(Guarantee.APPROXIMATE, "a gated branch added to another one that no fresh weight centres")]
     if gated and Sign.SUM in below:
@@ -113,8 +163,8 @@ def _sum_findings(below: list[Sign]) -> list[Finding]:
 
 
 def _gate_findings(name: str, op: Activation, correlated: bool, sign: Sign, gates: Gates) -> list[Finding]:
-    if sign is Sign.NONNEGATIVE and has_slopes(op):
-        return []  # the gate is open wherever the one below was
+    if sign in NEGATED and has_slopes(op):
+        return []  # the gate is open wherever the one below was, or closed
     found = []
     counted = f"; {gates.ground}" if name in gates.gains else ""
     if not has_slopes(op):
@@ -134,37 +184,14 @@ def _gate_findings(name: str, op: Activation, correlated: bool, sign: Sign, gate
     return found
 
 
-def _correlated(lattice: Lattice) -> list[bool]:
-    """For each node: can K be off-diagonal in position at its output?"""
-    result = [False] * len(lattice.nodes)
-    for position in reversed(range(len(lattice.nodes))):
-        node = lattice.nodes[position]
-        if not node.inputs:
-            break
-        op, here = node.op, result[position]
-        if isinstance(op, Dense):
-            passed = False
-        elif isinstance(op, Pool | AdaptivePool | GlobalPool) and op.kind == "avg":
-            shape = lattice.input_shapes(node)[0]
-            passed = here or any(w.taps(n) > 1 for w, n in zip(op.windows(shape[1:]), shape[1:], strict=True))
-        elif isinstance(op, Blur) or (isinstance(op, Upsample) and op.mode == "linear"):
-            passed = True
-        else:
-            passed = here
-        for i in node.inputs:
-            result[i] = result[i] or passed
-    return result
-
-
 def _meetings(lattice: Lattice) -> list[tuple[Finding, str]]:
-    """Gates, and ops without a rule, between a sum and the node where its branches meet again without fresh weights."""
+    """Gates between a sum and the node where its branches meet again without fresh weights."""
     planned = plan(lattice)
     gated = (Guarantee.APPROXIMATE, "a gate on a branch that meets another one without fresh weights: taken as independent")
-    unknown = (Guarantee.APPROXIMATE, "branches without weights of their own meet through it: they add before squaring")
     names: dict[str, None] = {}
     for step in planned.steps:
         op = lattice.nodes[step.node].op
-        nonlinear = isinstance(op, Activation) or getattr(op, "kind", "") == "max"
+        nonlinear = isinstance(op, Activation | Multiply) or (isinstance(op, Pooling) and op.kind == "max")
         if step.side is not None and nonlinear:
             names[lattice.nodes[step.node].name] = None
-    return [*((gated, name) for name in names), *((unknown, name) for name in planned.unresolved)]
+    return [(gated, name) for name in names]

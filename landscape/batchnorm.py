@@ -37,12 +37,19 @@ SMALL_BATCH = 8
 
 
 def train_factors(
-    lattice: Lattice, variances: Mapping[str, float], batch: int, *, scales: Mapping[str, Any] | None = None
+    lattice: Lattice,
+    variances: Mapping[str, float],
+    batch: int,
+    *,
+    scales: Mapping[str, Any] | None = None,
+    signs: Mapping[str, Any] | None = None,
+    shifts: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """(N - 1) / N * gamma^2 / V[a] of every batch norm, by name: the corrected Lemma 2, for white inputs.
 
     `scales` gives gamma^2 by norm (1 where absent), and the factors of the norms that are not batch norms, which stay as
-    they are. Raises `SpecificationError` where a norm would see one value only, `AssumptionError` where the gradient is
+    they are; `signs` and `shifts` are those of `landscape.signal.signals`. Raises `SpecificationError` where a norm would
+    see one value only, `AssumptionError` where the gradient is
     exactly zero.
 
     >>> from lattice import Dense, Flatten
@@ -53,7 +60,7 @@ def train_factors(
     """
     given = dict(scales or {})
     _check(lattice, batch)
-    found = signals(lattice, variances, factors=given, train=True)
+    found = signals(lattice, variances, factors=given, train=True, signs=signs, shifts=shifts)
     result = given
     for position, node in enumerate(lattice.nodes):
         if isinstance(node.op, Norm) and node.op.kind == "batch":

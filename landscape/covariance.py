@@ -25,17 +25,17 @@ from landscape.initialisation import weighted
 from landscape.pairs import Maps, operator
 from landscape.plan import Axes, Plan, State, Step, plan, window_sizes
 from lattice import (
-    Activation,
     AdaptivePool,
     Conv,
     ConvTranspose,
     GlobalPool,
     Lattice,
+    Multiply,
     Node,
-    Norm,
     PixelShuffle,
     Pool,
     ResourceError,
+    UnsupportedError,
 )
 from lattice.ops import Windowed
 from lattice.pullback import pull, sum_channels
@@ -45,18 +45,20 @@ __all__ = ["Local", "across", "pull_moments", "sweep_moments"]
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 MOST_NUMBERS = 2**28  # float64 in one array of moments: 2 GiB
+TAME = (2.0**-300, 2.0**300)  # no rescaling between
+LOWEST, SPREAD = -1022, 900  # exponents of the smallest normal float64, and of a map that may have lost its smallest entries
 
 
 class Local(Protocol):
     """What the sweep asks of a node besides its topology; arrays broadcast against its output (channels, *spatial)."""
 
-    def squared(self, node: Node) -> Any:
-        """E[(dh/du)^2] along one connection: V[w], E[phi'^2], 1 / n^2, ...: the weight of the diagonal rule."""
+    def squared(self, node: Node, place: int = 0) -> Any:
+        """E[(dh/du)^2] along one connection to input number `place`: V[w], E[phi'^2], 1 / n^2, ...; None: its maps tell."""
 
-    def single(self, node: Node) -> Any:
-        """E[dh/du] of a node without weights, apart from the coefficients of its map."""
+    def single(self, node: Node, place: int = 0) -> Any:
+        """E[dh/du] of a node without weights, apart from the coefficients of its map; with its sign."""
 
-    def joint(self, node: Node, axes: Axes) -> Any:
+    def joint(self, node: Node, axes: Axes, place: int = 0) -> Any:
         """E[dh/du dh'/du'] of a node without weights at pairs of positions, apart from the coefficients of its map."""
 
     def edge(self, node: Node, place: int) -> Any:
@@ -69,26 +71,62 @@ class Local(Protocol):
 def pull_moments(lattice: Lattice, local: Local, cotangent: Array) -> Array:
     """The diagonal of K at the input, (channels or 1, *spatial), from the diagonal `cotangent` at the output.
 
-    `ResourceError` where the moments to carry would not fit into memory.
+    `ResourceError` where the moments to carry would not fit into memory, or leave the range of float64.
     """
-    return deque(sweep_moments(lattice, local, cotangent), maxlen=1)[0][1]
+    _, mantissas, exponent = deque(_sweep(lattice, local, cotangent), maxlen=1)[0]
+    _check_range(mantissas, exponent)
+    return np.ldexp(mantissas, exponent)
 
 
 def sweep_moments(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[Node, Array]]:
     """The same at the output of every node that the sweep comes by, from the output down to the input."""
+    for node, mantissas, exponent in _sweep(lattice, local, cotangent):
+        yield node, np.ldexp(mantissas, exponent)
+
+
+def _check_range(mantissas: Array, exponent: int) -> None:
+    """No number of a result m 2^e may be lost: above the range of float64, below it, or beside the largest of its map."""
+    positive = mantissas[mantissas > 0]
+    if not np.isfinite(mantissas).all():
+        raise ResourceError("the expected squared gradient overflows float64; give smaller variances")
+    if not positive.size:
+        return
+    highest, lowest = np.log2(positive.max()) + exponent, np.log2(positive.min()) + exponent
+    if highest >= 1024:
+        raise ResourceError(f"the expected squared gradient overflows float64: it is 2^{highest:.0f}; give smaller variances")
+    if lowest < LOWEST or (len(positive) < mantissas.size and highest - lowest > SPREAD):
+        raise ResourceError(
+            f"the expected squared gradient underflows float64: it goes down to 2^{lowest:.0f} or below, and up to "
+            f"2^{highest:.0f}; give larger variances, or fewer layers"
+        )
+
+
+def _sweep(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[Node, Array, int]]:
+    """(node, m, e) with m 2^e the diagonal of K: one exponent for all that is carried keeps the numbers within range."""
     planned = plan(lattice)
+    if planned.unresolved:
+        raise UnsupportedError(
+            f"{', '.join(planned.unresolved)}: branches of one signal, without weights of their own between, meet there as "
+            "different channels, or in a product; their joint moments have no rule here"
+        )
     _check_size(lattice, planned)
     values: dict[State, Array] = {(len(lattice.nodes) - 1,) * 2: cotangent}
     last = {step.source: position for position, step in enumerate(planned.steps)}
     told = set()
+    exponent = 0
     for position, step in enumerate(planned.steps):
         if step.source not in told and step.source[0] == step.source[1]:  # whatever flows into it comes before
             told.add(step.source)
-            yield lattice.nodes[step.source[0]], _diagonal(values[step.source], planned.carried[step.source])
+            yield lattice.nodes[step.source[0]], _diagonal(values[step.source], planned.carried[step.source]), exponent
         here = values.pop(step.source) if last[step.source] == position else values[step.source]
         below = _pass(lattice, planned, local, step, here)
         values[step.target] = values[step.target] + below if step.target in values else below
-    yield lattice.nodes[0], _diagonal(values[(0, 0)], planned.carried[(0, 0)])
+        largest = np.abs(below).max()
+        if np.isfinite(largest) and largest > 0 and not TAME[0] < largest < TAME[1]:
+            shift = int(np.log2(largest))
+            exponent += shift
+            values = {state: np.ldexp(array, -shift) for state, array in values.items()}
+    yield lattice.nodes[0], _diagonal(values[(0, 0)], planned.carried[(0, 0)]), exponent
 
 
 def _diagonal(values: Array, axes: Axes) -> Array:
@@ -114,20 +152,23 @@ def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array
     above, below = planned.carried[step.source], planned.carried[step.target]
     shapes, output = lattice.input_shapes(node), lattice.shapes[step.node]
     left, right = step.places
-    diagonal = step.side is None and all(pairs.is_diagonal for pairs in (*above, *below))
+    diagonal = step.side is None and is_diagonal(above, below)
     if diagonal and (taps := local.taps(node)) is not None:
         assert isinstance(node.op, Windowed)
         result = _to_winners(node.op, shapes[0][1:], here, taps)
-    elif diagonal and (weight := local.squared(node)) is not None:
+    elif diagonal and (weight := local.squared(node, left)) is not None:
         result = pull(node.op, shapes, _times(here, weight), output)[left]
     elif isinstance(node.op, Windowed):
         result = _through_windows(node, shapes[0], step, local, here, above, below)
+    elif isinstance(node.op, Multiply):
+        weighed = _times(here, _pair_weight(node, local, step, output, above))
+        result = _to_factor(weighed, shapes[left], output, step.maps, above, below)
     elif isinstance(node.op, PixelShuffle):
         assert step.maps is not None
         result = _unshuffle(node.op, shapes[0], step.maps, here, above, below)
     else:
         sizes = tuple(map(len, above))
-        weighed = _times(here, _pointwise(node, local, step, output, above))
+        weighed = _times(here, _pair_weight(node, local, step, output, above))
         result = pull(node.op, tuple((shape[0], *sizes) for shape in shapes), weighed, (output[0], *sizes))[left]
         result = _rearranged(result, above, below)
     if left != right or step.side is not None:
@@ -136,17 +177,28 @@ def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array
     return result if factor is None else _times(result, _at(factor, output, below, None))
 
 
+def is_diagonal(above: Axes, below: Axes) -> bool:
+    """Is nothing but the diagonal carried, on both sides of a node? Then its topology alone, squared, is the rule."""
+    return all(pairs.is_diagonal for pairs in (*above, *below))
+
+
 def _times(here: Array, weight: Any) -> Array:
     return here if isinstance(weight, int) and weight == 1 else here * weight
 
 
-def _pointwise(node: Node, local: Local, step: Step, output: Shape, axes: Axes) -> Any:
+def _pair_weight(node: Node, local: Local, step: Step, output: Shape, axes: Axes) -> Any:
     """The weight of each pair in an op that keeps positions."""
-    if not isinstance(node.op, Activation | Norm):
-        return 1
+    place = step.places[step.side or 0]
     if step.side is not None:
-        return _at(local.single(node), output, axes, step.side)
-    return local.joint(node, axes)
+        return _at(local.single(node, place), output, axes, step.side)
+    return local.joint(node, axes, place)
+
+
+def _to_factor(here: Array, shape: Shape, output: Shape, maps: tuple[Maps, ...] | None, above: Axes, below: Axes) -> Array:
+    """What an input of a product collects, summed over the positions and channels that it was broadcast to."""
+    if shape[0] < output[0]:  # different channels are uncorrelated: their moments add
+        here = here.sum(axis=0, keepdims=True) * (output[0] // here.shape[0])
+    return _rearranged(here, above, below) if maps is None else _collect(maps, here, above, below)
 
 
 def _at(values: Any, output: Shape, axes: Axes, side: int | None) -> Any:

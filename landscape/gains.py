@@ -4,35 +4,29 @@ A ReLU over one filter's output is open half of the time, exactly: flipping the 
 What a gate reads decides, so every node is given a `Sign`: the symmetry of its values over the weight distribution.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from enum import Enum
 from functools import singledispatch
+from typing import Any
+
+import numpy as np
 
 from lattice import (
     Activation,
-    AdaptivePool,
     Add,
     Blur,
-    ChannelShuffle,
     Concat,
-    Conv,
-    ConvTranspose,
-    Dense,
     Dropout,
-    Flatten,
-    GlobalPool,
     Input,
     Lattice,
     Multiply,
     Norm,
     Op,
     Pad,
-    PixelShuffle,
-    Pool,
-    Slice,
     UnsupportedError,
     Upsample,
 )
+from lattice.ops import Pooling, Rearrangement, Weighted
 
 __all__ = ["Sign", "activation_gain", "has_slopes", "node_signs", "slopes"]
 
@@ -48,6 +42,7 @@ class Sign(Enum):
     FILTER = "the output of one filter: changes sign with its weights"
     SUM = "a sum of filters' outputs: symmetric in the wide limit"
     NONNEGATIVE = "never negative"
+    NONPOSITIVE = "never positive"
     SKEWED = "not symmetric"
     DATA = "the data itself"
 
@@ -79,27 +74,42 @@ def has_slopes(activation: Activation) -> bool:
 
 
 def activation_gain(activation: Activation, sign: Sign) -> float:
-    """E[phi'(z)^2] = (a^2 + b^2) / 2 for slopes a, b and a symmetric z (Eq. 18: 1/2 for ReLU); b^2 for z >= 0.
+    """E[phi'(z)^2] = (a^2 + b^2) / 2 for slopes a, b and a symmetric z (Eq. 18: 1/2 for ReLU); b^2 for z >= 0, a^2 for z <= 0.
 
     >>> activation_gain(Activation("relu"), Sign.FILTER), activation_gain(Activation("relu"), Sign.NONNEGATIVE)
     (0.5, 1.0)
     """
-    below, above = slopes(activation)
-    return above**2 if sign is Sign.NONNEGATIVE else (below**2 + above**2) / 2
+    below, above = (slope**2 for slope in slopes(activation))
+    return {Sign.NONNEGATIVE: above, Sign.NONPOSITIVE: below}.get(sign, (below + above) / 2)
 
 
-def node_signs(lattice: Lattice, shifted: Collection[str] = ()) -> list[Sign]:
+def node_signs(lattice: Lattice, shifted: Collection[str] = (), signs: Mapping[str, Any] | None = None) -> list[Sign]:
     """The `Sign` of every node's output; `shifted` names the layers whose bias or shift is not zero on average.
 
+    `signs`: the sign of each norm's factor where it is negative anywhere, -1 or one per channel.
+
+    >>> from lattice import Conv
     >>> net = Lattice.chain((1, 8), [Conv(4, kernel=3), Activation("relu")])
     >>> [sign.name for sign in node_signs(net)]
     ['DATA', 'FILTER', 'NONNEGATIVE']
     """
-    signs: list[Sign] = []
+    found: list[Sign] = []
     for node in lattice.nodes:
-        sign = output_sign(node.op, [signs[i] for i in node.inputs])
-        signs.append(Sign.SKEWED if node.name in shifted else sign)
-    return signs
+        sign = output_sign(node.op, [found[i] for i in node.inputs])
+        if signs and node.name in signs:
+            sign = _times_factor(sign, np.asarray(signs[node.name]))
+        found.append(Sign.SKEWED if node.name in shifted else sign)
+    return found
+
+
+NEGATED = {Sign.NONNEGATIVE: Sign.NONPOSITIVE, Sign.NONPOSITIVE: Sign.NONNEGATIVE}
+
+
+def _times_factor(sign: Sign, factors: "np.ndarray[Any, Any]") -> Sign:
+    """The `Sign` of a product with factors of these signs, one or one per channel."""
+    if sign not in NEGATED or (factors >= 0).all():
+        return sign
+    return NEGATED[sign] if (factors <= 0).all() else Sign.SKEWED
 
 
 @singledispatch
@@ -113,9 +123,7 @@ def _(op: Input, inputs: list[Sign]) -> Sign:
     return Sign.DATA
 
 
-@output_sign.register(Conv)
-@output_sign.register(ConvTranspose)
-@output_sign.register(Dense)
+@output_sign.register(Weighted)
 def _(op: Op, inputs: list[Sign]) -> Sign:
     return Sign.FILTER
 
@@ -128,36 +136,36 @@ def _(op: Norm, inputs: list[Sign]) -> Sign:
 
 
 @output_sign.register(Blur)
-@output_sign.register(ChannelShuffle)
 @output_sign.register(Dropout)
-@output_sign.register(Flatten)
 @output_sign.register(Pad)
-@output_sign.register(PixelShuffle)
-@output_sign.register(Slice)
+@output_sign.register(Rearrangement)
 @output_sign.register(Upsample)
 def _(op: Op, inputs: list[Sign]) -> Sign:
     return inputs[0]
 
 
-@output_sign.register(AdaptivePool)
-@output_sign.register(GlobalPool)
-@output_sign.register(Pool)
-def _(op: Pool | AdaptivePool | GlobalPool, inputs: list[Sign]) -> Sign:
-    if op.kind == "avg" or inputs[0] is Sign.NONNEGATIVE:
+@output_sign.register
+def _(op: Pooling, inputs: list[Sign]) -> Sign:
+    if op.kind == "avg" or inputs[0] in NEGATED:
         return inputs[0]
     return Sign.SKEWED
 
 
 @output_sign.register
 def _(op: Multiply, inputs: list[Sign]) -> Sign:
-    trunk, gate = inputs
-    return trunk if gate is Sign.NONNEGATIVE else Sign.SKEWED
+    for sign in (Sign.FILTER, Sign.SUM):
+        if sign in inputs:  # changes sign with the weights of this factor, whatever the other one is
+            return sign
+    one, other = inputs
+    if Sign.NONNEGATIVE in inputs:
+        return other if one is Sign.NONNEGATIVE else one
+    return Sign.NONNEGATIVE if one is other is Sign.NONPOSITIVE else Sign.SKEWED
 
 
 @output_sign.register
 def _(op: Add, inputs: list[Sign]) -> Sign:
-    if all(sign is Sign.NONNEGATIVE for sign in inputs):
-        return Sign.NONNEGATIVE
+    if len(set(inputs)) == 1 and inputs[0] in NEGATED:
+        return inputs[0]
     return Sign.SUM if all(sign in (Sign.FILTER, Sign.SUM) for sign in inputs) else Sign.SKEWED
 
 
@@ -175,6 +183,6 @@ def _(op: Activation, inputs: list[Sign]) -> Sign:
             return inputs[0]
         return Sign.NONNEGATIVE if op.name in POSITIVE else Sign.SKEWED
     below, above = slopes(op)
-    if below == above:
+    if below == above > 0 or (inputs[0] is Sign.NONNEGATIVE and above >= 0) or (inputs[0] is Sign.NONPOSITIVE and below >= 0):
         return inputs[0]
     return Sign.NONNEGATIVE if below <= 0 <= above else Sign.SKEWED

@@ -13,7 +13,11 @@ Array = np.ndarray[Any, Any]
 
 
 def checked_images(inputs: Any, shape: tuple[int, ...]) -> Array:
-    """Images (N, *shape), an array or a torch tensor, as a float array: finite, of a real floating-point type, at least one."""
+    """Images (N, *shape), an array or a torch tensor, as a float array: finite, of a real floating-point type, at least one.
+
+    The array may share the caller's memory: whoever hands it to a model hands on a copy. Its numbers are of a type that
+    torch knows (at most double precision, in the machine's own byte order), and its strides are positive.
+    """
     tensor = inputs.detach().cpu() if hasattr(inputs, "detach") else inputs
     if hasattr(tensor, "is_floating_point") and tensor.is_floating_point() and tensor.element_size() < 4:
         tensor = tensor.float()  # numpy has no bfloat16
@@ -26,6 +30,8 @@ def checked_images(inputs: Any, shape: tuple[int, ...]) -> Array:
         raise SpecificationError(f"inputs is {str(inputs)[:80]!r}, a {type(inputs).__name__}; it is an array {expected}")
     if images.shape[1:] != shape or not len(images):
         raise SpecificationError(f"inputs have shape {images.shape}; the network reads {expected}, one image at least")
+    if images.dtype.kind == "f":
+        images = np.ascontiguousarray(images, dtype=np.float64 if images.itemsize > 8 else images.dtype.newbyteorder("="))
     if images.dtype.kind != "f" or not np.isfinite(images).all():
         what = "NaN or infinite entries" if images.dtype.kind == "f" else images.dtype
         raise SpecificationError(f"inputs hold {what}; give finite floating-point images, scaled as the model expects them")

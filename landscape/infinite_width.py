@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from landscape.alike import ratio
 from landscape.gains import has_slopes, slopes
 from landscape.initialisation import weighted
 from landscape.plan import fixed_map
@@ -302,23 +303,19 @@ def _truncated(
     """The moments of phi(u), psi(v) and their derivatives, as above. `own` is E[u^2], E[u du] of u; `other` those of v."""
     (uu, u_du), (vv, v_dv) = own, other
     uv, u_dv, v_du = cross.uu, cross.ud, cross.du
-    scale = np.sqrt(uu * vv)
+    su, sv = np.sqrt(uu), np.sqrt(vv)
     dead_u, dead_v = uu <= 0, vv <= 0
-    rho = np.clip(np.divide(uv, scale, out=np.zeros(np.broadcast_shapes(uv.shape, scale.shape)), where=scale > 0), -1, 1)
+    rho = np.clip(ratio(uv, _geometric_mean(uu, vv)), -1, 1)
     ones, uus, uvs, vvs = _slope_moments(rho, (uu, uv, vv), (dead_u, dead_v), phi, psi)
-    room = uu * vv - uv**2
-    apart = (room > SINGULAR * uu * vv) & (scale > 0)
-    alone_u, alone_v = ~apart & (uu > 0), ~apart & (uu <= 0) & (vv > 0)
+    room = (1 - rho) * (1 + rho)
+    apart = (room > SINGULAR) & ~dead_u & ~dead_v
+    alone_u, alone_v = ~apart & ~dead_u, ~apart & dead_u & ~dead_v
 
     def regress(with_u: Array, with_v: Array) -> tuple[Array, Array]:
         """The coefficients of u and of v in the regression on both, or on the one that is there."""
-        shape = np.broadcast_shapes(with_u.shape, with_v.shape, room.shape)
-
-        def over(top: Array, bottom: Array, where: Array) -> Array:
-            return np.divide(top, bottom, out=np.zeros(shape), where=np.broadcast_to(where, shape))
-
-        on_u = over(with_u * vv - with_v * uv, room, apart) + over(with_u, uu, alone_u)
-        on_v = over(with_v * uu - with_u * uv, room, apart) + over(with_v, vv, alone_v)
+        x, y = ratio(with_u, su), ratio(with_v, sv)
+        on_u = np.where(apart, ratio(ratio(x - rho * y, room), su), 0.0) + np.where(alone_u, ratio(x, su), 0.0)
+        on_v = np.where(apart, ratio(ratio(y - rho * x, room), sv), 0.0) + np.where(alone_v, ratio(y, sv), 0.0)
         return on_u, on_v
 
     a, a2 = regress(u_du, v_du)
@@ -326,6 +323,13 @@ def _truncated(
     rest = cross.dd - (a * b * uu + (a * b2 + a2 * b) * uv + a2 * b2 * vv)
     dd = a * b * uus + (a * b2 + a2 * b) * uvs + a2 * b2 * vvs + rest * ones
     return Moments(uvs, b * uus + b2 * uvs, a * uvs + a2 * vvs, dd)
+
+
+def _geometric_mean(a: Array, b: Array) -> Array:
+    """sqrt(a b), exactly a where b is a, and where the product would leave the range of float64 too."""
+    (a, left), (b, right) = np.frexp(a), np.frexp(b)
+    power = left + right
+    return np.ldexp(np.sqrt(a * b * (1 + power % 2)), power // 2)
 
 
 def _slope_moments(
@@ -337,7 +341,7 @@ def _slope_moments(
 ) -> list[Array]:
     """E[phi'(u) psi'(v) f] for f = 1, u^2, u v, v^2, from the moments over quadrants; at 0 torch takes the slope below."""
     (uu, uv, vv), (dead_u, dead_v) = second, dead
-    scale = np.sqrt(uu * vv)
+    scale = _geometric_mean(uu, vv)
     s, t = np.sqrt(1 - rho**2), pi - np.arccos(rho)
     both = (t / (2 * pi), uu * (t + rho * s) / (2 * pi), scale * (s + rho * t) / (2 * pi), vv * (t + rho * s) / (2 * pi))
     half = (np.full((), 0.5), uu / 2, uv / 2, vv / 2)  # over u > 0 alone, or v > 0 alone

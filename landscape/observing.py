@@ -2,32 +2,30 @@ r"""Gates and choices counted in forward passes: on white noise, or on the image
 
 For each activation E[phi'(z)^2], for each max-pool the rate at which each tap wins while the gate below it is open, for
 each sum P(the gates on both ends of a skip are open) against the product of their rates (the trunk law), for norms over
-the signal itself E[1 / variance], for products E[gate^2]. Averages run over draws, inputs, channels and, but near the
-borders, positions. What follows from symmetry is not counted: a ReLU of one filter's output is open half of the time.
+the signal itself E[1 / variance], for products E[g^2] of each factor g. Averages run over draws of weights and biases, inputs,
+channels, the symmetries of the network and, but near the borders, positions. What follows from symmetry is not counted: a
+ReLU of one filter's output is open half of the time.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from itertools import product
+from collections.abc import Iterable, Mapping
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-import lattice.ops
-from landscape.alike import average_alike
-from landscape.alike_channels import channel_runs
-from landscape.gains import Sign, node_signs
-from landscape.gates import Gates, skips, unknown_rates
+from landscape.counter import Counter
+from landscape.gains import node_signs
+from landscape.gates import Gates, gates_below, unknown_rates
 from landscape.initialisation import fans
-from landscape.plan import Axes, plan
 from landscape.reading import Reader
-from lattice import Activation, AdaptivePool, GlobalPool, Lattice, Node, Norm, Pool, SpecificationError
+from landscape.symmetry import Symmetries, symmetries
+from landscape.weights import Shift
+from lattice import Lattice, Multiply, Node, SpecificationError
 
-Multiply = getattr(lattice.ops, "Multiply", type(None))
-__all__ = ["observe"]
+__all__ = ["Law", "observe"]
 
 Array = np.ndarray[Any, Any]
 ENOUGH = 100_000  # filters: a win rate of one in nine is known to 1 % at one position
@@ -36,8 +34,17 @@ OFFSETS = 1 << 20
 MOST_CALLS = 8_000  # of layers in all: about a second
 FEW_DRAWS = 4
 MOST_WORK = 20_000_000_000  # multiplications in all: about a second
-MOST_POSITIONS = 256  # whose products are all taken, by one multiplication of matrices
-MOST_PRODUCTS = 300_000  # of slopes at pairs of more positions, in one pass; fewer channels do then
+
+
+class Law(NamedTuple):
+    """How weights and biases are drawn: by node name V[w], the names of the parameters, and what is added; factors of norms."""
+
+    variances: Mapping[str, float]
+    weights: Mapping[str, str]
+    biases: Mapping[str, str]
+    shifts: Mapping[str, Shift]
+    factors: Mapping[str, Any]
+    signs: Mapping[str, Any]
 
 
 def observe(
@@ -46,66 +53,180 @@ def observe(
     reader: Reader,
     lattice: Lattice,
     shifted: frozenset[str],
-    law: tuple[dict[str, float], dict[str, str]],
+    law: Law,
     inputs: Array | None = None,
 ) -> Gates:
     """The `Gates` of a traced model, from forward passes over `inputs` or white noise, each with weights drawn anew.
 
-    `law` says how: V[w] by layer, and the name of each layer's parameter. `inputs` is (N, channels, *spatial);
-    `SpecificationError` where it does not fit. Models on the meta device have no values and give no rates.
+    `inputs` is (N, channels, *spatial); all of them are read, equally often, or as many as may be afforded, evenly chosen:
+    `Gates.ground` says which. `SpecificationError` where they do not fit. Models on the meta device have no values and give
+    no rates. Passes are made in single precision at least, and again in double precision where that leaves its range.
     """
     import torch
 
-    watched = unknown_rates(lattice, shifted)
+    wanted = unknown_rates(lattice, shifted, law.signs)
     like = next((tensor for tensor in reader.tensors.values() if tensor.is_floating_point()), torch.zeros(()))
-    if not watched or like.is_meta:
+    if not wanted or like.is_meta:
         return Gates()
     if inputs is not None and np.shape(inputs)[1:] != lattice.input_shape:
         raise SpecificationError(
             f"inputs have shape {np.shape(inputs)}; the network reads (N, {', '.join(map(str, lattice.input_shape))})"
         )
-    counter = Counter(lattice, watched, shifted)
+    watched = _with_gates_below(lattice, wanted)
+    top = max(lattice.names.index(name) for name in watched)
+    redrawn = {name: law.weights[name] for name in lattice.names[:top] if name in law.weights}
+    draws = _draws_needed(lattice, watched, reader.tensors, redrawn)
+    chosen, ground = _chosen(inputs, draws)
+    draws = draws if chosen is None else len(chosen)
+    alike = symmetries(lattice) if inputs is None and _even(lattice, law) else Symmetries((), ())
+    signs = node_signs(lattice, shifted, law.signs)
+    wide = torch.promote_types(like.dtype, torch.float32)
+    for dtype in dict.fromkeys((wide, torch.float64)):
+        counter = Counter(lattice, watched, signs, draws)
+        watcher = _watcher(program, reader, lattice, watched, counter, dtype)
+        placeholders = [call.name for call in program.graph_module.graph.nodes if call.op == "placeholder"]
+        images = None if inputs is None or chosen is None else (np.array(inputs[i]) for i in chosen)
+        with torch.no_grad():
+            for draw, (tensors, image) in enumerate(
+                _drawn(lattice, reader.tensors, redrawn, law, draws, images, like.to(dtype))
+            ):
+                counter.begin(draw)
+                watcher.run(*(tensors[names[name]] if name in names else image for name in placeholders))
+        if counter.in_range():
+            break
+    return counter.gates(ground, list(wanted), alike)
+
+
+def _with_gates_below(lattice: Lattice, wanted: Mapping[str, Node]) -> dict[str, Node]:
+    """The wanted nodes, and the gates right below them, whose slopes theirs are counted with."""
+    nodes, under = dict(zip(lattice.names, lattice.nodes, strict=True)), gates_below(lattice)
+    watched, waiting = dict(wanted), list(wanted)
+    for node in wanted.values():
+        if isinstance(node.op, Multiply):
+            waiting += [lattice.nodes[i].name for i in node.inputs]
+    while waiting:
+        name = waiting.pop()
+        below = under.get(name)
+        if below is not None and below not in watched:
+            watched[below] = nodes[below]
+            waiting.append(below)
+    return {name: node for name, node in nodes.items() if name in watched}
+
+
+def _chosen(inputs: Array | None, draws: int) -> tuple[list[int] | None, str]:
+    """Which image each pass reads, each equally often; and what is to be said of it."""
+    if inputs is None:
+        return None, "counted on white noise"
+    count = len(inputs)
+    if count <= draws:
+        return [draw % count for draw in range(draws - draws % count)], f"counted on {count} given inputs"
+    chosen = [int((draw + 0.5) * count / draws) for draw in range(draws)]
+    return chosen, f"counted on {draws} of {count} given inputs"
+
+
+def _even(lattice: Lattice, law: Law) -> bool:
+    """Is nothing that a norm multiplies or adds different from position to position?"""
+    channels = {name: shape[0] for name, shape in zip(lattice.names, lattice.shapes, strict=True)}
+    values = [*law.factors.items(), *law.signs.items(), *((name, part) for name, shift in law.shifts.items() for part in shift)]
+    return all(np.ndim(value) == 0 or np.shape(value) == (channels[name],) for name, value in values if name in channels)
+
+
+def _watcher(program: Any, reader: Reader, lattice: Lattice, watched: Mapping[str, Node], counter: Counter, dtype: Any) -> Any:
+    """An interpreter of the graph that shows the counter each watched call, and computes in no less than this precision."""
+    import torch
+
     made = defaultdict(list)
     for name in watched:
         made[reader.calls[name].name].append(name)
+    typed = {
+        call.name
+        for call in program.graph_module.graph.nodes
+        if any(isinstance(value, torch.dtype) for value in (*call.args, *call.kwargs.values()))
+    }
+    narrow = (torch.float16, torch.bfloat16, torch.float32)
+
+    def widened(value: Any) -> Any:
+        return dtype if isinstance(value, torch.dtype) and value in narrow else value
 
     class Watcher(torch.fx.Interpreter):
+        def fetch_args_kwargs_from_env(self, n: torch.fx.Node) -> Any:
+            arguments, named = super().fetch_args_kwargs_from_env(n)
+            if n.name not in typed:
+                return arguments, named
+            return tuple(map(widened, arguments)), {key: widened(value) for key, value in named.items()}
+
         def run_node(self, n: torch.fx.Node) -> Any:
             if n.name in made:
                 arguments, named = self.fetch_args_kwargs_from_env(n)
                 for name in made[n.name]:
-                    order = reader.orders.get(name)
-                    first = arguments[0] if order is None else arguments[0].permute(np.argsort(order).tolist())
-                    counter.see(watched[name], n.target, (first, *arguments[1:]), named)
+                    counter.see(watched[name], n.target, _arranged(reader, lattice, watched[name], arguments), named)
             return super().run_node(n)
 
-    watcher = Watcher(program.graph_module)
-    placeholders = [call.name for call in program.graph_module.graph.nodes if call.op == "placeholder"]
-    variances, parameters = law
+    return Watcher(program.graph_module)
+
+
+def _arranged(reader: Reader, lattice: Lattice, node: Node, arguments: Any) -> tuple[Any, ...]:
+    """The arguments of a call with channels first; those of a product in the order of the lattice's inputs."""
+    call = reader.calls[node.name]
+    if not isinstance(node.op, Multiply):
+        return (_channels_first(arguments[0], reader.orders.get(node.name)), *arguments[1:])
+    values = [reader.values.get(argument) for argument in call.args[:2]]
+    order = getattr(reader.values.get(call), "order", None)
+    factors = [_channels_first(argument, order) for argument in arguments[:2]]
+    read = [reader.nodes[value.node].name if value is not None else None for value in values]
+    wanted = [lattice.nodes[i].name for i in node.inputs]
+    turned = read[1] == wanted[0] or (read[0] == wanted[1] and read[1] != wanted[1])
+    return (factors[1], factors[0]) if turned else (factors[0], factors[1])
+
+
+def _channels_first(tensor: Any, order: tuple[int, ...] | None) -> Any:
+    return tensor if order is None else tensor.permute(np.argsort(order).tolist())
+
+
+def _drawn(
+    lattice: Lattice,
+    given: Mapping[str, Any],
+    redrawn: Mapping[str, str],
+    law: Law,
+    draws: int,
+    images: Iterable[Array] | None,
+    like: Any,
+) -> Any:
+    """For each pass the tensors of the model, with weights and biases of their law in place of one draw, and an image."""
+    import torch
+
     generator = torch.Generator().manual_seed(0)
-    top = max(lattice.names.index(name) for name in watched)
-    redrawn = {name: parameters[name] for name in lattice.names[:top] if name in parameters}
-    draws = _draws_needed(lattice, watched, reader.tensors, redrawn)
     # each weight is a stretch of one row of normal numbers, from a place drawn at random: ten times as fast as new ones
-    longest = max((reader.tensors[name].numel() for name in redrawn.values()), default=0)
+    longest = max((given[name].numel() for name in redrawn.values()), default=0)
     normal = torch.randn(OFFSETS + longest, generator=generator).to(like)
-    fresh = {name: torch.empty_like(reader.tensors[name]) for name in redrawn.values()}
-    tensors = {**reader.tensors, **fresh}
-    with torch.no_grad():
-        for draw in range(draws):
-            for layer, name in redrawn.items():  # the rates are those of the law of the weights, not of one draw
-                start = int(torch.randint(OFFSETS, (1,), generator=generator))
-                numbers = normal[start : start + fresh[name].numel()].view(fresh[name].shape)
-                torch.mul(numbers, variances[layer] ** 0.5, out=fresh[name])
-            if inputs is None:
-                image = torch.randn(1, *lattice.input_shape, generator=generator, dtype=torch.float64).to(like)
-            else:
-                image = torch.as_tensor(np.asarray(inputs[draw % len(inputs)])[None]).to(like)
-            watcher.run(*(tensors[names[name]].detach() if name in names else image for name in placeholders))
-    return counter.gates("counted on white noise" if inputs is None else f"counted on {len(inputs)} given inputs")
+    tensors = {name: tensor.detach() for name, tensor in given.items()}
+    tensors |= {name: tensor.to(like) for name, tensor in tensors.items() if tensor.is_floating_point()}
+    fresh = {name: torch.empty_like(tensors[name]) for name in redrawn.values()}
+    biases = {layer: law.biases[layer] for layer in redrawn if layer in law.biases and np.any(_variance(law, layer))}
+    tensors |= fresh
+    given_images = None if images is None else iter(images)
+    for _ in range(draws):
+        for layer, name in redrawn.items():  # the rates are those of the law of the weights, not of one draw
+            start = int(torch.randint(OFFSETS, (1,), generator=generator))
+            numbers = normal[start : start + fresh[name].numel()].view(fresh[name].shape)
+            torch.mul(numbers, law.variances[layer] ** 0.5, out=fresh[name])
+        for layer, name in biases.items():
+            mean, deviation = np.asarray(law.shifts[layer].mean), np.sqrt(_variance(law, layer))
+            numbers = torch.randn(tensors[name].shape, generator=generator, dtype=torch.float64)
+            tensors[name] = (torch.as_tensor(mean) + torch.as_tensor(deviation) * numbers).to(like)
+        if given_images is None:
+            image = torch.randn(1, *lattice.input_shape, generator=generator, dtype=torch.float64)
+        else:
+            image = torch.tensor(next(given_images)[None])  # a copy: models may work in place
+        yield tensors, image.to(like)
 
 
-def _draws_needed(lattice: Lattice, watched: dict[str, Node], tensors: dict[str, Any], parameters: dict[str, str]) -> int:
+def _variance(law: Law, layer: str) -> Array:
+    """The variance of a layer's bias over draws; a constant has none, and stays."""
+    return np.asarray(law.shifts[layer].variance if layer in law.shifts else 0.0)
+
+
+def _draws_needed(lattice: Lattice, watched: Mapping[str, Node], tensors: dict[str, Any], parameters: dict[str, str]) -> int:
     """Enough filters for the rates that are asked for, within what this may cost."""
     channels = min(lattice.shapes[lattice.names.index(name)][0] for name in watched)
     weights = sum(tensors[name].numel() for name in parameters.values())
@@ -113,170 +234,3 @@ def _draws_needed(lattice: Lattice, watched: dict[str, Node], tensors: dict[str,
     work = sum(fans(node.op, lattice.input_shapes(node)[0])[0] * prod(shape) for node, shape in layers)
     most = min(MOST_CALLS // len(lattice.nodes), MOST_WEIGHTS // max(weights, 1), MOST_WORK // max(work, 1))
     return min(max(FEW_DRAWS, most), -(-ENOUGH // channels))
-
-
-class Counter:
-    """Sums over forward passes, one at a time; batches of one input."""
-
-    def __init__(self, lattice: Lattice, watched: dict[str, Node], shifted: frozenset[str]) -> None:
-        self.lattice = lattice
-        self.watched = watched
-        self.signs = dict(zip(lattice.names, node_signs(lattice, shifted), strict=True))
-        self.pairs = {lattice.nodes[a].name: axes for (a, b), axes in plan(lattice).carried.items() if a == b}
-        self.skips = list(skips(lattice))
-        self.runs = dict(zip(lattice.names, channel_runs(lattice), strict=True))
-        self.runs_up: dict[str, dict[str, Any]] = {}  # of this pass: gate: lowest gate of a trunk: product of squared slopes
-        self.sums: dict[tuple[str, ...], Any] = {}
-        self.passes: dict[tuple[str, ...], int] = {}
-
-    def see(self, node: Node, function: Any, arguments: Any, named: Any) -> None:
-        """Count what one call of the pass shows."""
-        if isinstance(node.op, Activation):
-            self._activation(node, function, arguments, named)
-        elif isinstance(node.op, Multiply):
-            trunk, gate = self._trunk_and_gate(node, arguments)
-            self._add(("gain", node.name), gate.square().mean(dim=(0, 1)).expand(trunk.shape[2:])[None])
-        elif isinstance(node.op, Norm):
-            self._add(("gain", node.name), _inverse_variance(node.op, arguments[0])[None])
-        else:
-            self._maximum(node, arguments)
-
-    def gates(self, ground: str) -> Gates:
-        """The rates: sums over passes divided by their number, averaged over positions that are alike."""
-        means = {key: np.asarray(total.double().cpu()) / self.passes[key] for key, total in self.sums.items()}
-        alive = {key[1]: np.maximum(_smooth(mean), 1e-12) for key, mean in means.items() if key[0] == "alive"}
-        gains = {
-            key[1]: self._expand(key[1], _smooth(mean) / alive.get(key[1], 1.0))
-            for key, mean in means.items()
-            if key[0] == "gain"
-        }
-        taps = {key[1]: self._per_gate(self.watched[key[1]], mean, means) for key, mean in means.items() if key[0] == "taps"}
-        runs = {
-            (key[1], key[2]): self._expand(key[1], _smooth(mean) / alive[key[1]])
-            for key, mean in means.items()
-            if key[0] == "run"
-        }
-        joint = {
-            key[1]: (mean / np.maximum(means["both alive", key[1]], 1e-12))[None]
-            for key, mean in means.items()
-            if key[0] == "joint"
-        }
-        return Gates(gains, joint, taps, runs, ground)
-
-    def _activation(self, node: Node, function: Any, arguments: Any, named: Any) -> None:
-        import torch
-
-        ones = arguments[0].new_ones(()).expand_as(arguments[0])
-        with torch.enable_grad():
-            z = arguments[0].detach().requires_grad_()
-            (slope,) = torch.autograd.grad(function(z.clone(), *arguments[1:], **named), z, ones)
-        squared = slope.square()
-        self._add(("gain", node.name), self._mean(node.name, squared))
-        # a gate that is closed at exactly zero reads nothing but closed gates: no open path leads through it
-        everywhere = int(torch.count_nonzero(z)) == z.numel()  # the common case, in a quarter of the time
-        alive = ones if everywhere else torch.logical_or(z, slope).to(squared)
-        self._add(("alive", node.name), self._mean(node.name, alive))
-        self.runs_up[node.name] = {node.name: squared}
-        for _, _, lower, upper in self.skips:
-            if upper == node.name:
-                for lowest, run in self.runs_up.get(lower, {}).items():
-                    self.runs_up[upper][lowest] = run * squared
-                    self._add(("run", lowest, upper), self._mean(lowest, run * squared))
-        axes = self.pairs.get(node.name, ())
-        if not all(pairs.is_diagonal for pairs in axes):
-            self._add(("joint", node.name), _products(slope, axes))
-            self._add(("both alive", node.name), _products(alive, axes))
-
-    def _maximum(self, node: Node, arguments: Any) -> None:
-        """Which tap won each window, where what won is above zero if gates stand below."""
-        import torch
-
-        x = arguments[0]
-        axes = x.dim() - 2
-        kind = f"max_pool{axes}d_with_indices" if isinstance(node.op, Pool) else f"adaptive_max_pool{axes}d"
-        sizes = arguments[1:] if isinstance(node.op, Pool) else [self.lattice.shapes[self.lattice.names.index(node.name)][1:]]
-        largest, winner = getattr(torch.ops.aten, kind)(x, *sizes)
-        gated = self._gated(node)
-        if gated:
-            winner = torch.where(largest > 0, winner, -2)
-            self._add(("open", node.name), self._mean(node.name, (x > 0).double()))
-        wins = [self._mean(node.name, (winner == torch.as_tensor(cells)).double()) for cells in self._cells(node)]
-        self._add(("taps", node.name), torch.stack(wins))
-
-    def _per_gate(self, node: Node, taps: Array, means: dict[tuple[str, ...], Array]) -> Array:
-        """P(a tap wins and is open) / P(the gate below it is open), over windows that are alike."""
-        sliding = isinstance(node.op, Pool)
-        smooth = np.stack([_smooth(tap) if sliding else tap for tap in taps])
-        if self._gated(node):
-            rate = _smooth(means["open", node.name]).reshape(smooth.shape[1], -1)
-            smooth = smooth / np.maximum([rate[:, np.maximum(cells, 0)] for cells in self._cells(node)], 1e-12)
-        return self._expand(node.name, smooth, axis=1)
-
-    def _mean(self, name: str, values: Any) -> Any:
-        """Over images and the channels of each run: (runs, *spatial)."""
-        import torch
-
-        return torch.stack([part.mean(dim=(0, 1)) for part in values.split(self.runs[name], dim=1)])
-
-    def _expand(self, name: str, values: Array, axis: int = 0) -> Array:
-        """One entry per channel where there is more than one run."""
-        return values if values.shape[axis] == 1 else np.repeat(values, self.runs[name], axis)
-
-    def _gated(self, node: Node) -> bool:
-        return self.signs[self.lattice.nodes[node.inputs[0]].name] is Sign.NONNEGATIVE
-
-    def _cells(self, node: Node) -> list[Array]:
-        """For every tap, the flat index of the cell that each output reads (-1: none)."""
-        assert isinstance(node.op, Pool | AdaptivePool | GlobalPool)
-        spatial = self.lattice.input_shapes(node)[0][1:]
-        tables = [window.table(n) for window, n in zip(node.op.windows(spatial), spatial, strict=True)]
-        cells = []
-        for taps in product(*(range(len(table)) for table in tables)):
-            rows = np.ix_(*(table[tap] for table, tap in zip(tables, taps, strict=True)))
-            inside = np.logical_and.reduce(np.broadcast_arrays(*(row >= 0 for row in rows)))
-            flat = np.ravel_multi_index(tuple(np.maximum(row, 0) for row in rows), spatial)
-            cells.append(np.where(inside, flat, -1))
-        return cells
-
-    def _trunk_and_gate(self, node: Node, arguments: Any) -> tuple[Any, Any]:
-        """The two factors of a product; a gate that is one number per channel may stand on either side."""
-        first, second = arguments[:2]
-        return (second, first) if first.numel() < second.numel() else (first, second)
-
-    def _add(self, key: tuple[str, ...], value: Any) -> None:
-        self.sums[key] = self.sums[key] + value if key in self.sums else value.detach()
-        self.passes[key] = self.passes.get(key, 0) + 1
-
-
-def _smooth(runs: Array) -> Array:
-    """Each run averaged over positions that are alike."""
-    return np.stack([average_alike(run) for run in runs])
-
-
-def _products(slope: Any, axes: Axes) -> Any:
-    """The mean over images and channels of slope times slope at the pairs of positions."""
-    first, second = (_places([getattr(pairs, side) for pairs in axes]) for side in ("first", "second"))
-    spatial = slope.shape[2:]
-    if prod(spatial) > MOST_POSITIONS:
-        some = slope[0, :: 1 + slope.shape[1] * prod(map(len, axes)) // MOST_PRODUCTS]
-        return (some[(slice(None), *first)] * some[(slice(None), *second)]).mean(dim=0)
-    rows = slope.flatten(0, 1).flatten(1)
-    table = (rows.T @ rows / len(rows)).reshape(*spatial, *spatial)
-    return table[(*first, *second)]
-
-
-def _places(indices: Sequence[Array]) -> tuple[Any, ...]:
-    import torch
-
-    return tuple(torch.as_tensor(index) for index in np.ix_(*indices))
-
-
-def _inverse_variance(op: Norm, x: Any) -> Any:
-    """1 / (variance + eps) over the axes of the norm, (*spatial)."""
-    spatial = tuple(range(2, x.dim()))
-    if op.kind == "group":
-        x = x.reshape(x.shape[0], op.groups, -1, *x.shape[2:])
-        variance = x.var(dim=tuple(range(2, x.dim())), correction=0)
-        return (1 / (variance + op.eps)).mean()
-    dims = {"layer": (1,), "instance": spatial}[op.kind]
-    return (1 / (x.var(dim=dims, correction=0, keepdim=True) + op.eps)).mean(dim=(0, 1))

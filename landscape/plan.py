@@ -8,33 +8,33 @@ layer of which only the diagonal matters costs what it costs in the diagonal rul
 Moments also run between two nodes, where two branches that met in a sum meet again below without fresh weights.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce, singledispatch
 from typing import Any
 
 import numpy as np
 
-from landscape.initialisation import weighted
+from landscape.correlated_positions import correlated_positions
 from landscape.pairs import Maps, Matrix, Pairs, carried_below, diagonal, freeze, needed_above
+from landscape.shared_signal import Reach, meet, shared_signals
 from lattice import (
-    Activation,
-    AdaptivePool,
     Add,
     Concat,
-    Dropout,
+    Dense,
     Flatten,
-    GlobalPool,
     Lattice,
+    Multiply,
     Node,
-    Norm,
+    Op,
     PixelShuffle,
     Pool,
+    UnsupportedError,
     Window,
 )
-from lattice.ops import Windowed
+from lattice.ops import Merge, Pointwise, Pooling, Rearrangement, Shape, Summed, Weighted, Windowed
 
-__all__ = ["Axes", "Plan", "State", "Step", "fixed_map", "plan", "window_sizes"]
+__all__ = ["Axes", "Plan", "State", "Step", "fixed_map", "plan", "pool_cells", "window_sizes"]
 
 Array = np.ndarray[Any, Any]
 State = tuple[int, int]
@@ -93,7 +93,19 @@ def plan(lattice: Lattice) -> Plan:
     for step in steps:
         _merge(carried, step.target, _carried(lattice, step, needed[step.target], carried[step.source]))
     states = {(0, 0)}.union(*((step.source, step.target) for step in steps))
-    return Plan(tuple(steps), {state: carried[state] for state in states}, unresolved)
+    return Plan(tuple(steps), {state: carried[state] for state in states}, (*unresolved, *_copies_that_meet(lattice)))
+
+
+def _copies_that_meet(lattice: Lattice) -> Iterator[str]:
+    """Pixel shuffles that turn pairs of positions into pairs of channels which hold one signal: no rule carries these."""
+    reach = shared_signals(lattice)
+    correlated = correlated_positions(lattice)
+    for n, node in enumerate(lattice.nodes):
+        if isinstance(node.op, PixelShuffle) and correlated[n]:
+            below = [lattice.nodes[i] for i in reach[node.inputs[0]]]
+            parts = [[reach[i] for i in one.inputs] for one in below if isinstance(one.op, Concat)]
+            if any(meet(a, b) for part in parts for k, a in enumerate(part) for b in part[k + 1 :]):
+                yield node.name
 
 
 def _diagonals(lattice: Lattice) -> dict[State, Axes]:
@@ -127,7 +139,7 @@ def _carried(lattice: Lattice, step: Step, needed: Axes, above: Axes) -> Axes:
 
 def _steps(lattice: Lattice) -> tuple[list[Step], tuple[str, ...]]:
     """All steps in the order of the sweep, and the names of the nodes through which a meeting could not be followed."""
-    free = _reach(lattice)
+    free = shared_signals(lattice)
     top = len(lattice.nodes) - 1
     states: set[State] = {(top, top)}
     steps: list[Step] = []
@@ -138,9 +150,13 @@ def _steps(lattice: Lattice) -> tuple[list[Step], tuple[str, ...]]:
             found: list[Step] = []
             if source == (n, n):
                 found = _own(lattice, node, n, free)
-            elif isinstance(node.op, Windowed | Activation | Norm | Dropout | Add) and not weighted(node.op):
+            elif isinstance(node.op, Weighted):
+                pass  # below fresh weights nothing is correlated with another branch
+            elif isinstance(node.op, Windowed | Pointwise | Summed):
                 found = _one_side(lattice, node, source, source.index(n), free)
-            elif not weighted(node.op):  # below fresh weights nothing is correlated with another branch
+            else:
+                unresolved[node.name] = None
+            if isinstance(node.op, Multiply) and meet(*(free[i] for i in node.inputs)):
                 unresolved[node.name] = None
             steps += found
             states.difference_update([source])
@@ -159,61 +175,82 @@ def _leading_down(steps: list[Step]) -> list[Step]:
     return kept[::-1]
 
 
-def _own(lattice: Lattice, node: Node, n: int, free: list[int]) -> list[Step]:
+def _own(lattice: Lattice, node: Node, n: int, free: tuple[Reach, ...]) -> list[Step]:
     """The steps of a node's own moments: to each of its inputs, and to pairs of them that meet again below."""
-    maps, inputs = _maps(lattice, node), node.inputs
-    pairs = [(p, p) for p in range(len(inputs))]
+    inputs = node.inputs
+    places = range(len(inputs))
+    pairs = [(p, p) for p in places]
     if isinstance(node.op, Add):
-        pairs += [
-            (p, q) for p in range(len(inputs)) for q in range(len(inputs)) if p != q and free[inputs[p]] & free[inputs[q]]
-        ]
-    elif not isinstance(node.op, Concat):
-        pairs = pairs[:1]
-    return [Step(n, (n, n), (inputs[p], inputs[q]), (p, q), maps) for p, q in pairs]
+        pairs += [(p, q) for p in places for q in places if p != q and meet(free[inputs[p]], free[inputs[q]])]
+    return [Step(n, (n, n), (inputs[p], inputs[q]), (p, q), _maps(lattice, n, p)) for p, q in pairs]
 
 
-def _one_side(lattice: Lattice, node: Node, source: State, side: int, free: list[int]) -> list[Step]:
+def _one_side(lattice: Lattice, node: Node, source: State, side: int, free: tuple[Reach, ...]) -> list[Step]:
     """The steps of the moments between a node and another one, down on the node's side."""
     n, other = source[side], source[1 - side]
-    maps = _maps(lattice, node, side, lattice.shapes[other][1:])
     steps = []
     for place, below in enumerate(node.inputs):
-        if free[below] & free[other]:
+        if meet(free[below], free[other]):
             target = (below, other) if side == 0 else (other, below)
+            maps = _maps(lattice, n, place, side, lattice.shapes[other][1:])
             steps.append(Step(n, source, target, (place, place), maps))
     return steps
-
-
-def _reach(lattice: Lattice) -> list[int]:
-    """For each node the nodes below it that a path without fresh weights reaches, itself included, as bits."""
-    reach: list[int] = []
-    for position, node in enumerate(lattice.nodes):
-        bits = 1 << position
-        if not weighted(node.op):
-            for below in node.inputs:
-                bits |= reach[below]
-        reach.append(bits)
-    return reach
 
 
 # --- the maps of an op ----------------------------------------------------------------------------------------------------
 
 
-def _maps(lattice: Lattice, node: Node, side: int | None = None, other: tuple[int, ...] = ()) -> tuple[Maps, ...] | None:
-    """(A_k, B_k) of each axis; None where positions stay. `side` is the node's, if not both; `other` the other's sizes."""
-    op = node.op
-    spatial = lattice.input_shapes(node)[0][1:]
-    if isinstance(op, PixelShuffle):
-        return tuple(_shuffled(n, op.factor) for n in spatial)
-    if not isinstance(op, Windowed):
+def _maps(
+    lattice: Lattice, n: int, place: int, side: int | None = None, other: tuple[int, ...] = ()
+) -> tuple[Maps, ...] | None:
+    """(A_k, B_k) of each axis down to input number `place`; None where positions stay.
+
+    `side` is the node's, if it does not stand on both; `other` then are the sizes of the node on the other side.
+    """
+    node = lattice.nodes[n]
+    maps = axis_maps(node.op, lattice.shapes[node.inputs[place]], lattice.shapes[n])
+    if maps is None or side is None:
+        return maps
+    kept = [freeze(np.eye(m)) for m in other]
+    fixed = [a for ((a, _),) in maps]
+    return tuple((((a, b) if side == 0 else (b, a)),) for a, b in zip(fixed, kept, strict=True))
+
+
+@singledispatch
+def axis_maps(op: Op, shape: Shape, output: Shape) -> tuple[Maps, ...] | None:
+    """(A_k, B_k) of each axis of an op between an input of this shape and its output; None where positions stay."""
+    raise UnsupportedError(f"no map of positions for {op!r}; add one with landscape.plan.axis_maps.register")
+
+
+@axis_maps.register(Dense)
+@axis_maps.register(Merge)
+@axis_maps.register(Pointwise)
+@axis_maps.register(Rearrangement)
+def _(op: Op, shape: Shape, output: Shape) -> tuple[Maps, ...] | None:
+    return None
+
+
+@axis_maps.register
+def _(op: PixelShuffle, shape: Shape, output: Shape) -> tuple[Maps, ...]:
+    return tuple(_shuffled(n, op.factor) for n in shape[1:])
+
+
+@axis_maps.register
+def _(op: Multiply, shape: Shape, output: Shape) -> tuple[Maps, ...] | None:
+    """All positions of the output read the one cell of a gate."""
+    if shape[1:] == output[1:]:
         return None
-    if weighted(op):
+    read = [freeze(np.eye(m) if n == m else np.ones((m, n))) for n, m in zip(shape[1:], output[1:], strict=True)]
+    return tuple(((a, a),) for a in read)
+
+
+@axis_maps.register
+def _(op: Windowed, shape: Shape, output: Shape) -> tuple[Maps, ...]:
+    spatial = shape[1:]
+    if isinstance(op, Weighted):
         return tuple(_taps(window, n) for window, n in zip(op.windows(spatial), spatial, strict=True))
     fixed = [fixed_map(op, axis, spatial) for axis in range(len(spatial))]
-    if side is None:
-        return tuple(((a, a),) for a in fixed)
-    kept = [freeze(np.eye(m)) for m in other]
-    return tuple((((a, b) if side == 0 else (b, a)),) for a, b in zip(fixed, kept, strict=True))
+    return tuple(((a, a),) for a in fixed)
 
 
 @lru_cache(maxsize=512)
@@ -227,7 +264,7 @@ def _taps(window: Any, n: int) -> Maps:
 def fixed_map(op: Windowed, axis: int, spatial: tuple[int, ...]) -> Matrix:
     """The map of one axis of an op without weights; that of a maximum takes the cells of a window as equally likely."""
     values = op.windows(spatial)[axis].matrix(spatial[axis])
-    if isinstance(op, Pool | AdaptivePool | GlobalPool):
+    if isinstance(op, Pooling):
         values = values / window_sizes(op, spatial)[axis][:, None]
     return freeze(values)
 
@@ -239,7 +276,7 @@ def _shuffled(n: int, r: int) -> Maps:
     return tuple((a, a) for a in maps)
 
 
-def window_sizes(op: Pool | AdaptivePool | GlobalPool, spatial: tuple[int, ...]) -> list[Array]:
+def window_sizes(op: Windowed, spatial: tuple[int, ...]) -> list[Array]:
     """Per axis, over how many cells each output averages (torch's divisor) or takes the maximum: float64."""
     sizes = []
     for window, n in zip(op.windows(spatial), spatial, strict=True):
@@ -250,3 +287,9 @@ def window_sizes(op: Pool | AdaptivePool | GlobalPool, spatial: tuple[int, ...])
             inside = np.minimum(starts + window.kernel, n + window.padding[1]) - starts
         sizes.append(inside.astype(float))
     return sizes
+
+
+def pool_cells(op: Windowed, spatial: tuple[int, ...]) -> Array:
+    """Over how many cells each output of a pool averages (torch's divisor) or takes the maximum: float64, output positions."""
+    cells: Array = reduce(np.multiply.outer, window_sizes(op, spatial))
+    return cells

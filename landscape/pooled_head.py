@@ -17,16 +17,17 @@ with rho the correlation that all positions share, cross / power of `landscape.s
 Left out: what fluctuates in S and rho from input to input, of relative size 1 / (cells of z's receptive field * channels).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from landscape.activations import gaussian_moments
+from landscape.connections import Rules
 from landscape.gains import has_slopes
 from landscape.gates import Gates
-from landscape.moments import Rules, squared_gradients
+from landscape.moments import squared_gradients
 from landscape.plan import fixed_map
 from landscape.signal import Signal, signals
 from lattice import Activation, Concat, Dropout, GlobalPool, Lattice, Node
@@ -94,7 +95,7 @@ def head_correction(
     if not found:
         return None
     head = _weight_of_the_head(lattice, variances, factors, output, gates)
-    rest = _up_to(lattice, lattice.nodes[_last_pool(lattice)].inputs[0])
+    rest = lattice.up_to(lattice.nodes[_last_pool(lattice)].inputs[0])
     known = signals(rest, {n: variances[n] for n in rest.names if n in variances}, factors=factors)
     below = dict(zip(rest.names, known, strict=True))
     rules = (variances, factors or {}, gates or Gates())
@@ -107,7 +108,7 @@ def _per_channel(
     lattice: Lattice, gate: Node, signal: Signal, variances: Mapping[str, float], factors: Mapping[str, Any], gates: Gates
 ) -> Array:
     """What one channel of this gate, which reads `signal`, adds under a head of weight one."""
-    sub = _up_to(lattice, gate.inputs[0])
+    sub = lattice.up_to(gate.inputs[0])
     spatial = sub.output_shape[1:]
     power = np.broadcast_to(signal.power.mean(axis=0), spatial)  # channels are alike, or taken so
     rho = float(np.clip(signal.cross.mean() / signal.power.mean(), -1, 1))
@@ -132,12 +133,13 @@ def _one_channel(sub: Lattice, rules: Rules, cotangent: Array) -> Array:
     values = {len(sub.nodes) - 1: wide}
     for position in reversed(range(1, len(sub.nodes))):
         node, here = sub.nodes[position], values.pop(position)
-        weight, shapes = rules.squared(node), sub.input_shapes(node)
-        if weight is None:
-            parts: Sequence[Array] = [_squared_map(node.op, shapes[0][1:], here)]  # type: ignore[arg-type]
-        else:
-            parts = pull(node.op, shapes, here * weight, sub.shapes[position])
-        for i, part in zip(node.inputs, parts, strict=True):
+        shapes = sub.input_shapes(node)
+        for place, i in enumerate(node.inputs):
+            weight = rules.squared(node, place)
+            if weight is None:
+                part = _squared_map(node.op, shapes[0][1:], here)  # type: ignore[arg-type]
+            else:
+                part = pull(node.op, shapes, here * weight, sub.shapes[position])[place]
             values[i] = values[i] + part if i in values else part
     return values[0]
 
@@ -152,18 +154,6 @@ def _squared_map(op: Windowed, spatial: tuple[int, ...], here: Array) -> Array:
 
 def _last_pool(lattice: Lattice) -> int:
     return max(i for i, node in enumerate(lattice.nodes) if isinstance(node.op, GlobalPool))
-
-
-def _up_to(lattice: Lattice, position: int) -> Lattice:
-    """The lattice whose output is this node."""
-    needed = {position}
-    for i in range(position, -1, -1):
-        if i in needed:
-            needed.update(lattice.nodes[i].inputs)
-    kept = sorted(needed)
-    place = {old: new for new, old in enumerate(kept)}
-    nodes = [lattice.nodes[i] for i in kept]
-    return Lattice(tuple(Node(node.name, node.op, tuple(place[i] for i in node.inputs)) for node in nodes))
 
 
 def _weight_of_the_head(

@@ -10,63 +10,23 @@ over a skip is taken as a Gaussian with the mean and variance of the sum; a maxi
 """
 
 from collections.abc import Collection, Mapping
-from functools import lru_cache, singledispatch
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtr, owens_t
 
-from landscape.activations import distinct, gaussian_moments
+from landscape.activations import deviations, gaussian_moments, mean_slope
 from landscape.alike import pointwise
-from landscape.gains import SIGNAL_NORMS
-from landscape.gates import Gates, skips, unknown_rates
-from landscape.moments import pool_cells
-from landscape.plan import fixed_map
-from lattice import (
-    Activation,
-    AdaptivePool,
-    Add,
-    ChannelShuffle,
-    Concat,
-    Conv,
-    ConvTranspose,
-    Dense,
-    Dropout,
-    Flatten,
-    GlobalPool,
-    Input,
-    Lattice,
-    Multiply,
-    Norm,
-    Op,
-    PixelShuffle,
-    Pool,
-    Slice,
-    UnsupportedError,
-)
-from lattice.ops import Windowed
+from landscape.composites import Affine, factor_squares, forms
+from landscape.gains import SIGNAL_NORMS, node_signs
+from landscape.gates import Gates, Skip, skips, unknown_rates
+from landscape.mean_field import Known, Run, Signal, batch_variance, gaussian, of_run, passed, spread
+from landscape.plan import Axes, plan
+from lattice import Activation, Input, Lattice, Multiply, Node, Norm, UnsupportedError
 
-__all__ = ["Signal", "signals", "theory_gates"]
+__all__ = ["Signal", "batch_variance", "signals", "theory_gates"]
 
 Array = np.ndarray[Any, Any]
-Shape = tuple[int, ...]
-
-
-class Signal(NamedTuple):
-    """The moments of one node's output over weights and white inputs, (channels or 1, *spatial) each."""
-
-    power: Array
-    cross: Array
-    mean: Array
-
-
-class Known(NamedTuple):
-    """What a rule is told of its node: V[w] or the squared factor, the shapes that it reads, and whether norms see a batch."""
-
-    variance: float
-    factor: Array
-    shapes: tuple[Shape, ...]
-    train: bool
 
 
 def signals(
@@ -76,33 +36,116 @@ def signals(
     factors: Mapping[str, Any] | None = None,
     input_power: float = 1.0,
     train: bool = False,
+    signs: Mapping[str, Any] | None = None,
+    shifts: Mapping[str, Any] | None = None,
 ) -> tuple[Signal, ...]:
     """power, cross and mean of every node's output, in the order of the nodes; see the head of this file.
 
-    `variances` and `factors` by node name, as in `landscape.moments.squared_gradients`; with `train`, batch norms divide by
-    the variance over a large batch of white inputs. Raises `UnsupportedError` for an op without a rule.
+    `variances` and `factors` by node name, as in `landscape.moments.squared_gradients`; `signs` those of norms that are
+    negative, `shifts` the (mean, variance) of biases and of the shifts of norms, each a number or one per channel, as in
+    `landscape.trace.Trace`. With `train`, batch norms divide by the variance over a large batch of white inputs. Raises
+    `UnsupportedError` for an op without a rule.
 
+    >>> from lattice import Conv
     >>> net = Lattice.chain((1, 4), [Conv(8, 3, padding=1), Activation("relu")])
     >>> signals(net, {"conv1": 2 / 3})[-1].power.round(3)
     array([[0.667, 1.   , 1.   , 0.667]])
+    >>> signals(net, {"conv1": 2 / 3}, shifts={"conv1": (-2.0, 0.0)})[-1].mean.round(3)
+    array([[0.02, 0.05, 0.05, 0.02]])
     """
-    given = factors or {}
-    found: list[Signal] = []
-    for node in lattice.nodes:
-        if isinstance(node.op, Input):
-            one = np.full((1, *(1 for _ in node.op.shape[1:])), input_power)
-            full = np.broadcast_to(one, (1, *node.op.shape[1:]))
-            found.append(Signal(full, np.zeros_like(full), np.zeros_like(full)))
-            continue
-        factor = np.asarray(given.get(node.name, 1.0), dtype=float)
-        axes = len(lattice.input_shapes(node)[0]) - 1
-        factor = factor.reshape(-1, *(1 for _ in range(axes))) if factor.ndim <= 1 else factor
-        known = Known(variances.get(node.name, 1.0), factor, lattice.input_shapes(node), train)
-        try:
-            found.append(_pass(node.op, known, [found[i] for i in node.inputs]))
-        except UnsupportedError as error:
-            raise UnsupportedError(f"{node.name}: {error}") from error
-    return tuple(found)
+    return tuple(_Field(lattice, variances, factors or {}, signs or {}, shifts or {}, train).sweep(input_power))
+
+
+class _Field:
+    """One forward sweep: the signals so far, and each node as a pointwise function of one below it."""
+
+    def __init__(
+        self,
+        lattice: Lattice,
+        variances: Mapping[str, float],
+        factors: Mapping[str, Any],
+        signs: Mapping[str, Any],
+        shifts: Mapping[str, Any],
+        train: bool,
+    ) -> None:
+        self.lattice, self.variances, self.train = lattice, variances, train
+        self.factors, self.signs, self.shifts = factors, signs, shifts
+        self.forms = forms(lattice, train)
+        self.nodes = dict(zip(lattice.names, lattice.nodes, strict=True))
+        self.axes = {name: len(shape) - 1 for name, shape in zip(lattice.names, lattice.shapes, strict=True)}
+        turned = {name for name, (mean, _) in shifts.items() if np.any(mean)}
+        self.symmetry = node_signs(lattice, turned, signs)
+        self.found: list[Signal] = []
+
+    def sweep(self, input_power: float) -> list[Signal]:
+        for position, node in enumerate(self.lattice.nodes):
+            if isinstance(node.op, Input):
+                full = np.full((1, *node.op.shape[1:]), input_power)
+                self.found.append(Signal(full, np.zeros_like(full), np.zeros_like(full)))
+                continue
+            try:
+                self.found.append(passed(node.op, self._known(position), [self.found[i] for i in node.inputs]))
+            except UnsupportedError as error:
+                raise UnsupportedError(f"{node.name}: {error}") from error
+        return self.found
+
+    def _known(self, position: int) -> Known:
+        node = self.lattice.nodes[position]
+        below = node.inputs[0]
+        _, form = self.forms[position]
+        compound = form.kind in ("times", "plus") or form.gates > 1
+        return Known(
+            self.variances.get(node.name, 1.0),
+            self._factor(node),
+            self.lattice.input_shapes(node),
+            self.train,
+            self._each(node, self.signs.get(node.name, 1.0)),
+            self._shift(node),
+            self.symmetry[below],
+            self.run(position) if compound else None,
+            self.run(below),
+        )
+
+    def scale(self, skip: Skip) -> Any:
+        """gamma / sigma of the norms between the lower gate of a skip and its sum.
+
+        None where a sign, a shift or the statistics of a batch take part: for them the law of two gates has no closed form.
+        """
+        scale: Any = 1.0
+        for name in (*skip.under, *skip.over):
+            norm = self.nodes[name]
+            of_batch = self.train and isinstance(norm.op, Norm) and norm.op.kind == "batch"
+            if of_batch or np.any(self._shift(norm)[0]) or np.any(np.asarray(self.signs.get(name, 1.0)) < 0):
+                return None
+            if name in skip.under:
+                scale = scale * np.sqrt(self._factor(norm))
+        return scale
+
+    def run(self, position: int) -> Run | None:
+        """The node as a pointwise function of one below it, if it is one."""
+        base, form = self.forms[position]
+        if base == position:
+            return None
+        norms = [self.nodes[name] for name in form.norms]
+        affine = {
+            norm.name: Affine(
+                np.sqrt(self._factor(norm)) * self._each(norm, self.signs.get(norm.name, 1.0)), self._shift(norm)[0]
+            )
+            for norm in norms
+        }
+        return Run(form, affine, self.found[base])
+
+    def _factor(self, node: Node) -> Array:
+        return self._each(node, self.factors.get(node.name, 1.0))
+
+    def _shift(self, node: Node) -> tuple[Array, Array]:
+        mean, variance = self.shifts.get(node.name, (0.0, 0.0))
+        return self._each(node, mean), self._each(node, variance)
+
+    def _each(self, node: Node, values: Any) -> Array:
+        """A number, or one per channel, over (channels or 1, *spatial) of what the node gives."""
+        array = np.asarray(values, dtype=float)
+        return array.reshape(-1, *(1,) * self.axes[node.name]) if array.ndim <= 1 else array
 
 
 def theory_gates(
@@ -111,248 +154,120 @@ def theory_gates(
     factors: Mapping[str, Any] | None = None,
     shifted: Collection[str] = (),
     train: bool = False,
+    *,
+    signs: Mapping[str, Any] | None = None,
+    shifts: Mapping[str, Any] | None = None,
 ) -> Gates:
     """The rates of all gates from the forward mean field, for a white input: E[phi'^2], products, norms, the trunk law.
 
-    Along a skip, a = h + b with h = phi(z): P(both gates open) is the integral of P(b > -h) over the law of z.
+    Arguments as of `signals`; `shifted` names the layers whose bias or shift is not zero on average. Along a skip,
+    a = h + b with h = phi(z): P(both gates open) is the integral of P(b > -h) over the law of z.
     """
-    unknown = unknown_rates(lattice, shifted)
+    unknown = unknown_rates(lattice, shifted, signs)
     if not unknown:
         return Gates()
-    below = signals(lattice, variances, factors=factors, train=train)
+    field = _Field(lattice, variances, factors or {}, signs or {}, shifts or {}, train)
+    below = field.sweep(1.0)
     gains: dict[str, Any] = {}
-    runs: dict[tuple[str, str], Array] = {}
+    firsts: dict[str, Any] = {}
+    products: dict[tuple[str, int], Any] = {}
+    where = {name: position for position, name in enumerate(lattice.names)}
     for node in unknown.values():
         if isinstance(node.op, Activation):
-            gains[node.name] = _gaussian(node.op, below[node.inputs[0]])[3]
+            gains[node.name], firsts[node.name] = _gate(node.op, field.run(where[node.name]), below[node.inputs[0]])
         elif isinstance(node.op, Multiply):
-            gains[node.name] = below[node.inputs[1]].power
+            products |= _products(node, field.run(where[node.name]), [below[i] for i in node.inputs], lattice.shapes)
+            gains[node.name] = products[node.name, 0]
         elif isinstance(node.op, Norm) and node.op.kind in SIGNAL_NORMS:
-            gains[node.name] = 1 / (_spread(node.op, below[node.inputs[0]], lattice.input_shapes(node)[0]) + node.op.eps)
-    where = {name: position for position, name in enumerate(lattice.names)}
-    for total, _, lower, upper in skips(lattice):
-        if {unknown[lower].op, unknown[upper].op} == {Activation("relu")}:
-            rest = below[where[total]].power - below[where[lower]].power  # of the branches beside the skip
-            z = below[unknown[lower].inputs[0]]
-            gains[upper], runs[lower, upper] = pointwise(_skip, z.mean, z.power - z.mean**2, rest)
-    return Gates(gains, runs=runs, ground="from the forward mean field")
+            gains[node.name] = 1 / (spread(node.op, below[node.inputs[0]], lattice.input_shapes(node)[0]) + node.op.eps)
+    runs: dict[tuple[str, str], Array] = {}
+    for skip in skips(lattice):
+        lower, upper = skip.lower, skip.upper
+        scale = field.scale(skip)
+        if {unknown[lower].op, unknown[upper].op} == {Activation("relu")} and scale is not None:
+            mean, variance, _ = gaussian(below[unknown[lower].inputs[0]])
+            branch = below[where[skip.top]].mean - scale * below[where[lower]].mean
+            # of the branches beside the skip
+            rest = gaussian(below[where[skip.top]])[1] - scale**2 * gaussian(below[where[lower]])[1]
+            gains[upper], runs[lower, upper] = pointwise(_skip, scale * mean, scale**2 * variance, rest, branch)
+            firsts[upper] = gains[upper]
+    joint = _product_joint(lattice, below)
+    ground = "from the forward mean field"
+    return Gates(gains, runs=runs, ground=ground, firsts=firsts, products=products, product_joint=joint)
 
 
-def _skip(mean: Array, variance: Array, rest: Array) -> tuple[Array, Array]:
-    """P(a > 0) and P(z > 0, a > 0) for a = relu(z) + b, z ~ N(m, s^2), b ~ N(0, w^2), s^2 the variance and w^2 the rest.
+def _gate(op: Activation, run: Run | None, below: Signal) -> tuple[Array, Array]:
+    """E[phi'^2] and E[phi'], given the gates of the same run below it."""
+    if run is not None and run.form.gates > 1:
+        _, gain, slope = of_run(run)
+        return gain, slope
+    mean, variance, correlation = gaussian(below)
+    return gaussian_moments(op, mean, variance, correlation)[3], mean_slope(op, mean, variance)
 
-    P(z > 0, z + b > 0) = (N(m / s) + N(k)) / 2 - T(k, w / s), k = m / sqrt(s^2 + w^2), with Owen's T (Owen 1956: the two
-    thresholds and the correlation are those of one mean, so that one of his two terms vanishes).
+
+def _products(
+    node: Node, run: Run | None, below: list[Signal], shapes: tuple[tuple[int, ...], ...]
+) -> dict[tuple[str, int], Array]:
+    """E[g^2] of what multiplies each of the two inputs, over the positions of the product."""
+    spatial = np.broadcast_shapes(*(shapes[i][1:] for i in node.inputs))
+    if run is not None:
+        mean, variance, _ = gaussian(run.base)
+        factors = factor_squares(run.form, run.affine, mean, variance)
+    else:
+        factors = (below[1].power, below[0].power)
+    return {(node.name, place): np.broadcast_to(one, (len(one), *spatial)) for place, one in enumerate(factors)}
+
+
+def _product_joint(lattice: Lattice, below: list[Signal]) -> dict[tuple[str, int], Array]:
+    """E[g g'] of the factors at pairs of positions: what inputs share, positions do too, and one cell is the same at all."""
+    found = {}
+    for (a, b), axes in plan(lattice).carried.items():
+        node = lattice.nodes[a]
+        if a == b and isinstance(node.op, Multiply) and not all(pairs.is_diagonal for pairs in axes):
+            for place in (0, 1):
+                factor = node.inputs[1 - place]
+                alone = all(n == 1 for n in lattice.shapes[factor][1:])
+                found[node.name, place] = _at_pairs(below[factor], alone, lattice.shapes[a][1:], axes)
+    return found
+
+
+def _at_pairs(factor: Signal, alone: bool, spatial: tuple[int, ...], axes: Axes) -> Array:
+    power, level = (np.broadcast_to(part, (len(part), *spatial)) for part in (factor.power, np.sqrt(factor.cross)))
+    first, second = ((slice(None), *np.ix_(*(getattr(pairs, side) for pairs in axes))) for side in ("first", "second"))
+    if alone:
+        return power[first]
+    same = np.ones(())
+    for pairs in axes:
+        same = np.multiply.outer(same, pairs.first == pairs.second)
+    return np.where(same, power[first], level[first] * level[second])
+
+
+def _skip(mean: Array, variance: Array, rest: Array, branch: Any = 0.0) -> tuple[Array, Array]:
+    """P(a > 0) and P(z > 0, a > 0) for a = relu(z) + b, z ~ N(mean, variance), b ~ N(branch, rest).
+
+    P(z > 0, z + b > 0) is that of two Gaussians of deviations s and sqrt(s^2 + w^2) and correlation s / sqrt(s^2 + w^2).
     """
-    s, w = (np.sqrt(np.maximum(size, 1e-300)) for size in (variance, rest))
-    k = mean / np.hypot(s, w)
-    both = (ndtr(mean / s) + ndtr(k)) / 2 - owens_t(k, w / s)
-    return both + ndtr(-mean / s) / 2, both
+    s, w = (np.sqrt(np.maximum(size, 0.0)) for size in (variance, rest))
+    whole = np.hypot(s, w)
+    h, k = deviations(mean, s), deviations(mean + branch, whole)
+    share = np.divide(s, whole, out=np.ones(np.shape(whole)), where=whole > 0)
+    beside = np.divide(w, whole, out=np.zeros(np.shape(whole)), where=whole > 0)
+    both = _quadrant(h, k, share, beside)
+    beside_alone = np.where((w == 0) & (branch == 0), 0.0, ndtr(deviations(branch + 0 * w, w)))
+    return both + ndtr(-h) * beside_alone, both
 
 
-# --- rules ----------------------------------------------------------------------------------------------------------------
+def _quadrant(h: Array, k: Array, r: Array, rest: Array) -> Array:
+    """P(x > -h, y > -k) for standard Gaussians of correlation r, rest = sqrt(1 - r^2); Owen 1956, his Eq. 2.1."""
 
+    def wedge(a: Array, b: Array) -> Array:
+        """T(a, (b / a - r) / rest); at a = 0, or without rest, the limit."""
+        top, bottom = b - r * a, a * rest
+        slope = np.divide(
+            top, bottom, out=np.where(top == 0, 0.0, np.copysign(np.inf, top * np.where(a < 0, -1.0, 1.0))), where=bottom != 0
+        )
+        return np.asarray(owens_t(a, slope))
 
-@singledispatch
-def _pass(op: Op, known: Known, below: list[Signal]) -> Signal:
-    raise UnsupportedError(f"no forward mean field for {op}")
-
-
-@_pass.register(Conv)
-@_pass.register(ConvTranspose)
-def _(op: Conv | ConvTranspose, known: Known, below: list[Signal]) -> Signal:
-    channels, *spatial = known.shapes[0]
-
-    def summed(values: Array) -> Array:
-        if values.shape[0] == 1:
-            sums = values * (channels // op.groups)
-        else:
-            sums = values.reshape(op.groups, channels // op.groups, *values.shape[1:]).sum(axis=1)
-            sums = sums if op.groups == 1 else np.repeat(sums, op.channels // op.groups, axis=0)
-        for axis, (window, n) in enumerate(zip(op.windows(tuple(spatial)), spatial, strict=True), start=1):
-            sums = _collected(window, n, sums, axis)
-        return known.variance * sums
-
-    power, cross = summed(below[0].power), summed(below[0].cross)
-    return Signal(power, cross, np.zeros_like(power))
-
-
-def _collected(window: Any, n: int, values: Array, axis: int) -> Array:
-    """The sum over the cells that each output reads."""
-    table = window.table(n)
-    padded = np.concatenate([values, np.zeros_like(np.take(values, [0], axis))], axis)  # -1 reads the zero at the end
-    result = np.take(padded, table[0], axis)
-    for row in table[1:]:
-        result = result + np.take(padded, row, axis)
-    return np.asarray(result)
-
-
-@_pass.register
-def _(op: Dense, known: Known, below: list[Signal]) -> Signal:
-    features = known.shapes[0][0]
-    power, cross = (known.variance * features * part.mean(axis=0, keepdims=True) for part in below[0][:2])
-    return Signal(power, cross, np.zeros_like(power))
-
-
-@_pass.register
-def _(op: Flatten, known: Known, below: list[Signal]) -> Signal:
-    return Signal(*(np.broadcast_to(part, known.shapes[0]).reshape(-1) for part in below[0]))
-
-
-@_pass.register
-def _(op: Dropout, known: Known, below: list[Signal]) -> Signal:
-    return below[0]
-
-
-@_pass.register
-def _(op: Activation, known: Known, below: list[Signal]) -> Signal:
-    mean, power, cross, _ = _gaussian(op, below[0])
-    return Signal(power, cross, mean)
-
-
-def _gaussian(op: Activation, z: Signal) -> tuple[Array, ...]:
-    variance = np.maximum(z.power - z.mean**2, 0)
-    shared = np.maximum(z.cross - z.mean**2, 0)
-    correlation = np.divide(shared, variance, out=np.zeros(variance.shape), where=variance > 0)
-    return gaussian_moments(op, z.mean, variance, np.minimum(correlation, 1))
-
-
-@_pass.register
-def _(op: Norm, known: Known, below: list[Signal]) -> Signal:
-    z, scale = below[0], known.factor
-    if op.kind == "instance" or (op.kind == "batch" and known.train):
-        return _without_level(z, scale / (batch_variance(z) + op.eps))
-    if op.kind in SIGNAL_NORMS:  # the mean over many channels is that of the weights
-        scale = scale / (_spread(op, z, known.shapes[0]) + op.eps)
-        return Signal(scale * (z.power - z.mean**2), scale * np.maximum(z.cross - z.mean**2, 0), np.zeros_like(scale * z.mean))
-    return Signal(scale * z.power, scale * z.cross, np.sqrt(scale) * z.mean)
-
-
-def _spread(op: Norm, z: Signal, shape: Shape) -> Array:
-    """The variance of the signal over the axes of a norm: the channels of a position, a group and all positions, ..."""
-    power, mean = (np.broadcast_to(part, shape) for part in (z.power, z.mean))
-    if op.kind == "layer":
-        return np.asarray(power.mean(axis=0, keepdims=True) - mean.mean(axis=0, keepdims=True) ** 2)
-    if op.kind == "instance":
-        return batch_variance(z)
-    positions = tuple(range(1, len(shape)))
-    grouped = power.reshape(op.groups, -1).mean(axis=1) - mean.reshape(op.groups, -1).mean(axis=1) ** 2
-    return np.repeat(grouped, shape[0] // op.groups).reshape(-1, *(1 for _ in positions))
-
-
-def batch_variance(z: Signal) -> Array:
-    """The variance over inputs and all positions, given the weights: (channels or 1, 1, ...)."""
-    axes = tuple(range(1, z.power.ndim))
-    return np.asarray(z.power.mean(axis=axes, keepdims=True) - np.sqrt(z.cross).mean(axis=axes, keepdims=True) ** 2)
-
-
-def _without_level(z: Signal, scale: Array) -> Signal:
-    """What is left, times a scale, once the level that all positions of a channel share is taken out."""
-    level = np.sqrt(z.cross)
-    middle = level.mean(axis=tuple(range(1, level.ndim)), keepdims=True)
-    return Signal(
-        scale * (z.power - 2 * level * middle + middle**2), scale * (level - middle) ** 2, np.zeros_like(z.power * scale)
-    )
-
-
-@_pass.register
-def _(op: Add, known: Known, below: list[Signal]) -> Signal:
-    """Powers add; two branches that are not zero on average add the product of their means twice."""
-    power, cross, mean = (sum(parts) for parts in zip(*below, strict=True))
-    products = np.asarray(mean) ** 2 - sum(part.mean**2 for part in below)
-    return Signal(np.asarray(power + products), np.asarray(cross + products), np.asarray(mean))
-
-
-@_pass.register
-def _(op: Concat, known: Known, below: list[Signal]) -> Signal:
-    def joined(parts: tuple[Array, ...]) -> Array:
-        return np.concatenate([np.broadcast_to(part, shape) for part, shape in zip(parts, known.shapes, strict=True)])
-
-    return Signal(*(joined(parts) for parts in zip(*below, strict=True)))
-
-
-@_pass.register
-def _(op: Slice, known: Known, below: list[Signal]) -> Signal:
-    return Signal(*(part if part.shape[0] == 1 else part[op.start : op.stop] for part in below[0]))
-
-
-@_pass.register
-def _(op: ChannelShuffle, known: Known, below: list[Signal]) -> Signal:
-    order = np.arange(known.shapes[0][0]).reshape(op.groups, -1).T.ravel()
-    return Signal(*(part if part.shape[0] == 1 else part[order] for part in below[0]))
-
-
-@_pass.register
-def _(op: PixelShuffle, known: Known, below: list[Signal]) -> Signal:
-    """Channels (c, a, b, ...) of position (i, j, ...) become channel c of position (r i + a, r j + b, ...)."""
-    spatial = known.shapes[0][1:]
-    axes = len(spatial)
-    order = (0, *(place for axis in range(1, axes + 1) for place in (axis + axes, axis)))
-
-    def spread(part: Array) -> Array:
-        split = np.broadcast_to(part, known.shapes[0]).reshape(-1, *(op.factor,) * axes, *spatial)
-        return split.transpose(order).reshape(-1, *(op.factor * n for n in spatial))
-
-    return Signal(*map(spread, below[0]))
-
-
-@_pass.register
-def _(op: Multiply, known: Known, below: list[Signal]) -> Signal:
-    trunk, gate = below
-    return Signal(trunk.power * gate.power, trunk.cross * gate.cross, trunk.mean * gate.mean)
-
-
-@_pass.register
-def _(op: Windowed, known: Known, below: list[Signal]) -> Signal:
-    """A fixed map A: what positions share adds as a level, the rest as variances."""
-    spatial = known.shapes[0][1:]
-    z = below[0]
-    maps = [fixed_map(op, axis, spatial).values for axis in range(len(spatial))]
-    if getattr(op, "kind", "") == "max":
-        assert isinstance(op, Pool | AdaptivePool | GlobalPool)
-        return _maximum(op, z, spatial, maps)
-    level = _through(maps, np.sqrt(z.cross))
-    apart = _through([a**2 for a in maps], z.power - z.cross)
-    return Signal(apart + level**2, level**2, _through(maps, z.mean))
-
-
-def _through(maps: list[Array], values: Array) -> Array:
-    for axis, a in enumerate(maps, start=1):
-        values = np.moveaxis(np.tensordot(a, values, (1, axis)), 0, axis)
-    return values
-
-
-def _maximum(op: Pool | AdaptivePool | GlobalPool, z: Signal, spatial: Shape, maps: list[Array]) -> Signal:
-    """The largest of n values with the average level and spread of the window; rectified Gaussians where all are positive."""
-    cells = pool_cells(op, spatial)
-    power, cross, mean = (_through(maps, part) for part in z)
-    rectified = bool(np.all(mean > 0))
-    ratio = np.divide(cross, power, out=np.zeros_like(power), where=power > 0)
-    cases, which = distinct(*np.broadcast_arrays(cells, ratio.round(3)))
-    scale = np.array([_largest(int(n), r, rectified) for n, r in cases])[which].reshape(*power.shape, 3)
-    return Signal(power * scale[..., 0], power * scale[..., 1], np.sqrt(power) * scale[..., 2])
-
-
-@lru_cache(maxsize=4096)
-def _largest(n: int, ratio: float, rectified: bool) -> tuple[float, float, float]:
-    """E[M^2], E[E[M | shared]^2] and E[M] for M the largest of n values of power 1, of which `ratio` is shared.
-
-    The values are Gaussians sqrt(r) t + sqrt(1 - r) e, rectified and of variance 2 or not; r is what gives `ratio`.
-    """
-    r = _correlation(ratio) if rectified else ratio
-    shared, weights = np.polynomial.hermite_e.hermegauss(31)
-    e = np.linspace(-7, 7, 561)
-    law = np.diff(ndtr(e) ** n)  # of the largest e
-    largest = (e[1:] + e[:-1]) / 2
-    values = np.sqrt(r) * shared[:, None] + np.sqrt(max(1 - r, 0.0)) * largest
-    values = np.sqrt(2) * np.maximum(values, 0) if rectified else values
-    first, second = values @ law, values**2 @ law
-    weights = weights / weights.sum()
-    return float(weights @ second), float(weights @ first**2), float(weights @ first)
-
-
-@lru_cache(maxsize=1024)
-def _correlation(ratio: float) -> float:
-    """The r at which rectified Gaussians have this ratio of cross to power: J(r) / pi = ratio."""
-    r = np.linspace(-1, 1, 20001)
-    return max(0.0, float(np.interp(ratio, (np.sqrt(1 - r**2) + r * (np.pi - np.arccos(r))) / np.pi, r)))
+    apart = (h * k < 0) | ((h * k == 0) & (h + k < 0))
+    general = (ndtr(h) + ndtr(k)) / 2 - wedge(h, k) - wedge(k, h) - apart / 2
+    return np.where((h == 0) & (k == 0), 1 / 4 + np.arctan2(r, rest) / (2 * np.pi), general)

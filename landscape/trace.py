@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 from landscape.aten import REASONS, RULES
 from landscape.gates import Gates, unknown_rates
 from landscape.given import made
-from landscape.initialisation import Initialisation, layer_variances
-from landscape.observing import observe
+from landscape.initialisation import Initialisation, layer_variances, weighted
+from landscape.observing import Law, observe
 from landscape.randomness import only_torch_draws
 from landscape.reading import Reader, named_tensors
-from landscape.weights import Shift, average_variances, read_weights
+from landscape.weights import Shift, read_weights
 from lattice import AssumptionError, Lattice, UnsupportedError
 from lattice.checks import given_shape
 
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["Trace", "resolve_output", "trace"]
 
 ENOUGH_WEIGHTS = 5_000  # their second moment is known to 2 %
-LARGE, MOST_DRAWS, FEW_DRAWS = 1_000_000, 64, 4  # a network of this many weights is drawn a few times only
+# a network of a million weights is drawn twice at least: that tells a fixed number from a drawn one; a smaller one until
+# every single entry can be judged, or until two million numbers were drawn
+LARGE, MOST_DRAWS, FEW_DRAWS, CHEAP = 1_000_000, 100, 4, 2_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,8 @@ class Trace:
     `skewed`: layers whose weights are not as in a fresh initialisation, though they were to be taken as they are.
     `signs`: the sign of each norm's factor gamma / sigma where it is negative anywhere, -1 or one per channel (absent: 1).
     `shifts`: mean and variance over channels or draws of the biases and shifts that are not all zero.
+    `variance_errors`: the relative standard error of each V[w], 0 where `initialisation` gave it: a map that is exact is so for
+    these V[w]. `doubts`: what the weights that were seen could not tell, or do not keep to: each forbids to call the law exact.
     `unit`: the output unit that `output` asked for beside the entry. `unproven`: why the trace could not be compared with the
     gradient of the model itself; empty where it was, and where that was not asked for.
     """
@@ -58,6 +62,8 @@ class Trace:
     skewed: tuple[str, ...] = ()
     signs: Mapping[str, Any] = field(default_factory=dict)
     shifts: Mapping[str, Shift] = field(default_factory=dict)
+    variance_errors: Mapping[str, float] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
     unit: Any = None
     unproven: str = ""
 
@@ -82,8 +88,9 @@ def trace(
     V[w] is the second moment of the actual weights, or what `initialisation` says: a scheme or its name, one number, or a
     mapping from layer name to variance. "weights" takes the second moments of trained weights too. A module
     has one draw of each weight, so that the second moment of a layer with n normal weights is off by sqrt(2 / n); a
-    factory of freshly initialised modules is drawn from until every layer has shown 5,000 weights (64 draws at most, 4 of
-    a network with a million weights).
+    factory of freshly initialised modules is drawn from until every layer has shown 5,000 weights and every entry could be
+    judged (4 to 100 draws; 2 to 4 of a network with a million weights), and each entry must be an independent random number:
+    fixed filters, masks, ties and structured initialisations are refused. One draw tells less, `Trace.doubts` says what.
     With `train` the model is traced in training mode; a model that is in evaluation mode is set to it, and in one that is in
     training mode the parts that are not (frozen norms) are left so. The factors of batch norms are then their gamma^2.
     `output` names one entry of a model that returns several tensors: a key ("out"), an index (0), or a path through nested
@@ -118,20 +125,19 @@ def trace(
             unproven = prove(module, lattice, reader, lambda returned: resolve_output(returned, output)[0])
     as_they_are = isinstance(initialisation, str) and initialisation == "weights"
     given = None if initialisation is None or as_they_are else layer_variances(lattice, initialisation)
-    found = read_weights(lattice, weights, reader.tensors, given, train, as_they_are)
+    parameters = {node.name: str(weights[node.name]["weight"]) for node in lattice.nodes if weighted(node.op)}
+    first = {name: reader.tensors[name] for name in parameters.values()}
+    least, most = _numbers_of_draws([tensor.numel() for tensor in first.values()])
+    draws = iter(()) if factory is None or given is not None else _fresh(factory, most, first)
+    found = read_weights(lattice, weights, reader.tensors, given, train, as_they_are, draws, least)
     variances, shifted = found.variances, found.shifted
-    watched = unknown_rates(lattice, shifted) if inputs is not None else {}
-    parameters = {name: str(used["weight"]) for name, used in weights.items() if name in variances}
-    if factory is not None and given is None:
-        smallest = min((reader.tensors[name].numel() for name in parameters.values()), default=ENOUGH_WEIGHTS)
-        most = MOST_DRAWS if sum(reader.tensors[name].numel() for name in parameters.values()) < LARGE else FEW_DRAWS
-        draws = _fresh(
-            factory, min(ENOUGH_WEIGHTS // smallest, most), {name: reader.tensors[name] for name in parameters.values()}
-        )
-        variances = average_variances(variances, parameters, draws)
+    watched = unknown_rates(lattice, shifted, found.signs) if inputs is not None else {}
     images = None if isinstance(inputs, str) else inputs
-    gates = observe(program, names, reader, lattice, shifted, (variances, parameters), images) if watched else Gates()
-    return Trace(lattice, variances, found.factors, shifted, gates, found.skewed, found.signs, found.shifts, unit, unproven)
+    biases = {name: str(weights[name]["bias"]) for name in variances if weights[name].get("bias") is not None}
+    law = Law(variances, parameters, biases, found.shifts, found.factors, found.signs)
+    gates = observe(program, names, reader, lattice, shifted, law, images) if watched else Gates()
+    more = (found.skewed, found.signs, found.shifts, found.variance_errors, found.doubts)
+    return Trace(lattice, variances, found.factors, shifted, gates, *more, unit, unproven)
 
 
 def _draw(factory: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
@@ -141,6 +147,16 @@ def _draw(factory: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)
         return made(factory)
+
+
+def _numbers_of_draws(sizes: list[int]) -> tuple[int, int]:
+    """How many draws of a network with weights of these sizes are taken, at least and at most."""
+    if not sizes:
+        return 1, 1
+    total, enough = sum(sizes), -(-ENOUGH_WEIGHTS // min(sizes))
+    if total >= LARGE:
+        return min(max(enough, 2), FEW_DRAWS), MOST_DRAWS
+    return min(max(enough, CHEAP // total, FEW_DRAWS), MOST_DRAWS), MOST_DRAWS
 
 
 def _inside(model: Any) -> Any:

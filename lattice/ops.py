@@ -132,7 +132,7 @@ class Input(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class Conv(Windowed, Weighted):
+class Conv(Weighted, Windowed):
     """A convolution to `channels` output channels (torch's Conv1d, Conv2d, Conv3d).
 
     `padding` is also "valid" (none) or "same": ceil(n / stride) outputs, an odd cell of padding on the high side, as
@@ -157,7 +157,7 @@ class Conv(Windowed, Weighted):
 
 
 @dataclass(frozen=True, slots=True)
-class ConvTranspose(Windowed, Weighted):
+class ConvTranspose(Weighted, Windowed):
     """A transposed convolution to `channels` output channels (torch's ConvTranspose1d, 2d, 3d)."""
 
     channels: int
@@ -189,7 +189,7 @@ class ConvTranspose(Windowed, Weighted):
 
 
 @dataclass(frozen=True, slots=True)
-class Pool(Windowed, Pooling):
+class Pool(Pooling, Windowed):
     """Average ("avg") or maximum ("max") over a sliding window; the stride defaults to the kernel, as in torch.
 
     `count_include_pad` divides an average by the taps inside the padded input, else by those inside the input.
@@ -214,7 +214,7 @@ class Pool(Windowed, Pooling):
 
 
 @dataclass(frozen=True, slots=True)
-class AdaptivePool(Windowed, Pooling):
+class AdaptivePool(Pooling, Windowed):
     """Average or maximum over bins that divide the input into `size` outputs (torch's AdaptiveAvgPool, AdaptiveMaxPool)."""
 
     kind: str
@@ -232,7 +232,7 @@ class AdaptivePool(Windowed, Pooling):
 
 
 @dataclass(frozen=True, slots=True)
-class GlobalPool(Windowed, Pooling):
+class GlobalPool(Pooling, Windowed):
     """Average or maximum over all positions; keeps one position, so that `Flatten` gives one feature per channel."""
 
     kind: str = "avg"

@@ -120,7 +120,7 @@ def test_what_was_counted_is_said_where_it_was_and_nowhere_else():
     assert "silu: its slope depends on how large the signal is; counted somewhere (silu)" in reasons
     assert "max-pool: which cell wins depends on the data, counted somewhere (one)" in reasons
     assert "max-pool: which cell wins depends on the data, taken as equally likely (two)" in reasons
-    assert "a product with a gate: its size depends on the data, counted somewhere (product)" in reasons
+    assert "a product of two signals: the size of each factor depends on the data, counted somewhere (product)" in reasons
     skip = Lattice.chain((2, 6), [CONV, relu, residual([CONV]), relu, *HEAD])
     counted = assess(skip, gates=Gates({"activation2": 0.6}, ground="counted somewhere"))[1]
     assert counted[0].endswith("not open half of the time; counted somewhere (activation2)")

@@ -353,13 +353,17 @@ def test_variances_of_branches_add_whatever_their_means():
     np.testing.assert_allclose(total.cross - total.mean**2, sum(part.cross - part.mean**2 for part in parts), atol=1e-12)
 
 
-def test_a_product_has_the_product_of_the_moments():
+def test_a_product_of_independent_factors_has_the_product_of_the_moments():
     nodes = [Node("input", Input((1, 3))), Node("conv", Conv(2, 1), (0,)), Node("gate", Activation("sigmoid"), (1,))]
-    net = Lattice((*nodes, Node("open", relu, (1,)), Node("product", Multiply(), (3, 2))))
-    *_, gate, trunk, product = signals(net, {"conv": 2.0})
+    nodes += [Node("other", Conv(2, 1), (0,)), Node("open", relu, (3,))]
+    net = Lattice((*nodes, Node("product", Multiply(), (4, 2))))
+    variances = {"conv": 2.0, "other": 0.7}
+    _, _, gate, _, trunk, product = signals(net, variances)
     for one, other, both in zip(trunk, gate, product, strict=True):
         np.testing.assert_allclose(both, one * other)
-    np.testing.assert_allclose(theory_gates(net, {"conv": 2.0}).gains["product"], gate.power)
+    found = theory_gates(net, variances).products
+    np.testing.assert_allclose(found["product", 0], np.broadcast_to(gate.power, (1, 3)))
+    np.testing.assert_allclose(found["product", 1], np.broadcast_to(trunk.power, (1, 3)))
 
 
 def test_the_power_of_the_input_is_one_unless_told_otherwise():
@@ -373,7 +377,7 @@ def test_the_power_of_the_input_is_one_unless_told_otherwise():
 
 SUMS = {
     "a sum of a gate and a filter": [Conv(2, 1), residual([Conv(2, 3, padding=1), relu], [Conv(2, 1)])],
-    "a scaled gate": [Conv(2, 1), relu, Norm("scale")],
+    "a scaled sum": [Conv(2, 1), residual([Conv(2, 1), relu], [Conv(2, 1)]), Norm("scale")],
     "a smooth gate": [Conv(2, 3, padding=1), Activation("sigmoid")],
 }
 

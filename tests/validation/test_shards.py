@@ -16,7 +16,7 @@ from validation import Estimate, measure
 from validation.montecarlo.files import read_arrays
 from validation.montecarlo.measure import _units
 from validation.montecarlo.sampler import Sampler
-from validation.montecarlo.shards import Tally, locked
+from validation.montecarlo.shards import Tally, locked, same_answer
 from validation.montecarlo.workers import Workers
 
 NET = families.plain((8, 8), depth=3, channels=4)
@@ -216,6 +216,93 @@ def test_factories_are_told_apart_by_their_layers_and_their_weights(tmp_path):
     for other in (padded, smaller):
         with pytest.raises(SpecificationError, match="model is"):
             measure(other, (1, 6, 6), draws=4, folder=tmp_path)
+
+
+class Scaled(nn.Module):
+    """Equal layers and equal weights; what differs between two of them is in Python alone."""
+
+    def __init__(self, function=lambda y: y, dtype=torch.float32):
+        super().__init__()
+        self.conv, self.function = nn.Conv2d(1, 2, 3, padding=1).to(dtype), function
+
+    def forward(self, x):
+        return self.function(self.conv(x))
+
+
+class Doubled(torch.autograd.Function):
+    """Its value is the identity's, its gradient is not."""
+
+    @staticmethod
+    def forward(ctx, y):
+        return y.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        return 2 * g
+
+
+OTHERS = {
+    "a factor": lambda y: 3 * y,
+    "a factor of 1.01": lambda y: 1.01 * y,
+    "an activation": torch.relu,
+    "a flip": lambda y: y.flip(-1),
+    "channels in another order": lambda y: y.flip(1),
+    "another gradient": Doubled.apply,
+    "a gradient that is cut": lambda y: y.detach() + 0.5 * (y - y.detach()),
+    "a constant": lambda y: y + 1,
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_factories_are_told_apart_by_what_draw_0_answers(tmp_path, other):
+    call = {"draws": 4, "batched": False, "folder": tmp_path}  # torch.func cannot take the first of these gradients
+    first = measure(Scaled, (1, 6, 6), **call)
+    with pytest.raises(SpecificationError, match="draw 0 gives another output or gradient"):
+        measure(lambda: Scaled(OTHERS[other]), (1, 6, 6), **call)
+    same(measure(Scaled, (1, 6, 6), **call), first)
+
+
+def test_another_precision_output_or_law_of_inputs_is_another_measurement(tmp_path):
+    images = np.random.default_rng(0).normal(size=(3, 1, 6, 6))
+    measure(Scaled, (1, 6, 6), draws=4, inputs=images, folder=tmp_path)
+    for factory, change, message in (
+        (Scaled, {"output": (2, 3)}, "output is"),
+        (Scaled, {"inputs": 2 * images}, "inputs is"),
+        (Scaled, {"inputs": None}, "inputs is"),
+        (Scaled, {"mode": "train"}, "mode is"),
+        (Scaled, {"inputs_per_draw": 2}, "inputs_per_draw is"),
+        (lambda: Scaled(dtype=torch.float64), {}, "model is"),
+    ):
+        with pytest.raises(SpecificationError, match=message):
+            measure(factory, (1, 6, 6), **{"draws": 4, "inputs": images, "folder": tmp_path, **change})
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_folder_knows_its_own_model_by_any_number_of_threads(tmp_path, batched):
+    """Sums in another order move the answer by rounding; that is no other model."""
+    torch.manual_seed(0)
+
+    def factory():
+        return nn.Sequential(*(nn.Sequential(nn.Conv2d(c, 32, 3, padding=1), nn.ReLU()) for c in (3, 32, 32, 32)))
+
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            measure(factory, (3, 24, 24), draws=2, batched=batched, folder=tmp_path, device="cpu")
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(
+    "there", [None, [], {}, "text", 1.0, {"output": None}, {"output": "a", "gradient": [], "precision": 1}]
+)
+def test_an_answer_that_somebody_wrote_into_is_another(there):
+    here = {"output": [2.0, 1.0], "gradient": [1.0, 0.5], "precision": 1e-4}
+    assert not same_answer(there, here)
+    assert same_answer(here, here)
+    assert not same_answer({**here, "output": [2.0, 1.0, 1.0]}, here)
+    assert not same_answer({**here, "output": [2.0, float("nan")]}, here)
 
 
 def test_the_lock_falls_with_its_holder(tmp_path):

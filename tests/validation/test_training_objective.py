@@ -203,11 +203,11 @@ def test_dropout_that_cannot_be_switched_off_has_no_linear_rule():
 # --- the traps
 
 
-def test_hardsigmoid_has_no_second_derivative_and_the_linear_way_needs_none():
-    model, x = residual(nn.Hardsigmoid), images()
-    with pytest.raises(RuntimeError, match="hardsigmoid_backward"):
-        gradients(model, penalty_of(model, x, "double_backward"))
-    found = gradients(model, penalty_of(model, x))
+@pytest.mark.parametrize("way", ["linearised", "double_backward", "forward_mode"])
+@pytest.mark.parametrize("inplace", [False, True])
+def test_hardsigmoid_has_the_gradient_of_its_formula_though_torch_lacks_its_second_derivative(way, inplace):
+    model, x = residual(lambda: nn.Hardsigmoid(inplace)), images()
+    found = gradients(model, penalty_of(model, x, way))
 
     class Composed(nn.Module):
         def forward(self, x):

@@ -41,7 +41,7 @@ def relevance(
         from captum.attr import IntegratedGradients
     except ImportError as missing:
         raise SpecificationError("Integrated Gradients need captum: pip install 'pilcro[evaluate]'") from missing
-    gradients = IntegratedGradients(model)
+    gradients = IntegratedGradients(lambda points: logits(model, points, int(label) + 1))
     total = torch.zeros(image.shape[1:], dtype=torch.float64, device=image.device)
     with untouched(model):
         for group in torch.split(baselines, chunk):

@@ -188,7 +188,7 @@ def empirical_landscape(
             if len(broken):
                 raise SpecificationError(f"image {blocks.seen + int(broken[0])} has NaN or infinite pixels; give finite images")
             if len(images):
-                blocks.add(_squares(model, images.detach().to(device), generator, classes))
+                blocks.add(_squares(model, images.to(device), generator, classes))
             bar.update()
     if not blocks.seen:
         raise SpecificationError("there are no images in batches; an iterator that was read before is empty the second time")
@@ -198,7 +198,7 @@ def empirical_landscape(
 def _squares(model: torch.nn.Module, images: torch.Tensor, generator: torch.Generator | None, classes: str) -> torch.Tensor:
     """(dh_y/dx)^2 of each image, in float64, of a drawn class or averaged over the classes with weights p(y|x)."""
     with torch.enable_grad():
-        x = images.clone().requires_grad_()
+        x = images.detach().requires_grad_()
         logits = ran(model, x)
         if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(x):
             shape = tuple(getattr(logits, "shape", ()))

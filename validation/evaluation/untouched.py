@@ -61,13 +61,18 @@ def untouched(model: torch.nn.Module) -> Iterator[None]:
 
 
 def ran(model: Callable[[torch.Tensor], Any], images: torch.Tensor, name: str = "") -> Any:
-    """What the model returns for images; whatever else it raises becomes an `UnsupportedError` that says for what.
+    """What the model returns for a copy of the images; what it raises becomes an `UnsupportedError` that says for what.
 
-    >>> ran(torch.nn.Linear(3, 2), torch.zeros(1, 3)).shape
-    torch.Size([1, 2])
+    A model may work in place on its input (`x -= mean`, a first ReLU in place). The copy keeps the caller's images as they
+    are, and it is no leaf of the autograd graph, in which torch allows no such change: gradients flow through it to `images`.
+
+    >>> x = torch.ones(1, 3, requires_grad=True)
+    >>> ran(torch.nn.ReLU(inplace=True), x).sum().backward()
+    >>> x.grad
+    tensor([[1., 1., 1.]])
     """
     try:
-        return model(images)
+        return model(images.clone())
     except (PilcroError, torch.OutOfMemoryError):
         raise
     except Exception as error:

@@ -47,8 +47,9 @@ class Agreement:
 
     `error`: relative root mean square error of the map, the noise taken out; `error_interval`: its confidence interval.
     `resolution`: the error that such draws tell from none with a probability of 80 %. `scale_ratio`: mean measured / mean
-    predicted, `scale_ratio_error` its standard error, `scale_interval` its confidence interval. `unreachable`: pixels that
-    the theory calls unreachable and that had a gradient. `z`: (measured - predicted) / standard error of the relative maps,
+    predicted, `scale_ratio_error` its standard error, `scale_interval` its confidence interval, both with the error that the
+    prediction itself has where V[w] is an estimate (`Landscape.scale_error`). `unreachable`: pixels that the theory calls
+    unreachable and that had a gradient. `z`: (measured - predicted) / standard error of the relative maps,
     per pixel; were the prediction true, all |z| together would stay below `critical_z` with probability `confidence`.
     `worst`: the pixels beyond it, worst first.
     """
@@ -166,7 +167,9 @@ def compare(
     unreachable = int(((expected == 0) & (estimate.mean != 0)).sum())
     scale, scale_error, degrees = _scale(estimate)
     # of the logarithm: a sample without the rare large draws has a small mean and a small error at once
-    width = float(stats.t.ppf(tail, degrees)) * scale_error / scale + ROUNDING
+    drawn = float(stats.t.ppf(tail, degrees)) * scale_error / scale
+    own = predicted.scale_error if isinstance(predicted, Landscape) else 0.0  # of the prediction: independent of the draws
+    width = float(np.hypot(drawn, stats.norm.ppf(tail) * own)) + ROUNDING
     ratio = scale / float(expected.mean())
     verdict = Verdict.NOT_ENOUGH_DATA
     if unreachable or low > tolerance:
@@ -183,7 +186,7 @@ def compare(
         confidence=confidence,
         resolution=float(np.sqrt(noisiest.largest(0.0, to_be_seen))),
         scale_ratio=ratio,
-        scale_ratio_error=scale_error / float(expected.mean()),
+        scale_ratio_error=float(np.hypot(scale_error / float(expected.mean()), ratio * own)),
         scale_interval=(ratio * float(np.exp(-width)), ratio * float(np.exp(width))),
         unreachable=unreachable,
         z=z,

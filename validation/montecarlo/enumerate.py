@@ -49,7 +49,7 @@ def enumerated_squared_gradients(
             f"{total} weights have 2^{total} sign patterns; enumeration takes at most {MOST_WEIGHTS} weights. "
             "Use fewer channels, or validation.measure, which draws patterns at random"
         )
-    x = torch.from_numpy(np.asarray(generic_input(lattice) if inputs is None else inputs, dtype=np.float64))
+    x = torch.tensor(generic_input(lattice) if inputs is None else inputs, dtype=torch.float64)
     deviations = [variances[layer[id(weight)]] ** 0.5 for weight in weights.values()]
 
     def outputs(parameters: dict[str, torch.Tensor], image: torch.Tensor) -> torch.Tensor:

@@ -25,6 +25,7 @@ from lattice import AssumptionError, Lattice, ResourceError, SpecificationError
 from lattice.checks import given_shape, is_whole, whole
 from validation.montecarlo.estimate import Estimate, versions
 from validation.montecarlo.files import digest
+from validation.montecarlo.outputs import checked_output
 from validation.montecarlo.sampler import SMALL, Sampler
 from validation.montecarlo.shards import Shards, Tally, locked
 from validation.montecarlo.sources import Factory, LatticeSource, ModuleSource
@@ -47,6 +48,7 @@ def measure(
     seed: int = 0,
     device: str = "auto",
     mode: str = "eval",
+    output: Any = None,
     inputs: Any = None,
     inputs_per_draw: int = 1,
     batched: bool | None = None,
@@ -64,6 +66,8 @@ def measure(
     noise, or images (N, channels, *spatial), of which each draw takes `inputs_per_draw` at random, without repetition.
     Squares are averaged over the inputs of a draw. `mode`: "eval", or "train": BatchNorm takes the statistics of the batch
     of `inputs_per_draw` inputs, and the gradient is that of each output sample with respect to its own input sample.
+    `output`, as in `landscape.predict`: one output unit (3, 4), the mean over its channels, instead of all; the entry "out" or
+    0 of a model that returns several tensors; or both, ("out", 3, 4).
 
     `device`: "auto" (CUDA if there is one), "cpu", "cuda". `batched`: run `chunk` draws at once with torch.func (None:
     where the network is small); where torch.func cannot, draws run one by one and `Estimate.batched` is False. The draws
@@ -71,7 +75,8 @@ def measure(
     Draws of a lattice run in as many chunks at once as torch has threads, each with its own memory.
 
     `folder`: where finished draws are kept, in a file for every `shard` draws or more; the same call goes on from them
-    after any end, and a finished folder returns its result at once. Under `torchrun` (every process making this call) the
+    after any end, and a finished folder returns its result at once. A folder knows its model by its layers, and by the weights,
+    output and gradient of draw 0. Under `torchrun` (every process making this call) the
     draws are shared out, and each process returns the whole estimate. On a CPU, with the same `batched`, `chunk` and
     number of torch threads, the result is the same to the bit: in one go or resumed, by one process or by many.
 
@@ -125,6 +130,7 @@ def measure(
                 inputs=images,
                 device=team.device,
                 train=mode == "train",
+                output=checked_output(output),
             )
             batched = (sampler.parameters < SMALL if batched is None else batched) and sampler.batches()
         chunk = (sampler.chunk() if chunk is None else chunk) if batched else 1
@@ -138,7 +144,9 @@ def measure(
                 "inputs": "white noise" if images is None else digest({}, {"inputs": images}),
                 "inputs_per_draw": inputs_per_draw,
                 "chunk": chunk,
+                "output": list(sampler.output),
                 "model": sampler.model,
+                "answer": sampler.answer() | {"precision": torch.finfo(sampler.dtype).eps ** 0.5},
                 **facts,
             }
             if team.rank == 0:  # the other workers wait for it in team.sum

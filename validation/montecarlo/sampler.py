@@ -22,6 +22,7 @@ from torch.func import functional_call, vjp, vmap
 
 from lattice import AssumptionError, SpecificationError, UnsupportedError
 from validation.evaluation.untouched import gradient, ran
+from validation.montecarlo.outputs import selected
 from validation.montecarlo.sources import LatticeSource, ModuleSource, State, seeded
 
 __all__ = ["Sampler"]
@@ -30,6 +31,7 @@ Array = np.ndarray[Any, Any]
 
 SMALL = 200_000  # parameters; below, running many networks at once (vmap) beats a loop
 BUDGET = 256 * 2**20  # bytes that the draws of a chunk may hold at once
+LOOKS = 8  # a change that none of them shows would have to be nearly orthogonal to all
 LARGEST_CHUNK = 64  # more draws at once gain nothing
 
 
@@ -46,7 +48,9 @@ class Sampler:
         inputs: Array | None,
         device: torch.device,
         train: bool,
+        output: tuple[str | int, ...] = (),
     ) -> None:
+        self.output = output
         self.source, self.seed, self.device, self.train, self.inputs = source, seed, device, train, inputs
         self.generator = torch.Generator()
         self.stacks: State = {}
@@ -103,8 +107,8 @@ class Sampler:
             )
 
     def _fingerprint(self) -> str:
-        """A hash of the layers and of draw 0's weights: what tells one model from another between two calls."""
-        total = sha256(f"{self.source} {self.base!r}".encode())
+        """A hash of the layers and of draw 0's weights; `answer` tells models apart that differ in their forward pass alone."""
+        total = sha256(f"{self.source} {self.base!r} {self.dtype}".encode())
         for name, tensor in sorted(self.state.items()):
             total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             total.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
@@ -121,12 +125,23 @@ class Sampler:
         x = self._inputs(range(1)).to(self.device)[0].requires_grad_()
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             output = self._forward(self.base, self.state, x, 0)
-        if not isinstance(output, torch.Tensor) or output.shape[:1] != x.shape[:1] or not output.is_floating_point():
+        if output.shape[:1] != x.shape[:1]:
             raise UnsupportedError(
-                f"the model returns {type(output).__name__}; wrap it so that it returns one tensor of floats (N, ...)"
+                f"the model returns a tensor of shape {tuple(output.shape)} for {len(x)} inputs; wrap it so that it returns "
+                "one tensor of floats (N, ...)"
             )
         copies = 1 + (self.input_shape[0] if self.train else 1)  # what is saved, and the gradients on their way back
         return tuple(output.shape), x.nbytes + copies * (sum(saved.values()) + output.nbytes)
+
+    def answer(self) -> dict[str, list[float]]:
+        """What draw 0 makes of its input: of the output h and of d(v . h)/dx, the size and products with fixed vectors of +-1.
+
+        Two calls of one model differ by rounding (other threads, another processor), two models by more: see `same_answer`.
+        """
+        x, v = (drawn.to(self.device)[0] for drawn in (self._inputs(range(1)), self._cotangents(range(1))))
+        with torch.no_grad():
+            output = self._forward(*self.source.draw(self._seeds(0)[0]), x, 0)
+        return {"output": _seen(output), "gradient": _seen(self._alone(x, v, 0))}
 
     def batches(self) -> bool:
         """Whether draws can run together: the second of two that do must equal the same one, run alone."""
@@ -193,8 +208,8 @@ class Sampler:
         """The network with these tensors; its own, its modes and its running statistics are left as they are."""
         own = {name: tensor.to(self.device, copy=name in self.buffers) for name, tensor in state.items()}
         with seeded(self._seeds(index)[0] ^ 1, self.device), _mode(network, self.train):
-            output: torch.Tensor = ran(lambda x: functional_call(network, own, (x,)), x, type(network).__name__)
-        return output
+            returned = ran(lambda x: functional_call(network, own, (x,)), x, type(network).__name__)
+        return selected(returned, self.output)
 
     def _alone(self, x: torch.Tensor, v: torch.Tensor, index: int) -> torch.Tensor:
         network, state = self.source.draw(self._seeds(index)[0])
@@ -210,7 +225,8 @@ class Sampler:
             def output(x: torch.Tensor) -> Any:
                 # copies: in train mode BatchNorm writes its running statistics. What is not a tensor is alike in all draws
                 own = {name: tensor.clone() if name in self.buffers else tensor for name, tensor in state.items()}
-                return functional_call(self.base, own, (x,))
+                # a copy, as in `ran`: a model may work in place
+                return selected(functional_call(self.base, own, (x.clone(),)), self.output)
 
             pull: Any = vjp(output, x)[1]
             if not self.train:
@@ -221,6 +237,14 @@ class Sampler:
 
         with _mode(self.base, self.train):
             return vmap(gradient)(x, states, v)
+
+
+def _seen(tensor: torch.Tensor) -> list[float]:
+    """The Euclidean norm of a tensor, and its products with `LOOKS` fixed vectors of +-1."""
+    values = tensor.detach().double().cpu().flatten()
+    generator = torch.Generator().manual_seed(0)
+    signs = (torch.randint(0, 2, (len(values),), generator=generator, dtype=torch.int8) * 2 - 1 for _ in range(LOOKS))
+    return [float(values.norm()), *(float(values @ row.double()) for row in signs)]
 
 
 @lru_cache(maxsize=4 * LARGEST_CHUNK)

@@ -20,7 +20,7 @@ from lattice import SpecificationError
 from validation.montecarlo.estimate import Estimate
 from validation.montecarlo.files import read_arrays, write_arrays, write_bytes
 
-__all__ = ["Shards", "Tally", "locked"]
+__all__ = ["Shards", "Tally", "locked", "same_answer"]
 
 Array = np.ndarray[Any, Any]
 HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)  # what a lock that another holds is called
@@ -98,9 +98,11 @@ class Shards:
             raise SpecificationError(f"{path} is damaged: {error}; take another folder") from error
         other = [
             f"{key} is {found.get(key)!r} there and {manifest.get(key)!r} here"
-            for key in sorted({*found, *manifest})
+            for key in sorted({*found, *manifest} - {"answer"})
             if found.get(key) != manifest.get(key)
         ]
+        if not other and not same_answer(found.get("answer"), manifest.get("answer")):
+            other = ["layers and weights are the same there and here, and draw 0 gives another output or gradient"]
         if other:
             raise SpecificationError(
                 f"{self.folder} holds the draws of another call: {'; '.join(other)}. Take another folder, or the same arguments"
@@ -132,6 +134,30 @@ class Shards:
         arrays = {"blocks": blocks, "sums": tally.sums[blocks], "energies": tally.energies[draws]}
         write_arrays(self.folder / f"shard-{blocks[0]:06d}.npz", {"draws": int(draws.sum())}, arrays)
         self.written.update(blocks.tolist())
+
+
+def same_answer(there: Any, here: Any) -> bool:
+    """Are two of `Sampler.answer` those of one model, up to the rounding of sums that are taken in another order?
+
+    Each holds lists that begin with the size of a tensor, and `precision`: the share of it by which numbers may differ.
+
+    >>> same_answer({"output": [2.0, 1.0]}, {"output": [2.0, 1.0], "precision": 1e-4})
+    False
+    >>> one = {"output": [2.0, 1.0], "precision": 1e-4}
+    >>> same_answer(one, one | {"output": [2.0, 1.0001]}), same_answer(one, one | {"output": [2.0, 1.001]})
+    (True, False)
+    """
+    if here is None or not isinstance(there, dict) or there.keys() != here.keys():
+        return there == here
+    try:
+        pairs = [np.broadcast_arrays(np.asarray(there[name], float), np.asarray(here[name], float)) for name in here]
+    except (TypeError, ValueError):  # a manifest that somebody wrote into
+        return False
+    sizes = (np.maximum(*(np.abs(values.flat[0]) for values in pair)) for pair in pairs)
+    return all(
+        bool(np.all((a == b) | (np.isnan(a) & np.isnan(b)) | (np.abs(a - b) <= here["precision"] * size)))
+        for (a, b), size in zip(pairs, sizes, strict=True)
+    )
 
 
 def _checked(path: Path, arrays: Mapping[str, Array], tally: Tally) -> Array:

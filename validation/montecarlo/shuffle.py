@@ -174,7 +174,7 @@ class _Study:
     def _outputs(self, x: torch.Tensor) -> torch.Tensor:
         entries = x.transpose(1, 2) if self.position else x
         result = ran(self.model, entries.reshape(len(x), *self.shape))
-        if not isinstance(result, torch.Tensor) or len(result) != len(x):
+        if not isinstance(result, torch.Tensor) or result.shape[:1] != (len(x),):
             raise UnsupportedError(f"the model returns {type(result).__name__}; wrap it so that it returns one tensor (N, ...)")
         return result.reshape(len(x), -1)
 

@@ -49,6 +49,13 @@ def _signals(values: Any) -> int:
     return sum(map(_is_signal, _tensors(values)))
 
 
+def _only_signals(value: Any) -> Any:
+    """The same arguments with zeros in the place of tensors that do not depend on the input."""
+    if isinstance(value, torch.Tensor):
+        return value if _is_signal(value) else torch.zeros_like(value)
+    return type(value)(map(_only_signals, value)) if isinstance(value, list | tuple) else value
+
+
 def _tensors(value: Any) -> Iterator[torch.Tensor]:
     """The tensors among what a function takes or returns; torch's own walk over trees takes ten times as long."""
     if isinstance(value, torch.Tensor):
@@ -71,19 +78,24 @@ class Tape:
 # what asks for facts about a tensor that do not depend on its values
 FACTS = frozenset({"size", "dim", "numel", "stride", "is_floating_point", "is_contiguous", "__len__", "ndimension"})
 PROPERTIES = frozenset({"shape", "ndim", "dtype", "device", "requires_grad", "is_cuda", "layout"})
-# linear in their first argument, or in the list of tensors that it is
+# linear in the list of tensors that is their first argument
+JOINS = frozenset({"cat", "concat", "stack"})
+# linear in their first argument
 LINEAR = frozenset({
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d",
-    "cat", "concat", "stack", "chunk", "split", "narrow", "getitem", "__getitem__", "roll",
-    "clone", "contiguous", "to", "expand", "flatten", "unflatten", "reshape", "view", "squeeze", "unsqueeze", "movedim",
-    "permute", "transpose", "interpolate", "upsample", "pixel_shuffle", "mean", "sum", "neg", "__neg__",
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "chunk",
+    "split", "narrow", "getitem", "__getitem__", "roll", "clone", "contiguous", "to", "expand", "flatten", "unflatten",
+    "reshape", "view", "squeeze", "unsqueeze", "movedim", "permute", "transpose", "interpolate", "upsample",
+    "pixel_shuffle", "mean", "sum", "neg", "__neg__",
 })  # fmt: skip
 # linear in their first argument, plus a bias that is the third
 AFFINE = frozenset({
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear",
 })  # fmt: skip
 SUMS = frozenset({"add", "add_", "__add__", "__iadd__", "__radd__", "sub", "sub_", "__sub__", "__isub__"})
-SCALES = frozenset({"mul", "__mul__", "__rmul__", "div", "__truediv__", "true_divide"})
+IN_PLACE_SUMS = frozenset({"add_", "__iadd__", "sub_", "__isub__"})
+SCALES = frozenset({
+    "mul", "__mul__", "__rmul__", "div", "__truediv__", "true_divide", "mul_", "__imul__", "div_", "__itruediv__",
+})  # fmt: skip
 POOLS = frozenset({"max_pool1d", "max_pool2d", "max_pool3d"})
 
 
@@ -117,32 +129,67 @@ def _is_fact(name: str) -> bool:
 
 
 class Record(TorchFunctionMode):
-    """Run a network on a `signal` and write its gates to the tape; results are what they would be without it."""
+    """Run a network on a `signal` and write its gates to the tape; results are what they would be without it.
+
+    What depends on the input without a mark was computed where this mode does not look (an `autograd.Function`, TorchScript,
+    a hook); what has a mark and no gradient was cut off (`no_grad`, whole numbers). Both are refused.
+    """
 
     def __init__(self, tape: Tape) -> None:
         super().__init__()
         self.tape = tape
+        self.reaches: dict[Any, bool] = {None: False}  # node of the autograd graph: does it depend on the input?
+
+    def close(self, outputs: Any) -> None:
+        """Refuse a network whose outputs depend on the input unseen."""
+        if not self.tape.refused and self._unseen(outputs):
+            self.tape.refused = "a function of its own"
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = _name(func)
         if self.tape.refused or not _signals((args, kwargs)) or _is_fact(name):
             return func(*args, **kwargs)
-        if name in GATES:
+        if self._unseen((args, kwargs)):
+            self.tape.refused = f"a function of its own before {name}"
+            return func(*args, **kwargs)
+        if name in GATES and args:
             # before the call, which may work in place
             self.tape.gates.append((name, GATES[name](args[0].detach(), *args[1:], **kwargs)))
-        elif name in POOLS:
+        elif name in POOLS and args:
             options = {key: value for key, value in kwargs.items() if key != "return_indices"}
             pooled, chosen = getattr(functional, name)(*args, **options, return_indices=True)
             self.tape.gates.append((name, chosen))
             return signal(pooled)
         elif not self._linear(name, args, kwargs):
             self.tape.refused = name
-        return _marked(func(*args, **kwargs))
+        results = _marked(func(*args, **kwargs))
+        if not self.tape.refused and not all(tensor.requires_grad for tensor in _tensors(results)):
+            self.tape.refused = f"{name} without a gradient"
+        return results
+
+    def _unseen(self, values: Any) -> bool:
+        """Does a tensor without a mark depend on the input?"""
+        return any(not _is_signal(tensor) and self._depends(tensor.grad_fn) for tensor in _tensors(values))
+
+    def _depends(self, node: Any) -> bool:
+        """Does the node of the autograd graph lead to a leaf with a mark? Every node is asked once."""
+        waiting = [node]
+        while waiting:
+            here = waiting[-1]
+            below = [found for found, _ in here.next_functions] if here not in self.reaches else []
+            missing = [found for found in below if found not in self.reaches]
+            waiting += missing
+            if not missing:
+                waiting.pop()
+                leaf = getattr(here, "variable", None)
+                self.reaches.setdefault(here, any(self.reaches[found] for found in below) or _is_signal(leaf))
+        return self.reaches[node]
 
     @staticmethod
     def _linear(name: str, args: Sequence[Any], kwargs: Any) -> bool:
-        first_only = _is_signal(args[0]) and _signals((args[1:], kwargs)) == 0 if args else False
+        others = _signals((args[1:], kwargs))
+        first_only = _is_signal(args[0]) and others == 0 if args else False
         if name in AFFINE or name == "pad":
             return first_only
         if name in ("batch_norm", "dropout", "feature_dropout", "dropout2d"):
@@ -150,10 +197,14 @@ class Record(TorchFunctionMode):
             place, default = (5, False) if name == "batch_norm" else (2, True)
             training = kwargs.get("training", args[place] if len(args) > place else default)
             return first_only and not training
-        if name in SCALES:
-            return _signals((args, kwargs)) == 1 and (_is_signal(args[0]) or "mul" in name)
-        # a sum of two by position: a named or scaled second term has no rule
-        return name in LINEAR or (name in SUMS and len(args) == 2 and not kwargs)
+        if name in LINEAR:
+            return first_only
+        if name in JOINS:
+            return bool(args) and others == 0
+        # of two by position: a named or scaled second term, and a quotient that is rounded, have no rule
+        if len(args) != 2 or kwargs:
+            return False
+        return name in SUMS or (name in SCALES and (first_only or ("mul" in name and not _is_signal(args[0]))))
 
 
 class Replay(TorchFunctionMode):
@@ -192,6 +243,10 @@ class Replay(TorchFunctionMode):
             return args[0]
         if name == "pad":
             return functional.pad(*args[:2], *args[2:3], **{k: v for k, v in kwargs.items() if k != "value"})
+        if name in JOINS:
+            return func(_only_signals(args[0]), *args[1:], **kwargs)
+        if name in IN_PLACE_SUMS and not _is_signal(args[0]):
+            return func(args[0].zero_(), *args[1:])
         if name in SUMS and _signals((args, kwargs)) == 1:
             return self._alone(name, *args[:2])
         return func(*args, **kwargs)

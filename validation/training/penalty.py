@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from lattice import SpecificationError
 from lattice.checks import is_real, is_whole
+from validation.evaluation.answers import logits as answered
 from validation.training.devices import mean_over_processes
 from validation.training.gradients import input_gradient
 from validation.training.objective import Reduction, curvature_penalty, importance_map, target_penalty
@@ -112,7 +113,7 @@ class Objective(torch.nn.Module):
         """(loss with its penalty, cross-entropy, penalty, logits); all but the first carry no gradient."""
         half = torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
         with half:
-            logits = self.model(images)
+            logits = answered(self.model, images)
         loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
         if not weight:
             return loss, loss.detach(), torch.zeros_like(loss), logits.detach()
