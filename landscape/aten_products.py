@@ -74,6 +74,8 @@ def _masked(reader: Reader, call: Any, source: Any, noise: Noise, shape: tuple[i
         raise Refusal("multiplies random numbers; a mask of zeros and ones that fits the signal has a rule")
     if not reader.train:
         raise Refusal("drops units in evaluation mode; multiply by a mask in training mode only")
+    if any(noise.draw is draw for draw, _ in reader.masks.values()):
+        raise Refusal("multiplies by a mask that another signal was multiplied by; draw one for each")
     shape = (1,) * (len(whole) - len(shape)) + shape
     cells = {"sample": shape[1:] == (1,) * (len(whole) - 1), "unit": shape == whole}
     cells["channel"] = shape[:2] == whole[:2] and set(shape[2:]) <= {1}

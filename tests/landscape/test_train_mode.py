@@ -94,6 +94,18 @@ def test_other_random_numbers_are_refused_by_name(function, reason):
         in_training(function)
 
 
+def test_one_mask_for_two_signals_is_refused():
+    """What they leave of both meets again, dropped together: two dropouts would be independent."""
+
+    def shared(m, x):
+        mask = x.new_empty((len(x), 1, 1)).bernoulli_(0.5)
+        y = m.one(x)
+        return y * mask + m.two(y) * mask
+
+    with pytest.raises(UnsupportedError, match="a mask that another signal was multiplied by"):
+        in_training(shared)
+
+
 def test_a_mask_that_is_drawn_in_evaluation_mode_too_is_refused_there():
     model = Layers(lambda m, x: m.one(x) * x.new_empty((len(x), 1, 1)).bernoulli_(0.5))
     with pytest.raises(UnsupportedError, match="drops units in evaluation mode"):
