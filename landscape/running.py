@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -121,7 +121,7 @@ def run_model(
                     output = select(model(leaf.clone()))
             else:
                 output = select(model(leaf.clone()))
-            gradient = input_gradient(output, leaf, cotangent(output))
+            gradient = input_gradient(output, leaf, cotangent(output), [parameter for parameter, _ in parameters])
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise Unfinished(f"there is not enough memory for a pass of the model: {_line(error)}") from error
     except UnsupportedError:
@@ -140,11 +140,13 @@ def run_model(
     return Run(output.detach(), gradient, draws.drawn, values, gradients)
 
 
-def input_gradient(output: torch.Tensor, leaf: torch.Tensor, cotangent: torch.Tensor) -> torch.Tensor:
-    """The gradient of cotangent * output; zero where no path leads to the input."""
+def input_gradient(
+    output: torch.Tensor, leaf: torch.Tensor, cotangent: torch.Tensor, others: Sequence[torch.Tensor] = ()
+) -> torch.Tensor:
+    """The gradient of cotangent * output; zero where no path leads to the input. The pass goes down to the others too."""
     if not output.requires_grad:
         return torch.zeros_like(leaf)
-    (gradient,) = torch.autograd.grad(output, leaf, cotangent, allow_unused=True)
+    gradient, *_ = torch.autograd.grad(output, (leaf, *others), cotangent, allow_unused=True)
     return torch.zeros_like(leaf) if gradient is None else gradient
 
 

@@ -64,6 +64,7 @@ def frozen_branch(m, x):
 def test_a_region_without_gradients_is_refused_and_its_layer_named():
     refused(frozen_stem, "the gradient at one, by 1")
     refused(frozen_branch, "the gradient at two, by 1")
+    refused(lambda m, x: m.act(m.norm(frozen_stem(m, x))).flatten(1), "the gradient at one, by 1")
     assert traced(frozen_stem, check=False).lattice.names == ("input", "one", "two")
 
 
