@@ -38,7 +38,7 @@ SMALL = 0.01  # a mean slope below this part of its root mean square is one of b
 class Counter:
     """Sums over forward passes, one at a time; batches of one input."""
 
-    def __init__(self, lattice: Lattice, watched: dict[str, Node], signs: list[Sign], draws: int) -> None:
+    def __init__(self, lattice: Lattice, watched: dict[str, Node], signs: list[Sign], draws: int, given: bool = False) -> None:
         self.lattice = lattice
         self.watched = watched
         self.signs = dict(zip(lattice.names, signs, strict=True))
@@ -50,6 +50,7 @@ class Counter:
         self.runs_up: dict[str, dict[str, Any]] = {}  # of this pass: gate: lowest gate of a trunk: product of squared slopes
         self.slopes: dict[str, Any] = {}  # of this pass: gate: product of the slopes of the gates from it down
         self.draws = draws
+        self.given = given  # images: their own sizes are averaged over, those of white noise are theory's
         self.finite = True
         kept = sum(prod(map(len, self.pairs[name])) for name in watched if not self.is_diagonal(name))
         self.groups: list[dict[Key, Any]] = [{} for _ in range(min(draws, max(2, min(MOST_GROUPS, MOST_KEPT // max(kept, 1)))))]
@@ -70,7 +71,9 @@ class Counter:
         elif isinstance(node.op, Multiply):
             self._product(node, arguments)
         elif isinstance(node.op, Norm):
-            self._add(("variance", node.name), _variance(node.op, arguments[0])[None])
+            variance = _variance(node.op, arguments[0], of_sample=self.given)
+            key, values = ("gain", 1 / (variance + node.op.eps)) if self.given else ("variance", variance)
+            self._add((key, node.name), _over_values(node.op, values)[None])
         else:
             self._maximum(node, arguments)
 
@@ -329,12 +332,16 @@ def _places(indices: Sequence[Array]) -> tuple[Any, ...]:
     return tuple(torch.as_tensor(index) for index in np.ix_(*indices))
 
 
-def _variance(op: Norm, x: Any) -> Any:
-    """The variance over the axes of the norm, (*spatial), the values' own and not that of a sample (n - 1 for n)."""
-    x = x.double()
-    spatial = tuple(range(2, x.dim()))
+def _variance(op: Norm, x: Any, *, of_sample: bool) -> Any:
+    """The variance over the axes of the norm: the norm's own, `of_sample`, or an unbiased estimate (n - 1 for n)."""
+    x, correction = x.double(), 0 if of_sample else 1
     if op.kind == "group":
         x = x.reshape(x.shape[0], op.groups, -1, *x.shape[2:])
-        return x.var(dim=tuple(range(2, x.dim())), correction=1).mean()
-    dims = {"layer": (1,), "instance": spatial}[op.kind]
-    return x.var(dim=dims, correction=1, keepdim=True).mean(dim=(0, 1))
+        return x.var(dim=tuple(range(2, x.dim())), correction=correction)
+    dims = {"layer": (1,), "instance": tuple(range(2, x.dim()))}[op.kind]
+    return x.var(dim=dims, correction=correction, keepdim=True)
+
+
+def _over_values(op: Norm, values: Any) -> Any:
+    """The mean over groups or channels: one number, or one for each position of a norm over channels."""
+    return values.mean() if op.kind == "group" else values.mean(dim=(0, 1))

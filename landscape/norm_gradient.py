@@ -11,7 +11,8 @@ For y = (x - m) / s over n values, dy/dx = (I - 1 1'/n - y y'/n) / s. The law of
   of D = (sum c)^2 / sum c^2 inputs that are worth the same one direction is lost, so that D - 1 of D are left.
 
 What a norm divides by is known as E[s^2]; for chi-squared sizes of n - 1 and of D degrees of freedom E[1 / s^2] is larger than
-its inverse, and both together are (n - 2)/(n - 3) (D - 1)/(D - 2).
+its inverse, and both together are (n - 2)/(n - 3) (D - 1)/(D - 2). For given inputs E[1 / s^2] itself was counted, and
+(1 - 2/n) (1 - 1/D) is left.
 D belongs to the lowest norms only: what stands on a norm has one size already.
 """
 
@@ -40,8 +41,11 @@ def kept_by_norms(
     factors: Mapping[str, Any],
     gates: Gates,
     signs: Mapping[str, Any],
+    given: bool = False,
 ) -> dict[str, Array]:
     """The factor beside 1 / E[s^2] of every norm over the signal, by name: one number, or over (1, *spatial).
+
+    `given`: E[1 / s^2] was counted on given inputs, and is what the factor stands beside.
 
     Raises `AssumptionError` where the variance is that of so few values that its inverse has no mean.
 
@@ -60,10 +64,10 @@ def kept_by_norms(
         normed.append(here or below)
         if here:
             n = _values(node, lattice.shapes[position])
-            kept[node.name] = np.asarray(_left(n - 1, 1, node))
+            kept[node.name] = np.asarray(_left(n - 1, 1, given, node))
             if weights[position] and not below:
                 law = (variances, factors, (), gates, signs)
-                kept[node.name] = kept[node.name] * _left(_inputs_seen(lattice, position, law), 0, node)
+                kept[node.name] = kept[node.name] * _left(_inputs_seen(lattice, position, law), 0, given, node)
     return kept
 
 
@@ -74,15 +78,18 @@ def _values(node: Node, shape: tuple[int, ...]) -> int:
     return {"layer": shape[0], "instance": positions, "group": shape[0] // node.op.groups * positions}[node.op.kind]
 
 
-def _left(freedom: Any, means: int, node: Node) -> Any:
-    """(f - 1) / (f - 2): one direction is lost, and E[1 / s^2] E[s^2] = f / (f - 2); `means` are taken out of the values."""
+def _left(freedom: Any, means: int, given: bool, node: Node) -> Any:
+    """(f - 1) / f: one of f directions is lost; times E[1 / s^2] E[s^2] = f / (f - 2) where E[1 / s^2] is not given.
+
+    `means` are taken out of the values beside: of n values that were counted n - 2 are left.
+    """
     if np.min(freedom) <= 2:
         raise AssumptionError(
             f"{node.name}: the {getattr(node.op, 'kind', '')} norm divides by the variance of {np.min(freedom) + means:.3g} "
             "independent values, whose inverse has no mean, so neither has the squared gradient; give more channels, or a "
             "larger input"
         )
-    return (freedom - 1) / (freedom - 2)
+    return (freedom - 1) / (freedom + means if given else freedom - 2)
 
 
 def _inputs_seen(lattice: Lattice, position: int, law: tuple[Any, ...]) -> Array:

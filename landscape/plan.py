@@ -79,7 +79,7 @@ class Plan:
 def plan(lattice: Lattice) -> Plan:
     """Which moments between which pairs must be carried, from the output to the input.
 
-    >>> from lattice import Conv
+    >>> from lattice import Conv, GlobalPool
     >>> plan(Lattice.chain((1, 8), [Conv(4, 3), Conv(4, 3), GlobalPool()])).is_diagonal
     True
     >>> plan(Lattice.chain((1, 8), [Pool("avg", 3, 1), Conv(4, 3), GlobalPool()])).is_diagonal

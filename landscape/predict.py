@@ -222,7 +222,7 @@ def predict(
         output = traced.unit
     if gates == "theory" or not (traced.gates.gains or traced.gates.taps or traced.gates.products):
         traced = _with_theory(traced, batch if mode == "train" else None)
-    traced, taken = _with_gradients_of_norms(traced)
+    traced, taken = _with_gradients_of_norms(traced, gates == "measured" and inputs is not None)
     guarantee, reasons = assess(traced.lattice, traced.shifted, traced.gates, traced.signs)
     reasons = (*reasons, *taken)
     more = train_reasons(traced.lattice, batch) if mode == "train" else ()
@@ -285,9 +285,9 @@ def _with_theory(traced: Trace, batch: int | None) -> Trace:
     return replace(traced, gates=gates, factors=train_factors(lattice, variances, batch, scales=traced.factors, **known))
 
 
-def _with_gradients_of_norms(traced: Trace) -> tuple[Trace, tuple[str, ...]]:
+def _with_gradients_of_norms(traced: Trace, given: bool) -> tuple[Trace, tuple[str, ...]]:
     """What norms over the signal leave of the gradient beside their factor, and in words how little that is."""
-    kept = kept_by_norms(traced.lattice, traced.variances, traced.factors, traced.gates, traced.signs)
+    kept = kept_by_norms(traced.lattice, traced.variances, traced.factors, traced.gates, traced.signs, given)
     if not kept:
         return traced, ()
     largest = max(float(np.max(np.abs(factor - 1))) for factor in kept.values())
