@@ -46,6 +46,7 @@ Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 MOST_NUMBERS = 2**28  # float64 in one array of moments: 2 GiB
 TAME = (2.0**-300, 2.0**300)  # no rescaling between
+ROUNDING = 1e-9  # of the largest entry: differences of branches cancel to this
 LOWEST, SPREAD = -1022, 900  # exponents of the smallest normal float64, and of a map that may have lost its smallest entries
 
 
@@ -75,7 +76,7 @@ def pull_moments(lattice: Lattice, local: Local, cotangent: Array) -> Array:
     """
     _, mantissas, exponent = deque(_sweep(lattice, local, cotangent), maxlen=1)[0]
     _check_range(mantissas, exponent)
-    return np.ldexp(mantissas, exponent)
+    return np.ldexp(np.maximum(mantissas, 0), exponent)
 
 
 def sweep_moments(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[Node, Array]]:
@@ -87,6 +88,11 @@ def sweep_moments(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[
 def _check_range(mantissas: Array, exponent: int) -> None:
     """No number of a result m 2^e may be lost: above the range of float64, below it, or beside the largest of its map."""
     positive = mantissas[mantissas > 0]
+    if mantissas.min() < -ROUNDING * np.abs(mantissas).max():
+        raise UnsupportedError(
+            "the joint moments of gates or maxima on branches that meet again contradict each other (a squared gradient below "
+            "zero); there is no rule for this network"
+        )
     if not np.isfinite(mantissas).all():
         raise ResourceError("the expected squared gradient overflows float64; give smaller variances")
     if not positive.size:

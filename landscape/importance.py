@@ -249,7 +249,7 @@ def _errors(replicates: Sequence[Array], periods: Sequence[int]) -> Report:
     noisy = [_numbers(np.maximum(1 + part, 0), periods) for part in deviations([relative(one) for one in replicates])]
 
     def size(values: Sequence[float]) -> float:
-        return float(np.sqrt(np.mean(np.square(values))))
+        return float(np.linalg.norm(values) / len(values) ** 0.5)
 
     return Report(
         centre_bias=size([one.centre_bias - 1 for one in noisy]),

@@ -10,8 +10,8 @@ For y = (x - m) / s over n values, dy/dx = (I - 1 1'/n - y y'/n) / s. The law of
 
   of D = (sum c)^2 / sum c^2 inputs that are worth the same one direction is lost, so that D - 1 of D are left.
 
-Rates that were counted hold E[1 / s^2] and are multiplied by (1 - 2/n)(1 - 1/D). The forward mean field holds 1 / E[s^2]; for
-chi-squared sizes of n - 1 and D degrees of freedom E[1 / s^2] is larger, and both together are (n - 2)/(n - 3) (D - 1)/(D - 2).
+What a norm divides by is known as E[s^2]; for chi-squared sizes of n - 1 and of D degrees of freedom E[1 / s^2] is larger than
+its inverse, and both together are (n - 2)/(n - 3) (D - 1)/(D - 2).
 D belongs to the lowest norms only: what stands on a norm has one size already.
 """
 
@@ -40,18 +40,15 @@ def kept_by_norms(
     factors: Mapping[str, Any],
     gates: Gates,
     signs: Mapping[str, Any],
-    *,
-    counted: bool,
 ) -> dict[str, Array]:
-    """The factor on E[1 / s^2] of every norm over the signal, by name: one number, or over (1, *spatial).
+    """The factor beside 1 / E[s^2] of every norm over the signal, by name: one number, or over (1, *spatial).
 
-    `counted` says where E[1 / s^2] comes from: forward passes, or the forward mean field. Raises `AssumptionError` where the
-    variance is that of so few values that its inverse has no mean.
+    Raises `AssumptionError` where the variance is that of so few values that its inverse has no mean.
 
     >>> from lattice import Conv
     >>> net = Lattice.chain((4, 5), [Conv(16, 3, padding=1, mode="circular"), Norm("layer")])
-    >>> kept_by_norms(net, {"conv1": 1.0}, {}, Gates(), {}, counted=True)["norm1"].round(3)  # 14/16 of 11/12
-    array([[0.802, 0.802, 0.802, 0.802, 0.802]])
+    >>> kept_by_norms(net, {"conv1": 1.0}, {}, Gates(), {})["norm1"].round(3)  # 14/13 of 11/10
+    array([[1.185, 1.185, 1.185, 1.185, 1.185]])
     """
     kept: dict[str, Array] = {}
     normed: list[bool] = []  # is there a norm over the signal at or below each node?
@@ -63,10 +60,10 @@ def kept_by_norms(
         normed.append(here or below)
         if here:
             n = _values(node, lattice.shapes[position])
-            kept[node.name] = np.asarray(_left(n - 1, 1, counted, node))
+            kept[node.name] = np.asarray(_left(n - 1, 1, node))
             if weights[position] and not below:
                 law = (variances, factors, (), gates, signs)
-                kept[node.name] = kept[node.name] * _left(_inputs_seen(lattice, position, law), 0, counted, node)
+                kept[node.name] = kept[node.name] * _left(_inputs_seen(lattice, position, law), 0, node)
     return kept
 
 
@@ -77,14 +74,15 @@ def _values(node: Node, shape: tuple[int, ...]) -> int:
     return {"layer": shape[0], "instance": positions, "group": shape[0] // node.op.groups * positions}[node.op.kind]
 
 
-def _left(freedom: Any, mean: int, counted: bool, node: Node) -> Any:
-    """(f - 1) / (f + m) of counted rates, (f - 1) / (f - 2) of the mean field, with f degrees of freedom and m means taken."""
+def _left(freedom: Any, means: int, node: Node) -> Any:
+    """(f - 1) / (f - 2): one direction is lost, and E[1 / s^2] E[s^2] = f / (f - 2); `means` are taken out of the values."""
     if np.min(freedom) <= 2:
         raise AssumptionError(
-            f"{node.name}: the {getattr(node.op, 'kind', '')} norm divides by the variance of {np.min(freedom) + mean:.3g} "
-            "independent values, whose inverse has no mean, so neither has the squared gradient; give more channels or a larger input"
+            f"{node.name}: the {getattr(node.op, 'kind', '')} norm divides by the variance of {np.min(freedom) + means:.3g} "
+            "independent values, whose inverse has no mean, so neither has the squared gradient; give more channels, or a "
+            "larger input"
         )
-    return (freedom - 1) / (freedom + mean if counted else freedom - 2)
+    return (freedom - 1) / (freedom - 2)
 
 
 def _inputs_seen(lattice: Lattice, position: int, law: tuple[Any, ...]) -> Array:

@@ -20,6 +20,7 @@ from landscape.moments import layer_gradients, squared_gradients
 from landscape.norm_gradient import kept_by_norms
 from landscape.pooled_head import head_correction, pooled_gates
 from landscape.signal import theory_gates
+from landscape.sizes import Size, stated_size
 from landscape.trace import Trace, trace
 from lattice import GlobalPool, Lattice, Norm, SpecificationError, UnsupportedError, Window
 from lattice.checks import given_shape
@@ -68,8 +69,10 @@ class Landscape:
     @cached_property
     def replicates(self) -> tuple[Array, ...]:
         """The map with one part of the forward passes left out each, computed when asked for; none if nothing was counted."""
+        counted = self.traced.gates
         return tuple(
-            _law(replace(self.traced, gates=gates), self.output, self.pooled, ())[0] for gates in self.traced.gates.replicates
+            _law(replace(self.traced, gates=replace(gates, kept=counted.kept)), self.output, self.pooled, ())[0]
+            for gates in counted.replicates
         )
 
     @cached_property
@@ -100,6 +103,21 @@ class Landscape:
         0.0
         """
         return float(np.sqrt(sum(error**2 for error in self.traced.variance_errors.values())))
+
+    @property
+    def size(self) -> Size:
+        """How far off it may be, as its guarantee states: least and largest measured / predicted, and the map's error."""
+        return stated_size(self.lattice, self.guarantee, self.scale_error)
+
+    @property
+    def scale_range(self) -> tuple[float, float]:
+        """Between what measured / predicted may lie."""
+        return self.size[:2]
+
+    @property
+    def map_error(self) -> float:
+        """The largest relative root mean square error of the map of mean one."""
+        return self.size.map_error
 
     def report(self) -> measures.Report:
         """Centre bias, blind spots, gridding, flip asymmetry, total variation: numbers with names, and their errors."""
@@ -137,6 +155,9 @@ class Landscape:
     def __repr__(self) -> str:
         lines = [f"importance landscape over {self.squared.shape}: {self.guarantee.name}"]
         lines += [f"  because of {reason}" for reason in self.reasons]
+        if self.guarantee is not Guarantee.EXACT:
+            low, high, error = self.size
+            lines.append(f"  measured / predicted may lie between {low:.2g} and {high:.2g}, and the map be off by {error:.0%}")
         if self.scale_error > WORTH_SAYING:
             lines.append(f"  scale known to {self.scale_error:.1%}: the variances of the weights are estimates")
         return "\n".join([*lines, str(self.report())])
@@ -220,6 +241,9 @@ def predict(
     else:
         pooled = mode == "eval" and guarantee is Guarantee.APPROXIMATE
         squared, reasons = _law(traced, output, pooled, reasons)
+    if not squared.any():
+        closed = [name for name, variance in traced.variances.items() if variance == 0]
+        reasons = (*reasons, f"all weights are zero: nothing passes ({listed(closed)})") if closed else reasons
     if traced.doubts:
         guarantee, reasons = Guarantee.APPROXIMATE, (*traced.doubts, *reasons)
     squared.setflags(write=False)
@@ -262,20 +286,13 @@ def _with_theory(traced: Trace, batch: int | None) -> Trace:
 
 
 def _with_gradients_of_norms(traced: Trace) -> tuple[Trace, tuple[str, ...]]:
-    """The gains of norms over the signal without what their own mean and variance take of the gradient, and how much it is."""
-    gates, counted = traced.gates, not traced.gates.ground.startswith("from")
-    kept = kept_by_norms(traced.lattice, traced.variances, traced.factors, gates, traced.signs, counted=counted)
+    """What norms over the signal leave of the gradient beside their factor, and in words how little that is."""
+    kept = kept_by_norms(traced.lattice, traced.variances, traced.factors, traced.gates, traced.signs)
     if not kept:
         return traced, ()
-
-    def scaled(rates: Gates) -> Gates:
-        gains = {name: gain * kept[name] if name in kept else gain for name, gain in rates.gains.items()}
-        return replace(rates, gains=gains, replicates=tuple(map(scaled, rates.replicates)))
-
-    least = min(float(np.min(factor)) for factor in kept.values())
-    name = listed(list(kept))
-    reason = f"norms over the signal: their own gradient is taken as on average over Gaussian values, up to {1 - least:.0%} of it ({name})"
-    return replace(traced, gates=scaled(gates)), (reason,)
+    largest = max(float(np.max(np.abs(factor - 1))) for factor in kept.values())
+    reason = f"norms over the signal: their own gradient changes theirs by {largest:.0%} at most, as for Gaussian values"
+    return replace(traced, gates=replace(traced.gates, kept=kept)), (f"{reason} ({listed(list(kept))})",)
 
 
 def _with_pooled_head(traced: Trace, output: Any, squared: Array, reasons: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:

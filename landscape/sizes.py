@@ -1,0 +1,54 @@
+r"""How far off a prediction may be: what its guarantee states in numbers.
+
+EXACT is exact for the variances that it was given. Everything else holds in the limit of many channels, so that what is left
+out grows as 1 / c, c the number of channels of the narrowest layer that a gate, a norm, a maximum, a product or a sum reads.
+Measured / predicted lies between 1 / f and f, and the map error is at most e:
+
+    WIDE_LIMIT:    f = 1 + 2 / c,         e = 2 % + 50 % / c
+    APPROXIMATE:   f = 2 (1 + 1 / c),     e = 20 % + 100 % / c
+
+(the relative root mean square over pixels of the map of mean one). Generated networks keep these bounds (`make nets`: thousands
+against autograd), and so do torchvision's (docs/gallery.md); most are far closer. Where the variances are estimates, three of
+their standard errors come on top.
+"""
+
+from typing import NamedTuple
+
+from landscape.assumptions import Guarantee
+from lattice import Activation, Lattice, Multiply, Norm
+from lattice.ops import Pooling, Summed
+
+__all__ = ["Size", "stated_size"]
+
+
+class Size(NamedTuple):
+    """Between what measured / predicted may lie, and the largest relative error of the map."""
+
+    lowest: float
+    highest: float
+    map_error: float
+
+
+def stated_size(lattice: Lattice, guarantee: Guarantee, scale_error: float = 0.0) -> Size:
+    """The `Size` that a guarantee states for this lattice; `scale_error` is the relative error of the variances' own estimates.
+
+    >>> from lattice import Conv
+    >>> net = Lattice.chain((1, 8), [Conv(10, 3), Activation("relu"), Conv(10, 3)])
+    >>> tuple(round(number, 3) for number in stated_size(net, Guarantee.WIDE_LIMIT))
+    (0.833, 1.2, 0.07)
+    """
+    narrow = 1 / _narrowest(lattice)
+    factor, map_error = {
+        Guarantee.EXACT: (1.0, 0.0),
+        Guarantee.WIDE_LIMIT: (1 + 2 * narrow, 0.02 + 0.5 * narrow),
+        Guarantee.APPROXIMATE: (2 * (1 + narrow), 0.2 + narrow),
+    }[guarantee]
+    factor *= 1 + 3 * scale_error
+    return Size(1 / factor, factor, map_error + scale_error)
+
+
+def _narrowest(lattice: Lattice) -> int:
+    """The least number of channels that something nonlinear, or a sum, reads; those of the input are the data's."""
+    ops = Activation | Norm | Pooling | Multiply | Summed
+    read = [i for node in lattice.nodes if isinstance(node.op, ops) for i in node.inputs if i]
+    return min((lattice.shapes[i][0] for i in read), default=1)
