@@ -152,8 +152,8 @@ def _tested(maps: np.ndarray, predicted: np.ndarray, promise: Promise, said: dic
         **said,
     }
     kind = " and ".join(name for name, z in (("scale", scale), ("map", shape)) if z > statistics.ALARM)
-    if kind and not statistics.believable(totals):
-        return max(scale, shape, SUSPICION), Verdict("undecided", "heavy tails", **found)
+    if statistics.ALARM < max(scale, shape) <= statistics.alarm(totals):
+        return max(scale, shape), Verdict("undecided", "heavy tails", **found)
     return max(scale, shape), Verdict("miss" if kind else "right", kind, **found)
 
 

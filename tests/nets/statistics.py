@@ -12,6 +12,7 @@ such samples of 300 to 8,000 products of two to five squared normals, z was neve
 import numpy as np
 
 ALARM = 5.5
+MANY, LOUD = 8000, 9.0  # of so many draws half as many effective ones are enough for an alarm beyond 9: z was never beyond 4
 ENOUGH = 100  # effective draws
 LARGEST_SHARE = 0.05
 
@@ -32,12 +33,15 @@ def skewed_z(values: np.ndarray) -> np.ndarray:
     return np.where(still | (deviation == 0), np.where(mean == 0, 0.0, np.sign(mean) * np.inf), z)
 
 
-def believable(totals: np.ndarray) -> bool:
-    """Is this sample made of enough draws to speak of its mean?"""
+def alarm(totals: np.ndarray) -> float:
+    """The z beyond which this sample's mean is not the expected one by chance; infinite where too few draws make it up."""
     total = totals.sum()
     if not total > 0:
-        return True  # all zero
-    return bool(total**2 >= ENOUGH * (totals**2).sum() and totals.max() <= LARGEST_SHARE * total)
+        return ALARM  # all zero
+    effective, largest = total**2 / (totals**2).sum(), totals.max() / total
+    if effective >= ENOUGH and largest <= LARGEST_SHARE:
+        return ALARM
+    return LOUD if len(totals) >= MANY and effective >= ENOUGH / 2 and largest <= 2 * LARGEST_SHARE else np.inf
 
 
 def scale_excess(totals: np.ndarray, low: float, high: float) -> float:
