@@ -128,7 +128,11 @@ def trace(
     parameters = {node.name: str(weights[node.name]["weight"]) for node in lattice.nodes if weighted(node.op)}
     first = {name: reader.tensors[name] for name in parameters.values()}
     least, most = _numbers_of_draws([tensor.numel() for tensor in first.values()])
-    more_draws = iter(()) if factory is None or given is not None else _fresh(factory, most, first)
+    norms = any(weights[node.name].get("weight") for node in lattice.nodes if node.name in weights and not weighted(node.op))
+    if factory is None or (given is not None and not norms):
+        more_draws: Iterator[dict[str, Any]] = iter(())
+    else:  # where the variances are given, further draws still tell the norms that change
+        more_draws = _fresh(factory, most, first if given is None else {})
     draws = (reader.with_made(tensors) for tensors in more_draws)
     found = read_weights(lattice, weights, reader.tensors, given, train, as_they_are, draws, least)
     variances, shifted = found.variances, found.shifted
