@@ -279,12 +279,16 @@ def _to_winners(op: Windowed, spatial: Shape, here: Array, rates: Array) -> Arra
     """sum over windows j and taps k of rate(k, j) K(j, j), at the cell that the tap reads."""
     tables = [window.table(n) for window, n in zip(op.windows(spatial), spatial, strict=True)]
     channels = max(here.shape[0], rates.shape[1])
+    upward = any(len(np.unique(row[row >= 0])) < np.count_nonzero(row >= 0) for table in tables for row in table)
     result = np.zeros((channels, prod(spatial)))
     for rate, taps in zip(rates, product(*(range(len(table)) for table in tables)), strict=True):
         rows = [table[tap] for table, tap in zip(tables, taps, strict=True)]
         passed = (here * rate)[across([row >= 0 for row in rows])]
         cells = np.ravel_multi_index(np.ix_(*(row[row >= 0] for row in rows)), spatial)
-        result[:, cells.ravel()] += passed.reshape(channels, -1)  # a tap reads no cell twice
+        if upward:  # one tap of several windows reads one cell
+            np.add.at(result, (slice(None), cells.ravel()), passed.reshape(channels, -1))
+        else:
+            result[:, cells.ravel()] += passed.reshape(channels, -1)
     return result.reshape(channels, *spatial)
 
 
