@@ -42,6 +42,9 @@ class Verdict:
     scale_error: float = float("nan")
     map_error: float = float("nan")
     draws: int = 0
+    stated: tuple[float, float, float] | None = (
+        None  # the least and largest measured / predicted, the map error that are allowed
+    )
 
     def __str__(self) -> str:
         if self.outcome == "refused" or not self.draws:
@@ -82,6 +85,7 @@ def compared(case: Case, land: Any, draws: Sequence[int] = DRAWS) -> Verdict:
     if predicted.shape != case.shape[1:] or not np.isfinite(predicted).all() or (predicted < 0).any():
         return Verdict("miss", "not a map", message=f"shape {predicted.shape}, least {predicted.min()}", **said)
     promise = _promised(case, land)
+    said["stated"] = (promise.low, promise.high, promise.error)
     maps, found = np.empty((0, predicted.size)), Verdict("right", **said)
     for total in draws[1:] if promise.exact else draws:
         more = monte_carlo(case, total - len(maps), start=len(maps)).reshape(-1, predicted.size)
@@ -166,7 +170,7 @@ def _enumerated(case: Case, predicted: np.ndarray, found: Verdict) -> Verdict:
     worst = np.abs(truth - predicted).max() / max(predicted.mean(), truth.mean()) if truth.any() or predicted.any() else 0.0
     if worst <= ROUNDING[case.dtype]:
         return found
-    said = {"guarantee": found.guarantee, "reasons": found.reasons, "draws": found.draws}
+    said = {"guarantee": found.guarantee, "reasons": found.reasons, "draws": found.draws, "stated": found.stated}
     return Verdict(
         "miss", "enumeration", message=f"off by {worst:.3g} of the mean", scale=truth.mean() / predicted.mean(), **said
     )
