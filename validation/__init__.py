@@ -1,6 +1,10 @@
 """Is it true? Monte Carlo over random initialisations with honest statistics, Lemma 1, trained networks, the regulariser."""
 
 from validation.evaluation.empirical import EmpiricalLandscape, empirical_landscape
+from validation.fields.field import EffectiveField
+from validation.fields.halo import Halo, halo
+from validation.fields.measure import effective_receptive_field
+from validation.fields.predicted import beside, compare_fields, field_growth, predicted_field
 from validation.montecarlo.build import build
 from validation.montecarlo.compare import Agreement, Verdict, compare
 from validation.montecarlo.enumerate import enumerated_squared_gradients
@@ -19,6 +23,8 @@ __all__ = [
     "enumerated_squared_gradients", "assert_exact", "assert_chi_square", "assert_agrees", "negative_controls",
     # Lemma 1, and trained networks
     "shuffled_importance", "ShuffledImportance", "empirical_landscape", "EmpiricalLandscape",
+    # effective receptive fields
+    "effective_receptive_field", "EffectiveField", "predicted_field", "beside", "compare_fields", "field_growth", "halo", "Halo",
     # the regulariser and training with it
     "importance_map", "curvature_penalty", "target_penalty", "smoothness_target", "Penalty", "Recipe",
 ]  # fmt: skip

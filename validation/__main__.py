@@ -1,4 +1,4 @@
-"""The command line: `pilcro map`, `advise`, `paths`, `study`, `train`, `tables`, `figures`, `evaluate`; all take `--json`."""
+"""The command line: `pilcro map`, `erf`, `halo`, `advise`, `paths`, `study`, `train`, `tables`, `figures`, `evaluate`; all take `--json`."""
 
 from __future__ import annotations
 
@@ -271,10 +271,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("the command line needs tyro and tqdm: pip install 'pilcro[cli]'", file=sys.stderr)
         return 2
     from validation.evaluation.command import Evaluate
+    from validation.fields.command import Erf, Halo
     from validation.montecarlo.study import Study
     from validation.training.command import Figures, Tables, Train
 
-    commands: dict[str, Any] = {"map": Map, "advise": Advise, "paths": Paths, "study": Study}
+    commands: dict[str, Any] = {"map": Map, "erf": Erf, "halo": Halo, "advise": Advise, "paths": Paths, "study": Study}
     commands |= {"train": Train, "tables": Tables, "figures": Figures, "evaluate": Evaluate}
     required_first = (tyro.conf.PositionalRequiredArgs,)
     command: Any = tyro.extras.subcommand_cli_from_dict(commands, args=arguments, prog="pilcro", config=required_first)

@@ -1,0 +1,355 @@
+"""The effective receptive field of a unit: its contributions averaged over images or over initialisations."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from hashlib import sha256
+from math import inf, prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from landscape.given import checked_images, made
+from landscape.progress import progress_bar
+from lattice import SpecificationError, UnsupportedError
+from lattice.checks import given_shape, is_whole, whole
+from validation.evaluation.untouched import device_of, untouched
+from validation.fields.contributions import STATISTICS, contributions
+from validation.fields.field import EffectiveField
+from validation.fields.images import Images, images_from
+from validation.fields.layers import Layer, UpTo, find_layer
+from validation.montecarlo.estimate import Estimate, versions
+from validation.montecarlo.measure import measure
+from validation.montecarlo.shards import Shards, Tally, locked
+from validation.montecarlo.sources import ModuleSource
+from validation.montecarlo.workers import checked_device, exact_arithmetic
+
+__all__ = ["effective_receptive_field"]
+
+Array = np.ndarray[Any, Any]
+
+MOST_BLOCKS, MOST_BYTES = 64, 512 * 2**20  # sums over blocks of images are kept, for standard errors
+LEAST_BLOCKS = 20  # what `validation.compare` asks for
+
+
+def effective_receptive_field(
+    model: nn.Module | Callable[[], nn.Module],
+    images: Any,
+    *,
+    layer: str | None = None,
+    unit: Any = "centre",
+    statistic: str = "squared",
+    count: int | None = None,
+    draws: int = 200,
+    seed: int = 0,
+    batch_size: int = 8,
+    layout: str = "auto",
+    entry: str | int | None = None,
+    channels_last: bool = False,
+    device: str | None = None,
+    folder: str | Path | None = None,
+    progress: bool = False,
+) -> EffectiveField:
+    """Where a unit of a layer looks: the mean over images of its squared input gradient, with a standard error per pixel.
+
+    `model`: any torch module, trained or not, that autograd can differentiate; or a factory of freshly initialised ones, and
+    then the mean is over `draws` initialisations. `images`: an array or tensor (N, channels, *positions), a loader, the name
+    of a data set, a folder, or a shape (channels, *positions): white noise, `draws` images of it for a module. `count`: how
+    many images at most. `layer`: a name of `model.named_modules()`, "" for the output, None for the output or the last layer
+    with positions. `unit`: "centre" (size // 2 on each axis), an index into the layer's positions, a token's number, or "mean"
+    (over all units). `statistic`: see `validation.fields.contributions`. `layout`: where the layer's channels are ("auto"
+    reads it from the shapes), `entry` which tensor is meant of a layer that returns several, `channels_last`: the model reads
+    (N, *positions, channels).
+
+    Evaluation mode, with the modes, buffers, gradients, hooks and random state of before afterwards; the images are copied.
+    `device`: None for where the model lies. `folder`: finished images are kept there and not computed again. Memory: a batch,
+    and at most 64 float64 maps. A keyboard interrupt returns what there is so far.
+
+    Raises `SpecificationError` for a layer, unit or images that do not exist, `UnsupportedError` where the layer's features do
+    not depend on the input or cannot be differentiated, `AssumptionError` for features or gradients that are not finite.
+
+    >>> conv = nn.Conv1d(1, 1, 3, padding=1, bias=False)
+    >>> with torch.no_grad():
+    ...     _ = conv.weight.copy_(torch.tensor([[[1.0, 2.0, 3.0]]]))
+    >>> field = effective_receptive_field(conv, torch.ones(4, 1, 5))
+    >>> field.mean, field.unit, field.count
+    (array([0., 1., 4., 9., 0.]), (2,), 4)
+    """
+    _check(statistic, batch_size, draws, seed)
+    asked: dict[str, Any] = {"layout": layout, "entry": entry, "channels_last": channels_last}
+    if isinstance(model, nn.Module):
+        images = images_from(images, count=count, seed=seed, draws=draws)
+        settings = _Settings(statistic, seed, batch_size, channels_last, None if folder is None else Path(folder), progress)
+        return _over_images(model, images, layer, unit, asked, settings, device)
+    if not callable(model):
+        raise SpecificationError(
+            f"the model is a {type(model).__name__}; it is a torch.nn.Module, or a function without arguments that returns a "
+            "freshly initialised one"
+        )
+    return _over_draws(model, images, layer, unit, statistic, asked, draws, seed, device or "cpu", folder, progress)
+
+
+def _check(statistic: Any, batch_size: Any, draws: Any, seed: Any) -> None:
+    if statistic not in STATISTICS:
+        raise SpecificationError(f"statistic is {statistic!r}; it is {', '.join(STATISTICS)}")
+    whole("batch_size", batch_size, 1)
+    whole("draws", draws, 2)
+    whole("seed", seed, 0, inf)
+
+
+@dataclass(frozen=True)
+class _Settings:
+    statistic: str
+    seed: int
+    batch_size: int
+    channels_last: bool
+    folder: Path | None
+    progress: bool
+
+
+# --- over images
+
+
+def _over_images(
+    model: nn.Module, images: Images, name: str | None, unit: Any, asked: Any, settings: _Settings, device: str | None
+) -> EffectiveField:
+    if images.count < 2:
+        raise SpecificationError("one image tells a mean and no standard error; give two at least")
+    model = _moved(model, device)
+    where = device_of(model)
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+
+    def ready(batch: torch.Tensor) -> torch.Tensor:
+        return batch.to(where, dtype or batch.dtype)
+
+    with untouched(model), exact_arithmetic(where):
+        first = ready(images.first())
+        layer = find_layer(model, first, name, **asked)
+        index = layer.unit(unit)
+        tap = UpTo(model, layer, channels_last=settings.channels_last).eval()
+        space = layer.space
+        tally = Tally.empty(images.count, _blocks(images.count, space), space)
+
+        def batches(todo: list[range]) -> Iterator[tuple[range, Array]]:
+            for numbers in todo:
+                x = ready(images.read(numbers))
+                numbers = range(numbers.start, numbers.start + len(x))
+                if not len(x):
+                    return
+                if x.shape[1:] != images.shape:
+                    raise SpecificationError(
+                        f"image {numbers.start} has shape {tuple(x.shape[1:])}, the first one {images.shape}; a field "
+                        "needs one shape"
+                    )
+                x = x.movedim(-1, 1) if settings.channels_last else x
+                yield numbers, contributions(tap, x, index, settings.statistic, numbers, settings.seed)
+
+        manifest = _manifest(model, first, tap, images, layer, index, settings)
+        interrupted = _filled(tally, batches, manifest, settings)
+    return _field(tally, layer, index, settings, images.identity, "image", _name(where), interrupted)
+
+
+def _device(name: str) -> torch.device:
+    checked_device(name)
+    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else "cpu" if name == "auto" else name)
+
+
+def _moved(model: nn.Module, device: str | None) -> nn.Module:
+    """The model, or a copy of it on another device."""
+    if device is None:
+        return model
+    wanted = _device(device)
+    return model if device_of(model).type == wanted.type else deepcopy(model).to(wanted)
+
+
+def _blocks(count: int, space: tuple[int, ...]) -> int:
+    """How many blocks the images are summed in: one each, as far as memory goes."""
+    return min(count, MOST_BLOCKS, max(LEAST_BLOCKS, MOST_BYTES // (8 * prod(space))))
+
+
+def _manifest(
+    model: nn.Module, first: torch.Tensor, tap: UpTo, images: Images, layer: Layer, index: Any, settings: _Settings
+) -> dict[str, Any]:
+    """What the sums in a folder are of; nothing where there is no folder."""
+    if settings.folder is None:
+        return {}
+    total = sha256(repr(model).encode())
+    for name, tensor in model.state_dict().items():
+        if isinstance(tensor, torch.Tensor):
+            total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    with torch.no_grad():
+        features = tap(first.movedim(-1, 1) if settings.channels_last else first).double()
+    answer = {"features": [float(features.norm()), float(features.sum())], "precision": torch.finfo(torch.float32).eps ** 0.5}
+    return {
+        "images": images.identity,
+        "count": images.count,
+        "shape": list(images.shape),
+        "layer": layer.name,
+        "entry": list(layer.entry),
+        "unit": "mean" if index is None else list(index),
+        "statistic": settings.statistic,
+        "seed": settings.seed,
+        "batch_size": settings.batch_size,
+        "model": total.hexdigest(),
+        "device": _name(first.device),
+        "versions": versions(),
+        "answer": answer,
+    }
+
+
+def _filled(
+    tally: Tally, batches: Callable[[list[range]], Iterator[tuple[range, Array]]], manifest: dict[str, Any], settings: _Settings
+) -> bool:
+    """Add all images to the tally, those that a folder holds without computing them again; returns: interrupted?"""
+    count = len(tally.done)
+    with ExitStack() as stack:
+        shards = stack.enter_context(_shards(settings.folder, manifest, tally))
+        bar = stack.enter_context(progress_bar(settings.progress, count, unit="image", desc="receptive field"))
+        bar.update(int(tally.done.sum()))
+        known = tally.done.copy()
+        todo = [range(i, min(i + settings.batch_size, count)) for i in range(0, count, settings.batch_size)]
+        todo = [numbers for numbers in todo if not known[numbers.start : numbers.stop].all()]
+        try:
+            for numbers, maps in batches(todo):
+                for i, square in zip(numbers, maps, strict=True):
+                    if not known[i]:
+                        tally.add(i, square)
+                bar.update(len(numbers))
+                if shards is not None:
+                    shards.write(tally, least=settings.batch_size)
+        except KeyboardInterrupt:
+            tally.forget_half()
+            if (tally.counts > 0).sum() < 2:  # one block has no spread, so no error
+                raise
+            return True
+        finally:
+            if shards is not None:
+                shards.write(tally)
+    if (tally.counts > 0).sum() < 2:
+        raise SpecificationError(f"there is {int(tally.done.sum())} image; a standard error needs two at least")
+    return False
+
+
+@contextmanager
+def _shards(folder: Path | None, manifest: dict[str, Any], tally: Tally) -> Iterator[Shards | None]:
+    if folder is None:
+        yield None
+        return
+    with ExitStack() as stack:
+        shards = Shards(folder)
+        try:
+            stack.enter_context(locked(folder))
+        except OSError as error:
+            raise SpecificationError(f"the folder {folder} cannot be used: {error}") from error
+        shards.agree_on(manifest)
+        shards.read(tally)
+        yield shards
+
+
+# --- over initialisations
+
+
+def _over_draws(
+    factory: Callable[[], nn.Module],
+    images: Any,
+    name: str | None,
+    unit: Any,
+    statistic: str,
+    asked: dict[str, Any],
+    draws: int,
+    seed: int,
+    device: str,
+    folder: str | Path | None,
+    progress: bool,
+) -> EffectiveField:
+    where = _device(device)
+    network, _ = ModuleSource(factory, where).draw(0)
+    last = asked["channels_last"]
+    given: Array | None = None
+    if isinstance(images, torch.Size | tuple | list) and images and all(map(is_whole, images)):
+        shape = given_shape(tuple(images))
+    elif isinstance(images, torch.Tensor | np.ndarray):
+        shape = tuple(images.shape[1:])
+        given = checked_images(images, shape)
+        given = np.moveaxis(given, -1, 1) if last else given
+    else:
+        raise SpecificationError(
+            f"images is a {type(images).__name__}; over initialisations give a shape (white noise), or images (N, channels, "
+            "*positions)"
+        )
+    with untouched(network):
+        layer = find_layer(network, torch.zeros(1, *shape), name, **asked)
+    index = layer.unit(unit)
+
+    def cut() -> nn.Module:
+        return UpTo(made(factory), layer, channels_last=last)
+
+    first = (shape[-1], *shape[:-1]) if last else shape
+    settings = _Settings(statistic, seed, 1, last, None if folder is None else Path(folder), progress)
+    identity = f"white noise of seed {seed}" if given is None else f"{len(given)} images"
+    if statistic == "squared":
+        estimate = measure(
+            cut, first, draws=draws, seed=seed, device=device, output=index, inputs=given, folder=folder, progress=progress
+        )
+        return EffectiveField.of(estimate, layer, index, statistic, identity, "draw")
+    if folder is not None:
+        raise SpecificationError(f"folder= keeps draws of statistic='squared' only; this is {statistic!r}")
+    return _loop_over_draws(cut, layer, index, first, given, draws, settings, identity, where)
+
+
+def _loop_over_draws(
+    cut: Callable[[], nn.Module],
+    layer: Layer,
+    index: tuple[int, ...] | None,
+    shape: tuple[int, ...],
+    given: Array | None,
+    draws: int,
+    settings: _Settings,
+    identity: str,
+    where: torch.device,
+) -> EffectiveField:
+    """The statistics other than squares: one network after another, with the seeds of its draw."""
+    source = ModuleSource(cut, where)
+    noise = images_from(shape, draws=draws, seed=settings.seed)
+    tally = Tally.empty(draws, _blocks(draws, layer.space), layer.space)
+
+    def networks(todo: list[range]) -> Iterator[tuple[range, Array]]:
+        for numbers in todo:
+            i = numbers.start
+            network, _ = source.draw(int(np.random.SeedSequence((settings.seed, i, 2)).generate_state(1, np.uint64)[0]) >> 1)
+            network.to(where).eval()
+            x = noise.read(numbers) if given is None else torch.from_numpy(given[i % len(given)][None].copy())
+            x = x.to(where, next((p.dtype for p in network.parameters()), x.dtype))
+            yield numbers, contributions(network, x, index, settings.statistic, numbers, settings.seed)
+
+    with exact_arithmetic(where):
+        interrupted = _filled(tally, networks, {}, settings)
+    return _field(tally, layer, index, settings, identity, "draw", _name(where), interrupted)
+
+
+def _field(
+    tally: Tally,
+    layer: Layer,
+    index: tuple[int, ...] | None,
+    settings: _Settings,
+    identity: str,
+    over: str,
+    device: str,
+    interrupted: bool,
+) -> EffectiveField:
+    estimate: Estimate = tally.estimate(seed=settings.seed, batched=False, mode="eval", device=device, interrupted=interrupted)
+    if not estimate.mean.any():
+        raise UnsupportedError(
+            f"the features of {layer.title} had gradient zero at every pixel of every {over}: this unit does not depend on "
+            "the input"
+        )
+    return EffectiveField.of(estimate, layer, index, settings.statistic, identity, over)
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -1,0 +1,234 @@
+"""The prediction beside a field, fields beside each other, and how a field grows over the layers.
+
+The network is cut off at the layer (`UpTo`), traced, and its expected squared gradients at the same unit are counted. What a
+trained network is held against is the prediction for its architecture at initialisation, from a factory.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from landscape import Landscape, predict
+from landscape.given import made
+from lattice import PilcroError, SpecificationError
+from lattice.checks import given_shape
+from validation.evaluation.untouched import device_of, untouched
+from validation.fields.field import EffectiveField, Number
+from validation.fields.layers import Layer, UpTo, find_layer, layer_shapes
+from validation.fields.measure import effective_receptive_field
+from validation.montecarlo.compare import LEAST, Agreement, compare
+
+__all__ = ["Beside", "beside", "compare_fields", "field_growth", "moved_share", "predicted_field"]
+
+Array = np.ndarray[Any, Any]
+
+
+def predicted_field(
+    model: nn.Module | Callable[[], nn.Module],
+    shape: Sequence[int],
+    *,
+    layer: str | None = None,
+    unit: Any = "centre",
+    **options: Any,
+) -> Landscape:
+    """E[(dh_c / dx_i)^2] of one unit of a layer at initialisation: what a field of statistic "squared" estimates over draws.
+
+    Arguments as of `effective_receptive_field`: `layout`, `entry`, `channels_last` among the options, and `initialisation` as
+    of `landscape.predict`. Raises what `predict` raises where the network up to that layer cannot be traced.
+
+    >>> land = predicted_field(nn.Conv1d(1, 4, 3, padding=1, bias=False), (1, 5), initialisation=1.0)
+    >>> land.squared, land.guarantee.name
+    (array([0., 1., 1., 1., 0.]), 'EXACT')
+    """
+    initialisation = options.pop("initialisation", None)
+    cut, found, first = cut_model(model, shape, layer, options)
+    return predict(cut, first, output=found.unit(unit), initialisation=initialisation)
+
+
+def cut_model(
+    model: nn.Module | Callable[[], nn.Module], shape: Sequence[int], layer: str | None, options: Mapping[str, Any]
+) -> tuple[Any, Layer, tuple[int, ...]]:
+    """A model or a factory cut off at a layer, the layer, and the shape of its input with channels first."""
+    last = bool(options.get("channels_last", False))
+    shape = given_shape(tuple(shape))
+    module = model if isinstance(model, nn.Module) else made(model)
+    if not isinstance(module, nn.Module):
+        raise SpecificationError(f"the model is a {type(module).__name__}; it is a torch.nn.Module or a factory of them")
+    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.get_default_dtype())
+    with untouched(module):
+        found = find_layer(module, torch.zeros(1, *shape, dtype=dtype, device=device_of(module)), layer, **options)
+    first = (shape[-1], *shape[:-1]) if last else shape
+    if isinstance(model, nn.Module):
+        return UpTo(model, found, channels_last=last), found, first
+    return (lambda: UpTo(made(model), found, channels_last=last)), found, first
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """A field and the prediction for it.
+
+    `agreement`: the verdict of `validation.compare` (None for fewer than 20 images or draws, and for other statistics than
+    "squared"). `moved`: the share of the influence that lies elsewhere than predicted, between 0 and 1, with its standard
+    error.
+    `distance`: the debiased relative distance ||measured - predicted|| / ||predicted|| of the maps of mean one, with
+    `distance_interval`; None where `agreement` is. `land` is None, and `refused` says why, where there is no prediction.
+    """
+
+    field: EffectiveField
+    land: Landscape | None
+    agreement: Agreement | None
+    moved: Number | None
+    refused: str = ""
+
+    @property
+    def distance(self) -> float | None:
+        """How far the field is from the prediction, without the noise of the images."""
+        return None if self.agreement is None else self.agreement.error / self._size
+
+    @property
+    def distance_interval(self) -> tuple[float, float] | None:
+        """Its confidence interval."""
+        if self.agreement is None:
+            return None
+        low, high = self.agreement.error_interval
+        return low / self._size, high / self._size
+
+    @property
+    def _size(self) -> float:
+        assert self.land is not None
+        return float(np.sqrt(np.mean(np.square(self.land.relative))))
+
+    def __str__(self) -> str:
+        if self.land is None:
+            return f"no prediction: {self.refused}"
+        assert self.moved is not None
+        lines = [
+            f"predicted ({self.land.guarantee.name.lower().replace('_', ' ')}): {self.moved} of the influence lies elsewhere"
+        ]
+        if self.distance is not None and self.distance_interval is not None:
+            low, high = self.distance_interval
+            lines.append(
+                f"  distance of the maps {self.distance:.1%} of the predicted one, {low:.1%} to {high:.1%} at 99% confidence"
+            )
+        if self.agreement is not None and self.field.over == "draw":
+            verdict = self.agreement.verdict.name.replace("_", " ")
+            lines.append(f"  {verdict} at a map error of {self.agreement.tolerance:.0%}; {self.agreement.scale_in_words}")
+        return "\n".join(lines)
+
+
+def beside(
+    field: EffectiveField,
+    model: nn.Module | Callable[[], nn.Module],
+    shape: Sequence[int],
+    *,
+    tolerance: float = 0.05,
+    **options: Any,
+) -> Beside:
+    """The prediction at initialisation for the layer and unit of a field, and how far the field is from it.
+
+    `model`: a factory, or a module that is as it was initialised; options as of `predicted_field`. For a network that cannot be
+    traced `Beside.refused` says why. Raises `SpecificationError` for a model whose layer has another shape than the field's.
+
+    >>> factory = lambda: nn.Conv1d(2, 8, 3, padding=1, bias=False)
+    >>> found = beside(effective_receptive_field(factory, (2, 9), draws=2000), factory, (2, 9), tolerance=0.2)
+    >>> found.agreement.verdict.name, found.land.guarantee.name
+    ('AGREE', 'EXACT')
+    """
+    unit = "mean" if field.unit is None else field.unit
+    try:
+        land = predicted_field(model, shape, layer=field.layer, unit=unit, **options)
+    except PilcroError as error:
+        return Beside(field, None, None, None, " ".join(str(error).split("\n")[:2]))
+    if land.squared.shape != field.mean.shape:
+        raise SpecificationError(
+            f"the field has {field.mean.shape} positions, an input of shape {tuple(shape)} has {land.squared.shape}"
+        )
+    agreement = None
+    if field.statistic == "squared" and len(field.estimate.blocks) >= LEAST:
+        agreement = compare(land, field.estimate, tolerance=tolerance)
+    return Beside(field, land, agreement, moved_share(field, land.squared))
+
+
+def moved_share(field: EffectiveField, other: EffectiveField | Array) -> Number:
+    """(1/2) sum_i |p_i - q_i| for the shares p and q of two maps: how much of the influence lies elsewhere, from 0 to 1.
+
+    `other`: a map that is known, or another field. The noise of images makes the plain distance too large; to first order the
+    jackknife takes that out. Its standard error has both fields' parts.
+    """
+    from validation.evaluation.blocks import jackknife
+
+    reference = other.share if isinstance(other, EffectiveField) else np.asarray(other) / np.sum(other)
+    if reference.shape != field.mean.shape:
+        raise SpecificationError(
+            f"two maps of shape {field.mean.shape} and {reference.shape}; a distance needs the same positions"
+        )
+    value, bias, square = 0.0, 0.0, 0.0
+    for one, fixed in [(field, reference)] + ([(other, field.share)] if isinstance(other, EffectiveField) else []):
+        counts = one.estimate.block_draws
+        sums = one.estimate.blocks * counts.reshape(-1, *(1 for _ in one.mean.shape))
+        plain, more, error = jackknife(partial(_elsewhere, fixed), sums, counts)
+        value, bias, square = float(plain), bias + float(more), square + float(error) ** 2
+    return Number("moved", min(max(value - bias, 0.0), 1.0), square**0.5, "share of the influence that lies elsewhere")
+
+
+def _elsewhere(reference: Array, mean: Array) -> float:
+    return float(0.5 * np.abs(mean / mean.sum() - reference).sum())
+
+
+def compare_fields(fields: Mapping[str, EffectiveField]) -> dict[str, dict[str, Number]]:
+    """Several fields side by side: their numbers by name, and "moved", each one's distance from the first.
+
+    For several models, or one before and after training: `compare_fields({"before": a, "after": b})`.
+    """
+    if len(fields) < 2 or not all(isinstance(one, EffectiveField) for one in fields.values()):
+        raise SpecificationError("compare_fields takes two fields or more by name, as {'before': a, 'after': b}")
+    first = next(iter(fields.values()))
+    table = {name: {number.name: number for number in one.numbers()} for name, one in fields.items()}
+    for name, one in fields.items():
+        if one is not first:
+            table[name]["moved"] = moved_share(one, first)
+    return table
+
+
+def field_growth(
+    model: nn.Module | Callable[[], nn.Module],
+    images: Any,
+    layers: Sequence[str] | None = None,
+    *,
+    most: int = 8,
+    **options: Any,
+) -> dict[str, EffectiveField]:
+    """The field of the centre unit of several layers, from the input up, by name; options as of `effective_receptive_field`.
+
+    `layers`: their names; None for at most `most` of those that have positions, evenly spread over the order in which they run.
+    `validation.fields.drawing.plot_growth` draws them in one figure.
+    """
+    names = list(layers) if layers is not None else _spread(model, images, most, options)
+    return {name: effective_receptive_field(model, images, layer=name, **options) for name in names}
+
+
+def _spread(model: Any, images: Any, most: int, options: Mapping[str, Any]) -> list[str]:
+    from validation.fields.images import images_from
+
+    first = images_from(images, draws=2).first()
+    module = model if isinstance(model, nn.Module) else made(model)
+    read = {name: options[name] for name in ("layout", "channels_last") if name in options}
+    found = []
+    with untouched(module):
+        image = first.to(device_of(module))
+        for name in layer_shapes(module, image):
+            try:
+                layer = find_layer(module, image, name, **read)
+            except PilcroError:
+                continue
+            if layer.is_placed and max(layer.grid) > 1 and list(module.get_submodule(name).children()):
+                found.append(name)
+    if not found:
+        raise SpecificationError("no block of layers has positions; name the layers")
+    chosen = dict.fromkeys(round(i) for i in np.linspace(0, len(found) - 1, min(most, len(found))))
+    return [found[i] for i in chosen]
