@@ -286,7 +286,8 @@ def _to_winners(op: Windowed, spatial: Shape, here: Array, rates: Array) -> Arra
         passed = (here * rate)[across([row >= 0 for row in rows])]
         cells = np.ravel_multi_index(np.ix_(*(row[row >= 0] for row in rows)), spatial)
         if upward:  # one tap of several windows reads one cell
-            np.add.at(result, (slice(None), cells.ravel()), passed.reshape(channels, -1))
+            for row, values in zip(result, passed.reshape(channels, -1), strict=True):
+                np.add.at(row, cells.ravel(), values)
         else:
             result[:, cells.ravel()] += passed.reshape(channels, -1)
     return result.reshape(channels, *spatial)

@@ -174,6 +174,7 @@ def predict(
     inputs: Any = None,
     batch: int = 32,
     factors: Mapping[str, Any] | None = None,
+    check: bool = True,
 ) -> Landscape:
     """E_j,W[(dh_j/dx_i)^2] = (1/Z) sum_j sum over paths of prod V[w] (Proposition 1, Eq. 8), gates and norms included.
 
@@ -189,6 +190,9 @@ def predict(
     symmetry does not tell: gates behind residual sums, smooth activations, which cells win a max-pool; "theory" takes them
     from the lattice alone, as for a `Lattice` or a model without values. For small nets with `inputs`, where gates under an
     average share filters, the law is that of infinite width (see `landscape.infinite_width`).
+
+    `check`: compare the lattice with the model itself, output and input gradient at one random point, before anything is said;
+    that takes two passes in double precision (`landscape.trace`).
 
     Returns a `Landscape`. Raises `UnsupportedError` (operations without a rule), `AssumptionError` (tied, trained or NaN
     weights), `SpecificationError` (shapes).
@@ -218,7 +222,7 @@ def predict(
         inputs = None if inputs is None else checked_images(inputs, shape)
         observed = ("noise" if inputs is None else inputs) if gates == "measured" and mode == "eval" else None
         train = mode == "train"
-        traced = trace(model, shape, initialisation=initialisation, inputs=observed, output=output, train=train)
+        traced = trace(model, shape, initialisation=initialisation, inputs=observed, output=output, train=train, check=check)
         output = traced.unit
     if gates == "theory" or not (traced.gates.gains or traced.gates.taps or traced.gates.products):
         traced = _with_theory(traced, batch if mode == "train" else None)
@@ -244,8 +248,11 @@ def predict(
     if not squared.any():
         closed = [name for name, variance in traced.variances.items() if variance == 0]
         reasons = (*reasons, f"all weights are zero: nothing passes ({listed(closed)})") if closed else reasons
-    if traced.doubts:
-        guarantee, reasons = Guarantee.APPROXIMATE, (*traced.doubts, *reasons)
+    doubts = traced.doubts
+    if traced.unproven:
+        doubts = (f"the lattice was not compared with the model's own gradient: {traced.unproven}", *doubts)
+    if doubts:
+        guarantee, reasons = Guarantee.APPROXIMATE, (*doubts, *reasons)
     squared.setflags(write=False)
     return Landscape(squared, guarantee, reasons, traced, output, pooled)
 
