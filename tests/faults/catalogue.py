@@ -20,6 +20,8 @@ REFUSED = f"{TRACE}::test_what_would_give_a_plausible_wrong_map_is_refused"
 LEMMA_2 = "tests/landscape/test_batchnorm.py"
 HEAD = "tests/landscape/test_pooled_head.py::test_both_laws_together_are_the_infinite_width_limit_for_white_inputs"
 TRUNK = "tests/landscape/test_trunk.py"
+OVERLAPS = "tests/landscape/test_covariance.py"
+PRODUCT = "tests/lattice/test_products.py::test_counts_of_products_are_the_number_of_listed_commands"
 MAPS = "tests/landscape/test_importance.py"
 FORMS = "tests/lattice/test_closed_forms.py"
 GEOMETRY = "tests/lattice/test_geometry.py"
@@ -58,6 +60,9 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               "zip(op.windows(spatial)[::-1], spatial, range(-len(spatial), 0), strict=True)", (WORDS,)),
         Fault("skip dropped", PULL, "return (cotangent,) * len(inputs)\n\n\n@pull.register\ndef _(op: Multiply",
               "return cotangent, *(0 * cotangent for _ in inputs[1:])\n\n\n@pull.register\ndef _(op: Multiply", (WORDS,)),
+        Fault("a product that pulls back to its first factor only", PULL,
+              "return tuple(sum_broadcast(cotangent, shape, output) for shape in inputs)",
+              "return tuple((i == 0) * sum_broadcast(cotangent, shape, output) for i, shape in enumerate(inputs))", (PRODUCT,)),
         Fault("skip doubled", PULL, "waiting[below] + passed if below in waiting",
               "waiting[below] + 2 * passed if below in waiting", (WORDS,)),
         Fault("groups ignored", PULL, "alike = above // groups", "alike = above", (WORDS,)),
@@ -105,6 +110,12 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
         Fault("single paths where maps overlap", COVARIANCE, "    if diagonal and (taps := local.taps(node)) is not None:",
               "    above, below, diagonal = above, below, True\n    if diagonal and (taps := local.taps(node)) is not None:",
               (GENERAL,)),
+        Fault("the sign of a norm's factor dropped", CONNECTIONS,
+              "return rules.factor_sign(node) * np.sqrt(rules.factor(node))", "return np.sqrt(rules.factor(node))",
+              (f"{OVERLAPS}::test_signs_count_where_branches_share_their_weights",)),
+        Fault("a shared mask taken as independent at pairs of positions", CONNECTIONS,
+              'np.where(_same(axes), gain, 1.0) if op.shared == "unit" else gain', "np.where(_same(axes), gain, 1.0)",
+              (f"{OVERLAPS}::test_a_mask_that_positions_share_doubles_every_pair",)),
         Fault("a moment at the wrong lag", "landscape/pairs.py", "return self.codes % self.right",
               "return (self.codes + 1) % self.right", (GENERAL,)),
         Fault("one map on both sides", "landscape/pairs.py", "values.append(entries[one] * other_entries[two])",
