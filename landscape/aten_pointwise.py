@@ -19,7 +19,7 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     kept = ("weight", "bias") if of_batch and a["running_mean"] is None else ("weight", "bias", "running_mean", "running_var")
     names = {what: reader.parameter(a[what], what) for what in kept}
     # in training mode a norm that was frozen, set to evaluation mode, is a fixed factor
-    op = Norm("scale" if reader.train and not of_batch else "batch")
+    op = Norm("batch", eps=a["eps"]) if of_batch else Norm("scale" if reader.train else "batch")
     return reader.append(call, op, (reader.tensor(a["input"]),), **statistics(eps=a["eps"], **names))
 
 
@@ -114,7 +114,7 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     name, p, source = operation(call), a["p"], call.args[0]
     if not a["train"] or p == 0:
-        return reader.pointwise(call, Dropout(p), source)
+        return reader.pointwise(call, Dropout(0.0 if reader.train else p), source)  # it drops nothing
     if not reader.train:
         raise Refusal("drops units in evaluation mode; call it with training=self.training")
     if "alpha" in name:

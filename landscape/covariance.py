@@ -113,7 +113,7 @@ def _sweep(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[N
     if planned.unresolved:
         raise UnsupportedError(
             f"{', '.join(planned.unresolved)}: branches of one signal, without weights of their own between, meet there as "
-            "different channels, or in a product; their joint moments have no rule here"
+            "different channels, in a product, or through a maximum; their joint moments have no rule here"
         )
     _check_size(lattice, planned)
     values: dict[State, Array] = {(len(lattice.nodes) - 1,) * 2: cotangent}

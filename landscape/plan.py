@@ -152,7 +152,7 @@ def _steps(lattice: Lattice) -> tuple[list[Step], tuple[str, ...]]:
                 found = _own(lattice, node, n, free)
             elif isinstance(node.op, Weighted):
                 pass  # below fresh weights nothing is correlated with another branch
-            elif isinstance(node.op, Windowed | Pointwise | Summed):
+            elif isinstance(node.op, Windowed | Pointwise | Summed) and not _chooses(node.op):
                 found = _one_side(lattice, node, source, source.index(n), free)
             else:
                 unresolved[node.name] = None
@@ -162,6 +162,11 @@ def _steps(lattice: Lattice) -> tuple[list[Step], tuple[str, ...]]:
             states.difference_update([source])
             states.update(step.target for step in found)
     return _leading_down(steps), tuple(unresolved)
+
+
+def _chooses(op: Op) -> bool:
+    """Is it a maximum, whose winner and the branch beside it depend on the same values?"""
+    return isinstance(op, Pooling) and op.kind == "max"
 
 
 def _leading_down(steps: list[Step]) -> list[Step]:

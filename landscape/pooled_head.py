@@ -111,7 +111,7 @@ def _per_channel(
     sub = lattice.up_to(gate.inputs[0])
     spatial = sub.output_shape[1:]
     power = np.broadcast_to(signal.power.mean(axis=0), spatial)  # channels are alike, or taken so
-    rho = float(np.clip(signal.cross.mean() / signal.power.mean(), -1, 1))
+    rho = float(np.clip(signal.cross.mean() / signal.power.mean(), -1, 1)) if signal.power.any() else 0.0
     rules = Rules(sub, variances, factors, (), gates)
     root = np.where(power > 0, power, np.inf) ** -0.5
     squares = (_one_channel(sub, rules, root[None]).mean(axis=0)) ** 2

@@ -22,7 +22,7 @@ from landscape.pooled_head import head_correction, pooled_gates
 from landscape.signal import theory_gates
 from landscape.sizes import Size, stated_size
 from landscape.trace import Trace, trace
-from lattice import GlobalPool, Lattice, Norm, SpecificationError, UnsupportedError, Window
+from lattice import GlobalPool, Lattice, Norm, ResourceError, SpecificationError, UnsupportedError, Window
 from lattice.checks import given_shape
 from lattice.ops import Windowed
 
@@ -245,6 +245,8 @@ def predict(
     else:
         pooled = mode == "eval" and guarantee is Guarantee.APPROXIMATE
         squared, reasons = _law(traced, output, pooled, reasons)
+    if not np.isfinite(squared).all():
+        raise ResourceError("the predicted map has entries that are not finite: the moments of this network leave float64")
     if not squared.any():
         closed = [name for name, variance in traced.variances.items() if variance == 0]
         reasons = (*reasons, f"all weights are zero: nothing passes ({listed(closed)})") if closed else reasons

@@ -11,7 +11,8 @@ functions that differ are equal at a random point with probability zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf, prod
 from pathlib import Path
@@ -24,7 +25,7 @@ from landscape.constants import RANDOM, operation
 from landscape.reading import Reader, named_tensors
 from landscape.replay import replay
 from landscape.running import Run, Unfinished, copied, input_gradient, run_model
-from lattice import Lattice, UnsupportedError
+from lattice import Lattice, PilcroError, UnsupportedError
 
 __all__ = ["prove"]
 
@@ -39,6 +40,17 @@ CAUSES = (
 
 class Differ(Exception):  # noqa: N818
     """Raised where a lattice and its model differ; the text says where."""
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """What torch cannot run as the lattice says (a norm of one value, for example) is no lattice of this model."""
+    try:
+        yield
+    except PilcroError:
+        raise
+    except (ValueError, RuntimeError) as error:
+        raise Differ(f"the lattice that was read cannot be run: {error}") from error
 
 
 def prove(model: torch.nn.Module, lattice: Lattice, reader: Reader, select: Callable[[Any], Any]) -> str:
@@ -142,7 +154,7 @@ class Comparison:
         tensors = {name: tensor.clone() if tensor.is_inference() else tensor for name, tensor in tensors.items()}
         tensors = self.reader.with_made(tensors, self.dtype)
         leaf = x.detach().clone().requires_grad_()
-        with torch.enable_grad():
+        with torch.enable_grad(), _refused():
             return replay(self.lattice, self.reader, tensors, dict(zip(draws, truth.drawn, strict=True)), leaf)
 
     def _run_lattice(self, x: torch.Tensor, size: float, truth: Run) -> Run:

@@ -77,7 +77,9 @@ def read_weights(
     `as_they_are`.
     """
     found = _Found(problems=_tied(lattice, weights, tensors))
-    of_batch = {node.name for node in lattice.nodes if train and node.op == Norm("batch")}  # in training mode, not frozen
+    of_batch = {
+        node.name for node in lattice.nodes if train and isinstance(node.op, Norm) and node.op.kind == "batch"
+    }  # in training mode, not frozen
     for node in lattice.nodes:
         if node.name in weights:
             _read_node(

@@ -24,7 +24,8 @@ __all__ = [
     # Lemma 1, and trained networks
     "shuffled_importance", "ShuffledImportance", "empirical_landscape", "EmpiricalLandscape",
     # effective receptive fields
-    "effective_receptive_field", "EffectiveField", "predicted_field", "beside", "compare_fields", "field_growth", "halo", "Halo",
+    "effective_receptive_field", "EffectiveField", "predicted_field", "beside", "compare_fields", "field_growth",
+    "halo", "Halo",
     # the regulariser and training with it
     "importance_map", "curvature_penalty", "target_penalty", "smoothness_target", "Penalty", "Recipe",
 ]  # fmt: skip

@@ -1,4 +1,7 @@
-"""The command line: `pilcro map`, `erf`, `halo`, `advise`, `paths`, `study`, `train`, `tables`, `figures`, `evaluate`; all take `--json`."""
+"""The command line: `pilcro map`, `erf`, `halo`, `advise`, `paths`, `study`, `train`, `tables`, `figures`, `evaluate`.
+
+All take `--json`.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 EXACT: scale and map equal to Monte Carlo within its noise, and to the enumeration of all sign patterns where a net is tiny.
 WIDE_LIMIT, APPROXIMATE: within the size that the prediction states (`scale_range`: the lowest and highest measured / predicted
 that it allows; `map_error`: the root mean square error of the relative map), or within `STATED` where it states none.
-Draws are taken in steps while there is suspicion; a miss needs a deviation that chance gives less than once in a million nets.
+Draws are taken in steps while there is suspicion; how rare a false alarm is, `statistics` says.
 """
 
 import warnings

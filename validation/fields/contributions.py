@@ -42,11 +42,11 @@ def contributions(
     which and `seed` the signs of "squared" are drawn.
     """
     with torch.enable_grad():
-        x = x.detach().requires_grad_()
+        x = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         features = ran(tap, x)
         if not features.requires_grad:
             raise UnsupportedError(
-                "these features do not depend on the input as autograd sees it: a layer before the input, a detach(), or a part "
+                "these features do not depend on the input as autograd sees it: a layer before it, a detach(), or a part "
                 "that runs without gradients (torch.no_grad, inference_mode)"
             )
         h = features.flatten(2) if index is None else features[(..., *index)]

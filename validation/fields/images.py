@@ -150,6 +150,11 @@ class _Stream:
             if batch is None:
                 break
             images = _checked(batch[0] if isinstance(batch, tuple | list) and batch else batch, self.start + len(self.held))
+            if len(self.held) and images.shape[1:] != self.held.shape[1:]:
+                raise SpecificationError(
+                    f"image {self.start + len(self.held)} has shape {tuple(images.shape[1:])}, the one before it "
+                    f"{tuple(self.held.shape[1:])}; a field needs one shape"
+                )
             # what lies before this range was read or is not wanted
             drop = min(max(indices.start - self.start, 0), len(self.held))
             rest = self.held[drop:]

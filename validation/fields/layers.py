@@ -241,7 +241,7 @@ def _layer(
 
 
 def _is_channels_last(module: nn.Module, model: nn.Module, name: str, shape: tuple[int, ...], space: tuple[int, ...]) -> bool:
-    """Are channels the last axis of these features? By the proportions of the input, then by the kinds of layers."""
+    """Are channels the last axis of these features? By the input's proportions, the kinds of layers, its length."""
     if len(shape) == len(space) + 1 and len(space) > 1:
         first, last = (_is_scaled(positions, space) for positions in (shape[1:], shape[:-1]))
         if first != last:
@@ -252,6 +252,8 @@ def _is_channels_last(module: nn.Module, model: nn.Module, name: str, shape: tup
         kinds = {isinstance(part, LAST) for part in inside.modules() if isinstance(part, FIRST + LAST)}
         if len(kinds) == 1:
             return kinds.pop()
+    if len(shape) == 2 and (shape[0] == space[0]) != (shape[1] == space[0]):
+        return shape[0] == space[0]  # as many units as positions
     raise SpecificationError(
         f"{name or 'the model'} returns {shape} for one input: say whether its channels come first or last, "
         "layout='channels_first' or 'channels_last'"

@@ -222,6 +222,8 @@ def _spread(model: Any, images: Any, most: int, options: Mapping[str, Any]) -> l
     with untouched(module):
         image = first.to(device_of(module))
         for name in layer_shapes(module, image):
+            if not name and found:  # the output is that of the last block
+                continue
             try:
                 layer = find_layer(module, image, name, **read)
             except PilcroError:
