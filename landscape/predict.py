@@ -252,7 +252,7 @@ def predict(
         reasons = (*reasons, f"all weights are zero: nothing passes ({listed(closed)})") if closed else reasons
     doubts = traced.doubts
     if traced.unproven:
-        doubts = (f"the lattice was not compared with the model's own gradient: {traced.unproven}", *doubts)
+        doubts = (f"a lattice that was not compared with the model's own gradient: {traced.unproven}", *doubts)
     if doubts:
         guarantee, reasons = Guarantee.APPROXIMATE, (*doubts, *reasons)
     squared.setflags(write=False)
