@@ -110,7 +110,7 @@ KINDS = {  # what it is: a model by channels, the fewest channels of which it is
 }
 
 
-@pytest.mark.parametrize("channels", [1, 3, 16])
+@pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.slow), 16])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_factory_of_weights_that_are_no_independent_draws_is_refused(kind, channels):
     model, fewest, message = KINDS[kind]
@@ -124,7 +124,7 @@ def test_a_factory_of_weights_that_are_no_independent_draws_is_refused(kind, cha
 UNTOLD = ("fixed at random",)  # numbers that look drawn, and one draw of them
 
 
-@pytest.mark.parametrize("channels", [1, 2, 16])
+@pytest.mark.parametrize("channels", [1, pytest.param(2, marks=pytest.mark.slow), 16])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in UNTOLD])
 def test_one_module_of_them_is_refused_or_not_called_exact(kind, channels):
     model, fewest, _ = KINDS[kind]
