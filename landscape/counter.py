@@ -146,7 +146,10 @@ class Counter:
                     self._add(("product joint below", node.name, place), _products(under, axes))
 
     def _maximum(self, node: Node, arguments: Any) -> None:
-        """Which tap won each window, where what won is above zero if gates stand below."""
+        """Which tap won each window, worth the squared slope of the gates right below at the winner, or whether it is open.
+
+        Winner and slope are one event: what wins is open where gates open upwards, and saturated where they saturate.
+        """
         import torch
 
         x = arguments[0]
@@ -154,10 +157,14 @@ class Counter:
         kind = f"max_pool{axes}d_with_indices" if isinstance(node.op, Pool) else f"adaptive_max_pool{axes}d"
         sizes = arguments[1:] if isinstance(node.op, Pool) else [self.lattice.shapes[self.lattice.names.index(node.name)][1:]]
         largest, winner = getattr(torch.ops.aten, kind)(x, *sizes)
-        if self.gated(node):
-            winner = torch.where(largest > 0, winner, -2)
-            self._add(("open cells", node.name), self._mean(node.name, (x > 0).double()))
-        wins = [self._mean(node.name, (winner == torch.as_tensor(cells)).double()) for cells in self.cells(node)]
+        slope = self.slopes.get(gate_under(self.lattice, node.inputs[0]) or "")
+        worth = slope.square().double() if slope is not None else (x > 0).double() if self.gated(node) else None
+        if worth is None:
+            passed = torch.ones_like(largest, dtype=torch.float64)
+        else:
+            passed = worth.flatten(2).gather(2, winner.flatten(2)).reshape(winner.shape)
+            self._add(("open cells", node.name), self._mean(node.name, worth))
+        wins = [self._mean(node.name, passed * (winner == torch.as_tensor(cells))) for cells in self.cells(node)]
         self._add(("taps", node.name), torch.stack(wins))
 
     def _mean(self, name: str, values: Any) -> Any:
@@ -273,7 +280,7 @@ class _Rates:
         """P(a tap wins and is open) / P(the gate below it is open), over windows that are alike."""
         taps = self.means["taps", node.name]
         smooth = np.stack([_smooth(tap) if isinstance(node.op, Pool) else tap for tap in taps])
-        if self.counter.gated(node):
+        if ("open cells", node.name) in self.means:
             rate = _smooth(self.means["open cells", node.name]).reshape(smooth.shape[1], -1)
             smooth = ratio(smooth, np.stack([rate[:, np.maximum(cells, 0)] for cells in self.counter.cells(node)]))
         return self._expand(node.name, smooth, axis=1)

@@ -107,7 +107,7 @@ class Landscape:
     @property
     def size(self) -> Size:
         """How far off it may be, as its guarantee states: least and largest measured / predicted, and the map's error."""
-        return stated_size(self.lattice, self.guarantee, self.scale_error)
+        return stated_size(self.lattice, self.guarantee, self.scale_error, self.traced.gates.taps)
 
     @property
     def scale_range(self) -> tuple[float, float]:

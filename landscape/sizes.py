@@ -1,29 +1,30 @@
 r"""How far off a prediction may be: what its guarantee states in numbers.
 
 EXACT is exact for the variances that it was given. Everything else holds in the limit of many channels, so that what is left
-out grows as 1 / c, c the number of channels of the narrowest layer that a gate, a norm, a maximum, a product or a sum reads.
-Measured / predicted lies between 1 / f and f, and the map error is at most e:
+out grows as 1 / c. Measured / predicted lies between 1 / f and f, and the map error is at most e:
 
-    WIDE_LIMIT:    f = 1 + 2 / c,                 e = 2 % + 50 % / c
-    APPROXIMATE:   f = 2 (1 + 1 / 2 c + 1 / p),   e = 20 % + 10 % / c + 1 / p
+    WIDE_LIMIT:    f = 1 + 2 / c,                                        e = 2 % + 50 % / c
+    APPROXIMATE:   f = 2 (1 + 1 / p) prod over gates (1 + 1 / 2 c),      e = 20 % + 1 / p + 5 % sum over gates 1 / c
 
-with p the number of channels of the narrowest product of two signals, whose factors are not independent.
-
-(the relative root mean square over pixels of the map of mean one). Generated networks keep these bounds (`make nets`: thousands
+with c the number of channels that a gate, a maximum or a norm reads (of WIDE_LIMIT the least that these or a sum read), and p
+that of the narrowest product of two signals, whose factors are not independent (without one 1 / p is 0). The map error is the
+relative root mean square over pixels of the map of mean one. Generated networks keep these bounds (`make nets`: thousands
 against autograd), and so do torchvision's (docs/gallery.md); most are far closer. Where the variances are estimates, three of
 their standard errors come on top.
 
 Depthwise convolutions under gates come on top too. All positions of a channel share their few weights, so that a weight that
 opens the gate above is worth more, layer by layer: a factor of 1 + a each on the upper bound and a / 3 on the map, with
 a = 0.4 / n of n weights a filter, or 1.5 / n beside a skip, whose weight adds to one. (MobileNets measure 1.0 to 1.4, MobileOne
-27.)
+27.) Maxima whose winners were not counted are taken as of independent values, which is up to twice too much each: a factor of
+0.7 on the lower bound. (GoogLeNet's 13 measure 0.13.)
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from math import prod
 from typing import NamedTuple
 
 from landscape.assumptions import Guarantee
+from landscape.gains import SIGNAL_NORMS
 from landscape.initialisation import fans
 from landscape.shared_signal import meet, shared_signals
 from lattice import Activation, Add, Conv, Lattice, Multiply, Node, Norm
@@ -40,8 +41,10 @@ class Size(NamedTuple):
     map_error: float
 
 
-def stated_size(lattice: Lattice, guarantee: Guarantee, scale_error: float = 0.0) -> Size:
-    """The `Size` that a guarantee states for this lattice; `scale_error` is the relative error of the variances' own estimates.
+def stated_size(lattice: Lattice, guarantee: Guarantee, scale_error: float = 0.0, counted: Collection[str] = ()) -> Size:
+    """The `Size` that a guarantee states for this lattice.
+
+    `scale_error` is the relative error of the variances' own estimates, `counted` names the maxima whose winners were counted.
 
     >>> from lattice import Conv
     >>> net = Lattice.chain((1, 8), [Conv(10, 3), Activation("relu"), Conv(10, 3)])
@@ -49,19 +52,33 @@ def stated_size(lattice: Lattice, guarantee: Guarantee, scale_error: float = 0.0
     (0.833, 1.2, 0.07)
     """
     narrow = 1 / _narrowest(lattice)
+    gates = [1 / lattice.shapes[node.inputs[0]][0] for node in lattice.nodes if _is_gate(node)]
     product = max((1 / shape[0] for node, shape in _shaped(lattice) if isinstance(node.op, Multiply)), default=0.0)
     shared = _shared_filters(lattice) if guarantee is not Guarantee.EXACT else []
     factor, map_error = {
         Guarantee.EXACT: (1.0, 0.0),
         Guarantee.WIDE_LIMIT: (1 + 2 * narrow, 0.02 + 0.5 * narrow),
-        Guarantee.APPROXIMATE: (2 * (1 + narrow / 2 + product), 0.2 + narrow / 10 + product),
+        Guarantee.APPROXIMATE: (2 * (1 + product) * prod(1 + c / 2 for c in gates), 0.2 + product + sum(gates) / 20),
     }[guarantee]
     factor *= 1 + 3 * scale_error
-    return Size(1 / factor, factor * prod(1 + a for a in shared), map_error + scale_error + sum(shared) / 3)
+    guessed = sum(_is_maximum(node) and node.name not in counted for node in lattice.nodes)
+    return Size(0.7**guessed / factor, factor * prod(1 + a for a in shared), map_error + scale_error + sum(shared) / 3)
 
 
 def _shaped(lattice: Lattice) -> Iterator[tuple[Node, tuple[int, ...]]]:
     return zip(lattice.nodes, lattice.shapes, strict=True)
+
+
+def _is_gate(node: Node) -> bool:
+    """Is it a gate, a maximum, or a norm over the signal?"""
+    op = node.op
+    if isinstance(op, Activation):
+        return op.name != "identity"
+    return _is_maximum(node) or (isinstance(op, Norm) and op.kind in SIGNAL_NORMS)
+
+
+def _is_maximum(node: Node) -> bool:
+    return isinstance(node.op, Pooling) and node.op.kind == "max"
 
 
 def _narrowest(lattice: Lattice) -> int:

@@ -99,7 +99,7 @@ def read_weights(
     for name, draws_of_bias in found.biases.items():
         bias = pooled(draws_of_bias)
         mean = 0.0 if centred(bias) else bias.mean
-        found.shifts[name] = Shift(mean, float(bias.squares.mean()) - mean**2)
+        found.shifts[name] = Shift(mean, max(float(bias.squares.mean()) - mean**2, 0.0))
         shifted |= {name} if mean else set()
     skewed = _judge(found, as_they_are)
     moments = {name: pooled(layer.moments) for name, layer in found.layers.items()}

@@ -15,12 +15,12 @@ import landscape
 import lattice
 import validation
 from lattice import Op, PilcroError, ops
-from tests.bad_input import of_command_line, of_landscape, of_lattice, of_validation
+from tests.bad_input import of_command_line, of_fields, of_landscape, of_lattice, of_validation
 from tests.bad_input.table import same
 
-CASES = [*of_lattice.CASES, *of_landscape.CASES, *of_validation.CASES, *of_command_line.CASES]
+CASES = [*of_lattice.CASES, *of_landscape.CASES, *of_validation.CASES, *of_fields.CASES, *of_command_line.CASES]
 SECONDS = 60  # a request that takes longer than this hangs; the slowest row takes a few, most of it torch's import
-COMMANDS = ("map", "advise", "paths", "study", "train", "tables", "figures", "evaluate")
+COMMANDS = ("map", "erf", "halo", "advise", "paths", "study", "train", "tables", "figures", "evaluate")
 ROOMS = {"validation.training", "validation.evaluation"}
 
 

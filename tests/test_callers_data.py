@@ -144,6 +144,7 @@ OF_MODELS = {
         for way in WAYS
         if way != "linearised"
     },
+    "effective_receptive_field": lambda m, x: validation.effective_receptive_field(m, x, layer="conv"),
     "input_gradient": lambda m, x: input_gradient(m, x, torch.linspace(0, 1, len(x))),
     "Penalty": lambda m, x: gradients_of(m, validation.Penalty("curvature").of_model(m, x, torch.linspace(0, 1, len(x)))),
     "a training step": lambda m, x: Objective(m, validation.Penalty("norm"))(

@@ -139,15 +139,15 @@ def beside(
     >>> found.agreement.verdict.name, found.land.guarantee.name
     ('AGREE', 'EXACT')
     """
+    shape = given_shape(tuple(shape))
+    positions = shape[:-1] if options.get("channels_last") else shape[1:]
+    if positions != field.mean.shape:
+        raise SpecificationError(f"the field has {field.mean.shape} positions, an input of shape {shape} has {positions}")
     unit = "mean" if field.unit is None else field.unit
     try:
         land = predicted_field(model, shape, layer=field.layer, unit=unit, **options)
     except PilcroError as error:
         return Beside(field, None, None, None, " ".join(str(error).split("\n")[:2]))
-    if land.squared.shape != field.mean.shape:
-        raise SpecificationError(
-            f"the field has {field.mean.shape} positions, an input of shape {tuple(shape)} has {land.squared.shape}"
-        )
     agreement = None
     if field.statistic == "squared" and len(field.estimate.blocks) >= LEAST:
         agreement = compare(land, field.estimate, tolerance=tolerance)
@@ -218,7 +218,7 @@ def _spread(model: Any, images: Any, most: int, options: Mapping[str, Any]) -> l
     first = images_from(images, draws=2).first()
     module = model if isinstance(model, nn.Module) else made(model)
     read = {name: options[name] for name in ("layout", "channels_last") if name in options}
-    found = []
+    found: list[str] = []
     with untouched(module):
         image = first.to(device_of(module))
         for name in layer_shapes(module, image):
