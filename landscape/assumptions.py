@@ -71,7 +71,7 @@ def assess(
     `shifted` names layers whose bias or shift is not zero on average, `gates` what is known of gates and choices, `signs` the
     sign of each norm's factor where it is negative anywhere, -1 or one per channel.
 
-    >>> from lattice import Conv, Flatten
+    >>> from lattice import Conv, Dense, Flatten, GlobalPool
     >>> relu = Activation("relu")
     >>> assess(Lattice.chain((1, 8), [Conv(4, 3), relu, Conv(4, 3), relu, Flatten(), Dense(1)]))
     (<Guarantee.EXACT: 2>, ())

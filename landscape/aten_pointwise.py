@@ -19,7 +19,7 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     kept = ("weight", "bias") if of_batch and a["running_mean"] is None else ("weight", "bias", "running_mean", "running_var")
     names = {what: reader.parameter(a[what], what) for what in kept}
     # in training mode a norm that was frozen, set to evaluation mode, is a fixed factor
-    op = Norm("scale" if reader.train and not of_batch else "batch")
+    op = Norm("batch", eps=a["eps"]) if of_batch else Norm("scale" if reader.train else "batch")
     return reader.append(call, op, (reader.tensor(a["input"]),), **statistics(eps=a["eps"], **names))
 
 
@@ -114,7 +114,7 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     name, p, source = operation(call), a["p"], call.args[0]
     if not a["train"] or p == 0:
-        return reader.pointwise(call, Dropout(p), source)
+        return reader.pointwise(call, Dropout(0.0 if reader.train else p), source)  # it drops nothing
     if not reader.train:
         raise Refusal("drops units in evaluation mode; call it with training=self.training")
     if "alpha" in name:
@@ -140,6 +140,8 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
         return replace(noise, shift=noise.shift + alpha * second)
     for fixed, moving, number, factor in ((second, first, alpha, 1.0), (first, second, 1.0, alpha)):
         if not hasattr(fixed, "op"):
+            if not math.isfinite(number * float(fixed)):
+                raise Refusal(f"adds {number * float(fixed)}")
             return reader.pointwise(call, Norm("scale"), moving, **statistics(number=factor, shift=number * float(fixed)))
         if reader.is_fixed(fixed):
             made = None if number == 1 else (lambda value, number=number: number * value)
@@ -165,6 +167,6 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
         raise Refusal("never: a cast to whole numbers has the gradient zero")
     if operation(call) == "copy" and shape_of(source) != shape_of(call):
         raise Refusal(f"broadcasts {shape_of(source)} to {shape_of(call)}: not yet")
-    reader.rounded = reader.rounded or call.meta["val"].dtype != source.meta["val"].dtype
+    reader.rounded = reader.rounded or operation(call) == "copy" or call.meta["val"].dtype != source.meta["val"].dtype
     value = reader.values.get(source)
     return value if isinstance(value, Noise) else reader.view(source)

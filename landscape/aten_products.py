@@ -43,6 +43,8 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
     if a.get("rounding_mode") is not None:
         raise Refusal("never: a division that rounds has the gradient zero")
     if not hasattr(second, "op"):
+        if second == 0:
+            raise Refusal("divides by zero")
         return _times(reader, call, first, 1 / float(second))
     if not reader.is_fixed(second):
         raise Refusal("never: divides by something that is computed from the input; numbers and fixed tensors have a rule")
@@ -51,10 +53,18 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
 
 
 def _times(reader: Reader, call: Any, source: Any, number: float) -> Any:
+    if not math.isfinite(number):
+        raise Refusal(f"multiplies by {number}")
     noise = reader.values.get(source)
     if isinstance(noise, Noise):
         return replace(noise, factor=noise.factor * number, shift=noise.shift * number)
-    return reader.pointwise(call, Norm("scale"), source, **statistics(number=number))
+    value = reader.value(source)
+    factor, node = _stripped(reader, value.node)  # factors of factors are one
+    total = factor * number
+    if node == value.node or not 0 < total * total < math.inf:
+        return reader.pointwise(call, Norm("scale"), source, **statistics(number=number))
+    below = replace(value, node=node)
+    return below if math.isclose(total, 1, rel_tol=TOLERANCE) else _scale(reader, call, below, total, "")
 
 
 def _masked(reader: Reader, call: Any, source: Any, noise: Noise, shape: tuple[int, ...]) -> Value:
@@ -64,6 +74,8 @@ def _masked(reader: Reader, call: Any, source: Any, noise: Noise, shape: tuple[i
         raise Refusal("multiplies random numbers; a mask of zeros and ones that fits the signal has a rule")
     if not reader.train:
         raise Refusal("drops units in evaluation mode; multiply by a mask in training mode only")
+    if any(noise.draw is draw for draw, _ in reader.masks.values()):
+        raise Refusal("multiplies by a mask that another signal was multiplied by; draw one for each")
     shape = (1,) * (len(whole) - len(shape)) + shape
     cells = {"sample": shape[1:] == (1,) * (len(whole) - 1), "unit": shape == whole}
     cells["channel"] = shape[:2] == whole[:2] and set(shape[2:]) <= {1}
@@ -78,9 +90,9 @@ def _masked(reader: Reader, call: Any, source: Any, noise: Noise, shape: tuple[i
     return replace(_scale(reader, call, value, left), order=value.order)
 
 
-def _scale(reader: Reader, call: Any, value: Value, number: float) -> Value:
-    """A number times a value that the same call has made."""
-    found = replace(reader.append(call, Norm("scale"), (value.node,), "scale", **statistics(number=number)), order=value.order)
+def _scale(reader: Reader, call: Any, value: Value, number: float, label: str = "scale") -> Value:
+    """A number times a value that no call of the graph stands for."""
+    found = replace(reader.append(call, Norm("scale"), (value.node,), label, **statistics(number=number)), order=value.order)
     reader.orders[reader.nodes[found.node].name] = value.order
     return found
 
@@ -98,6 +110,7 @@ def _product(reader: Reader, call: Any, first: Any, second: Any) -> Value:
                 "never: a product of two functions of one signal, such as a square, depends on the data; SiLU, hard-swish, "
                 "Mish and GELU are known as they are written out, others as torch's own functions"
             )
+        reader.rounded = True  # torch's hard-sigmoid takes its sixth in single precision
         return _activation(reader, call, *found, one.order)
     if reader.shapes[one.node] < reader.shapes[two.node]:
         one, two = two, one

@@ -2,7 +2,7 @@ r"""BatchNorm in train mode: Lemma 2 as it should read, and as it is printed (Eq
 
 The right law is the path sum of Eq. 8 with every norm's factor replaced by
 
-    (N - 1) / N * gamma^2 / V[a],        V[a] = mean over positions of power - (mean over positions of sqrt(cross))^2,
+    (N - 1) / N * gamma^2 / (V[a] + eps),        V[a] = mean over positions of power - (mean over positions of sqrt(cross))^2,
 
 N = batch * positions, V[a] the variance that the norm sees over a large batch given the weights (power and cross of its
 input: `landscape.signal`, weaker at zero-padded borders), and with gates over what the norm leaves. For a plain layer
@@ -65,7 +65,8 @@ def train_factors(
     for position, node in enumerate(lattice.nodes):
         if isinstance(node.op, Norm) and node.op.kind == "batch":
             samples = _samples(lattice, position, batch)
-            factor = np.asarray(given.get(node.name, 1.0)) / batch_variance(found[node.inputs[0]]).ravel()
+            variance = batch_variance(found[node.inputs[0]]).ravel() + node.op.eps
+            factor = np.asarray(given.get(node.name, 1.0)) / variance
             factor = factor * (samples - 1) / samples
             result[node.name] = float(factor[0]) if factor.size == 1 else factor
     return result

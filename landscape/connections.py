@@ -69,7 +69,10 @@ class Rules:
             return sweep_moments(self.lattice, self, cotangent)
 
         if self.gates.runs:
-            self.edges = trunk_factors(self.lattice, self.gates.runs, self.gates.gains, sweep)
+            self.edges = trunk_factors(self.lattice, self.gates.runs, self.gates.gains, sweep, self._squared_norm)
+
+    def _squared_norm(self, name: str) -> Any:
+        return self.factor(self.lattice.nodes[self.lattice.names.index(name)])
 
     def squared(self, node: Node, place: int = 0) -> Any:
         """V[w], E[phi'^2], gamma^2 / sigma^2, 1 / n^2 of an average, 1 / n of a maximum; None: only the maps of the op tell."""
@@ -119,7 +122,7 @@ class Rules:
                 raise UnsupportedError(
                     f"{node.name}: a {node.op.kind} norm divides by the variance of the signal, which is not known here"
                 )
-            return factor * self.gates.gains[node.name]
+            return factor * self.gates.gains[node.name] * self.gates.kept.get(node.name, 1.0)
         return factor
 
     def factor_sign(self, node: Node) -> Any:

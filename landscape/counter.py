@@ -38,7 +38,7 @@ SMALL = 0.01  # a mean slope below this part of its root mean square is one of b
 class Counter:
     """Sums over forward passes, one at a time; batches of one input."""
 
-    def __init__(self, lattice: Lattice, watched: dict[str, Node], signs: list[Sign], draws: int) -> None:
+    def __init__(self, lattice: Lattice, watched: dict[str, Node], signs: list[Sign], draws: int, given: bool = False) -> None:
         self.lattice = lattice
         self.watched = watched
         self.signs = dict(zip(lattice.names, signs, strict=True))
@@ -50,7 +50,9 @@ class Counter:
         self.runs_up: dict[str, dict[str, Any]] = {}  # of this pass: gate: lowest gate of a trunk: product of squared slopes
         self.slopes: dict[str, Any] = {}  # of this pass: gate: product of the slopes of the gates from it down
         self.draws = draws
-        kept = sum(prod(map(len, self.pairs[name])) for name in watched if not self._is_diagonal(name))
+        self.given = given  # images: their own sizes are averaged over, those of white noise are theory's
+        self.finite = True
+        kept = sum(prod(map(len, self.pairs[name])) for name in watched if not self.is_diagonal(name))
         self.groups: list[dict[Key, Any]] = [{} for _ in range(min(draws, max(2, min(MOST_GROUPS, MOST_KEPT // max(kept, 1)))))]
         self.passes = [0] * len(self.groups)
 
@@ -63,12 +65,15 @@ class Counter:
 
     def see(self, node: Node, function: Any, arguments: Any, named: Any) -> None:
         """Count what one call of the pass shows; of a product `arguments` are its factors in the order of the node's inputs."""
+        self.finite = self.finite and bool(arguments[0].sum().isfinite())
         if isinstance(node.op, Activation):
             self._activation(node, function, arguments, named)
         elif isinstance(node.op, Multiply):
             self._product(node, arguments)
         elif isinstance(node.op, Norm):
-            self._add(("gain", node.name), _inverse_variance(node.op, arguments[0])[None])
+            variance = _variance(node.op, arguments[0], of_sample=self.given)
+            key, values = ("gain", 1 / (variance + node.op.eps)) if self.given else ("variance", variance)
+            self._add((key, node.name), _over_values(node.op, values)[None])
         else:
             self._maximum(node, arguments)
 
@@ -91,7 +96,7 @@ class Counter:
         """Did nothing overflow, and no layer vanish altogether?"""
         whole = reduce(_plus, [{key: np.asarray(total.cpu()) for key, total in group.items()} for group in self.groups])
         finite = all(np.isfinite(total).all() for total in whole.values())
-        return finite and all(total.any() for key, total in whole.items() if key[0] in ("alive", "gain"))
+        return self.finite and finite and all(total.any() for key, total in whole.items() if key[0] in ("alive", "gain"))
 
     def _activation(self, node: Node, function: Any, arguments: Any, named: Any) -> None:
         import torch
@@ -115,14 +120,15 @@ class Counter:
         if under is not None:
             self._add(("open", name), self._mean(name, reached))
         self.runs_up[name] = {name: squared}
-        for _, _, lower, upper in self.skips:
+        for _, _, lower, upper, *_ in self.skips:
             if upper == name:
                 for lowest, run in self.runs_up.get(lower, {}).items():
                     self.runs_up[upper][lowest] = run * squared
                     self._add(("run", lowest, upper), self._mean(lowest, run * squared))
-        if not self._is_diagonal(name):
+        if not self.is_diagonal(name):
             self._add(("joint", name), _products(self.slopes[name], self.pairs[name]))
-            self._add(("both alive", name), _products(reached, self.pairs[name]))
+            certain = everywhere and under is None
+            self._add(("both alive", name), ones.new_ones(()) if certain else _products(reached, self.pairs[name]))
 
     def _product(self, node: Node, arguments: Any) -> None:
         """The squares of each factor, given the gates that stand under the other one where both are of one signal."""
@@ -133,14 +139,17 @@ class Counter:
             self._add(("product", node.name, place), self._mean(node.name, values.square()))
             if under is not None:
                 self._add(("product below", node.name, place), self._mean(node.name, under.square()))
-            if not self._is_diagonal(node.name):
+            if not self.is_diagonal(node.name) and prod(factor.shape[2:]) > 1:  # one cell is the same at both positions
                 axes = self.pairs[node.name]
                 self._add(("product joint", node.name, place), _products(values, axes))
                 if under is not None:
                     self._add(("product joint below", node.name, place), _products(under, axes))
 
     def _maximum(self, node: Node, arguments: Any) -> None:
-        """Which tap won each window, where what won is above zero if gates stand below."""
+        """Which tap won each window, worth the squared slope of the gates right below at the winner, or whether it is open.
+
+        Winner and slope are one event: what wins is open where gates open upwards, and saturated where they saturate.
+        """
         import torch
 
         x = arguments[0]
@@ -148,10 +157,14 @@ class Counter:
         kind = f"max_pool{axes}d_with_indices" if isinstance(node.op, Pool) else f"adaptive_max_pool{axes}d"
         sizes = arguments[1:] if isinstance(node.op, Pool) else [self.lattice.shapes[self.lattice.names.index(node.name)][1:]]
         largest, winner = getattr(torch.ops.aten, kind)(x, *sizes)
-        if self.gated(node):
-            winner = torch.where(largest > 0, winner, -2)
-            self._add(("open cells", node.name), self._mean(node.name, (x > 0).double()))
-        wins = [self._mean(node.name, (winner == torch.as_tensor(cells)).double()) for cells in self.cells(node)]
+        slope = self.slopes.get(gate_under(self.lattice, node.inputs[0]) or "")
+        worth = slope.square().double() if slope is not None else (x > 0).double() if self.gated(node) else None
+        if worth is None:
+            passed = torch.ones_like(largest, dtype=torch.float64)
+        else:
+            passed = worth.flatten(2).gather(2, winner.flatten(2)).reshape(winner.shape)
+            self._add(("open cells", node.name), self._mean(node.name, worth))
+        wins = [self._mean(node.name, passed * (winner == torch.as_tensor(cells))) for cells in self.cells(node)]
         self._add(("taps", node.name), torch.stack(wins))
 
     def _mean(self, name: str, values: Any) -> Any:
@@ -181,7 +194,8 @@ class Counter:
             cells.append(np.where(inside, flat, -1))
         return cells
 
-    def _is_diagonal(self, name: str) -> bool:
+    def is_diagonal(self, name: str) -> bool:
+        """Are no pairs of different positions asked for?"""
         return all(pairs.is_diagonal for pairs in self.pairs.get(name, ()))
 
     def _add(self, key: Key, value: Any) -> None:
@@ -218,6 +232,7 @@ class _Rates:
 
     def gates(self, ground: str, replicates: Sequence[Gates]) -> Gates:
         gains = {n: self._rate(n, ("gain", n), ("alive", n)) for n in self._of("gain")}
+        gains |= {n: 1 / (self._smoothed("variance", n) + self._eps(n)) for n in self._of("variance")}
         firsts = {n: self._first(n) for n in self._of("first")}
         joint = {n: ratio(self.means["joint", n], self.means["both alive", n])[None] for n in self._of("joint")}
         taps = {n: self._per_gate(self.counter.watched[n]) for n in self._of("taps")}
@@ -232,6 +247,8 @@ class _Rates:
             for place in places:
                 if kind == "product":
                     products[n, place] = self._rate(n, ("product", n, place), ("product below", n, place))
+                    if ("product joint", n, place) not in self.means and not self.counter.is_diagonal(n):
+                        product_joint[n, place] = products[n, place][(slice(None), *[slice(1)] * (products[n, place].ndim - 1))]
                 elif kind == "product joint":
                     below = self.means.get(("product joint below", n, place))
                     together = self.means["product joint", n, place]
@@ -241,6 +258,13 @@ class _Rates:
 
     def _of(self, kind: str) -> list[str]:
         return [key[1] for key in self.means if key[0] == kind and key[1] in self.wanted]
+
+    def _smoothed(self, kind: str, name: str) -> Array:
+        return self._expand(name, _smooth(self.means[kind, name]))
+
+    def _eps(self, name: str) -> float:
+        op = self.counter.watched[name].op
+        return op.eps if isinstance(op, Norm) else 0.0
 
     def _rate(self, name: str, top: Key, bottom: Key) -> Array:
         rate = _smooth(self.means[top])
@@ -256,7 +280,7 @@ class _Rates:
         """P(a tap wins and is open) / P(the gate below it is open), over windows that are alike."""
         taps = self.means["taps", node.name]
         smooth = np.stack([_smooth(tap) if isinstance(node.op, Pool) else tap for tap in taps])
-        if self.counter.gated(node):
+        if ("open cells", node.name) in self.means:
             rate = _smooth(self.means["open cells", node.name]).reshape(smooth.shape[1], -1)
             smooth = ratio(smooth, np.stack([rate[:, np.maximum(cells, 0)] for cells in self.counter.cells(node)]))
         return self._expand(node.name, smooth, axis=1)
@@ -269,7 +293,7 @@ class _Rates:
         kind, name = key[:2]
         if kind == "taps":
             return symmetries.average_taps(mean, *self.counter.tables(self.counter.watched[name]))
-        if kind in ("joint", "both alive", "product joint", "product joint below"):
+        if kind in ("joint", "both alive", "product joint", "product joint below") and mean.ndim:
             return symmetries.average_pairs(mean, self.counter.pairs[name])
         return symmetries.average(mean) if mean.ndim == len(self.counter.lattice.input_shape) else mean
 
@@ -315,13 +339,16 @@ def _places(indices: Sequence[Array]) -> tuple[Any, ...]:
     return tuple(torch.as_tensor(index) for index in np.ix_(*indices))
 
 
-def _inverse_variance(op: Norm, x: Any) -> Any:
-    """1 / (variance + eps) over the axes of the norm, (*spatial)."""
-    x = x.double()
-    spatial = tuple(range(2, x.dim()))
+def _variance(op: Norm, x: Any, *, of_sample: bool) -> Any:
+    """The variance over the axes of the norm: the norm's own, `of_sample`, or an unbiased estimate (n - 1 for n)."""
+    x, correction = x.double(), 0 if of_sample else 1
     if op.kind == "group":
         x = x.reshape(x.shape[0], op.groups, -1, *x.shape[2:])
-        variance = x.var(dim=tuple(range(2, x.dim())), correction=0)
-        return (1 / (variance + op.eps)).mean()
-    dims = {"layer": (1,), "instance": spatial}[op.kind]
-    return (1 / (x.var(dim=dims, correction=0, keepdim=True) + op.eps)).mean(dim=(0, 1))
+        return x.var(dim=tuple(range(2, x.dim())), correction=correction)
+    dims = {"layer": (1,), "instance": tuple(range(2, x.dim()))}[op.kind]
+    return x.var(dim=dims, correction=correction, keepdim=True)
+
+
+def _over_values(op: Norm, values: Any) -> Any:
+    """The mean over groups or channels: one number, or one for each position of a norm over channels."""
+    return values.mean() if op.kind == "group" else values.mean(dim=(0, 1))

@@ -46,6 +46,7 @@ Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 MOST_NUMBERS = 2**28  # float64 in one array of moments: 2 GiB
 TAME = (2.0**-300, 2.0**300)  # no rescaling between
+ROUNDING = 1e-9  # of the largest entry: differences of branches cancel to this
 LOWEST, SPREAD = -1022, 900  # exponents of the smallest normal float64, and of a map that may have lost its smallest entries
 
 
@@ -75,7 +76,7 @@ def pull_moments(lattice: Lattice, local: Local, cotangent: Array) -> Array:
     """
     _, mantissas, exponent = deque(_sweep(lattice, local, cotangent), maxlen=1)[0]
     _check_range(mantissas, exponent)
-    return np.ldexp(mantissas, exponent)
+    return np.ldexp(np.maximum(mantissas, 0), exponent)
 
 
 def sweep_moments(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[Node, Array]]:
@@ -87,6 +88,11 @@ def sweep_moments(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[
 def _check_range(mantissas: Array, exponent: int) -> None:
     """No number of a result m 2^e may be lost: above the range of float64, below it, or beside the largest of its map."""
     positive = mantissas[mantissas > 0]
+    if mantissas.min() < -ROUNDING * np.abs(mantissas).max():
+        raise UnsupportedError(
+            "the joint moments of gates or maxima on branches that meet again contradict each other (a squared gradient below "
+            "zero); there is no rule for this network"
+        )
     if not np.isfinite(mantissas).all():
         raise ResourceError("the expected squared gradient overflows float64; give smaller variances")
     if not positive.size:
@@ -107,7 +113,7 @@ def _sweep(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[N
     if planned.unresolved:
         raise UnsupportedError(
             f"{', '.join(planned.unresolved)}: branches of one signal, without weights of their own between, meet there as "
-            "different channels, or in a product; their joint moments have no rule here"
+            "different channels, in a product, or through a maximum; their joint moments have no rule here"
         )
     _check_size(lattice, planned)
     values: dict[State, Array] = {(len(lattice.nodes) - 1,) * 2: cotangent}
@@ -273,12 +279,17 @@ def _to_winners(op: Windowed, spatial: Shape, here: Array, rates: Array) -> Arra
     """sum over windows j and taps k of rate(k, j) K(j, j), at the cell that the tap reads."""
     tables = [window.table(n) for window, n in zip(op.windows(spatial), spatial, strict=True)]
     channels = max(here.shape[0], rates.shape[1])
+    upward = any(len(np.unique(row[row >= 0])) < np.count_nonzero(row >= 0) for table in tables for row in table)
     result = np.zeros((channels, prod(spatial)))
     for rate, taps in zip(rates, product(*(range(len(table)) for table in tables)), strict=True):
         rows = [table[tap] for table, tap in zip(tables, taps, strict=True)]
         passed = (here * rate)[across([row >= 0 for row in rows])]
         cells = np.ravel_multi_index(np.ix_(*(row[row >= 0] for row in rows)), spatial)
-        result[:, cells.ravel()] += passed.reshape(channels, -1)  # a tap reads no cell twice
+        if upward:  # one tap of several windows reads one cell
+            for row, values in zip(result, passed.reshape(channels, -1), strict=True):
+                np.add.at(row, cells.ravel(), values)
+        else:
+            result[:, cells.ravel()] += passed.reshape(channels, -1)
     return result.reshape(channels, *spatial)
 
 

@@ -4,10 +4,11 @@ Every number is turned into one relative size e that is 0 for a flat map, and th
 slight below 5 %, clear below 20 %, strong above. A pixel without any path is never less than clear.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
-from landscape.importance import Report
+from landscape.importance import Report, is_noise
 
 __all__ = ["LEVELS", "Finding", "findings"]
 
@@ -30,7 +31,7 @@ class Finding:
 
 
 def findings(report: Report) -> tuple[Finding, ...]:
-    """What a report says, one finding a number.
+    """What a report says, one finding a number; what cannot be told from the noise of counted gates is none.
 
     >>> import numpy as np
     >>> from landscape.importance import report
@@ -38,14 +39,28 @@ def findings(report: Report) -> tuple[Finding, ...]:
     >>> first.value, first.level, first.sentence
     ('2.00', 'strong', 'A pixel in the middle half of the image weighs 2.00 times as much as one outside of it.')
     """
-    return (
-        _centre(report),
-        _blind(report),
-        *([_grid(report)] if report.gridding else []),
-        *(_flip(value, sides) for value, sides in _sides(report)),
-        _steps(report),
-        _area(report),
-    )
+
+    def error(number: Callable[[Report], float]) -> float:
+        return number(report.errors) if report.errors else 0.0
+
+    found = [_told(_centre(report), report.centre_bias - 1, error(lambda e: e.centre_bias)), _blind(report)]
+    if report.gridding:
+        period, value = _grid_of(report)
+        found.append(_told(_grid(report), value, error(lambda e: e.gridding[period])))
+    for axis, (value, sides) in enumerate(_sides(report)):
+        found.append(_told(_flip(value, sides), value, error(lambda e, axis=axis: e.flip_asymmetry[axis])))  # type: ignore[misc]
+    found.append(_told(_steps(report), report.total_variation**0.5, error(lambda e: e.total_variation**0.5)))
+    share, area = next(iter(report.effective_area.items()))
+    found.append(_told(_area(report), share - area, error(lambda e: e.effective_area[share])))
+    return tuple(found)
+
+
+def _told(finding: Finding, value: float, error: float) -> Finding:
+    """The finding, or that there is none: the number is below twice its standard error."""
+    if finding.level == "none" or not is_noise(value, error):
+        return finding
+    text = f"No {finding.name} beyond the noise of counted gates, which alone gives {error:.2g} here."
+    return Finding(finding.name, "noise", "none", text)
 
 
 def _level(size: float) -> str:
@@ -58,7 +73,7 @@ def _centre(report: Report) -> Finding:
         return Finding("centre bias", "infinite", "strong", "Only the middle half of the image is seen at all.")
     times = "as much as" if abs(bias - 1) < LEVELS[0][0] else f"{bias:.2f} times as much as"
     sentence = f"A pixel in the middle half of the image weighs {times} one outside of it."
-    return Finding("centre bias", f"{bias:.2f}", _level(max(bias, 1 / max(bias, 1e-9)) - 1), sentence)
+    return Finding("centre bias", f"{bias:.2f}", _level(max(bias, 1 / bias if bias else inf) - 1), sentence)
 
 
 def _blind(report: Report) -> Finding:
@@ -73,8 +88,13 @@ def _blind(report: Report) -> Finding:
     return Finding("blind spots", f"{blind:.1%}", level, text)
 
 
+def _grid_of(report: Report) -> tuple[int, float]:
+    """The period at which the map has most of a grid."""
+    return max(report.gridding.items(), key=lambda item: item[1])
+
+
 def _grid(report: Report) -> Finding:
-    period, value = max(report.gridding.items(), key=lambda item: item[1])
+    period, value = _grid_of(report)
     if value < LEVELS[0][0]:
         return Finding("gridding", f"{value:.1%}", "none", "The strides leave no grid.")
     others = ", ".join(f"{other:.1%} for {p}" for p, other in report.gridding.items() if p != period)

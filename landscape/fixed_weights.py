@@ -40,10 +40,9 @@ def masked(layer: LayerDraws) -> str | None:
     """The zeros of one draw: a continuous law has next to none."""
     zeros = layer.first == 0
     number = int(np.count_nonzero(zeros))
-    repeated = _repeats(layer)
     chance = float(pdtrc(max(number - 1, 0), layer.count * layer.precision)) if number else 1.0
-    few = len(np.unique(layer.sample[0])) <= layer.count // 2
-    if layer.fixed and (chance < LEAST_CHANCE or (repeated and few)):
+    few = layer.count > 4 and 2 * _repeats(layer) >= layer.sample[0].size  # four: a rotation of two axes repeats its numbers
+    if layer.fixed and (chance < LEAST_CHANCE or few):
         return (
             f"its {layer.count} weights ask for no gradient and repeat a few numbers: a fixed filter? A positive averaging "
             "filter can be a buffer instead of a parameter; give a factory if they are drawn anew, or the network without it"
@@ -149,7 +148,7 @@ def _tied_channels(layer: LayerDraws) -> str | None:
         sums = np.abs(rows @ np.random.default_rng(0).normal(size=rows.shape[1]).astype(rows.dtype))
         order = np.argsort(sums)
         near = np.flatnonzero(np.diff(sums[order]) <= 1e-5 * sums[order][1:])
-        copies = [(a, b) for a, b in zip(order[near], order[near + 1], strict=True) if _proportional(rows[a], rows[b])]
+        copies = [(a, b) for a, b in zip(order[near], order[near + 1], strict=True) if _copied(rows[a], rows[b])]
         if copies:
             a, b = sorted(map(int, copies[0]))
             return (
@@ -159,8 +158,8 @@ def _tied_channels(layer: LayerDraws) -> str | None:
     return None
 
 
-def _proportional(a: Array, b: Array) -> bool:
-    return a.size >= FEWEST and bool(np.any(a)) and bool(np.array_equal(np.abs(a), np.abs(b)))
+def _copied(a: Array, b: Array) -> bool:
+    return a.size >= FEWEST and bool(np.any(a)) and (np.array_equal(a, b) or np.array_equal(a, -b))
 
 
 def tied_layers(layers: Sequence[LayerDraws]) -> list[str]:

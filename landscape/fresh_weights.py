@@ -160,6 +160,8 @@ def _ranked(layer: LayerDraws) -> str | None:
         for what, signed in (("largest", sizes), ("smallest", -sizes)):
             least = np.partition(signed, -numbers.shape[1], axis=None)[-numbers.shape[1]]
             among = np.sum(signed > least, axis=1)
+            if among.max() <= among.mean() + 5 * np.sqrt(among.mean()):
+                continue  # of no test at this level
             chances = hypergeom.sf(among - 1, signed.size, among.sum(), numbers.shape[1])
             if chances.min() * len(chances) * 2 < LEAST_CHANCE:
                 place = int(chances.argmin())
@@ -172,10 +174,11 @@ def _ranked(layer: LayerDraws) -> str | None:
 
 def _balanced(layer: LayerDraws) -> str | None:
     """Weights that sum to zero over taps or channels: filters from which the mean was taken away."""
-    whole = layer.count == layer.sample[0].size
-    sample = layer.sample if whole else layer.first.reshape(1, *layer.first.shape[:2], -1)
+    if layer.count > layer.sample[0].size:
+        return _balanced_whole(layer)
+    sample = layer.sample / np.abs(layer.sample).max()
     axes = [axis for axis in (1, 2, 3) if sample.shape[axis] > 1]
-    for summed in (*combinations(axes, 1), *combinations(axes, 2)) if whole else ((2, 3), (1, 3)):
+    for summed in (*combinations(axes, 1), *combinations(axes, 2)):
         ratios = _ratios(sample, summed)
         alike = int(np.sum(ratios <= NEAR_ZERO))
         if not alike or binom.sf(alike - 1, ratios.size, 2 * NEAR_ZERO) >= LEAST_CHANCE:
@@ -184,18 +187,35 @@ def _balanced(layer: LayerDraws) -> str | None:
         flipped = [_ratios(sample * rng.choice([-1.0, 1.0], sample.shape), summed) <= NEAR_ZERO for _ in range(8)]
         chance = float(np.mean(flipped))
         if binom.sf(alike - 1, ratios.size, min(2 * (chance + NEAR_ZERO), 1.0)) < LEAST_CHANCE:
-            along = " and ".join(AXES[axis] for axis in summed)
-            return f"its weights sum to zero over {along} ({alike} of {ratios.size} sums), so they are correlated; {INSTEAD}"
+            return _balanced_over(" and ".join(AXES[axis] for axis in summed), alike, ratios.size)
     return None
 
 
 def _ratios(sample: Array, summed: tuple[int, ...]) -> Array:
     """|sum w| / (sum w^2)^(1/2) over some axes, where there is anything but zeros."""
-    sums = np.abs(np.sum(sample, axis=summed, dtype=np.float64))
-    letters, kept = "abcd", "".join(letter for axis, letter in enumerate("abcd") if axis not in summed)
-    size = np.sqrt(np.einsum(f"{letters},{letters}->{kept}", sample, sample))
+    sums, size = np.abs(np.sum(sample, axis=summed)), np.sqrt(np.sum(sample**2, axis=summed))
     found: Array = sums[size > 0] / size[size > 0]
     return found
+
+
+def _balanced_whole(layer: LayerDraws) -> str | None:
+    """The sums over whole channels of a layer too large to sample all of it."""
+    weight, size = layer.first, np.sqrt(layer.moments[0].squares.mean())
+    matrix = weight.reshape(len(weight), -1)
+    along = (
+        (2, matrix @ np.ones(matrix.shape[1], matrix.dtype)),
+        (1, (np.ones(len(matrix), matrix.dtype) @ matrix).reshape(weight.shape[1], -1).sum(axis=1)),
+    )
+    for axis, sums in along:
+        alike = int(np.sum(np.abs(sums) <= NEAR_ZERO * size * np.sqrt(weight.size / sums.size)))
+        # numbers of one size, some thousands in each sum, add to zero with a probability of a few hundredths at most
+        if alike and binom.sf(alike - 1, sums.size, max(2 * NEAR_ZERO, np.sqrt(sums.size / weight.size))) < LEAST_CHANCE:
+            return _balanced_over(f"{AXES[axis]} and taps", alike, sums.size)
+    return None
+
+
+def _balanced_over(axes: str, alike: int, number: int) -> str:
+    return f"its weights sum to zero over {axes} ({alike} of {number} sums), so they are correlated; {INSTEAD}"
 
 
 def _signs_alike(layer: LayerDraws) -> str | None:

@@ -90,6 +90,7 @@ def path_sum(
     raises `UnsupportedError` for blurs and linear resizes, whose coefficients differ from tap to tap.
 
     >>> from lattice import Conv, Flatten, Dense
+    >>> from lattice import Conv, Dense, Flatten, GlobalPool
     >>> copies = Conv(1, kernel=3, padding=1, mode="replicate")  # the border pixel is read twice through one weight
     >>> path_sum(Lattice.chain((1, 4), [copies, GlobalPool("avg"), Flatten(), Dense(1)]), 1.0) * 16
     array([3., 3., 3., 3.])

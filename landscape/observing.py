@@ -82,7 +82,7 @@ def observe(
     signs = node_signs(lattice, shifted, law.signs)
     wide = torch.promote_types(like.dtype, torch.float32)
     for dtype in dict.fromkeys((wide, torch.float64)):
-        counter = Counter(lattice, watched, signs, draws)
+        counter = Counter(lattice, watched, signs, draws, given=inputs is not None)
         watcher = _watcher(program, reader, lattice, watched, counter, dtype)
         placeholders = [call.name for call in program.graph_module.graph.nodes if call.op == "placeholder"]
         images = None if inputs is None or chosen is None else (np.array(inputs[i]) for i in chosen)

@@ -79,7 +79,7 @@ class Plan:
 def plan(lattice: Lattice) -> Plan:
     """Which moments between which pairs must be carried, from the output to the input.
 
-    >>> from lattice import Conv
+    >>> from lattice import Conv, GlobalPool
     >>> plan(Lattice.chain((1, 8), [Conv(4, 3), Conv(4, 3), GlobalPool()])).is_diagonal
     True
     >>> plan(Lattice.chain((1, 8), [Pool("avg", 3, 1), Conv(4, 3), GlobalPool()])).is_diagonal
@@ -152,7 +152,7 @@ def _steps(lattice: Lattice) -> tuple[list[Step], tuple[str, ...]]:
                 found = _own(lattice, node, n, free)
             elif isinstance(node.op, Weighted):
                 pass  # below fresh weights nothing is correlated with another branch
-            elif isinstance(node.op, Windowed | Pointwise | Summed):
+            elif isinstance(node.op, Windowed | Pointwise | Summed) and not _chooses(node.op):
                 found = _one_side(lattice, node, source, source.index(n), free)
             else:
                 unresolved[node.name] = None
@@ -162,6 +162,11 @@ def _steps(lattice: Lattice) -> tuple[list[Step], tuple[str, ...]]:
             states.difference_update([source])
             states.update(step.target for step in found)
     return _leading_down(steps), tuple(unresolved)
+
+
+def _chooses(op: Op) -> bool:
+    """Is it a maximum, whose winner and the branch beside it depend on the same values?"""
+    return isinstance(op, Pooling) and op.kind == "max"
 
 
 def _leading_down(steps: list[Step]) -> list[Step]:

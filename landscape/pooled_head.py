@@ -34,7 +34,7 @@ from lattice import Activation, Concat, Dropout, GlobalPool, Lattice, Node
 from lattice.ops import Windowed
 from lattice.pullback import pull
 
-__all__ = ["head_correction", "pooled_gates", "up_to"]
+__all__ = ["head_correction", "pooled_gates"]
 
 Array = np.ndarray[Any, Any]
 MOST_NUMBERS = 200_000_000  # above it the terms with p = q, 1 / P of the rest, are left out
@@ -95,7 +95,7 @@ def head_correction(
     if not found:
         return None
     head = _weight_of_the_head(lattice, variances, factors, output, gates)
-    rest = up_to(lattice, lattice.nodes[_last_pool(lattice)].inputs[0])
+    rest = lattice.up_to(lattice.nodes[_last_pool(lattice)].inputs[0])
     known = signals(rest, {n: variances[n] for n in rest.names if n in variances}, factors=factors)
     below = dict(zip(rest.names, known, strict=True))
     rules = (variances, factors or {}, gates or Gates())
@@ -108,10 +108,10 @@ def _per_channel(
     lattice: Lattice, gate: Node, signal: Signal, variances: Mapping[str, float], factors: Mapping[str, Any], gates: Gates
 ) -> Array:
     """What one channel of this gate, which reads `signal`, adds under a head of weight one."""
-    sub = up_to(lattice, gate.inputs[0])
+    sub = lattice.up_to(gate.inputs[0])
     spatial = sub.output_shape[1:]
     power = np.broadcast_to(signal.power.mean(axis=0), spatial)  # channels are alike, or taken so
-    rho = float(np.clip(signal.cross.mean() / signal.power.mean(), -1, 1))
+    rho = float(np.clip(signal.cross.mean() / signal.power.mean(), -1, 1)) if signal.power.any() else 0.0
     rules = Rules(sub, variances, factors, (), gates)
     root = np.where(power > 0, power, np.inf) ** -0.5
     squares = (_one_channel(sub, rules, root[None]).mean(axis=0)) ** 2
@@ -154,18 +154,6 @@ def _squared_map(op: Windowed, spatial: tuple[int, ...], here: Array) -> Array:
 
 def _last_pool(lattice: Lattice) -> int:
     return max(i for i, node in enumerate(lattice.nodes) if isinstance(node.op, GlobalPool))
-
-
-def up_to(lattice: Lattice, position: int) -> Lattice:
-    """The lattice whose output is this node."""
-    needed = {position}
-    for i in range(position, -1, -1):
-        if i in needed:
-            needed.update(lattice.nodes[i].inputs)
-    kept = sorted(needed)
-    place = {old: new for new, old in enumerate(kept)}
-    nodes = [lattice.nodes[i] for i in kept]
-    return Lattice(tuple(Node(node.name, node.op, tuple(place[i] for i in node.inputs)) for node in nodes))
 
 
 def _weight_of_the_head(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +17,12 @@ from landscape.given import checked_images
 from landscape.infinite_width import fits, given_input_moments, refusals
 from landscape.initialisation import Initialisation, he, layer_variances
 from landscape.moments import layer_gradients, squared_gradients
+from landscape.norm_gradient import kept_by_norms
 from landscape.pooled_head import head_correction, pooled_gates
 from landscape.signal import theory_gates
+from landscape.sizes import Size, stated_size
 from landscape.trace import Trace, trace
-from lattice import GlobalPool, Lattice, Norm, SpecificationError, UnsupportedError, Window
+from lattice import GlobalPool, Lattice, Norm, ResourceError, SpecificationError, UnsupportedError, Window
 from lattice.checks import given_shape
 from lattice.ops import Windowed
 
@@ -38,12 +41,15 @@ class Landscape:
 
     `squared`: E over output units j, input channels and weights of (dh_j/dx_i)^2, float64 over input positions.
     `guarantee`, `reasons`: how far it can be trusted, and what weakens it. `traced`: what was counted, with its variances.
+    `output`: the output unit that it is of; None: the mean over all. `pooled`: was the law of a pooled head asked for too?
     """
 
     squared: Array
     guarantee: Guarantee
     reasons: tuple[str, ...]
     traced: Trace = field(repr=False)
+    output: Any = field(default=None, repr=False)
+    pooled: bool = field(default=False, repr=False)
 
     @property
     def lattice(self) -> Lattice:
@@ -60,6 +66,31 @@ class Landscape:
         """I' of Eq. 14: the map with mean square one."""
         return measures.importance(self.squared)
 
+    @cached_property
+    def replicates(self) -> tuple[Array, ...]:
+        """The map with one part of the forward passes left out each, computed when asked for; none if nothing was counted."""
+        counted = self.traced.gates
+        return tuple(
+            _law(replace(self.traced, gates=replace(gates, kept=counted.kept)), self.output, self.pooled, ())[0]
+            for gates in counted.replicates
+        )
+
+    @cached_property
+    def standard_error(self) -> Array:
+        """The standard error of `squared` that counting gates leaves, float64, by a jackknife over the forward passes.
+
+        Zero where nothing was counted. It does not hold what the reasons name.
+
+        >>> from lattice import Conv, Lattice
+        >>> predict(Lattice.chain((1, 3), [Conv(2, kernel=3, padding=1)])).standard_error
+        array([0., 0., 0.])
+        """
+        if not self.replicates:
+            return np.zeros(self.squared.shape)
+        scale = self.squared.max()  # so that no square leaves the range of float64
+        deviations = measures.deviations([one / scale for one in self.replicates])
+        return np.asarray(scale * np.sqrt(np.mean(deviations**2, axis=0)))
+
     @property
     def scale_error(self) -> float:
         """Relative standard error of the whole map's scale, as far as V[w] are estimates: (sum over layers of e^2)^(1/2).
@@ -73,9 +104,24 @@ class Landscape:
         """
         return float(np.sqrt(sum(error**2 for error in self.traced.variance_errors.values())))
 
+    @property
+    def size(self) -> Size:
+        """How far off it may be, as its guarantee states: least and largest measured / predicted, and the map's error."""
+        return stated_size(self.lattice, self.guarantee, self.scale_error, self.traced.gates.taps)
+
+    @property
+    def scale_range(self) -> tuple[float, float]:
+        """Between what measured / predicted may lie."""
+        return self.size[:2]
+
+    @property
+    def map_error(self) -> float:
+        """The largest relative root mean square error of the map of mean one."""
+        return self.size.map_error
+
     def report(self) -> measures.Report:
-        """Centre bias, blind spots, gridding, flip asymmetry, total variation: numbers with names."""
-        return measures.report(self.squared, _stride_periods(self.lattice))
+        """Centre bias, blind spots, gridding, flip asymmetry, total variation: numbers with names, and their errors."""
+        return measures.report(self.squared, _stride_periods(self.lattice), self.replicates)
 
     def layers(self, output: Any = None) -> dict[str, Array]:
         """How the map comes about: E[(dh_j/du)^2] at the output u of each layer, from the network's output to its input.
@@ -109,6 +155,9 @@ class Landscape:
     def __repr__(self) -> str:
         lines = [f"importance landscape over {self.squared.shape}: {self.guarantee.name}"]
         lines += [f"  because of {reason}" for reason in self.reasons]
+        if self.guarantee is not Guarantee.EXACT:
+            low, high, error = self.size
+            lines.append(f"  measured / predicted may lie between {low:.2g} and {high:.2g}, and the map be off by {error:.0%}")
         if self.scale_error > WORTH_SAYING:
             lines.append(f"  scale known to {self.scale_error:.1%}: the variances of the weights are estimates")
         return "\n".join([*lines, str(self.report())])
@@ -125,6 +174,7 @@ def predict(
     inputs: Any = None,
     batch: int = 32,
     factors: Mapping[str, Any] | None = None,
+    check: bool = True,
 ) -> Landscape:
     """E_j,W[(dh_j/dx_i)^2] = (1/Z) sum_j sum over paths of prod V[w] (Proposition 1, Eq. 8), gates and norms included.
 
@@ -140,6 +190,9 @@ def predict(
     symmetry does not tell: gates behind residual sums, smooth activations, which cells win a max-pool; "theory" takes them
     from the lattice alone, as for a `Lattice` or a model without values. For small nets with `inputs`, where gates under an
     average share filters, the law is that of infinite width (see `landscape.infinite_width`).
+
+    `check`: compare the lattice with the model itself, output and input gradient at one random point, before anything is said;
+    that takes two passes in double precision (`landscape.trace`).
 
     Returns a `Landscape`. Raises `UnsupportedError` (operations without a rule), `AssumptionError` (tied, trained or NaN
     weights), `SpecificationError` (shapes).
@@ -169,15 +222,18 @@ def predict(
         inputs = None if inputs is None else checked_images(inputs, shape)
         observed = ("noise" if inputs is None else inputs) if gates == "measured" and mode == "eval" else None
         train = mode == "train"
-        traced = trace(model, shape, initialisation=initialisation, inputs=observed, output=output, train=train)
+        traced = trace(model, shape, initialisation=initialisation, inputs=observed, output=output, train=train, check=check)
         output = traced.unit
     if gates == "theory" or not (traced.gates.gains or traced.gates.taps or traced.gates.products):
         traced = _with_theory(traced, batch if mode == "train" else None)
+    traced, taken = _with_gradients_of_norms(traced, gates == "measured" and inputs is not None)
     guarantee, reasons = assess(traced.lattice, traced.shifted, traced.gates, traced.signs)
+    reasons = (*reasons, *taken)
     more = train_reasons(traced.lattice, batch) if mode == "train" else ()
     if traced.skewed:
         more = (*more, f"weights with a structure: only their second moments are used ({listed(list(traced.skewed))})")
     guarantee, reasons = min(guarantee, Guarantee.APPROXIMATE if more else guarantee), (*more, *reasons)
+    pooled = False
     fresh = inputs is not None and guarantee is not Guarantee.EXACT and not traced.skewed
     if fresh and _infinite_width_holds(traced, isinstance(model, Lattice)):
         guarantee, reasons = (
@@ -185,16 +241,32 @@ def predict(
             ("gates that share filters: their joint moments are those of infinite width",),
         )
         squared = given_input_moments(traced.lattice, traced.variances, inputs, factors=traced.factors, output=output)
+        traced = replace(traced, gates=replace(traced.gates, replicates=()))  # what was counted is not in it
     else:
-        squared = squared_gradients(
-            traced.lattice, traced.variances, traced.factors, traced.shifted, output, traced.gates, traced.signs
-        )
-        if mode == "eval" and guarantee is Guarantee.APPROXIMATE:
-            squared, reasons = _with_pooled_head(traced, output, squared, reasons)
-    if traced.doubts:
-        guarantee, reasons = Guarantee.APPROXIMATE, (*traced.doubts, *reasons)
+        pooled = mode == "eval" and guarantee is Guarantee.APPROXIMATE
+        squared, reasons = _law(traced, output, pooled, reasons)
+    if not np.isfinite(squared).all():
+        raise ResourceError("the predicted map has entries that are not finite: the moments of this network leave float64")
+    if not squared.any():
+        closed = [name for name, variance in traced.variances.items() if variance == 0]
+        reasons = (*reasons, f"all weights are zero: nothing passes ({listed(closed)})") if closed else reasons
+    doubts = traced.doubts
+    if traced.unproven:
+        doubts = (f"a lattice that was not compared with the model's own gradient: {traced.unproven}", *doubts)
+    if doubts:
+        guarantee, reasons = Guarantee.APPROXIMATE, (*doubts, *reasons)
     squared.setflags(write=False)
-    return Landscape(squared, guarantee, reasons, traced)
+    return Landscape(squared, guarantee, reasons, traced, output, pooled)
+
+
+def _law(traced: Trace, output: Any, pooled: bool, reasons: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
+    """The sum over paths with these gates; with `pooled`, what a pooled head adds to it, and that it was added."""
+    squared = squared_gradients(
+        traced.lattice, traced.variances, traced.factors, traced.shifted, output, traced.gates, traced.signs
+    )
+    if pooled:
+        return _with_pooled_head(traced, output, squared, reasons)
+    return squared, reasons
 
 
 def _checked_factors(lattice: Lattice, factors: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,6 +292,16 @@ def _with_theory(traced: Trace, batch: int | None) -> Trace:
         return replace(traced, gates=gates)
     gates = replace(gates, gains={**gates.gains, **dropout_gains(lattice)})
     return replace(traced, gates=gates, factors=train_factors(lattice, variances, batch, scales=traced.factors, **known))
+
+
+def _with_gradients_of_norms(traced: Trace, given: bool) -> tuple[Trace, tuple[str, ...]]:
+    """What norms over the signal leave of the gradient beside their factor, and in words how little that is."""
+    kept = kept_by_norms(traced.lattice, traced.variances, traced.factors, traced.gates, traced.signs, given)
+    if not kept:
+        return traced, ()
+    largest = max(float(np.max(np.abs(factor - 1))) for factor in kept.values())
+    reason = f"norms over the signal: their own gradient changes theirs by {largest:.0%} at most, as for Gaussian values"
+    return replace(traced, gates=replace(traced.gates, kept=kept)), (f"{reason} ({listed(list(kept))})",)
 
 
 def _with_pooled_head(traced: Trace, output: Any, squared: Array, reasons: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:

@@ -11,8 +11,11 @@ functions that differ are equal at a random point with probability zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf, prod
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,12 +25,13 @@ from landscape.constants import RANDOM, operation
 from landscape.reading import Reader, named_tensors
 from landscape.replay import replay
 from landscape.running import Run, Unfinished, copied, input_gradient, run_model
-from lattice import Lattice, UnsupportedError
+from lattice import Lattice, PilcroError, UnsupportedError
 
 __all__ = ["prove"]
 
 CLOSE = 1e-9  # relative, in double precision
 ROUNDING = 10  # times what changing the input by so much changes
+NEARBY = (2, 3, 4, 5)  # seeds of such changes
 CAUSES = (
     "Likely causes: a torch.no_grad region or a detached tensor, a backward hook, an autograd.Function with a backward of its "
     "own, an operation in place on a view, a random number; if there is none of them, please report it"
@@ -36,6 +40,17 @@ CAUSES = (
 
 class Differ(Exception):  # noqa: N818
     """Raised where a lattice and its model differ; the text says where."""
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """What torch cannot run as the lattice says (a norm of one value, for example) is no lattice of this model."""
+    try:
+        yield
+    except PilcroError:
+        raise
+    except (ValueError, RuntimeError) as error:
+        raise Differ(f"the lattice that was read cannot be run: {error}") from error
 
 
 def prove(model: torch.nn.Module, lattice: Lattice, reader: Reader, select: Callable[[Any], Any]) -> str:
@@ -47,21 +62,28 @@ def prove(model: torch.nn.Module, lattice: Lattice, reader: Reader, select: Call
     """
     if any(tensor.is_meta for tensor in reader.tensors.values()):
         return "the model is on the meta device, without numbers"
-    own, found = reader.constants.dtype, ""
+    needed, there = _memory(lattice, reader)
+    if needed > there:
+        takes = f"about {needed / 1e9:.1f} GB of memory, and {there / 1e9:.1f} GB are free"
+        return f"a pass of the model in double precision takes {takes}"
+    own, reason, apart = reader.constants.dtype, "", ""
     for dtype in dict.fromkeys((torch.float64, own)):
         try:
-            with copied(model, dtype, own) as copy:
+            with torch.inference_mode(False), copied(model, dtype, own) as copy:
                 Comparison(copy, lattice, reader, select, dtype).compare()
             return ""
-        except Unfinished as reason:
-            found = str(reason)
+        except Unfinished as obstacle:
+            reason = str(obstacle)
         except Differ as difference:
-            if dtype == own or not reader.rounded:
-                raise UnsupportedError(str(difference)) from None
+            apart = str(difference)
+            if not reader.rounded:
+                break
         except UnsupportedError:
             if dtype == own:
                 raise
-    return found
+    if apart:
+        raise UnsupportedError(apart)
+    return reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,66 +105,72 @@ class Comparison:
         """Raise `Differ` or `Unfinished`, or neither where the two are alike."""
         for size in (1.0, float(torch.finfo(self.dtype).tiny) ** 0.25):  # small where numbers grow out of range
             x = size * self._normal((self.reader.batch, *self.lattice.input_shape), 1)
-            truth = self._run_model(x)
-            output, gradient = self._run_lattice(x, truth)
-            if all(part.isfinite().all() for part in (truth.output, truth.gradient, output, gradient)):
+            truth = self._run_model(x, size)
+            found = self._run_lattice(x, size, truth)
+            if all(part.isfinite().all() for run in (truth, found) for part in (run.output, run.gradient)):
                 break
         else:
             raise Unfinished("its values or gradients are not finite at a random input")
-        if output.shape != truth.output.shape:
-            raise Differ(f"the lattice gives an output of shape {tuple(output.shape)}, the model {tuple(truth.output.shape)}")
-        apart = (_apart(output, truth.output), _apart(gradient, truth.gradient))
-        if max(apart) > self.close and not self._is_rounding(x, truth, apart):
-            raise Differ(self._where(x, apart))
+        if found.output.shape != truth.output.shape:
+            shapes = f"{tuple(found.output.shape)}, the model {tuple(truth.output.shape)}"
+            raise Differ(f"the lattice gives an output of shape {shapes}")
+        apart = (_apart(found.output, truth.output), _apart(found.gradient, truth.gradient))
+        if max(apart) > self.close and not self._is_rounding(x, size, found, truth):
+            raise Differ(self._where(x, size, apart))
 
-    def _is_rounding(self, x: torch.Tensor, truth: Run, apart: tuple[float, float]) -> bool:
-        """Are the differences those of an ill-conditioned function, which moves as much where its input moves a little?"""
-        nearby = [self._run_model(x * (1 + self.close * self._normal(x.shape, seed))) for seed in (2, 3)]
-        moved = [max(_apart(getattr(run, part), getattr(truth, part)) for run in nearby) for part in ("output", "gradient")]
-        return all(difference <= max(self.close, ROUNDING * limit) for difference, limit in zip(apart, moved, strict=True))
+    def _is_rounding(self, x: torch.Tensor, size: float, found: Run, truth: Run) -> bool:
+        """Are the differences as small as those that a change of the input by `close` makes, on either side?
+
+        An ill-conditioned function is known no better, and a sum that cancels leaves nothing but the rounding of its terms.
+        """
+        moved = torch.zeros(2, dtype=torch.float64)
+        for seed in NEARBY:
+            nearby = x * (1 + self.close * self._normal(x.shape, seed))
+            model = self._run_model(nearby, size)
+            moved = torch.stack([moved, _moved(model, truth), _moved(self._run_lattice(nearby, size, model), found)]).amax(0)
+        apart = _moved(found, truth)
+        sizes = torch.stack([truth.output.double().norm().cpu(), truth.gradient.double().norm().cpu()])
+        return bool((apart <= torch.maximum(self.close * sizes, ROUNDING * moved)).all())
 
     def _normal(self, shape: tuple[int, ...], seed: int) -> torch.Tensor:
         generator = torch.Generator("cpu").manual_seed(seed)
         numbers = torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
         return numbers.to(self.dtype).to(next(iter(self.reader.tensors.values()), numbers).device)
 
-    def _cotangent(self, output: torch.Tensor) -> torch.Tensor:
-        return self._normal(output.shape, 4).to(output)
+    def _cotangent(self, output: torch.Tensor, size: float) -> torch.Tensor:
+        return size * self._normal(output.shape, 0).to(output)
 
-    def _run_model(self, x: torch.Tensor, watch: bool = False) -> Run:
+    def _run_model(self, x: torch.Tensor, size: float, watch: bool = False) -> Run:
         random = any(map(_draws, self.reader.graph.nodes))
-        return run_model(self.model, x, self._cotangent, self.select, random=random, watch=watch)
+        return run_model(self.model, x, lambda output: self._cotangent(output, size), self.select, random=random, watch=watch)
 
     def _values(self, x: torch.Tensor, truth: Run) -> list[torch.Tensor]:
         """The values of all nodes of the lattice, with the masks that the model has drawn; x requires its gradient."""
         draws = [call for call in self.reader.graph.nodes if _draws(call)]
         if len(draws) != len(truth.drawn):
-            raise Unfinished(
-                f"the model draws random numbers {len(truth.drawn)} times and its exported graph {len(draws)} times"
-            )
-        tensors = {**self.reader.tensors, **named_tensors(self.model)}
-        if self.reader.made:
-            values = self.reader.constants.values(tensors, self.dtype)
-            made = self.reader.made.items()
-            tensors |= {name: make(values[call, argument]).to(self.dtype) for name, (call, argument, make) in made}
-        with torch.inference_mode(False), torch.enable_grad():
-            leaf = x.detach().clone().requires_grad_()
+            counts = f"{len(truth.drawn)} times and its exported graph {len(draws)} times"
+            raise Differ(f"the model draws random numbers {counts}, so that its masks are not known. {CAUSES}")
+        tensors = named_tensors(self.model)
+        tensors = {name: tensor.clone() if tensor.is_inference() else tensor for name, tensor in tensors.items()}
+        tensors = self.reader.with_made(tensors, self.dtype)
+        leaf = x.detach().clone().requires_grad_()
+        with torch.enable_grad(), _refused():
             return replay(self.lattice, self.reader, tensors, dict(zip(draws, truth.drawn, strict=True)), leaf)
 
-    def _run_lattice(self, x: torch.Tensor, truth: Run) -> tuple[torch.Tensor, torch.Tensor]:
+    def _run_lattice(self, x: torch.Tensor, size: float, truth: Run) -> Run:
         """Output and input gradient of the lattice."""
         values = self._values(x, truth)
-        return values[-1].detach(), input_gradient(values[-1], values[0], self._cotangent(values[-1]))
+        return Run(values[-1].detach(), input_gradient(values[-1], values[0], self._cotangent(values[-1], size)))
 
     # --- where the two part -------------------------------------------------------------------------------------------------
 
-    def _where(self, x: torch.Tensor, apart: tuple[float, float]) -> str:
+    def _where(self, x: torch.Tensor, size: float, apart: tuple[float, float]) -> str:
         """The text of a difference: the first layer whose values part or, if none, the gradient nearest to the output."""
-        truth = self._run_model(x, watch=True)
+        truth = self._run_model(x, size, watch=True)
         values = self._values(x, truth)
         last = values[-1]
         inner = [value for value in values if value.requires_grad]
-        found = torch.autograd.grad(last, inner, self._cotangent(last), allow_unused=True) if last.requires_grad else ()
+        found = torch.autograd.grad(last, inner, self._cotangent(last, size), allow_unused=True) if last.requires_grad else ()
         gradients = {id(value): gradient for value, gradient in zip(inner, found, strict=False) if gradient is not None}
         names = self.lattice.names
         value_apart = {name: self._at(name, truth.values, values[i]) for i, name in enumerate(names)}
@@ -153,11 +181,11 @@ class Comparison:
             readers = _readers(self.lattice)
             what, layer, layers = "gradient", *self._first(slope_apart, reversed(range(len(names))), lambda i: readers[i])
         between = f"; it can come from {listed(layers)}" if layers else ""
-        size = {"value": value_apart, "gradient": slope_apart}[what].get(layer)
+        by = {"value": value_apart, "gradient": slope_apart}[what].get(layer)
         return (
             f"the lattice that was read is not the model: at a random input the output differs by {apart[0]:.2g} of its size "
             f"and the input gradient by {apart[1]:.2g}, in {self.dtype}. First where they part: the {what} at {layer}"
-            f"{f', by {size:.2g}' if size else ''}{between}. {CAUSES}"
+            f"{f', by {by:.2g}' if by else ''}{between}. {CAUSES}"
         )
 
     def _at(self, name: str, recorded: dict[str, torch.Tensor], own: torch.Tensor | None) -> float | None:
@@ -185,6 +213,20 @@ class Comparison:
         return layer, [names[i] for i in sorted(doubtful) if names[i] not in ("input", layer)]
 
 
+def _memory(lattice: Lattice, reader: Reader) -> tuple[float, float]:
+    """Bytes that a pass takes, roughly: all parameters, all values and their gradients; and bytes that are free."""
+    cells = reader.batch * sum(map(prod, lattice.shapes))
+    needed = 8.0 * (2 * cells + sum(tensor.numel() for tensor in reader.tensors.values()))
+    device = next((tensor.device for tensor in reader.tensors.values()), torch.device("cpu"))
+    if device.type == "cuda":
+        return needed, float(torch.cuda.mem_get_info(device)[0])
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return needed, next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):  # no such file: not Linux
+        return needed, inf
+
+
 def _readers(lattice: Lattice) -> list[list[int]]:
     """Which nodes read each node."""
     readers: list[list[int]] = [[] for _ in lattice.nodes]
@@ -202,6 +244,12 @@ def _draws(call: Any) -> bool:
         return True
     _, p, train, *_ = call.args
     return bool(train) and 0 < p < 1
+
+
+def _moved(run: Run, other: Run) -> torch.Tensor:
+    """How far outputs and gradients of two passes are apart: the norms of their differences."""
+    pairs = ((run.output, other.output), (run.gradient, other.gradient))
+    return torch.stack([(one.double() - two.double()).norm().cpu() for one, two in pairs])
 
 
 def _apart(found: torch.Tensor, truth: torch.Tensor) -> float:

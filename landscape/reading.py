@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from landscape.aliasing import Memory, changed_argument
 from landscape.assumptions import listed
 from landscape.constants import Constants, operation
+from landscape.values import Fixed, Noise, Stale, Unknown, Value
 from lattice import Activation, Add, Conv, Dropout, Input, Multiply, Node, Norm, Op, Pad, SpecificationError, UnsupportedError
 from lattice.shapes import output_shape
 
@@ -35,51 +36,6 @@ __all__ = [
     "operation",
     "shape_of",
 ]
-
-
-@dataclass(slots=True)
-class Value:
-    """What a graph node stands for: the lattice node that holds it.
-
-    `order` says which axis (0 batch, 1 channels, 2 ... positions) stands at each dimension of the tensor, where they were
-    permuted. `groups` is set between the reshapings of a channel shuffle: the channels are split into (groups, channels /
-    groups), or the other way round where they are `swapped`.
-    """
-
-    node: int
-    order: tuple[int, ...] | None = None
-    groups: int = 0
-    swapped: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Fixed:
-    """A tensor made of parameters, buffers and constants alone; `name` is set where it is one of them, in any shape."""
-
-    name: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Noise:
-    """Random numbers that do not depend on the signal: `factor` times a mask of zeros and ones, which is one at rate `kept`.
-
-    `draw` is the call that drew them, and `mask` makes the zeros and ones of what it drew. Uniform numbers between 0 and 1
-    that are no mask yet have no `kept`; `shift` was added to them.
-    """
-
-    draw: Any
-    kept: float | None = None
-    factor: float = 1.0
-    shift: float = 0.0
-    mask: Callable[[Any], Any] = lambda drawn: drawn
-
-
-class Unknown:
-    """The value of a call that was refused, and of everything above it."""
-
-
-class Stale:
-    """What a view meant before its memory was changed through another one."""
 
 
 class Refusal(Exception):  # noqa: N818
@@ -135,6 +91,7 @@ class Reader:
         self._known: dict[tuple[Any, Any], Any] | None = None
 
     def read(self, shape: tuple[int, ...]) -> tuple[list[Node], dict[str, dict[str, Any]]]:
+        self._refuse_changed_parameters()
         refusals: dict[str, list[str]] = {}  # operation and reason: where
         for call in list(self.graph.nodes):
             if call.op == "placeholder":
@@ -151,6 +108,14 @@ class Reader:
             lines = "\n".join(f"  {listed(places)}: {reason}" for reason, places in refusals.items())
             raise UnsupportedError(f"{count} operations of this model have no rule here:\n{lines}")
         return self._finish()
+
+    def _refuse_changed_parameters(self) -> None:
+        """What a pass leaves in the model for the next one, and reads itself, makes every pass another function."""
+        changes = (changed_argument(call) for call in self.needed)
+        nodes = (node for argument in changes if argument is not None for node in self.memory.sharing(argument))
+        names = {self.names[node.name] for node in nodes if node.op == "placeholder" and node.name in self.names}
+        if names:
+            raise UnsupportedError(f"the model changes {listed(sorted(names))} as it runs, and its output depends on that")
 
     def _read_placeholder(self, call: Any, shape: tuple[int, ...]) -> None:
         if call.name in self.names:
@@ -293,6 +258,15 @@ class Reader:
         self.tensors[name] = made(self.known(call, argument))
         self.rounded = True
         return name
+
+    def with_made(self, tensors: Mapping[str, Any], dtype: Any = None) -> dict[str, Any]:
+        """Another draw of the model's tensors, by name, with the constants of the graph and what is made of them."""
+        all_of_them = {**self.tensors, **tensors}
+        if not self.made:
+            return all_of_them
+        values = self.constants.values(all_of_them, dtype or self.constants.dtype)
+        made = {name: make(values[call, argument]) for name, (call, argument, make) in self.made.items()}
+        return all_of_them | (made if dtype is None else {name: tensor.to(dtype) for name, tensor in made.items()})
 
     def _finish(self) -> tuple[list[Node], dict[str, dict[str, Any]]]:
         """The nodes that the result depends on, paddings fused into the convolutions that read them."""

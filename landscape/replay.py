@@ -229,20 +229,20 @@ def _(op: Multiply, own: Own, first: torch.Tensor, second: torch.Tensor) -> torc
 
 @apply.register
 def _(op: Dropout, own: Own, x: torch.Tensor) -> torch.Tensor:
-    if not own.train or op.p == 0:
+    if own.mask is None and op.p < 1:  # in evaluation mode
         return x
-    return x * 0 if op.p == 1 else x * (own.mask / (1 - op.p))
+    return x * 0 if own.mask is None else x * (own.mask / (1 - op.p))
 
 
 @apply.register
 def _(op: Norm, own: Own, x: torch.Tensor) -> torch.Tensor:
     weight, bias = own.per_channel("weight", x), own.per_channel("bias", x)
-    mean, variance = own.per_channel("running_mean", x), own.per_channel("running_var", x)
-    if op.kind == "batch" and (own.train or mean is None):
-        x = functional.batch_norm(x, None, None, training=True, eps=own.numbers["eps"])
-    elif mean is not None:
-        x = (x - mean) / (variance + own.numbers["eps"]).sqrt()
-    elif op.kind == "layer":
+    if op.kind == "batch" or own.numbers["running_var"] is not None:
+        of_batch = op.kind == "batch" and own.train
+        mean, variance = (None, None) if of_batch else (own.numbers["running_mean"], own.numbers["running_var"])
+        gamma, beta = own.numbers["weight"], own.numbers["bias"]
+        return functional.batch_norm(x, mean, variance, gamma, beta, of_batch, eps=own.numbers["eps"])
+    if op.kind == "layer":
         x = functional.layer_norm(x.movedim(1, -1), x.shape[1:2], eps=op.eps).movedim(-1, 1)
     elif op.kind == "group":
         x = functional.group_norm(x, op.groups, eps=op.eps)

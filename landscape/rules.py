@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from landscape.reading import Reader, Refusal, Rule, shape_of
+from landscape.reading import Fixed, Reader, Refusal, Rule, shape_of
 
 __all__ = ["REASONS", "RULES", "along_channels", "per_axis", "positions", "rule", "statistics"]
 
@@ -72,6 +72,8 @@ def along_channels(
     which a parameter may have only if `repeated` says so: a scale that can differ from cell to cell is not one of channels.
     """
     fixed = reader.values[argument]
+    if not isinstance(fixed, Fixed):
+        raise Refusal("scales or shifts by something that depends on the input or on chance")
     whole, shape = shape_of(source), shape_of(argument)
     order = reader.value(source).order or tuple(range(len(whole)))
     if shape_of(call) != whole:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from landscape.constants import RANDOM
+from landscape.randomness import only_torch_draws
 from lattice import UnsupportedError
 
 __all__ = ["Run", "Unfinished", "copied", "run_model", "seeded"]
@@ -66,7 +67,9 @@ def seeded(device: torch.device) -> Iterator[None]:
 def copied(model: torch.nn.Module, dtype: torch.dtype, own: torch.dtype) -> Iterator[torch.nn.Module]:
     """A copy of a model in this type. Where it cannot be copied, itself, its buffers restored afterwards; in its own type."""
     try:
-        copy = deepcopy(model).to(dtype).requires_grad_(False)
+        converted = {id(tensor): _converted(tensor, dtype) for tensor in (*model.parameters(), *model.buffers())}
+        copy = deepcopy(model, {key: tensor for key, tensor in converted.items() if tensor is not None})
+        copy = copy.to(dtype).requires_grad_(False)
     except Exception as error:
         if dtype != own:
             raise Unfinished(f"the model cannot be copied: {_line(error)}") from error
@@ -80,6 +83,14 @@ def copied(model: torch.nn.Module, dtype: torch.dtype, own: torch.dtype) -> Iter
         with torch.no_grad():
             for name, buffer in model.named_buffers():
                 buffer.copy_(buffers[name])
+
+
+def _converted(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor | None:
+    """A copy in another type, made at once; None where that is for deepcopy to know."""
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.dtype == dtype or not tensor.is_floating_point():
+        return None
+    copy = tensor.detach().to(dtype)
+    return torch.nn.Parameter(copy, requires_grad=False) if isinstance(tensor, torch.nn.Parameter) else copy
 
 
 def run_model(
@@ -99,17 +110,22 @@ def run_model(
     values: dict[str, torch.Tensor] = {}
     gradients: dict[str, torch.Tensor] = {}
     hooks = _watch(model, values, gradients) if watch else []
+    parameters = [(parameter, parameter.requires_grad) for parameter in model.parameters()] if watch else []
+    for parameter, _ in parameters:  # so that gradients reach a layer whatever is cut off below it
+        parameter.requires_grad_()
     leaf = x.detach().clone().requires_grad_()
     try:
-        with torch.inference_mode(False), torch.enable_grad(), seeded(x.device):
+        with torch.enable_grad(), seeded(x.device), only_torch_draws():
             if random:
                 with draws:
                     output = select(model(leaf.clone()))
             else:
                 output = select(model(leaf.clone()))
-            gradient = input_gradient(output, leaf, cotangent(output))
+            gradient = input_gradient(output, leaf, cotangent(output), [parameter for parameter, _ in parameters])
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise Unfinished(f"there is not enough memory for a pass of the model: {_line(error)}") from error
+    except UnsupportedError:
+        raise
     except Exception as error:
         if "alloc" in str(error):
             raise Unfinished(f"there is not enough memory for a pass of the model: {_line(error)}") from error
@@ -119,14 +135,18 @@ def run_model(
     finally:
         for hook in hooks:
             hook.remove()
+        for parameter, required in parameters:
+            parameter.requires_grad_(required)
     return Run(output.detach(), gradient, draws.drawn, values, gradients)
 
 
-def input_gradient(output: torch.Tensor, leaf: torch.Tensor, cotangent: torch.Tensor) -> torch.Tensor:
-    """The gradient of cotangent * output; zero where no path leads to the input."""
+def input_gradient(
+    output: torch.Tensor, leaf: torch.Tensor, cotangent: torch.Tensor, others: Sequence[torch.Tensor] = ()
+) -> torch.Tensor:
+    """The gradient of cotangent * output; zero where no path leads to the input. The pass goes down to the others too."""
     if not output.requires_grad:
         return torch.zeros_like(leaf)
-    (gradient,) = torch.autograd.grad(output, leaf, cotangent, allow_unused=True)
+    gradient, *_ = torch.autograd.grad(output, (leaf, *others), cotangent, allow_unused=True)
     return torch.zeros_like(leaf) if gradient is None else gradient
 
 

@@ -19,7 +19,7 @@ from landscape.activations import deviations, gaussian_moments, mean_slope
 from landscape.alike import pointwise
 from landscape.composites import Affine, factor_squares, forms
 from landscape.gains import SIGNAL_NORMS, node_signs
-from landscape.gates import Gates, skips, unknown_rates
+from landscape.gates import Gates, Skip, skips, unknown_rates
 from landscape.mean_field import Known, Run, Signal, batch_variance, gaussian, of_run, passed, spread
 from landscape.plan import Axes, plan
 from lattice import Activation, Input, Lattice, Multiply, Node, Norm, UnsupportedError
@@ -106,6 +106,21 @@ class _Field:
             self.run(below),
         )
 
+    def scale(self, skip: Skip) -> Any:
+        """gamma / sigma of the norms between the lower gate of a skip and its sum.
+
+        None where a sign, a shift or the statistics of a batch take part: for them the law of two gates has no closed form.
+        """
+        scale: Any = 1.0
+        for name in (*skip.under, *skip.over):
+            norm = self.nodes[name]
+            of_batch = self.train and isinstance(norm.op, Norm) and norm.op.kind == "batch"
+            if of_batch or np.any(self._shift(norm)[0]) or np.any(np.asarray(self.signs.get(name, 1.0)) < 0):
+                return None
+            if name in skip.under:
+                scale = scale * np.sqrt(self._factor(norm))
+        return scale
+
     def run(self, position: int) -> Run | None:
         """The node as a pointwise function of one below it, if it is one."""
         base, form = self.forms[position]
@@ -166,12 +181,15 @@ def theory_gates(
         elif isinstance(node.op, Norm) and node.op.kind in SIGNAL_NORMS:
             gains[node.name] = 1 / (spread(node.op, below[node.inputs[0]], lattice.input_shapes(node)[0]) + node.op.eps)
     runs: dict[tuple[str, str], Array] = {}
-    for total, _, lower, upper in skips(lattice):
-        if {unknown[lower].op, unknown[upper].op} == {Activation("relu")}:
+    for skip in skips(lattice):
+        lower, upper = skip.lower, skip.upper
+        scale = field.scale(skip)
+        if {unknown[lower].op, unknown[upper].op} == {Activation("relu")} and scale is not None:
             mean, variance, _ = gaussian(below[unknown[lower].inputs[0]])
-            branch = below[where[total]].mean - below[where[lower]].mean
-            rest = gaussian(below[where[total]])[1] - gaussian(below[where[lower]])[1]  # of the branches beside the skip
-            gains[upper], runs[lower, upper] = pointwise(_skip, mean, variance, rest, branch)
+            branch = below[where[skip.top]].mean - scale * below[where[lower]].mean
+            # of the branches beside the skip
+            rest = gaussian(below[where[skip.top]])[1] - scale**2 * gaussian(below[where[lower]])[1]
+            gains[upper], runs[lower, upper] = pointwise(_skip, scale * mean, scale**2 * variance, rest, branch)
             firsts[upper] = gains[upper]
     joint = _product_joint(lattice, below)
     ground = "from the forward mean field"

@@ -3,7 +3,7 @@ r"""From a torch model to a lattice and its variances: the ATen graph of `torch.
 The graph is taken on fake tensors, so no forward pass is paid, and at ATen level, so that modules, functional calls and
 in-place ops are seen alike. Every node of the graph that the output depends on must have a rule here, and the shape
 that the lattice computes must be the shape that torch computes; else `UnsupportedError` lists everything that could not
-be taken: name, operation, reason. This is the only module of the package that imports torch, and only when it is called.
+be taken: name, operation, reason. Torch is imported when it is called, not before.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from landscape.gates import Gates, unknown_rates
 from landscape.given import made
 from landscape.initialisation import Initialisation, layer_variances, weighted
 from landscape.observing import Law, observe
+from landscape.randomness import only_torch_draws
 from landscape.reading import Reader, named_tensors
 from landscape.weights import Shift, read_weights
 from lattice import AssumptionError, Lattice, UnsupportedError
@@ -98,8 +99,8 @@ def trace(
     `inputs` asks for gates to be counted in forward passes: "noise" on white noise, or on images (N, channels, *spatial);
     see `landscape.observing`; models on the meta device give none. The model and the global random state are left as they
     were. Raises `UnsupportedError`, listing every operation without a rule, and where the lattice and the model differ, naming
-    the first layer that does; `AssumptionError` for tied weights, weights that are NaN or
-    infinite, and weights whose mean is not zero (trained ones, for example).
+    the first layer that does; `AssumptionError` for tied weights, weights that are NaN or infinite, and weights whose mean is
+    not zero (trained ones, for example).
 
     >>> from torch import nn
     >>> traced = trace(lambda: nn.Sequential(nn.Conv1d(2, 64, 3), nn.ReLU()), (2, 9))
@@ -127,7 +128,12 @@ def trace(
     parameters = {node.name: str(weights[node.name]["weight"]) for node in lattice.nodes if weighted(node.op)}
     first = {name: reader.tensors[name] for name in parameters.values()}
     least, most = _numbers_of_draws([tensor.numel() for tensor in first.values()])
-    draws = iter(()) if factory is None or given is not None else _fresh(factory, most, first)
+    norms = any(weights[node.name].get("weight") for node in lattice.nodes if node.name in weights and not weighted(node.op))
+    if factory is None or (given is not None and not norms):
+        more_draws: Iterator[dict[str, Any]] = iter(())
+    else:  # where the variances are given, further draws still tell the norms that change
+        more_draws = _fresh(factory, most, first if given is None else {})
+    draws = (reader.with_made(tensors) for tensors in more_draws)
     found = read_weights(lattice, weights, reader.tensors, given, train, as_they_are, draws, least)
     variances, shifted = found.variances, found.shifted
     watched = unknown_rates(lattice, shifted, found.signs) if inputs is not None else {}
@@ -196,7 +202,7 @@ def _export(model: Any, shape: tuple[int, ...], train: bool) -> tuple[Any, dict[
         raise UnsupportedError(f"the model's weights are {first.dtype}; only real floating-point weights have a variance here")
     # a norm refuses to take the statistics of a batch of one
     example = torch.zeros(2 if train else 1, *shape, dtype=first.dtype, device=first.device)
-    with mode_of(model, train), torch.no_grad(), _quiet():
+    with mode_of(model, train), torch.no_grad(), _quiet(), only_torch_draws():
         try:
             program = torch.export.export(model, (example,), strict=False)
         except Exception as error:
@@ -253,10 +259,12 @@ def resolve_output(structure: Any, output: Any) -> tuple[Any, Any]:
 
 def _key(container: Any, asked: Any) -> Any:
     """The key or index of a container that is asked for; None where it has none such."""
+    if isinstance(asked, bool) or not isinstance(asked, Hashable):
+        return None
     if asked in getattr(container, "_fields", ()):  # of a named tuple
         return container._fields.index(asked)
     keys = list(container) if isinstance(container, Mapping) else range(len(container))
-    return next((key for key in keys if key == asked and not isinstance(asked, bool)), None)
+    return next((key for key in keys if key == asked), None)
 
 
 def _choices(structure: Any, output: Any) -> str:

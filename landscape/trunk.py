@@ -11,12 +11,13 @@ longest run at most. Where only neighbouring gates are known together, the law i
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from landscape.alike import ratio
-from landscape.gates import skips
+from landscape.gates import Skip, skips
 from lattice import Lattice, Node
 
 __all__ = ["trunk_factors"]
@@ -31,26 +32,28 @@ def trunk_factors(
     runs: Mapping[tuple[str, str], Array],
     gains: Mapping[str, Any],
     sweep: Callable[[Edges], Iterator[tuple[Node, Array]]],
+    squared: Callable[[str], Any] = lambda norm: 1.0,
 ) -> Edges:
     """The factor on each skip, by (sum, input number), beside the gains of its gates.
 
     `runs`: R by (lowest, highest gate); `gains`: phi'^2 by gate; `sweep`: the moments at every node's output from the top
-    down, given such factors.
+    down, given such factors; `squared`: the squared factor of a norm that stands on the way, by name.
     """
-    links = [link for link in reversed(list(skips(lattice))) if (link[2], link[3]) in runs]  # from the top down
+    links = [link for link in reversed(list(skips(lattice))) if (link.lower, link.upper) in runs]  # from the top down
     rates = {key: np.asarray(run).mean(axis=0) for key, run in runs.items()}
-    rates |= {(gate, gate): _over_channels(gains[gate]) for link in links for gate in link[2:]}
+    rates |= {(gate, gate): _over_channels(gains[gate]) for link in links for gate in (link.lower, link.upper)}
     edges = {
         (total, place): ratio(rates[lower, upper], rates[upper, upper] * rates[lower, lower])[None]
-        for total, place, lower, upper in links
+        for total, place, lower, upper, *_ in links
     }
-    chained = {lower for _, _, lower, _ in links} & {upper for _, _, _, upper in links}
-    if not any((link[2], other[3]) in rates for link in links for other in links if link[3] == other[2]):
+    chained = {link.lower for link in links} & {link.upper for link in links}
+    if not any((link.lower, other.upper) in rates for link in links for other in links if link.upper == other.lower):
         return edges  # neighbours alone are known
-    wanted = {name for link in links for name in (link[0], *link[2:])}
+    wanted = {name for link in links for name in (link.total, link.lower, link.upper)}
+    norms = {name: _over_channels(squared(name)) for link in links for name in (*link.under, *link.over)}
     for _ in range(len(chained) + 1):
         values = {node.name: values.mean(axis=0) for node, values in sweep(edges) if node.name in wanted}
-        new = _factors(links, rates, edges, values)
+        new = _factors(links, rates, edges, values, norms)
         change = max(float(np.max(ratio(np.abs(new[edge] - edges[edge]), edges[edge]))) for edge in edges)
         edges = new
         if change < STILL:
@@ -59,20 +62,26 @@ def trunk_factors(
 
 
 def _factors(
-    links: list[tuple[str, int, str, str]], rates: dict[tuple[str, str], Array], edges: Edges, values: dict[str, Array]
+    links: list[Skip],
+    rates: dict[tuple[str, str], Array],
+    edges: Edges,
+    values: dict[str, Array],
+    norms: Mapping[str, Array],
 ) -> Edges:
     """The factors that one sweep's values call for."""
     entered: dict[str, dict[str, Array]] = {}  # gate: where its moments entered the trunk
     skipped: dict[str, Array] = {}  # gate: how much of its moments this sweep brought down a skip
-    for total, place, lower, _ in links:
-        skipped[lower] = skipped.get(lower, np.zeros(())) + edges[total, place][0] * values[total]
+    for total, place, lower, _, _, under, _ in links:
+        down = prod([norms[name] for name in under], start=np.ones(()))
+        skipped[lower] = skipped.get(lower, np.zeros(())) + edges[total, place][0] * values[total] * down
     found: Edges = {}
-    for total, place, lower, upper in links:
+    for total, place, lower, upper, _, under, over in links:
         for gate in (upper, lower):
             fresh = np.maximum(values[gate] - skipped.get(gate, np.zeros(())), 0)
             entered.setdefault(gate, {})[gate] = fresh
+        passed_norms = prod([norms[name] for name in over], start=np.ones(()))
         arrived = {  # at the sum below the upper gate
-            start: moments * _ratio(rates, upper, _next(links, upper, start, entered), start)
+            start: moments * _ratio(rates, upper, _next(links, upper, start, entered), start) * passed_norms
             for start, moments in entered[upper].items()
         }
         whole = sum(arrived.values(), np.zeros(()))
@@ -80,16 +89,17 @@ def _factors(
         passed = rates[lower, lower] * whole
         markov = ratio(rates[lower, upper], rates[upper, upper] * rates[lower, lower])
         found[total, place] = np.where(passed > 0, ratio(kept, passed), markov)[None]
+        down = prod([norms[name] for name in under], start=np.ones(()))
         for start, moments in arrived.items():
-            entered[lower][start] = entered[lower].get(start, np.zeros(())) + moments
+            entered[lower][start] = entered[lower].get(start, np.zeros(())) + moments * down
     return found
 
 
-def _next(links: list[tuple[str, int, str, str]], gate: str, start: str, entered: dict[str, dict[str, Array]]) -> str:
+def _next(links: list[Skip], gate: str, start: str, entered: dict[str, dict[str, Array]]) -> str:
     """The gate above this one through which the moments that entered at `start` came."""
     if gate == start:
         return gate
-    return next(upper for _, _, lower, upper in links if lower == gate and start in entered.get(upper, {}))
+    return next(link.upper for link in links if link.lower == gate and start in entered.get(link.upper, {}))
 
 
 def _ratio(rates: dict[tuple[str, str], Array], gate: str, above: str, start: str) -> Array:

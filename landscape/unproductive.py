@@ -16,7 +16,6 @@ import numpy as np
 
 from landscape.gates import Gates
 from landscape.moments import squared_gradients
-from landscape.pooled_head import up_to
 from lattice import Conv, GlobalPool, Lattice, Node, PilcroError, Window
 from lattice.ops import Windowed
 
@@ -124,7 +123,7 @@ def _spread(lattice: Lattice, position: int, variances: Mapping[str, float], fac
     """The standard deviation of position, over all axes, under the squared gradients of the centre unit of a node."""
     if not lattice.nodes[position].inputs:
         return 0.0
-    cut = up_to(lattice, position)
+    cut = lattice.up_to(position)
     names = set(cut.names)
     own = {name: value for name, value in variances.items() if name in names}
     scale = {name: value for name, value in (factors or {}).items() if name in names}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import isqrt, prod
 from typing import Any
 
@@ -14,7 +15,7 @@ Array = np.ndarray[Any, Any]
 LEAST_CHANCE = 2e-9  # what independent weights do less often than this is not chance
 FEWEST = 30  # that many signs all alike are rarer than that: of fewer weights nothing can be said
 PIECE = 1 << 15  # numbers, in double precision 256 KiB
-SAMPLE = 1 << 14  # entries that are looked at one by one
+SAMPLE = 1 << 13  # entries that are looked at one by one
 KEPT = 1 << 17  # numbers kept of all draws of a layer, and four draws of any
 FINEST = 2.0**-23  # torch draws uniform numbers on a grid of 24 bits, in double precision too where a model was converted
 
@@ -41,7 +42,9 @@ class Moments:
         square = float(self.squares.mean())
         if square == 0:
             return 0.0
-        excess = max(self.fourth / square / square - 1, 2.0 if self.count < FEWEST else 0.0)
+        excess = max(
+            self.fourth / square / square - 1, 2.0 if self.count < FEWEST else 0.0
+        )  # of random signs it is 0, up to rounding
         return float(np.sqrt(excess / self.count))
 
 
@@ -73,7 +76,7 @@ class LayerDraws:
     """What is kept of the draws of one weight (out, in, *taps), or (in, out, *taps): enough to judge every entry.
 
     `same`: for every entry, whether all draws so far gave the same number; `None` once none is. `sample`: draws of some rows
-    and columns with all their taps, (draws, rows, columns, taps): of all of them in layers of up to 16,384 weights.
+    and columns with all their taps, (draws, rows, columns, taps): of all of them in layers of up to 8,192 weights.
     """
 
     def __init__(self, name: str, weight: Array, precision: float, fixed: bool) -> None:
@@ -86,6 +89,7 @@ class LayerDraws:
         self._precision = precision
         self._rows, self._columns = _chosen(*self._cube(weight).shape)
         self._kept = [self._chosen(weight)]
+        self._stacked: Array | None = None
 
     @property
     def count(self) -> int:
@@ -93,9 +97,11 @@ class LayerDraws:
 
     @property
     def sample(self) -> Array:
-        return np.stack(self._kept)
+        if self._stacked is None:
+            self._stacked = np.stack(self._kept)
+        return self._stacked
 
-    @property
+    @cached_property
     def precision(self) -> float:
         """The chance that two numbers are the same because they were rounded: as fine as the type, or what it was cast from."""
         values = self._kept[0].ravel()
@@ -117,6 +123,7 @@ class LayerDraws:
         self.moments.append(moments_of(weight))
         if len(self._kept) < 4 or (len(self._kept) + 1) * self._kept[0].size <= KEPT:
             self._kept.append(self._chosen(weight))
+            self._stacked = None
 
     @staticmethod
     def _cube(weight: Array) -> Array:

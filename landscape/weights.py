@@ -77,7 +77,9 @@ def read_weights(
     `as_they_are`.
     """
     found = _Found(problems=_tied(lattice, weights, tensors))
-    of_batch = {node.name for node in lattice.nodes if train and node.op == Norm("batch")}  # in training mode, not frozen
+    of_batch = {
+        node.name for node in lattice.nodes if train and isinstance(node.op, Norm) and node.op.kind == "batch"
+    }  # in training mode, not frozen
     for node in lattice.nodes:
         if node.name in weights:
             _read_node(
@@ -97,7 +99,7 @@ def read_weights(
     for name, draws_of_bias in found.biases.items():
         bias = pooled(draws_of_bias)
         mean = 0.0 if centred(bias) else bias.mean
-        found.shifts[name] = Shift(mean, float(bias.squares.mean()) - mean**2)
+        found.shifts[name] = Shift(mean, max(float(bias.squares.mean()) - mean**2, 0.0))
         shifted |= {name} if mean else set()
     skewed = _judge(found, as_they_are)
     moments = {name: pooled(layer.moments) for name, layer in found.layers.items()}

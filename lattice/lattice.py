@@ -197,6 +197,25 @@ class Lattice:
         first, *others = self.nodes
         return Lattice((Node(first.name, Input((channels, *(size for _ in spatial))), first.inputs), *others))
 
+    def up_to(self, node: "int | str") -> "Lattice":
+        """The lattice whose output is this node, by position or by name: what the node depends on.
+
+        >>> from lattice import Conv
+        >>> Lattice.chain((1, 8), [Conv(4, 3), Conv(2, 3)]).up_to("conv1").output_shape
+        (4, 6)
+        """
+        if isinstance(node, str) and node not in self.names:
+            raise SpecificationError(f"there is no layer {node!r} in this lattice; its layers are {', '.join(self.names)}")
+        position = self.names.index(node) if isinstance(node, str) else range(len(self.nodes))[node]
+        needed = {position}
+        for i in range(position, 0, -1):
+            if i in needed:
+                needed.update(self.nodes[i].inputs)
+        kept = sorted(needed)
+        moved = {old: new for new, old in enumerate(kept)}
+        nodes = (self.nodes[i] for i in kept)
+        return Lattice(tuple(Node(node.name, node.op, tuple(moved[i] for i in node.inputs)) for node in nodes))
+
     def unit(self, where: "Unit | tuple[int, ...] | int", node: int = -1) -> Unit:
         """The unit of a node (default: the output) that `where` names: a `Unit`, or a bare position, which means channel 0.
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 import landscape
 import validation
+from landscape import observing
 from lattice import Conv, Flatten, Lattice, PilcroError
 from validation.evaluation.ablation import ablation, ablation_curve, relevance
 from validation.evaluation.answers import logits, probabilities
@@ -27,6 +28,12 @@ from validation.training.penalty import Objective
 from validation.training.scores import score
 
 SHAPE = (3, 8, 8)
+
+
+@pytest.fixture(autouse=True)
+def few_passes(monkeypatch):
+    """Rates are compared with rates over the same draws, so that few of them will do."""
+    monkeypatch.setattr(observing, "MOST_CALLS", 400)
 
 
 def written(x, first):

@@ -8,6 +8,7 @@ from landscape import alike_channels, assumptions, correlated_positions, shared_
 from landscape.connections import first_moment, pair_moment, second_moment
 from landscape.gains import output_sign
 from landscape.plan import axis_maps
+from landscape.replay import apply
 from lattice import Input, Node, Op, ops
 from lattice.pullback import pull
 from lattice.routes import choices
@@ -16,7 +17,7 @@ from validation.montecarlo.build import module
 
 OPS = [op for op in vars(ops).values() if isinstance(op, type) and issubclass(op, Op) and dataclasses.is_dataclass(op)]
 RULES = {
-    "shape": output_shape, "pull-back": pull, "route": choices, "sign": output_sign, "build": module,
+    "shape": output_shape, "pull-back": pull, "route": choices, "sign": output_sign, "build": module, "replay": apply,
     "second moment": second_moment, "positions": axis_maps, "shared channels": shared_signal._read,
     "correlation": correlated_positions._correlates, "guarantee": assumptions._findings, "runs": alike_channels._runs,
 }  # fmt: skip
@@ -47,6 +48,7 @@ def test_every_op_that_pairs_of_positions_pass_has_their_moments(op):
     ("rule", "arguments"),
     [
         ("shape", ((1, 3),)), ("pull-back", ((), None, None)), ("route", ((), None)), ("sign", ([],)), ("build", ((),)),
+        ("replay", (None,)),
         ("second moment", (None, Node("x", Input((1,))), 0)), ("positions", ((), ())), ("shared channels", (None, (), ())),
         ("correlation", ((), False)), ("guarantee", (Node("x", Input((1,))), (), False, [], None)), ("runs", ([], ())),
     ],

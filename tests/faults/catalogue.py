@@ -20,6 +20,8 @@ REFUSED = f"{TRACE}::test_what_would_give_a_plausible_wrong_map_is_refused"
 LEMMA_2 = "tests/landscape/test_batchnorm.py"
 HEAD = "tests/landscape/test_pooled_head.py::test_both_laws_together_are_the_infinite_width_limit_for_white_inputs"
 TRUNK = "tests/landscape/test_trunk.py"
+OVERLAPS = "tests/landscape/test_covariance.py"
+PRODUCT = "tests/lattice/test_products.py::test_counts_of_products_are_the_number_of_listed_commands"
 MAPS = "tests/landscape/test_importance.py"
 FORMS = "tests/lattice/test_closed_forms.py"
 GEOMETRY = "tests/lattice/test_geometry.py"
@@ -30,7 +32,7 @@ EMPIRICAL = "tests/validation/test_empirical.py"
 EVALUATION = "tests/validation/test_evaluation.py"
 
 WINDOW, PULL = "lattice/window.py", "lattice/pullback.py"
-MOMENTS, COVARIANCE, GAINS = "landscape/moments.py", "landscape/covariance.py", "landscape/gains.py"
+CONNECTIONS, COVARIANCE, GAINS = "landscape/connections.py", "landscape/covariance.py", "landscape/gains.py"
 INIT, WEIGHTS, NORM = "landscape/initialisation.py", "landscape/weights.py", "landscape/batchnorm.py"
 
 FAULTS: dict[str, tuple[Fault, ...]] = {
@@ -43,7 +45,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               "lines = [(k - lo, self.stride, 0, 1, outputs)", (WORDS, TRANSPOSE)),
         Fault("span one too long", WINDOW, "return self.dilation * (self.kernel - 1) + 1",
               "return self.dilation * self.kernel + 1", (TORCH_CONV,)),
-        Fault("ceil mode keeps a window that starts in the padding", WINDOW, ">= n + lo else count", "> n + lo else count",
+        Fault("ceil mode keeps a window that starts in the padding", WINDOW, ">= n + lo:", "> n + lo:",
               (f"{TORCH_FIXED}[Pool]",)),
         Fault("reflection repeats the border", WINDOW, "return -position if position < 0 else 2 * (n - 1) - position",
               "return -position - 1 if position < 0 else 2 * (n - 1) - position", (TORCH_CONV,)),
@@ -58,6 +60,9 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               "zip(op.windows(spatial)[::-1], spatial, range(-len(spatial), 0), strict=True)", (WORDS,)),
         Fault("skip dropped", PULL, "return (cotangent,) * len(inputs)\n\n\n@pull.register\ndef _(op: Multiply",
               "return cotangent, *(0 * cotangent for _ in inputs[1:])\n\n\n@pull.register\ndef _(op: Multiply", (WORDS,)),
+        Fault("a product that pulls back to its first factor only", PULL,
+              "return tuple(sum_broadcast(cotangent, shape, output) for shape in inputs)",
+              "return tuple((i == 0) * sum_broadcast(cotangent, shape, output) for i, shape in enumerate(inputs))", (PRODUCT,)),
         Fault("skip doubled", PULL, "waiting[below] + passed if below in waiting",
               "waiting[below] + 2 * passed if below in waiting", (WORDS,)),
         Fault("groups ignored", PULL, "alike = above // groups", "alike = above", (WORDS,)),
@@ -90,21 +95,27 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               "(cells <= n + window.padding[1])]", (f"{GEOMETRY}::test_what_a_stage_reads_of_its_padding",)),
     ),
     "moments": (
-        Fault("standard deviation for variance", MOMENTS, "return self.variances[node.name]",
-              "return self.variances[node.name] ** 0.5",
+        Fault("standard deviation for variance", CONNECTIONS, "return rules.variances[node.name]",
+              "return rules.variances[node.name] ** 0.5",
               ("tests/landscape/test_exactness.py::test_variances_multiply_along_paths",)),
-        Fault("1 / n for 1 / n^2", MOMENTS, "weight = 1 / cells**2", "weight = 1 / cells", (ENUMERATED,)),
-        Fault("the gate of 1/2 dropped", GAINS, "else (below**2 + above**2) / 2", "else (below**2 + above**2)", (GATED,)),
-        Fault("a gate squared before its mean", GAINS, "else (below**2 + above**2) / 2", "else ((below + above) / 2) ** 2",
-              (GATED,)),
-        Fault("a gate behind a gate closed again", GAINS, "return above**2 if sign is Sign.NONNEGATIVE else",
-              "return above**2 if False else", ("landscape/gains.py",)),
+        Fault("1 / n for 1 / n^2", CONNECTIONS, "weight = 1 / cells**2", "weight = 1 / cells", (ENUMERATED,)),
+        Fault("the gate of 1/2 dropped", GAINS, ".get(sign, (below + above) / 2)", ".get(sign, below + above)", (GATED,)),
+        Fault("a gate squared before its mean", GAINS, ".get(sign, (below + above) / 2)",
+              ".get(sign, (sum(slopes(activation)) / 2) ** 2)", (GATED,)),
+        Fault("a gate behind a gate closed again", GAINS, "return {Sign.NONNEGATIVE: above, Sign.NONPOSITIVE: below}",
+              "return {Sign.NONPOSITIVE: below}", ("landscape/gains.py",)),
         Fault("a sum of data taken for a filter", GAINS, "return Sign.SUM if all(sign in (Sign.FILTER, Sign.SUM) for sign in "
               "inputs) else Sign.SKEWED\n\n\n@output_sign.register\ndef _(op: Concat",
               "return Sign.SUM\n\n\n@output_sign.register\ndef _(op: Concat", (HONEST, ENUMERATED)),
         Fault("single paths where maps overlap", COVARIANCE, "    if diagonal and (taps := local.taps(node)) is not None:",
               "    above, below, diagonal = above, below, True\n    if diagonal and (taps := local.taps(node)) is not None:",
               (GENERAL,)),
+        Fault("the sign of a norm's factor dropped", CONNECTIONS,
+              "return rules.factor_sign(node) * np.sqrt(rules.factor(node))", "return np.sqrt(rules.factor(node))",
+              (f"{OVERLAPS}::test_signs_count_where_branches_share_their_weights",)),
+        Fault("a shared mask taken as independent at pairs of positions", CONNECTIONS,
+              'np.where(_same(axes), gain, 1.0) if op.shared == "unit" else gain', "np.where(_same(axes), gain, 1.0)",
+              (f"{OVERLAPS}::test_a_mask_that_positions_share_doubles_every_pair",)),
         Fault("a moment at the wrong lag", "landscape/pairs.py", "return self.codes % self.right",
               "return (self.codes + 1) % self.right", (GENERAL,)),
         Fault("one map on both sides", "landscape/pairs.py", "values.append(entries[one] * other_entries[two])",
@@ -121,7 +132,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               (REFUSED,)),
         Fault("Bessel's factor the wrong way", NORM, "factor = factor * (samples - 1) / samples",
               "factor = factor * samples / (samples - 1)", ("landscape/batchnorm.py",)),
-        Fault("power without its level", "landscape/signal.py", "- np.sqrt(z.cross).mean(axis=axes, keepdims=True) ** 2)",
+        Fault("power without its level", "landscape/mean_field.py", "- np.sqrt(z.cross).mean(axis=axes, keepdims=True) ** 2)",
               "- z.cross.mean(axis=axes, keepdims=True))", (f"{LEMMA_2}::test_what_padding_adds_to_a_batch_has_no_level",)),
         Fault("dropout without its scale", NORM, "return 1 / (1 - node.op.p)", "return 1.0",
               (f"{LEMMA_2}::test_dropout_raises_the_second_moment",)),
@@ -130,19 +141,19 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               (f"{HEAD}[pool below]",)),
         Fault("a kernel without its covariance", "landscape/activations.py",
               "m * relu + r * s**2 * open_", "m * relu", (f"{HEAD}[abs]",)),
-        Fault("an absolute value taken for no gate", "landscape/assumptions.py", "len(set(slopes(op))) > 1",
-              "len({abs(slope) for slope in slopes(op)}) > 1",
+        Fault("an absolute value taken for no gate", "landscape/assumptions.py", "len(set(slopes(op))) == 1",
+              "len({abs(slope) for slope in slopes(op)}) == 1",
               ("tests/landscape/test_exactness.py::test_where_no_law_is_exact_the_prediction_says_so",)),
-        Fault("neighbouring gates independent", "landscape/trunk.py", "kept / _positive(passed), markov)[None]",
+        Fault("neighbouring gates independent", "landscape/trunk.py", "ratio(kept, passed), markov)[None]",
               "np.ones_like(kept), np.ones_like(markov))[None]",
               (f"{TRUNK}::test_the_factors_of_a_run_are_those_of_its_paths_counted_one_by_one",)),
         Fault("Eq. 14 with mean one", "landscape/importance.py", "np.sqrt(np.mean(np.square(values)))", "np.mean(values)",
               (MAPS,)),
         Fault("total variation without squares", "landscape/importance.py", "np.square(np.diff(landscape, axis=axis))",
               "np.abs(np.diff(landscape, axis=axis))", (f"{MAPS}::test_total_variation_is_the_mean_squared_step",)),
-        Fault("a traced dilation forgotten", "landscape/aten.py",
-              '_list(a["stride"], axes), padding, _list(a["dilation"], axes), a["groups"])',
-              '_list(a["stride"], axes), padding, 1, a["groups"])', (TRACED,)),
+        Fault("a traced dilation forgotten", "landscape/aten_layers.py",
+              'per_axis(a["stride"], axes), padding, per_axis(a["dilation"], axes), a["groups"])',
+              'per_axis(a["stride"], axes), padding, 1, a["groups"])', (TRACED,)),
     ),
     "measurement": (
         Fault("outputs summed before they are squared", "validation/montecarlo/sampler.py",

@@ -6,7 +6,7 @@ import torch
 from numpy.polynomial.hermite_e import hermegauss
 from torch.nn import functional
 
-from landscape.activations import FUNCTIONS, distinct, gaussian_moments
+from landscape.activations import FUNCTIONS, distinct, gaussian_moments, mean_slope
 from lattice import Activation, UnsupportedError
 
 SMOOTH = ("silu", "gelu", "sigmoid", "tanh", "mish", "softplus", "logsigmoid")
@@ -147,3 +147,105 @@ def test_distinct_tuples_are_told_apart_in_every_array():
 def test_an_activation_without_moments_is_named():
     with pytest.raises(UnsupportedError, match=r"prelu: no moments; relu6, .* have them"):
         moments(Activation("prelu"), 0.5, 1.0)
+
+
+# --- at every scale ---------------------------------------------------------------------------------------------------------
+
+ROOT = np.sqrt(2 * np.pi)
+
+
+def on_all_scales(mean, deviation):
+    """Points z = sinh(x), dense where activations bend and as far out as the density reaches, with their masses."""
+    small = min(1.0, deviation)
+    x = np.linspace(-1, 1, 400_001)[:-1] * np.arcsinh((abs(mean) + 12 * deviation) / small)
+    z = small * np.sinh(x)
+    return z, small * np.cosh(x) * (x[1] - x[0]) * np.exp(-(((z - mean) / deviation) ** 2) / 2) / (ROOT * deviation)
+
+
+@pytest.mark.parametrize("deviation", [1e-6, 1e-3, 1.0, 1e3, 1e8])
+@pytest.mark.parametrize("shift", [0.0, -0.7])
+@pytest.mark.parametrize("activation", TORCH, ids=str)
+def test_moments_are_sums_of_torchs_function_at_every_scale(activation, shift, deviation):
+    """Powers to 1e-5; slopes to 2e-3, since a jump lies anywhere between two points that are 1e-4 of z apart."""
+    z, masses = on_all_scales(shift * deviation, deviation)
+    value, slope = values_and_slopes(TORCH[activation], z)
+    first, squared, _, gain = moments(activation, shift * deviation, deviation**2)
+    size = np.sqrt(value**2 @ masses)
+    np.testing.assert_allclose([first / size, squared / size**2], [value @ masses / size, 1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(gain, slope**2 @ masses, rtol=2e-3)
+    mean = mean_slope(activation, np.array(shift * deviation), np.array(deviation**2))
+    np.testing.assert_allclose(mean, slope @ masses, rtol=2e-3, atol=2e-3 * np.sqrt(gain))
+
+
+@pytest.mark.parametrize(
+    ("name", "area"),
+    [("tanh", 4 / 3), ("sigmoid", 1 / 6), ("softsign", 2 / 3), ("relu6", 6), ("hardtanh", 2), ("hardsigmoid", 1 / 6)],
+)
+@pytest.mark.parametrize("deviation", [1e8, 1e30, 1e150])
+def test_what_is_bounded_lets_through_the_area_of_its_squared_slope(name, area, deviation):
+    """E[phi'^2] -> n(0) / s times the integral of phi'(z)^2, and E[phi phi'] to that of a step: the angle of the signs."""
+    low, high = {"tanh": (-1, 1), "softsign": (-1, 1), "hardtanh": (-1, 1), "relu6": (0, 6)}.get(name, (0, 1))
+    first, squared, product, gain = moments(Activation(name), 0.0, deviation**2, 0.6)
+    np.testing.assert_allclose(gain, area / (ROOT * deviation), rtol=1e-6)
+    same = 1 / 2 + np.arcsin(0.6) / np.pi  # P(z and z' have one sign)
+    rtol = 1e-6  # softsign is within log(s) / s of a step
+    np.testing.assert_allclose([first, squared], [(low + high) / 2, (low**2 + high**2) / 2], rtol=rtol, atol=1e-6)
+    np.testing.assert_allclose(product, same * (low**2 + high**2) / 2 + (1 - same) * low * high, rtol=rtol)
+
+
+@pytest.mark.parametrize("name", ["silu", "gelu", "hardswish", "mish", "elu", "softplus"])
+@pytest.mark.parametrize("correlation", [-0.5, 0.0, 0.7])
+def test_what_grows_is_a_rectifier_for_large_signals(name, correlation):
+    deviation = 1e12
+    found = np.array(moments(Activation(name), 0.4 * deviation, deviation**2, correlation))
+    truth = np.array(moments(Activation("relu"), 0.4 * deviation, deviation**2, correlation))
+    np.testing.assert_allclose(found, truth, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("activation", "below", "above"),
+    [
+        (Activation("relu6"), 0.0, 1.0),
+        (Activation("elu", 0.3), 0.3, 1.0),
+        (Activation("celu", 0.3), 1.0, 1.0),
+        (Activation("selu"), 1.0507009873554805 * 1.6732632423543772, 1.0507009873554805),
+        (Activation("tanh"), 1.0, 1.0),
+        (Activation("silu"), 0.5, 0.5),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("deviation", [1e-12, 1e-150])
+def test_small_signals_see_the_slopes_on_both_sides_of_zero(activation, below, above, deviation):
+    """Also the product, the second moment of a function with two slopes: E[u u'] over quadrants."""
+    _, squared, product, gain = moments(activation, 0.0, deviation**2, 0.4)
+    np.testing.assert_allclose(gain, (below**2 + above**2) / 2, rtol=1e-9)
+    np.testing.assert_allclose(squared / deviation**2, (below**2 + above**2) / 2, rtol=1e-9)
+    both = (np.sqrt(1 - 0.16) + 0.4 * (np.pi - np.arccos(0.4))) / (2 * np.pi)
+    expected = below**2 * 0.4 + below * (above - below) * 0.4 + (above - below) ** 2 * both
+    np.testing.assert_allclose(product / deviation**2, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "activation", [Activation("relu6"), Activation("elu", 1.7), Activation("gelu"), Activation("softsign")], ids=str
+)
+@pytest.mark.parametrize(("mean", "deviation"), [(0.4, 3.0), (-20.0, 50.0), (3.0, 1e-3)])
+@pytest.mark.parametrize("correlation", [-0.8, 0.3, 0.999])
+def test_products_are_nested_sums(activation, mean, deviation, correlation):
+    """z' = m + r (z - m) + sqrt(1 - r^2) s e, with e on a grid of its own: no symmetric split, no panels."""
+    e = np.linspace(-9, 9, 3000, endpoint=False) + 3e-3
+    density = np.exp(-(e**2) / 2) / ROOT * (e[1] - e[0])
+
+    def phi(z):
+        return TORCH[activation](torch.tensor(z)).numpy()
+
+    z = mean + deviation * e
+    inner = [phi(c + (1 - correlation**2) ** 0.5 * deviation * e) @ density for c in mean + correlation * deviation * e]
+    values = moments(activation, mean, deviation**2, correlation)
+    expected = (phi(z) * np.array(inner)) @ density
+    np.testing.assert_allclose(values[2], expected, atol=2e-5 * values[1])  # kinks between two points of z, 0.3 apart at most
+
+
+def test_what_is_scaled_is_not_told_apart_by_the_place_of_its_digits():
+    """Two variances of 1e-13 and 2e-13 are two cases, and a function of two slopes scales with them."""
+    found = gaussian_moments(Activation("relu6"), np.zeros(2), np.array([1e-13, 2e-13]), np.zeros(2))
+    np.testing.assert_allclose(found[1], [0.5e-13, 1e-13], rtol=1e-12)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from landscape import Guarantee
+from landscape import Guarantee, predict
 from landscape.assumptions import assess, listed
 from landscape.gates import Gates
 from lattice import (
@@ -20,6 +20,7 @@ from lattice import (
     Norm,
     Pad,
     Pool,
+    UnsupportedError,
     Upsample,
     concatenate,
     residual,
@@ -132,10 +133,15 @@ def test_gates_on_branches_that_meet_again_are_taken_as_independent():
     gated = assess(Lattice.chain((2, 6), [CONV, residual([relu]), *HEAD]))
     assert gated[0] is APPROXIMATE
     assert f"{meeting} (activation1)" in gated[1]
-    pooled = assess(Lattice.chain((2, 6), [CONV, residual([Pool("max", 3, 1, padding=1)]), *HEAD]))
-    assert f"{meeting} (pool1)" in pooled[1]
     for branch in ([CONV, relu], [Pool("avg", 3, 1, padding=1)]):
         assert not any(meeting in reason for reason in assess(Lattice.chain((4, 6), [CONV, residual(branch), *HEAD]))[1])
+
+
+def test_a_maximum_beside_its_own_signal_is_refused():
+    """y - max(y) is never positive: a gate above is closed, which no moments of independent branches know."""
+    net = Lattice.chain((2, 6), [CONV, residual([Pool("max", 3, 1, padding=1)]), *HEAD])
+    with pytest.raises(UnsupportedError, match=r"pool1: branches of one signal.* through a maximum"):
+        predict(net)
 
 
 def test_the_weakest_reasons_come_first_and_alike_ones_together():

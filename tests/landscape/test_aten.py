@@ -1,5 +1,6 @@
 """Every operation that has a rule: the lattice of a model, built again with its weights, computes what the model computes."""
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -406,6 +407,16 @@ REFUSED = [
     (lambda x: functional.softmax(x, 1), "depends on the data"),
     (lambda x: x.exp(), "no rule for it"),
     (lambda x: x.detach(), "it cuts the gradient"),
+    (lambda x: x / 0, "divides by zero"),
+    (lambda x: x * math.inf, "multiplies by inf"),
+    (lambda x: x + math.nan, "adds nan"),
+    (lambda x: torch.div(x, 2, rounding_mode="floor"), "a division that rounds has the gradient zero"),
+    (lambda x: x // 2, "floor_divide.default: never: its gradient is zero"),
+    (lambda x: x.trunc() + x.ceil() + x.sign(), "ceil.default: never: its gradient is zero"),
+    (lambda x: x.int(), "a cast to whole numbers has the gradient zero"),
+    (lambda x: x * (x > 0), "gt.Scalar: never: its gradient is zero"),
+    (lambda x: functional.softplus(x, beta=2), "has beta 2"),
+    (lambda x: torch.ops.aten.elu(x, 1.0, 2.0), "has scales of its own"),
 ]
 
 
@@ -422,7 +433,7 @@ def test_what_has_no_rule_is_refused_with_its_reason(reason):
 
 
 def test_an_operation_is_refused_once_and_what_depends_on_it_is_not():
-    assert refusals().startswith(f"{len(REFUSED)} operations of this model have no rule here:")
+    assert refusals().startswith(f"{len(REFUSED) + 2} operations of this model have no rule here:")
 
 
 def test_slopes_that_differ_from_channel_to_channel_are_refused():
@@ -481,3 +492,261 @@ def test_another_fixed_filter_is_refused():
     several.taps[1] = torch.tensor([0.3, 0.5, 0.2])
     with pytest.raises(UnsupportedError, match="is a buffer, so fixed"):
         trace(several, (2, 9))
+
+
+# --- signs, constants, products ---------------------------------------------------------------------------------------------
+
+
+def read(function, shape=PLANE, **options):
+    """The trace of a function or a module, and its ops."""
+    torch.manual_seed(0)
+    found = trace(function if isinstance(function, nn.Module) else Function(function), shape, **options)
+    return found, [node.op for node in found.lattice.nodes[1:]]
+
+
+def coefficients(found):
+    """The factors of a trace with their signs, in the order of the nodes."""
+    return [np.sqrt(found.factors[name]) * found.signs.get(name, 1) for name in found.lattice.names if name in found.factors]
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda x: x - x.relu(), [-1]),
+        (lambda x: torch.sub(x, x.relu(), alpha=0.5), [-0.5]),
+        (lambda x: torch.subtract(x, x.relu(), alpha=-2), [2]),
+        (lambda x: torch.add(x, x.relu(), alpha=3), [3]),
+        (lambda x: x.add(x.relu(), alpha=-1), [-1]),
+        (lambda x: torch.rsub(x, x.relu(), alpha=2), [-2]),
+        (lambda x: -x.relu(), [-1]),
+        (lambda x: x * -0.5, [-0.5]),
+        (lambda x: x / -4, [-0.25]),
+        (lambda x: 2 * x * 3 / -6 * 5, [-5]),
+        (lambda x: x * 4 / 4, []),
+    ],
+)
+def test_coefficients_keep_their_signs(function, expected):
+    found, _ = read(function)
+    assert coefficients(found) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("function", "factor", "shift"),
+    [
+        (lambda x: x - 3, 1, -3),
+        (lambda x: 3 - x, -1, 3),
+        (lambda x: torch.add(x, 3, alpha=2), 1, 6),
+        (lambda x: torch.sub(x, 3, alpha=2), 1, -6),
+        (lambda x: torch.rsub(x, 3, alpha=2), -2, 3),
+        (lambda x: x - torch.tensor(2.0), 1, -2),
+        (lambda x: torch.tensor(2.0) - x, -1, 2),
+        (lambda x: x + torch.ones(1, 1, 1, 1), 1, 1),
+        (lambda x: x - torch.full_like(x, 0.5), 1, -0.5),
+    ],
+)
+def test_shifts_keep_their_signs(function, factor, shift):
+    found, (op,) = read(function)
+    assert op == Norm("scale")
+    assert coefficients(found) == [factor]
+    assert [moments.mean for moments in found.shifts.values()] == [shift]
+
+
+class Fixed(nn.Module):
+    """Buffers and parameters, and a function of them and the input."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([0.1, 0.2, 0.3, 0.4])[:, None, None])
+        self.register_buffer("two", torch.tensor(2.0))
+        self.parts, self.function = nn.Parameter(torch.tensor([0.0, 1.0, 2.0, 3.0])), function
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+MEAN = np.array([0.1, 0.2, 0.3, 0.4])
+SHARES = np.exp(np.arange(4)) / np.exp(np.arange(4)).sum()
+
+
+@pytest.mark.parametrize(
+    ("function", "factor"),
+    [
+        (lambda m, x: x / m.mean, 1 / MEAN),
+        (lambda m, x: x / m.two, 0.5),
+        (lambda m, x: x / -torch.tensor(2.0), -0.5),
+        (lambda m, x: x * torch.tensor(2.0), 2),
+        (lambda m, x: x * m.parts.softmax(0)[:, None, None], SHARES),
+        (lambda m, x: m.parts.softmax(0)[1] * x, SHARES[1]),
+        (lambda m, x: x / (m.parts.relu().sum() + m.two), 1 / 8),
+        (lambda m, x: x * (m.parts.exp() / m.parts.exp().sum()).view(1, 4, 1, 1), SHARES),
+        (lambda m, x: (x - m.mean) / m.mean, 1 / MEAN),
+        (lambda m, x: x * m.parts.new_full((4, 1, 1), 3), 3),
+        (lambda m, x: (x.permute(0, 2, 3, 1) / m.mean.flatten()).permute(0, 3, 1, 2), 1 / MEAN),
+    ],
+)
+def test_what_is_computed_from_parameters_and_constants_is_a_factor(function, factor):
+    found, _ = read(Fixed(function))
+    np.testing.assert_allclose(coefficients(found)[-1] * np.ones(4), factor * np.ones(4), rtol=1e-6)
+
+
+def test_constants_that_are_written_in_place_have_the_value_that_is_read():
+    def written(m, x):
+        scale = torch.ones(4, 1, 1)
+        scale[1:] = 2.0
+        y = x + scale
+        scale[0] = 5.0
+        return y.relu() * scale
+
+    found, _ = read(Fixed(written))
+    np.testing.assert_allclose(found.shifts["add"].mean, [1, 2, 2, 2])
+    np.testing.assert_allclose(coefficients(found)[-1], [5, 2, 2, 2])
+
+
+def test_sums_that_begin_with_zeros_are_sums():
+    def gathered(x):
+        total = torch.zeros_like(x)
+        total += x
+        total.add_(x.relu())
+        return total
+
+    _, ops = read(gathered)
+    assert [type(op).__name__ for op in ops] == ["Norm", "Activation", "Add"]
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda m, x: x + torch.linspace(-1, 1, 10), "more than the channels"),
+        (lambda m, x: x * m.parts.softmax(0)[:, None].expand(4, 10).T.reshape(4, 10)[:, None], "more than the channels"),
+        (lambda m, x: m.two / x, "divides by something that is computed from the input"),
+        (lambda m, x: functional.conv2d(x, m.parts.view(1, 4, 1, 1) * 2), "computes a weight from other tensors"),
+        (lambda m, x: functional.conv2d(x, m.parts.softmax(0).view(1, 4, 1, 1)), "computes a weight from other tensors"),
+        (lambda m, x: functional.conv2d(x, x.mean((2, 3), keepdim=True)), "weight depends on the input"),
+        (lambda m, x: x.softmax(1), "depends on the data"),
+        (lambda m, x: functional.layer_norm(x, (4, 7, 10), torch.rand(4, 7, 10)), "depends on the input or on chance"),
+        (lambda m, x: functional.layer_norm(x, (4, 7, 10), torch.arange(280.0).view(4, 7, 10)), "more than the channels"),
+        (lambda m, x: x.erf(), "erf"),
+    ],
+)
+def test_what_is_computed_and_does_not_fit_is_refused_for_that_reason(function, reason):
+    with pytest.raises(UnsupportedError, match=reason):
+        read(Fixed(function))
+
+
+def test_buffers_that_a_pass_changes_and_reads_are_refused_and_others_are_left_alone():
+    def counted(m, x):
+        m.two.add_(1)
+        return x * m.two
+
+    def kept(m, x):
+        m.two.mul_(0.9).add_(x.mean() * 0.1)
+        return x * m.mean
+
+    model = Fixed(kept)
+    with pytest.raises(UnsupportedError, match="changes two as it runs"):
+        read(Fixed(counted))
+    np.testing.assert_allclose(coefficients(read(model)[0])[0], MEAN, rtol=1e-6)
+    assert model.two == 2
+
+
+WRITTEN_OUT = {
+    "silu": [
+        lambda x: x * torch.sigmoid(x),
+        lambda x: torch.sigmoid(x) * x,
+        lambda x: x.mul(x.sigmoid()),
+        lambda x: (x.permute(0, 2, 3, 1) * x.permute(0, 2, 3, 1).sigmoid()).permute(0, 3, 1, 2),
+    ],
+    "hardswish": [
+        lambda x: x * functional.relu6(x + 3) / 6,
+        lambda x: x * (functional.relu6(x + 3) / 6),
+        lambda x: functional.relu6(x + 3).mul(1 / 6) * x,
+        lambda x: x * torch.clamp(x + 3, 0, 6) / 6,
+        lambda x: x * functional.hardtanh(3 + x, 0.0, 6.0) / 6.0,
+        lambda x: x * functional.hardsigmoid(x),
+        lambda x: functional.hardsigmoid(x) * x,
+    ],
+    "mish": [lambda x: x * torch.tanh(functional.softplus(x)), lambda x: functional.softplus(x).tanh() * x],
+    "gelu": [
+        lambda x: 0.5 * x * (1 + torch.erf(x / 2**0.5)),
+        lambda x: x * 0.5 * (1.0 + torch.erf(x * 2**-0.5)),
+        lambda x: x * (1 + torch.erf(x / 2**0.5)) * 0.5,
+        lambda x: (torch.erf(x / 2**0.5) + 1) / 2 * x,
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "function"), [(name, f) for name, functions in WRITTEN_OUT.items() for f in functions])
+def test_activations_that_are_written_out_are_known(name, function):
+    _, ops = read(nn.Sequential(nn.Conv2d(4, 4, 1), Function(function)), initialisation="he")
+    assert ops[1:] == [lattice.Activation(name)]
+
+
+@pytest.mark.parametrize("name", WRITTEN_OUT)
+def test_the_slopes_of_activations_that_are_written_out_are_counted_as_those_of_torchs_own(name):
+    def counted(function):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(4, 512, 1), Function(function))
+        return trace(model, (4, 2, 2), initialisation="he", inputs="noise").gates.gains
+
+    found, truth = counted(WRITTEN_OUT[name][0]), counted(getattr(functional, name))
+    np.testing.assert_allclose(*found.values(), *truth.values(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x * x,
+        lambda x: x.pow(2),
+        lambda x: x.square(),
+        lambda x: x * x.relu(),
+        lambda x: x.tanh() * x.sigmoid(),
+        lambda x: x * torch.sigmoid(1.702 * x),
+        lambda x: x * functional.relu6(x + 2) / 6,
+        lambda x: x * torch.tanh(functional.softplus(2 * x)),
+        lambda x: 0.5 * x * (1 + torch.erf(x / 1.4142)),
+        lambda x: 0.5 * x * (1 + torch.erf(x * 2**0.5)),
+        lambda x: (x + x.relu()) * x,
+        lambda x: (2 * x + 1) * (-x).sigmoid(),
+    ],
+)
+def test_other_products_of_one_signal_are_refused(function):
+    with pytest.raises(UnsupportedError, match=r"square|pow"):
+        read(nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), Function(function)))
+
+
+def test_the_order_of_a_product_changes_nothing():
+    gates = {
+        "of all": lambda x: torch.sigmoid(x[:, :1]),
+        "of channels": lambda x: x.mean((2, 3), keepdim=True),
+        "of cells": lambda x: functional.avg_pool2d(x, 3, 1, 1),
+    }
+    for gate in gates.values():
+        one, other = read(lambda x: x.relu() * gate(x)), read(lambda x: gate(x) * x.relu())  # noqa: B023
+        assert {type(op) for op in one[1]} == {type(op) for op in other[1]}
+        assert one[0].lattice.shapes[-1] == other[0].lattice.shapes[-1] == PLANE
+        inputs = [found.lattice.nodes[found.lattice.nodes[-1].inputs[0]].name for found, _ in (one, other)]
+        assert inputs[0] == inputs[1] or gate is gates["of cells"]
+
+
+# --- sizes ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_pool_of_one_cell_changes_nothing():
+    assert read(nn.Sequential(nn.MaxPool2d(1), nn.AvgPool2d(1), nn.AdaptiveMaxPool2d((7, 10)), nn.ReLU()))[1] == [
+        lattice.Activation("relu")
+    ]
+    assert read(nn.MaxPool2d(1, 2))[1] == [lattice.Pool("avg", (1, 1), (2, 2), (0, 0), (1, 1))]
+
+
+@pytest.mark.parametrize("layer", [nn.MaxPool1d(2, 2, ceil_mode=True), nn.AvgPool1d(3, 4, 1, ceil_mode=True)])
+def test_a_window_larger_than_what_it_reads_has_an_output_in_ceil_mode(layer):
+    assert_computes_the_same((4, 1), layer)
+
+
+def test_nearest_resizes_read_the_cells_that_torch_reads():
+    """2 to 82 is one of the pairs of sizes where rounding in single precision reads another cell."""
+    assert read(nn.Upsample(size=82), (2, 2))[1] == [lattice.Upsample(size=(82,))]
+    assert read(nn.Upsample(scale_factor=41), (2, 2))[1] == [lattice.Upsample(size=(82,))]
+    assert read(nn.Upsample(scale_factor=1.5), (2, 6))[1] == [lattice.Upsample(size=(9,))]
+    with pytest.raises(UnsupportedError, match="do not fit"):
+        read(nn.Upsample(scale_factor=1.4), (2, 7))

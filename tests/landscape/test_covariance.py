@@ -13,6 +13,7 @@ from landscape.moments import squared_gradients
 from landscape.plan import plan
 from lattice import (
     Activation,
+    AdaptivePool,
     Add,
     Conv,
     Dense,
@@ -160,3 +161,11 @@ def test_signs_count_where_branches_share_their_weights():
     for sign, worth in ((-1.0, 0.25), (1.0, 2.25)):
         found = squared_gradients(net, ones, {"half": 0.25}, signs={"half": sign})
         np.testing.assert_allclose(found, worth * squared_gradients(plain, ones), rtol=1e-12)
+
+
+def test_bins_that_read_one_cell_through_one_tap_add_up():
+    """An adaptive maximum to more cells than there are: every output is the one cell, counted winners or not."""
+    net = Lattice.chain((2, 1), [Conv(2, 1), AdaptivePool("max", 3), Flatten(), Dense(1)])
+    ones = {"conv1": 1.0, "dense1": 1.0}
+    counted = Gates(taps={"adaptivepool1": np.ones((1, 1, 3))})
+    assert squared_gradients(net, ones).tolist() == squared_gradients(net, ones, gates=counted).tolist() == [6.0]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from landscape.gates import skips, unknown_rates
+from landscape.gates import Skip, skips, unknown_rates
 from lattice import (
     Activation,
     AdaptivePool,
@@ -72,15 +72,25 @@ def sums(*above, below=BLOCK):
 
 
 def test_a_skip_is_told_by_its_sum_its_place_and_its_two_gates():
-    assert list(skips(sums(relu))) == list(skips(sums(relu, silu))) == [("sum", 1, "low", "top0")]
-    assert list(skips(Lattice.chain((1, 8), [conv, relu, residual([conv]), silu]))) == [
-        ("add1", 1, "activation1", "activation2")
-    ]
+    assert gates_of(sums(relu)) == gates_of(sums(relu, silu)) == [("sum", 1, "low", "top0")]
+    assert gates_of(Lattice.chain((1, 8), [conv, relu, residual([conv]), silu])) == [("add1", 1, "activation1", "activation2")]
+
+
+def gates_of(net):
+    """(sum, input number, gate below, gate above) of every skip."""
+    return [skip[:4] for skip in skips(net)]
+
+
+def test_factors_shifts_and_further_sums_may_stand_on_a_skip():
+    branch = [Conv(2, 3, padding=1)]
+    inner = residual(branch, [Norm("batch"), Norm("scale")])
+    net = Lattice.chain((1, 8), [Conv(2, 3), relu, residual([inner], branch), Norm("batch"), relu])
+    assert list(skips(net)) == [Skip("add1", 1, "activation1", "activation2", "add2", ("norm2", "norm1"), ("norm3",))]
 
 
 def test_a_dropout_on_the_skip_is_passed_and_a_convolution_is_not():
     dropped = (Node("low", relu, (1,)), Node("drop", Dropout(0.1), (2,)), Node("again", Dropout(0.1), (3,)))
-    assert list(skips(sums(relu, below=dropped))) == [("sum", 0, "low", "top0"), ("sum", 1, "low", "top0")]
+    assert gates_of(sums(relu, below=dropped)) == [("sum", 0, "low", "top0"), ("sum", 1, "low", "top0")]
     assert not list(skips(sums(relu, below=(Node("low", conv, (1,)), Node("branch", conv, (2,))))))
 
 

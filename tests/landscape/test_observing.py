@@ -332,3 +332,12 @@ def test_images_of_another_shape_are_refused():
         trace(nn.Sequential(nn.GroupNorm(2, 400), NARROW), (400, 2, 3), inputs=np.zeros((2, 400, 2, 4)))
     with pytest.raises(SpecificationError, match="inputs have shape"):
         trace(nn.Sequential(nn.GroupNorm(2, 400), NARROW), (400, 2, 3), inputs=np.zeros((2, 399, 2, 3)))
+
+
+def test_a_constant_bias_has_the_variance_zero_and_not_less():
+    """(-0.2)^2 - 0.2^2 is -7e-18 in float32's -0.2; its root closed every gate that was counted."""
+    model = nn.Sequential(nn.Conv1d(1, 2, 1), nn.Hardsigmoid(), nn.Conv1d(2, 1, 1, bias=False))
+    nn.init.constant_(model[0].bias, -0.2)
+    land = predict(model, (1, 5), initialisation=1.0)
+    assert land.traced.shifts["0"].variance == 0
+    assert land.squared.min() > 0

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from landscape import trace
 from landscape.aten import RULES
-from lattice import Activation, AssumptionError, Blur, Conv, GlobalPool, Pad, UnsupportedError
+from lattice import Activation, AssumptionError, Blur, Conv, GlobalPool, Pad, Slice, SpecificationError, UnsupportedError
 
 
 class Layers(nn.Module):
@@ -157,3 +157,82 @@ def test_a_fixed_filter_under_two_names_is_one():
     smooth = Smooth()
     net = trace(nn.Sequential(smooth, nn.Conv1d(2, 2, 1), smooth), (2, 9)).lattice
     assert [node.op for node in net.nodes if isinstance(node.op, Blur)] == [Blur((0.25, 0.5, 0.25), (1,))] * 2
+
+
+# --- memory that several names share ----------------------------------------------------------------------------------------
+
+
+def test_a_view_that_is_not_read_again_may_be_changed():
+    def unread(m, x):
+        y = m.one(x)
+        part = y[:, :1]
+        z = y + 0
+        part.exp_()
+        return m.two(z)
+
+    assert list(ops(unread)) == ["one", "add", "two"]
+
+
+def test_what_is_changed_after_it_was_read_keeps_its_value_for_whoever_read_it():
+    def later(m, x):
+        y = m.one(x)
+        z = y + 0
+        y.relu_()
+        return z + y
+
+    net = trace(Layers(later), (2, 9)).lattice
+    names = {node.name: [net.nodes[i].name for i in node.inputs] for node in net.nodes}
+    assert names["add_2"] == ["add", "relu"]
+
+
+def test_a_copy_shares_no_memory_and_a_permuted_view_does():
+    def copied(m, x):
+        y = m.one(x)
+        other = y.transpose(1, 2).contiguous().transpose(1, 2)
+        other.relu_()
+        return y + other
+
+    def permuted(m, x):
+        y = m.one(x)
+        y.transpose(1, 2).relu_()
+        return y
+
+    assert list(ops(copied)) == ["one", "relu", "add"]
+    assert list(ops(permuted)) == ["one", "relu"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda y: y[:, :1].mul_(2),
+        lambda y: y[:, 1:].relu_(),
+        lambda y: y[:, :, :4].zero_(),
+        lambda y: y[:, 0].add_(1),
+        lambda y: y.chunk(2, 1)[0].neg_(),
+        lambda y: y.flatten(1)[:, :3].fill_(0),
+        lambda y: y.transpose(1, 2)[:, :2].copy_(y.new_ones(1, 2, 2)),
+        lambda y: y.index_fill_(2, torch.tensor([0]), 0.0),
+        lambda y: y.masked_fill_(torch.ones(7) > 0, 0.0),
+    ],
+)
+def test_a_change_of_a_part_is_refused_though_nothing_reads_the_part(change):
+    def changed(m, x):
+        y = m.one(x)
+        change(y)
+        return m.two(y)
+
+    with pytest.raises(UnsupportedError, match=r"view|takes a part|no rule|never"):
+        trace(Layers(changed), (2, 9), check=False)
+
+
+def test_an_op_whose_shapes_do_not_fit_is_a_refusal_and_leaves_no_node(monkeypatch):
+    def wrong(reader, call, a):
+        before = len(reader.nodes), len(reader.shapes), dict(reader.calls)
+        with pytest.raises(SpecificationError):
+            reader.append(call, Slice(0, 99), (reader.tensor(a["self"]),))
+        assert before == (len(reader.nodes), len(reader.shapes), reader.calls)
+        return reader.append(call, Slice(0, 99), (reader.tensor(a["self"]),))
+
+    monkeypatch.setitem(RULES, "relu", wrong)
+    with pytest.raises(UnsupportedError, match=r"relu.*the input has 2 channels only"):
+        ops(lambda m, x: m.two(functional.conv1d(m.one(x).relu(), m.two.weight)).relu())

@@ -230,3 +230,8 @@ def test_skewed_layers_are_named_where_they_are_taken_as_they_are():
 )
 def test_fans_are_those_that_torch_counts(op, shape, layer):
     assert fans(op, shape) == nn.init._calculate_fan_in_and_fan_out(layer.weight)
+
+
+def test_random_signs_have_a_variance_without_error():
+    signs = np.where(np.random.default_rng(0).random((40, 40, 3)) < 0.5, -0.3, 0.3)
+    assert moments_of(signs).variance_error == pytest.approx(0, abs=1e-7)

@@ -56,7 +56,11 @@ def stays_inside(window, j, n):
         return list(range(n))
     if isinstance(window, ResizeWindow):
         centre = (j + 0.5) * n / window.size - 0.5
-        return [int(np.floor(centre)), int(np.ceil(centre))] if window.mode == "linear" else [j * n // window.size]
+        return (
+            [int(np.floor(centre)), int(np.ceil(centre))]
+            if window.mode == "linear"
+            else [int(np.float32(j) * (np.float32(n) / np.float32(window.size)))]
+        )
     if isinstance(window, TransposedWindow):
         starts = ((j + window.padding[0] - window.dilation * k) / window.stride for k in range(window.kernel))
         return [int(start) for start in starts if start == int(start)]

@@ -12,14 +12,15 @@ from functools import partial
 
 import torch
 
-from tests.nets import gates, heads, layers, merging, structured, surgery
+from tests.nets import gates, heads, layers, merging, modules, structured, surgery
 from tests.nets.build import Builder, Case, Discard, factory_of
 
 Block = Callable[[Builder], object]
 
 PLAIN: tuple[Block, ...] = (
     layers.conv, layers.conv, layers.conv, layers.relu, layers.relu, layers.pool, layers.pad, layers.resize, layers.transposed,
-    layers.batch_norm, layers.scale, layers.kinked, layers.smooth, merging.residual,
+    layers.batch_norm, layers.scale, layers.kinked, layers.smooth, merging.residual, modules.sequential, modules.sequential,
+    modules.module_list, modules.block,
 )  # fmt: skip
 RARE: dict[str, tuple[Block, ...]] = {
     "activation": (layers.smooth, layers.kinked, layers.absolute, layers.prelu, layers.clamp, layers.chained_gates),
@@ -80,7 +81,7 @@ def _written(seed: int, rng: random.Random) -> Case:
     b = Builder(rng, (rng.choice((1, 1, 2, 3)), *spatial), train=rng.random() < 0.2)
     scheme = rng.choice(SCHEMES)
     if b.chance(0.9):
-        layers.conv(b, out=rng.choice((1, 2, 4, 4, 8)))
+        layers.conv(b, out=rng.choice((1, 2, 4, 4, 8, 8, 16)))
     if b.chance(0.3):
         layers.relu(b)
     rare = [rng.choice(RARE[kind]) for kind in rng.sample(sorted(RARE), rng.choice((0, 1, 1, 2, 2)))]

@@ -34,7 +34,7 @@ def pooled(b: Builder) -> None:
     usual = (f"{y}.mean({b.axes})", pool, pool, f"torch.mean({y}, dim={b.axes})")
     b.let(
         b.one(*usual)
-        if b.chance(0.85)
+        if b.chance(0.95)
         else b.one(f"{y}.flatten(2).mean(-1)", f"{y}.view(-1, {c}, {math.prod(b.spatial)}).mean(2)")
     )
     if b.chance(0.85):

@@ -3,7 +3,7 @@
 EXACT: scale and map equal to Monte Carlo within its noise, and to the enumeration of all sign patterns where a net is tiny.
 WIDE_LIMIT, APPROXIMATE: within the size that the prediction states (`scale_range`: the lowest and highest measured / predicted
 that it allows; `map_error`: the root mean square error of the relative map), or within `STATED` where it states none.
-Draws are taken in steps while there is suspicion; a miss needs a deviation that chance gives less than once in a million nets.
+Draws are taken in steps while there is suspicion; how rare a false alarm is, `statistics` says.
 """
 
 import warnings
@@ -22,7 +22,7 @@ from tests.nets.build import Case
 
 DRAWS = (200, 2000, 8000)
 SUSPICION = 3.0  # standard errors
-VAGUE = 0.1  # a scale known less well than this needs more draws
+VAGUE = 0.15  # a scale known less well than this needs more draws
 GROSS = 9.0  # beyond this, the first draws are enough
 ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.04}  # of a gradient that passes through ten layers
 SATURATING = {"smooth", "kinked", "clamp", "gate", "softmax", "written-out", "gate-on-gate", "custom-function"}
@@ -42,6 +42,9 @@ class Verdict:
     scale_error: float = float("nan")
     map_error: float = float("nan")
     draws: int = 0
+    stated: tuple[float, float, float] | None = (
+        None  # the least and largest measured / predicted, the map error that are allowed
+    )
 
     def __str__(self) -> str:
         if self.outcome == "refused" or not self.draws:
@@ -82,6 +85,7 @@ def compared(case: Case, land: Any, draws: Sequence[int] = DRAWS) -> Verdict:
     if predicted.shape != case.shape[1:] or not np.isfinite(predicted).all() or (predicted < 0).any():
         return Verdict("miss", "not a map", message=f"shape {predicted.shape}, least {predicted.min()}", **said)
     promise = _promised(case, land)
+    said["stated"] = (promise.low, promise.high, promise.error)
     maps, found = np.empty((0, predicted.size)), Verdict("right", **said)
     for total in draws[1:] if promise.exact else draws:
         more = monte_carlo(case, total - len(maps), start=len(maps)).reshape(-1, predicted.size)
@@ -152,8 +156,8 @@ def _tested(maps: np.ndarray, predicted: np.ndarray, promise: Promise, said: dic
         **said,
     }
     kind = " and ".join(name for name, z in (("scale", scale), ("map", shape)) if z > statistics.ALARM)
-    if kind and not statistics.believable(totals):
-        return max(scale, shape, SUSPICION), Verdict("undecided", "heavy tails", **found)
+    if statistics.ALARM < max(scale, shape) <= statistics.alarm(totals):
+        return max(scale, shape), Verdict("undecided", "heavy tails", **found)
     return max(scale, shape), Verdict("miss" if kind else "right", kind, **found)
 
 
@@ -166,7 +170,7 @@ def _enumerated(case: Case, predicted: np.ndarray, found: Verdict) -> Verdict:
     worst = np.abs(truth - predicted).max() / max(predicted.mean(), truth.mean()) if truth.any() or predicted.any() else 0.0
     if worst <= ROUNDING[case.dtype]:
         return found
-    said = {"guarantee": found.guarantee, "reasons": found.reasons, "draws": found.draws}
+    said = {"guarantee": found.guarantee, "reasons": found.reasons, "draws": found.draws, "stated": found.stated}
     return Verdict(
         "miss", "enumeration", message=f"off by {worst:.3g} of the mean", scale=truth.mean() / predicted.mean(), **said
     )

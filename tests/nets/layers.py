@@ -33,7 +33,7 @@ def conv(b: Builder, out: int | None = None, same: bool = False) -> str:
     """A convolution; `same`: stride 1 and as many positions as before."""
     b.need(len(b.spatial) == b.d)
     groups = b.one(2, b.channels) if b.channels % 2 == 0 and b.chance(0.08) else 1
-    out = out or groups * b.one(1, 2, 2, 3, 4)
+    out = out or groups * b.one(1, 2, 2, 3, 4, 4, 8)
     b.need(out % groups == 0)
     uneven = b.chance(0.1)
     kernels = [b.one(1, 3, 3, 3, 5) if same else b.one(1, 2, 3, 3, 3, 4) for _ in b.spatial]

@@ -63,8 +63,10 @@ def same(case: Case, one: Said, other: Said, counted: float = CLOSE, factor: flo
     if one.land.guarantee.name != other.land.guarantee.name:
         return f"{one.land.guarantee.name} {list(one.land.reasons)} but {other.land.guarantee.name} {list(other.land.reasons)}"
     a, b = np.asarray(one.land.squared) * factor, np.asarray(other.land.squared)
-    tolerance = ROUNDING[case.dtype] if one.land.guarantee.name != "APPROXIMATE" else max(counted, ROUNDING[case.dtype])
     size = np.sqrt((a**2).mean())
+    tolerance = ROUNDING[case.dtype]
+    if one.land.guarantee.name == "APPROXIMATE":
+        tolerance = max(tolerance, counted if one.land.standard_error.any() else CLOSE)
     apart = np.sqrt(((a - b) ** 2).mean())
     if apart <= tolerance * size:
         return None

@@ -37,10 +37,25 @@ def summary(results: list[Result]) -> None:
     _listed("laws broken", [(law.split(":")[0], c.seed) for c, _, laws in results for law in laws])
     _listed("undecided", [(v.kind, c.seed) for c, v, _ in results if v.outcome == "undecided"])
     _listed("refusals", [(_reason(v.message), c.seed) for c, v, _ in results if v.outcome == "refused"])
+    print("\nwhat is allowed, and how much of it is used (half of the nets, nine in ten):")
+    for name in sorted({v.guarantee for _, v, _ in results if v.stated}):
+        print(f"  {name:12}", _used([v for _, v, _ in results if v.guarantee == name and v.scale_error < 0.2 * v.scale]))
     print("\nmeasured / predicted (least, median, largest) and map error (median, largest) by reason:")
     for reason, (scale, error) in _sizes(results).items():
         low, mid, high = np.quantile(scale, [0, 0.5, 1])
         print(f"  {len(scale):4} {low:8.3g} {mid:6.3g} {high:8.3g}   {np.median(error):6.1%} {max(error):7.1%}  {reason}")
+
+
+def _used(verdicts: list[Verdict]) -> str:
+    """Quantiles of the factor and the map error that are allowed and measured."""
+    if not verdicts:
+        return "none is known well enough"
+    stated = np.array([v.stated for v in verdicts])
+    factors = np.maximum(stated[:, 1], 1 / stated[:, 0]), np.exp(np.abs(np.log([v.scale for v in verdicts])))
+    errors = stated[:, 2], np.array([v.map_error for v in verdicts])
+    half, most = (np.quantile([*factors, *errors], q, axis=1) for q in (0.5, 0.9))
+    names = ("factor allowed", "measured", "map error allowed", "measured")
+    return ", ".join(f"{name} {low:.3g} {high:.3g}" for name, low, high in zip(names, half, most, strict=True))
 
 
 def _sizes(results: Iterable[Result]) -> dict[str, tuple[list[float], list[float]]]:

@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.optimize import brentq
+from scipy.stats import norm
 from scipy.stats import t as student
+from torch import nn
 
 from landscape import predict
 from lattice import SpecificationError, families
@@ -215,3 +217,30 @@ def test_maps_of_any_real_type_and_scale_are_taken_as_they_are():
     assert small.scale_ratio == pytest.approx(1e9 * compare(truth, estimate).scale_ratio)
     net = families.plain(12, depth=1, channels=4)
     assert (checked_comparison(predict(net), measure(net, draws=2)) == predict(net).squared).all()
+
+
+def test_the_error_of_estimated_variances_widens_the_interval_of_the_scale():
+    net = families.plain(12, depth=2, channels=4, padding=1)
+    land, estimate = predict(net), measure(net, draws=400)
+    errors = {name: 0.1 * (position + 1) for position, name in enumerate(land.traced.variances)}
+    own = np.sqrt(sum(error**2 for error in errors.values()))
+    known = compare(land, estimate)
+    drawn = compare(replace(land, traced=replace(land.traced, variance_errors=errors)), estimate)
+    assert drawn.scale_ratio == known.scale_ratio
+    assert drawn.scale_ratio_error == pytest.approx(np.hypot(known.scale_ratio_error, own * known.scale_ratio))
+    widths = [np.log(found.scale_interval[1] / found.scale_interval[0]) / 2 - 1e-5 for found in (known, drawn)]
+    assert widths[1] == pytest.approx(np.hypot(widths[0], norm.ppf(0.995) * own))
+    assert (drawn.verdict, drawn.error_interval) == (known.verdict, known.error_interval)  # those are of the map alone
+
+
+def test_a_factorys_own_variances_are_not_told_from_the_scheme_that_drew_them():
+    """The maps of both are the same but for the error of V[w], far larger than that of 4,000 draws."""
+
+    def factory():
+        return nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.Flatten(), nn.Linear(192, 3))
+
+    estimate = measure(factory, (2, 6, 8), draws=4000, seed=5)
+    for initialisation in (None, "torch_default"):
+        assert not compare(predict(factory, (2, 6, 8), initialisation=initialisation), estimate).scale_is_off
+    wrong = 1.2 * predict(factory, (2, 6, 8)).squared
+    assert compare(wrong, estimate).scale_is_off

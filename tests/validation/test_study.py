@@ -185,7 +185,8 @@ def test_a_gallery_goes_on_from_its_folder(tmp_path, monkeypatch):
     resumed, fewer = drawn(("squeezenet1_1", "mnasnet0_5"))
     finished, fewest = drawn(("squeezenet1_1", "mnasnet0_5"))
     assert whole == resumed == finished
-    assert (fewer < builds, fewest) == (True, builds - 40)  # in the end no draw is made again
+    # in the end no draw is made again, but draw 0 twice a network, by whose answer a folder knows its model
+    assert (fewer < builds, fewest) == (True, builds - 40 + 4)
     with pytest.raises(SpecificationError, match="mnasnet0_5-32 holds the draws of another call: "):
         drawn(("mnasnet0_5",), draws=30)
 

@@ -349,7 +349,7 @@ def _(op: Norm, shapes: Shapes) -> Any:
     channels, axes = shapes[0][0], len(shapes[0]) - 1
     match op.kind:
         case "batch":
-            return _layer("BatchNorm", max(axes, 1))(channels, eps=1e-30)
+            return _layer("BatchNorm", max(axes, 1))(channels, eps=max(op.eps, 1e-30))
         case "scale":
             return nn.Identity()
         case "layer":
