@@ -20,7 +20,7 @@ from lattice.checks import given_shape, is_whole, whole
 from validation.evaluation.untouched import device_of, untouched
 from validation.fields.contributions import STATISTICS, contributions
 from validation.fields.field import EffectiveField
-from validation.fields.images import Images, images_from
+from validation.fields.images import Images, images_from, white_noise
 from validation.fields.layers import Layer, UpTo, find_layer, uncompiled
 from validation.montecarlo.estimate import Estimate, versions
 from validation.montecarlo.measure import measure
@@ -146,7 +146,7 @@ def _over_images(
                         "needs one shape"
                     )
                 x = x.movedim(-1, 1) if settings.channels_last else x
-                yield numbers, contributions(tap, x, index, settings.statistic, numbers, settings.seed)
+                yield numbers, contributions(tap, x, index, settings.statistic, numbers, settings.seed, check=not numbers.start)
 
         manifest = _manifest(model, first, tap, images, layer, index, settings)
         interrupted = _filled(tally, batches, manifest, settings)
@@ -282,9 +282,13 @@ def _over_draws(
             f"images is a {type(images).__name__}; over initialisations give a shape (white noise), or images (N, channels, "
             "*positions)"
         )
+    dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.get_default_dtype())
     with untouched(network):
-        layer = find_layer(network, torch.zeros(1, *shape), name, **asked)
-    index = layer.unit(unit)
+        layer = find_layer(network, torch.zeros(1, *shape, dtype=dtype), name, **asked)
+        index = layer.unit(unit)
+        pair = white_noise((shape[-1], *shape[:-1]) if last else shape, 2, seed).read(range(2)).to(where, dtype)
+        tap = UpTo(network, layer, channels_last=last).eval()
+        contributions(tap, pair, index, statistic, range(2), seed, check=True)  # does it read inputs one by one?
 
     def cut() -> nn.Module:
         return UpTo(made(factory), layer, channels_last=last)
@@ -315,7 +319,7 @@ def _loop_over_draws(
 ) -> EffectiveField:
     """The statistics other than squares: one network after another, with the seeds of its draw."""
     source = ModuleSource(cut, where)
-    noise = images_from(shape, draws=draws, seed=settings.seed)
+    noise = white_noise(shape, draws, settings.seed)
     tally = Tally.empty(draws, _blocks(draws, layer.space), layer.space)
 
     def networks(todo: list[range]) -> Iterator[tuple[range, Array]]:
