@@ -121,6 +121,8 @@ def test_after_an_end_a_folder_goes_on_to_the_same_bits(model, tmp_path, monkeyp
     assert np.array_equal(again.standard_error, whole.standard_error)
     with pytest.raises(SpecificationError, match="another call"):
         effective_receptive_field(model, images, batch_size=4, folder=tmp_path, unit=(0, 0))
+    with pytest.raises(SpecificationError, match="no iterable of batches"):
+        effective_receptive_field(model, [images], folder=tmp_path / "other")
     with torch.no_grad():
         model[0].weight[0] += 1
     with pytest.raises(SpecificationError, match="another call"):
@@ -180,6 +182,7 @@ def test_a_folder_of_pictures_at_any_depth(model, tmp_path):
         ([], "no images|shape"),
         (iter([torch.zeros(2, 3, 12, 12)]), "give count="),
         ([torch.zeros(2, 3, 12, 12), torch.zeros(2, 3, 10, 10)], "one shape"),
+        ([torch.zeros(8, 3, 12, 12), torch.zeros(8, 3, 10, 10)], "one shape"),
         (7, "images is a int"),
         ([torch.full((2, 3, 12, 12), float("inf"))], "NaN or infinite"),
     ],
