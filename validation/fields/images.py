@@ -158,7 +158,8 @@ class _Stream:
             if images.shape[1:] != self.shape:
                 number = self.start + len(self.held)
                 raise SpecificationError(
-                    f"image {number} has shape {tuple(images.shape[1:])}, the first one {tuple(self.shape)}; a field needs one shape"
+                    f"image {number} has shape {tuple(images.shape[1:])}, the first one {tuple(self.shape)}; a field "
+                    "needs one shape"
                 )
             # what lies before this range was read or is not wanted
             drop = min(max(indices.start - self.start, 0), len(self.held))

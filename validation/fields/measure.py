@@ -111,9 +111,6 @@ class _Settings:
     progress: bool
 
 
-# --- over images
-
-
 def _over_images(
     model: nn.Module, images: Images, name: str | None, unit: Any, asked: Any, settings: _Settings, device: str | None
 ) -> EffectiveField:
@@ -174,8 +171,7 @@ def _manifest(
         return {}
     if not images.identity:
         raise SpecificationError(
-            "folder= needs images that are the same when they are read again: an array, a data set or a folder of pictures, and no "
-            "iterable of batches"
+            "folder= needs images that are the same when they are read again: an array, a data set; no iterable of batches"
         )
     total = sha256(repr(model).encode())
     for name, tensor in model.state_dict().items():
@@ -246,9 +242,6 @@ def _shards(folder: Path | None, manifest: dict[str, Any], tally: Tally) -> Iter
         shards.agree_on(manifest)
         shards.read(tally)
         yield shards
-
-
-# --- over initialisations
 
 
 def _over_draws(

@@ -108,6 +108,9 @@ def test_double_precision_is_kept():
     nn.init.constant_(tiny.weight, 1e-80)
     field = effective_receptive_field(tiny, torch.randn(2, 1, 5, dtype=torch.float64))
     assert np.allclose(field.mean, [0, 1e-160, 1e-160, 1e-160, 0], rtol=1e-12, atol=0)
+    assert field.area_ratio(0.5).value == 0.3  # of five cells: half of the influence of three
+    assert "error 0.0%" in repr(field)
+    assert field.numbers()
 
 
 class Quadratic(nn.Module):
