@@ -2,6 +2,7 @@
 
 from tests.faults.planting import Fault
 
+FIELDS = "tests/validation/fields"
 WORDS = "tests/lattice/test_path_counts.py::test_counts_are_numbers_of_command_vectors"
 TRANSPOSE = "tests/lattice/test_pullback.py::test_pulling_is_the_transpose_of_reading"
 TORCH_LAYER = "tests/lattice/test_against_torch.py::test_a_layer_reads_what_torch_reads"
@@ -195,5 +196,37 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
         Fault("a jackknife without its blocks", "validation/evaluation/blocks.py", "spread = h * whole - (h - 1) * without",
               "spread = h * whole - h * without",
               (f"{EMPIRICAL}::test_the_jackknife_of_a_mean_is_the_textbook_standard_error",)),
+    ),
+    "fields": (
+        Fault("a field with all signs alike", "validation/fields/contributions.py",
+              "return (2 * torch.stack(rows) - 1)", "return (0 * torch.stack(rows) + 1)",
+              (f"{FIELDS}/test_known_fields.py::test_channels_are_summed_by_random_signs_without_bias",)),
+        Fault("squares summed over channels, not averaged", "validation/fields/contributions.py",
+              "g.square().mean(dim=1) / prod(h.shape[1:])", "g.square().mean(dim=1) / prod(h.shape[2:])",
+              (f"{FIELDS}/test_known_fields.py::test_a_recurrence_forgets_geometrically",)),
+        Fault("images that are read as time", "validation/fields/contributions.py", "if bool(g[1].any()):",
+              "if bool(g[1].isnan().any()):", (f"{FIELDS}/test_layers.py::test_images_that_are_read_as_time_are_noticed",)),
+        Fault("a layer without a copy", "validation/fields/layers.py", "kept.append(_copied(returned))",
+              "kept.append(returned)",
+              (f"{FIELDS}/test_layers.py::test_a_later_layer_in_place_does_not_change_what_the_layer_returned",)),
+        Fault("a class token forgotten", "validation/fields/layers.py", "(self.leading + int(", "(int(",
+              (f"{FIELDS}/test_layers.py::test_a_vision_transformer_has_a_grid_of_tokens_after_its_class_token",)),
+        Fault("a hook that stays", "validation/fields/layers.py",
+              "model(x)\n            finally:\n                handle.remove()",
+              "model(x)\n            finally:\n                handle.id",
+              (f"{FIELDS}/test_nothing_left.py::test_the_model_and_the_images_are_left_as_they_were",)),
+        Fault("scores without their logarithm", "validation/fields/numbers.py",
+              "np.log1p(summed_over * found) / log(10)", "summed_over * found / log(10)",
+              (f"{FIELDS}/test_published_scores.py::test_the_area_ratio_is_that_of_the_published_script",)),
+        Fault("squares from side one on", "validation/fields/numbers.py", "inside = held[1 :", "inside = held[0 :",
+              (f"{FIELDS}/test_published_scores.py::test_the_area_ratio_is_that_of_the_published_script",)),
+        Fault("influence beyond and at h", "validation/fields/numbers.py", "np.append(tails[1:], 0.0)", "tails",
+              (f"{FIELDS}/test_halo.py::test_the_shares_of_a_known_kernel_and_the_overlap_for_each_share",)),
+        Fault("the best phase instead of the worst", "validation/fields/halo.py",
+              "phases = [centre] if unit is not None else _phases(", "phases = [centre] if unit is None else _phases(",
+              (f"{FIELDS}/test_halo.py::test_the_worst_phase_is_found_and_the_receptive_field_is_exact",)),
+        Fault("a receptive field that counts as covered too soon", "landscape/unproductive.py",
+              "all(seen > n for seen", "all(seen > n - 2 for seen",
+              ("tests/landscape/test_unproductive.py",)),
     ),
 }  # fmt: skip

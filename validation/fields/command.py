@@ -47,6 +47,8 @@ class _Asked:
     """squared gradients, or sums of gradients as published scripts take them"""
     layout: Literal["auto", "channels_first", "channels_last"] = "auto"
     """where the layer's channels are"""
+    channels_last: bool = False
+    """the model reads (N, *positions, channels), as recurrent layers do; --shape is in that order"""
     root: Path | None = None
     """where CIFAR's archives lie"""
     batch_size: int = 8
@@ -108,6 +110,7 @@ class _Asked:
         return over | {
             "statistic": self.statistic,
             "layout": self.layout,
+            "channels_last": self.channels_last,
             "seed": self.seed,
             "batch_size": self.batch_size,
             "device": self.device if self.weights is None else None,
@@ -169,7 +172,7 @@ class Erf(_Asked):
         foretold = Beside(field, None, None, None, "not asked for")
         if self.predict and self.statistic == "squared":
             shape = images if isinstance(images, tuple) else tuple(images.shape[-field.mean.ndim - 1 :])
-            foretold = beside(field, factory, shape, layout=self.layout)
+            foretold = beside(field, factory, shape, layout=self.layout, channels_last=self.channels_last)
         result = {"model": self.model, **field.to_dict()} | _prediction(foretold)
         text = [str(field), *self._numbers(field, result)]
         text += [str(foretold)] if foretold.refused != "not asked for" else []

@@ -17,6 +17,9 @@ from torch import nn
 def small():
     return nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 4, 3, padding=1))
 
+def sequence():
+    return nn.Sequential(nn.LSTM(4, 5, batch_first=True))
+
 def grey():
     return nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 4, 3, stride=2, padding=1))
 """
@@ -64,6 +67,12 @@ def test_the_page_is_whole_and_opens_layers(model, tmp_path):
     for expected in ("Its numbers", "Where the architecture puts it", "Gaussian misfit", "pilcro erf", "<svg"):
         assert expected in text
     assert "<script" not in text
+
+
+def test_a_sequence_model_without_a_prediction(model, capsys):
+    arguments = ["erf", f"{model}:sequence", "--shape", "12", "4", "--channels-last", "--layer", "0", "--unit", "7"]
+    assert main([*arguments, "--images", "6"]) == 0
+    assert "6 draws" in capsys.readouterr().out
 
 
 def test_halo_tells_an_overlap(model, tmp_path, capsys):

@@ -168,6 +168,27 @@ def test_a_request_that_cannot_be_met_says_what_would_do(options, error, message
         effective_receptive_field(Net(), torch.randn(2, 3, 8, 8), **options)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "shape", "grid"),
+    [
+        ("vit_b_16", (3, 224, 224), (14, 14)),
+        ("swin_t", (3, 64, 64), (2, 2)),
+        ("convnext_tiny", (3, 64, 64), (2, 2)),
+        ("maxvit_t", (3, 224, 224), (7, 7)),
+        ("r3d_18", (3, 8, 32, 32), (1, 2, 2)),
+        ("swin3d_t", (3, 8, 64, 64), (4, 2, 2)),
+    ],
+)
+def test_networks_of_torchvision_have_the_grids_that_they_have(name, shape, grid):
+    torchvision = pytest.importorskip("torchvision")
+    field = effective_receptive_field(torchvision.models.get_model(name, weights=None), torch.randn(2, *shape))
+    assert field.grid == grid
+    assert field.mean.shape == shape[1:]
+    first = field.cell[-1][0]
+    assert field.mean[..., first : field.cell[-1][1]].sum() > 0
+
+
 def test_networks_without_a_field_are_refused():
     images = torch.randn(2, 1, 6)
 
