@@ -10,7 +10,7 @@ from torch import nn
 from landscape import predict
 from landscape.gates import Gates
 from landscape.norm_gradient import kept_by_norms
-from lattice import AssumptionError, Conv, Lattice, Norm
+from lattice import AssumptionError, Conv, GlobalPool, Lattice, Norm, Pool
 
 
 class ChannelNorm(nn.Module):
@@ -99,3 +99,10 @@ def test_a_norm_above_another_one_loses_its_own_projection_only():
 def test_the_inverse_of_a_variance_of_few_values_has_no_mean(layers):
     with pytest.raises(AssumptionError, match=r"norm1: the layer norm .* has no mean"):
         predict(Lattice.chain((1, 8), layers))
+
+
+@pytest.mark.parametrize("average", [GlobalPool("avg"), Pool("avg", 6)], ids=["global", "over all"])
+def test_the_average_of_an_instance_norm_is_constant(average):
+    with pytest.raises(AssumptionError, match="norm1: .* exactly 0"):
+        predict(Lattice.chain((1, 8), [Conv(8, 3), Norm("instance"), average]))
+    assert predict(Lattice.chain((1, 8), [Conv(8, 3), Norm("instance"), Pool("avg", 3)])).squared.min() > 0
