@@ -23,6 +23,7 @@ from landscape.predict import Landscape, predict
 from landscape.progress import progress_bar
 from landscape.signal import theory_gates
 from landscape.trace import trace
+from landscape.unproductive import Unproductive, unproductive_layers
 from lattice import Add, Conv, Lattice, Node, Pad, PilcroError, Pool, SpecificationError, even_sizes
 from lattice.checks import is_whole
 from lattice.ops import Op
@@ -35,6 +36,7 @@ __all__ = ["Advice", "Change", "advise", "deviation_from_flat"]
 Array = np.ndarray[Any, Any]
 COPYING_MODES = ("circular", "reflect", "replicate")
 SIZES = 3  # even sizes that are tried, the nearest first
+MOST_SHOWN = 4  # layers that add no context
 MOST_GROUPS = 4  # of residual sums that share a multiplier
 
 
@@ -71,12 +73,13 @@ class Advice:
     """`before`: the network as it is; `changes`: what lowers its deviation from flat, the flattest first.
 
     `reweighting`: factors on the input pixels, of mean square one over what is not blind, that would make the map of the
-    unchanged network flat at once; 0 where no path leads.
+    unchanged network flat at once; 0 where no path leads. `unproductive`: convolutions that add no context at this input size.
     """
 
     before: Change
     changes: tuple[Change, ...]
     reweighting: Array
+    unproductive: tuple[Unproductive, ...] = ()
 
     def _repr_html_(self) -> str:
         from landscape.html import advice_html
@@ -94,6 +97,11 @@ class Advice:
         least, most = self.reweighting[self.reweighting > 0].min(initial=np.inf), self.reweighting.max()
         lines.append(f"or multiply the input by `reweighting` ({least:.2f} to {most:.2f}): flat at once, where there are paths")
         lines.append("a flatter map at initialisation; no claim about accuracy")
+        if self.unproductive:
+            shown = [f"  {layer}" for layer in self.unproductive[:MOST_SHOWN]]
+            more = len(self.unproductive) - len(shown)
+            lines += [f"{len(self.unproductive)} layers add no context at this input size", *shown]
+            lines += [f"  and {more} more in .unproductive"] if more else []
         return "\n".join(lines)
 
     def plot(self, most: int = 2) -> Any:
@@ -150,7 +158,8 @@ def advise(
     relative = before.landscape.relative
     seen = relative > 0
     weights = np.where(seen, np.where(seen, relative, 1.0) ** -0.5, 0.0)
-    return Advice(before, tuple(better[:most]), weights / np.sqrt(np.mean(weights[seen] ** 2)))
+    idle = unproductive_layers(before.lattice, variances, factors, before.landscape.traced.gates)
+    return Advice(before, tuple(better[:most]), weights / np.sqrt(np.mean(weights[seen] ** 2)), idle)
 
 
 def _changed(

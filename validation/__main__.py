@@ -157,6 +157,7 @@ class Advise:
                 for change in advice.changes
             ],
             "reweighting": advice.reweighting.tolist(),
+            "unproductive": [asdict(layer) for layer in advice.unproductive],
         }
         if self.out is not None:
             write_figure(self.out, advice.plot(), dpi=150)

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
     from validation.fields.field import EffectiveField
     from validation.fields.images import Images
+    from validation.fields.predicted import Beside
 
 __all__ = ["Erf", "Halo"]
+
+MOST_LAYERS = 6  # of a page
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,8 @@ class Erf(_Asked):
     """of the figure"""
     out: Path | None = None
     """write a figure here (.png, .pdf, .svg)"""
+    report: Path | None = None
+    """write one self-contained HTML page here: field, numbers, prediction, and the fields of up to six layers"""
     save: Path | None = None
     """write the field here (.npz or .safetensors), for EffectiveField.load"""
     json: bool = False
@@ -147,12 +152,14 @@ class Erf(_Asked):
 
         checked_out(self.out, FIGURES)
         checked_out(self.save, ENDINGS, option="--save")
+        checked_out(self.report, ("",), option="--report")
         for t in self.t:
             checked_share(t)
         factory, unit = self.factory(), unit_of(self.unit)
         images = self.inputs()
+        subject = self.subject(factory)
         field = effective_receptive_field(
-            self.subject(factory),
+            subject,
             images,
             layer=self.layer,
             unit=unit,
@@ -170,12 +177,27 @@ class Erf(_Asked):
             write_figure(self.out, plot_beside(foretold, scale=self.scale), dpi=150)
             result["figure"] = str(self.out)
             text.append(f"figure: {self.out}")
+        if self.report is not None:
+            self._write_page(foretold, subject, images)
+            result["page"] = str(self.report)
+            text.append(f"report: {self.report}")
         if self.save is not None:
             result["saved"] = str(field.save(self.save))
             text.append(f"saved: {self.save}")
         if not self.json:
             print("\n".join(text), flush=True)
         return result
+
+    def _write_page(self, found: "Beside", subject: Any, images: Any) -> None:
+        """The HTML page, with the centre units of blocks of layers."""
+        from validation.fields.predicted import field_growth
+        from validation.report.fields import write_field_report
+        from validation.report.write import command_line
+
+        assert self.report is not None
+        grown = field_growth(subject, images, most=MOST_LAYERS, **self.options())
+        made = {"command": command_line("erf", self), "seed": f"{self.seed}", "images": found.field.images}
+        write_field_report(self.report, found, grown, title=f"{self.model}, {found.field.title}", made=made)
 
     def _numbers(self, field: "EffectiveField", result: dict[str, Any]) -> list[str]:
         if self.statistic == "signed":

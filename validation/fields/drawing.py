@@ -119,7 +119,8 @@ def plot_halo(found: Halo, ax: Axes | None = None) -> Axes:
         label=f"measured, {found.field.count} {found.field.over}s",
     )
     low = np.maximum(beyond - 2 * error, least / 10)
-    ax.fill_between(h[: len(beyond)], low, np.maximum(beyond + 2 * error, low), color=ORANGE, alpha=0.25, linewidth=0)
+    high = np.maximum(beyond + 2 * error, low)
+    ax.fill_between(h[: len(beyond)], low, high, where=(beyond > 0).tolist(), color=ORANGE, alpha=0.25, linewidth=0)
     if found.predicted is not None:
         predicted = np.where(found.predicted > 0, found.predicted, np.nan)
         ax.plot(np.arange(len(predicted)), predicted, color="black", linestyle="--", label=f"predicted {found.source}")

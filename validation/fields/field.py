@@ -11,6 +11,7 @@ import numpy as np
 
 from landscape.importance import centre_bias
 from lattice import SpecificationError
+from lattice.checks import is_whole
 from validation.fields import numbers as of_map
 from validation.fields.layers import Layer
 from validation.montecarlo.estimate import ARRAYS, FACTS, Estimate
@@ -279,11 +280,28 @@ class EffectiveField:
         facts = header.pop("estimate")
         if not isinstance(facts, dict) or set(facts) != set(FACTS):
             raise SpecificationError(f"{path} is no field of this version")
-        unit, cell = header["unit"], header["cell"]
-        header |= {"grid": tuple(header["grid"]), "unit": None if unit is None else tuple(unit)}
-        header["cell"] = None if cell is None else tuple((first, stop) for first, stop in cell)
         contents: dict[str, Any] = {**facts, **arrays}
-        return cls(Estimate(**contents), **header)
+        try:
+            found = cls(Estimate(**contents), **_placed(header))
+        except (TypeError, ValueError) as error:
+            raise SpecificationError(f"{path} is no field: {error}") from error
+        found._check(path)
+        return found
+
+    def _check(self, path: Path) -> None:
+        """Refuse arrays and facts that do not fit together."""
+        shape, blocks = self.mean.shape, len(self.estimate.block_draws)
+        arrays = [getattr(self.estimate, name) for name in ARRAYS]
+        shapes = [array.shape for array in arrays[:4]]
+        texts = (self.layer, self.statistic, self.images, self.over)
+        if (
+            shapes != [shape, shape, (blocks, *shape), (blocks,)]
+            or any(array.dtype.kind not in "if" for array in arrays)
+            or not all(isinstance(text, str) for text in texts)
+            or not all(is_whole(n) for n in (self.count, self.estimate.seed, *self.grid, *(self.unit or ())))
+            or (self.cell is not None and len(self.cell) != len(shape))
+        ):
+            raise SpecificationError(f"{path} is no field: its arrays of shapes {shapes} and its facts do not fit together")
 
     def plot(self, ax: Any = None, *, scale: str = "linear") -> Any:
         """Draw the map on a "linear" or "log" scale, with the unit marked; returns the matplotlib Axes."""
@@ -309,6 +327,13 @@ class EffectiveField:
             f"effective receptive field of {self.title} over {' x '.join(map(str, self.mean.shape))} positions: "
             f"{self.statistic}, {self.count} {self.over}s{stopped}, error {typical:.1%} of the map"
         )
+
+
+def _placed(header: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a file with tuples for lists."""
+    unit, cell = header["unit"], header["cell"]
+    edges = None if cell is None else tuple((int(first), int(stop)) for first, stop in cell)
+    return {**header, "grid": tuple(header["grid"]), "unit": None if unit is None else tuple(unit), "cell": edges}
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:

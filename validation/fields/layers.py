@@ -20,7 +20,7 @@ from lattice.checks import is_whole
 from validation.evaluation.untouched import ran
 from validation.montecarlo.outputs import selected
 
-__all__ = ["Layer", "UpTo", "find_layer", "layer_shapes"]
+__all__ = ["Layer", "UpTo", "find_layer", "layer_shapes", "uncompiled"]
 
 LAYOUTS = ("auto", "channels_first", "channels_last")
 MOST_LEADING = 8  # class and register tokens before those of the image
@@ -102,13 +102,13 @@ class Layer:
     def cell(self, index: tuple[int, ...] | None) -> tuple[tuple[int, int], ...] | None:
         """The pixels [first, stop) of each axis that this unit stands for, were the units to tile the input.
 
-        Of n pixels and g units unit i has those from floor(i n / g) to ceil((i + 1) n / g). None for all units together, and
-        for a token that stands before the grid.
+        Where g units divide n pixels, unit i has those from i n / g on. Where they do not, as without padding, they stand
+        in the middle with the stride n / g rounded. None for all units together, and for a token that stands before the grid.
         """
         if index is None or not self.is_placed or (self.positions != self.grid and index[0] < self.leading):
             return None
         at = index if self.positions == self.grid else tuple(map(int, np.unravel_index(index[0] - self.leading, self.grid)))
-        return tuple((i * n // g, -(-(i + 1) * n // g)) for i, n, g in zip(at, self.space, self.grid, strict=True))
+        return tuple(_pixels(i, n, g) for i, n, g in zip(at, self.space, self.grid, strict=True))
 
 
 class UpTo(nn.Module):
@@ -154,6 +154,12 @@ class UpTo(nn.Module):
         return found
 
 
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The module inside of what torch.compile made: compiled code may not run hooks that came after it."""
+    inside: nn.Module = getattr(model, "_orig_mod", model)
+    return inside
+
+
 def layer_shapes(model: nn.Module, image: torch.Tensor) -> dict[str, tuple[Any, int]]:
     """What each module returns for one image (1, ...), and how often it ran, in the order in which they end; "" is the model.
 
@@ -194,6 +200,11 @@ def find_layer(
     `SpecificationError`, which lists the layers, nearest names first, for a name that the model does not have or that does not
     run.
     """
+    given: object = name
+    if given is not None and not isinstance(given, str):
+        raise SpecificationError(
+            f"layer is {given!r}; it is a name of model.named_modules(), such as 'layer2.0', or '' for the output"
+        )
     if layout not in LAYOUTS:
         raise SpecificationError(f"layout is {layout!r}; it is {', '.join(LAYOUTS)}")
     space = tuple(image.shape[1:-1] if channels_last else image.shape[2:])
@@ -325,6 +336,19 @@ def _no_such_layer(model: nn.Module, found: dict[str, tuple[Any, int]], name: st
     nearest = sorted(score, key=lambda known: -score[known])
     listed = "; ".join(_described(found, nearest))
     return f"{type(model).__name__} has no layer {name!r}; it has, nearest names first, {listed or 'no layers by name'}"
+
+
+def _pixels(i: int, n: int, g: int) -> tuple[int, int]:
+    """The pixels of unit i of g over n.
+
+    >>> _pixels(3, 8, 4), _pixels(3, 8, 6), _pixels(5, 8, 16)
+    ((6, 8), (4, 5), (2, 3))
+    """
+    if g > n or n % g == 0:
+        return i * n // g, -(-(i + 1) * n // g)
+    stride = round(n / g)
+    first = min(max((n - g * stride) // 2 + i * stride, 0), n - 1)
+    return first, min(max((n - g * stride) // 2 + (i + 1) * stride, first + 1), n)
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

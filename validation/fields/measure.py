@@ -21,7 +21,7 @@ from validation.evaluation.untouched import device_of, untouched
 from validation.fields.contributions import STATISTICS, contributions
 from validation.fields.field import EffectiveField
 from validation.fields.images import Images, images_from
-from validation.fields.layers import Layer, UpTo, find_layer
+from validation.fields.layers import Layer, UpTo, find_layer, uncompiled
 from validation.montecarlo.estimate import Estimate, versions
 from validation.montecarlo.measure import measure
 from validation.montecarlo.shards import Shards, Tally, locked
@@ -38,7 +38,7 @@ LEAST_BLOCKS = 20  # what `validation.compare` asks for
 
 def effective_receptive_field(
     model: nn.Module | Callable[[], nn.Module],
-    images: Any,
+    images_or_shape: Any,
     *,
     layer: str | None = None,
     unit: Any = "centre",
@@ -57,13 +57,13 @@ def effective_receptive_field(
     """Where a unit of a layer looks: the mean over images of its squared input gradient, with a standard error per pixel.
 
     `model`: any torch module, trained or not, that autograd can differentiate; or a factory of freshly initialised ones, and
-    then the mean is over `draws` initialisations. `images`: an array or tensor (N, channels, *positions), a loader, the name
-    of a data set, a folder, or a shape (channels, *positions): white noise, `draws` images of it for a module. `count`: how
-    many images at most. `layer`: a name of `model.named_modules()`, "" for the output, None for the output or the last layer
-    with positions. `unit`: "centre" (size // 2 on each axis), an index into the layer's positions, a token's number, or "mean"
-    (over all units). `statistic`: see `validation.fields.contributions`. `layout`: where the layer's channels are ("auto"
-    reads it from the shapes), `entry` which tensor is meant of a layer that returns several, `channels_last`: the model reads
-    (N, *positions, channels).
+    then the mean is over `draws` initialisations. `images_or_shape`: an array or tensor (N, channels, *positions), a loader,
+    the name of a data set, a folder, or a shape (channels, *positions): white noise, `draws` images of it for a module.
+    `count`: how many images at most. `layer`: a name of `model.named_modules()`, "" for the output, None for the output or the
+    last layer with positions. `unit`: "centre" (size // 2 on each axis), an index into the layer's positions, a token's
+    number, or "mean" (over all units). `statistic`: see `validation.fields.contributions`. `layout`: where the layer's
+    channels are ("auto" reads it from the shapes), `entry` which tensor is meant of a layer that returns several,
+    `channels_last`: the model reads (N, *positions, channels).
 
     Evaluation mode, with the modes, buffers, gradients, hooks and random state of before afterwards; the images are copied.
     `device`: None for where the model lies. `folder`: finished images are kept there and not computed again. Memory: a batch,
@@ -82,15 +82,15 @@ def effective_receptive_field(
     _check(statistic, batch_size, draws, seed)
     asked: dict[str, Any] = {"layout": layout, "entry": entry, "channels_last": channels_last}
     if isinstance(model, nn.Module):
-        images = images_from(images, count=count, seed=seed, draws=draws)
+        images = images_from(images_or_shape, count=count, seed=seed, draws=draws)
         settings = _Settings(statistic, seed, batch_size, channels_last, None if folder is None else Path(folder), progress)
-        return _over_images(model, images, layer, unit, asked, settings, device)
+        return _over_images(uncompiled(model), images, layer, unit, asked, settings, device)
     if not callable(model):
         raise SpecificationError(
             f"the model is a {type(model).__name__}; it is a torch.nn.Module, or a function without arguments that returns a "
             "freshly initialised one"
         )
-    return _over_draws(model, images, layer, unit, statistic, asked, draws, seed, device or "cpu", folder, progress)
+    return _over_draws(model, images_or_shape, layer, unit, statistic, asked, draws, seed, device or "cpu", folder, progress)
 
 
 def _check(statistic: Any, batch_size: Any, draws: Any, seed: Any) -> None:
@@ -346,7 +346,7 @@ def _field(
     if not estimate.mean.any():
         raise UnsupportedError(
             f"the features of {layer.title} had gradient zero at every pixel of every {over}: this unit does not depend on "
-            "the input"
+            "the input, or its gradients are too small for the model's precision (try model.double())"
         )
     return EffectiveField.of(estimate, layer, index, settings.statistic, identity, over)
 

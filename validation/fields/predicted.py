@@ -19,7 +19,7 @@ from lattice import PilcroError, SpecificationError
 from lattice.checks import given_shape
 from validation.evaluation.untouched import device_of, untouched
 from validation.fields.field import EffectiveField, Number
-from validation.fields.layers import Layer, UpTo, find_layer, layer_shapes
+from validation.fields.layers import Layer, UpTo, find_layer, layer_shapes, uncompiled
 from validation.fields.measure import effective_receptive_field
 from validation.montecarlo.compare import LEAST, Agreement, compare
 
@@ -56,6 +56,7 @@ def cut_model(
     """A model or a factory cut off at a layer, the layer, and the shape of its input with channels first."""
     last = bool(options.get("channels_last", False))
     shape = given_shape(tuple(shape))
+    model = uncompiled(model) if isinstance(model, nn.Module) else model
     module = model if isinstance(model, nn.Module) else made(model)
     if not isinstance(module, nn.Module):
         raise SpecificationError(f"the model is a {type(module).__name__}; it is a torch.nn.Module or a factory of them")

@@ -13,6 +13,7 @@ from validation import EffectiveField, compare_fields, effective_receptive_field
 from validation.fields import measure
 from validation.fields.drawing import plot_beside, plot_fields, plot_growth, plot_overlay
 from validation.fields.predicted import beside, moved_share
+from validation.montecarlo.files import read_arrays, write_arrays
 
 
 @pytest.fixture
@@ -39,6 +40,17 @@ def test_a_field_is_the_same_after_a_file(field, tmp_path, ending):
     path.write_bytes(bytes(content))
     with pytest.raises(SpecificationError, match=r"damaged|no field"):
         EffectiveField.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "value"), [("grid", None), ("unit", [1.5, 2]), ("cell", [[1, 2]]), ("cell", 7), ("layer", 3), ("estimate", {})]
+)
+def test_a_whole_file_of_nonsense_is_refused(field, tmp_path, change, value):
+    header, arrays = read_arrays(field.save(tmp_path / "field.npz"))
+    header[change] = value
+    write_arrays(tmp_path / "other.npz", header, arrays)
+    with pytest.raises(SpecificationError, match="no field"):
+        EffectiveField.load(tmp_path / "other.npz")
 
 
 def test_files_that_are_none_are_refused(field, tmp_path):

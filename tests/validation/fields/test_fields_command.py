@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.whole import Whole
 from validation import EffectiveField
 from validation.__main__ import main
 
@@ -52,6 +53,17 @@ def test_of_trained_weights_over_a_data_set(model, tmp_path, capsys):
     assert np.array(found["mean"]).shape == (16, 16)
     assert 0 <= found["prediction"]["moved"]["share"] <= 1
     assert "digits" in found["images"]
+
+
+def test_the_page_is_whole_and_opens_layers(model, tmp_path):
+    page = tmp_path / "field.html"
+    assert main(["erf", f"{model}:small", "--size", "12", "--images", "24", "--report", str(page), "--json"]) == 0
+    text = page.read_text()
+    Whole(text)
+    assert text.count("<details") >= 1
+    for expected in ("Its numbers", "Where the architecture puts it", "Gaussian misfit", "pilcro erf", "<svg"):
+        assert expected in text
+    assert "<script" not in text
 
 
 def test_halo_tells_an_overlap(model, tmp_path, capsys):
