@@ -104,6 +104,6 @@ def test_the_inverse_of_a_variance_of_few_values_has_no_mean(layers):
 
 @pytest.mark.parametrize("average", [GlobalPool("avg"), Pool("avg", 6)], ids=["global", "over all"])
 def test_the_average_of_an_instance_norm_is_constant(average):
-    with pytest.raises(AssumptionError, match="norm1: .* exactly 0"):
+    with pytest.raises(AssumptionError, match=r"norm1: .* exactly 0"):
         predict(Lattice.chain((1, 8), [Conv(8, 3), Norm("instance"), average]))
     assert predict(Lattice.chain((1, 8), [Conv(8, 3), Norm("instance"), Pool("avg", 3)])).squared.min() > 0
