@@ -285,6 +285,9 @@ def _prediction(found: Any) -> dict[str, Any]:
         "relative": found.land.relative.tolist(),
     }
     content["moved"] = {"share": found.moved.value, "error": _plain(found.moved.error)}
+    side = found.effective_side
+    content["receptive_field"] = found.receptive_field
+    content["effective_side"] = None if side is None else {"value": side.value, "error": _plain(side.error)}
     if found.agreement is not None:
         content["distance"], content["distance_interval"] = found.distance, list(found.distance_interval)
         content["verdict"], content["error"] = found.agreement.verdict.name, found.agreement.error

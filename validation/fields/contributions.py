@@ -35,13 +35,18 @@ def contributions(
     statistic: str,
     numbers: range,
     seed: int,
+    *,
+    check: bool = False,
 ) -> Array:
     """The maps of some images x (N, channels, *positions), one backward pass: float64 (N, *positions).
 
     `tap` returns features (N, C, *units); `index`: which unit, None for the mean over all. `numbers`: those of the images, from
-    which and `seed` the signs of "squared" are drawn.
+    which and `seed` the signs of "squared" are drawn. `check`: a copy of an image stands between the first two, and no gradient
+    may reach it from the others; else the images of a batch are not read one by one.
     """
+    rows = [0, *range(2, len(x) + 1)] if check and len(x) > 1 else list(range(len(x)))
     with torch.enable_grad():
+        x = torch.cat([x[:1], x]) if len(rows) > 1 and rows[1] == 2 else x
         x = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         features = ran(tap, x)
         if not features.requires_grad:
@@ -50,6 +55,7 @@ def contributions(
                 "that runs without gradients (torch.no_grad, inference_mode)"
             )
         h = features.flatten(2) if index is None else features[(..., *index)]
+        h = h[rows] if len(rows) < len(x) else h
         if not bool(torch.isfinite(h).all()):
             bad = int((~torch.isfinite(h)).flatten(1).any(dim=1).nonzero()[0])
             raise AssumptionError(
@@ -57,13 +63,13 @@ def contributions(
             )
         units = prod(h.shape[2:])
         if statistic == "squared":
-            g = gradient(h, x, _signs(h, numbers, seed))
-            maps = g.double().square().mean(dim=1) / prod(h.shape[1:])
-        elif statistic == "rectified":
-            maps = gradient(h, x, (h > 0).to(h.dtype) / units).double().clamp(min=0).sum(dim=1)
+            g = _own(gradient(h, x, _signs(h, numbers, seed)), rows).double()
+            maps = g.square().mean(dim=1) / prod(h.shape[1:])
         else:
-            g = gradient(h, x, torch.full_like(h, 1 / units)).double()
-            maps = {"absolute": g.abs(), "positive": g.clamp(min=0), "signed": g}[statistic].sum(dim=1)
+            cotangent = (h > 0).to(h.dtype) / units if statistic == "rectified" else torch.full_like(h, 1 / units)
+            g = _own(gradient(h, x, cotangent), rows).double()
+            g = g.abs() if statistic == "absolute" else g if statistic == "signed" else g.clamp(min=0)
+            maps = g.sum(dim=1)
     found = np.asarray(maps.cpu())
     finite = np.isfinite(found).reshape(len(found), -1).all(axis=1)
     if not finite.all():
@@ -71,6 +77,19 @@ def contributions(
             f"image {numbers[int(np.argmin(finite))]} has gradients that are NaN or infinite: look at the weights"
         )
     return found
+
+
+def _own(g: torch.Tensor, rows: list[int]) -> torch.Tensor:
+    """The gradients in the images themselves; refused where one reached the copy that stands between them."""
+    if len(rows) == len(g):
+        return g
+    if bool(g[1].any()):
+        raise UnsupportedError(
+            "the features of an image depend on the images beside it in the batch: a recurrent or attention layer that reads "
+            "(T, N, C) (give it batch_first=True), or a norm that takes the statistics of the batch; with batch_size=1 every "
+            "image is read alone"
+        )
+    return g[rows]
 
 
 def _signs(h: torch.Tensor, numbers: range, seed: int) -> torch.Tensor:

@@ -173,19 +173,15 @@ class EffectiveField:
             Number(f"spread, {n}s", s, e, "standard deviation of position")
             for n, s, e in zip(names, fit.spread, error.spread, strict=True)
         ]
-        found.append(
-            self._number(
-                "field side", lambda mean: of_map.luo_side(mean, self.centre), f"{luo}: pixels above 4.55 % of the centre"
-            )
-        )
+        side = partial(of_map.luo_side, centre=self.centre)
+        found.append(self._number("field side", side, f"{luo}: pixels above 4.55 % of the centre"))
         found.append(self._number("centre bias", centre_bias, "middle half of the image / the rest"))
-        flips = self.number(lambda mean: np.array(of_map.flip_asymmetry(mean, self.centre)))
+        flips = self.number(partial(of_map.flip_asymmetry, centre=self.centre))
         found += [
             Number(f"flip asymmetry, {n}s", float(v), float(e), "about the unit") for n, v, e in zip(names, *flips, strict=True)
         ]
         if self.cell is not None:
-            cell = self.cell
-            leans = self.number(lambda mean: np.array(of_map.lean(mean, cell)))
+            leans = self.number(partial(of_map.lean, cell=self.cell))
             found += [
                 Number(f"lean, {n}s", float(v), float(e), "share above the unit - below")
                 for n, v, e in zip(names, *leans, strict=True)
@@ -321,7 +317,9 @@ class EffectiveField:
         return field_html(self)
 
     def __repr__(self) -> str:
-        typical = float(np.sqrt(np.sum(np.square(self.standard_error)) / max(float(np.sum(np.square(self.mean))), 1e-300)))
+        typical = float(
+            np.linalg.norm(self.standard_error / np.abs(self.mean).max()) / np.linalg.norm(self.mean / np.abs(self.mean).max())
+        )
         stopped = " (interrupted)" if self.estimate.interrupted else ""
         return (
             f"effective receptive field of {self.title} over {' x '.join(map(str, self.mean.shape))} positions: "

@@ -27,7 +27,10 @@ DATA_SETS = ("mnist", "mnist-corner", "digits", "photos", "cifar10", "cifar100")
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """`count` images of one `shape`, read by `read(range)` as (N, *shape) in increasing order; `identity`: which they are."""
+    """`count` images of one `shape`, read by `read(range)` as (N, *shape) in increasing order; `identity`: which they are.
+
+    An iterable of batches has no identity: nothing says that it gives the same images again.
+    """
 
     shape: tuple[int, ...]
     count: int
@@ -133,7 +136,7 @@ def _batches(batches: Iterable[Any], count: int | None) -> Images:
             raise SpecificationError(f"a {type(batches).__name__} has no length; give count=, how many images to take at most")
         many = getattr(batches, "dataset", None)
         count = len(many) if isinstance(many, Sized) else len(batches) * len(stream.held)
-    return Images(tuple(first.shape[1:]), count, f"a {type(batches).__name__}", stream.read)
+    return Images(tuple(first.shape[1:]), count, "", stream.read)
 
 
 class _Stream:
@@ -142,6 +145,7 @@ class _Stream:
     def __init__(self, batches: Iterable[Any]) -> None:
         self.source: Iterator[Any] = iter(batches)
         self.held = torch.empty(0)
+        self.shape: torch.Size | None = None
         self.start = 0  # the number of the first image that is held
 
     def read(self, indices: range) -> torch.Tensor:
@@ -150,10 +154,12 @@ class _Stream:
             if batch is None:
                 break
             images = _checked(batch[0] if isinstance(batch, tuple | list) and batch else batch, self.start + len(self.held))
-            if len(self.held) and images.shape[1:] != self.held.shape[1:]:
+            self.shape = self.shape or images.shape[1:]
+            if images.shape[1:] != self.shape:
+                number = self.start + len(self.held)
                 raise SpecificationError(
-                    f"image {self.start + len(self.held)} has shape {tuple(images.shape[1:])}, the one before it "
-                    f"{tuple(self.held.shape[1:])}; a field needs one shape"
+                    f"image {number} has shape {tuple(images.shape[1:])}, the first one {tuple(self.shape)}; a field "
+                    "needs one shape"
                 )
             # what lies before this range was read or is not wanted
             drop = min(max(indices.start - self.start, 0), len(self.held))

@@ -114,8 +114,8 @@ class Layer:
 class UpTo(nn.Module):
     """A model cut off at a layer: (N, channels, *positions of the input) to (N, C, *positions of the layer).
 
-    The forward pass of the model runs as it is, with a hook on the layer that is removed on every way out. What the layer
-    returned is copied, since a later layer may work on it in place. `channels_last`: the model reads (N, *positions, channels).
+    The model runs as it is, with a hook on the layer that is removed on every way out. What the layer returned is copied, since
+    a later layer may work on it in place. `channels_last`: the model reads (N, *positions, channels).
 
     >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=True))
     >>> layer = find_layer(model, torch.zeros(1, 1, 5, 5), "0")
@@ -156,8 +156,7 @@ class UpTo(nn.Module):
 
 def uncompiled(model: nn.Module) -> nn.Module:
     """The module inside of what torch.compile made: compiled code may not run hooks that came after it."""
-    inside: nn.Module = getattr(model, "_orig_mod", model)
-    return inside
+    return getattr(model, "_orig_mod", model)
 
 
 def layer_shapes(model: nn.Module, image: torch.Tensor) -> dict[str, tuple[Any, int]]:
@@ -247,7 +246,7 @@ def _layer(
         )
     last = _is_channels_last(module, model, name, shape[1:], space) if layout == "auto" else layout == "channels_last"
     positions, channels = (shape[1:-1], shape[-1]) if last else (shape[2:], shape[1])
-    grid, leading = (positions, 0) if len(positions) == len(space) else _token_grid(name, positions, space)
+    grid, leading = _token_grid(positions, space) if len(positions) == 1 < len(space) else (positions, 0)
     return Layer(name, chosen, channels, positions, last, grid, leading, calls, space)
 
 
@@ -281,20 +280,16 @@ def _is_scaled(positions: tuple[int, ...], space: tuple[int, ...]) -> bool:
     return all(abs(n / ratios[0] - g) <= 1.5 for n, g in zip(space, positions, strict=True))
 
 
-def _token_grid(name: str, positions: tuple[int, ...], space: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+def _token_grid(positions: tuple[int, ...], space: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
     """How tokens tile the input: the grid, and how many tokens stand before it."""
-    if len(positions) != 1:
-        return positions, 0
-    (count,) = positions
+    count = positions[0]
     grids = {tuple(n // side for n in space) for side in range(1, min(space) + 1)}
     if len(space) == 2 and space[0] == space[1]:
         grids |= {(isqrt(count - extra),) * 2 for extra in range(min(count, MOST_LEADING + 1))}
     fitting = [(count - prod(grid), grid) for grid in grids if 0 <= count - prod(grid) <= min(MOST_LEADING, count - 1)]
     fitting = [(leading, grid) for leading, grid in fitting if prod(grid) > leading]
-    if fitting:
-        leading, grid = min(fitting)
-        return grid, leading
-    return positions, 0  # tokens without a known place
+    leading, grid = min(fitting, default=(0, positions))  # tokens without a known place stand for themselves
+    return grid, leading
 
 
 def _copied(returned: Any) -> Any:

@@ -20,7 +20,7 @@ from lattice.checks import given_shape, is_whole, whole
 from validation.evaluation.untouched import device_of, untouched
 from validation.fields.contributions import STATISTICS, contributions
 from validation.fields.field import EffectiveField
-from validation.fields.images import Images, images_from
+from validation.fields.images import Images, images_from, white_noise
 from validation.fields.layers import Layer, UpTo, find_layer, uncompiled
 from validation.montecarlo.estimate import Estimate, versions
 from validation.montecarlo.measure import measure
@@ -111,9 +111,6 @@ class _Settings:
     progress: bool
 
 
-# --- over images
-
-
 def _over_images(
     model: nn.Module, images: Images, name: str | None, unit: Any, asked: Any, settings: _Settings, device: str | None
 ) -> EffectiveField:
@@ -140,17 +137,12 @@ def _over_images(
                 numbers = range(numbers.start, numbers.start + len(x))
                 if not len(x):
                     return
-                if x.shape[1:] != images.shape:
-                    raise SpecificationError(
-                        f"image {numbers.start} has shape {tuple(x.shape[1:])}, the first one {images.shape}; a field "
-                        "needs one shape"
-                    )
                 x = x.movedim(-1, 1) if settings.channels_last else x
-                yield numbers, contributions(tap, x, index, settings.statistic, numbers, settings.seed)
+                yield numbers, contributions(tap, x, index, settings.statistic, numbers, settings.seed, check=not numbers.start)
 
         manifest = _manifest(model, first, tap, images, layer, index, settings)
         interrupted = _filled(tally, batches, manifest, settings)
-    return _field(tally, layer, index, settings, images.identity, "image", _name(where), interrupted)
+    return _field(tally, layer, index, settings, images.identity or "batches", "image", _name(where), interrupted)
 
 
 def _device(name: str) -> torch.device:
@@ -177,6 +169,10 @@ def _manifest(
     """What the sums in a folder are of; nothing where there is no folder."""
     if settings.folder is None:
         return {}
+    if not images.identity:
+        raise SpecificationError(
+            "folder= needs images that are the same when they are read again: an array, a data set; no iterable of batches"
+        )
     total = sha256(repr(model).encode())
     for name, tensor in model.state_dict().items():
         if isinstance(tensor, torch.Tensor):
@@ -189,12 +185,9 @@ def _manifest(
         "images": images.identity,
         "count": images.count,
         "shape": list(images.shape),
-        "layer": layer.name,
-        "entry": list(layer.entry),
+        "layer": [layer.name, *layer.entry],
         "unit": "mean" if index is None else list(index),
-        "statistic": settings.statistic,
-        "seed": settings.seed,
-        "batch_size": settings.batch_size,
+        **{name: getattr(settings, name) for name in ("statistic", "seed", "batch_size")},
         "model": total.hexdigest(),
         "device": _name(first.device),
         "versions": versions(),
@@ -251,9 +244,6 @@ def _shards(folder: Path | None, manifest: dict[str, Any], tally: Tally) -> Iter
         yield shards
 
 
-# --- over initialisations
-
-
 def _over_draws(
     factory: Callable[[], nn.Module],
     images: Any,
@@ -268,7 +258,7 @@ def _over_draws(
     progress: bool,
 ) -> EffectiveField:
     where = _device(device)
-    network, _ = ModuleSource(factory, where).draw(0)
+    network = ModuleSource(factory, where).draw(0)[0].to(where)
     last = asked["channels_last"]
     given: Array | None = None
     if isinstance(images, torch.Size | tuple | list) and images and all(map(is_whole, images)):
@@ -282,9 +272,13 @@ def _over_draws(
             f"images is a {type(images).__name__}; over initialisations give a shape (white noise), or images (N, channels, "
             "*positions)"
         )
+    dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.get_default_dtype())
     with untouched(network):
-        layer = find_layer(network, torch.zeros(1, *shape), name, **asked)
-    index = layer.unit(unit)
+        layer = find_layer(network, torch.zeros(1, *shape, dtype=dtype, device=where), name, **asked)
+        index = layer.unit(unit)
+        pair = white_noise((shape[-1], *shape[:-1]) if last else shape, 2, seed).read(range(2)).to(where, dtype)
+        tap = UpTo(network, layer, channels_last=last).eval()
+        contributions(tap, pair, index, statistic, range(2), seed, check=True)  # does it read inputs one by one?
 
     def cut() -> nn.Module:
         return UpTo(made(factory), layer, channels_last=last)
@@ -315,7 +309,7 @@ def _loop_over_draws(
 ) -> EffectiveField:
     """The statistics other than squares: one network after another, with the seeds of its draw."""
     source = ModuleSource(cut, where)
-    noise = images_from(shape, draws=draws, seed=settings.seed)
+    noise = white_noise(shape, draws, settings.seed)
     tally = Tally.empty(draws, _blocks(draws, layer.space), layer.space)
 
     def networks(todo: list[range]) -> Iterator[tuple[range, Array]]:

@@ -90,7 +90,7 @@ def published_area_ratio(
     (7.0, 0.48999999999999994)
     """
     t, found = checked_share(t), contribution(values)
-    scores = np.log10(summed_over * found + 1)
+    scores = np.log1p(summed_over * found) / log(10)  # log10(x + 1), also where x is below the rounding of 1
     middle = [n // 2 for n in found.shape]
     held = np.cumsum(np.bincount(_distances(found.shape, middle).ravel(), weights=scores.ravel())[::2])
     inside = held[1 : min(n // 2 for n in found.shape)] / held[-1]  # squares of side 3 up to the largest that fits
@@ -149,7 +149,8 @@ def gaussian_fit(values: Array, start: Gaussian | None = None) -> Gaussian:
     >>> [round(s, 4) for s in fit.sigma], round(fit.residual, 6), round(fit.amplitude, 4)
     ([2.0, 3.0], 0.0, 3.0)
     """
-    found = contribution(values)
+    largest = float(np.max(contribution(values)))
+    found = contribution(values) / largest  # so that squares neither overflow nor vanish
     axes = range(found.ndim)
     marginals = [found.sum(axis=tuple(a for a in axes if a != axis)) for axis in axes]
     means = [float(np.average(np.arange(len(m)), weights=m)) for m in marginals]
@@ -186,7 +187,7 @@ def gaussian_fit(values: Array, start: Gaussian | None = None) -> Gaussian:
     factors = [_bell(n, c, s) for n, c, s in zip(found.shape, centre, sigma, strict=True)]
     amplitude = _contracted(found, factors) / float(np.prod([f @ f for f in factors]))
     residual = float(np.sqrt(np.square(found - amplitude * _outer(factors)).sum() / norm))
-    return Gaussian(tuple(centre), tuple(sigma), float(amplitude), residual, spread)
+    return Gaussian(tuple(centre), tuple(sigma), float(amplitude) * largest, residual, spread)
 
 
 def share_beyond(values: Array, cell: Sequence[tuple[int, int]]) -> Array:
@@ -228,7 +229,7 @@ def lean(values: Array, cell: Sequence[tuple[int, int]]) -> tuple[float, ...]:
 
 def flip_asymmetry(values: Array, centre: Sequence[float]) -> tuple[float, ...]:
     """Per axis, ||map - mirror image|| / (2 ||map||) over the pixels whose mirror image about `centre` is in the image."""
-    found = contribution(values)
+    found = contribution(values) / np.max(values)
     sizes = []
     for axis, (n, c) in enumerate(zip(found.shape, centre, strict=True)):
         twice = int(np.floor(2 * c + 0.5))

@@ -17,10 +17,12 @@ from landscape import Landscape, predict
 from landscape.given import made
 from lattice import PilcroError, SpecificationError
 from lattice.checks import given_shape
+from lattice.geometry import receptive_field
 from validation.evaluation.untouched import device_of, untouched
 from validation.fields.field import EffectiveField, Number
 from validation.fields.layers import Layer, UpTo, find_layer, layer_shapes, uncompiled
 from validation.fields.measure import effective_receptive_field
+from validation.fields.numbers import luo_side
 from validation.montecarlo.compare import LEAST, Agreement, compare
 
 __all__ = ["Beside", "beside", "compare_fields", "field_growth", "moved_share", "predicted_field"]
@@ -73,9 +75,8 @@ def cut_model(
 class Beside:
     """A field and the prediction for it.
 
-    `agreement`: the verdict of `validation.compare` (None for fewer than 20 images or draws, and for other statistics than
-    "squared"). `moved`: the share of the influence that lies elsewhere than predicted, between 0 and 1, with its standard
-    error.
+    `agreement`: the verdict of `validation.compare` (None for fewer than 20 images or draws). `moved`: the share of the
+    influence that lies elsewhere than predicted, between 0 and 1, with its standard error.
     `distance`: the debiased relative distance ||measured - predicted|| / ||predicted|| of the maps of mean one, with
     `distance_interval`; None where `agreement` is. `land` is None, and `refused` says why, where there is no prediction.
     """
@@ -104,6 +105,21 @@ class Beside:
         assert self.land is not None
         return float(np.sqrt(np.mean(np.square(self.land.relative))))
 
+    @property
+    def receptive_field(self) -> tuple[int, ...] | None:
+        """Per axis, how many pixels the unit can see at most, counted on the unbounded line; None without a prediction."""
+        return None if self.land is None else receptive_field(self.land.lattice).size
+
+    @property
+    def effective_side(self) -> Number | None:
+        """The side of the field (Luo et al., 2016) over that of the receptive field: they grow as L^(1/2) and as L."""
+        sizes = self.receptive_field
+        if sizes is None or not min(sizes):
+            return None
+        whole = float(np.prod(sizes)) ** (1 / len(sizes))
+        value, error = self.field.number(lambda mean: luo_side(mean, self.field.centre) / whole)
+        return Number("field side / receptive field", float(value), float(error), "Luo et al. 2016 / exact")
+
     def __str__(self) -> str:
         if self.land is None:
             return f"no prediction: {self.refused}"
@@ -119,6 +135,9 @@ class Beside:
         if self.agreement is not None and self.field.over == "draw":
             verdict = self.agreement.verdict.name.replace("_", " ")
             lines.append(f"  {verdict} at a map error of {self.agreement.tolerance:.0%}; {self.agreement.scale_in_words}")
+        if self.effective_side is not None and self.receptive_field is not None:
+            sizes = " x ".join(map(str, self.receptive_field))
+            lines.append(f"  receptive field {sizes} pixels; the effective one has {self.effective_side} of its side")
         return "\n".join(lines)
 
 
@@ -144,13 +163,15 @@ def beside(
     positions = shape[:-1] if options.get("channels_last") else shape[1:]
     if positions != field.mean.shape:
         raise SpecificationError(f"the field has {field.mean.shape} positions, an input of shape {shape} has {positions}")
+    if field.statistic != "squared":
+        return Beside(field, None, None, None, f"predictions are of squared gradients, and this field is {field.statistic!r}")
     unit = "mean" if field.unit is None else field.unit
     try:
         land = predicted_field(model, shape, layer=field.layer, unit=unit, **options)
     except PilcroError as error:
         return Beside(field, None, None, None, " ".join(str(error).split("\n")[:2]))
     agreement = None
-    if field.statistic == "squared" and len(field.estimate.blocks) >= LEAST:
+    if len(field.estimate.blocks) >= LEAST:
         agreement = compare(land, field.estimate, tolerance=tolerance)
     return Beside(field, land, agreement, moved_share(field, land.squared))
 
@@ -181,11 +202,17 @@ def _elsewhere(reference: Array, mean: Array) -> float:
     return float(0.5 * np.abs(mean / mean.sum() - reference).sum())
 
 
-def compare_fields(fields: Mapping[str, EffectiveField]) -> dict[str, dict[str, Number]]:
+def compare_fields(subjects: Mapping[str, Any], images: Any = None, **options: Any) -> dict[str, dict[str, Number]]:
     """Several fields side by side: their numbers by name, and "moved", each one's distance from the first.
 
-    For several models, or one before and after training: `compare_fields({"before": a, "after": b})`.
+    `subjects`: fields, or models and factories whose fields over `images` are measured, with options as of
+    `effective_receptive_field`: `compare_fields({"before": untrained, "after": trained}, images, layer="layer2")`.
     """
+    measured = images is not None and isinstance(subjects, Mapping)
+    fields = {
+        name: effective_receptive_field(one, images, **options) if measured and not isinstance(one, EffectiveField) else one
+        for name, one in subjects.items()
+    }
     if len(fields) < 2 or not all(isinstance(one, EffectiveField) for one in fields.values()):
         raise SpecificationError("compare_fields takes two fields or more by name, as {'before': a, 'after': b}")
     first = next(iter(fields.values()))

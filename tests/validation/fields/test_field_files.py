@@ -102,11 +102,11 @@ def test_after_an_end_a_folder_goes_on_to_the_same_bits(model, tmp_path, monkeyp
     whole = effective_receptive_field(model, images, batch_size=4)
     real, calls = measure.contributions, []
 
-    def stops(*arguments):
+    def stops(*arguments, **options):
         calls.append(arguments)
         if len(calls) == 3:
             raise RuntimeError("the power went")
-        return real(*arguments)
+        return real(*arguments, **options)
 
     monkeypatch.setattr(measure, "contributions", stops)
     with pytest.raises(RuntimeError, match="power"):
@@ -114,13 +114,15 @@ def test_after_an_end_a_folder_goes_on_to_the_same_bits(model, tmp_path, monkeyp
     monkeypatch.setattr(measure, "contributions", real)
     assert len(list(tmp_path.glob("shard-*.npz"))) == 2
     counted = []
-    monkeypatch.setattr(measure, "contributions", lambda *a: counted.append(a) or real(*a))
+    monkeypatch.setattr(measure, "contributions", lambda *a, **o: counted.append(a) or real(*a, **o))
     again = effective_receptive_field(model, images, batch_size=4, folder=tmp_path)
     assert len(counted) == 3
     assert np.array_equal(again.mean, whole.mean)
     assert np.array_equal(again.standard_error, whole.standard_error)
     with pytest.raises(SpecificationError, match="another call"):
         effective_receptive_field(model, images, batch_size=4, folder=tmp_path, unit=(0, 0))
+    with pytest.raises(SpecificationError, match="no iterable of batches"):
+        effective_receptive_field(model, [images], folder=tmp_path / "other")
     with torch.no_grad():
         model[0].weight[0] += 1
     with pytest.raises(SpecificationError, match="another call"):
@@ -130,11 +132,11 @@ def test_after_an_end_a_folder_goes_on_to_the_same_bits(model, tmp_path, monkeyp
 def test_an_interrupt_returns_what_there_is(model, monkeypatch):
     real, calls = measure.contributions, []
 
-    def stops(*arguments):
+    def stops(*arguments, **options):
         calls.append(arguments)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return real(*arguments)
+        return real(*arguments, **options)
 
     monkeypatch.setattr(measure, "contributions", stops)
     field = effective_receptive_field(model, torch.randn(20, 3, 12, 12), batch_size=4)
@@ -180,6 +182,7 @@ def test_a_folder_of_pictures_at_any_depth(model, tmp_path):
         ([], "no images|shape"),
         (iter([torch.zeros(2, 3, 12, 12)]), "give count="),
         ([torch.zeros(2, 3, 12, 12), torch.zeros(2, 3, 10, 10)], "one shape"),
+        ([torch.zeros(8, 3, 12, 12), torch.zeros(8, 3, 10, 10)], "one shape"),
         (7, "images is a int"),
         ([torch.full((2, 3, 12, 12), float("inf"))], "NaN or infinite"),
     ],
@@ -211,6 +214,10 @@ def test_the_prediction_beside_it_agrees_at_initialisation_and_training_moves_it
     assert moved.moved.value > 5 * moved.moved.error
     assert moved.distance_interval[0] > 0.1
     assert "lies elsewhere" in str(moved)
+    assert moved.receptive_field == (5, 5)
+    assert 0.2 < moved.effective_side.value <= 1
+    absolute = effective_receptive_field(model, torch.randn(20, 2, 9, 9), statistic="absolute")
+    assert "squared gradients" in beside(absolute, factory, (2, 9, 9)).refused
 
 
 def test_a_network_that_cannot_be_traced_says_why(nets):
@@ -229,6 +236,9 @@ def test_fields_are_compared_and_grow(model):
     assert table["second"]["moved"].value > 0.2
     assert table["second"]["moved"].error > 0
     assert "r(50%)" in table["first"]
+    other = nn.Sequential(nn.Conv2d(3, 4, 5, padding=2))
+    both = compare_fields({"small": model, "large": other}, images, layer="0")
+    assert both["large"]["r(50%)"].value > both["small"]["r(50%)"].value
     assert moved_share(grown["0"], grown["0"]).value == 0
     with pytest.raises(SpecificationError, match="two fields or more"):
         compare_fields({"one": grown["0"]})

@@ -98,6 +98,21 @@ def test_over_draws_a_single_layer_has_the_variance_of_its_weights():
         assert not field.mean[0].any()
 
 
+def test_double_precision_is_kept():
+    def factory():
+        return nn.Conv1d(1, 1, 3, padding=1, bias=False).double()
+
+    for statistic in ("squared", "absolute"):
+        assert effective_receptive_field(factory, (1, 5), draws=4, statistic=statistic).count == 4
+    tiny = factory()
+    nn.init.constant_(tiny.weight, 1e-80)
+    field = effective_receptive_field(tiny, torch.randn(2, 1, 5, dtype=torch.float64))
+    assert np.allclose(field.mean, [0, 1e-160, 1e-160, 1e-160, 0], rtol=1e-12, atol=0)
+    assert field.area_ratio(0.5).value == 0.3  # of five cells: half of the influence of three
+    assert "error 0.0%" in repr(field)
+    assert field.numbers()
+
+
 class Quadratic(nn.Module):
     """h = sum_i w_i x_i^2: dh/dx_i = 2 w_i x_i, whose square has expectation 4 w_i^2 for white noise."""
 

@@ -106,6 +106,18 @@ def test_inputs_that_are_not_first_are_refused():
         effective_receptive_field(nn.Sequential(Transposed(), model), torch.randn(3, 7, 4), layer="1", channels_last=True)
 
 
+def test_images_that_are_read_as_time_are_noticed():
+    lstm = nn.Sequential(nn.LSTM(4, 5))  # reads (T, N, C): the images of a batch are its time
+    with pytest.raises(UnsupportedError, match="depend on the images beside it"):
+        effective_receptive_field(lstm, torch.randn(4, 7, 4), layer="0", channels_last=True, layout="channels_last")
+    with pytest.raises(UnsupportedError, match="depend on the images beside it"):
+        effective_receptive_field(lambda: nn.Sequential(nn.LSTM(4, 5)), (7, 4), layer="0", channels_last=True, draws=3)
+    norm = nn.BatchNorm1d(2, track_running_stats=False)  # statistics of the batch, in evaluation mode too
+    with pytest.raises(UnsupportedError, match="batch_size=1"):
+        effective_receptive_field(norm, torch.randn(4, 2, 7))
+    assert effective_receptive_field(norm, torch.randn(4, 2, 7), batch_size=1).count == 4
+
+
 class Transposed(nn.Module):
     def forward(self, x):
         return x.transpose(0, 1)
