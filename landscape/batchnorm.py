@@ -22,15 +22,15 @@ from lattice import (
     AssumptionError,
     Conv,
     Dropout,
-    GlobalPool,
     Lattice,
     Node,
     Norm,
     SpecificationError,
     mean_path_counts,
 )
+from lattice.ops import Pooling, Windowed
 
-__all__ = ["dropout_gains", "eq19", "eq23", "train_factors", "train_reasons"]
+__all__ = ["averaged_next", "dropout_gains", "eq19", "eq23", "train_factors", "train_reasons"]
 
 Array = np.ndarray[Any, Any]
 SMALL_BATCH = 8
@@ -84,21 +84,29 @@ def _check(lattice: Lattice, batch: int) -> None:
             continue
         if _samples(lattice, position, batch) < 2:
             raise SpecificationError(f"{node.name}: a batch of {batch} over one position is one value, which has no variance")
-        if batch == 1 and _averaged_next(lattice, position):
+        if batch == 1 and averaged_next(lattice, position):
             raise AssumptionError(
                 f"{node.name}: in a batch of one, the average over all positions of what a batch norm gives is constant, so "
                 "the gradient is exactly 0; give a larger batch"
             )
 
 
-def _averaged_next(lattice: Lattice, position: int) -> bool:
+def averaged_next(lattice: Lattice, position: int) -> bool:
     """Is a node's output averaged over all positions by everything that reads it, with nothing but linear maps between?"""
     readers = [(i, lattice.nodes[i]) for i in lattice.readers[position]]
     return bool(readers) and all(
-        (isinstance(node.op, GlobalPool) and node.op.kind == "avg")
-        or (isinstance(node.op, Dropout) and _averaged_next(lattice, i))
-        for i, node in readers
+        _averages_everything(lattice, i) or (isinstance(node.op, Dropout) and averaged_next(lattice, i)) for i, node in readers
     )
+
+
+def _averages_everything(lattice: Lattice, position: int) -> bool:
+    """Is it one average over all positions?"""
+    node = lattice.nodes[position]
+    if not isinstance(node.op, Pooling) or node.op.kind != "avg" or set(lattice.shapes[position][1:]) != {1}:
+        return False
+    spatial = lattice.input_shapes(node)[0][1:]
+    assert isinstance(node.op, Windowed)
+    return all(bool((w.matrix(n) > 0).all()) for w, n in zip(node.op.windows(spatial), spatial, strict=True))
 
 
 def train_reasons(lattice: Lattice, batch: int) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from landscape.batchnorm import averaged_next
 from landscape.gains import SIGNAL_NORMS
 from landscape.gates import Gates
 from landscape.moments import squared_gradients
@@ -63,12 +64,22 @@ def kept_by_norms(
         weights.append(isinstance(node.op, Weighted) or any(weights[i] for i in node.inputs))
         normed.append(here or below)
         if here:
+            _check_not_constant(lattice, position)
             n = _values(node, lattice.shapes[position])
             kept[node.name] = np.asarray(_left(n - 1, 1, given, node))
             if weights[position] and not below:
                 law = (variances, factors, (), gates, signs)
                 kept[node.name] = kept[node.name] * _left(_inputs_seen(lattice, position, law), 0, given, node)
     return kept
+
+
+def _check_not_constant(lattice: Lattice, position: int) -> None:
+    node = lattice.nodes[position]
+    if isinstance(node.op, Norm) and node.op.kind == "instance" and averaged_next(lattice, position):
+        raise AssumptionError(
+            f"{node.name}: the average over all positions of what an instance norm gives is constant, so that the gradient is "
+            "exactly 0; take the average before the norm"
+        )
 
 
 def _values(node: Node, shape: tuple[int, ...]) -> int:

@@ -19,6 +19,7 @@ from landscape.correlated_positions import correlated_positions
 from landscape.pairs import Maps, Matrix, Pairs, carried_below, diagonal, freeze, needed_above
 from landscape.shared_signal import Reach, meet, shared_signals
 from lattice import (
+    Activation,
     Add,
     Concat,
     Dense,
@@ -93,7 +94,23 @@ def plan(lattice: Lattice) -> Plan:
     for step in steps:
         _merge(carried, step.target, _carried(lattice, step, needed[step.target], carried[step.source]))
     states = {(0, 0)}.union(*((step.source, step.target) for step in steps))
-    return Plan(tuple(steps), {state: carried[state] for state in states}, (*unresolved, *_copies_that_meet(lattice)))
+    refused = (*unresolved, *_copies_that_meet(lattice), *_maxima_over_gated_sums(lattice))
+    return Plan(tuple(steps), {state: carried[state] for state in states}, refused)
+
+
+def _maxima_over_gated_sums(lattice: Lattice) -> Iterator[str]:
+    """Maxima over a sum of a signal and its own gate, as max(y - relu(y)): winner and gradient are one event without a rule."""
+    reach = shared_signals(lattice)
+    for node in lattice.nodes:
+        if _chooses(node.op):
+            for i in reach[node.inputs[0]]:
+                below = lattice.nodes[i]
+                meets = isinstance(below.op, Add) and any(
+                    meet(reach[a], reach[b]) for k, a in enumerate(below.inputs) for b in below.inputs[k + 1 :]
+                )
+                if meets and any(isinstance(lattice.nodes[j].op, Activation) for a in below.inputs for j in reach[a]):
+                    yield node.name
+                    break
 
 
 def _copies_that_meet(lattice: Lattice) -> Iterator[str]:

@@ -16,7 +16,9 @@ Depthwise convolutions under gates come on top too. All positions of a channel s
 opens the gate above is worth more, layer by layer: a factor of 1 + a each on the upper bound and a / 3 on the map, with
 a = 0.4 / n of n weights a filter, or 1.5 / n beside a skip, whose weight adds to one. (MobileNets measure 1.0 to 1.4, MobileOne
 27.) Maxima whose winners were not counted are taken as of independent values, which is up to twice too much each: a factor of
-0.7 on the lower bound. (GoogLeNet's 13 measure 0.13.)
+0.7 on the lower bound. (GoogLeNet's 13 measure 0.13.) A norm over positions takes out the mean of the gradient too, which
+matters where an average above makes all positions' gradients alike: a factor of 1 - 0.7 / m on the lower bound, with m the
+channels that share the mean (1 for an instance norm).
 """
 
 from collections.abc import Collection, Iterator
@@ -24,6 +26,7 @@ from math import prod
 from typing import NamedTuple
 
 from landscape.assumptions import Guarantee
+from landscape.correlated_positions import correlated_positions
 from landscape.gains import SIGNAL_NORMS
 from landscape.initialisation import fans
 from landscape.shared_signal import meet, shared_signals
@@ -62,7 +65,8 @@ def stated_size(lattice: Lattice, guarantee: Guarantee, scale_error: float = 0.0
     }[guarantee]
     factor *= 1 + 3 * scale_error
     guessed = sum(_is_maximum(node) and node.name not in counted for node in lattice.nodes)
-    return Size(0.7**guessed / factor, factor * prod(1 + a for a in shared), map_error + scale_error + sum(shared) / 3)
+    means = prod(1 - 0.7 / m for m in _channels_of_means(lattice)) if guarantee is not Guarantee.EXACT else 1.0
+    return Size(0.7**guessed * means / factor, factor * prod(1 + a for a in shared), map_error + scale_error + sum(shared) / 3)
 
 
 def _shaped(lattice: Lattice) -> Iterator[tuple[Node, tuple[int, ...]]]:
@@ -75,6 +79,17 @@ def _is_gate(node: Node) -> bool:
     if isinstance(op, Activation):
         return op.name != "identity"
     return _is_maximum(node) or (isinstance(op, Norm) and op.kind in SIGNAL_NORMS)
+
+
+def _channels_of_means(lattice: Lattice) -> Iterator[int]:
+    """For each norm over positions that an average stands above, how many channels share its mean."""
+    correlated = correlated_positions(lattice)
+    for position, (node, shape) in enumerate(_shaped(lattice)):
+        if isinstance(node.op, Norm) and correlated[position]:
+            if node.op.kind == "instance":
+                yield 1
+            elif node.op.kind == "group":
+                yield shape[0] // node.op.groups
 
 
 def _is_maximum(node: Node) -> bool:

@@ -31,7 +31,7 @@ def text_of(output):
 
 def masked(text):
     text = re.sub(r"\],\s+shape=\([\d, ]+\)", "]", text)
-    return re.sub(r"\s+", " ", re.sub(r"[-+]?\d[\d_,]*(\.\d+)?(e[-+]?\d+)?", "#", text)).strip()
+    return re.sub(r"\s+", " ", re.sub(r"[-+]?\d+([_,]\d+)*(\.\d+)?(e[-+]?\d+)?", "#", text)).strip()
 
 
 @pytest.mark.filterwarnings("default")

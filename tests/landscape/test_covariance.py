@@ -169,3 +169,13 @@ def test_bins_that_read_one_cell_through_one_tap_add_up():
     ones = {"conv1": 1.0, "dense1": 1.0}
     counted = Gates(taps={"adaptivepool1": np.ones((1, 1, 3))})
     assert squared_gradients(net, ones).tolist() == squared_gradients(net, ones, gates=counted).tolist() == [6.0]
+
+
+def test_a_maximum_over_a_signal_and_its_own_gate_is_refused():
+    """y - relu(y) is 0 with slope 0 wherever y wins."""
+    nodes = (Node("input", Input((1, 8))), Node("y", Conv(2, 3), (0,)), Node("gate", Activation("relu"), (1,)))
+    net = Lattice((*nodes, Node("sum", Add(), (1, 2)), Node("max", Pool("max", 2), (3,))))
+    with pytest.raises(UnsupportedError, match="max: branches of one signal"):
+        squared_gradients(net, {"y": 1.0})
+    other = Lattice((*nodes[:2], Node("gate", Conv(2, 1), (1,)), *net.nodes[3:]))  # fresh weights between
+    assert squared_gradients(other, {"y": 1.0, "gate": 1.0}).min() > 0
