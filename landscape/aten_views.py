@@ -7,7 +7,7 @@ from typing import Any
 
 from landscape.reading import RESHAPES, Reader, Refusal, Value, shape_of
 from landscape.rules import rule
-from lattice import ChannelShuffle, Concat, Flatten, Slice
+from lattice import ChannelShuffle, Concat, Flatten, Slice, Upsample
 
 
 @rule(*RESHAPES)
@@ -36,6 +36,18 @@ def _joined(reader: Reader, call: Any, source: Value, after: tuple[int, ...]) ->
     if not source.swapped:
         return replace(source, groups=0)
     return reader.append(call, ChannelShuffle(source.groups), (source.node,))
+
+
+@rule("expand", "expand_as")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    """One cell repeated over all positions is a nearest resize of it; the shape as it was changes nothing."""
+    source, before, after = reader.view(call.args[0]), shape_of(call.args[0]), shape_of(call)
+    if before == after:
+        return source
+    repeats = len(before) == len(after) > 2 and before[:2] == after[:2]
+    if not repeats or any(n not in (1, m) for n, m in zip(before, after, strict=True)):
+        raise Refusal(f"repeats {before} to {after}; one cell over all positions has a rule")
+    return reader.append(call, Upsample(size=after[2:]), (reader.tensor(call.args[0]),))
 
 
 @rule("channel_shuffle", "native_channel_shuffle")

@@ -36,6 +36,7 @@ from validation.evaluation.ablation import ablation, ablation_curve, relevance
 from validation.evaluation.location import location_sensitivity
 from validation.evaluation.robustness import under_corruption
 from validation.evaluation.shifts import shift_consistency
+from validation.fields.layers import find_layer, layer_shapes
 from validation.montecarlo import workers
 from validation.training import loop
 from validation.training.data import Arrays
@@ -209,6 +210,17 @@ TAKES_MODEL = {
         model, IMAGES[0], 1, torch.arange(36), [0, 9, 36], chunk=1
     ),
     "validation.evaluation.ablation.relevance": lambda model: relevance(model, IMAGES[0], 1, IMAGES[1:3], steps=2, chunk=2),
+    "validation.fields.measure.effective_receptive_field": lambda model: validation.effective_receptive_field(
+        model, IMAGES, layer="body"
+    ),
+    "validation.fields.halo.halo": lambda model: validation.halo(model, IMAGES, layer="body"),
+    "validation.fields.layers.find_layer": lambda model: find_layer(model, IMAGES[:1], "body"),
+    "validation.fields.layers.layer_shapes": lambda model: layer_shapes(model, IMAGES[:1]),
+    "validation.fields.predicted.field_growth": lambda model: validation.field_growth(model, IMAGES, ["stem", "body"]),
+    "validation.fields.predicted.predicted_field": lambda model: validation.predicted_field(model, (2, 6, 6), layer="body"),
+    "validation.fields.predicted.beside": lambda model: validation.beside(
+        validation.effective_receptive_field(model, IMAGES, layer="body"), model, (2, 6, 6)
+    ),
 }
 TAKES_FACTORY = {
     "landscape.trace.trace": lambda factory: landscape.trace(factory, (2, 6, 6), inputs="noise"),
@@ -234,6 +246,8 @@ NOT_HERE = {
     "validation.montecarlo.lemma.train_briefly": "trains the network that it is given: that is what it is for",
     "validation.montecarlo.sampler.Sampler.__init__": "a part of measure",
     "validation.montecarlo.sources.ModuleSource.__init__": "a part of measure",
+    "validation.fields.layers.UpTo.__init__": "a network around a network",
+    "validation.fields.layers.uncompiled": "reads which module is inside",
     "validation.training.devices.averaging": "wraps the objective that training trains",
     "validation.training.models.Reweighted.__init__": "a network around a network",
     "validation.training.penalty.Objective.__init__": "a loss around a network, which is trained through it",
