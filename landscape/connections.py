@@ -295,9 +295,7 @@ def _(op: Multiply, rules: Rules, node: Node, axes: Axes, place: int) -> Any:
         return rules.gates.product_joint[node.name, place]
     squared = np.asarray(rules.squared(node, place))
     other = rules.lattice.input_shapes(node)[1 - place]
-    if set(other[1:]) <= {1}:  # one gate for all positions
-        return squared
-    if all(pairs.is_diagonal for pairs in axes):
+    if set(other[1:]) <= {1} or all(pairs.is_diagonal for pairs in axes):  # one gate for all positions, or one position
         return _at_pairs(squared, axes, lambda left, right: left)
     raise UnsupportedError(
         f"{node.name}: the joint size of a factor at two positions depends on the data and is not known here"

@@ -22,7 +22,8 @@ from landscape.gains import Sign
 from landscape.gates import Gates, gate_under, gates_below, skips
 from landscape.plan import Axes, plan
 from landscape.symmetry import Symmetries
-from lattice import Activation, AdaptivePool, GlobalPool, Lattice, Multiply, Node, Norm, Pool
+from lattice import Activation, AdaptivePool, GlobalPool, Lattice, Multiply, Node, Norm, Pool, UnsupportedError
+from lattice.ops import Pooling
 
 __all__ = ["Counter"]
 
@@ -74,8 +75,10 @@ class Counter:
             variance = _variance(node.op, arguments[0], of_sample=self.given)
             key, values = ("gain", 1 / (variance + node.op.eps)) if self.given else ("variance", variance)
             self._add((key, node.name), _over_values(node.op, values)[None])
-        else:
+        elif isinstance(node.op, Pooling):
             self._maximum(node, arguments)
+        else:
+            raise UnsupportedError(f"{node.name}: the rates of {node.op!r} cannot be counted; add a way in landscape.counter")
 
     def gates(self, ground: str, wanted: Sequence[str], symmetries: Symmetries) -> Gates:
         """The rates of the `wanted` nodes, with those that leave out one group of passes each."""

@@ -113,7 +113,8 @@ def test_one_gate_for_all_positions_multiplies_by_its_square():
     net = average_around(*gate)
     through_gate = {("product", 1): 0.0}
     for squared in (0.0, 0.25):
-        gates = Gates(products={("product", 0): squared, **through_gate}, product_joint=through_gate)
+        each = np.full((4, 6), squared)  # over the output, though one gate: pairs of positions take it as one
+        gates = Gates(products={("product", 0): each, **through_gate}, product_joint=through_gate)
         np.testing.assert_allclose(relative_to_plain(net, gates), squared, rtol=1e-12)
 
 
