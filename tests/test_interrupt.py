@@ -213,14 +213,10 @@ TAKES_MODEL = {
     "validation.fields.measure.effective_receptive_field": lambda model: validation.effective_receptive_field(
         model, IMAGES, layer="body"
     ),
-    "validation.fields.halo.halo": lambda model: validation.halo(model, IMAGES, layer="body"),
     "validation.fields.layers.find_layer": lambda model: find_layer(model, IMAGES[:1], "body"),
     "validation.fields.layers.layer_shapes": lambda model: layer_shapes(model, IMAGES[:1]),
     "validation.fields.predicted.field_growth": lambda model: validation.field_growth(model, IMAGES, ["stem", "body"]),
     "validation.fields.predicted.predicted_field": lambda model: validation.predicted_field(model, (2, 6, 6), layer="body"),
-    "validation.fields.predicted.beside": lambda model: validation.beside(
-        validation.effective_receptive_field(model, IMAGES, layer="body"), model, (2, 6, 6)
-    ),
 }
 TAKES_FACTORY = {
     "landscape.trace.trace": lambda factory: landscape.trace(factory, (2, 6, 6), inputs="noise"),
@@ -246,6 +242,8 @@ NOT_HERE = {
     "validation.montecarlo.lemma.train_briefly": "trains the network that it is given: that is what it is for",
     "validation.montecarlo.sampler.Sampler.__init__": "a part of measure",
     "validation.montecarlo.sources.ModuleSource.__init__": "a part of measure",
+    "validation.fields.halo.halo": "a field, and a prediction of which it says why there is none",
+    "validation.fields.predicted.beside": "a prediction beside a field; it says why there is none",
     "validation.fields.layers.UpTo.__init__": "a network around a network",
     "validation.fields.layers.uncompiled": "reads which module is inside",
     "validation.training.devices.averaging": "wraps the objective that training trains",

@@ -17,7 +17,7 @@ from torch import nn
 
 from lattice import SpecificationError, UnsupportedError
 from lattice.checks import is_whole
-from validation.evaluation.untouched import ran
+from validation.evaluation.untouched import ran, untouched
 from validation.montecarlo.outputs import selected
 
 __all__ = ["Layer", "UpTo", "find_layer", "layer_shapes", "uncompiled"]
@@ -162,7 +162,7 @@ def uncompiled(model: nn.Module) -> nn.Module:
 def layer_shapes(model: nn.Module, image: torch.Tensor) -> dict[str, tuple[Any, int]]:
     """What each module returns for one image (1, ...), and how often it ran, in the order in which they end; "" is the model.
 
-    Modules that do not run are not in it. Hooks are removed on every way out.
+    Modules that do not run are not in it. Hooks are removed on every way out, and the model is left as it was.
     """
     found: dict[str, tuple[Any, int]] = {}
 
@@ -175,7 +175,7 @@ def layer_shapes(model: nn.Module, image: torch.Tensor) -> dict[str, tuple[Any, 
 
     handles = [part.register_forward_hook(hook(name)) for name, part in model.named_modules() if name]
     try:
-        with torch.no_grad():
+        with untouched(model), torch.no_grad():
             returned = ran(model, image)
     finally:
         for handle in handles:
