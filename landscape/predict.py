@@ -243,7 +243,7 @@ def predict(
         squared = given_input_moments(traced.lattice, traced.variances, inputs, factors=traced.factors, output=output)
         traced = replace(traced, gates=replace(traced.gates, replicates=()))  # what was counted is not in it
     else:
-        pooled = mode == "eval" and guarantee is Guarantee.APPROXIMATE
+        pooled = guarantee is Guarantee.APPROXIMATE and (mode == "eval" or not _has_batch_norms(traced.lattice))
         squared, reasons = _law(traced, output, pooled, reasons)
     if not np.isfinite(squared).all():
         raise ResourceError("the predicted map has entries that are not finite: the moments of this network leave float64")
@@ -267,6 +267,10 @@ def _law(traced: Trace, output: Any, pooled: bool, reasons: tuple[str, ...]) -> 
     if pooled:
         return _with_pooled_head(traced, output, squared, reasons)
     return squared, reasons
+
+
+def _has_batch_norms(lattice: Lattice) -> bool:
+    return any(isinstance(node.op, Norm) and node.op.kind == "batch" for node in lattice.nodes)
 
 
 def _checked_factors(lattice: Lattice, factors: Mapping[str, Any]) -> dict[str, Any]:

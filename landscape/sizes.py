@@ -17,8 +17,8 @@ opens the gate above is worth more, layer by layer: a factor of 1 + a each on th
 a = 0.4 / n of n weights a filter, or 1.5 / n beside a skip, whose weight adds to one. (MobileNets measure 1.0 to 1.4, MobileOne
 27.) Maxima whose winners were not counted are taken as of independent values, which is up to twice too much each: a factor of
 0.7 on the lower bound. (GoogLeNet's 13 measure 0.13.) A norm over positions takes out the mean of the gradient too, which
-matters where an average above makes all positions' gradients alike: a factor of 1 - 0.7 / m on the lower bound, with m the
-channels that share the mean (1 for an instance norm).
+matters where an average above makes all positions' gradients alike: a factor of 1 - 0.7 / m on the lower bound and 2 / m on
+the map, with m the channels that share the mean (1 for an instance norm).
 """
 
 from collections.abc import Collection, Iterator
@@ -65,8 +65,12 @@ def stated_size(lattice: Lattice, guarantee: Guarantee, scale_error: float = 0.0
     }[guarantee]
     factor *= 1 + 3 * scale_error
     guessed = sum(_is_maximum(node) and node.name not in counted for node in lattice.nodes)
-    means = prod(1 - 0.7 / m for m in _channels_of_means(lattice)) if guarantee is not Guarantee.EXACT else 1.0
-    return Size(0.7**guessed * means / factor, factor * prod(1 + a for a in shared), map_error + scale_error + sum(shared) / 3)
+    means = [1 / m for m in _channels_of_means(lattice)] if guarantee is not Guarantee.EXACT else []
+    return Size(
+        0.7**guessed * prod(1 - 0.7 * mean for mean in means) / factor,
+        factor * prod(1 + a for a in shared),
+        map_error + scale_error + sum(shared) / 3 + 2 * sum(means),
+    )
 
 
 def _shaped(lattice: Lattice) -> Iterator[tuple[Node, tuple[int, ...]]]:

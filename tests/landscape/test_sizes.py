@@ -48,3 +48,11 @@ def test_a_landscape_says_its_size_unless_it_is_exact():
     low, high = pooled.scale_range
     assert f"may lie between {low:.2g} and {high:.2g}" in repr(pooled)
     assert pooled.map_error == pooled.size.map_error > 0.2
+
+
+def test_norms_over_positions_state_more_where_an_average_stands_above():
+    layers = [Conv(8, 3), Norm("instance"), relu]
+    apart = stated_size(Lattice.chain((4, 9), [*layers, Flatten(), Dense(2)]), Guarantee.APPROXIMATE)
+    averaged = stated_size(Lattice.chain((4, 9), [*layers, GlobalPool("avg"), Flatten(), Dense(2)]), Guarantee.APPROXIMATE)
+    assert averaged.lowest == pytest.approx(0.3 * apart.lowest)
+    assert averaged.map_error == pytest.approx(apart.map_error + 2)
