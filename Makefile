@@ -53,19 +53,19 @@ mutants: .venv  ## draw 200 small random faults of each room, print the share th
 	$(PYTHON) -m tests.faults.mutants --room rest --draw 200
 
 figures: .venv laptop  ## rebuild every figure in docs/ (an hour, of which the laptop's runs take half)
-	$(PYTHON) -m docs.figures
+	$(PYTHON) -m experiments.figures
 
 laptop: .venv  ## train the laptop's runs, write docs/laptop.md (half an hour)
-	$(PYTHON) -m docs.laptop
+	$(PYTHON) -m experiments.laptop
 	$(PYTHON) -m validation evaluate $(EVALUATED:%=runs/laptop/mnist-32-none-%-seed*) \
 	  --robustness --location --ablation --out docs/laptop-evaluation
 	$(PYTHON) -m validation evaluate runs/laptop/mnist-corner-* --location --out docs/laptop-evaluation-corners
 
 claims: .venv  ## run the check of every statement of the paper, write docs/claims.md
-	$(PYTHON) -m docs.claims
+	$(PYTHON) -m experiments.claims
 
 notebooks: .venv  ## run every notebook and keep its outputs
-	$(PYTHON) -m docs.notebooks
+	$(PYTHON) -m experiments.notebooks
 
 docs: .venv  ## build the documentation site in docs/_build/html, without warnings
 	.venv/bin/pip install -q -c constraints.txt -e '.[docs]'

@@ -11,10 +11,10 @@ import numpy as np
 import lattice
 from benchmarks.rows import Result, Skip, at_least, at_most, row, side_by_side
 from lattice import Conv, Lattice, families
-from lattice.counting import one_unit
-from lattice.ops import Windowed
-from lattice.pullback import pull
-from lattice.window import Window
+from lattice.counts.counting import one_unit
+from lattice.network.ops import Windowed
+from lattice.network.window import Window
+from lattice.sweep.pullback import pull
 
 Array = np.ndarray[Any, Any]
 
@@ -93,9 +93,9 @@ for _ in range(3):
 def pascal() -> Result:
     """A row of the generalised Pascal triangle."""
     try:
-        from lattice.closed_forms import pascal_row
+        from lattice.closed_forms.pascal import pascal_row
     except ImportError:
-        raise Skip("lattice.closed_forms is not there") from None
+        raise Skip("lattice.closed_forms.pascal is not there") from None
 
     def objects() -> Array:
         row = np.ones(1, dtype=object)

@@ -4,15 +4,26 @@
 paths (Proposition 1, Eq. 8); the `Landscape` that it returns says how far it can be trusted, and why not further.
 """
 
-from landscape import batchnorm, importance, initialisation, moments
 from landscape.advise import Advice, Change, advise
-from landscape.assumptions import Guarantee, assess
-from landscape.gates import Gates
-from landscape.importance import Report
-from landscape.initialisation import glorot, he, he_fan_out, lecun, orthogonal, rademacher, torch_default, truncated_normal
-from landscape.moments import path_sum, squared_gradients
+from landscape.gates.gates import Gates
+from landscape.laws import batchnorm, moments
+from landscape.laws.guarantee import Guarantee, assess
+from landscape.laws.moments import path_sum, squared_gradients
+from landscape.maps import measures as importance
+from landscape.maps.measures import Report
 from landscape.predict import Landscape, predict
-from landscape.trace import Trace, trace
+from landscape.tracing.trace import Trace, trace
+from landscape.weights import initialisation
+from landscape.weights.initialisation import (
+    glorot,
+    he,
+    he_fan_out,
+    lecun,
+    orthogonal,
+    rademacher,
+    torch_default,
+    truncated_normal,
+)
 
 __all__ = [
     "Advice", "Change", "advise",

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.optimize import minimize
 
-from landscape import importance as measures
-from landscape.initialisation import fans, he, layer_variances, weighted
-from landscape.moments import squared_gradients
+from landscape.gates.mean_field import theory_gates
+from landscape.laws.moments import squared_gradients
+from landscape.maps import measures
 from landscape.predict import Landscape, predict
 from landscape.progress import progress_bar
-from landscape.signal import theory_gates
-from landscape.trace import trace
+from landscape.tracing.trace import trace
 from landscape.unproductive import Unproductive, unproductive_layers
+from landscape.weights.initialisation import fans, he, layer_variances, weighted
 from lattice import Add, Conv, Lattice, Node, Pad, PilcroError, Pool, SpecificationError, even_sizes
 from lattice.checks import is_whole
-from lattice.ops import Op
+from lattice.network.ops import Op
 
 if TYPE_CHECKING:
     import torch
@@ -82,7 +82,7 @@ class Advice:
     unproductive: tuple[Unproductive, ...] = ()
 
     def _repr_html_(self) -> str:
-        from landscape.html import advice_html
+        from landscape.display.html import advice_html
 
         return advice_html(self)
 
@@ -106,7 +106,7 @@ class Advice:
 
     def plot(self, most: int = 2) -> Any:
         """The map before and after the best changes, on one scale; returns the matplotlib Figure."""
-        from landscape.plot import plot_changes
+        from landscape.maps.plot import plot_changes
 
         shown = [("as it is", self.before.landscape), *((c.text, c.landscape) for c in self.changes[:most])]
         return plot_changes([(text, land.relative, land.guarantee.name) for text, land in shown])

@@ -9,22 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape import importance as measures
-from landscape.assumptions import Guarantee, assess, listed
-from landscape.batchnorm import dropout_gains, train_factors, train_reasons
-from landscape.gates import Gates
-from landscape.given import checked_images
-from landscape.infinite_width import fits, given_input_moments, refusals
-from landscape.initialisation import Initialisation, he, layer_variances
-from landscape.moments import layer_gradients, squared_gradients
-from landscape.norm_gradient import kept_by_norms
-from landscape.pooled_head import head_correction, pooled_gates
-from landscape.signal import theory_gates
-from landscape.sizes import Size, stated_size
-from landscape.trace import Trace, trace
+from landscape.gates.gates import Gates
+from landscape.gates.mean_field import theory_gates
+from landscape.input_checks import checked_images
+from landscape.laws.batchnorm import dropout_gains, train_factors, train_reasons
+from landscape.laws.guarantee import Guarantee, assess
+from landscape.laws.infinite_width import fits, given_input_moments, refusals
+from landscape.laws.moments import layer_gradients, squared_gradients
+from landscape.laws.norm_gradient import kept_by_norms
+from landscape.laws.pooled_head import head_correction, pooled_gates
+from landscape.laws.sizes import Size, stated_size
+from landscape.maps import measures
+from landscape.tracing.trace import Trace, trace
+from landscape.weights.initialisation import Initialisation, he, layer_variances
 from lattice import GlobalPool, Lattice, Norm, ResourceError, SpecificationError, UnsupportedError, Window
 from lattice.checks import given_shape
-from lattice.ops import Windowed
+from lattice.errors import listed
+from lattice.network.ops import Windowed
 
 if TYPE_CHECKING:
     import torch
@@ -142,13 +143,13 @@ class Landscape:
         return {name: squared for name, squared in found.items() if squared.ndim}
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the relative map; returns the matplotlib Axes. See `landscape.plot.plot_map`."""
-        from landscape.plot import plot_map
+        """Draw the relative map; returns the matplotlib Axes. See `landscape.maps.plot.plot_map`."""
+        from landscape.maps.plot import plot_map
 
         return plot_map(self.relative, ax, title=f"predicted, {self.guarantee.name.lower().replace('_', ' ')}")
 
     def _repr_html_(self) -> str:
-        from landscape.html import landscape_html
+        from landscape.display.html import landscape_html
 
         return landscape_html(self)
 
@@ -189,7 +190,7 @@ def predict(
     `gates`: "measured" counts, in forward passes of the model on `inputs` (N, channels, *spatial) or on white noise, what
     symmetry does not tell: gates behind residual sums, smooth activations, which cells win a max-pool; "theory" takes them
     from the lattice alone, as for a `Lattice` or a model without values. For small nets with `inputs`, where gates under an
-    average share filters, the law is that of infinite width (see `landscape.infinite_width`).
+    average share filters, the law is that of infinite width (see `landscape.laws.infinite_width`).
 
     `check`: compare the lattice with the model itself, output and input gradient at one random point, before anything is said;
     that takes two passes in double precision (`landscape.trace`).

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from landscape.gates import Gates
-from landscape.moments import squared_gradients
+from landscape.gates.gates import Gates
+from landscape.laws.moments import squared_gradients
 from lattice import Conv, GlobalPool, Lattice, Node, PilcroError, Window
-from lattice.ops import Windowed
+from lattice.network.ops import Windowed
 
 __all__ = ["Unproductive", "unproductive_layers"]
 
@@ -52,7 +52,7 @@ def unproductive_layers(
 ) -> tuple[Unproductive, ...]:
     """The convolutions with more than one tap that add no context at this input size, from the bottom up.
 
-    `variances`, `factors`, `gates` as of `landscape.moments.squared_gradients`. Networks with transposed convolutions or
+    `variances`, `factors`, `gates` as of `landscape.laws.moments.squared_gradients`. Networks with transposed convolutions or
     resizing are judged by their effective field alone.
 
     >>> layers = [Conv(4, 3, padding=1) for _ in range(6)]

@@ -15,12 +15,18 @@ K, Z                 kernel size, number of output units                  `kerne
 Maps are indexed [row, column] and live on input positions; shapes are (channels, *spatial).
 """
 
-from lattice import families
-from lattice.charts import plot_counts
-from lattice.closed_forms import pascal_coefficient, pascal_row, residual_row, stern, stern_maximum, stern_period
-from lattice.counting import mean_path_counts, path_counts, spatial_lattice
-from lattice.distributions import log_path_counts, path_count, path_length_distribution, skip_distribution
-from lattice.draw import draw_lattice, draw_pascal
+from lattice.closed_forms.formulas import PascalNumber, pascal_formula, residual_formula, strip_formula
+from lattice.closed_forms.limits import GaussianLimit, Moments, gaussian_limit, offset_moments
+from lattice.closed_forms.pascal import pascal_coefficient, pascal_row, residual_row, stern, stern_maximum, stern_period
+from lattice.closed_forms.strips import perron_depth, perron_vector, strip_counts_reflection, strip_counts_spectral
+from lattice.closed_forms.symbolic import generating_function, path_polynomial, path_polynomials, variance_symbols
+from lattice.counts.cost import show_count
+from lattice.counts.counting import mean_path_counts, path_counts, spatial_lattice
+from lattice.counts.distributions import log_path_counts, path_count, path_length_distribution, skip_distribution
+from lattice.counts.regular import combinations, is_regular, multinomial_count
+from lattice.drawing.charts import plot_counts
+from lattice.drawing.draw import draw_lattice, draw_pascal
+from lattice.drawing.graph import to_networkx, unit_graph
 from lattice.errors import (
     AssumptionError,
     IrregularLatticeError,
@@ -29,14 +35,11 @@ from lattice.errors import (
     SpecificationError,
     UnsupportedError,
 )
-from lattice.estimates import show_count
-from lattice.evenness import StageEvenness, even_sizes, evenness
-from lattice.formulas import PascalNumber, pascal_formula, residual_formula, strip_formula
-from lattice.geometry import AxisField, ReceptiveField, last_map, receptive_field, receptive_fields
-from lattice.graph import to_networkx, unit_graph
-from lattice.lattice import Branches, Lattice, Node, Unit, concatenate, residual
-from lattice.limits import GaussianLimit, Moments, gaussian_limit, offset_moments
-from lattice.ops import (
+from lattice.geometry.evenness import StageEvenness, even_sizes, evenness
+from lattice.geometry.receptive_field import AxisField, ReceptiveField, last_map, receptive_field, receptive_fields
+from lattice.network import families
+from lattice.network.lattice import Branches, Lattice, Node, Unit, concatenate, residual
+from lattice.network.ops import (
     Activation,
     AdaptivePool,
     Add,
@@ -59,12 +62,9 @@ from lattice.ops import (
     Slice,
     Upsample,
 )
-from lattice.pullback import pull_back
-from lattice.regular import combinations, is_regular, multinomial_count
-from lattice.routes import SKIP, Branch, Command, commands, path_exists, route
-from lattice.strips import perron_depth, perron_vector, strip_counts_reflection, strip_counts_spectral
-from lattice.symbolic import generating_function, path_polynomial, path_polynomials, variance_symbols
-from lattice.window import AdaptiveWindow, AxisMap, FilterWindow, ResizeWindow, TransposedWindow, Window
+from lattice.network.window import AdaptiveWindow, AxisMap, FilterWindow, ResizeWindow, TransposedWindow, Window
+from lattice.sweep.pullback import pull_back
+from lattice.sweep.routes import SKIP, Branch, Command, commands, path_exists, route
 
 __all__ = [
     # the lattice
@@ -94,3 +94,12 @@ __all__ = [
     # errors
     "PilcroError", "SpecificationError", "UnsupportedError", "AssumptionError", "IrregularLatticeError", "ResourceError",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    """`lattice.strategies` needs hypothesis, and is imported when it is asked for."""
+    if name == "strategies":
+        from lattice.testing import strategies
+
+        return strategies
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

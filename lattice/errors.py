@@ -1,13 +1,6 @@
 """The errors of pilcro: one base, and below it the kinds that a caller would tell apart."""
 
-__all__ = [
-    "AssumptionError",
-    "IrregularLatticeError",
-    "PilcroError",
-    "ResourceError",
-    "SpecificationError",
-    "UnsupportedError",
-]
+__all__ = ["AssumptionError", "IrregularLatticeError", "PilcroError", "ResourceError", "SpecificationError", "UnsupportedError"]
 
 
 class PilcroError(ValueError):
@@ -32,3 +25,8 @@ class IrregularLatticeError(AssumptionError):
 
 class ResourceError(PilcroError):
     """The answer is well defined and too large to produce; the message estimates it and names the cheaper call."""
+
+
+def listed(names: list[str], most: int = 4) -> str:
+    """The first few names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

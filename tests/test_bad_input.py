@@ -14,7 +14,8 @@ import pytest
 import landscape
 import lattice
 import validation
-from lattice import Op, PilcroError, ops
+from lattice import Op, PilcroError
+from lattice.network import ops
 from tests.bad_input import of_command_line, of_fields, of_landscape, of_lattice, of_validation
 from tests.bad_input.table import same
 

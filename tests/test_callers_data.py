@@ -16,14 +16,14 @@ from torch.nn import functional as F
 
 import landscape
 import validation
-from landscape import observing
+from landscape.tracing import gate_counts
 from lattice import Conv, Flatten, Lattice, PilcroError
-from validation.evaluation.ablation import ablation, ablation_curve, relevance
-from validation.evaluation.answers import logits, probabilities
-from validation.evaluation.location import location_sensitivity
-from validation.evaluation.robustness import robustness
-from validation.evaluation.shifts import shift_consistency
-from validation.training.gradients import WAYS, input_gradient
+from validation.evaluation.measures.ablation import ablation, ablation_curve, relevance
+from validation.evaluation.measures.location import location_sensitivity
+from validation.evaluation.measures.robustness import robustness
+from validation.evaluation.measures.shifts import shift_consistency
+from validation.gradients.input_gradient import WAYS, input_gradient
+from validation.runtime.logits import logits, probabilities
 from validation.training.penalty import Objective
 from validation.training.scores import score
 
@@ -33,7 +33,7 @@ SHAPE = (3, 8, 8)
 @pytest.fixture(autouse=True)
 def few_passes(monkeypatch):
     """Rates are compared with rates over the same draws, so that few of them will do."""
-    monkeypatch.setattr(observing, "MOST_CALLS", 400)
+    monkeypatch.setattr(gate_counts, "MOST_CALLS", 400)
 
 
 def written(x, first):

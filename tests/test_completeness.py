@@ -4,22 +4,24 @@ import dataclasses
 
 import pytest
 
-from landscape import alike_channels, assumptions, correlated_positions, shared_signal
-from landscape.connections import first_moment, pair_moment, second_moment
-from landscape.gains import output_sign
-from landscape.plan import axis_maps
-from landscape.replay import apply
-from lattice import Input, Node, Op, ops
-from lattice.pullback import pull
-from lattice.routes import choices
-from lattice.shapes import output_shape
+from landscape.laws import guarantee
+from landscape.laws.connections import first_moment, pair_moment, second_moment
+from landscape.structure import channel_runs, correlated_positions, shared_signal
+from landscape.structure.plan import axis_maps
+from landscape.structure.signs import output_sign
+from landscape.tracing.proof.replay import apply
+from lattice import Input, Node, Op
+from lattice.network import ops
+from lattice.network.shapes import output_shape
+from lattice.sweep.pullback import pull
+from lattice.sweep.routes import choices
 from validation.montecarlo.build import module
 
 OPS = [op for op in vars(ops).values() if isinstance(op, type) and issubclass(op, Op) and dataclasses.is_dataclass(op)]
 RULES = {
     "shape": output_shape, "pull-back": pull, "route": choices, "sign": output_sign, "build": module, "replay": apply,
     "second moment": second_moment, "positions": axis_maps, "shared channels": shared_signal._read,
-    "correlation": correlated_positions._correlates, "guarantee": assumptions._findings, "runs": alike_channels._runs,
+    "correlation": correlated_positions._correlates, "guarantee": guarantee._findings, "runs": channel_runs._runs,
 }  # fmt: skip
 NOT_FOR_INPUT = RULES.keys() - {"sign", "guarantee", "runs"}  # the input is where these stop
 

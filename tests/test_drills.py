@@ -31,8 +31,8 @@ from tests.drills.mounts import can_mount
 from tests.drills.server import Server
 from validation import Estimate, measure
 from validation.montecarlo import shards
-from validation.montecarlo.files import StorageError, read_arrays, write_figure
-from validation.montecarlo.table import Series, Table, provenance
+from validation.runtime.files import StorageError, read_arrays, write_figure
+from validation.studies.table import Series, Table, provenance
 from validation.training import loop
 from validation.training.checkpoint import RunFolder, read_json
 from validation.training.recipes import Recipe

@@ -5,24 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from landscape import assumptions, connections, correlated_positions, gains, plan, predict, shared_signal
-from landscape.moments import squared_gradients
-from lattice import (
-    Activation,
-    Conv,
-    Dense,
-    Flatten,
-    GlobalPool,
-    Lattice,
-    Op,
-    PilcroError,
-    Pool,
-    path_counts,
-    pullback,
-    routes,
-    shapes,
-)
-from lattice.ops import Pointwise, Rearrangement
+from landscape import predict
+from landscape.laws import connections, guarantee
+from landscape.laws.moments import squared_gradients
+from landscape.structure import correlated_positions, plan, shared_signal, signs
+from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Op, PilcroError, Pool, path_counts
+from lattice.network import shapes
+from lattice.network.ops import Pointwise, Rearrangement
+from lattice.sweep import pullback, routes
 
 CHAIN = [Conv(2, 3, padding=1), Flatten(), Dense(1)]
 
@@ -58,7 +48,7 @@ def lattice_rules(op):
         lambda: shapes.output_shape.register(op, lambda self, shape: shape),
         lambda: pullback.pull.register(op, pulled),
         lambda: routes.choices.register(op, led),
-        lambda: gains.output_sign.register(op, lambda self, inputs: inputs[0]),
+        lambda: signs.output_sign.register(op, lambda self, inputs: inputs[0]),
     ]
 
 
@@ -77,7 +67,7 @@ def law_rules(op):
         lambda: plan.axis_maps.register(op, maps),
         lambda: shared_signal._read.register(op, lambda self, channels, shape, output: channels),
         lambda: correlated_positions._correlates.register(op, lambda self, spatial, above: above),
-        lambda: assumptions._findings.register(op, lambda *_: []),
+        lambda: guarantee._findings.register(op, lambda *_: []),
     ]
 
 

@@ -32,15 +32,15 @@ import landscape
 import lattice
 import validation
 from lattice import PilcroError, families
-from validation.evaluation.ablation import ablation, ablation_curve, relevance
-from validation.evaluation.location import location_sensitivity
-from validation.evaluation.robustness import under_corruption
-from validation.evaluation.shifts import shift_consistency
+from validation.datasets.dataset import Arrays
+from validation.evaluation.measures.ablation import ablation, ablation_curve, relevance
+from validation.evaluation.measures.location import location_sensitivity
+from validation.evaluation.measures.robustness import under_corruption
+from validation.evaluation.measures.shifts import shift_consistency
 from validation.fields.layers import find_layer, layer_shapes
-from validation.montecarlo import workers
+from validation.gradients.input_gradient import input_gradient
+from validation.runtime import workers
 from validation.training import loop
-from validation.training.data import Arrays
-from validation.training.gradients import input_gradient
 from validation.training.recipes import LAPTOP
 from validation.training.scores import score
 
@@ -183,33 +183,37 @@ def small_ablation(model):
 
 
 TAKES_MODEL = {
-    "landscape.trace.trace": lambda model: landscape.trace(model, (2, 6, 6), inputs="noise"),
+    "landscape.tracing.trace.trace": lambda model: landscape.trace(model, (2, 6, 6), inputs="noise"),
     "landscape.predict.predict": lambda model: landscape.predict(model, (2, 6, 6)),
     "landscape.advise.advise": lambda model: landscape.advise(model, (2, 6, 6), most=1),
-    "validation.evaluation.empirical.empirical_landscape": lambda model: validation.empirical_landscape(
+    "validation.gradients.empirical.empirical_landscape": lambda model: validation.empirical_landscape(
         model, IMAGES.split(2), generator=seeded()
     ),
-    "validation.montecarlo.shuffle.shuffled_importance": lambda model: validation.shuffled_importance(
+    "validation.studies.shuffle.shuffled_importance": lambda model: validation.shuffled_importance(
         model, IMAGES, generator=seeded(), chunk=200
     ),
-    "validation.training.objective.importance_map": with_gradient("auto"),
-    "validation.training.objective.importance_map double_backward": with_gradient("double_backward"),
-    "validation.training.objective.importance_map forward_mode": with_gradient("forward_mode"),
-    "validation.training.gradients.input_gradient": lambda model: input_gradient(model, IMAGES, UNIFORMS),
+    "validation.gradients.objective.importance_map": with_gradient("auto"),
+    "validation.gradients.objective.importance_map double_backward": with_gradient("double_backward"),
+    "validation.gradients.objective.importance_map forward_mode": with_gradient("forward_mode"),
+    "validation.gradients.input_gradient.input_gradient": lambda model: input_gradient(model, IMAGES, UNIFORMS),
     "validation.training.penalty.Penalty.of_model": lambda model: PENALTY.of_model(model, IMAGES, UNIFORMS),
     "validation.training.scores.score": lambda model: score(model, SOURCE, batch=5),
-    "validation.evaluation.location.location_sensitivity": lambda model: location_sensitivity(
+    "validation.evaluation.measures.location.location_sensitivity": lambda model: location_sensitivity(
         model, SOURCE, (-1, 0, 1), chunk=5
     ),
-    "validation.evaluation.shifts.shift_consistency": lambda model: shift_consistency(model, SOURCE, most=2, pairs=2, chunk=5),
-    "validation.evaluation.robustness.under_corruption": lambda model: under_corruption(
+    "validation.evaluation.measures.shifts.shift_consistency": lambda model: shift_consistency(
+        model, SOURCE, most=2, pairs=2, chunk=5
+    ),
+    "validation.evaluation.measures.robustness.under_corruption": lambda model: under_corruption(
         [model], SOURCE, "negative", (1, 2), Negative(), images=range(12), chunk=5
     ),
-    "validation.evaluation.ablation.ablation": small_ablation,
-    "validation.evaluation.ablation.ablation_curve": lambda model: ablation_curve(
+    "validation.evaluation.measures.ablation.ablation": small_ablation,
+    "validation.evaluation.measures.ablation.ablation_curve": lambda model: ablation_curve(
         model, IMAGES[0], 1, torch.arange(36), [0, 9, 36], chunk=1
     ),
-    "validation.evaluation.ablation.relevance": lambda model: relevance(model, IMAGES[0], 1, IMAGES[1:3], steps=2, chunk=2),
+    "validation.evaluation.measures.ablation.relevance": lambda model: relevance(
+        model, IMAGES[0], 1, IMAGES[1:3], steps=2, chunk=2
+    ),
     "validation.fields.measure.effective_receptive_field": lambda model: validation.effective_receptive_field(
         model, IMAGES, layer="body"
     ),
@@ -219,7 +223,7 @@ TAKES_MODEL = {
     "validation.fields.predicted.predicted_field": lambda model: validation.predicted_field(model, (2, 6, 6), layer="body"),
 }
 TAKES_FACTORY = {
-    "landscape.trace.trace": lambda factory: landscape.trace(factory, (2, 6, 6), inputs="noise"),
+    "landscape.tracing.trace.trace": lambda factory: landscape.trace(factory, (2, 6, 6), inputs="noise"),
     "landscape.predict.predict": lambda factory: landscape.predict(factory, (2, 6, 6)),
     "landscape.advise.advise": lambda factory: landscape.advise(factory, (2, 6, 6), most=1),
     "validation.montecarlo.measure.measure": lambda factory: validation.measure(factory, (2, 6, 6), draws=12, chunk=3),
@@ -228,25 +232,25 @@ TAKES_FACTORY = {
     ),
 }
 NOT_HERE = {
-    "validation.evaluation.answers.logits": "one forward pass, in the mode that the caller chose",
-    "validation.evaluation.answers.probabilities": "the same",
-    "validation.evaluation.robustness.robustness": "under_corruption for every corruption; those take one or three channels",
-    "validation.evaluation.subjects.Subject.__init__": "holds a network",
-    "landscape.reading.Reader.__init__": "a part of trace",
-    "landscape.proving.prove": "a part of trace",
-    "landscape.running.copied": "a part of trace",
-    "landscape.running.run_model": "runs a copy; a part of trace",
-    "validation.evaluation.untouched.device_of": "reads where the first tensor lies",
-    "validation.evaluation.untouched.untouched": "the promise itself; what stands inside is the caller's",
+    "validation.runtime.logits.logits": "one forward pass, in the mode that the caller chose",
+    "validation.runtime.logits.probabilities": "the same",
+    "validation.evaluation.measures.robustness.robustness": "under_corruption for each; corruptions take one or three channels",
+    "validation.evaluation.runs.subjects.Subject.__init__": "holds a network",
+    "landscape.tracing.graph.reader.Reader.__init__": "a part of trace",
+    "landscape.tracing.proof.proving.prove": "a part of trace",
+    "landscape.tracing.proof.running.copied": "a part of trace",
+    "landscape.tracing.proof.running.run_model": "runs a copy; a part of trace",
+    "validation.runtime.preserve_state.device_of": "reads where the first tensor lies",
+    "validation.runtime.preserve_state.preserve_state": "the promise itself; what stands inside is the caller's",
     "validation.montecarlo.build.draw_weights": "writes the weights: that is what it is for",
-    "validation.montecarlo.lemma.train_briefly": "trains the network that it is given: that is what it is for",
+    "validation.studies.lemma.train_briefly": "trains the network that it is given: that is what it is for",
     "validation.montecarlo.sampler.Sampler.__init__": "a part of measure",
     "validation.montecarlo.sources.ModuleSource.__init__": "a part of measure",
     "validation.fields.halo.halo": "a field, and a prediction of which it says why there is none",
     "validation.fields.predicted.beside": "a prediction beside a field; it says why there is none",
     "validation.fields.layers.UpTo.__init__": "a network around a network",
     "validation.fields.layers.uncompiled": "reads which module is inside",
-    "validation.training.devices.averaging": "wraps the objective that training trains",
+    "validation.runtime.process_group.averaging": "wraps the objective that training trains",
     "validation.training.models.Reweighted.__init__": "a network around a network",
     "validation.training.penalty.Objective.__init__": "a loss around a network, which is trained through it",
 }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDERS = ("lattice", "landscape", "validation", "docs", "benchmarks")
+FOLDERS = ("lattice", "landscape", "validation", "docs", "experiments", "benchmarks")
 ROOT = Path(__file__).parent.parent
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml", "jsonpickle", "hickle"}
 CALLS = {"eval", "exec", "compile", "__import__"}
@@ -16,10 +16,10 @@ USUAL_NAMES = {"torch": (None,), "numpy": (None, "np")}  # no other, so that cal
 
 EXCEPTIONS = {
     # CIFAR's batches are pickles: hashed (SHA-256) first, then read by an unpickler that makes arrays and containers only
-    ("validation/training/cifar.py", "pickle"),
+    ("validation/datasets/cifar.py", "pickle"),
     # the user's own file.py:factory or package.module:factory, named on the command line
-    ("validation/__main__.py", "exec_module"),
-    ("validation/__main__.py", "import_module"),
+    ("validation/runtime/factories.py", "exec_module"),
+    ("validation/runtime/factories.py", "import_module"),
     # this project's own modules, and strings in their text, when the documentation is built
     ("docs/extensions/public_names.py", "import_module"),
     ("docs/extensions/public_names.py", "literal_eval"),

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from landscape import advise, predict, trace
-from landscape.findings import findings
-from landscape.importance import report
-from landscape.svg import Line, flat_view, lines_svg, map_svg
+from landscape.display.svg import Line, flat_view, lines_svg, map_svg
+from landscape.maps.findings import findings
+from landscape.maps.measures import report
 from lattice import Conv, Dense, Flatten, Lattice, families
 from tests.whole import Whole
 from validation import compare, empirical_landscape, measure

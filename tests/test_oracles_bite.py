@@ -26,7 +26,9 @@ def test_every_planted_fault_is_noticed(room, start):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="faults are planted in forked processes")
 def test_without_a_fault_the_same_tests_pass():
-    sound = Fault("no fault", "lattice/counting.py", "counts[0]\n", "counts[0]\n", ("tests/lattice/test_path_counts.py",))
+    sound = Fault(
+        "no fault", "lattice/counts/counting.py", "counts[0]\n", "counts[0]\n", ("tests/lattice/counts/test_counting.py",)
+    )
     (verdict,) = judged([sound])
     assert verdict.code == 0, verdict.output
 

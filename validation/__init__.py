@@ -1,18 +1,18 @@
 """Is it true? Monte Carlo over random initialisations with honest statistics, Lemma 1, trained networks, the regulariser."""
 
-from validation.evaluation.empirical import EmpiricalLandscape, empirical_landscape
+from validation.comparison.compare import Agreement, Verdict, compare
+from validation.comparison.figure import plot_against_paths, plot_agreement, plot_z
+from validation.comparison.judges import assert_agrees, assert_chi_square, assert_exact, negative_controls
 from validation.fields.field import EffectiveField
 from validation.fields.halo import Halo, halo
 from validation.fields.measure import effective_receptive_field
 from validation.fields.predicted import beside, compare_fields, field_growth, predicted_field
+from validation.gradients.empirical import EmpiricalLandscape, empirical_landscape
+from validation.gradients.objective import curvature_penalty, importance_map, smoothness_target, target_penalty
 from validation.montecarlo.build import build
-from validation.montecarlo.compare import Agreement, Verdict, compare
 from validation.montecarlo.enumerate import enumerated_squared_gradients
-from validation.montecarlo.figure import plot_against_paths, plot_agreement, plot_z
-from validation.montecarlo.judges import assert_agrees, assert_chi_square, assert_exact, negative_controls
 from validation.montecarlo.measure import Estimate, measure
-from validation.montecarlo.shuffle import ShuffledImportance, shuffled_importance
-from validation.training.objective import curvature_penalty, importance_map, smoothness_target, target_penalty
+from validation.studies.shuffle import ShuffledImportance, shuffled_importance
 from validation.training.penalty import Penalty
 from validation.training.recipes import Recipe
 

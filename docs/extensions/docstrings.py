@@ -56,7 +56,7 @@ def _process(app: Sphinx, what: str, name: str, thing: object, options: object, 
 
 
 def _find(app: Sphinx, env, node, contnode):
-    """A name without its package, `path_counts`, or by the module that defines it, `lattice.counting.path_counts`."""
+    """A name without its package, `path_counts`, or by the module that defines it, `lattice.counts.counting.path_counts`."""
     if node.get("refdomain") != "py":
         return None
     domain = env.get_domain("py")

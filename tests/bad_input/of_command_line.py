@@ -7,7 +7,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from tests.bad_input.table import answers, refuses
-from validation.__main__ import main, model_factory
+from validation.__main__ import main
+from validation.runtime.factories import model_factory
 from validation.training.checkpoint import write_json
 
 FACTORIES = """

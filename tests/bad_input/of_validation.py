@@ -10,30 +10,21 @@ from torch import nn
 
 import landscape
 import validation
-from lattice import (
-    AssumptionError,
-    Conv,
-    ConvTranspose,
-    Dense,
-    Flatten,
-    Lattice,
-    PilcroError,
-    ResourceError,
-    UnsupportedError,
-)
+from lattice import AssumptionError, Conv, ConvTranspose, Dense, Flatten, Lattice, PilcroError, ResourceError, UnsupportedError
 from tests.bad_input.models import Constant, Counting, Forgetful, Rowdy, Tuple, broken, cast, compiled, small
 from tests.bad_input.table import answers, refuses
 from validation import Penalty, Recipe, compare, measure
-from validation.evaluation.ablation import ablation
-from validation.evaluation.location import location_sensitivity
-from validation.evaluation.tables import collect
+from validation.datasets.catalogue import load
+from validation.datasets.cifar import CIFAR10
+from validation.datasets.cifar import read as read_cifar
+from validation.datasets.dataset import Arrays, arrays
+from validation.datasets.folders import read as read_folder
+from validation.evaluation.measures.ablation import ablation
+from validation.evaluation.measures.location import location_sensitivity
+from validation.evaluation.runs.tables import collect
 from validation.montecarlo.estimate import Estimate
-from validation.montecarlo.files import StorageError, read_arrays, write_arrays
+from validation.runtime.files import StorageError, read_arrays, write_arrays
 from validation.training.checkpoint import Checkpoint, RunFolder, TrainingError, read_json, write_json
-from validation.training.cifar import CIFAR10
-from validation.training.cifar import read as read_cifar
-from validation.training.data import Arrays, arrays, load
-from validation.training.folders import read as read_folder
 from validation.training.loop import train
 from validation.training.models import build as build_model
 from validation.training.scores import score
@@ -1041,7 +1032,7 @@ def _checkpoint(folder: Path, content: bytes):
 
 
 def _tabled(folder: Path):
-    from validation.evaluation.tables import grouped, markdown
+    from validation.evaluation.runs.tables import grouped, markdown
 
     return markdown(grouped(collect([folder])))
 

@@ -16,14 +16,15 @@ from lattice import families
 from tests.drills import mounts
 from tests.drills.disk import watch
 from validation import measure
-from validation.evaluation import pieces
-from validation.evaluation.pieces import Piece, finished
-from validation.evaluation.subjects import Subject
-from validation.montecarlo.files import write_arrays
+from validation.datasets import dataset
+from validation.evaluation.runs import pieces
+from validation.evaluation.runs.pieces import Piece, finished
+from validation.evaluation.runs.subjects import Subject
 from validation.montecarlo.shards import Shards
-from validation.training import data, loop
+from validation.runtime.files import write_arrays
+from validation.runtime.process_group import world
+from validation.training import loop
 from validation.training.checkpoint import RunFolder
-from validation.training.devices import world
 from validation.training.recipes import LAPTOP
 
 __all__ = ["BODIES", "RECIPE", "Reporter", "made_data", "net", "prepare"]
@@ -44,11 +45,11 @@ def made_data(name="made", **options):
     labels = np.arange(72) % 4
     pixels = rng.integers(0, 128, (72, 1, 8, 8)) + 100 * (np.arange(8) // 2 == labels[:, None, None, None])
     pixels = pixels.astype(np.uint8)
-    return data.arrays((pixels[:48], labels[:48]), (pixels[48:], labels[48:]), options.get("augment", "none"))
+    return dataset.arrays((pixels[:48], labels[:48]), (pixels[48:], labels[48:]), options.get("augment", "none"))
 
 
 RECIPE = LAPTOP.changed(
-    data="digits", size=8, epochs=2, batch=16, model="tests.drills.bodies:net", augment="flip+crop", lr=0.05,
+    dataset="digits", size=8, epochs=2, batch=16, model="tests.drills.bodies:net", augment="flip+crop", lr=0.05,
     kind="target", alpha=1e-3, interval=2, warmup=2, width=3,
 )  # fmt: skip
 

@@ -22,20 +22,31 @@ from tests.faults.planting import ROOT, Fault, judged
 from tests.faults.reach import Reach, reach
 
 CORE = (
-    *(f"lattice/{name}.py" for name in (
-        "axis", "window", "ops", "lattice", "shapes", "pullback", "counting", "chains", "digits", "estimates", "integers",
-        "closed_forms", "strips", "limits", "distributions", "symbolic", "formulas", "routes", "multisets", "regular",
-        "geometry", "fields", "evenness", "periods", "stacks", "families", "graph",
+    *(f"lattice/network/{name}.py" for name in ("axis", "window", "ops", "lattice", "shapes", "families",)),
+    *(f"lattice/sweep/{name}.py" for name in ("pullback", "routes",)),
+    *(f"lattice/counts/{name}.py" for name in (
+        "counting", "chains", "limbs", "cost", "bigint", "distributions", "multisets", "regular", "stacks",
     )),
-    *(f"landscape/{name}.py" for name in ("moments", "covariance", "pairs", "plan", "gains", "initialisation")),
+    *(f"lattice/closed_forms/{name}.py" for name in ("pascal", "strips", "limits", "symbolic", "formulas",)),
+    *(f"lattice/geometry/{name}.py" for name in ("receptive_field", "channel_fields", "evenness", "periods",)),
+    *(f"lattice/drawing/{name}.py" for name in ("graph",)),
+    *(f"landscape/laws/{name}.py" for name in ("moments", "covariance",)),
+    *(f"landscape/structure/{name}.py" for name in ("pairs", "plan", "signs",)),
+    *(f"landscape/weights/{name}.py" for name in ("initialisation",)),
 )  # fmt: skip
 REST = (
-    *(f"landscape/{name}.py" for name in (
-        "activations", "advise", "assumptions", "aten", "batchnorm", "gates", "importance", "infinite_width", "observing",
-        "pooled_head", "predict", "reading", "signal", "trace", "trunk", "weights",
-    )),
-    *(f"validation/montecarlo/{name}.py" for name in ("build", "compare", "enumerate", "estimate", "sampler", "shuffle")),
-    *(f"validation/training/{name}.py" for name in ("gradients", "linearised", "objective", "penalty")),
+    *(f"landscape/gates/{name}.py" for name in ("activations", "gates", "mean_field",)),
+    *(f"landscape/{name}.py" for name in ("advise", "predict",)),
+    *(f"landscape/laws/{name}.py" for name in ("guarantee", "batchnorm", "infinite_width", "pooled_head", "trunk",)),
+    *(f"landscape/tracing/aten/{name}.py" for name in ("table",)),
+    *(f"landscape/maps/{name}.py" for name in ("measures",)),
+    *(f"landscape/tracing/{name}.py" for name in ("gate_counts", "trace", "weights",)),
+    *(f"landscape/tracing/graph/{name}.py" for name in ("reader",)),
+    *(f"validation/montecarlo/{name}.py" for name in ("build", "enumerate", "estimate", "sampler",)),
+    *(f"validation/comparison/{name}.py" for name in ("compare",)),
+    *(f"validation/studies/{name}.py" for name in ("shuffle",)),
+    *(f"validation/gradients/{name}.py" for name in ("input_gradient", "linearised", "objective",)),
+    *(f"validation/training/{name}.py" for name in ("penalty",)),
 )  # fmt: skip
 # One change of each kind: all eleven replacements of every `+`, most of which crash at once, would flatter the tests.
 OPERATORS = (

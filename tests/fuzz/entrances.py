@@ -25,8 +25,8 @@ from lattice import PilcroError
 from tests.fuzz.watch import watched
 from validation import Recipe
 from validation.montecarlo.estimate import Estimate
-from validation.montecarlo.files import write_arrays
 from validation.montecarlo.shards import Shards, Tally
+from validation.runtime.files import write_arrays
 from validation.training.checkpoint import Checkpoint, RunFolder, write_json
 
 __all__ = ["ENTRANCES", "Entrance"]
@@ -75,7 +75,7 @@ _REAL_IMPORT = importlib.import_module
 
 
 def _model(folder: Path, data: bytes) -> None:
-    from validation.__main__ import model_factory
+    from validation.runtime.factories import model_factory
 
     with mock.patch("importlib.import_module", _import_what_is_there_already):
         model_factory(_text(data))
@@ -92,19 +92,23 @@ def _nothing(self: object) -> dict:
 
 
 def _arguments(folder: Path, data: bytes) -> None:
-    from validation.__main__ import Advise, Map, main
-    from validation.evaluation.command import Evaluate
-    from validation.montecarlo.study import Study
-    from validation.training.command import Figures, Tables, Train
+    from validation.__main__ import main
+    from validation.cli.commands.advise import Advise
+    from validation.cli.commands.evaluate import Evaluate
+    from validation.cli.commands.figures import Figures
+    from validation.cli.commands.map import Map
+    from validation.cli.commands.study import Study
+    from validation.cli.commands.tables import Tables
+    from validation.cli.commands.train import Train
 
     arguments = [word for word in _text(data).split("\n") if word][:20]
     with ExitStack() as stack:
         for command in (Map, Advise, Evaluate, Study, Figures, Tables):
             stack.enter_context(mock.patch.object(command, "run", _nothing))
         stack.enter_context(mock.patch.object(Train, "run", lambda self: self.recipe().json()))
-        stack.enter_context(mock.patch("lattice.estimates.MOST_SECONDS", 0.1))
-        stack.enter_context(mock.patch("lattice.estimates.MOST_BYTES", 2**24))
-        stack.enter_context(mock.patch("validation.__main__.MOST_DEPTH", 200))
+        stack.enter_context(mock.patch("lattice.counts.cost.MOST_SECONDS", 0.1))
+        stack.enter_context(mock.patch("lattice.counts.cost.MOST_BYTES", 2**24))
+        stack.enter_context(mock.patch("validation.cli.commands.paths.MOST_DEPTH", 200))
         stack.enter_context(redirect_stdout(io.StringIO()))
         stack.enter_context(redirect_stderr(io.StringIO()))
         try:
@@ -144,7 +148,7 @@ def _recipe(folder: Path, data: bytes) -> None:
 
 
 def _run(folder: Path, data: bytes) -> None:
-    from validation.evaluation.tables import collect, grouped, latex, markdown
+    from validation.evaluation.runs.tables import collect, grouped, latex, markdown
 
     kind, rest = data[:1], data[1:]
     home = RunFolder(folder)
@@ -267,7 +271,7 @@ def _estimates() -> list[bytes]:
 
 def _archive(folder: Path, data: bytes) -> None:
     """b"h": as it is, so that the hash refuses it; else as if its hash were right, so that the reader behind it is reached."""
-    from validation.training.cifar import Archive, read
+    from validation.datasets.cifar import Archive, read
 
     kind, rest = data[:1], data[1:]
     if kind == b"p":  # a pickle in an archive

@@ -17,7 +17,7 @@ from landscape.advise import (
     _with_mode,
     deviation_from_flat,
 )
-from landscape.initialisation import layer_variances
+from landscape.weights.initialisation import layer_variances
 from lattice import (
     Activation,
     Conv,

@@ -6,11 +6,11 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 from landscape import Guarantee, path_sum, predict, rademacher
-from landscape.covariance import _rearranged
-from landscape.gains import Sign, output_sign
-from landscape.moments import pool_cells, squared_gradients
-from landscape.pairs import Pairs
-from landscape.plan import plan
+from landscape.laws.covariance import _rearranged
+from landscape.laws.moments import pool_cells, squared_gradients
+from landscape.structure.pairs import Pairs
+from landscape.structure.plan import plan
+from landscape.structure.signs import Sign, output_sign
 from lattice import (
     Activation,
     AdaptivePool,
@@ -33,7 +33,7 @@ from lattice import (
     pull_back,
     residual,
 )
-from lattice.strategies import lattices
+from lattice.testing.strategies import lattices
 from validation.montecarlo.enumerate import count_weights, enumerated_squared_gradients
 
 MOST_WEIGHTS = 12  # 4096 patterns: milliseconds

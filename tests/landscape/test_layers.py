@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from landscape import predict
-from landscape.plot import plot_layers
+from landscape.maps.plot import plot_layers
 from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Norm, Pool, residual
 
 RELU = Activation("relu")

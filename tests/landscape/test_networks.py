@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from landscape import predict, trace
 from lattice import ChannelShuffle, Conv, GlobalPool, Lattice, Multiply, Node, Norm, UnsupportedError, Upsample, path_counts
-from lattice.ops import Input
+from lattice.network.ops import Input
 from validation.montecarlo.build import build
 
 torchvision = pytest.importorskip("torchvision")

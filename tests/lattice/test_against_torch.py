@@ -33,10 +33,10 @@ from lattice import (
     Upsample,
     path_counts,
 )
-from lattice.pullback import pull_back
-from lattice.shapes import output_shape
-from lattice.strategies import EVERY_MODE, lattices, layers
-from lattice.window import ResizeWindow, Window
+from lattice.network.shapes import output_shape
+from lattice.network.window import ResizeWindow, Window
+from lattice.sweep.pullback import pull_back
+from lattice.testing.strategies import EVERY_MODE, lattices, layers
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}

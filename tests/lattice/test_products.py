@@ -19,8 +19,8 @@ from lattice import (
     receptive_field,
     route,
 )
-from lattice.geometry import cells_seen
-from lattice.routes import all_units
+from lattice.geometry.receptive_field import cells_seen
+from lattice.sweep.routes import all_units
 
 
 def attention(first: str, second: str) -> Lattice:

@@ -27,12 +27,12 @@ from lattice import (
     residual,
     route,
 )
-from lattice.closed_forms import pascal_coefficient, pascal_row, residual_row, stern, stern_maximum, stern_period
-from lattice.distributions import skip_distribution
-from lattice.limits import gaussian_limit, offset_moments
-from lattice.regular import is_regular, multinomial_count
-from lattice.strips import perron_depth, perron_vector, strip_counts_reflection, strip_counts_spectral
-from lattice.symbolic import generating_function, path_polynomials
+from lattice.closed_forms.limits import gaussian_limit, offset_moments
+from lattice.closed_forms.pascal import pascal_coefficient, pascal_row, residual_row, stern, stern_maximum, stern_period
+from lattice.closed_forms.strips import perron_depth, perron_vector, strip_counts_reflection, strip_counts_spectral
+from lattice.closed_forms.symbolic import generating_function, path_polynomials
+from lattice.counts.distributions import skip_distribution
+from lattice.counts.regular import is_regular, multinomial_count
 
 kernels, depths = st.integers(1, 6), st.integers(1, 6)
 

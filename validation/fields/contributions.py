@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from lattice import AssumptionError, UnsupportedError
-from validation.evaluation.untouched import gradient, ran
+from validation.runtime.preserve_state import call_model, gradient
 
 __all__ = ["STATISTICS", "contributions"]
 
@@ -48,7 +48,7 @@ def contributions(
     with torch.enable_grad():
         x = torch.cat([x[:1], x]) if len(rows) > 1 and rows[1] == 2 else x
         x = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
-        features = ran(tap, x)
+        features = call_model(tap, x)
         if not features.requires_grad:
             raise UnsupportedError(
                 "these features do not depend on the input as autograd sees it: a layer before it, a detach(), or a part "

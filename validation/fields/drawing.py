@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.html import side_by_side, table
-from landscape.plot import MAP_COLOURS, axes_or_new, plot_profile
+from landscape.display.html import side_by_side, table
+from landscape.maps.plot import MAP_COLOURS, axes_or_new, plot_profile
 from lattice import SpecificationError
-from validation.html import ORANGE, measured_svgs
+from validation.report.html import ORANGE, measured_svgs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

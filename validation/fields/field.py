@@ -9,13 +9,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from landscape.importance import centre_bias
+from landscape.maps.measures import centre_bias
 from lattice import SpecificationError
 from lattice.checks import is_whole
 from validation.fields import numbers as of_map
 from validation.fields.layers import Layer
 from validation.montecarlo.estimate import ARRAYS, FACTS, Estimate
-from validation.montecarlo.files import checked_out, digest, read_arrays, write_arrays, write_bytes
+from validation.runtime.files import checked_out, digest, read_arrays, write_arrays, write_bytes
 
 __all__ = ["EffectiveField", "Number"]
 
@@ -96,7 +96,7 @@ class EffectiveField:
     @property
     def importance(self) -> Array:
         """I' of Eq. 14: the map with mean square one."""
-        from landscape.importance import importance
+        from landscape.maps.measures import importance
 
         return importance(self.mean)
 

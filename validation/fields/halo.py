@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from landscape.moments import squared_gradients
-from landscape.trace import Trace, trace
+from landscape.laws.moments import squared_gradients
+from landscape.tracing.trace import Trace, trace
 from lattice import AssumptionError, PilcroError, SpecificationError
 from lattice.checks import is_real, whole
-from lattice.geometry import ReceptiveField, receptive_field
+from lattice.geometry.receptive_field import ReceptiveField, receptive_field
 from validation.fields.field import EffectiveField
 from validation.fields.layers import Layer
 from validation.fields.measure import effective_receptive_field

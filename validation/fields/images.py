@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from landscape.given import checked_images
+from landscape.input_checks import checked_images
 from lattice import SpecificationError
 from lattice.checks import given_shape, is_whole, whole
-from validation.montecarlo.files import digest
-from validation.training.data import Source, load
-from validation.training.folders import ENDINGS, Folder
+from validation.datasets.catalogue import load
+from validation.datasets.dataset import Source
+from validation.datasets.folders import ENDINGS, Folder
+from validation.runtime.files import digest
 
 __all__ = ["DATA_SETS", "Images", "images_from", "named_images", "white_noise"]
 

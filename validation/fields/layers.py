@@ -17,8 +17,8 @@ from torch import nn
 
 from lattice import SpecificationError, UnsupportedError
 from lattice.checks import is_whole
-from validation.evaluation.untouched import ran, untouched
 from validation.montecarlo.outputs import selected
+from validation.runtime.preserve_state import call_model, preserve_state
 
 __all__ = ["Layer", "UpTo", "find_layer", "layer_shapes", "uncompiled"]
 
@@ -175,8 +175,8 @@ def layer_shapes(model: nn.Module, image: torch.Tensor) -> dict[str, tuple[Any, 
 
     handles = [part.register_forward_hook(hook(name)) for name, part in model.named_modules() if name]
     try:
-        with untouched(model), torch.no_grad():
-            returned = ran(model, image)
+        with preserve_state(model), torch.no_grad():
+            returned = call_model(model, image)
     finally:
         for handle in handles:
             handle.remove()

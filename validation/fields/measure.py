@@ -13,20 +13,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from landscape.given import checked_images, made
+from landscape.input_checks import call_factory, checked_images
 from landscape.progress import progress_bar
 from lattice import SpecificationError, UnsupportedError
 from lattice.checks import given_shape, is_whole, whole
-from validation.evaluation.untouched import device_of, untouched
 from validation.fields.contributions import STATISTICS, contributions
 from validation.fields.field import EffectiveField
 from validation.fields.images import Images, images_from, white_noise
 from validation.fields.layers import Layer, UpTo, find_layer, uncompiled
-from validation.montecarlo.estimate import Estimate, versions
+from validation.montecarlo.estimate import Estimate
 from validation.montecarlo.measure import measure
-from validation.montecarlo.shards import Shards, Tally, locked
+from validation.montecarlo.shards import Shards, Tally
 from validation.montecarlo.sources import ModuleSource
-from validation.montecarlo.workers import checked_device, exact_arithmetic
+from validation.runtime.locks import locked
+from validation.runtime.preserve_state import device_of, preserve_state
+from validation.runtime.versions import versions
+from validation.runtime.workers import checked_device, exact_arithmetic
 
 __all__ = ["effective_receptive_field"]
 
@@ -123,7 +125,7 @@ def _over_images(
     def ready(batch: torch.Tensor) -> torch.Tensor:
         return batch.to(where, dtype or batch.dtype)
 
-    with untouched(model), exact_arithmetic(where):
+    with preserve_state(model), exact_arithmetic(where):
         first = ready(images.first())
         layer = find_layer(model, first, name, **asked)
         index = layer.unit(unit)
@@ -273,7 +275,7 @@ def _over_draws(
             "*positions)"
         )
     dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.get_default_dtype())
-    with untouched(network):
+    with preserve_state(network):
         layer = find_layer(network, torch.zeros(1, *shape, dtype=dtype, device=where), name, **asked)
         index = layer.unit(unit)
         pair = white_noise((shape[-1], *shape[:-1]) if last else shape, 2, seed).read(range(2)).to(where, dtype)
@@ -281,7 +283,7 @@ def _over_draws(
         contributions(tap, pair, index, statistic, range(2), seed, check=True)  # does it read inputs one by one?
 
     def cut() -> nn.Module:
-        return UpTo(made(factory), layer, channels_last=last)
+        return UpTo(call_factory(factory), layer, channels_last=last)
 
     first = (shape[-1], *shape[:-1]) if last else shape
     settings = _Settings(statistic, seed, 1, last, None if folder is None else Path(folder), progress)

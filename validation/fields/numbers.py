@@ -255,7 +255,7 @@ def phase_contrast(values: Array, period: int) -> float:
 
 def with_error(statistic: Callable[[Array], Any], sums: Array, counts: Array) -> tuple[Array, Array]:
     """A number of the mean map and its standard error, by leaving out one block of images at a time."""
-    from validation.evaluation.blocks import jackknife
+    from validation.gradients.jackknife import jackknife
 
     with np.errstate(invalid="ignore"):  # a number that does not exist without some block has no standard error
         value, _, error = jackknife(statistic, sums, counts)

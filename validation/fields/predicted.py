@@ -14,16 +14,16 @@ import torch
 from torch import nn
 
 from landscape import Landscape, predict
-from landscape.given import made
+from landscape.input_checks import call_factory
 from lattice import PilcroError, SpecificationError
 from lattice.checks import given_shape
-from lattice.geometry import receptive_field
-from validation.evaluation.untouched import device_of, untouched
+from lattice.geometry.receptive_field import receptive_field
+from validation.comparison.compare import LEAST, Agreement, compare
 from validation.fields.field import EffectiveField, Number
 from validation.fields.layers import Layer, UpTo, find_layer, layer_shapes, uncompiled
 from validation.fields.measure import effective_receptive_field
 from validation.fields.numbers import luo_side
-from validation.montecarlo.compare import LEAST, Agreement, compare
+from validation.runtime.preserve_state import device_of, preserve_state
 
 __all__ = ["Beside", "beside", "compare_fields", "field_growth", "moved_share", "predicted_field"]
 
@@ -59,16 +59,16 @@ def cut_model(
     last = bool(options.get("channels_last", False))
     shape = given_shape(tuple(shape))
     model = uncompiled(model) if isinstance(model, nn.Module) else model
-    module = model if isinstance(model, nn.Module) else made(model)
+    module = model if isinstance(model, nn.Module) else call_factory(model)
     if not isinstance(module, nn.Module):
         raise SpecificationError(f"the model is a {type(module).__name__}; it is a torch.nn.Module or a factory of them")
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.get_default_dtype())
-    with untouched(module):
+    with preserve_state(module):
         found = find_layer(module, torch.zeros(1, *shape, dtype=dtype, device=device_of(module)), layer, **options)
     first = (shape[-1], *shape[:-1]) if last else shape
     if isinstance(model, nn.Module):
         return UpTo(model, found, channels_last=last), found, first
-    return (lambda: UpTo(made(model), found, channels_last=last)), found, first
+    return (lambda: UpTo(call_factory(model), found, channels_last=last)), found, first
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +182,7 @@ def moved_share(field: EffectiveField, other: EffectiveField | Array) -> Number:
     `other`: a map that is known, or another field. The noise of images makes the plain distance too large; to first order the
     jackknife takes that out. Its standard error has both fields' parts.
     """
-    from validation.evaluation.blocks import jackknife
+    from validation.gradients.jackknife import jackknife
 
     reference = other.share if isinstance(other, EffectiveField) else np.asarray(other) / np.sum(other)
     if reference.shape != field.mean.shape:
@@ -244,10 +244,10 @@ def _spread(model: Any, images: Any, most: int, options: Mapping[str, Any]) -> l
     from validation.fields.images import images_from
 
     first = images_from(images, draws=2).first()
-    module = model if isinstance(model, nn.Module) else made(model)
+    module = model if isinstance(model, nn.Module) else call_factory(model)
     read = {name: options[name] for name in ("layout", "channels_last") if name in options}
     found: list[str] = []
-    with untouched(module):
+    with preserve_state(module):
         image = first.to(device_of(module))
         for name in layer_shapes(module, image):
             if not name and found:  # the output is that of the last block

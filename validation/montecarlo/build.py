@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from landscape import he
-from landscape.initialisation import Initialisation, layer_variances, weighted
+from landscape.weights.initialisation import Initialisation, layer_variances, weighted
 from lattice import (
     Activation,
     AdaptivePool,
@@ -38,7 +38,7 @@ from lattice import (
     Upsample,
     Window,
 )
-from lattice.lattice import check_lattice
+from lattice.network.lattice import check_lattice
 
 __all__ = ["LatticeModule", "build", "draw_weight", "draw_weights"]
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from landscape.given import checked_images
-from landscape.initialisation import Initialisation, layer_variances
+from landscape.input_checks import checked_images
+from landscape.weights.initialisation import Initialisation, layer_variances
 from lattice import Lattice, ResourceError
 from validation.montecarlo.build import LatticeModule, build
 

@@ -1,35 +1,24 @@
 """What Monte Carlo found: a map with its standard error, what it rests on, and a file format that holds no code."""
 
 import os
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 
 from lattice import SpecificationError
 from lattice.checks import is_whole
-from validation.montecarlo.files import read_arrays, write_arrays
+from validation.runtime.files import read_arrays, write_arrays
+from validation.runtime.versions import versions
 
-__all__ = ["Estimate", "versions"]
+__all__ = ["Estimate"]
 
 Array = np.ndarray[Any, Any]
 FORMAT = "pilcro estimate 1"
 ARRAYS = ("mean", "standard_error", "blocks", "block_draws", "energies")
 FACTS = ("draws", "seed", "batched", "interrupted", "mode", "device", "versions")
-
-
-def versions() -> dict[str, str]:
-    """The versions that a number depends on."""
-    try:
-        own = metadata.version("pilcro")
-    except metadata.PackageNotFoundError:
-        own = "not installed"
-    return {"pilcro": own, "python": platform.python_version(), "numpy": np.__version__, "torch": torch.__version__}
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +92,7 @@ class Estimate:
         return float(self.energies.max() / self.energies.sum()) if self.energies.any() else 1.0
 
     def _repr_html_(self) -> str:
-        from validation.html import estimate_html
+        from validation.report.html import estimate_html
 
         return estimate_html(self)
 

@@ -21,9 +21,9 @@ from torch import nn
 from torch.func import functional_call, vjp, vmap
 
 from lattice import AssumptionError, SpecificationError, UnsupportedError
-from validation.evaluation.untouched import gradient, ran
 from validation.montecarlo.outputs import selected
 from validation.montecarlo.sources import LatticeSource, ModuleSource, State, seeded
+from validation.runtime.preserve_state import call_model, gradient
 
 __all__ = ["Sampler"]
 
@@ -208,7 +208,7 @@ class Sampler:
         """The network with these tensors; its own, its modes and its running statistics are left as they are."""
         own = {name: tensor.to(self.device, copy=name in self.buffers) for name, tensor in state.items()}
         with seeded(self._seeds(index)[0] ^ 1, self.device), _mode(network, self.train):
-            returned = ran(lambda x: functional_call(network, own, (x,)), x, type(network).__name__)
+            returned = call_model(lambda x: functional_call(network, own, (x,)), x, type(network).__name__)
         return selected(returned, self.output)
 
     def _alone(self, x: torch.Tensor, v: torch.Tensor, index: int) -> torch.Tensor:
@@ -225,7 +225,7 @@ class Sampler:
             def output(x: torch.Tensor) -> Any:
                 # copies: in train mode BatchNorm writes its running statistics. What is not a tensor is alike in all draws
                 own = {name: tensor.clone() if name in self.buffers else tensor for name, tensor in state.items()}
-                # a copy, as in `ran`: a model may work in place
+                # a copy, as in `call_model`: a model may work in place
                 return selected(functional_call(self.base, own, (x.clone(),)), self.output)
 
             pull: Any = vjp(output, x)[1]

@@ -4,26 +4,22 @@
 always summed by one worker, in the order of its draws, so that nothing depends on who computed which shard, or when.
 """
 
-import errno
 import json
-import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from lattice import SpecificationError
 from validation.montecarlo.estimate import Estimate
-from validation.montecarlo.files import read_arrays, write_arrays, write_bytes
+from validation.runtime.files import read_arrays, write_arrays, write_bytes
 
-__all__ = ["Shards", "Tally", "locked", "same_answer"]
+__all__ = ["Shards", "Tally", "same_answer"]
 
 Array = np.ndarray[Any, Any]
-HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)  # what a lock that another holds is called
 HALF = -1  # what `Tally.done` says of a draw while it is being added
 
 
@@ -171,30 +167,3 @@ def _checked(path: Path, arrays: Mapping[str, Array], tally: Tally) -> Array:
         if numbers and shapes == ((len(blocks), *tally.sums.shape[1:]), (draws,)):
             return blocks
     raise SpecificationError(f"{path} does not hold whole blocks of this measurement")
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process; the lock falls with the process, however it ends. Refused while another holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("ab") as file:
-        try:
-            _lock(file)
-        except OSError as error:
-            if error.errno not in HELD:  # a file system without locks, say
-                raise
-            raise SpecificationError(
-                f"another process is measuring into {folder}; wait for it, stop it, or take another folder"
-            ) from None
-        yield
-
-
-def _lock(file: BinaryIO) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
-from landscape.given import made
-from landscape.initialisation import he, layer_variances
+from landscape.input_checks import call_factory
+from landscape.weights.initialisation import he, layer_variances
 from lattice import Lattice, SpecificationError
 from validation.montecarlo.build import build, draw_weight
 
@@ -28,7 +28,7 @@ class ModuleSource:
     def draw(self, seed: int) -> tuple[nn.Module, State]:
         """The network that the factory builds from this seed, and its tensors."""
         with seeded(seed, self.device):
-            network = made(self.factory)
+            network = call_factory(self.factory)
         if not isinstance(network, nn.Module):
             raise SpecificationError(f"the factory returned a {type(network).__name__}; it must return a torch.nn.Module")
         tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}

@@ -1,8 +1,7 @@
 """Chunks of draws side by side on a CPU's cores: small networks gain more from it than from threads inside each operation."""
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import cycle
 from typing import Any
 
@@ -10,8 +9,9 @@ import numpy as np
 import torch
 
 from validation.montecarlo.sampler import Sampler
+from validation.runtime.workers import one_thread_each
 
-__all__ = ["one_thread_each", "squares_in_order"]
+__all__ = ["squares_in_order"]
 
 Array = np.ndarray[Any, Any]
 
@@ -41,14 +41,3 @@ def squares_in_order(sampler: Sampler, chunks: Iterable[range], batched: bool) -
         finally:
             for _, future in waiting:
                 future.cancel()
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """One torch thread inside each operation; as many as before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

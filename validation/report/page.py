@@ -7,17 +7,17 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from landscape.advise import deviation_from_flat
-from landscape.findings import LEVELS, findings
-from landscape.html import GUARANTEES, in_words, table
-from landscape.plot import chosen_layers
-from landscape.svg import Line, lines_svg, map_image, map_svg, profile
-from lattice.html import lattice_html
-from validation.html import ORANGE, agreement_rows, signed_svg
+from landscape.display.html import GUARANTEES, in_words, table
+from landscape.display.svg import Line, lines_svg, map_image, map_svg, profile
+from landscape.maps.findings import LEVELS, findings
+from landscape.maps.plot import chosen_layers
+from lattice.drawing.html import lattice_html
+from validation.report.html import ORANGE, agreement_rows, signed_svg
 from validation.report.style import document
 
 if TYPE_CHECKING:
     from landscape import Advice, Landscape
-    from validation.montecarlo.compare import Agreement
+    from validation.comparison.compare import Agreement
     from validation.montecarlo.estimate import Estimate
 
 __all__ = ["render"]

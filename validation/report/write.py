@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from landscape import advise
 from lattice import PilcroError
-from validation.montecarlo.estimate import versions
-from validation.montecarlo.files import write_bytes
 from validation.report.page import render
+from validation.runtime.files import write_bytes
+from validation.runtime.versions import versions
 
 if TYPE_CHECKING:
     from landscape import Landscape
-    from validation.montecarlo.compare import Agreement
+    from validation.comparison.compare import Agreement
     from validation.montecarlo.estimate import Estimate
 
 __all__ = ["command_line", "write_report"]

@@ -23,8 +23,8 @@ from typing import Any
 import torch
 
 from lattice import PilcroError, SpecificationError
-from validation.montecarlo.files import write_bytes
-from validation.montecarlo.shards import locked
+from validation.runtime.files import write_bytes
+from validation.runtime.locks import locked
 from validation.training.recipes import Recipe
 
 __all__ = ["Checkpoint", "RunFolder", "TrainingError", "read_json", "write_json"]

@@ -17,17 +17,18 @@ import torch
 from landscape.progress import progress_bar
 from lattice import PilcroError, SpecificationError
 from lattice.checks import whole
-from validation.montecarlo.files import write_arrays
+from validation.datasets.catalogue import load
+from validation.datasets.dataset import NUMBERS, Dataset
+from validation.gradients.input_gradient import sample_uniforms
+from validation.runtime.files import write_arrays
+from validation.runtime.process_group import World, averaging, world
+from validation.runtime.seeds import generator, number
+from validation.runtime.stopping import stop_requested
 from validation.training.checkpoint import Checkpoint, RunFolder, TrainingError, read_json, write_json
-from validation.training.data import NUMBERS, Dataset, load
-from validation.training.devices import World, averaging, world
-from validation.training.gradients import sample_uniforms
 from validation.training.models import build
 from validation.training.penalty import Objective
-from validation.training.randomness import generator, number
 from validation.training.recipes import Recipe
 from validation.training.scores import flip_asymmetry, score
-from validation.training.stopping import stop_requested
 from validation.training.target import cached_target
 
 __all__ = ["Run", "train"]

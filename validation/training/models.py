@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from landscape.given import made
+from landscape.input_checks import call_factory
 from lattice import SpecificationError
 
 __all__ = ["Reweighted", "SmallResNet", "build"]
@@ -93,9 +93,9 @@ def build(name: str, channels: int, classes: int, *, seed: int, size: int = 32, 
         if name == "small":
             model: nn.Module = SmallResNet(channels, classes)
         elif ":" in name:
-            from validation.__main__ import model_factory
+            from validation.runtime.factories import model_factory
 
-            model = made(model_factory(name))
+            model = call_factory(model_factory(name))
             if not isinstance(model, nn.Module):
                 raise SpecificationError(f"{name} returned a {type(model).__name__}; it must return a torch.nn.Module")
         else:

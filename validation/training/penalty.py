@@ -8,10 +8,10 @@ from torch.nn import functional
 
 from lattice import SpecificationError
 from lattice.checks import is_real, is_whole
-from validation.evaluation.answers import logits as answered
-from validation.training.devices import mean_over_processes
-from validation.training.gradients import input_gradient
-from validation.training.objective import Reduction, curvature_penalty, importance_map, target_penalty
+from validation.gradients.input_gradient import input_gradient
+from validation.gradients.objective import Reduction, curvature_penalty, importance_map, target_penalty
+from validation.runtime.logits import logits as answered
+from validation.runtime.process_group import mean_over_processes
 
 __all__ = ["Objective", "Penalty"]
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from validation.evaluation.answers import logits
-from validation.evaluation.empirical import empirical_landscape
-from validation.evaluation.untouched import untouched
-from validation.training.data import Source
-from validation.training.randomness import generator
+from validation.datasets.dataset import Source
+from validation.gradients.empirical import empirical_landscape
+from validation.runtime.logits import logits
+from validation.runtime.preserve_state import preserve_state
+from validation.runtime.seeds import generator
 
 __all__ = ["Scores", "flip_asymmetry", "score"]
 
@@ -56,7 +56,7 @@ def score(model: torch.nn.Module, source: Source, *, batch: int = 250, device: t
         for first in range(0, len(source), batch):
             yield source.batch(torch.arange(first, min(first + batch, len(source)))).to(device)
 
-    with torch.no_grad(), untouched(model):
+    with torch.no_grad(), preserve_state(model):
         for images in batches():
             kept.append(logits(model, images, int(labels.max()) + 1).float())
     found = torch.cat(kept)

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from lattice import SpecificationError
-from validation.montecarlo.files import read_arrays, write_arrays
-from validation.training.data import Dataset
-from validation.training.devices import World
-from validation.training.objective import smoothness_target
+from validation.datasets.dataset import Dataset
+from validation.gradients.objective import smoothness_target
+from validation.runtime.files import read_arrays, write_arrays
+from validation.runtime.process_group import World
 
 __all__ = ["cached_target"]
 

@@ -13,7 +13,7 @@ from validation import EffectiveField, compare_fields, effective_receptive_field
 from validation.fields import measure
 from validation.fields.drawing import plot_beside, plot_fields, plot_growth, plot_overlay
 from validation.fields.predicted import beside, moved_share
-from validation.montecarlo.files import read_arrays, write_arrays
+from validation.runtime.files import read_arrays, write_arrays
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from lattice import SpecificationError
+from validation.datasets.dataset import normalise
+from validation.datasets.folders import ENDINGS
 from validation.evaluation.corruptions.severities import CATEGORIES, SEVERITIES
-from validation.training.data import normalise
-from validation.training.folders import ENDINGS
 
 __all__ = ["CorruptedImages", "Published", "published"]
 
@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, eq=False)
 class CorruptedImages:
-    """One corruption at one severity: a `Source` (see `validation.training.data`), and its images as bytes."""
+    """One corruption at one severity: a `Source` (see `validation.datasets.dataset`), and its images as bytes."""
 
     labels: torch.Tensor
     mean: tuple[float, ...]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.plot import axes_or_new
+from landscape.maps.plot import axes_or_new
 from validation.evaluation.corruptions.corrupt import corrupt
 from validation.evaluation.corruptions.severities import CATEGORIES, SEVERITIES, defaults_for
 

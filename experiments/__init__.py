@@ -1,0 +1,1 @@
+"""The code behind the pages of docs/; it imports the packages, never the reverse."""

@@ -1,0 +1,1 @@
+"""Maps, traces and advice as SVG and HTML."""

@@ -1,0 +1,1 @@
+"""What activations and maxima let through: slopes, second moments, the forward mean field."""

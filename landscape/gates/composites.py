@@ -1,0 +1,217 @@
+r"""Runs of pointwise ops without fresh weights between them: ONE function of the Gaussian below.
+
+A ReLU over a leaky ReLU, a tanh over a batch norm over a ReLU, z * sigmoid(z): what the upper gate reads is not Gaussian, and
+its slope is not independent of the slopes below. With f the function up to the upper gate phi and D = f'(z) its slope, what the
+sweep has to multiply by is
+
+    E[phi'(f(z))^2 D^2] / E[D^2]     and, for products of two paths, E[phi'(f(z)) D] / E[D],
+
+so that the rates of a run multiply to those of the whole function. Where a run is piecewise linear with its kink at 0 it is
+closed; else it is a sum over panels (`landscape.gates.activations`), cut where any of its parts bends.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial, reduce
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from landscape.gates.activations import FAR, closed_moments, each_case, law_of, product_of
+from landscape.gates.averaging import pointwise, ratio
+from landscape.gates.functions import Curve, composed, curve
+from landscape.structure.signs import has_slopes, slopes
+from lattice import Activation, Add, Dropout, Lattice, Multiply, Norm
+
+__all__ = ["Affine", "Form", "Moments", "factor_squares", "forms", "moments"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Form:
+    """A pointwise function of one node, as a tree.
+
+    `kind`: "z" (the node itself), "gate" (`op` is an activation), "norm" (`op` is its node's name), "times" or "plus".
+    """
+
+    kind: str = "z"
+    op: Activation | str = ""
+    parts: tuple["Form", ...] = ()
+
+    @property
+    def gates(self) -> int:
+        """How many activations and products it holds."""
+        return (self.kind in ("gate", "times")) + sum(part.gates for part in self.parts)
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """The names of the norms that it holds, each once."""
+        own = (str(self.op),) if self.kind == "norm" else ()
+        return tuple(dict.fromkeys((*own, *(name for part in self.parts for name in part.norms))))
+
+
+class Affine(NamedTuple):
+    """What a norm does to each channel: coefficient * z + shift."""
+
+    coefficient: Array
+    shift: Array
+
+
+class Moments(NamedTuple):
+    """E[f], E[f^2], E[f f'] over the Gaussian, and the gain and mean slope of the topmost activation, given those below."""
+
+    mean: Array
+    power: Array
+    cross: Array
+    gain: Array
+    slope: Array
+
+
+Z = Form()
+
+
+def forms(lattice: Lattice, train: bool = False) -> list[tuple[int, Form]]:
+    """For every node, of which node it is a pointwise function, and which function; itself where it is none.
+
+    >>> from lattice import Conv
+    >>> net = Lattice.chain((1, 8), [Conv(4, 3), Activation("leaky_relu"), Norm("scale"), Activation("relu"), Conv(4, 3)])
+    >>> [base for base, _ in forms(net)], forms(net)[4][1].norms
+    ([0, 1, 1, 1, 1, 5], ('norm1',))
+    """
+    found: list[tuple[int, Form]] = []
+    for position, node in enumerate(lattice.nodes):
+        op = node.op
+        below = [found[i] for i in node.inputs]
+        one = len({base for base, _ in below}) == 1
+        parts = tuple(form for _, form in below)
+        form = None
+        if isinstance(op, Activation):
+            form = Form("gate", op, parts)
+        elif isinstance(op, Norm) and (op.kind == "scale" or (op.kind == "batch" and not train)):
+            form = Form("norm", node.name, parts)
+        elif isinstance(op, Dropout) and not train:
+            form = parts[0]
+        elif isinstance(op, Multiply | Add) and one and len({lattice.shapes[i] for i in node.inputs}) == 1:
+            form = Form("times" if isinstance(op, Multiply) else "plus", parts=parts)
+        found.append((position, Z) if form is None else (below[0][0], form))
+    return found
+
+
+def moments(form: Form, affine: Mapping[str, Affine], mean: Array, variance: Array, correlation: Array) -> Moments:
+    """The moments of a function of z, z' ~ N(mean, variance) with this correlation; arrays (channels or 1, *spatial)."""
+    line = _line(form, affine)
+    if line is not None:
+        rule = partial(_closed, form.kind == "gate")
+        inner = _line(form.parts[0], affine) if form.parts else line
+        assert inner is not None
+        return Moments(*pointwise(rule, mean, variance, correlation, *line, *inner))
+    numbers = [part for name in form.norms for part in affine[name]]
+    correlation = np.clip(correlation, -1, 1)
+    return Moments(*pointwise(partial(each_case, partial(_case, form)), mean, variance, correlation, *numbers))
+
+
+def _closed(gated: bool, mean: Array, variance: Array, correlation: Array, *lines: Array) -> tuple[Array, ...]:
+    whole = closed_moments(lines[0], lines[1], mean, variance, correlation)
+    first, squared, product, gain, slope = whole
+    if gated:
+        *_, gain_below, slope_below = closed_moments(lines[2], lines[3], mean, variance, correlation)
+        gain, slope = ratio(gain, gain_below), ratio(slope, slope_below)
+    return first, squared, product, gain, slope
+
+
+def _line(form: Form, affine: Mapping[str, Affine]) -> tuple[Array, Array] | None:
+    """The slopes below and above z = 0 of a run that is linear on both sides of it."""
+    if form == Z:
+        return np.ones(1), np.ones(1)
+    below = [_line(part, affine) for part in form.parts]
+    if any(line is None for line in below) or form.kind == "times":
+        return None
+    lines = [line for line in below if line is not None]
+    if form.kind == "plus":
+        return reduce(np.add, [line[0] for line in lines]), reduce(np.add, [line[1] for line in lines])
+    low, high = lines[0]
+    if isinstance(form.op, Activation):
+        if not has_slopes(form.op):
+            return None
+        down, up = slopes(form.op)
+        return np.where(low > 0, down, up) * low, np.where(high > 0, up, down) * high
+    coefficient, shift = affine[str(form.op)]
+    return None if np.any(shift) else (coefficient * low, coefficient * high)
+
+
+@lru_cache(maxsize=16384)
+def _case(form: Form, mean: float, variance: float, correlation: float, *numbers: float) -> tuple[float, ...]:
+    norms = dict(zip(form.norms, zip(numbers[::2], numbers[1::2], strict=True), strict=True))
+    whole = _curve(form, norms, mean, variance)
+    law = law_of(whole, mean, variance)
+    values = whole.value(law.z)
+    gain, slope = 1.0, 1.0
+    if isinstance(form.op, Activation):
+        inner = _curve(form.parts[0], norms, mean, variance)
+        own, below = curve(form.op).slope(inner.value(law.z)), inner.slope(law.z)
+        squares, means = float(below**2 @ law.masses), float(below @ law.masses)
+        gain = float((own * below) ** 2 @ law.masses) / squares if squares else 0.0
+        slope = float((own * below) @ law.masses) / means if means else float(own @ law.masses)
+    first, squared = (float(part @ law.masses) for part in (values, values**2))
+    return first, squared, product_of(whole, law, correlation), gain, slope
+
+
+def _curve(form: Form, norms: Mapping[str, tuple[float, float]], mean: float, variance: float) -> Curve:
+    """The whole function as one curve, cut for this law of z."""
+    if form == Z:
+        return Curve(lambda z: z, np.ones_like)
+    parts = [_curve(part, norms, mean, variance) for part in form.parts]
+    inner = parts[0]
+    if isinstance(form.op, Activation):
+        outer = curve(form.op)
+        return outer if form.parts[0] == Z else composed(outer, inner, law_of(inner, mean, variance).z)
+    if form.kind in ("times", "plus"):
+        return _joined(form.kind == "times", parts, abs(mean) + FAR * float(np.sqrt(variance)))
+    coefficient, shift = norms[str(form.op)]
+    return Curve(
+        lambda z: coefficient * inner.value(z) + shift,
+        lambda z: coefficient * inner.slope(z),
+        inner.kinks,
+        inner.width,
+        inner.tail,
+        inner.extra,
+    )
+
+
+def _joined(times: bool, parts: list[Curve], reach: float) -> Curve:
+    """The product or the sum of curves, cut where any of them is."""
+
+    def value(z: Array) -> Array:
+        values = [part.value(z) for part in parts]
+        return np.asarray(reduce(np.multiply if times else np.add, values))
+
+    def slope(z: Array) -> Array:
+        slopes_ = [part.slope(z) for part in parts]
+        if not times:
+            return np.asarray(reduce(np.add, slopes_))
+        first, second = parts
+        return np.asarray(slopes_[0] * second.value(z) + first.value(z) * slopes_[1])
+
+    cuts = np.unique(np.concatenate([part.cuts(reach) for part in parts]))
+    return Curve(value, slope, tuple(kink for part in parts for kink in part.kinks), extra=tuple(cuts.tolist()))
+
+
+def factor_squares(form: Form, affine: Mapping[str, Affine], mean: Array, variance: Array) -> tuple[Array, Array]:
+    """Of a product f g: E[g^2 f'^2] / E[f'^2] for its first factor's paths, E[f^2 g'^2] / E[g'^2] for its second's."""
+    numbers = [part for name in form.norms for part in affine[name]]
+    first, second = pointwise(partial(each_case, partial(_factors, form)), mean, variance, *numbers)
+    return first, second
+
+
+@lru_cache(maxsize=16384)
+def _factors(form: Form, mean: float, variance: float, *numbers: float) -> tuple[float, ...]:
+    norms = dict(zip(form.norms, zip(numbers[::2], numbers[1::2], strict=True), strict=True))
+    law = law_of(_curve(form, norms, mean, variance), mean, variance)
+    one, other = (_curve(part, norms, mean, variance) for part in form.parts)
+    found = []
+    for own, factor in ((one, other), (other, one)):
+        slope = own.slope(law.z) ** 2
+        passed = slope @ law.masses
+        found.append(float((factor.value(law.z) ** 2 * slope) @ law.masses / passed) if passed else 0.0)
+    return tuple(found)

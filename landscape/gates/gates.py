@@ -1,0 +1,164 @@
+r"""What gates and choices let through, where it is known beyond the symmetry of what they read.
+
+A gate over one filter's output needs no knowledge: it is open half of the time. Others do: after a residual sum, smooth
+activations, which cell of a max-pool wins. The rates come from theory (`landscape.gates.mean_field`) or from forward passes on
+white noise or on given images (`landscape.tracing.gate_counts`).
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from landscape.structure.plan import plan
+from landscape.structure.signs import SIGNAL_NORMS, Sign, has_slopes, node_signs
+from lattice import Activation, AdaptivePool, Add, Dropout, GlobalPool, Lattice, Multiply, Node, Norm, Pool
+
+__all__ = ["Gates", "gate_under", "gates_below", "Skip", "skips", "unknown_rates"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Gates:
+    """Rates by node name; what is absent follows from symmetry, or takes the cells of a max-pool as alike.
+
+    `gains`: E[phi'(z)^2] of an activation, E[gate^2] of a product, 1 / E[variance] of a norm over the signal, over the
+    output (channels or 1, *spatial), or one number. `joint`: E[phi'(z) phi'(z')] at the pairs of positions that
+    `landscape.structure.plan` carries. `taps`: for a max-pool, how often each tap of each window passes its gradient, divided
+    by how often the gate below it is open: (taps, channels or 1, *outputs). `runs`: by (lowest, highest) gate of a trunk,
+    E[prod phi'(z)^2] over the gates from the one to the other (`landscape.laws.trunk`), (channels or 1, *spatial).
+    `firsts`: E[phi'(z)] of an activation, as `gains`. `products`: by (product, input number) E[g^2] of the factors g that
+    multiply this input, over the output of the product; `product_joint`: E[g g'] at the pairs of positions that are carried.
+    `kept`: what a norm over the signal leaves of the gradient beside 1 / E[variance] (`landscape.laws.norm_gradient`).
+    `replicates`: the same rates with one part of the forward passes left out each, from which a jackknife takes their error;
+    empty where they have none. `source`: where they come from, in words.
+    """
+
+    gains: Mapping[str, Any] = field(default_factory=dict)
+    joint: Mapping[str, Array] = field(default_factory=dict)
+    taps: Mapping[str, Array] = field(default_factory=dict)
+    runs: Mapping[tuple[str, str], Array] = field(default_factory=dict)
+    source: str = "taken as equally likely"
+    firsts: Mapping[str, Any] = field(default_factory=dict)
+    products: Mapping[tuple[str, int], Any] = field(default_factory=dict)
+    product_joint: Mapping[tuple[str, int], Any] = field(default_factory=dict)
+    replicates: Sequence["Gates"] = ()
+    kept: Mapping[str, Any] = field(default_factory=dict)
+
+
+def unknown_rates(lattice: Lattice, shifted: Collection[str] = (), signs: Mapping[str, Any] | None = None) -> dict[str, Node]:
+    """The nodes whose rates symmetry does not tell, by name; arguments as of `landscape.structure.signs.node_signs`.
+
+    >>> from lattice import Conv
+    >>> relu, silu = Activation("relu"), Activation("silu")
+    >>> list(unknown_rates(Lattice.chain((1, 8), [Conv(2, 3), relu, Conv(2, 3), silu, Pool("max", 2)])))
+    ['activation2', 'pool1']
+    """
+    known = node_signs(lattice, shifted, signs)
+    found = {}
+    for node in lattice.nodes[1:]:
+        op, below = node.op, known[node.inputs[0]]
+        if isinstance(op, Activation):
+            needed = not has_slopes(op) or below in (Sign.SKEWED, Sign.DATA)
+        elif isinstance(op, Pool | AdaptivePool | GlobalPool):
+            needed = op.kind == "max"
+        else:
+            needed = isinstance(op, Multiply) or (isinstance(op, Norm) and op.kind in SIGNAL_NORMS)
+        if needed:
+            found[node.name] = node
+    for skip in skips(lattice):
+        found.update((name, lattice.nodes[lattice.names.index(name)]) for name in (skip.lower, skip.upper))
+    planned = plan(lattice)
+    for (a, b), axes in planned.carried.items():
+        if a == b and isinstance(lattice.nodes[a].op, Activation) and not all(pairs.is_diagonal for pairs in axes):
+            found[lattice.nodes[a].name] = lattice.nodes[a]
+    return found
+
+
+def gates_below(lattice: Lattice) -> dict[str, str]:
+    """By activation, the activation that it reads with nothing but a factor or a shift between: no fresh weights.
+
+    >>> from lattice import Conv
+    >>> layers = [Conv(2, 3), Activation("leaky_relu"), Norm("scale"), Activation("relu"), Conv(2, 3), Activation("relu")]
+    >>> gates_below(Lattice.chain((1, 8), layers))
+    {'activation2': 'activation1'}
+    """
+    found = {}
+    for node in lattice.nodes[1:]:
+        below = gate_under(lattice, node.inputs[0]) if isinstance(node.op, Activation) else None
+        if below is not None:
+            found[node.name] = below
+    return found
+
+
+def gate_under(lattice: Lattice, position: int) -> str | None:
+    """The activation whose values this node has, up to a factor and a shift; None where it has those of no activation."""
+    return _gate_under(lattice, position)[0]
+
+
+def _gate_under(lattice: Lattice, position: int) -> tuple[str | None, tuple[str, ...]]:
+    """That activation, and the norms between."""
+    node, norms = lattice.nodes[position], []
+    while isinstance(node.op, Dropout) or _is_affine(node):
+        if _is_affine(node):
+            norms.append(node.name)
+        node = lattice.nodes[node.inputs[0]]
+    return (node.name if isinstance(node.op, Activation) else None), tuple(norms)
+
+
+def _is_affine(node: Node) -> bool:
+    """Is it a factor and a shift for each channel?"""
+    return isinstance(node.op, Norm) and node.op.kind in ("batch", "scale")
+
+
+class Skip(NamedTuple):
+    """A skip that joins two gates of one unit: input number `place` of the sum `total`, from the gate `lower` to `upper`.
+
+    `under` and `over` are the norms between the lower gate and the sum, and between the sum and the upper gate; `top` is the
+    last sum on the way, which has all branches.
+    """
+
+    total: str
+    place: int
+    lower: str
+    upper: str
+    top: str
+    under: tuple[str, ...] = ()
+    over: tuple[str, ...] = ()
+
+
+def skips(lattice: Lattice) -> Iterator[Skip]:
+    """All skips that join two gates, the lowest sum first; factors, shifts, dropouts and further sums may stand on the way.
+
+    >>> from lattice import Conv, residual
+    >>> relu = Activation("relu")
+    >>> net = Lattice.chain((1, 8), [Conv(2, 3), relu, residual([Conv(2, 3, padding=1)], [Norm("batch")]), relu])
+    >>> list(skips(net))
+    [Skip(total='add1', place=1, lower='activation1', upper='activation2', top='add1', under=('norm1',), over=())]
+    """
+    for position, node in enumerate(lattice.nodes):
+        if isinstance(node.op, Add):
+            upper, top, over = _gate_over(lattice, position)
+            for place, i in enumerate(node.inputs):
+                lower, under = _gate_under(lattice, i)
+                if lower is not None and upper is not None:
+                    yield Skip(node.name, place, lower, upper, top, under, over)
+
+
+def _gate_over(lattice: Lattice, position: int) -> tuple[str | None, str, tuple[str, ...]]:
+    """The activation that reads a sum, itself or behind factors and further sums; the last sum; the norms between."""
+    top = lattice.nodes[position].name
+    norms: list[str] = []
+    while True:
+        above = [lattice.nodes[i] for i in lattice.readers[position]]
+        if above and all(isinstance(one.op, Activation) for one in above):
+            return above[0].name, top, tuple(norms)
+        if len(above) != 1 or not (isinstance(above[0].op, Add | Dropout) or _is_affine(above[0])):
+            return None, top, ()
+        position = lattice.readers[position][0]
+        if _is_affine(above[0]):
+            norms.append(above[0].name)
+        elif isinstance(above[0].op, Add):
+            top = above[0].name

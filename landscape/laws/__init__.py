@@ -1,0 +1,1 @@
+"""Expected squared gradients: one law a file, and the guarantee that a prediction carries."""

@@ -1,0 +1,185 @@
+r"""BatchNorm in train mode: Lemma 2 as it should read, and as it is printed (Eq. 19 and 23).
+
+The right law is the path sum of Eq. 8 with every norm's factor replaced by
+
+    (N - 1) / N * gamma^2 / (V[a] + eps),        V[a] = mean over positions of power - (mean over positions of sqrt(cross))^2,
+
+N = batch * positions, V[a] the variance that the norm sees over a large batch given the weights (power and cross of its
+input: `landscape.gates.mean_field`, weaker at zero-padded borders), and with gates over what the norm leaves. For a plain layer
+V[a] = fan_in V[w] V[h] inside, so V[w] cancels as the paper says; but it is fan_in that divides, not the largest mean
+number of paths, and the layers multiply along paths: Eq. 19 multiplies per-layer ratios taken at one index i, which stands
+for another position in every layer once there is a stride, and for no path sum even without.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from landscape.gates.mean_field import batch_variance, signals
+from lattice import Activation, AssumptionError, Conv, Dropout, Lattice, Node, Norm, SpecificationError, mean_path_counts
+from lattice.network.ops import Pooling, Windowed
+
+__all__ = ["averaged_next", "dropout_gains", "eq19", "eq23", "train_factors", "train_reasons"]
+
+Array = np.ndarray[Any, Any]
+SMALL_BATCH = 8
+
+
+def train_factors(
+    lattice: Lattice,
+    variances: Mapping[str, float],
+    batch: int,
+    *,
+    scales: Mapping[str, Any] | None = None,
+    signs: Mapping[str, Any] | None = None,
+    shifts: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """(N - 1) / N * gamma^2 / V[a] of every batch norm, by name: the corrected Lemma 2, for white inputs.
+
+    `scales` gives gamma^2 by norm (1 where absent), and the factors of the norms that are not batch norms, which stay as
+    they are; `signs` and `shifts` are those of `landscape.gates.mean_field.signals`. Raises `SpecificationError` where a norm
+    would see one value only, `AssumptionError` where the gradient is
+    exactly zero.
+
+    >>> from lattice import Dense, Flatten
+    >>> layers = [Conv(8, 3, padding=1, mode="circular"), Norm(), Activation("relu"), Flatten(), Dense(1)]
+    >>> net = Lattice.chain((1, 10), layers)
+    >>> round(train_factors(net, {"conv1": 0.5, "dense1": 1.0}, batch=10)["norm1"] * 0.5 * 3, 4)  # 99/100: fan_in V[w] = 1.5
+    0.99
+    """
+    given = dict(scales or {})
+    _check(lattice, batch)
+    found = signals(lattice, variances, factors=given, train=True, signs=signs, shifts=shifts)
+    result = given
+    for position, node in enumerate(lattice.nodes):
+        if isinstance(node.op, Norm) and node.op.kind == "batch":
+            samples = _samples(lattice, position, batch)
+            variance = batch_variance(found[node.inputs[0]]).ravel() + node.op.eps
+            factor = np.asarray(given.get(node.name, 1.0)) / variance
+            factor = factor * (samples - 1) / samples
+            result[node.name] = float(factor[0]) if factor.size == 1 else factor
+    return result
+
+
+def _samples(lattice: Lattice, position: int, batch: int) -> int:
+    return batch * int(np.prod(lattice.shapes[position][1:]))
+
+
+def _check(lattice: Lattice, batch: int) -> None:
+    if isinstance(batch, bool) or not hasattr(batch, "__index__") or batch < 1:
+        raise SpecificationError(f"batch is {batch!r}; it is the number of inputs in a batch, for example 32")
+    for position, node in enumerate(lattice.nodes):
+        if not isinstance(node.op, Norm) or node.op.kind != "batch":
+            continue
+        if _samples(lattice, position, batch) < 2:
+            raise SpecificationError(f"{node.name}: a batch of {batch} over one position is one value, which has no variance")
+        if batch == 1 and averaged_next(lattice, position):
+            raise AssumptionError(
+                f"{node.name}: in a batch of one, the average over all positions of what a batch norm gives is constant, so "
+                "the gradient is exactly 0; give a larger batch"
+            )
+
+
+def averaged_next(lattice: Lattice, position: int) -> bool:
+    """Is a node's output averaged over all positions by everything that reads it, with nothing but linear maps between?"""
+    readers = [(i, lattice.nodes[i]) for i in lattice.readers[position]]
+    return bool(readers) and all(
+        _averages_everything(lattice, i) or (isinstance(node.op, Dropout) and averaged_next(lattice, i)) for i, node in readers
+    )
+
+
+def _averages_everything(lattice: Lattice, position: int) -> bool:
+    """Is it one average over all positions?"""
+    node = lattice.nodes[position]
+    if not isinstance(node.op, Pooling) or node.op.kind != "avg" or set(lattice.shapes[position][1:]) != {1}:
+        return False
+    spatial = lattice.input_shapes(node)[0][1:]
+    assert isinstance(node.op, Windowed)
+    return all(bool((w.matrix(n) > 0).all()) for w, n in zip(node.op.windows(spatial), spatial, strict=True))
+
+
+def train_reasons(lattice: Lattice, batch: int) -> tuple[str, ...]:
+    """What the corrected Lemma 2 leaves out, each with its layers.
+
+    >>> train_reasons(Lattice.chain((1, 9), [Conv(4, 3), Norm(), Activation("relu")]), batch=2)
+    ('batch norm in train mode: the variance of a large batch of white inputs, at a batch of 2 (norm1)', 'a batch of 2: \
+terms of relative size 1 / (batch * positions) are left out (norm1)')
+    """
+    from lattice.errors import listed
+
+    names = [node.name for node in lattice.nodes if isinstance(node.op, Norm) and node.op.kind == "batch"]
+    if not names:
+        return ()
+    reasons = [
+        f"batch norm in train mode: the variance of a large batch of white inputs, at a batch of {batch} ({listed(names)})"
+    ]
+    if batch < SMALL_BATCH:
+        reasons.append(f"a batch of {batch}: terms of relative size 1 / (batch * positions) are left out ({listed(names)})")
+    return tuple(reasons)
+
+
+# --- as printed -----------------------------------------------------------------------------------------------------------
+
+
+def eq23(lattice: Lattice, norm: str, batch: int, input_variance: float | None = None) -> Array:
+    """(N - 1) / N E[gamma^2] E_j[#p(a_j -> h_i)] / max_i' E_j'[#p(a_j' -> h_i')] / V[h], as printed (Eq. 23, gamma = 1).
+
+    For one convolution and the batch norm named `norm` over it: a map over the positions i of the convolution's input. V[h]
+    is `input_variance`, or 1 for the lattice's input and 1/2 - 1/(2 pi) after a norm and a ReLU.
+
+    >>> net = Lattice.chain((1, 4), [Conv(8, 3, padding=1), Norm()])
+    >>> eq23(net, "norm1", batch=100).round(4)
+    array([0.665 , 0.9975, 0.9975, 0.665 ])
+    """
+    nodes = {node.name: node for node in lattice.nodes}
+    if norm not in nodes or not isinstance(nodes[norm].op, Norm):
+        raise SpecificationError(f"{norm!r} is not a norm of this lattice; its nodes are {', '.join(lattice.names)}")
+    conv = lattice.nodes[nodes[norm].inputs[0]]
+    if not isinstance(conv.op, Conv):
+        raise SpecificationError(f"{norm}: Eq. 23 is about a norm over a convolution, not over {conv.op}")
+    below = conv.inputs[0]
+    shape = lattice.shapes[below]
+    counts = mean_path_counts(Lattice.chain(shape, [conv.op])).astype(float)
+    samples = _samples(lattice, lattice.names.index(norm), batch)
+    rectified = isinstance(lattice.nodes[below].op, Activation)
+    variance = input_variance if input_variance is not None else (0.5 - 0.5 / np.pi if rectified else 1.0)
+    return np.asarray((samples - 1) / samples * counts / counts.max() / variance)
+
+
+def eq19(lattice: Lattice, batch: int) -> Array:
+    """The product over layers of Eq. 23's ratios at one index i, as printed (Eq. 19): a map over input positions.
+
+    `SpecificationError` where a layer changes the number of positions: the index i then names no position of that layer.
+
+    >>> block = [Conv(8, 3, padding=1), Norm(), Activation("relu")]
+    >>> eq19(Lattice.chain((1, 4), [*block, *block]), batch=100).round(4)
+    array([1.2974, 2.9192, 2.9192, 1.2974])
+    """
+    result = np.ones(lattice.input_shape[1:])
+    for node in lattice.nodes:
+        if isinstance(node.op, Norm):
+            part = eq23(lattice, node.name, batch)
+            if part.shape != result.shape:
+                raise SpecificationError(
+                    f"{node.name}: Eq. 19 multiplies ratios at one index i, but the convolution below it reads {part.shape} "
+                    f"positions and the input has {result.shape}; landscape.predict(..., mode='train') has the path sum"
+                )
+            result = result * part
+    return result
+
+
+def dropout_gains(lattice: Lattice) -> dict[str, float]:
+    """1 / (1 - p) of every dropout: E[(mask / (1 - p))^2].
+
+    >>> dropout_gains(Lattice.chain((1, 9), [Conv(4, 3), Dropout(0.5)]))
+    {'dropout1': 2.0}
+    """
+    return {node.name: _gain(node) for node in lattice.nodes if isinstance(node.op, Dropout)}
+
+
+def _gain(node: Node) -> float:
+    assert isinstance(node.op, Dropout)
+    if node.op.p >= 1:
+        raise SpecificationError(f"{node.name}: drops everything")
+    return 1 / (1 - node.op.p)

@@ -1,0 +1,320 @@
+r"""The moments of single connections: E[(dh/du)^2], E[dh/du] with its sign, and E[dh/du dh'/du'] at pairs of positions.
+
+V[w] for fresh weights, E[phi'(z)^2] for gates, gamma^2 / (running variance + eps) for norms in evaluation mode, 1 / n^2 for an
+average over n cells (its n paths carry 1/n each) and 1/n for a maximum (one of n cells gets it all; over gates, as often as
+the largest of them is open), or the rates that were counted; E[g^2] for a factor g of a product. Squares are enough between
+paths that differ in a fresh weight; where two paths can share all of theirs, it is the signed moment that counts.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import reduce, singledispatch
+from typing import Any
+
+import numpy as np
+
+from landscape.gates.gates import Gates
+from landscape.laws.covariance import across, sweep_moments
+from landscape.laws.trunk import trunk_factors
+from landscape.structure.plan import Axes, pool_cells
+from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, activation_gain, node_signs, slopes
+from landscape.weights.initialisation import checked_variances
+from lattice import (
+    Activation,
+    Add,
+    Blur,
+    ChannelShuffle,
+    Concat,
+    Dropout,
+    Lattice,
+    Multiply,
+    Node,
+    Norm,
+    Op,
+    Pad,
+    Slice,
+    UnsupportedError,
+    Upsample,
+)
+from lattice.network.lattice import check_lattice
+from lattice.network.ops import Pooling, Rearrangement, Weighted, Windowed
+
+__all__ = ["Rules", "first_moment", "pair_moment", "second_moment"]
+
+Array = np.ndarray[Any, Any]
+
+
+class Rules:
+    """The weight of every node of a lattice for the diagonal and the general law: `landscape.laws.covariance.Local`."""
+
+    def __init__(
+        self,
+        lattice: Lattice,
+        variances: Mapping[str, float],
+        factors: Mapping[str, Any],
+        shifted: Collection[str],
+        gates: Gates,
+        signs: Mapping[str, Any] | None = None,
+    ) -> None:
+        check_lattice(lattice, "squared_gradients")
+        self.lattice, self.variances, self.factors, self.gates = lattice, checked_variances(lattice, variances), factors, gates
+        self.factor_signs = signs or {}
+        self.edges: dict[tuple[str, int], Array] = {}
+        self.signs = dict(zip(lattice.names, node_signs(lattice, shifted, signs), strict=True))
+
+    def settle(self, cotangent: Array) -> None:
+        """Find the factors of the trunk law for this cotangent, where gates of a trunk are known together."""
+
+        def sweep(edges: dict[tuple[str, int], Array]) -> Iterator[tuple[Node, Array]]:
+            self.edges = edges
+            return sweep_moments(self.lattice, self, cotangent)
+
+        if self.gates.runs:
+            self.edges = trunk_factors(self.lattice, self.gates.runs, self.gates.gains, sweep, self._squared_norm)
+
+    def _squared_norm(self, name: str) -> Any:
+        return self.factor(self.lattice.nodes[self.lattice.names.index(name)])
+
+    def squared(self, node: Node, place: int = 0) -> Any:
+        """V[w], E[phi'^2], gamma^2 / sigma^2, 1 / n^2 of an average, 1 / n of a maximum; None: only the maps of the op tell."""
+        return second_moment(node.op, self, node, place)
+
+    def single(self, node: Node, place: int = 0) -> Any:
+        """E[phi'] of an activation, gamma / sigma of a norm; how often the largest of a window passes at all."""
+        return first_moment(node.op, self, node, place)
+
+    def joint(self, node: Node, axes: Axes, place: int = 0) -> Any:
+        """E[phi' phi''] at pairs of positions: measured, or as of independent gates where the positions differ."""
+        return pair_moment(node.op, self, node, axes, place)
+
+    def edge(self, node: Node, place: int) -> Any:
+        """The factor of the trunk law, or None."""
+        return self.edges.get((node.name, place))
+
+    def taps(self, node: Node) -> Array | None:
+        """The win rates of a max-pool, or None."""
+        return self.gates.taps.get(node.name)
+
+    def below(self, node: Node) -> Sign:
+        """The sign of what a node reads."""
+        return self.signs[self.lattice.nodes[node.inputs[0]].name]
+
+    def reads_gates(self, node: Node) -> bool:
+        """Does everything that a max-pool reads come straight from gates that are open half of the time?"""
+        below = [self.lattice.nodes[i] for i in node.inputs]
+        return all(
+            self.reads_gates(one)
+            if isinstance(one.op, Concat | Slice | ChannelShuffle | Dropout | Pad)
+            else isinstance(one.op, Activation) and one.op.name == "relu" and self.below(one) not in NEGATED
+            for one in below
+        )
+
+    def cells(self, node: Node) -> Array:
+        """Over how many cells each output of a pool averages or takes the maximum."""
+        assert isinstance(node.op, Windowed)
+        return pool_cells(node.op, self.lattice.input_shapes(node)[0][1:])
+
+    def factor(self, node: Node) -> Any:
+        """gamma^2 / sigma^2 of a norm, over (channels, *spatial) or one number."""
+        factor = self._over_channels(node, self.factors.get(node.name, 1.0))
+        assert isinstance(node.op, Norm)
+        if node.op.kind in SIGNAL_NORMS:
+            if node.name not in self.gates.gains:
+                raise UnsupportedError(
+                    f"{node.name}: a {node.op.kind} norm divides by the variance of the signal, which is not known here"
+                )
+            return factor * self.gates.gains[node.name] * self.gates.kept.get(node.name, 1.0)
+        return factor
+
+    def factor_sign(self, node: Node) -> Any:
+        """The sign of gamma / sigma of a norm, 1 or over (channels, ...)."""
+        return self._over_channels(node, self.factor_signs.get(node.name, 1.0))
+
+    def _over_channels(self, node: Node, values: Any) -> Any:
+        """One number, or one per channel beside axes of length one for the positions."""
+        array = np.asarray(values, dtype=float)
+        spatial = len(self.lattice.input_shapes(node)[0]) - 1
+        return array.reshape(-1, *(1 for _ in range(spatial))) if array.ndim == 1 else array[()]
+
+
+def _missing(op: Op, node: Node, what: str, where: str) -> UnsupportedError:
+    return UnsupportedError(f"{node.name}: no {what} for {op!r}; add one with landscape.laws.connections.{where}.register")
+
+
+# --- E[(dh/du)^2] ---------------------------------------------------------------------------------------------------------
+
+
+@singledispatch
+def second_moment(op: Op, rules: Rules, node: Node, place: int) -> Any:
+    """E[(dh/du)^2] along one connection of a node to its input number `place`; None where only the maps of the op tell."""
+    raise _missing(op, node, "second moment of a connection", "second_moment")
+
+
+@second_moment.register
+def _(op: Weighted, rules: Rules, node: Node, place: int) -> Any:
+    return rules.variances[node.name]
+
+
+@second_moment.register
+def _(op: Norm, rules: Rules, node: Node, place: int) -> Any:
+    return rules.factor(node)
+
+
+@second_moment.register
+def _(op: Activation, rules: Rules, node: Node, place: int) -> Any:
+    return rules.gates.gains[node.name] if node.name in rules.gates.gains else activation_gain(op, rules.below(node))
+
+
+@second_moment.register
+def _(op: Dropout, rules: Rules, node: Node, place: int) -> Any:
+    return rules.gates.gains.get(node.name, 1)
+
+
+@second_moment.register
+def _(op: Multiply, rules: Rules, node: Node, place: int) -> Any:
+    if (node.name, place) not in rules.gates.products:
+        raise UnsupportedError(f"{node.name}: the size of the factors of a product depends on the data and is not known here")
+    return rules.gates.products[node.name, place]
+
+
+@second_moment.register
+def _(op: Pooling, rules: Rules, node: Node, place: int) -> Any:
+    cells = rules.cells(node)
+    weight = 1 / cells**2 if op.kind == "avg" else rules.single(node) / cells
+    return float(weight.flat[0]) if np.ptp(weight) == 0 else weight
+
+
+@second_moment.register
+def _(op: Blur, rules: Rules, node: Node, place: int) -> Any:
+    return None
+
+
+@second_moment.register
+def _(op: Upsample, rules: Rules, node: Node, place: int) -> Any:
+    return None if op.mode == "linear" else 1
+
+
+@second_moment.register(Add)
+@second_moment.register(Concat)
+@second_moment.register(Pad)
+@second_moment.register(Rearrangement)
+def _(op: Op, rules: Rules, node: Node, place: int) -> Any:
+    return 1
+
+
+# --- E[dh/du] -------------------------------------------------------------------------------------------------------------
+
+
+@singledispatch
+def first_moment(op: Op, rules: Rules, node: Node, place: int) -> Any:
+    """E[dh/du] of a node without weights, with its sign, apart from the coefficients of its map."""
+    raise _missing(op, node, "first moment of a connection", "first_moment")
+
+
+@first_moment.register
+def _(op: Activation, rules: Rules, node: Node, place: int) -> Any:
+    if node.name in rules.gates.firsts:
+        return rules.gates.firsts[node.name]
+    below, above = slopes(op)
+    return {Sign.NONNEGATIVE: above, Sign.NONPOSITIVE: below}.get(rules.below(node), (below + above) / 2)
+
+
+@first_moment.register
+def _(op: Norm, rules: Rules, node: Node, place: int) -> Any:
+    return rules.factor_sign(node) * np.sqrt(rules.factor(node))
+
+
+@first_moment.register
+def _(op: Multiply, rules: Rules, node: Node, place: int) -> Any:
+    """The mean of the other factor: 0 where it changes sign with its weights, 1/2 of a sigmoid of what does."""
+    other = rules.lattice.nodes[node.inputs[1 - place]]
+    if rules.signs[other.name] in (Sign.FILTER, Sign.SUM):
+        return 0
+    even = isinstance(other.op, Activation) and other.op.name in ("sigmoid", "hardsigmoid")
+    if even and rules.below(other) in (Sign.FILTER, Sign.SUM):
+        return 0.5
+    raise UnsupportedError(
+        f"{node.name}: a product meets another branch of the same signal without fresh weights between, which asks for the "
+        f"mean of its factor {other.name}; that is known for a sigmoid, and for what is symmetric about zero"
+    )
+
+
+@first_moment.register
+def _(op: Pooling, rules: Rules, node: Node, place: int) -> Any:
+    if node.name in rules.gates.taps:
+        return float(rules.gates.taps[node.name].sum(axis=0).mean())
+    if op.kind == "max" and rules.reads_gates(node):
+        return float(2 * (1 - 2.0 ** -rules.cells(node).max()))  # P(the largest of independent ones is positive) / P(one is)
+    return 1
+
+
+@first_moment.register(Add)
+@first_moment.register(Blur)
+@first_moment.register(Dropout)
+@first_moment.register(Pad)
+@first_moment.register(Upsample)
+def _(op: Op, rules: Rules, node: Node, place: int) -> Any:
+    return 1
+
+
+# --- E[dh/du dh'/du'] -----------------------------------------------------------------------------------------------------
+
+
+@singledispatch
+def pair_moment(op: Op, rules: Rules, node: Node, axes: Axes, place: int) -> Any:
+    """E[dh/du dh'/du'] of a node at pairs of positions of one channel."""
+    raise _missing(op, node, "joint moment of two connections", "pair_moment")
+
+
+@pair_moment.register
+def _(op: Norm, rules: Rules, node: Node, axes: Axes, place: int) -> Any:
+    """Exact for a factor that is fixed; for one that follows the signal, that of two positions with independent sizes."""
+    factor = rules.factor(node)
+    return _at_pairs(np.sqrt(factor), axes, lambda left, right: left * right) if np.ndim(factor) > 1 else factor
+
+
+@pair_moment.register
+def _(op: Activation, rules: Rules, node: Node, axes: Axes, place: int) -> Any:
+    if node.name in rules.gates.joint:
+        return rules.gates.joint[node.name]
+    gain, same = rules.squared(node), _same(axes)
+    if np.ndim(gain):
+        return np.where(same, _at_pairs(gain, axes, lambda left, right: left), _at_pairs(gain, axes, np.multiply))
+    return np.where(same, gain, rules.single(node) ** 2)
+
+
+@pair_moment.register
+def _(op: Dropout, rules: Rules, node: Node, axes: Axes, place: int) -> Any:
+    """Two positions share the mask of their channel or sample, or have masks of their own, whose mean is one."""
+    gain = rules.squared(node)
+    return np.where(_same(axes), gain, 1.0) if op.shared == "unit" else gain
+
+
+@pair_moment.register
+def _(op: Multiply, rules: Rules, node: Node, axes: Axes, place: int) -> Any:
+    if (node.name, place) in rules.gates.product_joint:
+        return rules.gates.product_joint[node.name, place]
+    squared = np.asarray(rules.squared(node, place))
+    other = rules.lattice.input_shapes(node)[1 - place]
+    if set(other[1:]) <= {1} or all(pairs.is_diagonal for pairs in axes):  # one gate for all positions, or one position
+        return _at_pairs(squared, axes, lambda left, right: left)
+    raise UnsupportedError(
+        f"{node.name}: the joint size of a factor at two positions depends on the data and is not known here"
+    )
+
+
+@pair_moment.register(Add)
+@pair_moment.register(Concat)
+@pair_moment.register(Rearrangement)
+def _(op: Op, rules: Rules, node: Node, axes: Axes, place: int) -> Any:
+    return 1
+
+
+def _same(axes: Axes) -> Array:
+    """Is a pair one position with itself, on every axis?"""
+    return np.asarray(reduce(np.multiply.outer, [pairs.first == pairs.second for pairs in axes], np.ones((), dtype=bool)))
+
+
+def _at_pairs(values: Any, axes: Axes, combine: Callable[[Array, Array], Array]) -> Array:
+    """`combine` of the values, over (channels or 1, *spatial or 1), at the two positions of each pair."""
+    full = np.broadcast_to(values, (np.shape(values)[0] if np.ndim(values) else 1, *(pairs.left for pairs in axes)))
+    return combine(full[across([pairs.first for pairs in axes])], full[across([pairs.second for pairs in axes])])

@@ -1,0 +1,344 @@
+r"""The general law: K(u, u') = E[dy/dh_u dy/dh_u'], averaged over the outputs y, carried down layer by layer.
+
+- fresh weights:    K(i, i') = V sum over taps k of K(j, j'),  where j and j' read i and i' through the SAME tap k;
+- a fixed map A:    K -> A' K A (averages, resizes, and every padding that copies cells);
+- a sum:            K goes to every branch, and between two branches that meet again below without fresh weights;
+- flatten + dense:  K becomes diagonal;
+- a gate phi:       K(i, i') -> K(i, i') E[phi'(a_i) phi'(a_i')];
+- a maximum:        K(j, j) goes to the cell that wins; where i wins two windows their gradients add, which happens with
+                    probability 1 / (cells in both windows together) if all cells are alike.
+
+Proposition 1 is the diagonal of this law. `landscape.structure.plan` says which other moments matter; where none does, this is
+`lattice.pull_back`.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import product
+from math import prod
+from typing import Any, Protocol
+
+import numpy as np
+from scipy import sparse
+
+from landscape.structure.pairs import Maps, operator
+from landscape.structure.plan import Axes, Plan, State, Step, plan, window_sizes
+from landscape.weights.initialisation import weighted
+from lattice import (
+    AdaptivePool,
+    Conv,
+    ConvTranspose,
+    GlobalPool,
+    Lattice,
+    Multiply,
+    Node,
+    PixelShuffle,
+    Pool,
+    ResourceError,
+    UnsupportedError,
+)
+from lattice.network.ops import Windowed
+from lattice.sweep.pullback import pull, sum_channels
+
+__all__ = ["Local", "across", "pull_moments", "sweep_moments"]
+
+Array = np.ndarray[Any, Any]
+Shape = tuple[int, ...]
+MOST_NUMBERS = 2**28  # float64 in one array of moments: 2 GiB
+TAME = (2.0**-300, 2.0**300)  # no rescaling between
+ROUNDING = 1e-9  # of the largest entry: differences of branches cancel to this
+LOWEST, SPREAD = -1022, 900  # exponents of the smallest normal float64, and of a map that may have lost its smallest entries
+
+
+class Local(Protocol):
+    """What the sweep asks of a node besides its topology; arrays broadcast against its output (channels, *spatial)."""
+
+    def squared(self, node: Node, place: int = 0) -> Any:
+        """E[(dh/du)^2] along one connection to input number `place`: V[w], E[phi'^2], 1 / n^2, ...; None: its maps tell."""
+
+    def single(self, node: Node, place: int = 0) -> Any:
+        """E[dh/du] of a node without weights, apart from the coefficients of its map; with its sign."""
+
+    def joint(self, node: Node, axes: Axes, place: int = 0) -> Any:
+        """E[dh/du dh'/du'] of a node without weights at pairs of positions, apart from the coefficients of its map."""
+
+    def edge(self, node: Node, place: int) -> Any:
+        """The factor on what a sum's input number `place` gets; None for 1."""
+
+    def taps(self, node: Node) -> Array | None:
+        """How often each tap of each window of a maximum wins, (taps, channels or 1, *outputs); None: all alike."""
+
+
+def pull_moments(lattice: Lattice, local: Local, cotangent: Array) -> Array:
+    """The diagonal of K at the input, (channels or 1, *spatial), from the diagonal `cotangent` at the output.
+
+    `ResourceError` where the moments to carry would not fit into memory, or leave the range of float64.
+    """
+    _, mantissas, exponent = deque(_sweep(lattice, local, cotangent), maxlen=1)[0]
+    _check_range(mantissas, exponent)
+    return np.ldexp(np.maximum(mantissas, 0), exponent)
+
+
+def sweep_moments(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[Node, Array]]:
+    """The same at the output of every node that the sweep comes by, from the output down to the input."""
+    for node, mantissas, exponent in _sweep(lattice, local, cotangent):
+        yield node, np.ldexp(mantissas, exponent)
+
+
+def _check_range(mantissas: Array, exponent: int) -> None:
+    """No number of a result m 2^e may be lost: above the range of float64, below it, or beside the largest of its map."""
+    positive = mantissas[mantissas > 0]
+    if mantissas.min() < -ROUNDING * np.abs(mantissas).max():
+        raise UnsupportedError(
+            "the joint moments of gates or maxima on branches that meet again contradict each other (a squared gradient below "
+            "zero); there is no rule for this network"
+        )
+    if not np.isfinite(mantissas).all():
+        raise ResourceError("the expected squared gradient overflows float64; give smaller variances")
+    if not positive.size:
+        return
+    highest, lowest = np.log2(positive.max()) + exponent, np.log2(positive.min()) + exponent
+    if highest >= 1024:
+        raise ResourceError(f"the expected squared gradient overflows float64: it is 2^{highest:.0f}; give smaller variances")
+    if lowest < LOWEST or (len(positive) < mantissas.size and highest - lowest > SPREAD):
+        raise ResourceError(
+            f"the expected squared gradient underflows float64: it goes down to 2^{lowest:.0f} or below, and up to "
+            f"2^{highest:.0f}; give larger variances, or fewer layers"
+        )
+
+
+def _sweep(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[Node, Array, int]]:
+    """(node, m, e) with m 2^e the diagonal of K: one exponent for all that is carried keeps the numbers within range."""
+    planned = plan(lattice)
+    if planned.unresolved:
+        raise UnsupportedError(
+            f"{', '.join(planned.unresolved)}: branches of one signal, without weights of their own between, meet there as "
+            "different channels, in a product, or through a maximum; their joint moments have no rule here"
+        )
+    _check_size(lattice, planned)
+    values: dict[State, Array] = {(len(lattice.nodes) - 1,) * 2: cotangent}
+    last = {step.source: position for position, step in enumerate(planned.steps)}
+    told = set()
+    exponent = 0
+    for position, step in enumerate(planned.steps):
+        if step.source not in told and step.source[0] == step.source[1]:  # whatever flows into it comes before
+            told.add(step.source)
+            yield lattice.nodes[step.source[0]], _diagonal(values[step.source], planned.carried[step.source]), exponent
+        here = values.pop(step.source) if last[step.source] == position else values[step.source]
+        below = _pass(lattice, planned, local, step, here)
+        values[step.target] = values[step.target] + below if step.target in values else below
+        largest = np.abs(below).max()
+        if np.isfinite(largest) and largest > 0 and not TAME[0] < largest < TAME[1]:
+            shift = int(np.log2(largest))
+            exponent += shift
+            values = {state: np.ldexp(array, -shift) for state, array in values.items()}
+    yield lattice.nodes[0], _diagonal(values[(0, 0)], planned.carried[(0, 0)]), exponent
+
+
+def _diagonal(values: Array, axes: Axes) -> Array:
+    """The moments of single positions among those that are carried."""
+    if all(pairs.is_diagonal for pairs in axes):
+        return values
+    return values[across([np.flatnonzero(pairs.first == pairs.second) for pairs in axes])]
+
+
+def _check_size(lattice: Lattice, planned: Plan) -> None:
+    for (node, _), axes in planned.carried.items():
+        size = prod(len(pairs) for pairs in axes)
+        if size > MOST_NUMBERS:
+            raise ResourceError(
+                f"{lattice.nodes[node].name}: the averages below it ask for {size:.1e} moments between positions; "
+                "give a smaller input"
+            )
+
+
+def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array) -> Array:
+    """The moments of the target that come from those of the source through this step."""
+    node = lattice.nodes[step.node]
+    above, below = planned.carried[step.source], planned.carried[step.target]
+    shapes, output = lattice.input_shapes(node), lattice.shapes[step.node]
+    left, right = step.places
+    diagonal = step.side is None and is_diagonal(above, below)
+    if diagonal and (taps := local.taps(node)) is not None:
+        assert isinstance(node.op, Windowed)
+        result = _to_winners(node.op, shapes[0][1:], here, taps)
+    elif diagonal and (weight := local.squared(node, left)) is not None:
+        result = pull(node.op, shapes, _times(here, weight), output)[left]
+    elif isinstance(node.op, Windowed):
+        result = _through_windows(node, shapes[0], step, local, here, above, below)
+    elif isinstance(node.op, Multiply):
+        weighed = _times(here, _pair_weight(node, local, step, output, above))
+        result = _to_factor(weighed, shapes[left], output, step.maps, above, below)
+    elif isinstance(node.op, PixelShuffle):
+        assert step.maps is not None
+        result = _unshuffle(node.op, shapes[0], step.maps, here, above, below)
+    else:
+        sizes = tuple(map(len, above))
+        weighed = _times(here, _pair_weight(node, local, step, output, above))
+        result = pull(node.op, tuple((shape[0], *sizes) for shape in shapes), weighed, (output[0], *sizes))[left]
+        result = _rearranged(result, above, below)
+    if left != right or step.side is not None:
+        return result
+    factor = local.edge(node, left)
+    return result if factor is None else _times(result, _at(factor, output, below, None))
+
+
+def is_diagonal(above: Axes, below: Axes) -> bool:
+    """Is nothing but the diagonal carried, on both sides of a node? Then its topology alone, squared, is the rule."""
+    return all(pairs.is_diagonal for pairs in (*above, *below))
+
+
+def _times(here: Array, weight: Any) -> Array:
+    return here if isinstance(weight, int) and weight == 1 else here * weight
+
+
+def _pair_weight(node: Node, local: Local, step: Step, output: Shape, axes: Axes) -> Any:
+    """The weight of each pair in an op that keeps positions."""
+    place = step.places[step.side or 0]
+    if step.side is not None:
+        return _at(local.single(node, place), output, axes, step.side)
+    return local.joint(node, axes, place)
+
+
+def _to_factor(here: Array, shape: Shape, output: Shape, maps: tuple[Maps, ...] | None, above: Axes, below: Axes) -> Array:
+    """What an input of a product collects, summed over the positions and channels that it was broadcast to."""
+    if shape[0] < output[0]:  # different channels are uncorrelated: their moments add
+        here = here.sum(axis=0, keepdims=True) * (output[0] // here.shape[0])
+    return _rearranged(here, above, below) if maps is None else _collect(maps, here, above, below)
+
+
+def _at(values: Any, output: Shape, axes: Axes, side: int | None) -> Any:
+    """Values over (channels, *spatial) at the left (0) or right (1) position of each pair; None: at pairs of equal ones."""
+    if np.ndim(values) == 0:
+        return values
+    full = np.broadcast_to(values, (np.shape(values)[0] if np.ndim(values) == len(output) else 1, *output[1:]))
+    return full[across([pairs.second if side else pairs.first for pairs in axes])]
+
+
+def across(indices: Sequence[Array]) -> tuple[Any, ...]:
+    """The index of all channels, and of every combination of the indices of the axes."""
+    return (slice(None), *np.ix_(*indices))
+
+
+def _rearranged(here: Array, above: Axes, below: Axes) -> Array:
+    """The same moments at the pairs `below`: those that are not among `above` are zero."""
+    for axis, (old, new) in enumerate(zip(above, below, strict=True), start=1):
+        if old != new:
+            places = np.minimum(np.searchsorted(old.codes, new.codes), len(old) - 1)
+            shape = [1] * here.ndim
+            shape[axis] = -1
+            here = np.take(here, places, axis) * (old.codes[places] == new.codes).reshape(shape)
+    return here
+
+
+# --- ops that read neighbourhoods -----------------------------------------------------------------------------------------
+
+
+def _through_windows(node: Node, shape: Shape, step: Step, local: Local, here: Array, above: Axes, below: Axes) -> Array:
+    op = node.op
+    assert step.maps is not None
+    if weighted(op):
+        assert isinstance(op, Conv | ConvTranspose)
+        here = sum_channels(_times(here, local.squared(node)), len(above), op.channels, shape[0], op.groups)
+    elif getattr(op, "kind", "") == "max":
+        assert isinstance(op, Pool | AdaptivePool | GlobalPool)
+        if step.side is None:
+            return _maximum(op, node, shape[1:], step.maps, local, here, above, below)
+        here = _times(here, local.single(node))
+    return _collect(step.maps, here, above, below)
+
+
+def _collect(maps: tuple[Maps, ...], here: Array, above: Axes, below: Axes) -> Array:
+    """Apply the operator of each axis."""
+    for axis, (readings, needed, there) in enumerate(zip(maps, below, above, strict=True), start=1):
+        here = _apply(operator(readings, needed, there), here, axis)
+    return here
+
+
+def _apply(matrix: sparse.csr_array, array: Array, axis: int) -> Array:
+    moved = np.moveaxis(array, axis, 0)
+    result = matrix @ moved.reshape(moved.shape[0], -1)
+    return np.moveaxis(result.reshape(-1, *moved.shape[1:]), 0, axis)
+
+
+def _unshuffle(op: PixelShuffle, shape: Shape, maps: tuple[Maps, ...], here: Array, above: Axes, below: Axes) -> Array:
+    """Positions r i + a of the output become channels a of position i."""
+    parts = [
+        _collect(tuple((axis[a],) for axis, a in zip(maps, offsets, strict=True)), here, above, below)
+        for offsets in product(range(op.factor), repeat=len(maps))
+    ]
+    stacked = np.stack(np.broadcast_arrays(*parts), axis=1)  # (channels of the output or 1, offsets, *pairs)
+    full = np.broadcast_to(stacked, (shape[0] // len(parts), *stacked.shape[1:]))
+    return full.reshape(shape[0], *full.shape[2:])
+
+
+# --- maxima ---------------------------------------------------------------------------------------------------------------
+
+
+def _to_winners(op: Windowed, spatial: Shape, here: Array, rates: Array) -> Array:
+    """sum over windows j and taps k of rate(k, j) K(j, j), at the cell that the tap reads."""
+    tables = [window.table(n) for window, n in zip(op.windows(spatial), spatial, strict=True)]
+    channels = max(here.shape[0], rates.shape[1])
+    upward = any(len(np.unique(row[row >= 0])) < np.count_nonzero(row >= 0) for table in tables for row in table)
+    result = np.zeros((channels, prod(spatial)))
+    for rate, taps in zip(rates, product(*(range(len(table)) for table in tables)), strict=True):
+        rows = [table[tap] for table, tap in zip(tables, taps, strict=True)]
+        passed = (here * rate)[across([row >= 0 for row in rows])]
+        cells = np.ravel_multi_index(np.ix_(*(row[row >= 0] for row in rows)), spatial)
+        if upward:  # one tap of several windows reads one cell
+            for row, values in zip(result, passed.reshape(channels, -1), strict=True):
+                np.add.at(row, cells.ravel(), values)
+        else:
+            result[:, cells.ravel()] += passed.reshape(channels, -1)
+    return result.reshape(channels, *spatial)
+
+
+def _maximum(
+    op: Pool | AdaptivePool | GlobalPool,
+    node: Node,
+    spatial: Shape,
+    maps: tuple[Maps, ...],
+    local: Local,
+    here: Array,
+    above: Axes,
+    below: Axes,
+) -> Array:
+    """The winner of each window gets its moment; two windows with one winner, and two winners, share theirs."""
+    outputs = tuple(pairs.left for pairs in above)
+    rates = local.taps(node)
+    own = here[across([pairs.first == pairs.second for pairs in above])]
+    sizes = window_sizes(op, spatial)
+    if rates is None:
+        alone = pull(op, ((own.shape[0], *spatial),), own * local.squared(node), (own.shape[0], *outputs))[0]
+    else:
+        alone = _to_winners(op, spatial, own, rates)
+    # Of two windows, with `shared` cells in both and `union` cells together, one cell wins both with probability 1 / union
+    # each; what is left of the probability goes evenly to the pairs of different winners.
+    first, second = (_outer([size[places] for size, places in zip(sizes, side, strict=True)]) for side in _sides(above))
+    inside = [axis[0][0].values > 0 for axis in maps]
+    shared = _outer([(a[pairs.first] & a[pairs.second]).sum(axis=1) for a, pairs in zip(inside, above, strict=True)])
+    union, pairs_of_cells = first + second - shared, first * second
+    apart = here * ~_on_diagonal(above) * local.single(node) * pairs_of_cells  # the maps carry 1 / (cells of each window)
+    one = _collect(maps, apart / union, above, below)
+    two = _collect(maps, apart * (1 - shared / union) / np.maximum(pairs_of_cells - shared, 1), above, below)
+    result = np.where(_on_diagonal(below), one, two)
+    if len(result) < len(alone):
+        result = np.repeat(result, len(alone), axis=0)
+    result[across([pairs.first == pairs.second for pairs in below])] += alone
+    return np.asarray(result)
+
+
+def _sides(axes: Axes) -> tuple[list[Array], list[Array]]:
+    return [pairs.first for pairs in axes], [pairs.second for pairs in axes]
+
+
+def _outer(factors: list[Array]) -> Array:
+    result = np.ones(())
+    for factor in factors:
+        result = np.multiply.outer(result, factor)
+    return result
+
+
+def _on_diagonal(axes: Axes) -> Array:
+    """Is a pair one position with itself, on every axis?"""
+    return np.asarray(_outer([pairs.first == pairs.second for pairs in axes]), dtype=bool)

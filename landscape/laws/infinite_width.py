@@ -1,0 +1,388 @@
+r"""Given inputs: E[(dh_j / dx_i)^2] in the limit of infinitely many channels, exact for ReLU under a pooled head too.
+
+With u_p the value of one channel at position p and du_p = du_p / dx_i for ONE input coordinate i, the moments
+
+    E[u_p v_q],    E[u_p dv_q],    E[du_p v_q],    E[du_p dv_q]
+
+of any two layers close under every op: fresh weights sum them over channels and over pairs with the same tap; a fixed map A
+gives A M B'; of a gate phi over jointly Gaussian u, v they are truncated Gaussian moments. With du = a u + a' v + e and
+dv = b u + b' v + e' (regressions; e, e' independent of u, v), and T(f) = E[phi'(u) psi'(v) f],
+
+    E[phi'(u) du psi'(v) dv] = a b T(u^2) + (a b' + a' b) T(u v) + a' b' T(v^2) + E[e e'] T(1),
+
+and for a ReLU, rho the correlation, s = sqrt(1 - rho^2), t = pi - arccos(rho), the T over the quadrant u, v > 0 are
+t / 2 pi, sigma_u^2 (t + rho s) / 2 pi, sigma_u sigma_v (s + rho t) / 2 pi, sigma_v^2 (t + rho s) / 2 pi.
+The cost is positions^2 of every layer for every input coordinate: for small nets.
+"""
+
+from collections.abc import Mapping
+from functools import reduce
+from itertools import product
+from math import pi, prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from landscape.gates.averaging import ratio
+from landscape.structure.plan import fixed_map
+from landscape.structure.signs import has_slopes, slopes
+from landscape.weights.initialisation import weighted
+from lattice import (
+    Activation,
+    AdaptivePool,
+    Add,
+    Blur,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Input,
+    Lattice,
+    Norm,
+    Pad,
+    Pool,
+    ResourceError,
+    SpecificationError,
+    UnsupportedError,
+    Upsample,
+)
+from lattice.network.ops import Windowed
+
+__all__ = ["fits", "given_input_moments", "refusals"]
+
+Array = np.ndarray[Any, Any]
+MOST_BYTES = 2**31
+MOST_TRAFFIC = 2**36  # bytes of moments over all input coordinates
+NOT_GAUSSIAN = "a gate over something that is not Gaussian (a gate or the data themselves, added or not)"
+SINGULAR = 1e-12  # 1 - rho^2 below which two values are one
+LINEAR = (Add, Concat, Flatten, Dropout, Norm, Pool, AdaptivePool, GlobalPool, Pad, Blur, Upsample)
+
+
+class Moments(NamedTuple):
+    """E[u v], E[u dv], E[du v], E[du dv] of two layers: (channels or 1, coordinates or 1, positions, positions)."""
+
+    uu: Array
+    ud: Array
+    du: Array
+    dd: Array
+
+
+def refusals(lattice: Lattice) -> tuple[str, ...]:
+    """Why the law does not cover this lattice, each with its layer; empty where it does.
+
+    >>> from lattice import residual
+    >>> relu = Activation("relu")
+    >>> refusals(Lattice.chain((1, 5), [Conv(4, 3, padding=1), relu, GlobalPool()]))
+    ()
+    >>> refusals(Lattice.chain((1, 5), [Conv(4, 3), relu, residual([Conv(4, 1)]), relu]))
+    ('activation2: a gate over something that is not Gaussian (a gate or the data themselves, added or not)',)
+    """
+    found = []
+    leaves: list[frozenset[str]] = []  # what each node is a fixed linear map of
+    for node in lattice.nodes:
+        op = node.op
+        below = frozenset[str]().union(*(leaves[i] for i in node.inputs))
+        if isinstance(op, Activation):
+            if not has_slopes(op):
+                found.append(f"{node.name}: {op.name} is not piecewise linear with its kink at 0")
+            if below - {"side by side"} != {"fresh"}:
+                found.append(f"{node.name}: {NOT_GAUSSIAN}")
+            leaves.append(frozenset({"gate"}))
+        elif weighted(op):
+            leaves.append(frozenset({"fresh"}))
+        elif isinstance(op, Input):
+            leaves.append(frozenset({"data"}))
+        else:
+            plain = not isinstance(op, Pool | AdaptivePool | GlobalPool) or op.kind == "avg"
+            if not isinstance(op, LINEAR) or not plain or (isinstance(op, Norm) and op.kind not in ("batch", "scale")):
+                found.append(f"{node.name}: {op} has no rule")
+            if isinstance(op, Add) and {"data", "gate"} <= below:
+                found.append(f"{node.name}: adds a gate to the data themselves")
+            if isinstance(op, Add) and "side by side" in below:
+                found.append(f"{node.name}: adds a concatenation to another branch")
+            leaves.append(below | {"side by side"} if isinstance(op, Concat) else below)
+    return tuple(dict.fromkeys(found))
+
+
+def given_input_moments(
+    lattice: Lattice,
+    variances: Mapping[str, float],
+    inputs: Array,
+    *,
+    factors: Mapping[str, Any] | None = None,
+    output: Any = None,
+) -> Array:
+    """E[(dh_j / dx_i)^2] over weights in the wide limit, output units j (or the one named) and input channels; float64 map.
+
+    `inputs` (N, channels, *spatial) are averaged over. `variances` and `factors` by node name as in
+    `landscape.laws.moments.squared_gradients`. Raises `UnsupportedError` with the `refusals` where there are any,
+    `SpecificationError` for inputs that do not fit, `ResourceError` where 2 GiB would not be enough.
+
+    >>> net = Lattice.chain((1, 3), [Conv(9, 3, padding=1), Activation("relu"), GlobalPool(), Flatten(), Dense(1)])
+    >>> given_input_moments(net, {"conv1": 2 / 3, "dense1": 1 / 9}, np.array([[[1.0, -2.0, 0.5]]])).round(6)
+    array([0.073263, 0.164316, 0.071997])
+    """
+    reasons = refusals(lattice)
+    if reasons:
+        listed = "\n".join(f"  {reason}" for reason in reasons)
+        raise UnsupportedError(f"the infinite-width law for given inputs does not cover this lattice:\n{listed}")
+    images = np.asarray(inputs, dtype=np.float64)
+    if images.shape[1:] != lattice.input_shape or not len(images):
+        expected = ", ".join(map(str, lattice.input_shape))
+        raise SpecificationError(f"inputs have shape {images.shape}; the lattice reads (N, {expected})")
+    coordinates = prod(lattice.input_shape)
+    bytes_each = _bytes(lattice)
+    if bytes_each > MOST_BYTES:
+        raise ResourceError(
+            f"the moments between all positions of this lattice take {bytes_each / 2**30:.1f} GiB for one input coordinate; "
+            "give a smaller input, or predict without inputs="
+        )
+    chunk = max(1, min(coordinates, MOST_BYTES // 4 // bytes_each))
+    total = np.zeros(coordinates)
+    for image in images:
+        for start in range(0, coordinates, chunk):
+            here = np.arange(start, min(start + chunk, coordinates))
+            total[here] += _Sweep(lattice, variances, factors or {}, image, here).output(output)
+    return np.asarray(total.reshape(lattice.input_shape).mean(axis=0) / len(images))
+
+
+def fits(lattice: Lattice) -> bool:
+    """Is this net small enough for the moments between all of its positions: 2 GiB, and about a minute an input?
+
+    >>> fits(Lattice.chain((3, 8, 8), [Conv(8, 3)])), fits(Lattice.chain((3, 224, 224), [Conv(8, 3)]))
+    (True, False)
+    """
+    return _bytes(lattice) <= min(MOST_BYTES, MOST_TRAFFIC // prod(lattice.input_shape))
+
+
+def _bytes(lattice: Lattice) -> int:
+    """What the moments take for one input coordinate."""
+    pairs = sum(_positions(lattice, position) ** 2 for position in range(len(lattice.nodes)))
+    return 4 * 8 * (pairs + lattice.input_shape[0] * _positions(lattice, 0) ** 2)
+
+
+def _positions(lattice: Lattice, position: int) -> int:
+    """Over how many positions the moments of a node run: flat features keep those from before they were flattened."""
+    shape = lattice.shapes[position]
+    node = lattice.nodes[position]
+    if len(shape) > 1:
+        return prod(shape[1:])
+    return 1 if not node.inputs or isinstance(node.op, Dense) else _positions(lattice, node.inputs[0])
+
+
+class _Sweep:
+    """The moments between the layers of one lattice for one input and some of its coordinates, computed as asked for."""
+
+    def __init__(
+        self, lattice: Lattice, variances: Mapping[str, float], factors: Mapping[str, Any], image: Array, coordinates: Array
+    ) -> None:
+        self.lattice, self.variances, self.factors = lattice, variances, factors
+        self.image, self.coordinates = image, coordinates
+        self.known: dict[tuple[int, int], Moments] = {}
+
+    def output(self, output: Any) -> Array:
+        """E[dh_j^2] for each coordinate, averaged over the output units or for one of them."""
+        top = len(self.lattice.nodes) - 1
+        squares = np.diagonal(self.between(top, top).dd, axis1=2, axis2=3)  # (channels, coordinates, positions)
+        if output is None:
+            return np.asarray(squares.mean(axis=(0, 2)))
+        unit = self.lattice.unit(output)
+        spatial = self.lattice.output_shape[1:]
+        where = int(np.ravel_multi_index(unit.position, spatial)) if spatial else 0
+        channel = unit.channel
+        if not spatial and squares.shape[2] > 1:  # features of a flattened layer
+            channel, where = divmod(unit.channel, squares.shape[2])
+        return np.asarray(squares[channel if squares.shape[0] > 1 else 0, :, where])
+
+    def between(self, a: int, b: int) -> Moments:
+        """The moments of nodes a and b, of equal channels."""
+        if (a, b) not in self.known:
+            if (b, a) in self.known:
+                m = self.known[b, a]
+                flipped = (m.uu, m.du, m.ud, m.dd)
+                return Moments(*(np.swapaxes(part, 2, 3) for part in flipped))
+            self.known[a, b] = self._compute(a, b)
+        return self.known[a, b]
+
+    def _compute(self, a: int, b: int) -> Moments:
+        nodes = self.lattice.nodes
+        if isinstance(nodes[a].op, LINEAR):
+            return self._expanded(a, b)
+        if isinstance(nodes[b].op, LINEAR):
+            m = self._expanded(b, a)
+            return Moments(*(np.swapaxes(part, 2, 3) for part in (m.uu, m.du, m.ud, m.dd)))
+        if isinstance(nodes[a].op, Input) and a == b:
+            return self._data()
+        if isinstance(nodes[a].op, Activation) or isinstance(nodes[b].op, Activation):
+            return self._gated(a, b)
+        if a == b:
+            return self._fresh(a)
+        return self._nothing(a, b)  # fresh weights of mean zero against anything that does not have them
+
+    def _nothing(self, a: int, b: int) -> Moments:
+        zero = np.zeros((1, 1, _positions(self.lattice, a), _positions(self.lattice, b)))
+        return Moments(zero, zero, zero, zero)
+
+    def _data(self) -> Moments:
+        """u = x, du_p = 1 at the coordinate's own channel and position."""
+        channels = self.image.shape[0]
+        x = self.image.reshape(channels, 1, -1)
+        one = np.eye(self.image.size)[self.coordinates].reshape(len(self.coordinates), channels, -1).swapaxes(0, 1)
+        ud = x[..., :, None] * one[..., None, :]
+        return Moments(x[..., :, None] * x[..., None, :], ud, ud.swapaxes(2, 3), one[..., :, None] * one[..., None, :])
+
+    def _expanded(self, a: int, b: int) -> Moments:
+        """Node a is a fixed linear map of its inputs."""
+        node = self.lattice.nodes[a]
+        op = node.op
+        if isinstance(op, Concat):
+            return self._concatenated(a, b)
+        parts = [self.between(i, b) for i in node.inputs]
+        m = Moments(*(reduce(np.add, part) for part in zip(*parts, strict=True)))
+        if isinstance(op, Norm):
+            factor = np.sqrt(np.asarray(self.factors.get(node.name, 1.0), dtype=float)).reshape(-1, 1, 1, 1)
+            return Moments(*(factor * part for part in m))
+        if isinstance(op, Windowed):
+            spatial = self.lattice.input_shapes(node)[0][1:]
+            matrix: Array = np.ones((1, 1))
+            for axis in range(len(spatial)):
+                matrix = np.kron(matrix, fixed_map(op, axis, spatial).values)
+            return Moments(*(matrix @ part for part in m))
+        return m
+
+    def _concatenated(self, a: int, b: int) -> Moments:
+        node = self.lattice.nodes[a]
+        assert a == b, "a concatenation is not added to another branch"
+        counts = [self.lattice.shapes[i][0] for i in node.inputs]
+        parts = [self.between(i, i) for i in node.inputs]
+
+        def joined(pieces: list[Array]) -> Array:
+            coordinates = max(piece.shape[1] for piece in pieces)
+            full = [np.broadcast_to(p, (n, coordinates, *p.shape[2:])) for p, n in zip(pieces, counts, strict=True)]
+            return np.concatenate(full)
+
+        return Moments(*(joined(list(pieces)) for pieces in zip(*parts, strict=True)))
+
+    def _fresh(self, a: int) -> Moments:
+        """V sum over input channels, and over pairs that one tap reads."""
+        node = self.lattice.nodes[a]
+        op, shape = node.op, self.lattice.input_shapes(node)[0]
+        below = self.between(node.inputs[0], node.inputs[0])
+        variance = self.variances[node.name]
+        if isinstance(op, Dense):
+            positions = _positions(self.lattice, node.inputs[0])
+            channels = shape[0] // positions
+            sums = (np.trace(_summed(part, channels, 1), axis1=2, axis2=3)[..., None, None] for part in below)
+            return Moments(*(variance * part for part in sums))
+        assert isinstance(op, Conv | ConvTranspose)
+        readings = _readings(op, shape[1:])
+        sums = (_summed(part, shape[0], op.groups) for part in below)
+        collected = (reduce(np.add, [_read(part, cells) for cells in readings]) for part in sums)
+        return Moments(*(_per_output(variance * part, op.channels) for part in collected))
+
+    def _gated(self, a: int, b: int) -> Moments:
+        """phi(u) against psi(v), u and v jointly Gaussian; a node that is no gate is its own u, with slope 1."""
+        u, phi = self._below(a)
+        v, psi = self._below(b)
+        cross, first, second = self.between(u, v), self.between(u, u), self.between(v, v)
+        own = tuple(np.diagonal(part, axis1=2, axis2=3)[..., :, None] for part in (first.uu, first.ud))
+        other = tuple(np.diagonal(part, axis1=2, axis2=3)[..., None, :] for part in (second.uu, second.ud))
+        return _truncated(cross, own, other, phi, psi)
+
+    def _below(self, a: int) -> tuple[int, tuple[float, float]]:
+        node = self.lattice.nodes[a]
+        return (node.inputs[0], slopes(node.op)) if isinstance(node.op, Activation) else (a, (1.0, 1.0))
+
+
+def _truncated(
+    cross: Moments, own: tuple[Array, ...], other: tuple[Array, ...], phi: tuple[float, float], psi: tuple[float, float]
+) -> Moments:
+    """The moments of phi(u), psi(v) and their derivatives, as above. `own` is E[u^2], E[u du] of u; `other` those of v."""
+    (uu, u_du), (vv, v_dv) = own, other
+    uv, u_dv, v_du = cross.uu, cross.ud, cross.du
+    su, sv = np.sqrt(uu), np.sqrt(vv)
+    dead_u, dead_v = uu <= 0, vv <= 0
+    rho = np.clip(ratio(uv, _geometric_mean(uu, vv)), -1, 1)
+    ones, uus, uvs, vvs = _slope_moments(rho, (uu, uv, vv), (dead_u, dead_v), phi, psi)
+    room = (1 - rho) * (1 + rho)
+    apart = (room > SINGULAR) & ~dead_u & ~dead_v
+    alone_u, alone_v = ~apart & ~dead_u, ~apart & dead_u & ~dead_v
+
+    def regress(with_u: Array, with_v: Array) -> tuple[Array, Array]:
+        """The coefficients of u and of v in the regression on both, or on the one that is there."""
+        x, y = ratio(with_u, su), ratio(with_v, sv)
+        on_u = np.where(apart, ratio(ratio(x - rho * y, room), su), 0.0) + np.where(alone_u, ratio(x, su), 0.0)
+        on_v = np.where(apart, ratio(ratio(y - rho * x, room), sv), 0.0) + np.where(alone_v, ratio(y, sv), 0.0)
+        return on_u, on_v
+
+    a, a2 = regress(u_du, v_du)
+    b, b2 = regress(u_dv, v_dv)
+    rest = cross.dd - (a * b * uu + (a * b2 + a2 * b) * uv + a2 * b2 * vv)
+    dd = a * b * uus + (a * b2 + a2 * b) * uvs + a2 * b2 * vvs + rest * ones
+    return Moments(uvs, b * uus + b2 * uvs, a * uvs + a2 * vvs, dd)
+
+
+def _geometric_mean(a: Array, b: Array) -> Array:
+    """sqrt(a b), exactly a where b is a, and where the product would leave the range of float64 too."""
+    (a, left), (b, right) = np.frexp(a), np.frexp(b)
+    power = left + right
+    return np.ldexp(np.sqrt(a * b * (1 + power % 2)), power // 2)
+
+
+def _slope_moments(
+    rho: Array,
+    second: tuple[Array, Array, Array],
+    dead: tuple[Array, Array],
+    phi: tuple[float, float],
+    psi: tuple[float, float],
+) -> list[Array]:
+    """E[phi'(u) psi'(v) f] for f = 1, u^2, u v, v^2, from the moments over quadrants; at 0 torch takes the slope below."""
+    (uu, uv, vv), (dead_u, dead_v) = second, dead
+    scale = _geometric_mean(uu, vv)
+    s, t = np.sqrt(1 - rho**2), pi - np.arccos(rho)
+    both = (t / (2 * pi), uu * (t + rho * s) / (2 * pi), scale * (s + rho * t) / (2 * pi), vv * (t + rho * s) / (2 * pi))
+    half = (np.full((), 0.5), uu / 2, uv / 2, vv / 2)  # over u > 0 alone, or v > 0 alone
+    full = (np.ones(()), uu, uv, vv)
+    step_u, step_v = phi[1] - phi[0], psi[1] - psi[0]
+    zero_u, zero_v = (0.0 if slopes_ == (-1.0, 1.0) else slopes_[0] for slopes_ in (phi, psi))  # abs'(0) = 0
+    result = []
+    for all_, one_side, quadrant in zip(full, half, both, strict=True):
+        value = phi[0] * psi[0] * all_ + (phi[0] * step_v + psi[0] * step_u) * one_side + step_u * step_v * quadrant
+        value = np.where(dead_u, zero_u * (psi[0] * all_ + step_v * one_side), value)
+        value = np.where(dead_v, zero_v * (phi[0] * all_ + step_u * one_side), value)
+        result.append(np.where(dead_u & dead_v, zero_u * zero_v * all_, value))
+    return result
+
+
+def _summed(moments: Array, channels: int, groups: int) -> Array:
+    """The sum over the channels of each group: (groups or 1, coordinates, positions, positions)."""
+    if moments.shape[0] == 1:
+        return moments * (channels // groups)
+    return np.asarray(moments.reshape(groups, channels // groups, *moments.shape[1:]).sum(axis=1))
+
+
+def _per_output(moments: Array, channels: int) -> Array:
+    """The moments of each output channel from those of its group."""
+    return moments if moments.shape[0] == 1 else np.repeat(moments, channels // moments.shape[0], axis=0)
+
+
+def _readings(op: Conv | ConvTranspose, spatial: tuple[int, ...]) -> list[Array]:
+    """For every tap the flat index of the input cell that each output reads, -1 for none."""
+    tables = [window.table(n) for window, n in zip(op.windows(spatial), spatial, strict=True)]
+    readings = []
+    for taps in product(*(range(len(table)) for table in tables)):
+        rows = np.ix_(*(table[tap] for table, tap in zip(tables, taps, strict=True)))
+        inside = np.logical_and.reduce(np.broadcast_arrays(*(row >= 0 for row in rows)))
+        cells = np.ravel_multi_index(tuple(np.maximum(row, 0) for row in rows), spatial)
+        readings.append(np.where(inside, cells, -1).ravel())
+    return readings
+
+
+def _read(moments: Array, cells: Array) -> Array:
+    """The moments between the cells that one tap reads; zero where it reads nothing."""
+    inside = cells >= 0
+    read = moments[:, :, cells[:, None], cells[None, :]]
+    return np.asarray(read * (inside[:, None] & inside[None, :]))

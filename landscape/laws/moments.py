@@ -1,0 +1,116 @@
+r"""E[(dh_j / dx_i)^2] by one sweep over the moments of single connections, in float64.
+
+    E[(dh_j / dx_i)^2] = sum over paths from j to i of prod over layers of weight(layer)           (Eq. 8, Proposition 1)
+
+with the weights of `landscape.laws.connections`. Where paths share all their fresh weights the sum over single paths is not
+enough: see `landscape.laws.covariance`, which the sweep follows.
+"""
+
+from collections.abc import Collection, Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from landscape.gates.gates import Gates
+from landscape.laws.connections import Rules
+from landscape.laws.covariance import pull_moments, sweep_moments
+from landscape.structure.plan import pool_cells
+from landscape.weights.initialisation import Initialisation, he, layer_variances
+from lattice import Lattice, Node, UnsupportedError, pull_back
+from lattice.counts.counting import one_unit
+from lattice.network.lattice import check_lattice
+
+__all__ = ["Rules", "layer_gradients", "path_sum", "pool_cells", "squared_gradients"]
+
+Array = np.ndarray[Any, Any]
+
+
+def squared_gradients(
+    lattice: Lattice,
+    variances: Mapping[str, float],
+    factors: Mapping[str, Any] | None = None,
+    shifted: Collection[str] = (),
+    output: Any = None,
+    gates: Gates | None = None,
+    signs: Mapping[str, Any] | None = None,
+) -> Array:
+    """E[(dh_j / dx_i)^2] over weights, output units j (all, or the one named `output`) and input channels; Eq. 8.
+
+    `variances` and `factors` are by node name: V[w], and the squared factor of each norm (a number, one per channel, or one
+    per position); `signs` the sign of a norm's factor where it is negative, -1 or one per channel; `gates` what gates and
+    choices let through where symmetry does not say it.
+    Returns a float64 map over input positions. Raises `UnsupportedError` for an op without a rule, and `ResourceError`
+    where the result leaves the range of float64.
+
+    >>> from lattice import Conv, Flatten, Dense
+    >>> net = Lattice.chain((1, 4), [Conv(1, kernel=3, padding=1), Flatten(), Dense(1)])
+    >>> squared_gradients(net, {"conv1": 1.0, "dense1": 1.0})
+    array([2., 3., 3., 2.])
+    """
+    rules = Rules(lattice, variances, factors or {}, shifted, gates or Gates(), signs)
+    with np.errstate(over="ignore", under="ignore"):
+        rules.settle(_asked(lattice, output))
+        return pull_moments(lattice, rules, _asked(lattice, output)).mean(axis=0)
+
+
+def layer_gradients(
+    lattice: Lattice,
+    variances: Mapping[str, float],
+    factors: Mapping[str, Any] | None = None,
+    shifted: Collection[str] = (),
+    output: Any = None,
+    gates: Gates | None = None,
+    signs: Mapping[str, Any] | None = None,
+) -> dict[str, Array]:
+    """E[(dh_j / du)^2] at the output u of every layer, from the output down: Eq. 8 cut off at each node of one sweep.
+
+    Arguments as of `squared_gradients`; returns float64 maps by node name, each over the positions of its layer (the mean
+    over its channels); layers without positions have arrays of no axes.
+
+    >>> from lattice import Conv, Flatten, Dense
+    >>> net = Lattice.chain((1, 4), [Conv(1, kernel=3, padding=1), Flatten(), Dense(1)])
+    >>> layer_gradients(net, {"conv1": 1.0, "dense1": 1.0})["conv1"]
+    array([1., 1., 1., 1.])
+    """
+    rules = Rules(lattice, variances, factors or {}, shifted, gates or Gates(), signs)
+    with np.errstate(over="ignore", under="ignore"):
+        rules.settle(_asked(lattice, output))
+        found = sweep_moments(lattice, rules, _asked(lattice, output))
+        return {node.name: values.mean(axis=0) for node, values in found}
+
+
+def path_sum(
+    lattice: Lattice, initialisation: Initialisation | Mapping[str, float] | float | str = he, output: Any = None
+) -> Array:
+    """Eq. 8 as printed: every path squared by itself, whether or not the cross terms of this lattice vanish (Eq. 9 to 11).
+
+    The right side of Proposition 1, 1/2 for the gate of a ReLU and 1 / n^2 for an average over n cells included, to hold
+    against `predict`, which adds what it leaves out. Arguments as for `predict`. Returns a float64 map over input positions;
+    raises `UnsupportedError` for blurs and linear resizes, whose coefficients differ from tap to tap.
+
+    >>> from lattice import Conv, Flatten, Dense
+    >>> from lattice import Conv, Dense, Flatten, GlobalPool
+    >>> copies = Conv(1, kernel=3, padding=1, mode="replicate")  # the border pixel is read twice through one weight
+    >>> path_sum(Lattice.chain((1, 4), [copies, GlobalPool("avg"), Flatten(), Dense(1)]), 1.0) * 16
+    array([3., 3., 3., 3.])
+    """
+    check_lattice(lattice, "path_sum")
+    variances = layer_variances(lattice, initialisation)
+    rules = Rules(lattice, variances, {}, (), Gates())
+
+    def weight(node: Node) -> Any:
+        factor = rules.squared(node)
+        if factor is None:
+            raise UnsupportedError(f"{node.name} ({node.op}): its taps have different coefficients; predict follows them")
+        return factor
+
+    return np.asarray(pull_back(lattice, weight, _asked(lattice, output)).mean(axis=0))
+
+
+def _asked(lattice: Lattice, output: Any) -> Array:
+    """The cotangent of the mean over output units, or of one."""
+    cotangent = one_unit(lattice, output, one=1.0)
+    if output is None:
+        cotangent /= prod(lattice.output_shape)
+    return cotangent

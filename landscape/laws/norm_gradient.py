@@ -1,0 +1,122 @@
+r"""What a norm over the signal leaves of the gradient: its mean and its variance follow the signal, and take a part.
+
+For y = (x - m) / s over n values, dy/dx = (I - 1 1'/n - y y'/n) / s. The law of single connections keeps 1 / s^2 and loses
+
+- the projections: two of n directions, so that n - 2 of n are left for Gaussian values;
+- what all values share. Scaling the inputs that the variance sees changes no y. With S = sum_i c_i x_i^2 the size of a value,
+  c the path sums of Proposition 1 from it to the inputs, the kernel of y follows S through the correlation rho alone, and
+
+      d^2 rho / dx_i dx'_i = c_i / S - c_i^2 x_i^2 / S^2   at x' = x:
+
+  of D = (sum c)^2 / sum c^2 inputs that are worth the same one direction is lost, so that D - 1 of D are left.
+
+What a norm divides by is known as E[s^2]; for chi-squared sizes of n - 1 and of D degrees of freedom E[1 / s^2] is larger than
+its inverse, and both together are (n - 2)/(n - 3) (D - 1)/(D - 2). For given inputs E[1 / s^2] itself was counted, and
+(1 - 2/n) (1 - 1/D) is left.
+D belongs to the lowest norms only: what stands on a norm has one size already.
+"""
+
+from collections.abc import Mapping
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from landscape.gates.gates import Gates
+from landscape.laws.batchnorm import averaged_next
+from landscape.laws.moments import squared_gradients
+from landscape.structure.signs import SIGNAL_NORMS
+from lattice import AssumptionError, Lattice, Node, Norm
+from lattice.network.ops import Weighted
+
+__all__ = ["kept_by_norms"]
+
+Array = np.ndarray[Any, Any]
+MOST_POSITIONS = 64  # above it the size of the middle position stands for all
+
+
+def kept_by_norms(
+    lattice: Lattice,
+    variances: Mapping[str, float],
+    factors: Mapping[str, Any],
+    gates: Gates,
+    signs: Mapping[str, Any],
+    given: bool = False,
+) -> dict[str, Array]:
+    """The factor beside 1 / E[s^2] of every norm over the signal, by name: one number, or over (1, *spatial).
+
+    `given`: E[1 / s^2] was counted on given inputs, and is what the factor stands beside.
+
+    Raises `AssumptionError` where the variance is that of so few values that its inverse has no mean.
+
+    >>> from lattice import Conv
+    >>> net = Lattice.chain((4, 5), [Conv(16, 3, padding=1, mode="circular"), Norm("layer")])
+    >>> kept_by_norms(net, {"conv1": 1.0}, {}, Gates(), {})["norm1"].round(3)  # 14/13 of 11/10
+    array([[1.185, 1.185, 1.185, 1.185, 1.185]])
+    """
+    kept: dict[str, Array] = {}
+    normed: list[bool] = []  # is there a norm over the signal at or below each node?
+    weights: list[bool] = []  # are there fresh weights?
+    for position, node in enumerate(lattice.nodes):
+        here = isinstance(node.op, Norm) and node.op.kind in SIGNAL_NORMS
+        below = any(normed[i] for i in node.inputs)
+        weights.append(isinstance(node.op, Weighted) or any(weights[i] for i in node.inputs))
+        normed.append(here or below)
+        if here:
+            _check_not_constant(lattice, position)
+            n = _values(node, lattice.shapes[position])
+            kept[node.name] = np.asarray(_left(n - 1, 1, given, node))
+            if weights[position] and not below:
+                law = (variances, factors, (), gates, signs)
+                kept[node.name] = kept[node.name] * _left(_inputs_seen(lattice, position, law), 0, given, node)
+    return kept
+
+
+def _check_not_constant(lattice: Lattice, position: int) -> None:
+    node = lattice.nodes[position]
+    if isinstance(node.op, Norm) and node.op.kind == "instance" and averaged_next(lattice, position):
+        raise AssumptionError(
+            f"{node.name}: the average over all positions of what an instance norm gives is constant, so that the gradient is "
+            "exactly 0; take the average before the norm"
+        )
+
+
+def _values(node: Node, shape: tuple[int, ...]) -> int:
+    """Over how many values a norm takes its variance."""
+    assert isinstance(node.op, Norm)
+    positions = prod(shape[1:])
+    return {"layer": shape[0], "instance": positions, "group": shape[0] // node.op.groups * positions}[node.op.kind]
+
+
+def _left(freedom: Any, means: int, given: bool, node: Node) -> Any:
+    """(f - 1) / f: one of f directions is lost; times E[1 / s^2] E[s^2] = f / (f - 2) where E[1 / s^2] is not given.
+
+    `means` are taken out of the values beside: of n values that were counted n - 2 are left.
+    """
+    if np.min(freedom) <= 2:
+        raise AssumptionError(
+            f"{node.name}: the {getattr(node.op, 'kind', '')} norm divides by the variance of {np.min(freedom) + means:.3g} "
+            "independent values, whose inverse has no mean, so neither has the squared gradient; give more channels, or a "
+            "larger input"
+        )
+    return (freedom - 1) / (freedom + means if given else freedom - 2)
+
+
+def _inputs_seen(lattice: Lattice, position: int, law: tuple[Any, ...]) -> Array:
+    """D at every position of a norm over the channels, (1, *spatial); one number for a norm over positions too."""
+    node = lattice.nodes[position]
+    sub = lattice.up_to(node.inputs[0])
+    own = {name: law[0][name] for name in sub.names if name in law[0]}
+    spatial = sub.output_shape[1:]
+
+    def effective(output: tuple[int, ...] | None) -> float:
+        sums = squared_gradients(sub, own, law[1], law[2], output, law[3], law[4])
+        return float(sub.input_shape[0] * sums.sum() ** 2 / (sums**2).sum())
+
+    assert isinstance(node.op, Norm)
+    if node.op.kind != "layer" or not spatial:
+        return np.asarray(effective(None))
+    if prod(spatial) > MOST_POSITIONS:
+        return np.asarray(effective(tuple(n // 2 for n in spatial)))
+    return np.array([effective(where) for where in product(*map(range, spatial))]).reshape(1, *spatial)

@@ -1,0 +1,173 @@
+r"""ReLU under a pooled head: the second path law, for white inputs and wide layers.
+
+Let z be the last pre-activations under a global average over P positions, c(p, i) the variance-weighted path sum from
+z_p to input i, and S(p) = sum_i c(p, i) x_i^2 the size of z_p. Two positions of one channel share their filter, so
+
+    E[f(x) f(x')] = 1/P^2 sum_{p,q} sqrt(S_x(p) S_x'(q)) kappa(rho_pq),    kappa(r) = (sqrt(1 - r^2) + r (pi - arccos r)) / 2 pi
+
+in the limit of many channels (kappa for a ReLU; (b - a)^2 kappa(r) + a b r for slopes a and b). The expected product of
+derivatives is its mixed derivative in x_i and x'_i at x' = x. The part through rho is the sum over single paths of
+Proposition 1. The part through the two sizes, d sqrt(S(p)) / dx_i = c(p, i) x_i / sqrt(S(p)), survives wherever p != q, and
+for a white input of unit power it is
+
+    kappa(rho) / P^2 * (m_i^2 - sum_p c(p, i)^2 / S(p)),        m_i = sum_p c(p, i) / sqrt(S(p)),
+
+with rho the correlation that all positions share, cross / power of `landscape.gates.mean_field`. Against the path sum its size
+is about 2 kappa P / (channels of the input * positions of the input): it matters for nets without strides, and vanishes for
+pyramids. Left out: what fluctuates in S and rho from input to input, of relative size 1 / (cells of z's receptive field *
+channels).
+"""
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from landscape.gates.activations import gaussian_moments
+from landscape.gates.gates import Gates
+from landscape.gates.mean_field import Signal, signals
+from landscape.laws.connections import Rules
+from landscape.laws.moments import squared_gradients
+from landscape.structure.plan import fixed_map
+from landscape.structure.signs import has_slopes
+from lattice import Activation, Concat, Dropout, GlobalPool, Lattice, Node
+from lattice.network.ops import Windowed
+from lattice.sweep.pullback import pull
+
+__all__ = ["head_correction", "pooled_gates"]
+
+Array = np.ndarray[Any, Any]
+MOST_NUMBERS = 200_000_000  # above it the terms with p = q, 1 / P of the rest, are left out
+
+
+def pooled_gates(lattice: Lattice) -> tuple[int, ...]:
+    """The positions of the ReLUs (or leaky ReLUs, abs) that a global average at the head reads, concatenated or alone.
+
+    >>> from lattice import Conv, Dense, Flatten
+    >>> relu = Activation("relu")
+    >>> pooled_gates(Lattice.chain((1, 8), [Conv(4, 3), relu, GlobalPool("avg"), Flatten(), Dense(2)]))
+    (2,)
+    >>> pooled_gates(Lattice.chain((1, 8), [Conv(4, 3), relu, Flatten(), Dense(2)]))
+    ()
+    """
+    pools = [i for i, node in enumerate(lattice.nodes) if isinstance(node.op, GlobalPool) and node.op.kind == "avg"]
+    if not pools or not _straight_to_the_top(lattice, pools[-1]):
+        return ()
+    found, waiting = [], [lattice.nodes[pools[-1]].inputs[0]]
+    while waiting:
+        position = waiting.pop()
+        op = lattice.nodes[position].op
+        if isinstance(op, Dropout | Concat):
+            waiting.extend(lattice.nodes[position].inputs)
+        elif isinstance(op, Activation) and has_slopes(op) and len(lattice.readers[position]) == 1:
+            found.append(position)
+    return tuple(sorted(found))
+
+
+def _straight_to_the_top(lattice: Lattice, position: int) -> bool:
+    """Does only one chain lead from this node to the output?"""
+    while position < len(lattice.nodes) - 1:
+        if len(lattice.readers[position]) != 1:
+            return False
+        position = lattice.readers[position][0]
+        if len(lattice.nodes[position].inputs) != 1:
+            return False
+    return True
+
+
+def head_correction(
+    lattice: Lattice,
+    variances: Mapping[str, float],
+    factors: Mapping[str, Any] | None = None,
+    output: Any = None,
+    gates: Gates | None = None,
+) -> Array | None:
+    """What the second path law adds to `squared_gradients`, with its arguments: float64 over input positions.
+
+    None where no gate stands right under a global average at the head. `UnsupportedError` for ops without a rule.
+
+    >>> from lattice import Conv
+    >>> net = Lattice.chain((1, 4), [Conv(64, 3, padding=1, mode="circular"), Activation("relu"), GlobalPool("avg")])
+    >>> head_correction(net, {"conv1": 2 / 3}).round(5)  # kappa = 1 / (2 pi), S = 2, c = 2/3: 3 * 2 pairs p != q of 16
+    array([0.01326, 0.01326, 0.01326, 0.01326])
+    """
+    found = pooled_gates(lattice)
+    if not found:
+        return None
+    head = _weight_of_the_head(lattice, variances, factors, output, gates)
+    rest = lattice.up_to(lattice.nodes[_last_pool(lattice)].inputs[0])
+    known = signals(rest, {n: variances[n] for n in rest.names if n in variances}, factors=factors)
+    below = dict(zip(rest.names, known, strict=True))
+    rules = (variances, factors or {}, gates or Gates())
+    gated = [lattice.nodes[gate] for gate in found]
+    parts = [_per_channel(lattice, node, below[lattice.nodes[node.inputs[0]].name], *rules) for node in gated]
+    return np.asarray(sum(head * lattice.shapes[gate][0] * part for gate, part in zip(found, parts, strict=True)))
+
+
+def _per_channel(
+    lattice: Lattice, gate: Node, signal: Signal, variances: Mapping[str, float], factors: Mapping[str, Any], gates: Gates
+) -> Array:
+    """What one channel of this gate, which reads `signal`, adds under a head of weight one."""
+    sub = lattice.up_to(gate.inputs[0])
+    spatial = sub.output_shape[1:]
+    power = np.broadcast_to(signal.power.mean(axis=0), spatial)  # channels are alike, or taken so
+    rho = float(np.clip(signal.cross.mean() / signal.power.mean(), -1, 1)) if signal.power.any() else 0.0
+    rules = Rules(sub, variances, factors, (), gates)
+    root = np.where(power > 0, power, np.inf) ** -0.5
+    squares = (_one_channel(sub, rules, root[None]).mean(axis=0)) ** 2
+    positions = prod(spatial)
+    if positions * sum(map(prod, sub.shapes)) <= MOST_NUMBERS:
+        single = _one_channel(sub, rules, (np.eye(positions).reshape(positions, *spatial) * root)[:, None])
+        squares = squares - (single.mean(axis=1) ** 2).sum(axis=0)
+    assert isinstance(gate.op, Activation)
+    kappa = gaussian_moments(gate.op, np.zeros(1), np.ones(1), np.array([rho]))[2]
+    result: Array = kappa / positions**2 * squares
+    return result
+
+
+def _one_channel(sub: Lattice, rules: Rules, cotangent: Array) -> Array:
+    """The path sums from one channel of the output, (..., channels or 1, *spatial)."""
+    wide = np.zeros((*cotangent.shape[: cotangent.ndim - len(sub.output_shape)], *sub.output_shape))
+    channel = wide.ndim - len(sub.output_shape)
+    np.moveaxis(wide, channel, 0)[0] = np.moveaxis(cotangent, channel, 0)[0]
+    values = {len(sub.nodes) - 1: wide}
+    for position in reversed(range(1, len(sub.nodes))):
+        node, here = sub.nodes[position], values.pop(position)
+        shapes = sub.input_shapes(node)
+        for place, i in enumerate(node.inputs):
+            weight = rules.squared(node, place)
+            if weight is None:
+                part = _squared_map(node.op, shapes[0][1:], here)  # type: ignore[arg-type]
+            else:
+                part = pull(node.op, shapes, here * weight, sub.shapes[position])[place]
+            values[i] = values[i] + part if i in values else part
+    return values[0]
+
+
+def _squared_map(op: Windowed, spatial: tuple[int, ...], here: Array) -> Array:
+    """sum_j A[j, i]^2 K(j): a resize or a blur, whose coefficients differ."""
+    for axis in range(-len(spatial), 0):
+        squares = fixed_map(op, axis % len(spatial), spatial).values ** 2
+        here = np.moveaxis(np.tensordot(squares, here, (0, axis % here.ndim)), 0, axis)
+    return here
+
+
+def _last_pool(lattice: Lattice) -> int:
+    return max(i for i, node in enumerate(lattice.nodes) if isinstance(node.op, GlobalPool))
+
+
+def _weight_of_the_head(
+    lattice: Lattice, variances: Mapping[str, float], factors: Any, output: Any, gates: Gates | None
+) -> float:
+    """E[(dy / d(average of a channel))^2], averaged over the output units and the channels of the global average."""
+    pool = _last_pool(lattice)
+    shape = lattice.shapes[pool]
+    top = [node.op for node in lattice.nodes[pool + 1 :]]
+    if not top:
+        return 1.0 / shape[0]  # each output unit is the average of one channel
+    head = Lattice.chain(shape, top)
+    renamed = dict(zip((node.name for node in lattice.nodes[pool + 1 :]), head.names[1:], strict=True))
+    own = {new: variances[old] for old, new in renamed.items() if old in variances}
+    scale = {new: factors[old] for old, new in renamed.items() if factors and old in factors}
+    return float(squared_gradients(head, own, scale, (), output).mean())

@@ -1,0 +1,68 @@
+r"""Where K(u, u') = E[dy/dh_u dy/dh_u'] can be off-diagonal in position: below averages, down to the next dense layer.
+
+From the outputs down K stays diagonal through fresh weights, and stops being so below an average: the cells of one window
+carry the same gradient.
+"""
+
+from functools import singledispatch
+
+from lattice import Blur, Dense, Lattice, Op, Pad, UnsupportedError, Upsample
+from lattice.network.ops import Merge, Pointwise, Pooling, Rearrangement, Shape, Weighted, Windowed
+
+__all__ = ["correlated_positions", "reads_several"]
+
+
+def correlated_positions(lattice: Lattice) -> list[bool]:
+    """For each node: can K be off-diagonal in position at its output?
+
+    >>> from lattice import Conv, Pool
+    >>> correlated_positions(Lattice.chain((1, 9), [Conv(2, 3), Pool("avg", 2), Conv(2, 3)]))
+    [True, True, False, False]
+    """
+    result = [False] * len(lattice.nodes)
+    for position in reversed(range(1, len(lattice.nodes))):
+        node = lattice.nodes[position]
+        passed = _correlates(node.op, lattice.input_shapes(node)[0][1:], result[position])
+        for i in node.inputs:
+            result[i] = result[i] or passed
+    return result
+
+
+@singledispatch
+def _correlates(op: Op, spatial: Shape, above: bool) -> bool:
+    """Can K be off-diagonal in position at an op's inputs, given whether it can be `above`, at its output?"""
+    raise UnsupportedError(f"no rule for {op!r}; add one with landscape.structure.correlated_positions._correlates.register")
+
+
+@_correlates.register(Merge)
+@_correlates.register(Pad)
+@_correlates.register(Pointwise)
+@_correlates.register(Rearrangement)
+@_correlates.register(Weighted)
+def _(op: Op, spatial: Shape, above: bool) -> bool:
+    return above
+
+
+@_correlates.register
+def _(op: Dense, spatial: Shape, above: bool) -> bool:
+    return False
+
+
+@_correlates.register
+def _(op: Pooling, spatial: Shape, above: bool) -> bool:
+    return above or (op.kind == "avg" and reads_several(op, spatial))
+
+
+@_correlates.register
+def _(op: Blur, spatial: Shape, above: bool) -> bool:
+    return True
+
+
+@_correlates.register
+def _(op: Upsample, spatial: Shape, above: bool) -> bool:
+    return above or op.mode == "linear"
+
+
+def reads_several(op: Op, spatial: Shape) -> bool:
+    """Does some output read more than one cell?"""
+    return isinstance(op, Windowed) and any(w.taps(n) > 1 for w, n in zip(op.windows(spatial), spatial, strict=True))

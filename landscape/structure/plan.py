@@ -1,0 +1,317 @@
+r"""Which moments K(u, u') = E[dy/dh_u dy/dh_u'] between positions a sweep must carry: what is asked for, and is not zero.
+
+From the input up: the diagonal is asked for at the input; a 3x3 average with stride 1 asks its output for neighbours, a
+convolution for nothing that is not asked of it (pairs that one tap reads). From the output down: a global average makes
+all pairs of its input non-zero, a dense layer after a flattening none but the diagonal. What is both is carried, so a
+layer of which only the diagonal matters costs what it costs in the diagonal rule (Proposition 1).
+
+Moments also run between two nodes, where two branches that met in a sum meet again below without fresh weights.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, reduce, singledispatch
+from typing import Any
+
+import numpy as np
+
+from landscape.structure.correlated_positions import correlated_positions
+from landscape.structure.pairs import Maps, Matrix, Pairs, carried_below, diagonal, freeze, needed_above
+from landscape.structure.shared_signal import Reach, meet, shared_signals
+from lattice import (
+    Activation,
+    Add,
+    Concat,
+    Dense,
+    Flatten,
+    Lattice,
+    Multiply,
+    Node,
+    Op,
+    PixelShuffle,
+    Pool,
+    UnsupportedError,
+    Window,
+)
+from lattice.network.ops import Merge, Pointwise, Pooling, Rearrangement, Shape, Summed, Weighted, Windowed
+
+__all__ = ["Axes", "Plan", "State", "Step", "fixed_map", "plan", "pool_cells", "window_sizes"]
+
+Array = np.ndarray[Any, Any]
+State = tuple[int, int]
+Axes = tuple[Pairs, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """The moments of the pair of nodes `source` pass through node `node` to those of the pair `target`.
+
+    `places` are the inputs of the node that the target stands for, left and right. `maps` are the readings of each axis, or
+    None where positions stay.
+    """
+
+    node: int
+    source: State
+    target: State
+    places: tuple[int, int]
+    maps: tuple[Maps, ...] | None
+
+    @property
+    def side(self) -> int | None:
+        """0 or 1 where the node stands on the left or on the right side of the pair only, None where on both."""
+        return None if self.source[0] == self.source[1] else self.source.index(self.node)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a sweep in order, the pairs carried in each state, and the nodes where a meeting has no rule."""
+
+    steps: tuple[Step, ...]
+    carried: Mapping[State, Axes]
+    unresolved: tuple[str, ...]
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Is nothing carried but the diagonal: is Proposition 1 the whole law?"""
+        return all(a == b and all(pairs.is_diagonal for pairs in axes) for (a, b), axes in self.carried.items())
+
+
+@lru_cache(maxsize=32)
+def plan(lattice: Lattice) -> Plan:
+    """Which moments between which pairs must be carried, from the output to the input.
+
+    >>> from lattice import Conv, GlobalPool
+    >>> plan(Lattice.chain((1, 8), [Conv(4, 3), Conv(4, 3), GlobalPool()])).is_diagonal
+    True
+    >>> plan(Lattice.chain((1, 8), [Pool("avg", 3, 1), Conv(4, 3), GlobalPool()])).is_diagonal
+    False
+    """
+    steps, unresolved = _steps(lattice)
+    needed = _diagonals(lattice)
+    for step in reversed(steps):
+        _merge(needed, step.source, _needed(lattice, step, needed[step.target]))
+    carried = _diagonals(lattice)
+    for step in steps:
+        _merge(carried, step.target, _carried(lattice, step, needed[step.target], carried[step.source]))
+    states = {(0, 0)}.union(*((step.source, step.target) for step in steps))
+    refused = (*unresolved, *_copies_that_meet(lattice), *_maxima_over_gated_sums(lattice))
+    return Plan(tuple(steps), {state: carried[state] for state in states}, refused)
+
+
+def _maxima_over_gated_sums(lattice: Lattice) -> Iterator[str]:
+    """Maxima over a sum of a signal and its own gate, as max(y - relu(y)): winner and gradient are one event without a rule."""
+    reach = shared_signals(lattice)
+    for node in lattice.nodes:
+        if _chooses(node.op):
+            for i in reach[node.inputs[0]]:
+                below = lattice.nodes[i]
+                meets = isinstance(below.op, Add) and any(
+                    meet(reach[a], reach[b]) for k, a in enumerate(below.inputs) for b in below.inputs[k + 1 :]
+                )
+                if meets and any(isinstance(lattice.nodes[j].op, Activation) for a in below.inputs for j in reach[a]):
+                    yield node.name
+                    break
+
+
+def _copies_that_meet(lattice: Lattice) -> Iterator[str]:
+    """Pixel shuffles that turn pairs of positions into pairs of channels which hold one signal: no rule carries these."""
+    reach = shared_signals(lattice)
+    correlated = correlated_positions(lattice)
+    for n, node in enumerate(lattice.nodes):
+        if isinstance(node.op, PixelShuffle) and correlated[n]:
+            below = [lattice.nodes[i] for i in reach[node.inputs[0]]]
+            parts = [[reach[i] for i in one.inputs] for one in below if isinstance(one.op, Concat)]
+            if any(meet(a, b) for part in parts for k, a in enumerate(part) for b in part[k + 1 :]):
+                yield node.name
+
+
+def _diagonals(lattice: Lattice) -> dict[State, Axes]:
+    """The diagonal of every node's own moments, which is always carried."""
+    return {(n, n): tuple(diagonal(size) for size in shape[1:]) for n, shape in enumerate(lattice.shapes)}
+
+
+def _merge(axes: dict[State, Axes], state: State, more: Axes) -> None:
+    before = axes.get(state)
+    axes[state] = more if before is None else tuple(a | b for a, b in zip(before, more, strict=True))
+
+
+def _needed(lattice: Lattice, step: Step, below: Axes) -> Axes:
+    """The pairs of the source that the pairs `below` of the target collect from."""
+    if step.maps is not None:
+        return tuple(needed_above(maps, pairs) for maps, pairs in zip(step.maps, below, strict=True))
+    return below if len(lattice.shapes[step.node]) > 1 else ()
+
+
+def _carried(lattice: Lattice, step: Step, needed: Axes, above: Axes) -> Axes:
+    """The pairs of the target that are needed and that the pairs `above` of the source reach."""
+    if step.maps is not None:
+        return tuple(carried_below(*axis) for axis in zip(step.maps, needed, above, strict=True))
+    if isinstance(lattice.nodes[step.node].op, Flatten):
+        return tuple(diagonal(n) for n in lattice.shapes[step.target[0]][1:])
+    return above
+
+
+# --- the steps ------------------------------------------------------------------------------------------------------------
+
+
+def _steps(lattice: Lattice) -> tuple[list[Step], tuple[str, ...]]:
+    """All steps in the order of the sweep, and the names of the nodes through which a meeting could not be followed."""
+    free = shared_signals(lattice)
+    top = len(lattice.nodes) - 1
+    states: set[State] = {(top, top)}
+    steps: list[Step] = []
+    unresolved: dict[str, None] = {}
+    for n in reversed(range(1, len(lattice.nodes))):
+        node = lattice.nodes[n]
+        for source in sorted(state for state in states if n in state):
+            found: list[Step] = []
+            if source == (n, n):
+                found = _own(lattice, node, n, free)
+            elif isinstance(node.op, Weighted):
+                pass  # below fresh weights nothing is correlated with another branch
+            elif isinstance(node.op, Windowed | Pointwise | Summed) and not _chooses(node.op):
+                found = _one_side(lattice, node, source, source.index(n), free)
+            else:
+                unresolved[node.name] = None
+            if isinstance(node.op, Multiply) and meet(*(free[i] for i in node.inputs)):
+                unresolved[node.name] = None
+            steps += found
+            states.difference_update([source])
+            states.update(step.target for step in found)
+    return _leading_down(steps), tuple(unresolved)
+
+
+def _chooses(op: Op) -> bool:
+    """Is it a maximum, whose winner and the branch beside it depend on the same values?"""
+    return isinstance(op, Pooling) and op.kind == "max"
+
+
+def _leading_down(steps: list[Step]) -> list[Step]:
+    """The steps from which the input's own moments are reached; a meeting without a rule ends on its way."""
+    alive: set[State] = {(0, 0)}
+    kept = []
+    for step in reversed(steps):
+        if step.target in alive:
+            alive.add(step.source)
+            kept.append(step)
+    return kept[::-1]
+
+
+def _own(lattice: Lattice, node: Node, n: int, free: tuple[Reach, ...]) -> list[Step]:
+    """The steps of a node's own moments: to each of its inputs, and to pairs of them that meet again below."""
+    inputs = node.inputs
+    places = range(len(inputs))
+    pairs = [(p, p) for p in places]
+    if isinstance(node.op, Add):
+        pairs += [(p, q) for p in places for q in places if p != q and meet(free[inputs[p]], free[inputs[q]])]
+    return [Step(n, (n, n), (inputs[p], inputs[q]), (p, q), _maps(lattice, n, p)) for p, q in pairs]
+
+
+def _one_side(lattice: Lattice, node: Node, source: State, side: int, free: tuple[Reach, ...]) -> list[Step]:
+    """The steps of the moments between a node and another one, down on the node's side."""
+    n, other = source[side], source[1 - side]
+    steps = []
+    for place, below in enumerate(node.inputs):
+        if meet(free[below], free[other]):
+            target = (below, other) if side == 0 else (other, below)
+            maps = _maps(lattice, n, place, side, lattice.shapes[other][1:])
+            steps.append(Step(n, source, target, (place, place), maps))
+    return steps
+
+
+# --- the maps of an op ----------------------------------------------------------------------------------------------------
+
+
+def _maps(
+    lattice: Lattice, n: int, place: int, side: int | None = None, other: tuple[int, ...] = ()
+) -> tuple[Maps, ...] | None:
+    """(A_k, B_k) of each axis down to input number `place`; None where positions stay.
+
+    `side` is the node's, if it does not stand on both; `other` then are the sizes of the node on the other side.
+    """
+    node = lattice.nodes[n]
+    maps = axis_maps(node.op, lattice.shapes[node.inputs[place]], lattice.shapes[n])
+    if maps is None or side is None:
+        return maps
+    kept = [freeze(np.eye(m)) for m in other]
+    fixed = [a for ((a, _),) in maps]
+    return tuple((((a, b) if side == 0 else (b, a)),) for a, b in zip(fixed, kept, strict=True))
+
+
+@singledispatch
+def axis_maps(op: Op, shape: Shape, output: Shape) -> tuple[Maps, ...] | None:
+    """(A_k, B_k) of each axis of an op between an input of this shape and its output; None where positions stay."""
+    raise UnsupportedError(f"no map of positions for {op!r}; add one with landscape.structure.plan.axis_maps.register")
+
+
+@axis_maps.register(Dense)
+@axis_maps.register(Merge)
+@axis_maps.register(Pointwise)
+@axis_maps.register(Rearrangement)
+def _(op: Op, shape: Shape, output: Shape) -> tuple[Maps, ...] | None:
+    return None
+
+
+@axis_maps.register
+def _(op: PixelShuffle, shape: Shape, output: Shape) -> tuple[Maps, ...]:
+    return tuple(_shuffled(n, op.factor) for n in shape[1:])
+
+
+@axis_maps.register
+def _(op: Multiply, shape: Shape, output: Shape) -> tuple[Maps, ...] | None:
+    """All positions of the output read the one cell of a gate."""
+    if shape[1:] == output[1:]:
+        return None
+    read = [freeze(np.eye(m) if n == m else np.ones((m, n))) for n, m in zip(shape[1:], output[1:], strict=True)]
+    return tuple(((a, a),) for a in read)
+
+
+@axis_maps.register
+def _(op: Windowed, shape: Shape, output: Shape) -> tuple[Maps, ...]:
+    spatial = shape[1:]
+    if isinstance(op, Weighted):
+        return tuple(_taps(window, n) for window, n in zip(op.windows(spatial), spatial, strict=True))
+    fixed = [fixed_map(op, axis, spatial) for axis in range(len(spatial))]
+    return tuple(((a, a),) for a in fixed)
+
+
+@lru_cache(maxsize=512)
+def _taps(window: Any, n: int) -> Maps:
+    """One map of zeros and ones per tap: does output j read input i through tap k?"""
+    maps = [freeze(tap) for tap in window.table(n)[..., None] == np.arange(n)]
+    return tuple((tap, tap) for tap in maps)
+
+
+@lru_cache(maxsize=512)
+def fixed_map(op: Windowed, axis: int, spatial: tuple[int, ...]) -> Matrix:
+    """The map of one axis of an op without weights; that of a maximum takes the cells of a window as equally likely."""
+    values = op.windows(spatial)[axis].matrix(spatial[axis])
+    if isinstance(op, Pooling):
+        values = values / window_sizes(op, spatial)[axis][:, None]
+    return freeze(values)
+
+
+@lru_cache(maxsize=64)
+def _shuffled(n: int, r: int) -> Maps:
+    """Position r i + a of the output reads position i, for every a: r maps."""
+    maps = [freeze(np.eye(n * r)[:, a::r]) for a in range(r)]
+    return tuple((a, a) for a in maps)
+
+
+def window_sizes(op: Windowed, spatial: tuple[int, ...]) -> list[Array]:
+    """Per axis, over how many cells each output averages (torch's divisor) or takes the maximum: float64."""
+    sizes = []
+    for window, n in zip(op.windows(spatial), spatial, strict=True):
+        inside = (window.table(n) >= 0).sum(axis=0)
+        if isinstance(op, Pool) and op.kind == "avg" and op.count_include_pad:
+            assert isinstance(window, Window)
+            starts = window.stride * np.arange(window.outputs(n)) - window.padding[0]
+            inside = np.minimum(starts + window.kernel, n + window.padding[1]) - starts
+        sizes.append(inside.astype(float))
+    return sizes
+
+
+def pool_cells(op: Windowed, spatial: tuple[int, ...]) -> Array:
+    """Over how many cells each output of a pool averages (torch's divisor) or takes the maximum: float64, output positions."""
+    cells: Array = reduce(np.multiply.outer, window_sizes(op, spatial))
+    return cells

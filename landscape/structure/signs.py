@@ -1,0 +1,174 @@
+r"""E[phi'(z)^2] of each pointwise op: what a gate lets through, and on what ground.
+
+A ReLU over one filter's output is open half of the time, exactly: flipping the signs of the filter's weights flips z.
+What a gate reads decides, so every node is given a `Sign`: the symmetry of its values over the weight distribution.
+"""
+
+from collections.abc import Collection, Mapping
+from enum import Enum
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+
+from lattice import Activation, Add, Blur, Concat, Dropout, Input, Lattice, Multiply, Norm, Op, Pad, UnsupportedError, Upsample
+from lattice.network.ops import Pooling, Rearrangement, Weighted
+
+__all__ = ["Sign", "activation_gain", "has_slopes", "node_signs", "slopes"]
+
+
+SIGNAL_NORMS = ("layer", "group", "instance")  # norms that divide by the variance of the signal itself
+ODD = ("tanh", "hardtanh", "softsign")
+POSITIVE = ("relu6", "sigmoid", "hardsigmoid", "softplus")
+
+
+class Sign(Enum):
+    """The symmetry of a node's values over the distribution of the weights."""
+
+    FILTER = "the output of one filter: changes sign with its weights"
+    SUM = "a sum of filters' outputs: symmetric in the wide limit"
+    NONNEGATIVE = "never negative"
+    NONPOSITIVE = "never positive"
+    SKEWED = "not symmetric"
+    DATA = "the data itself"
+
+
+def slopes(activation: Activation) -> tuple[float, float]:
+    """(phi'(z) for z < 0, phi'(z) for z > 0) of a piecewise linear activation; `UnsupportedError` for the others.
+
+    >>> slopes(Activation("leaky_relu", 0.1))
+    (0.1, 1.0)
+    """
+    match activation.name:
+        case "identity":
+            return 1.0, 1.0
+        case "relu":
+            return 0.0, 1.0
+        case "leaky_relu":
+            return (0.01 if activation.parameter is None else activation.parameter), 1.0
+        case "abs":
+            return -1.0, 1.0
+    raise UnsupportedError(
+        f"{activation.name}: only piecewise linear activations with their kink at 0 have a rule "
+        "(identity, relu, leaky_relu, abs); for the others E[phi'(z)^2] depends on the variance of z, not yet computed"
+    )
+
+
+def has_slopes(activation: Activation) -> bool:
+    """Is it piecewise linear with its kink at 0, so that its gain does not depend on the variance of what it reads?"""
+    return activation.name in ("identity", "relu", "leaky_relu", "abs")
+
+
+def activation_gain(activation: Activation, sign: Sign) -> float:
+    """E[phi'(z)^2] = (a^2 + b^2) / 2 for slopes a, b and a symmetric z (Eq. 18: 1/2 for ReLU); b^2 for z >= 0, a^2 for z <= 0.
+
+    >>> activation_gain(Activation("relu"), Sign.FILTER), activation_gain(Activation("relu"), Sign.NONNEGATIVE)
+    (0.5, 1.0)
+    """
+    below, above = (slope**2 for slope in slopes(activation))
+    return {Sign.NONNEGATIVE: above, Sign.NONPOSITIVE: below}.get(sign, (below + above) / 2)
+
+
+def node_signs(lattice: Lattice, shifted: Collection[str] = (), signs: Mapping[str, Any] | None = None) -> list[Sign]:
+    """The `Sign` of every node's output; `shifted` names the layers whose bias or shift is not zero on average.
+
+    `signs`: the sign of each norm's factor where it is negative anywhere, -1 or one per channel.
+
+    >>> from lattice import Conv
+    >>> net = Lattice.chain((1, 8), [Conv(4, kernel=3), Activation("relu")])
+    >>> [sign.name for sign in node_signs(net)]
+    ['DATA', 'FILTER', 'NONNEGATIVE']
+    """
+    found: list[Sign] = []
+    for node in lattice.nodes:
+        sign = output_sign(node.op, [found[i] for i in node.inputs])
+        if signs and node.name in signs:
+            sign = _times_factor(sign, np.asarray(signs[node.name]))
+        found.append(Sign.SKEWED if node.name in shifted else sign)
+    return found
+
+
+NEGATED = {Sign.NONNEGATIVE: Sign.NONPOSITIVE, Sign.NONPOSITIVE: Sign.NONNEGATIVE}
+
+
+def _times_factor(sign: Sign, factors: "np.ndarray[Any, Any]") -> Sign:
+    """The `Sign` of a product with factors of these signs, one or one per channel."""
+    if sign not in NEGATED or (factors >= 0).all():
+        return sign
+    return NEGATED[sign] if (factors <= 0).all() else Sign.SKEWED
+
+
+@singledispatch
+def output_sign(op: Op, inputs: list[Sign]) -> Sign:
+    """The `Sign` of an op's output, given those of its inputs."""
+    raise UnsupportedError(f"no sign rule for {op!r}; add one with landscape.structure.signs.output_sign.register")
+
+
+@output_sign.register
+def _(op: Input, inputs: list[Sign]) -> Sign:
+    return Sign.DATA
+
+
+@output_sign.register(Weighted)
+def _(op: Op, inputs: list[Sign]) -> Sign:
+    return Sign.FILTER
+
+
+@output_sign.register
+def _(op: Norm, inputs: list[Sign]) -> Sign:
+    if op.kind in SIGNAL_NORMS:  # a difference from a mean changes sign with all filters at once
+        return inputs[0] if inputs[0] in (Sign.FILTER, Sign.SUM) else Sign.SKEWED
+    return inputs[0]
+
+
+@output_sign.register(Blur)
+@output_sign.register(Dropout)
+@output_sign.register(Pad)
+@output_sign.register(Rearrangement)
+@output_sign.register(Upsample)
+def _(op: Op, inputs: list[Sign]) -> Sign:
+    return inputs[0]
+
+
+@output_sign.register
+def _(op: Pooling, inputs: list[Sign]) -> Sign:
+    if op.kind == "avg" or inputs[0] in NEGATED:
+        return inputs[0]
+    return Sign.SKEWED
+
+
+@output_sign.register
+def _(op: Multiply, inputs: list[Sign]) -> Sign:
+    for sign in (Sign.FILTER, Sign.SUM):
+        if sign in inputs:  # changes sign with the weights of this factor, whatever the other one is
+            return sign
+    one, other = inputs
+    if Sign.NONNEGATIVE in inputs:
+        return other if one is Sign.NONNEGATIVE else one
+    return Sign.NONNEGATIVE if one is other is Sign.NONPOSITIVE else Sign.SKEWED
+
+
+@output_sign.register
+def _(op: Add, inputs: list[Sign]) -> Sign:
+    if len(set(inputs)) == 1 and inputs[0] in NEGATED:
+        return inputs[0]
+    return Sign.SUM if all(sign in (Sign.FILTER, Sign.SUM) for sign in inputs) else Sign.SKEWED
+
+
+@output_sign.register
+def _(op: Concat, inputs: list[Sign]) -> Sign:
+    if len(set(inputs)) == 1:
+        return inputs[0]
+    return Sign.SUM if all(sign in (Sign.FILTER, Sign.SUM) for sign in inputs) else Sign.SKEWED
+
+
+@output_sign.register
+def _(op: Activation, inputs: list[Sign]) -> Sign:
+    if not has_slopes(op):
+        if op.name in ODD and inputs[0] in (Sign.FILTER, Sign.SUM):
+            return inputs[0]
+        return Sign.NONNEGATIVE if op.name in POSITIVE else Sign.SKEWED
+    below, above = slopes(op)
+    if below == above > 0 or (inputs[0] is Sign.NONNEGATIVE and above >= 0) or (inputs[0] is Sign.NONPOSITIVE and below >= 0):
+        return inputs[0]
+    return Sign.NONNEGATIVE if below <= 0 <= above else Sign.SKEWED

@@ -1,0 +1,206 @@
+"""The rules of layers that read a neighbourhood: convolutions, pools, paddings, resizes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from landscape.tracing.aten.registry import RULES, per_axis, positions, rule
+from landscape.tracing.graph.reader import Reader, Refusal, Stale, Value, operation, shape_of
+from lattice import AdaptivePool, Blur, Conv, ConvTranspose, Dense, Flatten, GlobalPool, Op, Pad, PixelShuffle, Pool, Upsample
+from lattice.network.window import ResizeWindow
+
+ROUNDING = 1e-5  # of a filter that was made in single precision, relative to its largest tap
+
+
+@rule("conv1d", "conv2d", "conv3d", "convolution")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    axes = positions(call)
+    weight, bias = reader.parameter(a["weight"], "weight"), reader.parameter(a["bias"], "bias")
+    if a.get("transposed"):
+        return _transposed(reader, call, a)
+    channels, _, *kernel = shape_of(a["weight"])
+    pads = a["padding"]
+    padding: Any = pads if isinstance(pads, str) else per_axis(pads, axes)
+    if isinstance(pads, str) and pads == "same":  # torch puts the odd cell on the high side at stride 1, as we do
+        padding = "same"
+    if weight is not None and weight in reader.fixed:
+        return reader.append(call, _blur(reader, weight, a, axes, padding), (reader.tensor(a["input"]),))
+    op = Conv(channels, tuple(kernel), per_axis(a["stride"], axes), padding, per_axis(a["dilation"], axes), a["groups"])
+    if axes == 1 and not isinstance(padding, str):
+        op = replace(op, padding=padding[0])
+    return reader.append(call, op, (reader.tensor(a["input"]),), weight=weight, bias=bias)
+
+
+def _blur(reader: Reader, name: str, a: dict[str, Any], axes: int, padding: Any) -> Blur:
+    """The fixed filter of a convolution whose weight is a buffer."""
+    tensor = reader.tensors[name]
+    refusal = Refusal(
+        f"a convolution whose weight {name} is a buffer, so fixed: one positive filter for every channel that sums to one and "
+        "is a product of the same taps on each axis has a rule; make it a parameter if it is to be drawn"
+    )
+    if tensor.is_meta or a["bias"] is not None or not a["groups"] == tensor.shape[0] == shape_of(a["input"])[1]:
+        raise refusal
+    filters = tensor.detach().double().cpu().numpy()[:, 0]
+    taps = filters[0].sum(axis=tuple(range(1, axes)))
+    product = taps
+    for _ in range(axes - 1):
+        product = np.multiply.outer(product, taps)
+    alike = product.shape == filters.shape[1:] and np.abs(filters - product).max() <= ROUNDING * product.max()
+    if not alike or not (taps > 0).all() or abs(taps.sum() - 1) > ROUNDING or set(per_axis(a["dilation"], axes)) != {1}:
+        raise refusal
+    padding = padding[0] if axes == 1 and not isinstance(padding, str) else padding
+    reader.rounded = True  # the taps are those of a filter in single precision
+    return Blur(tuple(taps.tolist()), per_axis(a["stride"], axes), padding)
+
+
+@rule("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+def _transposed(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    axes = positions(call)
+    weight, bias = reader.parameter(a["weight"], "weight"), reader.parameter(a["bias"], "bias")
+    _, per_group, *kernel = shape_of(a["weight"])
+    op = ConvTranspose(
+        per_group * a["groups"],
+        tuple(kernel),
+        per_axis(a["stride"], axes),
+        per_axis(a["padding"], axes) if axes > 1 else per_axis(a["padding"], 1)[0],
+        per_axis(a["output_padding"], axes),
+        per_axis(a["dilation"], axes),
+        a["groups"],
+    )
+    return reader.append(call, op, (reader.tensor(a["input"]),), weight=weight, bias=bias)
+
+
+@rule("linear")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    source = reader.value(a["input"])
+    units, _ = shape_of(a["weight"])
+    weights: dict[str, Any] = {"weight": reader.parameter(a["weight"], "weight"), "bias": reader.parameter(a["bias"], "bias")}
+    if source.order is None and len(shape_of(call)) == 2:
+        return reader.append(call, Dense(units), (source.node,), **weights)
+    if source.order is None or source.order[-1] != 1:
+        raise Refusal("a linear layer over positions: not a convolution; over the channels it is one of kernel 1")
+    return reader.pointwise(call, Conv(units, 1), a["input"], **weights)
+
+
+@rule("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    axes, kind = positions(call), operation(call)[:3]
+    if a.get("divisor_override"):
+        raise Refusal("divisor_override is not supported; leave it out and scale the next layer")
+    kernel = per_axis(a["kernel_size"], axes)
+    stride = per_axis(a["stride"], axes) if a["stride"] else kernel
+    pads = per_axis(a["padding"], axes)
+    if set(kernel) == {1} and not any(pads):  # one cell has no winner
+        kind = "avg"
+        if set(stride) == {1}:
+            return Value(reader.tensor(a["self"]))
+    padding = pads if axes > 1 else pads[0]
+    dilation, inside = per_axis(a.get("dilation", 1), axes), bool(a.get("count_include_pad", True))
+    op = Pool(kind, kernel, stride, padding, dilation, bool(a["ceil_mode"]), inside)
+    return reader.append(call, op, (reader.tensor(a["self"]),))
+
+
+@rule("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    return _adaptive(reader, call, "avg", shape_of(call))
+
+
+@rule("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> list[Value]:
+    return [_adaptive(reader, call, "max", tuple(int(n) for n in call.meta["val"][0].shape))]
+
+
+def _adaptive(reader: Reader, call: Any, kind: str, after: tuple[int, ...]) -> Value:
+    node, sizes = reader.tensor(call.args[0]), after[2:]
+    if sizes == reader.shapes[node][1:]:
+        return Value(node)
+    op: Op = GlobalPool(kind) if set(sizes) == {1} else AdaptivePool(kind, sizes)
+    return reader.append(call, op, (node,))
+
+
+@rule("max_pool2d_with_indices", "max_pool3d_with_indices")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> list[Value]:
+    return [RULES["max_pool2d"](reader, call, a)]
+
+
+@rule("<built-in function getitem>")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    parts, index = reader.values[call.args[0]], call.args[1]
+    if isinstance(parts, Stale):
+        reader.value(call.args[0])
+    if not isinstance(parts, list) or not 0 <= index < len(parts):
+        raise Refusal("takes a part of an operation's result that has no rule (the indices of a max-pool, for example)")
+    part: Value = parts[index]
+    return part
+
+
+@rule("mean")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    shape = shape_of(call.args[0])
+    dims = sorted(d % len(shape) for d in a.get("dim") or range(len(shape)))
+    if dims != list(range(2, len(shape))) or not dims:
+        raise Refusal(f"a mean over axes {dims}; only one over all positions is a global pool")
+    value = reader.append(call, GlobalPool("avg"), (reader.tensor(a["self"]),))
+    return value if a.get("keepdim") else reader.append(call, Flatten(), (value.node,))
+
+
+@rule("pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d")
+@rule("replication_pad1d", "replication_pad2d", "replication_pad3d", "_pad_circular")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    axes, name = positions(call), operation(call)
+    named = {"constant_pad_nd": "constant", "_pad_circular": "circular"}
+    copies = "reflect" if name.startswith("reflection") else "replicate"
+    mode = a["mode"] if "mode" in a else named.get(name, copies)
+    if mode == "constant" and a.get("value"):
+        raise Refusal(f"pads with the constant {a['value']}: not yet")
+    flat = list(a["pad"] if "pad" in a else a["padding"])  # last axis first, (lo, hi) each
+    pairs = [tuple(flat[i : i + 2]) for i in range(0, len(flat), 2)]
+    if len(pairs) > axes or min(flat, default=0) < 0:
+        raise Refusal(f"pads by {flat}: only positions, and by no negative amount, have a rule")
+    pairs += [(0, 0)] * (axes - len(pairs))
+    padding = tuple(reversed(pairs))
+    return reader.append(call, Pad(padding, "zeros" if mode == "constant" else mode), (reader.tensor(call.args[0]),))
+
+
+@rule("pixel_shuffle")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    return reader.append(call, PixelShuffle(a["upscale_factor"]), (reader.tensor(a["self"]),))
+
+
+LINEAR = ("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d")
+NEAREST = ("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d")
+
+
+@rule(*NEAREST, *LINEAR)
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    source = call.args[0]
+    before, after = shape_of(source)[2:], shape_of(call)[2:]
+    scales = a.get("scale_factors") or [a.get(name) for name in ("scales", "scales_d", "scales_h", "scales_w")]
+    scales = [scale for scale in scales if scale] or [None] * len(after)
+    align, mode = bool(a.get("align_corners", False)), "linear" if operation(call) in LINEAR else "nearest"
+    reads = [_resized(call, mode, align, *axis) for axis in zip(before, after, scales, strict=True)]
+    if not all(reads):
+        raise Refusal(f"resizes {before} to {after} by the factors {scales}, which do not fit; give the size itself")
+    reader.rounded = reader.rounded or mode == "nearest"
+    return reader.append(call, Upsample(size=after, mode=mode, align_corners=align), (reader.tensor(source),))
+
+
+def _resized(call: Any, mode: str, align: bool, before: int, after: int, scale: float | None) -> bool:
+    """Does torch read the cells that a resize to this size reads, in the model's own type, given the factor?
+
+    Torch finds a cell by multiplying with a rounded factor, another one than the sizes say where a factor is given.
+    """
+    import torch
+
+    cells = torch.eye(before, dtype=call.meta["val"].dtype)[None]
+    if mode == "linear":
+        if align or scale is None:
+            return True
+        read = torch.ops.aten.upsample_linear1d.default(cells, [after], False, scale)[0]
+        sized = torch.ops.aten.upsample_linear1d.default(cells, [after], False)[0]
+        return bool(torch.equal(read, sized))
+    read = torch.ops.aten.upsample_nearest1d.default(cells, [after], scale)[0]
+    return bool(np.array_equal(read.float().numpy().T, ResizeWindow(after).matrix(before)))

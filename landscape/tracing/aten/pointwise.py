@@ -1,0 +1,172 @@
+"""The rules of operations on single numbers: norms, activations, dropout, sums and copies."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from landscape.tracing.aten.registry import along_channels, rule, statistics
+from landscape.tracing.graph.reader import COPIES, Noise, Reader, Refusal, Value, operation, shape_of
+from lattice import Activation, Add, Dropout, Norm
+
+
+@rule("batch_norm")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    of_batch = a["training"] or a["running_mean"] is None
+    if of_batch and not reader.train:
+        raise Refusal("normalises with the statistics of the batch itself (no running statistics): not yet")
+    kept = ("weight", "bias") if of_batch and a["running_mean"] is None else ("weight", "bias", "running_mean", "running_var")
+    names = {what: reader.parameter(a[what], what) for what in kept}
+    # in training mode a norm that was frozen, set to evaluation mode, is a fixed factor
+    op = Norm("batch", eps=a["eps"]) if of_batch else Norm("scale" if reader.train else "batch")
+    return reader.append(call, op, (reader.tensor(a["input"]),), **statistics(eps=a["eps"], **names))
+
+
+@rule("layer_norm", "native_layer_norm")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
+    source, shape = reader.value(a["input"]), shape_of(a["input"])
+    order = source.order or tuple(range(len(shape)))
+    axes = set(order[len(shape) - len(a["normalized_shape"]) :])
+    if axes == {1}:
+        op = Norm("layer", eps=a["eps"])
+    elif axes == set(range(1, len(shape))):
+        op = Norm("group", 1, a["eps"])
+    else:
+        raise Refusal(f"normalises over axes {sorted(axes)}; over the channels, or over channels and positions, has a rule")
+    names = {what: _of_layer(reader, call, a, what) for what in ("weight", "bias") if a[what] is not None}
+    value = reader.pointwise(call, op, a["input"], **statistics(**names))
+    return value if operation(call) == "layer_norm" else [value]
+
+
+def _of_layer(reader: Reader, call: Any, a: dict[str, Any], what: str) -> str | None:
+    """The scale or shift of a layer norm, which has one number for each that it normalises."""
+    if len(a["normalized_shape"]) == 1:
+        return reader.parameter(a[what], what)
+    return along_channels(reader, call, a["input"], a[what], repeated=True)
+
+
+@rule("group_norm")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    weights = _affine(reader, a)
+    return reader.append(call, Norm("group", a["num_groups"], a["eps"]), (reader.tensor(a["input"]),), **weights)
+
+
+@rule("instance_norm")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    if not a["use_input_stats"]:
+        raise Refusal("instance norm with running statistics: not yet; use batch norm")
+    weights = _affine(reader, a)
+    return reader.append(call, Norm("instance", eps=a["eps"]), (reader.tensor(a["input"]),), **weights)
+
+
+def _affine(reader: Reader, a: dict[str, Any]) -> dict[str, Any]:
+    return statistics(**{what: reader.parameter(a[what], what) for what in ("weight", "bias")})
+
+
+NAMED = ("relu", "relu6", "abs", "silu", "gelu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "selu", "mish", "log_sigmoid")
+SELU = 1.0507009873554805  # torch calls elu with it
+BOUNDS = {(0.0, 6.0): "relu6", (-1.0, 1.0): "hardtanh", (0.0, math.inf): "relu"}
+
+
+@rule(*NAMED, "leaky_relu", "elu", "celu", "softplus")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    name, parameter = operation(call), None
+    if name == "leaky_relu":
+        parameter = float(a["negative_slope"])
+    elif name in ("elu", "celu"):
+        parameter = float(a["alpha"])
+        if math.isclose(a.get("scale", 1), SELU):
+            name, parameter = "selu", None
+        elif a.get("scale", 1) != 1 or a.get("input_scale", 1) != 1:
+            raise Refusal("has scales of its own; multiply before and after")
+    elif name == "softplus" and (a["beta"], a["threshold"]) != (1, 20):
+        raise Refusal(f"has beta {a['beta']} and threshold {a['threshold']}; only 1 and 20 have a rule")
+    op = Activation(name.replace("log_sigmoid", "logsigmoid"), parameter)
+    return reader.pointwise(call, op, a["self"])
+
+
+@rule("hardtanh", "clamp", "clamp_min", "clamp_max", "clip")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    given = [a.get(name) if a.get(name) is not None else a.get(f"{name}_val") for name in ("min", "max")]
+    if any(hasattr(bound, "op") for bound in given):
+        raise Refusal("clamps to bounds that are tensors; numbers have a rule")
+    low, high = (float(b) if b is not None else end for b, end in zip(given, (-math.inf, math.inf), strict=True))
+    if (low, high) not in BOUNDS:
+        raise Refusal(f"clamps to ({given[0]}, {given[1]}): only ReLU, ReLU6 (0, 6) and Hardtanh (-1, 1) have a rule")
+    return reader.pointwise(call, Activation(BOUNDS[low, high]), a["self"])
+
+
+@rule("erf")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    return reader.pointwise(call, Activation("erf"), a["self"])  # a part of GELU written out; `_finish` refuses it elsewhere
+
+
+@rule("prelu")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    slopes = reader.tensors[str(reader.parameter(a["weight"], "slope"))]
+    if slopes.is_meta or slopes.min() != slopes.max():
+        raise Refusal("has slopes that differ from channel to channel; one slope has a rule")
+    return reader.pointwise(call, Activation("leaky_relu", slopes.flatten()[0].item()), a["self"])
+
+
+@rule("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    name, p, source = operation(call), a["p"], call.args[0]
+    if not a["train"] or p == 0:
+        return reader.pointwise(call, Dropout(0.0 if reader.train else p), source)  # it drops nothing
+    if not reader.train:
+        raise Refusal("drops units in evaluation mode; call it with training=self.training")
+    if "alpha" in name:
+        raise Refusal("an alpha dropout in training mode replaces units by a number: not yet")
+    if name == "feature_dropout" and reader.value(source).order is not None:
+        raise Refusal("drops along an axis of a tensor whose axes were permuted")
+    by_channel = name == "feature_dropout" and len(shape_of(source)) > 2
+    value = reader.pointwise(call, Dropout(p, "channel" if by_channel else "unit"), source)
+    reader.masks[reader.nodes[value.node].name] = (call, lambda drawn: drawn)
+    return value
+
+
+@rule("add", "sub", "subtract", "rsub")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
+    """a + alpha b, b - alpha a for rsub; with a number or a fixed tensor, a shift."""
+    name, first, second, alpha = operation(call), a["self"], a["other"], float(a.get("alpha", 1))
+    if name == "rsub":
+        name, first, second = "add", second, first
+        alpha = -alpha
+    alpha = -alpha if name in ("sub", "subtract") else alpha
+    if isinstance(reader.values.get(first), Noise) and not hasattr(second, "op"):
+        noise = reader.values[first]
+        return replace(noise, shift=noise.shift + alpha * second)
+    for fixed, moving, number, factor in ((second, first, alpha, 1.0), (first, second, 1.0, alpha)):
+        if not hasattr(fixed, "op"):
+            if not math.isfinite(number * float(fixed)):
+                raise Refusal(f"adds {number * float(fixed)}")
+            return reader.pointwise(call, Norm("scale"), moving, **statistics(number=factor, shift=number * float(fixed)))
+        if reader.is_fixed(fixed):
+            made = None if number == 1 else (lambda value, number=number: number * value)
+            bias = along_channels(reader, call, moving, fixed, made, repeated=True)
+            return reader.pointwise(call, Norm("scale"), moving, **statistics(number=factor, bias=bias))
+    left, right = reader.value(first), reader.value(second)
+    if shape_of(first) != shape_of(second) or left.order != right.order:
+        raise Refusal(f"broadcasts {shape_of(first)} against {shape_of(second)}: not yet")
+    if alpha != 1:
+        right = reader.pointwise(call, Norm("scale"), second, label="scale", **statistics(number=alpha))
+    return replace(reader.append(call, Add(), (left.node, right.node)), order=left.order)
+
+
+@rule("neg", "negative")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    return reader.pointwise(call, Norm("scale"), a["self"], **statistics(number=-1.0))
+
+
+@rule(*(name for name in COPIES if name != "detach"), "copy")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
+    source = a["src"] if operation(call) == "copy" else call.args[0]
+    if not call.meta["val"].dtype.is_floating_point:
+        raise Refusal("never: a cast to whole numbers has the gradient zero")
+    if operation(call) == "copy" and shape_of(source) != shape_of(call):
+        raise Refusal(f"broadcasts {shape_of(source)} to {shape_of(call)}: not yet")
+    reader.rounded = reader.rounded or operation(call) == "copy" or call.meta["val"].dtype != source.meta["val"].dtype
+    value = reader.values.get(source)
+    return value if isinstance(value, Noise) else reader.view(source)

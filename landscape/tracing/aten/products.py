@@ -1,0 +1,185 @@
+"""The rules of products and quotients: factors that are known, masks, gates, and activations that are written out.
+
+A product of two functions of one signal is itself a function of it, not a product of two signals: SiLU, hard-swish, Mish and
+GELU are known in the forms that people write, others are refused by name.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from landscape.tracing.aten.registry import along_channels, rule, statistics
+from landscape.tracing.graph.reader import Noise, Reader, Refusal, Value, shape_of
+from lattice import Activation, Dropout, Multiply, Norm
+
+__all__: list[str] = []
+
+TOLERANCE = 1e-12  # relative, of constants that are written in double precision
+
+
+@rule("mul", "multiply")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
+    first, second = a["self"], a["other"]
+    if not hasattr(first, "op"):
+        first, second = second, first
+    if not hasattr(second, "op"):
+        return _times(reader, call, first, float(second))
+    if isinstance(reader.values.get(first), Noise) or reader.is_fixed(first):
+        first, second = second, first
+    noise = reader.values.get(second)
+    if isinstance(noise, Noise):
+        return _masked(reader, call, first, noise, shape_of(second))
+    if reader.is_fixed(second):
+        weight = along_channels(reader, call, first, second)
+        return reader.pointwise(call, Norm("scale"), first, **statistics(weight=weight))
+    return _product(reader, call, first, second)
+
+
+@rule("div", "divide", "true_divide")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
+    first, second = a["self"], a["other"]
+    if a.get("rounding_mode") is not None:
+        raise Refusal("never: a division that rounds has the gradient zero")
+    if not hasattr(second, "op"):
+        if second == 0:
+            raise Refusal("divides by zero")
+        return _times(reader, call, first, 1 / float(second))
+    if not reader.is_fixed(second):
+        raise Refusal("never: divides by something that is computed from the input; numbers and fixed tensors have a rule")
+    weight = along_channels(reader, call, first, second, lambda value: 1 / value)
+    return reader.pointwise(call, Norm("scale"), first, **statistics(weight=weight))
+
+
+def _times(reader: Reader, call: Any, source: Any, number: float) -> Any:
+    if not math.isfinite(number):
+        raise Refusal(f"multiplies by {number}")
+    noise = reader.values.get(source)
+    if isinstance(noise, Noise):
+        return replace(noise, factor=noise.factor * number, shift=noise.shift * number)
+    value = reader.value(source)
+    factor, node = _stripped(reader, value.node)  # factors of factors are one
+    total = factor * number
+    if node == value.node or not 0 < total * total < math.inf:
+        return reader.pointwise(call, Norm("scale"), source, **statistics(number=number))
+    below = replace(value, node=node)
+    return below if math.isclose(total, 1, rel_tol=TOLERANCE) else _scale(reader, call, below, total, "")
+
+
+def _masked(reader: Reader, call: Any, source: Any, noise: Noise, shape: tuple[int, ...]) -> Value:
+    """A signal times a mask: a dropout, and the factor that is left."""
+    value, whole = reader.value(source), shape_of(call)
+    if noise.kept is None or noise.shift or value.order is not None or whole != shape_of(source):
+        raise Refusal("multiplies random numbers; a mask of zeros and ones that fits the signal has a rule")
+    if not reader.train:
+        raise Refusal("drops units in evaluation mode; multiply by a mask in training mode only")
+    if any(noise.draw is draw for draw, _ in reader.masks.values()):
+        raise Refusal("multiplies by a mask that another signal was multiplied by; draw one for each")
+    shape = (1,) * (len(whole) - len(shape)) + shape
+    cells = {"sample": shape[1:] == (1,) * (len(whole) - 1), "unit": shape == whole}
+    cells["channel"] = shape[:2] == whole[:2] and set(shape[2:]) <= {1}
+    shared = next((name for name in ("unit", "channel", "sample") if cells[name]), None)
+    if shared is None:
+        raise Refusal(f"multiplies {whole} by a mask of shape {shape}: for units, channels or samples there is a rule")
+    value = reader.pointwise(call, Dropout(1 - noise.kept, shared), source)
+    reader.masks[reader.nodes[value.node].name] = (noise.draw, noise.mask)
+    left = noise.factor * noise.kept
+    if math.isclose(left, 1, rel_tol=TOLERANCE):
+        return value
+    return replace(_scale(reader, call, value, left), order=value.order)
+
+
+def _scale(reader: Reader, call: Any, value: Value, number: float, label: str = "scale") -> Value:
+    """A number times a value that no call of the graph stands for."""
+    found = replace(reader.append(call, Norm("scale"), (value.node,), label, **statistics(number=number)), order=value.order)
+    reader.orders[reader.nodes[found.node].name] = value.order
+    return found
+
+
+def _product(reader: Reader, call: Any, first: Any, second: Any) -> Value:
+    one, two = reader.value(first), reader.value(second)
+    if one.order != two.order:
+        raise Refusal("multiplies tensors whose axes stand in different orders")
+    if len(shape_of(first)) != len(shape_of(second)):
+        raise Refusal(f"broadcasts {shape_of(first)} against {shape_of(second)}: not yet")
+    if reader.signals[one.node] == reader.signals[two.node]:
+        found = _written_out(reader, one.node, two.node) or _written_out(reader, two.node, one.node)
+        if found is None:
+            raise Refusal(
+                "never: a product of two functions of one signal, such as a square, depends on the data; SiLU, hard-swish, "
+                "Mish and GELU are known as they are written out, others as torch's own functions"
+            )
+        reader.rounded = True  # torch's hard-sigmoid takes its sixth in single precision
+        return _activation(reader, call, *found, one.order)
+    if reader.shapes[one.node] < reader.shapes[two.node]:
+        one, two = two, one
+    return replace(reader.append(call, Multiply(), (one.node, two.node)), order=one.order)
+
+
+# --- activations that are written out ---------------------------------------------------------------------------------------
+
+
+def _written_out(reader: Reader, signal: int, gate: int) -> tuple[str, int, float] | None:
+    """The activation that signal * gate is, the node that it is one of, and the number that is left; or None."""
+    outer, x = _stripped(reader, signal)
+    inner, node = _stripped(reader, gate)
+    match reader.nodes[node].op:
+        case Activation("sigmoid"):
+            name, factor, below = "silu", 1.0, reader.nodes[node].inputs[0]
+        case Activation("hardsigmoid"):
+            name, factor, below = "hardswish", 1.0, reader.nodes[node].inputs[0]
+        case Activation("relu6"):
+            name, factor, below = "hardswish", 6.0, _moved(reader, reader.nodes[node].inputs[0], 1.0, 3.0)
+        case Activation("tanh"):
+            name, factor, below = "mish", 1.0, _of(reader, reader.nodes[node].inputs[0], "softplus")
+        case Norm("scale"):
+            erf = _of(reader, _moved(reader, node, 1.0, 1.0), "erf")
+            name, factor, below = "gelu", 2.0, _moved(reader, erf, math.sqrt(0.5), 0.0)
+        case _:
+            return None
+    return (name, x, outer * inner * factor) if below == x else None
+
+
+def _affine(reader: Reader, node: int) -> tuple[float, float] | None:
+    """The factor and the shift of a node that multiplies with and adds plain numbers."""
+    used = reader.weights.get(reader.nodes[node].name, {})
+    if reader.nodes[node].op != Norm("scale") or any(used[what] is not None for what in ("weight", "bias", "running_var")):
+        return None
+    return used["number"], used["shift"]
+
+
+def _stripped(reader: Reader, node: int) -> tuple[float, int]:
+    """A node without the plain factors above it."""
+    factor = 1.0
+    while (affine := _affine(reader, node)) is not None and affine[1] == 0:
+        factor, node = factor * affine[0], reader.nodes[node].inputs[0]
+    return factor, node
+
+
+def _moved(reader: Reader, node: int, factor: float, shift: float) -> int:
+    """What a node is this factor of, and this shift above; -1 where it is not."""
+    affine = _affine(reader, node) if node >= 0 else None
+    if affine is None or not all(math.isclose(*pair, rel_tol=TOLERANCE) for pair in zip(affine, (factor, shift), strict=True)):
+        return -1
+    return reader.nodes[node].inputs[0]
+
+
+def _of(reader: Reader, node: int, name: str) -> int:
+    """What a node is this activation of; -1 where it is not."""
+    return reader.nodes[node].inputs[0] if node >= 0 and reader.nodes[node].op == Activation(name) else -1
+
+
+def _activation(reader: Reader, call: Any, name: str, node: int, factor: float, order: tuple[int, ...] | None) -> Value:
+    """The activation, as if the graph had called torch's own function of that name, and the number that is left."""
+    import torch
+
+    source = next((n for n, value in reader.values.items() if isinstance(value, Value) and value == Value(node, order)), None)
+    if source is None:
+        raise Refusal(f"is {name} of a tensor that was changed in place; use the out-of-place operation")
+    with reader.graph.inserting_before(call):
+        own = reader.graph.call_function(getattr(torch.ops.aten, name).default, (source,))
+    own.meta = dict(call.meta)
+    value = replace(reader.append(own, Activation(name), (node,)), order=order)
+    reader.orders[reader.nodes[value.node].name] = order
+    return value if math.isclose(factor, 1, rel_tol=TOLERANCE) else _scale(reader, call, value, factor)

@@ -1,0 +1,359 @@
+r"""Sums over forward passes: what gates, maxima, norms and products let through, and the rates that follow.
+
+A gate right above a gate (`landscape.gates.gates.gates_below`) counts given the ones below it: with P the product of their
+slopes, E[phi'^2 P^2] / E[P^2]. The sums are kept in double precision, whatever the model computes in, and apart for groups of
+passes, so that leaving one group out at a time tells how precise they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from landscape.gates.averaging import average_alike, ratio
+from landscape.gates.composites import forms
+from landscape.gates.gates import Gates, gate_under, gates_below, skips
+from landscape.structure.channel_runs import channel_runs
+from landscape.structure.plan import Axes, plan
+from landscape.structure.signs import Sign
+from landscape.structure.symmetry import Symmetries
+from lattice import Activation, AdaptivePool, GlobalPool, Lattice, Multiply, Node, Norm, Pool, UnsupportedError
+from lattice.network.ops import Pooling
+
+__all__ = ["Counter"]
+
+Array = np.ndarray[Any, Any]
+Key = tuple[Any, ...]
+MOST_GROUPS = 8
+MOST_KEPT = 1 << 25  # numbers that the groups keep for pairs of positions: fewer groups above it
+MOST_POSITIONS = 256  # whose products are all taken, by one multiplication of matrices
+MOST_PRODUCTS = 300_000  # of slopes at pairs of more positions, in one pass; fewer channels do then
+SMALL = 0.01  # a mean slope below this part of its root mean square is one of both signs, and divides nothing
+
+
+class Counter:
+    """Sums over forward passes, one at a time; batches of one input."""
+
+    def __init__(self, lattice: Lattice, watched: dict[str, Node], signs: list[Sign], draws: int, given: bool = False) -> None:
+        self.lattice = lattice
+        self.watched = watched
+        self.signs = dict(zip(lattice.names, signs, strict=True))
+        self.pairs = {lattice.nodes[a].name: axes for (a, b), axes in plan(lattice).carried.items() if a == b}
+        self.skips = list(skips(lattice))
+        self.below = gates_below(lattice)
+        self.own = _gates_of_factors(lattice)
+        self.runs = dict(zip(lattice.names, channel_runs(lattice), strict=True))
+        self.runs_up: dict[str, dict[str, Any]] = {}  # of this pass: gate: lowest gate of a trunk: product of squared slopes
+        self.slopes: dict[str, Any] = {}  # of this pass: gate: product of the slopes of the gates from it down
+        self.draws = draws
+        self.given = given  # images: their own sizes are averaged over, those of white noise are theory's
+        self.finite = True
+        kept = sum(prod(map(len, self.pairs[name])) for name in watched if not self.is_diagonal(name))
+        self.groups: list[dict[Key, Any]] = [{} for _ in range(min(draws, max(2, min(MOST_GROUPS, MOST_KEPT // max(kept, 1)))))]
+        self.passes = [0] * len(self.groups)
+
+    def begin(self, draw: int) -> None:
+        """The next pass: neighbouring draws make a group."""
+        self.group = draw * len(self.groups) // self.draws
+        self.passes[self.group] += 1
+        self.runs_up.clear()
+        self.slopes.clear()
+
+    def see(self, node: Node, function: Any, arguments: Any, named: Any) -> None:
+        """Count what one call of the pass shows; of a product `arguments` are its factors in the order of the node's inputs."""
+        self.finite = self.finite and bool(arguments[0].sum().isfinite())
+        if isinstance(node.op, Activation):
+            self._activation(node, function, arguments, named)
+        elif isinstance(node.op, Multiply):
+            self._product(node, arguments)
+        elif isinstance(node.op, Norm):
+            variance = _variance(node.op, arguments[0], of_sample=self.given)
+            key, values = ("gain", 1 / (variance + node.op.eps)) if self.given else ("variance", variance)
+            self._add((key, node.name), _over_values(node.op, values)[None])
+        elif isinstance(node.op, Pooling):
+            self._maximum(node, arguments)
+        else:
+            raise UnsupportedError(
+                f"{node.name}: the rates of {node.op!r} cannot be counted; add a way in landscape.tracing.counter"
+            )
+
+    def gates(self, source: str, wanted: Sequence[str], symmetries: Symmetries) -> Gates:
+        """The rates of the `wanted` nodes, with those that leave out one group of passes each."""
+        totals = [{key: np.asarray(total.cpu()) for key, total in group.items()} for group in self.groups]
+        self.runs_up.clear()
+        self.slopes.clear()
+
+        def rates(left_out: int | None, replicates: Sequence[Gates] = ()) -> Gates:
+            kept = [place for place in range(len(totals)) if place != left_out]
+            sums, passes = reduce(_plus, (totals[place] for place in kept)), sum(self.passes[place] for place in kept)
+            return _Rates(self, {key: total / passes for key, total in sums.items()}, wanted, symmetries).gates(
+                source, replicates
+            )
+
+        return rates(None, Replicates(rates, len(totals) if len(totals) > 1 else 0))
+
+    def in_range(self) -> bool:
+        """Did nothing overflow, and no layer vanish altogether?"""
+        whole = reduce(_plus, [{key: np.asarray(total.cpu()) for key, total in group.items()} for group in self.groups])
+        finite = all(np.isfinite(total).all() for total in whole.values())
+        return self.finite and finite and all(total.any() for key, total in whole.items() if key[0] in ("alive", "gain"))
+
+    def _activation(self, node: Node, function: Any, arguments: Any, named: Any) -> None:
+        import torch
+
+        name = node.name
+        ones = arguments[0].new_ones(()).expand_as(arguments[0])
+        with torch.enable_grad():
+            z = arguments[0].detach().requires_grad_()
+            (slope,) = torch.autograd.grad(function(z.clone(), *arguments[1:], **named), z, ones)
+        squared = slope.square()
+        under = self.slopes.get(self.below.get(name, ""))
+        self.slopes[name] = slope if under is None else slope * under
+        through = squared if under is None else self.slopes[name].square()
+        self._add(("gain", name), self._mean(name, through))
+        self._add(("first", name), self._mean(name, self.slopes[name]))
+        # a gate that is closed at exactly zero reads nothing but closed gates: no open path leads through it
+        everywhere = int(torch.count_nonzero(z)) == z.numel()  # the common case, in a quarter of the time
+        alive = ones if everywhere else torch.logical_or(z, slope).to(squared)
+        reached = alive if under is None else alive * under
+        self._add(("alive", name), self._mean(name, alive if under is None else reached * under))
+        if under is not None:
+            self._add(("open", name), self._mean(name, reached))
+        self.runs_up[name] = {name: squared}
+        for _, _, lower, upper, *_ in self.skips:
+            if upper == name:
+                for lowest, run in self.runs_up.get(lower, {}).items():
+                    self.runs_up[upper][lowest] = run * squared
+                    self._add(("run", lowest, upper), self._mean(lowest, run * squared))
+        if not self.is_diagonal(name):
+            self._add(("joint", name), _products(self.slopes[name], self.pairs[name]))
+            certain = everywhere and under is None
+            self._add(("both alive", name), ones.new_ones(()) if certain else _products(reached, self.pairs[name]))
+
+    def _product(self, node: Node, arguments: Any) -> None:
+        """The squares of each factor, given the gates that stand under the other one where both are of one signal."""
+        shape = (len(arguments[0]), *self.lattice.shapes[self.lattice.names.index(node.name)])
+        for place, factor in enumerate((arguments[1], arguments[0])):
+            under = self.slopes.get(self.own.get((node.name, place), ""))
+            values = factor.expand(shape) if under is None else factor * under
+            self._add(("product", node.name, place), self._mean(node.name, values.square()))
+            if under is not None:
+                self._add(("product below", node.name, place), self._mean(node.name, under.square()))
+            if not self.is_diagonal(node.name) and prod(factor.shape[2:]) > 1:  # one cell is the same at both positions
+                axes = self.pairs[node.name]
+                self._add(("product joint", node.name, place), _products(values, axes))
+                if under is not None:
+                    self._add(("product joint below", node.name, place), _products(under, axes))
+
+    def _maximum(self, node: Node, arguments: Any) -> None:
+        """Which tap won each window, worth the squared slope of the gates right below at the winner, or whether it is open.
+
+        Winner and slope are one event: what wins is open where gates open upwards, and saturated where they saturate.
+        """
+        import torch
+
+        x = arguments[0]
+        axes = x.dim() - 2
+        kind = f"max_pool{axes}d_with_indices" if isinstance(node.op, Pool) else f"adaptive_max_pool{axes}d"
+        sizes = arguments[1:] if isinstance(node.op, Pool) else [self.lattice.shapes[self.lattice.names.index(node.name)][1:]]
+        largest, winner = getattr(torch.ops.aten, kind)(x, *sizes)
+        slope = self.slopes.get(gate_under(self.lattice, node.inputs[0]) or "")
+        worth = slope.square().double() if slope is not None else (x > 0).double() if self.gated(node) else None
+        if worth is None:
+            passed = torch.ones_like(largest, dtype=torch.float64)
+        else:
+            passed = worth.flatten(2).gather(2, winner.flatten(2)).reshape(winner.shape)
+            self._add(("open cells", node.name), self._mean(node.name, worth))
+        wins = [self._mean(node.name, passed * (winner == torch.as_tensor(cells))) for cells in self.cells(node)]
+        self._add(("taps", node.name), torch.stack(wins))
+
+    def _mean(self, name: str, values: Any) -> Any:
+        """Over images and the channels of each run: (runs, *spatial)."""
+        import torch
+
+        return torch.stack([part.mean(dim=(0, 1)) for part in values.split(self.runs[name], dim=1)])
+
+    def gated(self, node: Node) -> bool:
+        """Does a maximum read what is never negative?"""
+        return self.signs[self.lattice.nodes[node.inputs[0]].name] is Sign.NONNEGATIVE
+
+    def tables(self, node: Node) -> tuple[list[Array], tuple[int, ...]]:
+        """Per axis, which cell each tap of each output reads; and the sizes of the input."""
+        assert isinstance(node.op, Pool | AdaptivePool | GlobalPool)
+        spatial = self.lattice.input_shapes(node)[0][1:]
+        return [window.table(n) for window, n in zip(node.op.windows(spatial), spatial, strict=True)], spatial
+
+    def cells(self, node: Node) -> list[Array]:
+        """For every tap, the flat index of the cell that each output reads (-1: none)."""
+        tables, spatial = self.tables(node)
+        cells = []
+        for taps in product(*(range(len(table)) for table in tables)):
+            rows = np.ix_(*(table[tap] for table, tap in zip(tables, taps, strict=True)))
+            inside = np.logical_and.reduce(np.broadcast_arrays(*(row >= 0 for row in rows)))
+            flat = np.ravel_multi_index(tuple(np.maximum(row, 0) for row in rows), spatial)
+            cells.append(np.where(inside, flat, -1))
+        return cells
+
+    def is_diagonal(self, name: str) -> bool:
+        """Are no pairs of different positions asked for?"""
+        return all(pairs.is_diagonal for pairs in self.pairs.get(name, ()))
+
+    def _add(self, key: Key, value: Any) -> None:
+        sums, value = self.groups[self.group], value.detach().double()
+        sums[key] = sums[key] + value if key in sums else value
+
+
+class Replicates(Sequence[Gates]):
+    """The rates with one group of passes left out each, computed when they are asked for."""
+
+    def __init__(self, rates: Callable[[int], Gates], count: int) -> None:
+        self._rates, self._count = rates, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return tuple(self[i] for i in range(*place.indices(self._count)))
+        if not -self._count <= place < self._count:
+            raise IndexError(place)
+        return self._rates(place % self._count)
+
+    def __reduce__(self) -> Any:  # a function does not travel; what it gives does
+        return tuple, (list(self),)
+
+
+class _Rates:
+    """The rates that follow from means over passes, averaged over symmetries and over positions that are alike."""
+
+    def __init__(self, counter: Counter, means: dict[Key, Array], wanted: Sequence[str], symmetries: Symmetries) -> None:
+        self.counter, self.wanted = counter, set(wanted)
+        self.means = {key: self._symmetric(key, mean, symmetries) for key, mean in means.items()}
+
+    def gates(self, source: str, replicates: Sequence[Gates]) -> Gates:
+        gains = {n: self._rate(n, ("gain", n), ("alive", n)) for n in self._of("gain")}
+        gains |= {n: 1 / (self._smoothed("variance", n) + self._eps(n)) for n in self._of("variance")}
+        firsts = {n: self._first(n) for n in self._of("first")}
+        joint = {n: ratio(self.means["joint", n], self.means["both alive", n])[None] for n in self._of("joint")}
+        taps = {n: self._per_gate(self.counter.watched[n]) for n in self._of("taps")}
+        runs = {
+            (lower, upper): self._rate(lower, ("run", lower, upper), ("alive", lower))
+            for kind, lower, *rest in self.means
+            if kind == "run"
+            for upper in rest
+        }
+        products, product_joint = {}, {}
+        for kind, n, *places in self.means:
+            for place in places:
+                if kind == "product":
+                    products[n, place] = self._rate(n, ("product", n, place), ("product below", n, place))
+                    if ("product joint", n, place) not in self.means and not self.counter.is_diagonal(n):
+                        product_joint[n, place] = products[n, place][(slice(None), *[slice(1)] * (products[n, place].ndim - 1))]
+                elif kind == "product joint":
+                    below = self.means.get(("product joint below", n, place))
+                    together = self.means["product joint", n, place]
+                    product_joint[n, place] = (together if below is None else ratio(together, below))[None]
+        gains |= {n: products[n, 0] for n, place in products if place == 0}
+        return Gates(gains, joint, taps, runs, source, firsts, products, product_joint, replicates)
+
+    def _of(self, kind: str) -> list[str]:
+        return [key[1] for key in self.means if key[0] == kind and key[1] in self.wanted]
+
+    def _smoothed(self, kind: str, name: str) -> Array:
+        return self._expand(name, _smooth(self.means[kind, name]))
+
+    def _eps(self, name: str) -> float:
+        op = self.counter.watched[name].op
+        return op.eps if isinstance(op, Norm) else 0.0
+
+    def _rate(self, name: str, top: Key, bottom: Key) -> Array:
+        rate = _smooth(self.means[top])
+        return self._expand(name, ratio(rate, _smooth(self.means[bottom])) if bottom in self.means else rate)
+
+    def _first(self, name: str) -> Array:
+        """E[phi'] given the gates below; they divide nothing where their own slopes cancel."""
+        top, squares = (_smooth(self.means[kind, name]) for kind in ("first", "alive"))
+        bottom = _smooth(self.means["open", name]) if ("open", name) in self.means else squares
+        return self._expand(name, np.where(np.abs(bottom) > SMALL * np.sqrt(squares), ratio(top, bottom), 0.0))
+
+    def _per_gate(self, node: Node) -> Array:
+        """P(a tap wins and is open) / P(the gate below it is open), over windows that are alike."""
+        taps = self.means["taps", node.name]
+        smooth = np.stack([_smooth(tap) if isinstance(node.op, Pool) else tap for tap in taps])
+        if ("open cells", node.name) in self.means:
+            rate = _smooth(self.means["open cells", node.name]).reshape(smooth.shape[1], -1)
+            smooth = ratio(smooth, np.stack([rate[:, np.maximum(cells, 0)] for cells in self.counter.cells(node)]))
+        return self._expand(node.name, smooth, axis=1)
+
+    def _expand(self, name: str, values: Array, axis: int = 0) -> Array:
+        """One entry per channel where there is more than one run."""
+        return values if values.shape[axis] == 1 else np.repeat(values, self.counter.runs[name], axis)
+
+    def _symmetric(self, key: Key, mean: Array, symmetries: Symmetries) -> Array:
+        kind, name = key[:2]
+        if kind == "taps":
+            return symmetries.average_taps(mean, *self.counter.tables(self.counter.watched[name]))
+        if kind in ("joint", "both alive", "product joint", "product joint below") and mean.ndim:
+            return symmetries.average_pairs(mean, self.counter.pairs[name])
+        return symmetries.average(mean) if mean.ndim == len(self.counter.lattice.input_shape) else mean
+
+
+def _plus(one: dict[Key, Array], other: dict[Key, Array]) -> dict[Key, Array]:
+    return {key: one[key] + other[key] for key in one}
+
+
+def _gates_of_factors(lattice: Lattice) -> dict[tuple[str, int], str]:
+    """By (product, input number), the gate right under this factor, where both factors are functions of one signal."""
+    found = {}
+    for node, (_, form) in zip(lattice.nodes, forms(lattice), strict=True):
+        if form.kind == "times" and isinstance(node.op, Multiply):
+            for place, i in enumerate(node.inputs):
+                gate = gate_under(lattice, i)
+                if gate is not None:
+                    found[node.name, place] = gate
+    return found
+
+
+def _smooth(runs: Array) -> Array:
+    """Each run averaged over positions that are alike."""
+    return np.stack([average_alike(run) for run in runs])
+
+
+def _products(slope: Any, axes: Axes) -> Any:
+    """The mean over images and channels of slope times slope at the pairs of positions."""
+    import torch
+
+    first, second = (_places([getattr(pairs, side) for pairs in axes]) for side in ("first", "second"))
+    spatial = slope.shape[2:]
+    if prod(spatial) > MOST_POSITIONS:
+        some = slope[0, :: 1 + slope.shape[1] * prod(map(len, axes)) // MOST_PRODUCTS]
+        return (some[(slice(None), *first)] * some[(slice(None), *second)]).mean(dim=0, dtype=torch.float64)
+    rows = slope.flatten(0, 1).flatten(1)
+    table = (rows.T @ rows / len(rows)).reshape(*spatial, *spatial)
+    return table[(*first, *second)]
+
+
+def _places(indices: Sequence[Array]) -> tuple[Any, ...]:
+    import torch
+
+    return tuple(torch.as_tensor(index) for index in np.ix_(*indices))
+
+
+def _variance(op: Norm, x: Any, *, of_sample: bool) -> Any:
+    """The variance over the axes of the norm: the norm's own, `of_sample`, or an unbiased estimate (n - 1 for n)."""
+    x, correction = x.double(), 0 if of_sample else 1
+    if op.kind == "group":
+        x = x.reshape(x.shape[0], op.groups, -1, *x.shape[2:])
+        return x.var(dim=tuple(range(2, x.dim())), correction=correction)
+    dims = {"layer": (1,), "instance": tuple(range(2, x.dim()))}[op.kind]
+    return x.var(dim=dims, correction=correction, keepdim=True)
+
+
+def _over_values(op: Norm, values: Any) -> Any:
+    """The mean over groups or channels: one number, or one for each position of a norm over channels."""
+    return values.mean() if op.kind == "group" else values.mean(dim=(0, 1))

@@ -1,0 +1,1 @@
+"""Reading an exported graph: values, constants, memory that is shared."""

@@ -1,0 +1,341 @@
+"""Reading an ATen graph node by node into lattice nodes, collecting everything that has no rule.
+
+A rule takes the `Reader`, the graph's call and its arguments by name, appends lattice nodes, and returns the value of
+the call; it raises `Refusal` with the reason where it cannot. The rules themselves are in `landscape.tracing.aten.table`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from landscape.tracing.graph.aliasing import Memory, changed_argument
+from landscape.tracing.graph.constants import Constants, operation
+from landscape.tracing.graph.values import Fixed, Noise, Stale, Unknown, Value
+from lattice import Activation, Add, Conv, Dropout, Input, Multiply, Node, Norm, Op, Pad, SpecificationError, UnsupportedError
+from lattice.errors import listed
+from lattice.network.shapes import output_shape
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "COPIES",
+    "RESHAPES",
+    "Fixed",
+    "Noise",
+    "Reader",
+    "Refusal",
+    "Rule",
+    "Stale",
+    "Value",
+    "operation",
+    "shape_of",
+]
+
+
+class Refusal(Exception):  # noqa: N818
+    """Raised by a rule that cannot take an operation; its text is the reason."""
+
+
+Rule: TypeAlias = Callable[["Reader", Any, dict[str, Any]], Any]
+COPIES = ("contiguous", "clone", "alias", "to", "_to_copy", "lift_fresh_copy", "detach", "positive")
+RESHAPES = ("flatten", "view", "reshape", "_unsafe_view", "squeeze", "unsqueeze")
+COMPUTED = "computes a {} from other tensors (weight norm, masks, a parametrisation); remove that, or fold it into the {}"
+
+
+class Reader:
+    """Reads the graph node by node into lattice nodes, collecting refusals.
+
+    `train`: the graph was exported in training mode. `weights` says of each node with numbers of its own where they are: names
+    of `tensors`, or the numbers themselves. `masks` says of each dropout which call of the graph drew its mask, and how.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        program: Any,
+        names: dict[str, str],
+        rules: Mapping[str, Rule],
+        reasons: Mapping[str, str],
+        result: Any,
+        train: bool = False,
+    ) -> None:
+        self.graph = program.graph_module.graph
+        self.result = result
+        self.train = train
+        self.rules = rules
+        self.reasons = reasons
+        self.names = names
+        self.tensors = {**named_tensors(model), **program.constants}
+        self.fixed = {*program.constants, *(name for name, _ in model.named_buffers(remove_duplicate=False))}
+        self.memory = Memory(self.graph)
+        self.needed = self.memory.needed(result)
+        self.constants = Constants(self.graph, self.memory, names, self.needed)
+        self.made: dict[str, tuple[Any, Any, Callable[[Any], Any]]] = {}  # tensor: call, argument, what is made of it
+        self.masks: dict[str, tuple[Any, Callable[[Any], Any]]] = {}
+        self.rounded = False  # does the graph have something that double precision changes?
+        self.nodes: list[Node] = []
+        self.shapes: list[tuple[int, ...]] = []
+        self.signals: list[int] = []  # the node that each node is a pointwise function of
+        self.values: dict[Any, Any] = {}
+        self.weights: dict[str, dict[str, Any]] = {}
+        self.calls: dict[str, Any] = {}  # node name: the call that it stands for
+        self.orders: dict[str, tuple[int, ...] | None] = {}  # node name: how the axes of what it reads stand
+        self.used: Counter[str] = Counter()
+        self.batch = 1
+        self._known: dict[tuple[Any, Any], Any] | None = None
+
+    def read(self, shape: tuple[int, ...]) -> tuple[list[Node], dict[str, dict[str, Any]]]:
+        self._refuse_changed_parameters()
+        refusals: dict[str, list[str]] = {}  # operation and reason: where
+        for call in list(self.graph.nodes):
+            if call.op == "placeholder":
+                self._read_placeholder(call, shape)
+            elif call.op == "get_attr" and call in self.needed:
+                refusals.setdefault("a constant inside the graph (not yet)", []).append(call.name)
+            elif call.op == "call_function" and call in self.needed:
+                try:
+                    self._read_call(call)
+                except Refusal as refusal:
+                    refusals.setdefault(f"{call.target}: {refusal}", []).append(_place(call) or call.name)
+        if refusals:
+            count = sum(map(len, refusals.values()))
+            lines = "\n".join(f"  {listed(places)}: {reason}" for reason, places in refusals.items())
+            raise UnsupportedError(f"{count} operations of this model have no rule here:\n{lines}")
+        return self._finish()
+
+    def _refuse_changed_parameters(self) -> None:
+        """What a pass leaves in the model for the next one, and reads itself, makes every pass another function."""
+        changes = (changed_argument(call) for call in self.needed)
+        nodes = (node for argument in changes if argument is not None for node in self.memory.sharing(argument))
+        names = {self.names[node.name] for node in nodes if node.op == "placeholder" and node.name in self.names}
+        if names:
+            raise UnsupportedError(f"the model changes {listed(sorted(names))} as it runs, and its output depends on that")
+
+    def _read_placeholder(self, call: Any, shape: tuple[int, ...]) -> None:
+        if call.name in self.names:
+            self.values[call] = Fixed(self.names[call.name])
+            return
+        self.nodes.append(Node("input", Input(shape)))
+        self.shapes.append(shape)
+        self.signals.append(len(self.signals))
+        self.values[call] = Value(len(self.nodes) - 1)
+        self.batch = shape_of(call)[0]
+
+    def _read_call(self, call: Any) -> None:
+        if call in self.constants.fixed:
+            self.values[call] = self._fixed(call)
+            return
+        name = operation(call)
+        try:
+            if name not in self.rules:
+                raise Refusal(self.reasons.get(name, "not yet: no rule for it"))
+            if any(isinstance(self.values.get(node), Unknown) for node in call.all_input_nodes):
+                self.values[call] = Unknown()
+                return
+            value = self.rules[name](self, call, _arguments(call))
+            self._check_shapes(call, value)
+            changed = changed_argument(call)
+            if changed is not None and value is not self.values[changed]:
+                self._rebind(changed, value)
+            self.values[call] = value
+        except (Refusal, SpecificationError) as refusal:
+            self.values[call] = Unknown()  # what depends on it is not a refusal of its own
+            raise Refusal(str(refusal)) from refusal
+
+    def _fixed(self, call: Any) -> Fixed:
+        """The value of a call that reads parameters and constants alone."""
+        read = [self.values.get(node) for node in call.all_input_nodes]
+        same = operation(call) in (*COPIES, *RESHAPES) and call.meta["val"].dtype.is_floating_point
+        same = same and len(read) == 1 and not self.memory.of(call) & self.memory.changed
+        return Fixed(read[0].name) if same and isinstance(read[0], Fixed) else Fixed()
+
+    def _check_shapes(self, call: Any, value: Any) -> None:
+        """The shape of a lattice node must be the one that torch computed, behind the batch."""
+        results = call.meta["val"]
+        pairs = zip(value, results, strict=False) if isinstance(value, list) else [(value, results)]
+        for part, result in pairs:
+            if not isinstance(part, Value) or part.groups:
+                continue  # noise, or half of a channel shuffle
+            found = [int(n) for n in result.shape]
+            batch, *expected = found if part.order is None else [found[part.order.index(i)] for i in range(len(found))]
+            if batch != self.batch or self.shapes[part.node] != tuple(expected):
+                shape = (self.batch, *self.shapes[part.node])
+                raise Refusal(f"gives {(batch, *expected)} in torch and {shape} here; please report this")
+
+    def _rebind(self, changed: Any, value: Any) -> None:
+        """After an in-place call every name of the changed tensor means its new value; other views of its memory are stale."""
+        before = self.values[changed]
+        for node in self.memory.sharing(changed):
+            other = self.values.get(node)
+            if other is None or isinstance(other, Unknown):
+                continue
+            same = isinstance(before, Value) and isinstance(other, Value) and other.node == before.node
+            self.values[node] = replace(other, node=value.node) if same and isinstance(value, Value) else Stale()
+        self.values[changed] = value
+
+    def append(self, call: Any, op: Op, inputs: tuple[int, ...], label: str = "", **weights: Any) -> Value:
+        """Append a lattice node; `label` tells it from others of the same call."""
+        shape = output_shape(op, *(self.shapes[i] for i in inputs))
+        name = ".".join(part for part in (_place(call), label) if part)
+        self.used[name] += 1
+        if self.used[name] > 1:
+            name = f"{name}_{self.used[name]}"
+        self.nodes.append(Node(name, op, inputs))
+        self.shapes.append(shape)
+        below = {self.signals[i] for i in inputs}
+        self.signals.append(below.pop() if _is_pointwise(op) and len(below) == 1 else len(self.signals))
+        self.calls[name] = call
+        if weights:
+            self.weights[name] = weights
+        return Value(len(self.nodes) - 1)
+
+    def value(self, argument: Any) -> Value:
+        """The value of an argument that must be an activation of the network, its axes in any order."""
+        found = self.values.get(argument)
+        if isinstance(found, Stale):
+            raise Refusal("reads a tensor of which there is another view, changed in place; use the out-of-place operation")
+        if isinstance(found, Noise):
+            raise Refusal("reads random numbers; a mask of zeros and ones that multiplies has a rule")
+        if not isinstance(found, Value):
+            raise Refusal("reads something that is not an activation of the network (a constant or a parameter)")
+        if found.groups:
+            raise Refusal("reads channels that were split in two axes; only a channel shuffle has a rule")
+        return found
+
+    def view(self, argument: Any) -> Value:
+        """The value of an argument that is moved, which may stand between the reshapings of a channel shuffle."""
+        found = self.values.get(argument)
+        return found if isinstance(found, Value) else self.value(argument)
+
+    def tensor(self, argument: Any) -> int:
+        """The lattice node of an argument that must be an activation, (batch, channels, *positions)."""
+        found = self.value(argument)
+        if found.order is not None:
+            raise Refusal("reads a tensor whose axes were permuted; only pointwise operations, norms and linear layers do")
+        return found.node
+
+    def is_fixed(self, argument: Any) -> bool:
+        """Is the argument made of parameters and constants alone?"""
+        return isinstance(self.values.get(argument), Fixed)
+
+    def pointwise(self, call: Any, op: Op, argument: Any, label: str = "", **weights: Any) -> Value:
+        """Append an op that keeps the axes in their order."""
+        source = self.value(argument)
+        value = replace(self.append(call, op, (source.node,), label, **weights), order=source.order)
+        self.orders[self.nodes[value.node].name] = source.order
+        return value
+
+    def parameter(self, value: Any, what: str) -> str | None:
+        """The name of an argument that must be a parameter or buffer itself, or None where there is none."""
+        if value is None:
+            return None
+        found = self.values.get(value)
+        if isinstance(found, Fixed) and found.name is not None:
+            return found.name
+        if isinstance(found, Fixed):
+            raise Refusal(f"replace: {COMPUTED.format(what, what)}")
+        raise Refusal(f"never: its {what} depends on the input")
+
+    def known(self, call: Any, argument: Any) -> Any:
+        """The numbers of an argument that is made of parameters and constants, as this call finds them."""
+        if self._known is None:
+            self._known = self.constants.values(self.tensors, self.constants.dtype)
+        found = self._known.get((call, argument))
+        if found is None or found.is_meta:
+            raise Refusal("reads numbers that are not known on the meta device")
+        return found
+
+    def keep(self, call: Any, argument: Any, made: Callable[[Any], Any]) -> str:
+        """A tensor made of the numbers of an argument, under a name of its own."""
+        name = f"{_place(call) or call.name}: {argument.name}"
+        self.made[name] = (call, argument, made)
+        self.tensors[name] = made(self.known(call, argument))
+        self.rounded = True
+        return name
+
+    def with_made(self, tensors: Mapping[str, Any], dtype: Any = None) -> dict[str, Any]:
+        """Another draw of the model's tensors, by name, with the constants of the graph and what is made of them."""
+        all_of_them = {**self.tensors, **tensors}
+        if not self.made:
+            return all_of_them
+        values = self.constants.values(all_of_them, dtype or self.constants.dtype)
+        made = {name: make(values[call, argument]) for name, (call, argument, make) in self.made.items()}
+        return all_of_them | (made if dtype is None else {name: tensor.to(dtype) for name, tensor in made.items()})
+
+    def _finish(self) -> tuple[list[Node], dict[str, dict[str, Any]]]:
+        """The nodes that the result depends on, paddings fused into the convolutions that read them."""
+        if isinstance(self.values[self.result], Fixed):
+            raise UnsupportedError("the model's output is not computed from its input")
+        try:
+            needed = {self.value(self.result).node}
+        except Refusal as refusal:
+            raise UnsupportedError(f"the model's output {refusal}") from refusal
+        for position in reversed(range(len(self.nodes))):
+            if position in needed:
+                needed.update(self.nodes[position].inputs)
+        if 0 not in needed:
+            raise UnsupportedError("the model's output does not depend on its input")
+        kept = _fuse_padding([(i, self.nodes[i]) for i in sorted(needed)])
+        where = {old: new for new, (old, _) in enumerate(kept)}
+        lone = [node.name for _, node in kept if node.op == Activation("erf")]
+        if lone:
+            raise UnsupportedError(
+                f"1 operations of this model have no rule here:\n  {listed(lone)}: aten.erf: not yet: no rule"
+            )
+        nodes = [Node(node.name, node.op, tuple(where[i] for i in node.inputs)) for _, node in kept]
+        return nodes, {node.name: self.weights[node.name] for node in nodes if node.name in self.weights}
+
+
+def _is_pointwise(op: Op) -> bool:
+    """Does an op take each number by itself, with those of its other inputs at the same place?"""
+    return isinstance(op, Activation | Dropout | Add | Multiply) or (isinstance(op, Norm) and op.kind in ("scale", "batch"))
+
+
+def _fuse_padding(nodes: list[tuple[int, Node]]) -> list[tuple[int, Node]]:
+    """A padding layer that only one unpadded convolution reads becomes that convolution's own padding."""
+    by_position = dict(nodes)
+    readers = Counter(i for _, node in nodes for i in node.inputs)
+    fused = dict(by_position)
+    for position, node in nodes:
+        below = fused.get(node.inputs[0]) if node.inputs else None
+        if not isinstance(node.op, Conv) or isinstance(node.op.padding, str) or np.any(node.op.padding) or below is None:
+            continue
+        if isinstance(below.op, Pad) and readers[node.inputs[0]] == 1:
+            op = replace(node.op, padding=below.op.padding, mode=below.op.mode)
+            fused[position] = Node(node.name, op, below.inputs)
+            del fused[node.inputs[0]]
+    return sorted(fused.items())
+
+
+def named_tensors(module: torch.nn.Module) -> dict[str, Any]:
+    """Parameters and buffers by every name that they have."""
+    return {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
+
+
+def _arguments(call: Any) -> dict[str, Any]:
+    """The arguments of a call by the names of its schema, defaults filled in."""
+    schema = getattr(call.target, "_schema", None)
+    if schema is None:
+        return dict(call.kwargs)
+    arguments: dict[str, Any] = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
+    arguments.update({a.name: value for a, value in zip(schema.arguments, call.args, strict=False)})
+    return {**arguments, **call.kwargs}
+
+
+def _place(call: Any) -> str:
+    """Where in the model a call stands: the module's path, and the operation where the module has several."""
+    stack = list((call.meta.get("nn_module_stack") or {}).values())
+    path, kind = stack[-1] if stack else ("", "")
+    leaf = str(kind).startswith("torch.nn.modules") and "container" not in str(kind)
+    return path if leaf and path else ".".join(part for part in (path, operation(call)) if part)
+
+
+def shape_of(node: Any) -> tuple[int, ...]:
+    """The shape that torch computed for a graph node, batch included."""
+    return tuple(int(n) for n in node.meta["val"].shape)

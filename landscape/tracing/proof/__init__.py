@@ -1,0 +1,1 @@
+"""The proof that model and lattice compute the same: both are run, and compared."""

@@ -1,0 +1,262 @@
+r"""A trace proves itself: the lattice with the model's own numbers is compared with the model, value and gradient.
+
+`torch.export` gives the forward graph of one mode. It knows no `no_grad` regions, no hooks and no backward functions, and
+whoever reads it can drop or misread a call. At one random input x and cotangent v, in double precision,
+
+.. math:: f_{lattice}(x) = f_{model}(x), \qquad v^T J_{lattice}(x) = v^T J_{model}(x)
+
+must hold to 1e-9 of their size, in training mode with the same masks. Functions that are equal differ at no point, and
+functions that differ are equal at a random point with probability zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import inf, prod
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from landscape.tracing.graph.constants import RANDOM, operation
+from landscape.tracing.graph.reader import Reader, named_tensors
+from landscape.tracing.proof.replay import replay
+from landscape.tracing.proof.running import Run, Unfinished, copied, input_gradient, run_model
+from lattice import Lattice, PilcroError, UnsupportedError
+from lattice.errors import listed
+
+__all__ = ["prove"]
+
+CLOSE = 1e-9  # relative, in double precision
+ROUNDING = 10  # times what changing the input by so much changes
+NEARBY = (2, 3, 4, 5)  # seeds of such changes
+CAUSES = (
+    "Likely causes: a torch.no_grad region or a detached tensor, a backward hook, an autograd.Function with a backward of its "
+    "own, an operation in place on a view, a random number; if there is none of them, please report it"
+)
+
+
+class Differ(Exception):  # noqa: N818
+    """Raised where a lattice and its model differ; the text says where."""
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """What torch cannot run as the lattice says (a norm of one value, for example) is no lattice of this model."""
+    try:
+        yield
+    except PilcroError:
+        raise
+    except (ValueError, RuntimeError) as error:
+        raise Differ(f"the lattice that was read cannot be run: {error}") from error
+
+
+def prove(model: torch.nn.Module, lattice: Lattice, reader: Reader, select: Callable[[Any], Any]) -> str:
+    """Compare a lattice with its model, which is in the mode that is meant; returns why that could not be done, or "".
+
+    `select` takes the output that is meant from what the model returns. A copy of the model runs, in double precision; in its
+    own type, to the root of its resolution, where the model or its graph is fixed to that. Raises `UnsupportedError`, which
+    names the first layer where values part or, where these agree, the gradient that parts nearest to the output.
+    """
+    if any(tensor.is_meta for tensor in reader.tensors.values()):
+        return "the model is on the meta device, without numbers"
+    needed, there = _memory(lattice, reader)
+    if needed > there:
+        takes = f"about {needed / 1e9:.1f} GB of memory, and {there / 1e9:.1f} GB are free"
+        return f"a pass of the model in double precision takes {takes}"
+    own, reason, apart = reader.constants.dtype, "", ""
+    for dtype in dict.fromkeys((torch.float64, own)):
+        try:
+            with torch.inference_mode(False), copied(model, dtype, own) as copy:
+                Comparison(copy, lattice, reader, select, dtype).compare()
+            return ""
+        except Unfinished as obstacle:
+            reason = str(obstacle)
+        except Differ as difference:
+            apart = str(difference)
+            if not reader.rounded:
+                break
+        except UnsupportedError:
+            if dtype == own:
+                raise
+    if apart:
+        raise UnsupportedError(apart)
+    return reason
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A copy of a model and its lattice, to be run at the same points in one type."""
+
+    model: torch.nn.Module
+    lattice: Lattice
+    reader: Reader
+    select: Callable[[Any], Any]
+    dtype: torch.dtype
+
+    @property
+    def close(self) -> float:
+        """The relative difference that counts as none."""
+        return CLOSE if self.dtype == torch.float64 else float(torch.finfo(self.dtype).eps) ** 0.5
+
+    def compare(self) -> None:
+        """Raise `Differ` or `Unfinished`, or neither where the two are alike."""
+        for size in (1.0, float(torch.finfo(self.dtype).tiny) ** 0.25):  # small where numbers grow out of range
+            x = size * self._normal((self.reader.batch, *self.lattice.input_shape), 1)
+            truth = self._run_model(x, size)
+            found = self._run_lattice(x, size, truth)
+            if all(part.isfinite().all() for run in (truth, found) for part in (run.output, run.gradient)):
+                break
+        else:
+            raise Unfinished("its values or gradients are not finite at a random input")
+        if found.output.shape != truth.output.shape:
+            shapes = f"{tuple(found.output.shape)}, the model {tuple(truth.output.shape)}"
+            raise Differ(f"the lattice gives an output of shape {shapes}")
+        apart = (_apart(found.output, truth.output), _apart(found.gradient, truth.gradient))
+        if max(apart) > self.close and not self._is_rounding(x, size, found, truth):
+            raise Differ(self._where(x, size, apart))
+
+    def _is_rounding(self, x: torch.Tensor, size: float, found: Run, truth: Run) -> bool:
+        """Are the differences as small as those that a change of the input by `close` makes, on either side?
+
+        An ill-conditioned function is known no better, and a sum that cancels leaves nothing but the rounding of its terms.
+        """
+        moved = torch.zeros(2, dtype=torch.float64)
+        for seed in NEARBY:
+            nearby = x * (1 + self.close * self._normal(x.shape, seed))
+            model = self._run_model(nearby, size)
+            moved = torch.stack([moved, _moved(model, truth), _moved(self._run_lattice(nearby, size, model), found)]).amax(0)
+        apart = _moved(found, truth)
+        sizes = torch.stack([truth.output.double().norm().cpu(), truth.gradient.double().norm().cpu()])
+        return bool((apart <= torch.maximum(self.close * sizes, ROUNDING * moved)).all())
+
+    def _normal(self, shape: tuple[int, ...], seed: int) -> torch.Tensor:
+        generator = torch.Generator("cpu").manual_seed(seed)
+        numbers = torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
+        return numbers.to(self.dtype).to(next(iter(self.reader.tensors.values()), numbers).device)
+
+    def _cotangent(self, output: torch.Tensor, size: float) -> torch.Tensor:
+        return size * self._normal(output.shape, 0).to(output)
+
+    def _run_model(self, x: torch.Tensor, size: float, watch: bool = False) -> Run:
+        random = any(map(_draws, self.reader.graph.nodes))
+        return run_model(self.model, x, lambda output: self._cotangent(output, size), self.select, random=random, watch=watch)
+
+    def _values(self, x: torch.Tensor, truth: Run) -> list[torch.Tensor]:
+        """The values of all nodes of the lattice, with the masks that the model has drawn; x requires its gradient."""
+        draws = [call for call in self.reader.graph.nodes if _draws(call)]
+        if len(draws) != len(truth.drawn):
+            counts = f"{len(truth.drawn)} times and its exported graph {len(draws)} times"
+            raise Differ(f"the model draws random numbers {counts}, so that its masks are not known. {CAUSES}")
+        tensors = named_tensors(self.model)
+        tensors = {name: tensor.clone() if tensor.is_inference() else tensor for name, tensor in tensors.items()}
+        tensors = self.reader.with_made(tensors, self.dtype)
+        leaf = x.detach().clone().requires_grad_()
+        with torch.enable_grad(), _refused():
+            return replay(self.lattice, self.reader, tensors, dict(zip(draws, truth.drawn, strict=True)), leaf)
+
+    def _run_lattice(self, x: torch.Tensor, size: float, truth: Run) -> Run:
+        """Output and input gradient of the lattice."""
+        values = self._values(x, truth)
+        return Run(values[-1].detach(), input_gradient(values[-1], values[0], self._cotangent(values[-1], size)))
+
+    # --- where the two part -------------------------------------------------------------------------------------------------
+
+    def _where(self, x: torch.Tensor, size: float, apart: tuple[float, float]) -> str:
+        """The text of a difference: the first layer whose values part or, if none, the gradient nearest to the output."""
+        truth = self._run_model(x, size, watch=True)
+        values = self._values(x, truth)
+        last = values[-1]
+        inner = [value for value in values if value.requires_grad]
+        found = torch.autograd.grad(last, inner, self._cotangent(last, size), allow_unused=True) if last.requires_grad else ()
+        gradients = {id(value): gradient for value, gradient in zip(inner, found, strict=False) if gradient is not None}
+        names = self.lattice.names
+        value_apart = {name: self._at(name, truth.values, values[i]) for i, name in enumerate(names)}
+        slope_apart = {name: self._at(name, truth.gradients, gradients.get(id(values[i]))) for i, name in enumerate(names)}
+        if apart[0] > self.close:
+            what, layer, layers = "value", *self._first(value_apart, range(len(names)), lambda i: self.lattice.nodes[i].inputs)
+        else:
+            readers = _readers(self.lattice)
+            what, layer, layers = "gradient", *self._first(slope_apart, reversed(range(len(names))), lambda i: readers[i])
+        between = f"; it can come from {listed(layers)}" if layers else ""
+        by = {"value": value_apart, "gradient": slope_apart}[what].get(layer)
+        return (
+            f"the lattice that was read is not the model: at a random input the output differs by {apart[0]:.2g} of its size "
+            f"and the input gradient by {apart[1]:.2g}, in {self.dtype}. First where they part: the {what} at {layer}"
+            f"{f', by {by:.2g}' if by else ''}{between}. {CAUSES}"
+        )
+
+    def _at(self, name: str, recorded: dict[str, torch.Tensor], own: torch.Tensor | None) -> float | None:
+        """How far a node is from the module of its name; None where there is nothing to compare."""
+        if name not in recorded or own is None:
+            return None
+        order = self.reader.orders.get(name)
+        own = own.detach() if order is None else own.detach().permute(order)
+        return _apart(own, recorded[name]) if own.shape == recorded[name].shape else None
+
+    def _first(self, apart: dict[str, float | None], way: Any, before: Callable[[int], Any]) -> tuple[str, list[str]]:
+        """The first node that differs on the way, and the nodes before it that nothing vouches for."""
+        names = self.lattice.names
+        start = next((i for i in way if (apart[names[i]] or 0) > self.close), None)
+        end = start if start is not None else (len(names) - 1 if before(len(names) - 1) else 0)
+        doubtful, waiting = set(), [end]
+        while waiting:
+            node = waiting.pop()
+            known = apart[names[node]]
+            if node in doubtful or (node != end and known is not None and known <= self.close):
+                continue
+            doubtful.add(node)
+            waiting.extend(before(node))
+        layer = names[start] if start is not None else ("the output" if end else "the input")
+        return layer, [names[i] for i in sorted(doubtful) if names[i] not in ("input", layer)]
+
+
+def _memory(lattice: Lattice, reader: Reader) -> tuple[float, float]:
+    """Bytes that a pass takes, roughly: all parameters, all values and their gradients; and bytes that are free."""
+    cells = reader.batch * sum(map(prod, lattice.shapes))
+    needed = 8.0 * (2 * cells + sum(tensor.numel() for tensor in reader.tensors.values()))
+    device = next((tensor.device for tensor in reader.tensors.values()), torch.device("cpu"))
+    if device.type == "cuda":
+        return needed, float(torch.cuda.mem_get_info(device)[0])
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return needed, next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):  # no such file: not Linux
+        return needed, inf
+
+
+def _readers(lattice: Lattice) -> list[list[int]]:
+    """Which nodes read each node."""
+    readers: list[list[int]] = [[] for _ in lattice.nodes]
+    for position, node in enumerate(lattice.nodes):
+        for i in node.inputs:
+            readers[i].append(position)
+    return readers
+
+
+def _draws(call: Any) -> bool:
+    """Does a call of the graph draw random numbers? A dropout of nothing, or of everything, does not."""
+    if call.op != "call_function" or operation(call) not in RANDOM:
+        return False
+    if "dropout" not in operation(call):
+        return True
+    _, p, train, *_ = call.args
+    return bool(train) and 0 < p < 1
+
+
+def _moved(run: Run, other: Run) -> torch.Tensor:
+    """How far outputs and gradients of two passes are apart: the norms of their differences."""
+    pairs = ((run.output, other.output), (run.gradient, other.gradient))
+    return torch.stack([(one.double() - two.double()).norm().cpu() for one, two in pairs])
+
+
+def _apart(found: torch.Tensor, truth: torch.Tensor) -> float:
+    """The largest difference relative to the largest entry, or that of the root mean squares, whichever is larger."""
+    size = max(float(found.abs().max()), float(truth.abs().max())) if truth.numel() else 0.0
+    if size == 0:
+        return 0.0
+    found, truth = found.double() / size, truth.double() / size
+    difference = found - truth
+    return max(float(difference.abs().max()), float(difference.norm()) / max(float(found.norm()), float(truth.norm())))

@@ -1,0 +1,267 @@
+"""A lattice run forwards with the numbers of the model that it was read from: one torch function for every op.
+
+This says what a lattice means. Weights, biases, running statistics, plain factors and the masks of dropouts are the model's
+own; gates, winners and norms of the signal are found by the true functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from landscape.tracing.graph.constants import operation
+from landscape.tracing.graph.reader import Reader
+from lattice import (
+    Activation,
+    AdaptivePool,
+    Add,
+    Blur,
+    ChannelShuffle,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Lattice,
+    Multiply,
+    Norm,
+    Op,
+    Pad,
+    PixelShuffle,
+    Pool,
+    Slice,
+    UnsupportedError,
+    Upsample,
+)
+
+__all__ = ["Own", "apply", "replay"]
+
+NUMPY_PADDING = {"circular": "wrap", "reflect": "reflect", "replicate": "edge", "symmetric": "symmetric"}
+NAMES = {"softplus": functional.softplus, "softsign": functional.softsign, "logsigmoid": functional.logsigmoid}
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What one node has of its own: tensors and numbers by role, the mask of a dropout, and the call that it was read from."""
+
+    numbers: Mapping[str, Any]
+    mask: Any = None
+    call: Any = None
+    train: bool = False
+
+    def per_channel(self, role: str, x: torch.Tensor) -> Any:
+        """A tensor of one number, or one per channel, as it meets (N, channels, *spatial); None where there is none."""
+        tensor = self.numbers.get(role)
+        return None if tensor is None else tensor.reshape(1, -1, *(1 for _ in x.shape[2:]))
+
+
+def replay(
+    lattice: Lattice, reader: Reader, tensors: Mapping[str, torch.Tensor], masks: Mapping[Any, torch.Tensor], x: torch.Tensor
+) -> list[torch.Tensor]:
+    """The values of all nodes for an input (N, channels, *spatial); the last is the output, its axes as in the model.
+
+    `tensors` by the names in `reader.weights`, `masks` by the call of the graph that drew them.
+    """
+    values = [x]
+    for node in lattice.nodes[1:]:
+        used = reader.weights.get(node.name, {})
+        numbers = {role: tensors[part] if isinstance(part, str) else part for role, part in used.items()}
+        mask = None
+        if node.name in reader.masks:
+            draw, made = reader.masks[node.name]
+            mask = made(masks[draw]).to(x) if draw in masks else None
+        own = Own(numbers, mask, reader.calls.get(node.name), reader.train)
+        values.append(apply(node.op, own, *(values[i] for i in node.inputs)))
+    order = reader.values[reader.result].order
+    return values if order is None else [*values[:-1], values[-1].permute(order)]
+
+
+@singledispatch
+def apply(op: Op, own: Own, *inputs: torch.Tensor) -> torch.Tensor:
+    """The value of an op, its inputs (N, channels, *spatial)."""
+    raise UnsupportedError(f"no replay rule for {op!r}; add one with landscape.tracing.proof.replay.apply.register")
+
+
+# --- layers that read a neighbourhood ---------------------------------------------------------------------------------------
+
+
+def _padded(x: torch.Tensor, windows: Any, mode: str) -> torch.Tensor:
+    """Padded on every axis; copies are the cells that numpy's padding of 0..n-1 names."""
+    pairs = [window.padding for window in windows]
+    if mode == "zeros":
+        return functional.pad(x, [side for pair in reversed(pairs) for side in pair]) if np.any(pairs) else x
+    for axis, pair in enumerate(pairs, start=2):
+        cells = np.pad(np.arange(x.shape[axis]), pair, mode=NUMPY_PADDING[mode])  # type: ignore[call-overload]
+        x = x.index_select(axis, torch.from_numpy(cells).to(x.device))
+    return x
+
+
+@apply.register
+def _(op: Conv, own: Own, x: torch.Tensor) -> torch.Tensor:
+    windows: Any = op.windows(tuple(x.shape[2:]))
+    kernel, stride, dilation = zip(*((w.kernel, w.stride, w.dilation) for w in windows), strict=True)
+    weight = own.numbers["weight"].reshape(op.channels, x.shape[1] // op.groups, *kernel)
+    convolve = getattr(functional, f"conv{x.dim() - 2}d")
+    pads, bias = [window.padding for window in windows], own.numbers["bias"]
+    result: torch.Tensor
+    if op.mode == "zeros" and all(lo == hi for lo, hi in pads):
+        result = convolve(x, weight, bias, stride, tuple(lo for lo, _ in pads), dilation, op.groups)
+    else:
+        result = convolve(_padded(x, windows, op.mode), weight, bias, stride, 0, dilation, op.groups)
+    return result
+
+
+@apply.register
+def _(op: ConvTranspose, own: Own, x: torch.Tensor) -> torch.Tensor:
+    windows: Any = op.windows(tuple(x.shape[2:]))
+    parts = ((w.stride, w.padding[0], w.output_padding, w.dilation) for w in windows)
+    stride, padding, more, dilation = zip(*parts, strict=True)
+    convolve = getattr(functional, f"conv_transpose{x.dim() - 2}d")
+    weight, bias = own.numbers["weight"], own.numbers["bias"]
+    result: torch.Tensor = convolve(x, weight, bias, stride, padding, more, op.groups, dilation)
+    return result
+
+
+@apply.register
+def _(op: Dense, own: Own, x: torch.Tensor) -> torch.Tensor:
+    return functional.linear(x, own.numbers["weight"].reshape(op.units, -1), own.numbers["bias"])
+
+
+@apply.register
+def _(op: Pool, own: Own, x: torch.Tensor) -> torch.Tensor:
+    windows: Any = op.windows(tuple(x.shape[2:]))
+    parts = ((w.kernel, w.stride, w.padding[0], w.dilation) for w in windows)
+    kernel, stride, padding, dilation = zip(*parts, strict=True)
+    result: torch.Tensor
+    if op.kind == "max":
+        pool = getattr(functional, f"max_pool{x.dim() - 2}d")
+        result = pool(x, kernel, stride, padding, dilation, ceil_mode=op.ceil)
+    else:
+        pool = getattr(functional, f"avg_pool{x.dim() - 2}d")
+        result = pool(x, kernel, stride, padding, op.ceil, op.count_include_pad)
+    return result
+
+
+@apply.register(AdaptivePool)
+@apply.register(GlobalPool)
+def _(op: AdaptivePool | GlobalPool, own: Own, x: torch.Tensor) -> torch.Tensor:
+    spatial = tuple(x.shape[2:])
+    sizes = tuple(window.outputs(n) for window, n in zip(op.windows(spatial), spatial, strict=True))
+    result: torch.Tensor = getattr(functional, f"adaptive_{op.kind}_pool{len(sizes)}d")(x, sizes)
+    return result
+
+
+@apply.register
+def _(op: Pad, own: Own, x: torch.Tensor) -> torch.Tensor:
+    return _padded(x, op.windows(tuple(x.shape[2:])), op.mode)
+
+
+@apply.register
+def _(op: Blur, own: Own, x: torch.Tensor) -> torch.Tensor:
+    windows: Any = op.windows(tuple(x.shape[2:]))
+    x = _padded(x, windows, op.mode)
+    taps = torch.tensor(windows[0].weights).to(x)
+    for axis, window in enumerate(windows, start=2):
+        x = x.unfold(axis, window.kernel, window.stride) @ taps
+    return x
+
+
+@apply.register
+def _(op: Upsample, own: Own, x: torch.Tensor) -> torch.Tensor:
+    spatial = tuple(x.shape[2:])
+    windows = op.windows(spatial)
+    if op.mode == "nearest":  # torch's own rounding of its double precision; that of the lattice is compared when it is read
+        return functional.interpolate(x, size=tuple(w.outputs(n) for w, n in zip(windows, spatial, strict=True)))
+    for axis, (window, n) in enumerate(zip(windows, spatial, strict=True), start=2):
+        x = (x.movedim(axis, -1) @ torch.from_numpy(window.matrix(n)).to(x).T).movedim(-1, axis)
+    return x
+
+
+# --- what moves numbers -----------------------------------------------------------------------------------------------------
+
+
+@apply.register
+def _(op: PixelShuffle, own: Own, x: torch.Tensor) -> torch.Tensor:
+    return functional.pixel_shuffle(x, op.factor)
+
+
+@apply.register
+def _(op: Slice, own: Own, x: torch.Tensor) -> torch.Tensor:
+    return x[:, op.start : op.stop]
+
+
+@apply.register
+def _(op: ChannelShuffle, own: Own, x: torch.Tensor) -> torch.Tensor:
+    split: torch.Tensor = torch.unflatten(x, 1, (op.groups, -1))
+    return split.transpose(1, 2).flatten(1, 2)
+
+
+@apply.register
+def _(op: Concat, own: Own, *inputs: torch.Tensor) -> torch.Tensor:
+    return torch.cat(inputs, 1)
+
+
+@apply.register
+def _(op: Flatten, own: Own, x: torch.Tensor) -> torch.Tensor:
+    return x.flatten(1)
+
+
+# --- what acts on single numbers --------------------------------------------------------------------------------------------
+
+
+@apply.register
+def _(op: Add, own: Own, *inputs: torch.Tensor) -> torch.Tensor:
+    return sum(inputs[1:], start=inputs[0])
+
+
+@apply.register
+def _(op: Multiply, own: Own, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    return first * second
+
+
+@apply.register
+def _(op: Dropout, own: Own, x: torch.Tensor) -> torch.Tensor:
+    if own.mask is None and op.p < 1:  # in evaluation mode
+        return x
+    return x * 0 if own.mask is None else x * (own.mask / (1 - op.p))
+
+
+@apply.register
+def _(op: Norm, own: Own, x: torch.Tensor) -> torch.Tensor:
+    weight, bias = own.per_channel("weight", x), own.per_channel("bias", x)
+    if op.kind == "batch" or own.numbers["running_var"] is not None:
+        of_batch = op.kind == "batch" and own.train
+        mean, variance = (None, None) if of_batch else (own.numbers["running_mean"], own.numbers["running_var"])
+        gamma, beta = own.numbers["weight"], own.numbers["bias"]
+        return functional.batch_norm(x, mean, variance, gamma, beta, of_batch, eps=own.numbers["eps"])
+    if op.kind == "layer":
+        x = functional.layer_norm(x.movedim(1, -1), x.shape[1:2], eps=op.eps).movedim(-1, 1)
+    elif op.kind == "group":
+        x = functional.group_norm(x, op.groups, eps=op.eps)
+    elif op.kind == "instance":
+        x = functional.instance_norm(x, eps=op.eps)
+    x = x if weight is None else x * weight
+    x = x if own.numbers["number"] == 1 else x * own.numbers["number"]
+    x = x if bias is None else x + bias
+    return x if own.numbers["shift"] == 0 else x + own.numbers["shift"]
+
+
+@apply.register
+def _(op: Activation, own: Own, x: torch.Tensor) -> torch.Tensor:
+    name = operation(own.call)
+    if name.startswith("clamp") or name == "clip":  # it passes a gradient at its bounds, the functions of its name do not
+        low, high = {"relu": (0, None), "relu6": (0, 6), "hardtanh": (-1, 1)}[op.name]
+        return torch.clamp(x, low, high)
+    if op.name == "gelu":
+        return functional.gelu(x, approximate=own.call.kwargs.get("approximate", "none"))
+    function: Any = NAMES.get(op.name) or getattr(functional, op.name, None) or getattr(torch, op.name)
+    result: torch.Tensor = function(x) if op.parameter is None else function(x, op.parameter)
+    return result

@@ -1,0 +1,329 @@
+r"""From a torch model to a lattice and its variances: the ATen graph of `torch.export`, understood completely or refused.
+
+The graph is taken on fake tensors, so no forward pass is paid, and at ATen level, so that modules, functional calls and
+in-place ops are seen alike. Every node of the graph that the output depends on must have a rule here, and the shape
+that the lattice computes must be the shape that torch computes; else `UnsupportedError` lists everything that could not
+be taken: name, operation, reason. Torch is imported when it is called, not before.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from landscape.gates.gates import Gates, unknown_rates
+from landscape.input_checks import call_factory
+from landscape.tracing.aten.table import REASONS, RULES
+from landscape.tracing.gate_counts import Law, observe
+from landscape.tracing.graph.randomness import only_torch_draws
+from landscape.tracing.graph.reader import Reader, named_tensors
+from landscape.tracing.weights import Shift, read_weights
+from landscape.weights.initialisation import Initialisation, layer_variances, weighted
+from lattice import AssumptionError, Lattice, UnsupportedError
+from lattice.checks import given_shape
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Trace", "resolve_output", "trace"]
+
+ENOUGH_WEIGHTS = 5_000  # their second moment is known to 2 %
+# a network of a million weights is drawn twice at least: that tells a fixed number from a drawn one; a smaller one until
+# every single entry can be judged, or until two million numbers were drawn
+LARGE, MOST_DRAWS, FEW_DRAWS, CHEAP = 1_000_000, 100, 4, 2_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """A model as a lattice, with what its weights say, by node name.
+
+    `variances`: V[w] of each layer with weights. `factors`: the squared factor of each norm, gamma^2 / (running variance
+    + eps), a number or one per channel. `shifted`: layers whose bias or shift is not zero on average. `gates`: what gates
+    and choices let through where symmetry does not say it, counted in forward passes (empty where not asked for).
+    `skewed`: layers whose weights are not as in a fresh initialisation, though they were to be taken as they are.
+    `signs`: the sign of each norm's factor gamma / sigma where it is negative anywhere, -1 or one per channel (absent: 1).
+    `shifts`: mean and variance over channels or draws of the biases and shifts that are not all zero.
+    `variance_errors`: the relative standard error of each V[w], 0 where `initialisation` gave it: a map that is exact is so for
+    these V[w]. `doubts`: what the weights that were seen could not tell, or do not keep to: each forbids to call the law exact.
+    `unit`: the output unit that `output` asked for beside the entry. `unproven`: why the trace could not be compared with the
+    gradient of the model itself; empty where it was, and where that was not asked for.
+    """
+
+    lattice: Lattice
+    variances: dict[str, float]
+    factors: dict[str, Any]
+    shifted: frozenset[str]
+    gates: Gates
+    skewed: tuple[str, ...] = ()
+    signs: Mapping[str, Any] = field(default_factory=dict)
+    shifts: Mapping[str, Shift] = field(default_factory=dict)
+    variance_errors: Mapping[str, float] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+    unit: Any = None
+    unproven: str = ""
+
+    def _repr_html_(self) -> str:
+        from landscape.display.html import trace_html
+
+        return trace_html(self)
+
+
+def trace(
+    model: torch.nn.Module | Callable[[], torch.nn.Module],
+    shape: tuple[int, ...],
+    *,
+    initialisation: Initialisation | Mapping[str, float] | float | str | None = None,
+    inputs: Any = None,
+    output: Any = None,
+    train: bool = False,
+    check: bool = True,
+) -> Trace:
+    """The lattice of a model in evaluation mode over an input of shape (channels, *spatial), with its weights' variances.
+
+    V[w] is the second moment of the actual weights, or what `initialisation` says: a scheme or its name, one number, or a
+    mapping from layer name to variance. "weights" takes the second moments of trained weights too. A module
+    has one draw of each weight, so that the second moment of a layer with n normal weights is off by sqrt(2 / n); a
+    factory of freshly initialised modules is drawn from until every layer has shown 5,000 weights and every entry could be
+    judged (4 to 100 draws; 2 to 4 of a network with a million weights), and each entry must be an independent random number:
+    fixed filters, masks, ties and structured initialisations are refused. One draw tells less, `Trace.doubts` says what.
+    With `train` the model is traced in training mode; a model that is in evaluation mode is set to it, and in one that is in
+    training mode the parts that are not (frozen norms) are left so. The factors of batch norms are then their gamma^2.
+    `output` names one entry of a model that returns several tensors: a key ("out"), an index (0), or a path through nested
+    ones ("a", 0), see `resolve_output`.
+    `check` compares the lattice, with the model's own weights, with the model: output and input gradient at one random point.
+    `inputs` asks for gates to be counted in forward passes: "noise" on white noise, or on images (N, channels, *spatial);
+    see `landscape.tracing.gate_counts`; models on the meta device give none. The model and the global random state are left as
+    they were. Raises `UnsupportedError`, listing every operation without a rule, and where the lattice and the model differ,
+    naming the first layer that does; `AssumptionError` for tied weights, weights that are NaN or infinite, and weights whose
+    mean is not zero (trained ones, for example).
+
+    >>> from torch import nn
+    >>> traced = trace(lambda: nn.Sequential(nn.Conv1d(2, 64, 3), nn.ReLU()), (2, 9))
+    >>> traced.lattice.names, abs(traced.variances["0"] - 1 / 18) < 0.005
+    (('input', '0', '1'), True)
+    """
+    import torch
+
+    shape = given_shape(shape)
+    factory = None if isinstance(model, torch.nn.Module) or not callable(model) else model
+    module: Any = _inside(model if factory is None else _draw(factory, 0))
+    program, names = _export(module, shape, train)
+    result, unit = _result(program, output)
+    reader = Reader(module, program, names, RULES, REASONS, result, train)
+    nodes, weights = reader.read(shape)
+    lattice = Lattice(tuple(nodes))
+    unproven = ""
+    if check:
+        from landscape.tracing.proof.proving import prove
+
+        with mode_of(module, train):
+            unproven = prove(module, lattice, reader, lambda returned: resolve_output(returned, output)[0])
+    as_they_are = isinstance(initialisation, str) and initialisation == "weights"
+    given = None if initialisation is None or as_they_are else layer_variances(lattice, initialisation)
+    parameters = {node.name: str(weights[node.name]["weight"]) for node in lattice.nodes if weighted(node.op)}
+    first = {name: reader.tensors[name] for name in parameters.values()}
+    least, most = _numbers_of_draws([tensor.numel() for tensor in first.values()])
+    norms = any(weights[node.name].get("weight") for node in lattice.nodes if node.name in weights and not weighted(node.op))
+    if factory is None or (given is not None and not norms):
+        more_draws: Iterator[dict[str, Any]] = iter(())
+    else:  # where the variances are given, further draws still tell the norms that change
+        more_draws = _fresh(factory, most, first if given is None else {})
+    draws = (reader.with_made(tensors) for tensors in more_draws)
+    found = read_weights(lattice, weights, reader.tensors, given, train, as_they_are, draws, least)
+    variances, shifted = found.variances, found.shifted
+    watched = unknown_rates(lattice, shifted, found.signs) if inputs is not None else {}
+    images = None if isinstance(inputs, str) else inputs
+    biases = {name: str(weights[name]["bias"]) for name in variances if weights[name].get("bias") is not None}
+    law = Law(variances, parameters, biases, found.shifts, found.factors, found.signs)
+    gates = observe(program, names, reader, lattice, shifted, law, images) if watched else Gates()
+    more = (found.skewed, found.signs, found.shifts, found.variance_errors, found.doubts)
+    return Trace(lattice, variances, found.factors, shifted, gates, *more, unit, unproven)
+
+
+def _draw(factory: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
+    """A module of a factory, the same for the same seed, the global random state left as it was."""
+    import torch
+
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(seed)
+        return call_factory(factory)
+
+
+def _numbers_of_draws(sizes: list[int]) -> tuple[int, int]:
+    """How many draws of a network with weights of these sizes are taken, at least and at most."""
+    if not sizes:
+        return 1, 1
+    total, enough = sum(sizes), -(-ENOUGH_WEIGHTS // min(sizes))
+    if total >= LARGE:
+        return min(max(enough, 2), FEW_DRAWS), MOST_DRAWS
+    return min(max(enough, CHEAP // total, FEW_DRAWS), MOST_DRAWS), MOST_DRAWS
+
+
+def _inside(model: Any) -> Any:
+    """What torch.compile made is left out: torch 2.6 cannot export it, only the module inside."""
+    return getattr(model, "_orig_mod", model)
+
+
+def _fresh(factory: Callable[[], torch.nn.Module], draws: int, first: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The tensors of further draws than the `first`; refused where the next one is the first again."""
+    import torch
+
+    for seed in range(1, draws):
+        tensors = named_tensors(_inside(_draw(factory, seed)))
+        if seed == 1 and first and all(torch.equal(tensors[name], tensor) for name, tensor in first.items()):
+            raise AssumptionError(
+                "the factory returned the same weights twice; it must build a new module with new random weights at each "
+                "call, for example lambda: torchvision.models.resnet18(weights=None); or give the module itself"
+            )
+        yield tensors
+
+
+def _export(model: Any, shape: tuple[int, ...], train: bool) -> tuple[Any, dict[str, str]]:
+    """The exported program, and for each of its placeholders the name of the parameter or buffer that it stands for."""
+    import torch
+
+    if not isinstance(model, torch.nn.Module) or isinstance(model, torch.jit.ScriptModule):
+        kind = "a scripted module" if isinstance(model, torch.nn.Module) else f"a {type(model).__name__}"
+        raise UnsupportedError(f"trace takes a torch.nn.Module or a factory of them, not {kind}; give the module itself")
+    if any(isinstance(p, torch.nn.parameter.UninitializedParameter) for p in model.parameters()):
+        raise UnsupportedError("the model has lazy layers that were never run; run it once on an example to give them shapes")
+    packed = next((name for name, part in model.named_modules() if ".quantized" in type(part).__module__), None)
+    if packed is not None:
+        raise UnsupportedError(
+            f"{packed}: a quantised layer has no weights with a variance; give the model before quantisation"
+        )
+    first = next(iter(model.parameters()), torch.zeros(()))
+    if not first.dtype.is_floating_point:
+        raise UnsupportedError(f"the model's weights are {first.dtype}; only real floating-point weights have a variance here")
+    # a norm refuses to take the statistics of a batch of one
+    example = torch.zeros(2 if train else 1, *shape, dtype=first.dtype, device=first.device)
+    with mode_of(model, train), torch.no_grad(), _quiet(), only_torch_draws():
+        try:
+            program = torch.export.export(model, (example,), strict=False)
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0][:300]
+            raise UnsupportedError(
+                f"torch.export could not take {type(model).__name__} over an input of shape {shape}: "
+                f"{type(error).__name__}: {reason}\n(an input of the wrong size, control flow that depends on data, or an "
+                "operation that torch itself cannot export)"
+            ) from error
+    signature = program.graph_signature
+    constants = getattr(signature, "inputs_to_lifted_tensor_constants", {})
+    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers, **constants}
+    return program, {placeholder: str(name) for placeholder, name in names.items()}
+
+
+def _result(program: Any, output: Any) -> tuple[Any, Any]:
+    """The graph node of the output that is meant, and the unit of it."""
+    import torch
+    from torch.utils import _pytree
+
+    returned = list(program.graph_module.graph.output_node().args[0])
+    returned = returned[len(returned) - program.call_spec.out_spec.num_leaves :]  # older torch returns changed buffers before
+    node, unit = resolve_output(_pytree.tree_unflatten(returned, program.call_spec.out_spec), output)
+    if not isinstance(node, torch.fx.Node):
+        raise UnsupportedError(f"output={output!r} of the model is {node!r}, not a tensor")
+    return node, unit
+
+
+def resolve_output(structure: Any, output: Any) -> tuple[Any, Any]:
+    """The tensor that `output` names among what a model returns, and the unit of it: what is left of the name, or None.
+
+    Keys and indices lead through dictionaries, lists and tuples; where there is only one tensor none is needed. The rest names
+    a unit: an index, or a tuple of indices. Raises `UnsupportedError`, which lists the paths that there are.
+
+    >>> resolve_output({"a": ["x", "y"], "b": "z"}, ("a", 1, 5))
+    ('y', 5)
+    >>> resolve_output({"out": "x"}, None), resolve_output("x", (2, 3))
+    (('x', None), ('x', (2, 3)))
+    """
+    path = output if isinstance(output, tuple) else () if output is None else (output,)
+    found, taken = structure, 0
+    while isinstance(found, Mapping | list | tuple):
+        key = _key(found, path[taken]) if taken < len(path) else None
+        if key is not None:
+            found, taken = found[key], taken + 1
+            continue
+        tensors = list(_tensors(found))
+        if len(tensors) != 1:
+            raise UnsupportedError(_choices(structure, output))
+        found = tensors[0][1]
+    rest = path[taken:]
+    return found, output if not taken else None if not rest else rest[0] if len(rest) == 1 else rest
+
+
+def _key(container: Any, asked: Any) -> Any:
+    """The key or index of a container that is asked for; None where it has none such."""
+    if isinstance(asked, bool) or not isinstance(asked, Hashable):
+        return None
+    if asked in getattr(container, "_fields", ()):  # of a named tuple
+        return container._fields.index(asked)
+    keys = list(container) if isinstance(container, Mapping) else range(len(container))
+    return next((key for key in keys if key == asked), None)
+
+
+def _choices(structure: Any, output: Any) -> str:
+    """The text of an error that lists the outputs of a model."""
+    paths = [path[0] if len(path) == 1 else path for path, _ in _tensors(structure)]
+    if not paths:
+        return "the model returns no tensor"
+    meant = "say which one is meant" if output is None else f"output={output!r} is not one of them"
+    names = ", ".join(map(repr, paths))
+    return f"the model returns {len(paths)} tensors, {names}: {meant}, as output={paths[0]!r}"
+
+
+def _tensors(structure: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """The tensors inside nested dictionaries, lists and tuples, by path; what holds no numbers is passed over."""
+    if isinstance(structure, Mapping | list | tuple):
+        for key, part in structure.items() if isinstance(structure, Mapping) else enumerate(structure):
+            yield from _tensors(part, (*path, key))
+    elif structure is not None and not isinstance(structure, bool | int | float):
+        yield path, structure
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's own warnings, logs and prints about what it cannot export: the error that is raised says it.
+
+    And without the lines of Python that each call came from, a quarter of the time of an export.
+    """
+    import torch.fx.config as settings
+
+    before, untraced = logging.root.manager.disable, getattr(settings, "do_not_emit_stack_traces", False)
+    logging.disable(logging.CRITICAL)
+    try:
+        settings.do_not_emit_stack_traces = True  # older torch does not know it
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+        settings.do_not_emit_stack_traces = untraced
+
+
+@contextmanager
+def mode_of(model: torch.nn.Module, train: bool) -> Iterator[None]:
+    """The model in evaluation mode, or in training mode with its frozen parts; every module's own mode restored at the end."""
+    modes = [(module, module.training) for module in model.modules()]
+
+    def restore() -> None:
+        for module, training in modes:
+            module.training = training
+
+    try:
+        if not train:
+            model.eval()
+        elif not model.training:
+            model.train()
+        yield
+    finally:
+        try:
+            restore()
+        except KeyboardInterrupt:  # it came while this was at work, so that this begins again
+            restore()
+            raise

@@ -1,0 +1,1 @@
+"""Counts without a sweep: Pascal's triangle and its kin, padded strips, limits, polynomials."""

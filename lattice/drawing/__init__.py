@@ -1,0 +1,1 @@
+"""Lattices as figures, graphs and HTML."""

@@ -1,0 +1,108 @@
+"""The lattice as networkx graphs: of its layers, and, where there are few, of its units with one edge per command.
+
+Edges point the way data flows, from what is read to who reads it; a route walks them backwards. The graph of units is
+Definition 2 as a graph: a path from an output unit to an input unit is a walk in it, and #p is their number.
+"""
+
+from functools import singledispatch
+from math import prod
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from lattice.errors import ResourceError
+from lattice.network.lattice import Lattice, check_lattice
+from lattice.network.ops import Conv, ConvTranspose, Dense, Op, Shape, Summed, Windowed
+from lattice.sweep.routes import all_units, choices_at
+
+__all__ = ["count_edges", "to_networkx", "unit_graph"]
+
+BYTES_PER_EDGE = 800  # of a MultiDiGraph with a command on every edge, measured
+
+
+def to_networkx(lattice: Lattice) -> "nx.DiGraph[str]":
+    """The layers as a DiGraph: one node per layer, by name, with `op`, `shape` and `position`; one edge per reader.
+
+    An edge carries `inputs`, the places in the reader's list of inputs that it fills: two of them in h + h.
+
+    >>> from lattice import families
+    >>> graph = to_networkx(families.plain(5, depth=2))
+    >>> list(graph.edges), graph.nodes["conv2"]["shape"]
+    ([('input', 'conv1'), ('conv1', 'conv2')], (1, 1))
+    """
+    check_lattice(lattice, "to_networkx")
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    for position, (node, shape) in enumerate(zip(lattice.nodes, lattice.shapes, strict=True)):
+        graph.add_node(node.name, op=node.op, shape=shape, position=position)
+        for i in dict.fromkeys(node.inputs):
+            places = tuple(place for place, below in enumerate(node.inputs) if below == i)
+            graph.add_edge(lattice.nodes[i].name, node.name, inputs=places)
+    return graph
+
+
+def unit_graph(lattice: Lattice, *, most_edges: int = 200_000) -> "nx.MultiDiGraph[tuple[str, Any]]":
+    """The units as a MultiDiGraph: one node (layer name, `Unit`) per unit, one edge per command, `command` on the edge.
+
+    Nodes carry `layer`, `position` and `channel`. An edge whose `command` is None is the one way down (a pointwise layer,
+    a concatenation). It is built from the rules of `routes`, unit by unit, and knows nothing of the pull-back.
+
+    Raises `ResourceError` before it starts where there would be more than `most_edges` edges.
+
+    >>> from lattice import families
+    >>> graph = unit_graph(families.plain(5, depth=2))
+    >>> graph.number_of_nodes(), graph.number_of_edges()
+    (9, 12)
+    """
+    check_lattice(lattice, "unit_graph")
+    units, edges = sum(prod(shape) for shape in lattice.shapes), count_edges(lattice)
+    if edges > most_edges:
+        raise ResourceError(
+            f"the graph of units of this lattice ({len(lattice.nodes)} layers over an input {lattice.input_shape}) has "
+            f"{units:,} units and {edges:,} edges (about {edges * BYTES_PER_EDGE / 1e9:.2g} GB), more than "
+            f"most_edges={most_edges:,}; count paths with path_counts(lattice), which needs no graph, or look at its layers "
+            "with to_networkx(lattice)"
+        )
+    graph: nx.MultiDiGraph[tuple[str, Any]] = nx.MultiDiGraph()
+    for position, (node, shape) in enumerate(zip(lattice.nodes, lattice.shapes, strict=True)):
+        for unit in all_units(shape):
+            graph.add_node((node.name, unit), layer=node.name, position=unit.position, channel=unit.channel)
+            if position:
+                for command, below, where in choices_at(lattice, position, unit):
+                    graph.add_edge((lattice.nodes[below].name, where), (node.name, unit), command=command)
+    return graph
+
+
+def count_edges(lattice: Lattice) -> int:
+    """The number of edges of `unit_graph(lattice)`, without building it: unit by unit, the commands that exist there.
+
+    >>> from lattice import families
+    >>> count_edges(families.resnet()), count_edges(families.plain(5, depth=2))
+    (1688498496, 12)
+    """
+    pairs = zip(lattice.nodes[1:], lattice.shapes[1:], strict=True)
+    return sum(_edges(node.op, lattice.input_shapes(node), shape) for node, shape in pairs)
+
+
+@singledispatch
+def _edges(op: Op, inputs: tuple[Shape, ...], output: Shape) -> int:
+    """Commands at all units of an op; one per unit where an op has no rule of its own."""
+    return prod(output)
+
+
+@_edges.register
+def _(op: Summed, inputs: tuple[Shape, ...], output: Shape) -> int:
+    return len(inputs) * prod(output)
+
+
+@_edges.register
+def _(op: Dense, inputs: tuple[Shape, ...], output: Shape) -> int:
+    return inputs[0][0] * output[0]
+
+
+@_edges.register
+def _(op: Windowed, inputs: tuple[Shape, ...], output: Shape) -> int:
+    ((channels, *spatial),) = inputs
+    read = channels // op.groups if isinstance(op, Conv | ConvTranspose) else 1
+    taps = (int(np.sum(window.table(n) >= 0)) for window, n in zip(op.windows(tuple(spatial)), spatial, strict=True))
+    return output[0] * read * prod(taps)

@@ -1,0 +1,1 @@
+"""What a unit sees, and where it lies: receptive fields, periods, symmetric sizes."""

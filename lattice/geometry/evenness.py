@@ -1,0 +1,176 @@
+"""Which padded cells a layer really reads, and whether its windows are the same read from left and from right.
+
+A stage with kernel K, dilation d, stride s and padding (lo, hi) over n cells places its last window so that
+
+    leftover = (n + lo + hi - span) mod s,     span = d (K - 1) + 1,
+
+cells on the high side stay unread: of `hi` padded cells it reads hi - leftover (fewer than none: cells of the input are
+lost). Its windows are flip symmetric iff hi - leftover = lo, that is, with equal paddings, iff s divides n + 2 p - span
+(Alsallakh et al., "Mind the Pad", ICLR 2021, where the padding is then consumed on both sides). If every stage is
+symmetric, so is the map of path counts: the flip maps routes to routes. One uneven stage is enough to tilt it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import singledispatch
+
+import numpy as np
+
+from lattice.checks import whole
+from lattice.errors import SpecificationError
+from lattice.network.lattice import Lattice, check_lattice
+from lattice.network.ops import Windowed
+from lattice.network.window import AdaptiveWindow, AxisMap, ResizeWindow, TransposedWindow, Window
+
+__all__ = ["StageEvenness", "even_sizes", "evenness", "lean", "padding_read"]
+
+
+@dataclass(frozen=True, slots=True)
+class StageEvenness:
+    """How one windowed layer meets the two borders of one axis of `size` cells.
+
+    `read`: the padded cells that some tap reads, (low side, high side), counted from the input's first cell, so that -1 is
+    the nearest on the low side and `size` the nearest on the high side.
+    `missed`: how many cells at each end of the input no window reads.
+    `lean`: how many cells further the windows reach over the high border than over the low one (of a transposed
+    convolution: cells of its output). They are flip symmetric, `even`, iff it is 0.
+    """
+
+    node: str
+    axis: int
+    size: int
+    window: AxisMap
+    read: tuple[tuple[int, ...], tuple[int, ...]]
+    missed: tuple[int, int]
+    lean: int
+
+    @property
+    def even(self) -> bool:
+        return self.lean == 0
+
+    def __str__(self) -> str:
+        low, high = (len(cells) for cells in self.read)
+        missed = f", misses {self.missed[0]} and {self.missed[1]} cells" if any(self.missed) else ""
+        return f"{self.node} axis {self.axis}: {'even' if self.even else 'UNEVEN'}, reads {low} and {high} padded cells{missed}"
+
+
+def evenness(lattice: Lattice) -> tuple[StageEvenness, ...]:
+    """One row per windowed layer and axis, bottom first: what it reads of its padding, and whether it is flip symmetric.
+
+    Layers without windows (sums, concatenations, pointwise layers, heads) treat both directions alike, with one
+    exception that has no row: a `PixelShuffle` swaps its channels under a flip, so its input channels differ.
+
+    >>> from lattice import Conv, Lattice
+    >>> for size in (8, 9):
+    ...     print(*evenness(Lattice.chain((1, size), [Conv(1, kernel=3, stride=2, padding=1)])))
+    conv1 axis 0: UNEVEN, reads 1 and 0 padded cells
+    conv1 axis 0: even, reads 1 and 1 padded cells
+    """
+    check_lattice(lattice, "evenness")
+    rows = []
+    for node in lattice.nodes:
+        if isinstance(node.op, Windowed):
+            spatial = lattice.input_shapes(node)[0][1:]
+            for axis, (window, n) in enumerate(zip(node.op.windows(spatial), spatial, strict=True)):
+                # what a window reads of the input itself is the same for every mode, so it is asked without copies
+                table = _without_copies(window).table(n)
+                cells = np.unique(table[table >= 0])
+                missed = (int(cells[0]), n - 1 - int(cells[-1])) if cells.size else (n, n)
+                rows.append(StageEvenness(node.name, axis, n, window, padding_read(window, n), missed, lean(window, n)))
+    return tuple(rows)
+
+
+@singledispatch
+def lean(window: AxisMap, n: int) -> int:
+    """How many cells further the windows reach over the high border of n cells than over the low one.
+
+    >>> lean(Window(kernel=3, stride=2, padding=(1, 1)), 8), lean(Window(kernel=3, stride=2, padding=(1, 1)), 9)
+    (-1, 0)
+    """
+    raise SpecificationError(f"no evenness rule for {window!r}; add one with lattice.geometry.evenness.lean.register")
+
+
+@lean.register
+def _(window: Window, n: int) -> int:
+    end = window.stride * (window.outputs(n) - 1) + window.span - window.padding[0]  # one past the last tap
+    return end - n - window.padding[0]
+
+
+@lean.register
+def _(window: TransposedWindow, n: int) -> int:
+    return window.output_padding - window.padding[1] + window.padding[0]
+
+
+@lean.register(AdaptiveWindow)
+@lean.register(ResizeWindow)
+def _(window: AxisMap, n: int) -> int:
+    return 0  # bins floor(j n / m) .. ceil((j + 1) n / m) - 1, and centres (j + 1/2) n / m, mirror into themselves
+
+
+@singledispatch
+def padding_read(window: AxisMap, n: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The padded cells that some tap reads, (low side, high side); a window without padding reads none.
+
+    >>> padding_read(Window(kernel=3, stride=2, padding=(1, 1)), 8)
+    ((-1,), ())
+    """
+    return (), ()
+
+
+@padding_read.register
+def _(window: Window, n: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    starts = window.stride * np.arange(window.outputs(n)) - window.padding[0]
+    cells = np.unique(starts[:, None] + window.dilation * np.arange(window.kernel))
+    # a window that ceil_mode lets hang over the end reads nothing beyond the padding
+    low, high = cells[cells < 0], cells[(cells >= n) & (cells < n + window.padding[1])]
+    return tuple(map(int, low)), tuple(map(int, high))
+
+
+def _without_copies(window: AxisMap) -> AxisMap:
+    if not isinstance(window, Window):
+        return window
+    return Window(window.kernel, window.stride, window.dilation, window.padding, "zeros", window.ceil)
+
+
+def even_sizes(net_of_size: Lattice | Callable[[int], Lattice], around: int = 224, within: int = 64) -> tuple[int, ...]:
+    """The input sizes near `around` at which every window of the net is flip symmetric, the nearest first.
+
+    `net_of_size(n)` is the lattice for inputs of size n; a `Lattice` (a traced one, say) stands for itself at that size.
+    Sizes from around - within to around + within are tried, and those at which there is no lattice (`SpecificationError`)
+    passed over. Stages of stride 2 with equal paddings leave 32 a + 1 for ResNets and MobileNets. Empty where no size will
+    do; `evenness` then names the stages in the way.
+
+    >>> from lattice import families
+    >>> even_sizes(lambda n: families.resnet((3, n, n)), around=224, within=40)
+    (225, 193, 257)
+    """
+    if not callable(net_of_size) and not isinstance(net_of_size, Lattice):
+        raise SpecificationError(f"net_of_size is {net_of_size!r}; it is a lattice, or a function from an input size to one")
+    around, within = whole("around", around, 1), whole("within", within, 0)
+    of_size = net_of_size.at_size if isinstance(net_of_size, Lattice) else net_of_size
+    found = []
+    for size in _nearest_first(around, within):
+        try:
+            lattice = of_size(size)
+        except SpecificationError:
+            continue
+        if _is_even(lattice):
+            found.append(size)
+    return tuple(found)
+
+
+def _nearest_first(around: int, within: int) -> list[int]:
+    return sorted(range(max(1, around - within), around + within + 1), key=lambda size: (abs(size - around), -size))
+
+
+def _is_even(lattice: Lattice) -> bool:
+    """`all(row.even for row in evenness(lattice))`, given up at the first uneven window."""
+    seen: set[tuple[AxisMap, int]] = set()
+    for node in lattice.nodes:
+        if isinstance(node.op, Windowed):
+            spatial = lattice.input_shapes(node)[0][1:]
+            for asked in zip(node.op.windows(spatial), spatial, strict=True):
+                if asked not in seen and lean(*asked):
+                    return False
+                seen.add(asked)
+    return True

@@ -1,0 +1,523 @@
+"""The forward mean field against wide torch networks, quadrature, and the gates that forward passes count."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, special, stats
+from torch.nn import functional
+
+from landscape import he, predict
+from landscape.gates.activations import FUNCTIONS, gaussian_moments
+from landscape.gates.mean_field import _skip, signals, theory_gates
+from landscape.weights.initialisation import layer_variances
+from lattice import (
+    Activation,
+    AdaptivePool,
+    Add,
+    Blur,
+    Branches,
+    ChannelShuffle,
+    Conv,
+    ConvTranspose,
+    Dense,
+    Dropout,
+    Flatten,
+    Lattice,
+    Multiply,
+    Node,
+    Norm,
+    Pad,
+    PixelShuffle,
+    Pool,
+    Slice,
+    UnsupportedError,
+    Upsample,
+    concatenate,
+    residual,
+)
+from lattice.network.ops import GlobalPool, Input
+from validation import compare, measure
+from validation.montecarlo.build import build
+
+relu = Activation("relu")
+
+
+def gaussian(function, mean, variance):
+    deviation = variance**0.5
+    density = lambda t: function(mean + deviation * t) * np.exp(-t * t / 2) / np.sqrt(2 * np.pi)  # noqa: E731
+    return integrate.quad(density, -9, 9, limit=400, points=[-mean / deviation])[0]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(("mean", "variance"), [(0.0, 1.0), (0.7, 4.0)])
+def test_gaussian_moments_are_those_of_torchs_function(name, mean, variance):
+    function = getattr(functional, name)
+
+    def value(z):
+        return function(torch.tensor(z, dtype=torch.float64)).item()
+
+    def slope(z):
+        x = torch.tensor(z, dtype=torch.float64, requires_grad=True)
+        return torch.autograd.grad(function(x), x)[0].item()
+
+    found = gaussian_moments(Activation(name), np.array([mean]), np.array([variance]), np.array([0.0]))
+    first = gaussian(value, mean, variance)
+    truth = (
+        first,
+        gaussian(lambda z: value(z) ** 2, mean, variance),
+        first**2,
+        gaussian(lambda z: slope(z) ** 2, mean, variance),
+    )
+    np.testing.assert_allclose(np.ravel(found), truth, rtol=2e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", [relu, Activation("leaky_relu", 0.2), Activation("abs"), Activation("silu")], ids=str)
+@pytest.mark.parametrize(("mean", "correlation"), [(0.0, 0.6), (0.8, -0.4), (0.8, 0.95)])
+def test_products_of_correlated_values_are_those_of_a_double_integral(activation, mean, correlation):
+    rng = np.random.default_rng(0)
+    first, rest = rng.normal(size=(2, 2_000_000))
+    pair = mean + first, mean + correlation * first + (1 - correlation**2) ** 0.5 * rest
+    values = [build(Lattice.chain((1, 1), [activation]))(torch.tensor(z)[:, None, None]).numpy().ravel() for z in pair]
+    product = values[0] * values[1]
+    found = gaussian_moments(activation, np.array([mean]), np.ones(1), np.array([correlation]))[2][0]
+    assert abs(found - product.mean()) < 5 * product.std() / product.size**0.5 + 1e-3 * product.mean()  # 1e-3: the cut series
+
+
+def counted(net, draws=24, inputs=40):
+    """power, cross and mean of a built net over draws of its weights, inputs and channels; and their standard errors."""
+    rows = []
+    for draw in range(draws):
+        module = build(net, he, generator=torch.Generator().manual_seed(draw)).eval()
+        x = torch.randn(inputs, *net.input_shape, generator=torch.Generator().manual_seed(1000 + draw))
+        with torch.no_grad():
+            y = module(x)
+        total, squares = y.sum(0), y.square().sum(0)
+        rows.append([squares.mean(0) / inputs, ((total**2 - squares) / (inputs * (inputs - 1))).mean(0), y.mean((0, 1))])
+    stacked = np.array([[part.numpy() for part in row] for row in rows])
+    return stacked.mean(axis=0), stacked.std(axis=0, ddof=1) / draws**0.5
+
+
+WIDTH = 128
+CONV = Conv(WIDTH, 3, padding=1)
+
+
+@pytest.mark.parametrize(
+    ("layers", "allowed"),
+    [
+        # (allowed: what the approximations of the head of landscape/gates/mean_field.py cost here, and O(1 / channels))
+        ([CONV, relu, CONV], 0.03),
+        ([CONV, Activation("silu"), CONV, Activation("hardswish")], 0.06),
+        ([CONV, relu, CONV, Pool("avg", 2), CONV], 0.05),
+        ([CONV, relu, Pool("max", 2), CONV], 0.06),
+        ([CONV, Norm("layer"), relu, CONV], 0.05),
+        ([CONV, relu, residual([CONV]), relu, residual([CONV]), relu], 0.09),
+        ([CONV, residual([relu, CONV]), relu], 0.05),
+    ],
+    ids=str,
+)
+def test_power_cross_and_mean_are_those_of_wide_networks_borders_included(layers, allowed):
+    net = Lattice.chain((8, 6), layers)
+    positions = net.output_shape[1]
+    found = np.array([np.broadcast_to(part[0], positions) for part in signals(net, layer_variances(net, he))[-1]])
+    truth, error = counted(net)
+    assert (np.abs(found - truth) < 5 * error + allowed * np.abs(truth).max(axis=1, keepdims=True)).all()
+    assert found[0, 0] < 0.97 * found[0, positions // 2]  # the border is weaker, and that was seen
+
+
+@pytest.mark.parametrize(
+    "layers", [[CONV, relu, Norm("group", groups=4)], [CONV, Norm("group", groups=4), relu, CONV]], ids=str
+)
+def test_a_group_norm_takes_out_the_mean_that_a_gate_has_left(layers):
+    net = Lattice.chain((8, 6), layers)
+    power = signals(net, layer_variances(net, he))[-1].power[0]
+    (truth, *_), (error, *_) = counted(net)
+    assert (np.abs(power - truth) < 5 * error + 0.03 * truth.max()).all()
+
+
+def test_theory_and_counting_agree_on_the_gates_of_a_residual_net():
+    def factory():
+        torch.manual_seed(torch.initial_seed())
+        net = Lattice.chain(
+            (3, 16), [CONV, relu, *(part for _ in range(3) for part in (residual([CONV]), relu)), Flatten(), Dense(4)]
+        )
+        return build(net, he)
+
+    from landscape import trace
+
+    traced = trace(factory, (3, 16), inputs="noise")
+    theory = theory_gates(traced.lattice, traced.variances)
+    assert len(theory.runs) == 3  # of neighbours; counting knows the longer runs too
+    assert set(theory.runs) < set(traced.gates.runs)
+    assert len(traced.gates.runs) == 6
+    for name, gain in theory.gains.items():
+        np.testing.assert_allclose(np.broadcast_to(gain, (1, 16)), traced.gates.gains[name], rtol=0.12)
+        np.testing.assert_allclose(np.mean(gain), traced.gates.gains[name].mean(), rtol=0.04)
+    for gates, rate in theory.runs.items():
+        np.testing.assert_allclose(np.mean(rate), traced.gates.runs[gates].mean(), rtol=0.04)
+
+
+def test_the_trunk_law_gives_a_residual_net_its_scale():
+    block = residual([Conv(24, 3, padding=1)])
+    net = Lattice.chain(
+        (3, 10), [Conv(24, 3, padding=1), relu, *(part for _ in range(4) for part in (block, relu)), Flatten(), Dense(6)]
+    )
+    estimate = measure(net, draws=3000, seed=0)
+    agreement = compare(predict(net), estimate)
+    assert abs(agreement.scale_ratio - 1) < 0.15
+    assert agreement.error < 0.03
+    assert any("from the forward mean field" in reason for reason in predict(net).reasons)
+
+
+def test_a_smooth_net_has_the_scale_of_its_mean_field():
+    net = Lattice.chain(
+        (8, 10), [Conv(48, 3, padding=1), Activation("gelu"), Conv(48, 3, padding=1), Activation("tanh"), Flatten(), Dense(6)]
+    )
+    agreement = compare(predict(net), measure(net, draws=2000, seed=0))
+    assert abs(agreement.scale_ratio - 1) < 0.1
+    assert agreement.error < 0.03
+
+
+def test_a_gate_and_a_norm_have_their_size_from_theory():
+    nodes = [Node("input", Input((16, 8))), Node("conv", CONV, (0,)), Node("norm", Norm("group", 4), (1,))]
+    nodes += [
+        Node("pool", GlobalPool(), (2,)),
+        Node("squeeze", Conv(WIDTH, 1), (3,)),
+        Node("sigmoid", Activation("sigmoid"), (4,)),
+    ]
+    net = Lattice((*nodes, Node("product", Multiply(), (2, 5)), Node("flat", Flatten(), (6,)), Node("dense", Dense(4), (7,))))
+    agreement = compare(predict(net), measure(net, draws=400, seed=0))
+    assert abs(agreement.scale_ratio - 1) < 0.1
+    assert agreement.error < 0.05
+
+
+def test_a_pixel_shuffle_moves_the_signal_of_unlike_channels_as_it_moves_values():
+    net = Lattice.chain((2, 3, 4), [concatenate([Conv(3, 3, padding=1), relu], [Conv(5, 1)]), PixelShuffle(2)])
+    *_, below, shuffled = signals(net, layer_variances(net, he))
+    for part, moved in zip(below, shuffled, strict=True):
+        np.testing.assert_array_equal(moved, functional.pixel_shuffle(torch.tensor(part)[None], 2)[0].numpy())
+
+
+def test_what_has_no_mean_field_is_refused_by_name():
+    net = Lattice.chain((4, 4, 4), [Conv(4, 1), Activation("rrelu")])
+    with pytest.raises(UnsupportedError, match="activation1: rrelu: no moments"):
+        signals(net, layer_variances(net, he))
+
+
+# --- one op at a time, over channels and positions that differ --------------------------------------------------------------
+
+UNLIKE = concatenate([Conv(4, 3, padding=1), relu], [Conv(2, (1, 3), padding=(0, 1))])
+ALIKE = [Conv(6, 3, padding=1), relu]
+
+
+def below_and_above(shape, layers, op, **options):
+    """The signals that an op reads and gives; every layer below it has V[w] = 0.2, the op itself 0.7."""
+    net = Lattice.chain(shape, [*layers, op])
+    variances = {**dict.fromkeys(net.names, 0.2), net.names[-1]: 0.7}
+    *_, below, above = signals(net, variances, **options)
+    return [np.broadcast_to(part, net.shapes[-2]) for part in below], [np.broadcast_to(part, net.shapes[-1]) for part in above]
+
+
+def through(op, part, weight=None):
+    """torch's layer of an op, over one array (channels, *spatial), all weights set to one number."""
+    layer = build(Lattice.chain(part.shape, [op]), 1.0).double()
+    for parameter in layer.weights().values():
+        parameter.data.fill_(weight)
+    with torch.no_grad():
+        return layer(torch.from_numpy(np.array(part))[None])[0].numpy()
+
+
+@pytest.mark.parametrize("layers", [[UNLIKE], ALIKE], ids=["unlike", "alike"])
+@pytest.mark.parametrize(
+    "op",
+    [
+        Conv(4, (3, 2), (2, 1), padding=((1, 0), (0, 2)), dilation=(1, 2), groups=2),
+        Conv(3, 1, groups=3),
+        Conv(5, 3, padding=1, mode="circular"),
+        Conv(5, (2, 3), padding=(1, 2), mode="reflect"),
+        ConvTranspose(4, (3, 2), (2, 3), padding=(1, 0), output_padding=(1, 2), groups=2),
+        ConvTranspose(3, 2, 1, dilation=(1, 2)),
+    ],
+    ids=str,
+)
+def test_fresh_weights_sum_powers_over_the_cells_and_channels_that_torch_reads(op, layers):
+    below, above = below_and_above((3, 5, 6), layers, op)
+    for part, found in zip(below[:2], above[:2], strict=True):
+        np.testing.assert_allclose(found, through(op, part, 0.7), rtol=1e-12)
+    assert not above[2].any()
+
+
+def test_a_dense_layer_sums_powers_over_all_features():
+    below, above = below_and_above((3, 4, 3), [UNLIKE, Flatten()], Dense(5))
+    for part, found in zip(below[:2], above[:2], strict=True):
+        np.testing.assert_allclose(found, 0.7 * part.sum(), rtol=1e-12)
+    assert not above[2].any()
+
+
+@pytest.mark.parametrize("layers", [[UNLIKE], ALIKE], ids=["unlike", "alike"])
+@pytest.mark.parametrize("op", [Slice(1, 5), ChannelShuffle(2), ChannelShuffle(3), Flatten(), Dropout(0.3)], ids=str)
+def test_what_moves_or_keeps_values_moves_or_keeps_their_moments(op, layers):
+    for part, found in zip(*below_and_above((3, 4, 5), layers, op), strict=True):
+        np.testing.assert_array_equal(found, through(op, part))
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        Pool("avg", (2, 3), (2, 1), padding=(0, 1)),
+        Pool("avg", 3, 2, padding=1, count_include_pad=False),
+        Pool("avg", 2, ceil=True),
+        AdaptivePool("avg", (3, 2)),
+        GlobalPool("avg"),
+        Pad(((1, 0), (0, 2))),
+        Pad(((1, 2), (0, 2)), "circular"),
+        Blur((1, 2, 4), (1, 2), padding=1, mode="reflect"),
+        Upsample((2, 3)),
+        Upsample(size=(7, 3), mode="linear"),
+    ],
+    ids=str,
+)
+def test_a_fixed_map_adds_what_positions_share_as_a_level_and_the_rest_as_variances(op):
+    (power, cross, mean), above = below_and_above((3, 5, 4), [UNLIKE], op)
+    matrix = through(op, np.eye(20).reshape(20, 5, 4)).reshape(20, -1)  # channels are moved alike: each is one cell here
+    rows = [part.reshape(6, 20) for part in (np.sqrt(cross), power - cross, mean)]
+    level, apart, middle = (part @ a for part, a in zip(rows, (matrix, matrix**2, matrix), strict=True))
+    for found, truth in zip(above, (apart + level**2, level**2, middle), strict=True):
+        np.testing.assert_allclose(found.reshape(6, -1), truth, rtol=1e-9, atol=1e-15)
+
+
+def test_factors_of_a_norm_are_one_number_or_one_per_channel_or_one_per_unit():
+    rng = np.random.default_rng(0)
+    for factor in (0.3, rng.random(6), rng.random((6, 4, 5))):
+        (power, cross, mean), above = below_and_above((3, 4, 5), [UNLIKE], Norm("scale"), factors={"norm1": factor})
+        scale = np.reshape(factor, (-1, 1, 1)) if np.ndim(factor) == 1 else factor
+        for found, truth in zip(above, (scale * power, scale * cross, np.sqrt(scale) * mean), strict=True):
+            np.testing.assert_allclose(found, truth, rtol=1e-12)
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("kind", ["batch", "instance"])
+@pytest.mark.parametrize("layers", [[UNLIKE], ALIKE], ids=["unlike", "alike"])
+def test_a_norm_over_positions_does_what_torchs_batch_norm_does_to_values_with_these_moments(kind, train, layers):
+    (power, cross, mean), above = below_and_above((3, 4, 5), layers, Norm(kind, eps=0.05), train=train)
+    if kind == "batch" and not train:  # the statistics that it has seen are in its factor
+        for found, truth in zip(above, (power, cross, mean), strict=True):
+            np.testing.assert_array_equal(found, truth)
+        return
+    draws = 20_000
+    noise = np.random.default_rng(0).normal(size=(draws, *power.shape))
+    values = torch.from_numpy(np.sqrt(cross) + np.sqrt(power - cross) * noise)
+    normed = functional.batch_norm(values, None, None, training=True, eps=0.05).numpy()
+    np.testing.assert_allclose(above[0], (normed**2).mean(axis=0), atol=5 * (normed**2).std() / draws**0.5)
+    np.testing.assert_allclose(np.sqrt(above[1]), np.abs(normed.mean(axis=0)), atol=5 * normed.std() / draws**0.5)
+    assert not above[2].any()
+
+
+def test_norms_over_the_signal_divide_by_the_variance_of_their_channels():
+    """Half of the channels are rectified: power v / 2 and mean sqrt(v / 2 pi); the other half have power v."""
+    v, eps = 1.3, 0.4
+    rectified, mean = v / 2 - v / (2 * np.pi), np.sqrt(v / (2 * np.pi))
+    both = v * 3 / 4 - (mean / 2) ** 2
+    own = np.array([rectified] * 3 + [v] * 3)
+    spreads = {Norm("group", 2, eps): own, Norm("instance", eps=eps): own}
+    spreads |= {Norm("layer", eps=eps): both, Norm("group", 1, eps): both}
+    for norm, spread in spreads.items():
+        net = Lattice.chain((1, 2, 3), [concatenate([Conv(3, 1), relu], [Conv(3, 1)]), norm, Conv(2, 1)])
+        variances = {"conv1": v, "conv2": v, "conv3": 1.0}
+        power = signals(net, variances)[-2].power
+        np.testing.assert_allclose(power, np.broadcast_to((own / (spread + eps))[:, None, None], power.shape), rtol=1e-9)
+        gain = theory_gates(net, variances).gains["norm1"]
+        truth = np.broadcast_to(1 / (spread + eps), 6)[:, None, None]
+        np.testing.assert_allclose(np.broadcast_to(gain, (6, 2, 3)), np.broadcast_to(truth, (6, 2, 3)), rtol=1e-9)
+
+
+def test_a_layer_norm_divides_by_the_variance_of_each_position():
+    (power, cross, mean), above = below_and_above((3, 4, 5), ALIKE, Norm("layer", eps=0.1))
+    np.testing.assert_allclose(above[0], (power - mean**2) / (power - mean**2 + 0.1), rtol=1e-12)
+    (power, cross, mean), above = below_and_above((3, 4, 5), [*ALIKE, Conv(4, 1)], Norm("layer", eps=0.1))
+    assert cross.min() > 0
+    assert not mean.any()
+    np.testing.assert_allclose(above[0], power / (power + 0.1), rtol=1e-12)
+    np.testing.assert_allclose(above[1], cross / (power + 0.1), rtol=1e-12)
+    np.testing.assert_array_equal(above[2], 0)
+
+
+def test_variances_of_branches_add_whatever_their_means():
+    branches = [[Conv(3, 1), relu], [Conv(3, 3, padding=1), relu], [Conv(3, 1)]]
+    net = Lattice.chain((2, 5), [Branches(tuple(map(tuple, branches)), Add())])
+    variances = {"conv1": 0.3, "conv2": 0.9, "conv3": 0.5}
+    parts = [signals(net, variances)[position] for position in (2, 4, 5)]
+    total = signals(net, variances)[-1]
+    assert [net.nodes[i].name for i in net.nodes[-1].inputs] == [net.names[position] for position in (2, 4, 5)]
+    np.testing.assert_allclose(total.mean, sum(part.mean for part in parts))
+    np.testing.assert_allclose(total.power - total.mean**2, sum(part.power - part.mean**2 for part in parts))
+    np.testing.assert_allclose(total.cross - total.mean**2, sum(part.cross - part.mean**2 for part in parts), atol=1e-12)
+
+
+def test_a_product_of_independent_factors_has_the_product_of_the_moments():
+    nodes = [Node("input", Input((1, 3))), Node("conv", Conv(2, 1), (0,)), Node("gate", Activation("sigmoid"), (1,))]
+    nodes += [Node("other", Conv(2, 1), (0,)), Node("open", relu, (3,))]
+    net = Lattice((*nodes, Node("product", Multiply(), (4, 2))))
+    variances = {"conv": 2.0, "other": 0.7}
+    _, _, gate, _, trunk, product = signals(net, variances)
+    for one, other, both in zip(trunk, gate, product, strict=True):
+        np.testing.assert_allclose(both, one * other)
+    found = theory_gates(net, variances).products
+    np.testing.assert_allclose(found["product", 0], np.broadcast_to(gate.power, (1, 3)))
+    np.testing.assert_allclose(found["product", 1], np.broadcast_to(trunk.power, (1, 3)))
+
+
+def test_the_power_of_the_input_is_one_unless_told_otherwise():
+    net = Lattice.chain((2, 3), [Conv(1, 1)])
+    assert (signals(net, {"conv1": 0.5})[-1].power == 1).all()
+    assert (signals(net, {"conv1": 0.5}, input_power=3.0)[-1].power == 3).all()
+    first = signals(net, {"conv1": 0.5})[0]
+    assert not first.cross.any()
+    assert not first.mean.any()
+
+
+SUMS = {
+    "a sum of a gate and a filter": [Conv(2, 1), residual([Conv(2, 3, padding=1), relu], [Conv(2, 1)])],
+    "a scaled sum": [Conv(2, 1), residual([Conv(2, 1), relu], [Conv(2, 1)]), Norm("scale")],
+    "a smooth gate": [Conv(2, 3, padding=1), Activation("sigmoid")],
+}
+
+
+@pytest.mark.parametrize("layers", SUMS.values(), ids=SUMS)
+@pytest.mark.parametrize("activation", [relu, Activation("silu"), Activation("hardtanh")], ids=str)
+def test_a_gate_acts_on_the_gaussian_of_these_moments(activation, layers):
+    (power, cross, mean), above = below_and_above((2, 4), layers, activation, factors={"norm1": 0.4})
+    variance = power - mean**2
+    shared = np.clip((cross - mean**2) / variance, 0, 1)
+    rng = np.random.default_rng(0)
+    common, *rest = rng.normal(size=(3, 400_000))
+    for place in np.ndindex(*mean.shape):
+        r, deviation = shared[place], variance[place] ** 0.5
+        values = [mean[place] + deviation * (r**0.5 * common + (1 - r) ** 0.5 * part) for part in rest]
+        one, other = (through(activation, part[None])[0] for part in values)
+        for sample, found in zip((one**2, one * other, one), above, strict=True):
+            assert abs(sample.mean() - found[place]) < 5 * sample.std() / one.size**0.5 + 2e-3 * abs(sample.mean())
+
+
+# --- the largest of several -------------------------------------------------------------------------------------------------
+
+
+def order_statistics(n, lowest=-np.inf):
+    """E[M] and E[M^2] of max(lowest, the largest of n standard Gaussians), for lowest = -inf or 0."""
+    cdf = lambda t: (1 + special.erf(t / 2**0.5)) / 2  # noqa: E731
+    density = lambda t: n * cdf(t) ** (n - 1) * np.exp(-t * t / 2) / np.sqrt(2 * np.pi)  # noqa: E731
+    return [integrate.quad(lambda t, k=k: t**k * density(t), lowest, np.inf)[0] for k in (1, 2)]
+
+
+POOLS = {
+    Pool("max", (3, 2), (1, 2), padding=(1, 0)): np.outer([2, 3, 3, 2], [2, 2]),
+    Pool("max", (2, 3), (2, 1), padding=(0, 1)): np.outer([2, 2], [2, 3, 3, 3, 2]),
+    AdaptivePool("max", (2, 3)): np.outer([2, 2], [2, 3, 2]),
+    GlobalPool("max"): np.array([[20]]),
+}
+
+
+@pytest.mark.parametrize("pool", POOLS, ids=str)
+@pytest.mark.parametrize("rectified", [False, True])
+def test_a_max_pool_gives_the_largest_of_as_many_independent_values_as_lie_in_the_window(pool, rectified):
+    net = Lattice.chain((1, 4, 5), [Conv(1, 1), *([relu] if rectified else []), pool])
+    found = signals(net, {"conv1": 1.7})[-1]
+    for place in np.ndindex(*POOLS[pool].shape):
+        first, second = order_statistics(POOLS[pool][place], lowest=0 if rectified else -np.inf)
+        truth = 1.7 * second, 1.7 * first**2, 1.7**0.5 * first
+        np.testing.assert_allclose(
+            [np.broadcast_to(part, (1, *POOLS[pool].shape))[0][place] for part in found], truth, rtol=2e-3
+        )
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_what_the_cells_share_moves_their_largest_as_a_whole(n):
+    """Two inputs at one position, as two positions of one input, are correlated by 1 / pi above one gate."""
+    r = 1 / np.pi
+    first, second = order_statistics(n)
+    *_, found = signals(Lattice.chain((1, n), [Conv(1, 1), relu, Conv(1, 1), GlobalPool("max")]), {"conv1": 2.0, "conv2": 3.0})
+    truth = 3 * (r + (1 - r) * second), 3 * (r + (1 - r) * first**2), (3 * (1 - r)) ** 0.5 * first
+    np.testing.assert_allclose(np.ravel(found), truth, rtol=2e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 2, 6])
+@pytest.mark.parametrize("layers", [[], [Conv(1, 1), relu], [Conv(1, 1), relu, Conv(1, 1), relu]], ids=len)
+def test_the_largest_of_correlated_rectified_values_is_that_of_a_simulation(n, layers):
+    net = Lattice.chain((1, n), [Conv(1, 1), relu, *layers, GlobalPool("max")])
+    *_, z, _, found = signals(net, dict.fromkeys(net.names, 2.0))
+    variance, r = z.power.flat[0], z.cross.flat[0] / z.power.flat[0]
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=400_000)
+    one, other = (
+        np.maximum(r**0.5 * common + (1 - r) ** 0.5 * rng.normal(size=(n, common.size)), 0).max(axis=0) * variance**0.5
+        for _ in range(2)
+    )
+    for sample, number in zip((one**2, one * other, one), found, strict=True):
+        assert abs(sample.mean() - number.item()) < 5 * sample.std() / one.size**0.5 + 2e-3 * number.item()
+
+
+# --- gates along a skip ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "width"), [(0.0, 1.0, 1.0), (0.0, 3.0, 0.5), (-1.5, 0.7, 2.0), (2.0, 1.5, 0.6), (-4.0, 0.8, 0.9)]
+)
+def test_the_gates_of_a_skip_are_open_as_often_as_a_double_integral_says(mean, deviation, width):
+    density = lambda t: np.exp(-((t - mean) ** 2) / (2 * deviation**2)) / (deviation * np.sqrt(2 * np.pi))  # noqa: E731
+    passed = lambda z: density(z) * (1 + special.erf(z / (width * 2**0.5))) / 2  # noqa: E731
+    both = integrate.quad(passed, 0, max(mean, 0) + 12 * deviation)[0]
+    closed = integrate.quad(density, min(mean, 0) - 12 * deviation, 0)[0]
+    one = np.ones((1, 2))
+    upper, found = _skip(mean * one, deviation**2 * one, width**2 * one)
+    np.testing.assert_allclose(found, both * one, rtol=1e-8)
+    np.testing.assert_allclose(upper, (both + closed / 2) * one, rtol=1e-8)
+
+
+def test_a_skip_over_a_branch_opens_both_gates_by_the_angle_between_their_signals():
+    """b > -z for z > 0: the angle pi / 2 + arctan(s / w) of the plane, s and w the deviations of the trunk and the branch."""
+    net = Lattice.chain((1, 3), [Conv(4, 1), relu, residual([Conv(4, 1)]), relu, Flatten(), Dense(1)])
+    gates = theory_gates(net, {"conv1": 2.0, "conv2": 0.3})
+    both = 1 / 4 + np.arctan((2.0 / (0.3 * 4 * 1.0)) ** 0.5) / (2 * np.pi)
+    (rate,) = gates.runs.values()
+    assert set(gates.runs) == {("activation1", "activation2")}
+    np.testing.assert_allclose(rate, np.broadcast_to(both, rate.shape), rtol=1e-6)
+    np.testing.assert_allclose(gates.gains["activation2"], np.broadcast_to(both + 1 / 4, rate.shape), rtol=1e-6)
+
+
+def test_the_gate_at_the_lower_end_of_a_skip_may_read_a_signal_with_a_mean():
+    """A relu over relu + filter: its input is N(m, power - m^2), and the filter beside the next skip is N(0, w^2)."""
+    block = [residual([Conv(3, 1)]), relu]
+    net = Lattice.chain((1, 3), [Conv(3, 1), relu, *block, *block, Flatten(), Dense(1)])
+    variances = dict(
+        zip([node.name for node in net.nodes if isinstance(node.op, Conv | Dense)], (2.0, 0.3, 0.2, 1.0), strict=True)
+    )
+    known = dict(zip(net.names, signals(net, variances), strict=True))
+    (_, lower, upper) = [node for node in net.nodes if node.op == relu]
+    z, total = known[net.nodes[lower.inputs[0]].name], known[net.nodes[upper.inputs[0]].name]
+    mean, deviation = z.mean.flat[0], (z.power - z.mean**2).flat[0] ** 0.5
+    width = (total.power - known[lower.name].power).flat[0] ** 0.5
+    assert mean > 0.3 * deviation
+    passed = lambda t: stats.norm.pdf(t, mean, deviation) * stats.norm.cdf(t / width)  # noqa: E731
+    expected = integrate.quad(passed, 0, mean + 12 * deviation)[0]
+    np.testing.assert_allclose(theory_gates(net, variances).runs[lower.name, upper.name], expected, rtol=1e-6)
+
+
+def test_only_rectifiers_at_both_ends_of_a_skip_have_a_joint_rate():
+    leaky = Activation("leaky_relu", 0.2)
+    for lower, upper in ((leaky, relu), (relu, leaky), (leaky, leaky)):
+        net = Lattice.chain((1, 3), [Conv(4, 1), lower, residual([Conv(4, 1)]), upper, Flatten(), Dense(1)])
+        assert not theory_gates(net, layer_variances(net, he)).runs
+
+
+def test_a_gate_over_values_that_are_not_symmetric_is_open_as_often_as_their_gaussian_is_positive():
+    leaky = Activation("leaky_relu", 0.5)
+    net = Lattice.chain((1, 3), [Conv(4, 1), residual([Conv(4, 1), relu], [Conv(4, 1)]), leaky, Conv(1, 1)])
+    variances = {"conv1": 1.0, "conv2": 0.5, "conv3": 0.1}  # the sum: a gate of power 1 and mean 1 / sqrt(pi); variance 0.4
+    mean, variance = (2 / (2 * np.pi)) ** 0.5, 1 - 1 / np.pi + 0.4
+    positive = (1 + special.erf(mean / (2 * variance) ** 0.5)) / 2
+    gain = theory_gates(net, variances).gains["activation2"]
+    np.testing.assert_allclose(gain, np.full(gain.shape, positive + (1 - positive) / 4), rtol=1e-3)
+
+
+def test_what_needs_no_rates_has_none():
+    gates = theory_gates(Lattice.chain((1, 4), [Conv(2, 3), relu, Flatten(), Dense(1)]), {})
+    assert (dict(gates.gains), dict(gates.runs)) == ({}, {})

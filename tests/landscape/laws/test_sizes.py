@@ -1,0 +1,58 @@
+"""What a guarantee states in numbers: how far off the scale and the map may be."""
+
+import pytest
+
+from landscape import Guarantee, predict
+from landscape.laws.sizes import stated_size
+from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Node, Norm, Pool, residual
+
+relu = Activation("relu")
+
+
+def test_an_exact_map_states_no_error_but_that_of_its_variances():
+    net = Lattice.chain((1, 8), [Conv(4, 3), relu, Flatten(), Dense(2)])
+    assert stated_size(net, Guarantee.EXACT) == (1, 1, 0)
+    assert stated_size(net, Guarantee.EXACT, scale_error=0.01) == pytest.approx((1 / 1.03, 1.03, 0.01))
+
+
+def test_what_is_approximate_is_closer_the_wider_it_is():
+    found = [stated_size(Lattice.chain((1, 8), [Conv(c, 3), relu, GlobalPool()]), Guarantee.APPROXIMATE) for c in (1, 8, 1000)]
+    assert found[0] == pytest.approx((1 / 3, 3, 0.25))
+    assert [size.highest for size in found] == sorted((size.highest for size in found), reverse=True)
+    assert found[2] == pytest.approx((0.5, 2, 0.2), rel=1e-2)
+
+
+def test_depthwise_filters_widen_the_upper_bound_more_beside_a_skip():
+    depthwise = Conv(8, 3, padding=1, groups=8)
+    plain = stated_size(Lattice.chain((8, 8), [relu, depthwise, relu]), Guarantee.APPROXIMATE)
+    beside = stated_size(Lattice.chain((8, 8), [relu, residual([depthwise, Norm()]), relu]), Guarantee.APPROXIMATE)
+    full = stated_size(Lattice.chain((8, 8), [relu, Conv(8, 3, padding=1), relu]), Guarantee.APPROXIMATE)
+    assert plain.highest / full.highest == pytest.approx(1 + 0.4 / 3)
+    assert beside.highest / full.highest == pytest.approx(1 + 1.5 / 3)
+    assert plain.lowest == beside.lowest == full.lowest
+
+
+def test_maxima_that_were_not_counted_lower_the_lower_bound():
+    net = Lattice.chain((4, 9), [Conv(8, 3), Pool("max", 2), Conv(8, 3)])
+    counted, guessed = (stated_size(net, Guarantee.APPROXIMATE, counted=names) for names in (["pool1"], []))
+    assert guessed.lowest == pytest.approx(0.7 * counted.lowest)
+    assert guessed.highest == counted.highest
+
+
+def test_a_landscape_says_its_size_unless_it_is_exact():
+    net = Lattice((Node("input", Lattice.chain((2, 8), []).nodes[0].op), Node("conv", Conv(8, 3), (0,))))
+    exact = predict(net)
+    assert exact.scale_range == (1, 1)
+    assert "may lie between" not in repr(exact)
+    pooled = predict(Lattice.chain((2, 8), [Conv(8, 3), relu, GlobalPool(), Flatten(), Dense(1)]))
+    low, high = pooled.scale_range
+    assert f"may lie between {low:.2g} and {high:.2g}" in repr(pooled)
+    assert pooled.map_error == pooled.size.map_error > 0.2
+
+
+def test_norms_over_positions_state_more_where_an_average_stands_above():
+    layers = [Conv(8, 3), Norm("instance"), relu]
+    apart = stated_size(Lattice.chain((4, 9), [*layers, Flatten(), Dense(2)]), Guarantee.APPROXIMATE)
+    averaged = stated_size(Lattice.chain((4, 9), [*layers, GlobalPool("avg"), Flatten(), Dense(2)]), Guarantee.APPROXIMATE)
+    assert averaged.lowest == pytest.approx(0.3 * apart.lowest)
+    assert averaged.map_error == pytest.approx(apart.map_error + 2)

@@ -1,0 +1,238 @@
+"""Reading a graph: names, in-place calls, views, what the output needs, paddings that become a convolution's own."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from landscape import trace
+from landscape.tracing.aten.table import RULES
+from lattice import Activation, AssumptionError, Blur, Conv, GlobalPool, Pad, Slice, SpecificationError, UnsupportedError
+
+
+class Layers(nn.Module):
+    """Two convolutions and a function of them and the input."""
+
+    def __init__(self, function, **options):
+        super().__init__()
+        self.one, self.two, self.function = nn.Conv1d(2, 2, 3, **options), nn.Conv1d(2, 2, 3, **options), function
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+def ops(function, shape=(2, 9), **options):
+    return {node.name: node.op for node in trace(Layers(function, **options), shape).lattice.nodes[1:]}
+
+
+def test_a_padding_becomes_that_of_the_one_convolution_that_reads_it():
+    def padded(x):
+        return functional.pad(x, (2, 1), mode="reflect")
+
+    def shared(m, x):
+        y = padded(x)
+        return m.one(y) + m.two(y)
+
+    plain = Conv(2, (3,), (1,), 0, (1,))
+    assert ops(lambda m, x: m.one(padded(x))) == {"one": Conv(2, (3,), (1,), ((2, 1),), (1,), mode="reflect")}
+    assert ops(lambda m, x: m.one(functional.pad(x, (2, 1)))) == {"one": Conv(2, (3,), (1,), ((2, 1),), (1,))}
+    both = ops(lambda m, x: m.two(padded(m.one(padded(x)))))
+    assert all(op == Conv(2, (3,), (1,), ((2, 1),), (1,), mode="reflect") for op in both.values())
+    assert len(both) == 2
+    kept = ops(shared)
+    assert kept["pad"] == Pad(((2, 1),), "reflect")
+    assert kept["one"] == kept["two"] == plain
+    behind = ops(lambda m, x: m.one(padded(x)), padding=1)
+    assert behind == {"pad": Pad(((2, 1),), "reflect"), "one": Conv(2, (3,), (1,), 1, (1,))}
+    assert "pad" in ops(lambda m, x: m.one(padded(x)), padding="same")
+    assert "pad" in ops(lambda m, x: m.one(padded(x).relu()))
+    assert "pad" in ops(lambda m, x: functional.relu(padded(x)))
+
+
+def test_names_are_those_of_the_modules_and_of_the_operations_in_them():
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Layers(lambda m, x: functional.relu(m.two(m.one(x))).relu())
+            self.stack = nn.Sequential(nn.ReLU(), nn.Tanh())
+
+        def forward(self, x):
+            return self.stack(torch.sigmoid(self.inner(x)))
+
+    names = trace(Outer(), (2, 9)).lattice.names
+    assert names == ("input", "inner.one", "inner.two", "inner.relu", "inner.relu_2", "sigmoid", "stack.0", "stack.1")
+
+
+def test_what_the_output_does_not_need_is_not_read():
+    def function(m, x):
+        torch.fft.fft(x)
+        m.two(x).softmax(1)
+        y = m.one(x)
+        y.exp()
+        return y
+
+    assert list(ops(function)) == ["one"]
+
+
+def test_in_place_calls_change_every_name_of_a_tensor():
+    def function(m, x):
+        y = m.one(x)
+        same = y.contiguous()
+        y.mul_(2)
+        return same.tanh_()
+
+    assert list(ops(function)) == ["one", "mul", "tanh"]
+    copied = ops(lambda m, x: (lambda y: (y.clone(), y.relu_())[0])(m.one(x)))
+    assert list(copied) == ["one"]
+    dropped = ops(lambda m, x: (lambda y: (functional.dropout(y, 0.5, False, True), y)[1].tanh())(m.one(x)))
+    assert list(dropped)[-1] == "tanh"
+
+
+def test_an_in_place_call_on_a_tensor_with_another_view_is_refused():
+    def function(m, x):
+        y = m.one(x)
+        part = y[:, :1]
+        y.relu_()
+        return part
+
+    def later(m, x):
+        y = m.one(x)
+        part = y[:, :1]
+        y.relu_()
+        return y * part.mean(2, keepdim=True)
+
+    for one in (function, later):
+        with pytest.raises(UnsupportedError, match="of which there is another view"):
+            ops(one)
+
+
+def test_an_output_that_is_not_computed_from_the_input_is_refused():
+    for function in (lambda m, x: m.one.weight * 1, lambda m, x: m.one.weight.reshape(1, 2, 6)):
+        with pytest.raises(UnsupportedError):
+            ops(function)
+
+
+def test_weights_that_are_computed_are_refused_and_reshaped_ones_are_read():
+    with pytest.raises(UnsupportedError, match="computes a weight from other tensors"):
+        ops(lambda m, x: functional.conv1d(x, m.one.weight * 2))
+    found = ops(lambda m, x: functional.conv1d(x, m.one.weight.reshape(2, 2, 3)))
+    assert list(found.values()) == [Conv(2, (3,), (1,), 0, (1,))]
+
+
+def test_a_constant_inside_the_graph_is_refused():
+    with pytest.raises(UnsupportedError):
+        ops(lambda m, x: m.one(x) + torch.arange(7.0))
+
+
+def test_an_in_place_gate_is_read_where_it_stands():
+    assert ops(lambda m, x: functional.relu_(m.one(x)))["relu"] == Activation("relu")
+
+
+def test_tied_weights_of_two_calls_are_named():
+    with pytest.raises(AssumptionError, match="one, one_2: tied"):
+        ops(lambda m, x: m.one(m.one(x)))
+
+
+def test_a_shape_that_is_not_torchs_is_refused(monkeypatch):
+    def wrong(reader, call, a):
+        return reader.append(call, GlobalPool(), (reader.tensor(a["self"]),))
+
+    monkeypatch.setitem(RULES, "relu", wrong)
+    with pytest.raises(UnsupportedError, match=r"gives \(1, 2, 7\) in torch and \(1, 2, 1\) here"):
+        ops(lambda m, x: m.one(x).relu())
+    monkeypatch.setitem(RULES, "chunk", lambda reader, call, a: [wrong(reader, call, a)])
+    with pytest.raises(UnsupportedError, match=r"gives \(1, 1, 7\) in torch and \(1, 2, 1\) here"):
+        ops(lambda m, x: m.one(x).chunk(2, 1)[0])
+
+
+def test_a_fixed_filter_under_two_names_is_one():
+    class Smooth(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("taps", torch.tensor([0.25, 0.5, 0.25]).expand(2, 1, 3).clone())
+
+        def forward(self, x):
+            return functional.conv1d(x, self.taps, groups=2)
+
+    smooth = Smooth()
+    net = trace(nn.Sequential(smooth, nn.Conv1d(2, 2, 1), smooth), (2, 9)).lattice
+    assert [node.op for node in net.nodes if isinstance(node.op, Blur)] == [Blur((0.25, 0.5, 0.25), (1,))] * 2
+
+
+# --- memory that several names share ----------------------------------------------------------------------------------------
+
+
+def test_a_view_that_is_not_read_again_may_be_changed():
+    def unread(m, x):
+        y = m.one(x)
+        part = y[:, :1]
+        z = y + 0
+        part.exp_()
+        return m.two(z)
+
+    assert list(ops(unread)) == ["one", "add", "two"]
+
+
+def test_what_is_changed_after_it_was_read_keeps_its_value_for_whoever_read_it():
+    def later(m, x):
+        y = m.one(x)
+        z = y + 0
+        y.relu_()
+        return z + y
+
+    net = trace(Layers(later), (2, 9)).lattice
+    names = {node.name: [net.nodes[i].name for i in node.inputs] for node in net.nodes}
+    assert names["add_2"] == ["add", "relu"]
+
+
+def test_a_copy_shares_no_memory_and_a_permuted_view_does():
+    def copied(m, x):
+        y = m.one(x)
+        other = y.transpose(1, 2).contiguous().transpose(1, 2)
+        other.relu_()
+        return y + other
+
+    def permuted(m, x):
+        y = m.one(x)
+        y.transpose(1, 2).relu_()
+        return y
+
+    assert list(ops(copied)) == ["one", "relu", "add"]
+    assert list(ops(permuted)) == ["one", "relu"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda y: y[:, :1].mul_(2),
+        lambda y: y[:, 1:].relu_(),
+        lambda y: y[:, :, :4].zero_(),
+        lambda y: y[:, 0].add_(1),
+        lambda y: y.chunk(2, 1)[0].neg_(),
+        lambda y: y.flatten(1)[:, :3].fill_(0),
+        lambda y: y.transpose(1, 2)[:, :2].copy_(y.new_ones(1, 2, 2)),
+        lambda y: y.index_fill_(2, torch.tensor([0]), 0.0),
+        lambda y: y.masked_fill_(torch.ones(7) > 0, 0.0),
+    ],
+)
+def test_a_change_of_a_part_is_refused_though_nothing_reads_the_part(change):
+    def changed(m, x):
+        y = m.one(x)
+        change(y)
+        return m.two(y)
+
+    with pytest.raises(UnsupportedError, match=r"view|takes a part|no rule|never"):
+        trace(Layers(changed), (2, 9), check=False)
+
+
+def test_an_op_whose_shapes_do_not_fit_is_a_refusal_and_leaves_no_node(monkeypatch):
+    def wrong(reader, call, a):
+        before = len(reader.nodes), len(reader.shapes), dict(reader.calls)
+        with pytest.raises(SpecificationError):
+            reader.append(call, Slice(0, 99), (reader.tensor(a["self"]),))
+        assert before == (len(reader.nodes), len(reader.shapes), reader.calls)
+        return reader.append(call, Slice(0, 99), (reader.tensor(a["self"]),))
+
+    monkeypatch.setitem(RULES, "relu", wrong)
+    with pytest.raises(UnsupportedError, match=r"relu.*the input has 2 channels only"):
+        ops(lambda m, x: m.two(functional.conv1d(m.one(x).relu(), m.two.weight)).relu())

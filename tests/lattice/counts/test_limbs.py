@@ -1,0 +1,119 @@
+"""Counts in machine digits are the Python ints of the object sweep: at every boundary of a word, on every drawn lattice."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from lattice import Conv, Dense, Lattice, Pool, ResourceError, families, path_counts, residual
+from lattice.counts.cost import MOST_BYTES, MOST_SECONDS, estimate, show_count
+from lattice.counts.counting import one_unit
+from lattice.counts.limbs import MOST_GAIN, Numbers, gain, pull_back_limbs
+from lattice.testing.strategies import lattices
+from tests.object_sweep import assert_same_ints, in_objects
+
+EDGES = [2**power + step for power in (24, 31, 32, 53, 63, 64) for step in (-1, 0, 1)]
+
+
+@settings(max_examples=300)
+@given(lattices(depth=4), st.integers(0, 2**32))
+def test_digits_are_the_object_sweep_on_every_lattice(net, seed):
+    numbers = np.array([0, 1, 5, *(edge for edge in EDGES if edge < 2**64)], dtype=object)
+    cotangent = numbers[np.random.default_rng(seed).integers(0, len(numbers), net.output_shape)]
+    assert_same_ints(pull_back_limbs(net, cotangent), in_objects(net, cotangent))
+
+
+@given(lattices(depth=4))
+def test_digits_are_the_object_sweep_where_all_channels_are_alike(net):
+    cotangent = one_unit(net, None, one=1)
+    assert_same_ints(pull_back_limbs(net, cotangent), in_objects(net, cotangent))
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_a_count_may_lie_at_the_edge_of_a_machine_word(edge):
+    one_layer = Lattice.chain((1, 1), [Conv(edge, 1)])
+    assert path_counts(one_layer).tolist() == [edge]
+    summed = Lattice.chain((1, 3), [residual([Conv(1, 1)]), Conv(edge, 1)])
+    assert path_counts(summed).tolist() == [2 * edge] * 3
+
+
+@pytest.mark.parametrize("edge", [edge for edge in EDGES if edge < 2**64])
+def test_digits_carry_at_the_edge_of_a_machine_word(edge):
+    for layers in ([Conv(1, 3, padding=1)] * 5, [residual([Conv(1, 1)])] * 70, [Conv(2**31, 1)] * 4, [Pool("avg", 2, 1)]):
+        net = Lattice.chain((1, 6), layers)
+        cotangent = np.full((1, *net.output_shape[1:]), edge, dtype=object)
+        assert_same_ints(pull_back_limbs(net, cotangent), in_objects(net, cotangent))
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=4))
+@example([2**32, 2**64 - 1])  # carries into two more digits
+def test_handing_on_keeps_the_numbers_and_the_bounds(digits):
+    number = sum(digit << 32 * place for place, digit in enumerate(digits))
+    numbers = Numbers(np.array(digits, dtype=np.uint64)[:, np.newaxis], max(digits), number)
+    assert numbers.objects().tolist() == [number]
+    propagate_carries = numbers.propagate_carries()
+    assert propagate_carries.objects().tolist() == [number]
+    assert int(propagate_carries.digits.max()) <= propagate_carries.digit
+    assert numbers.with_room(MOST_GAIN).digit * MOST_GAIN < 2**64
+
+
+@pytest.mark.parametrize("depth", [500, 3000])
+def test_depth_has_no_limit(depth):
+    net = families.plain(40, depth, padding=1)
+    assert_same_ints(pull_back_limbs(net, one_unit(net, None, one=1)), in_objects(net, one_unit(net, None, one=1)))
+
+
+def test_the_gain_is_how_often_a_unit_is_read():
+    assert gain(Conv(16, 3, padding=1), ((8, 9, 9),), (16, 9, 9)) == 9 * 16
+    assert gain(Conv(16, 7, 2, padding=3, groups=4), ((8, 9),), (16, 5)) == 4 * 4
+    assert gain(Conv(1, 3, padding=1, mode="replicate"), ((1, 5),), (1, 5)) == 3
+    assert gain(Dense(10), ((7,),), (10,)) == 10
+
+
+def test_a_layer_too_large_for_digits_is_counted_in_objects():
+    net = families.plain(1000, 10, padding=1, channels=2**40)
+    with pytest.raises(OverflowError, match="reads a unit"):
+        pull_back_limbs(net, one_unit(net, None, one=1))
+    assert (path_counts(net, channels=False) * 2 ** (40 * 10) == path_counts(net)).all()
+
+
+@pytest.mark.parametrize(
+    "net", [families.bottleneck_resnet(), families.vgg(), families.plain(300, 200, padding=1), families.plain((30, 40), 10)]
+)
+def test_the_estimated_bits_are_those_of_the_counts(net):
+    assert estimate(net).bits == pytest.approx(int(path_counts(net).max()).bit_length(), rel=0.05, abs=2)
+
+
+def test_ordinary_requests_are_far_from_the_limits():
+    size = estimate(families.bottleneck_resnet((3, 1024, 1024)))
+    assert size.bytes < MOST_BYTES / 10
+    assert size.seconds < MOST_SECONDS / 100
+
+
+@pytest.mark.parametrize(("size", "depth"), [((10**5, 10**5), 3), ((10**4, 10**4), 3000), (10**9, 2)])
+def test_an_absurd_request_is_refused_before_it_runs(size, depth):
+    net = families.plain(size, depth, padding=1)
+    with pytest.raises(ResourceError, match=rf"path_counts of {depth} layers over .* at least .* log_path_counts"):
+        path_counts(net)
+
+
+def test_one_unit_of_absurdly_many_channels_is_refused():
+    with pytest.raises(ResourceError, match="path_counts of 1 layers"):
+        path_counts(families.plain(1000, 1, channels=2**40), output=(0,))
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (-12, "-12"),
+        (10**4300 - 1, "9" * 4300),
+        (10**4300, "~1.0e4300 (exact, 4301 digits)"),
+        (996 * 10**5000, "~1.0e5003 (exact, 5003 digits)"),
+        (-32 * 10**5209, "~-3.2e5210 (exact, 5211 digits)"),
+        (2**400001, "~2.0e120412 (exact, 120413 digits)"),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "number",
+)
+def test_long_integers_print_by_their_size(number, text):
+    assert show_count(number) == text

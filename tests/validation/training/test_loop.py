@@ -1,0 +1,371 @@
+"""Nothing is lost: a run that was killed, stopped, starved of disk or damaged ends as if nothing had happened, or says so."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lattice import SpecificationError
+from validation.training import loop
+from validation.training.checkpoint import RunFolder, TrainingError, read_json
+from validation.training.loop import train
+from validation.training.recipes import CIFAR100, IMAGENET, LAPTOP, Recipe
+
+pytest.importorskip("safetensors")
+pytest.importorskip("sklearn")
+
+# scikit-learn's digits on 8 x 8 pixels: 1440 to train, 22 steps an epoch; penalties at steps 0, 5, 10, ...
+TINY = LAPTOP.changed(data="digits", size=8, epochs=2, kind="curvature", alpha=1e-3, interval=5, augment="flip")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+COMMAND = ["--data", "digits", "--size", "8", "--epochs", "2", "--penalty", "curvature", "--alpha", "1e-3"]
+COMMAND += ["--interval", "5", "--augment", "flip", "--device", "cpu"]
+
+
+def files(folder: Path) -> dict[str, str]:
+    """The hash of every checkpoint and result, by name."""
+    kept = [path for path in folder.iterdir() if path.suffix in (".safetensors", ".json", ".npz")]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("whole")
+    train(TINY, folder, device="cpu", save_every=11)
+    return folder
+
+
+class CrashError(Exception):
+    """What stands for a crash."""
+
+
+def train_and_crash(folder, steps, **options):
+    """Train, and crash before update number `steps`."""
+    done, update = 0, loop.update
+
+    def counted(*arguments):
+        nonlocal done
+        if done == steps:
+            raise CrashError
+        done += 1
+        update(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "update", counted)
+        with pytest.raises(CrashError):
+            train(TINY, folder, device="cpu", **options)
+
+
+# before a penalty, at one, between two, at the end of an epoch, in the second epoch
+@pytest.mark.parametrize("steps", [4, 5, 8, 22, 30])
+def test_a_run_that_goes_on_is_bit_for_bit_the_run_that_was_never_stopped(whole, tmp_path, steps):
+    train_and_crash(tmp_path, steps, save_every=1)
+    if steps < 22:
+        assert f"step-{steps:08d}.json" in files(tmp_path)
+    train(TINY, tmp_path, device="cpu", save_every=11)
+    assert files(tmp_path) == files(whole)
+
+
+def test_no_randomness_of_the_callers_is_used_or_moved(whole, tmp_path):
+    torch.manual_seed(123)
+    np.random.seed(5)  # noqa: NPY002
+    state, legacy = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    train(TINY, tmp_path, device="cpu", save_every=11)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert (legacy == np.random.get_state()[1]).all()  # noqa: NPY002
+    assert files(tmp_path) == files(whole)
+
+
+def start(folder, *more):
+    return subprocess.Popen(
+        [sys.executable, "-m", "validation", "train", str(folder), *COMMAND, *more, "--json"],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def wait_for(folder, step, process):
+    deadline = time.monotonic() + 120
+    while not any(int(path.stem[5:]) >= step for path in folder.glob("step-*.json")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read().decode()
+        time.sleep(0.01)
+
+
+def test_kill_9_and_the_same_command_again_give_the_same_files(whole, tmp_path):
+    process = start(tmp_path, "--save-every", "1")
+    wait_for(tmp_path, 7, process)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert "result.json" not in files(tmp_path)
+    again = start(tmp_path, "--save-every", "11")
+    printed, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, errors.decode()
+    assert json.loads(printed)["scores"] == read_json(whole / "result.json")["scores"]
+    assert files(tmp_path) == files(whole)
+
+
+def test_sigterm_saves_and_exits_143_and_a_second_process_is_refused_meanwhile(whole, tmp_path):
+    process = start(tmp_path, "--save-every", "1")
+    wait_for(tmp_path, 3, process)
+    with pytest.raises(SpecificationError, match="another process is training in"):
+        train(TINY, tmp_path, device="cpu")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    train(TINY, tmp_path, device="cpu", save_every=11)
+    assert files(tmp_path) == files(whole)
+
+
+def test_a_full_disk_is_an_error_with_the_last_checkpoint_whole(whole, tmp_path):
+    """A real refusal of the operating system: no file of this process may grow beyond 64 KiB."""
+    train_and_crash(tmp_path, 6, save_every=2)
+    before = files(tmp_path)
+    script = (
+        "import resource, signal, sys; from pathlib import Path; from validation.__main__ import main;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536));"
+        f"sys.exit(main(['train', {str(tmp_path)!r}, *{COMMAND!r}, '--save-every', '2', '--json']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert "could not be written" in done.stderr
+    assert "Make room and run the same command" in done.stderr
+    assert files(tmp_path) == before
+    train(TINY, tmp_path, device="cpu", save_every=11)
+    assert files(tmp_path) == files(whole)
+
+
+def flip_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "json"])
+@pytest.mark.parametrize("damage", [flip_a_byte, lambda path: path.write_bytes(path.read_bytes()[:100]), Path.unlink])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(whole, tmp_path, ending, damage):
+    train_and_crash(tmp_path, 9, save_every=4)
+    damage(tmp_path / f"step-00000008.{ending}")
+    missing = ending == "json" and damage is Path.unlink  # a checkpoint without its facts was never finished
+    with warnings.catch_warnings() if missing else pytest.warns(RuntimeWarning, match="step-00000008"):
+        train(TINY, tmp_path, device="cpu", save_every=11)
+    found, expected = files(tmp_path), files(whole)
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_when_no_checkpoint_is_whole_the_run_says_so(tmp_path):
+    train_and_crash(tmp_path, 9, save_every=4)
+    for path in tmp_path.glob("step-*.safetensors"):
+        flip_a_byte(path)
+    with pytest.warns(RuntimeWarning, match="damaged"), pytest.raises(TrainingError, match="none of the 2 checkpoints"):
+        train(TINY, tmp_path, device="cpu")
+
+
+def test_nan_ends_the_run_before_it_reaches_the_weights(tmp_path):
+    with pytest.raises(TrainingError, match=r"step \d+: cross-entropy .* Nothing was updated"):
+        train(TINY.changed(lr=1e18), tmp_path, device="cpu", save_every=1)
+    saved = RunFolder(tmp_path).latest()
+    assert all(bool(torch.isfinite(value).all()) for value in saved.tensors.values())
+
+
+def test_another_configuration_is_refused_and_every_difference_named(tmp_path):
+    train_and_crash(tmp_path, 2, save_every=1)
+    with pytest.raises(
+        SpecificationError, match=r"lr is 0\.1 there and 0\.2 here; penalty\.alpha is 0\.001 there and 1\.0 here"
+    ):
+        train(TINY.changed(lr=0.2, alpha=1.0), tmp_path, device="cpu")
+
+
+def test_checkpoints_without_a_configuration_are_refused(tmp_path):
+    train_and_crash(tmp_path, 2, save_every=1)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(SpecificationError, match=r"no config\.json"):
+        train(TINY, tmp_path, device="cpu")
+
+
+def test_a_finished_run_returns_at_once(whole):
+    began = time.monotonic()
+    assert train(TINY, whole, device="cpu") == read_json(whole / "result.json")
+    assert time.monotonic() - began < 2
+
+
+def test_the_result_holds_the_scores_and_the_landscapes(whole):
+    result = read_json(whole / "result.json")
+    assert result["scores"]["top1"] > result["before"]["top1"] + 0.3
+    assert [row["epoch"] for row in result["rows"]] == [1, 2]
+    with np.load(whole / "landscape.npz") as arrays:
+        assert np.mean(arrays["after"] ** 2) == pytest.approx(1)
+        assert arrays["before"].shape == (8, 8)
+
+
+# --- recipes
+
+
+def test_each_hyperparameter_of_the_paper_is_in_the_configuration():
+    assert (CIFAR100.model, CIFAR100.batch, CIFAR100.epochs, CIFAR100.lr, CIFAR100.momentum) == (
+        "resnet50-cifar", 128, 200, 0.1, 0.9,
+    )  # fmt: skip
+    assert (CIFAR100.rate(0, 200), CIFAR100.rate(100, 200), CIFAR100.rate(200, 200)) == pytest.approx((0.1, 0.05, 0))
+    assert (IMAGENET.model, IMAGENET.batch, IMAGENET.lr, IMAGENET.momentum) == ("resnet50", 256, 0.256, 0.875)
+    assert (IMAGENET.label_smoothing, IMAGENET.weight_decay, IMAGENET.decay_norms) == (0.1, 3e-5, False)
+    assert (IMAGENET.size, IMAGENET.evaluation_size, IMAGENET.augment) == (224, 288, "zoom")
+    assert (CIFAR100.penalty.interval, CIFAR100.penalty.width) == (10, 3)
+
+
+def test_a_recipe_comes_back_from_json():
+    assert Recipe.of(json.loads(json.dumps(TINY.json()))) == TINY
+    with pytest.raises(SpecificationError, match="no colour"):
+        Recipe.of({**TINY.json(), "colour": 1})
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"batch": 0}, "batch 0"),
+        ({"lr": float("nan")}, "lr nan"),
+        ({"momentum": 1.0}, "momentum 1.0"),
+        ({"weight_decay": -1}, "weight_decay -1"),
+        ({"precision": "float16"}, "precision float16"),
+        ({"seed": -1}, "seed -1"),
+    ],
+)
+def test_a_recipe_that_means_nothing_is_refused(values, words):
+    with pytest.raises(SpecificationError, match=words):
+        LAPTOP.changed(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"batch": 2000}, "do not fill one batch of 2000"),
+        ({"data": "cifar100", "size": 32}, r"cifar-100-python\.tar\.gz; download it from https"),
+        ({"data": "folder", "augment": "zoom"}, "--root names the folder that holds train"),
+        ({"model": "resnet19"}, "torchvision has no model 'resnet19'"),
+        ({"model": "vgg11-cifar"}, "only ResNets have a form for 32 pixels"),
+        ({"augment": "zoom"}, "'zoom' is for folders"),
+        ({"size": 4}, "size is 4, and must be 8 at least"),
+    ],
+)
+def test_what_cannot_be_trained_says_why(tmp_path, values, words):
+    with pytest.raises(SpecificationError, match=words):
+        train(TINY.changed(**values), tmp_path, device="cpu")
+
+
+def test_the_momentum_of_weight_decay_spares_norms_where_the_recipe_says_so(tmp_path):
+    from validation.datasets.catalogue import load
+    from validation.runtime.process_group import World
+
+    data = load("digits", size=8)
+    run = loop.begin(TINY.changed(decay_norms=False), data, tmp_path, World(0, 1, torch.device("cpu")))
+    decayed, spared = run.optimiser.param_groups
+    assert all(p.ndim > 1 for p in decayed["params"])
+    assert spared["weight_decay"] == 0
+    assert all(p.ndim == 1 for p in spared["params"])
+
+
+# --- several processes
+
+PLAIN_NET = """
+from torch import nn
+
+def plain():
+    return nn.Sequential(nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 1, 1), nn.ReLU(), nn.Flatten(),
+                         nn.Linear(128, 10)).double()
+"""
+
+
+def test_two_processes_equal_one_on_the_full_batch(tmp_path):
+    """Penalties included, which are not linear in the map; without batch norms, whose statistics are each process's own."""
+    (tmp_path / "nets.py").write_text(PLAIN_NET.replace(".double()", ""))
+    options = [
+        *COMMAND,
+        "--model",
+        f"{tmp_path / 'nets.py'}:plain",
+        "--epochs",
+        "1",
+        "--alpha",
+        "0.1",
+        "--lr",
+        "0.02",
+        "--json",
+    ]
+    one = [sys.executable, "-m", "validation", "train", str(tmp_path / "one"), *options]
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "validation", "train"]
+    for command in (one, [*two, str(tmp_path / "two"), *options]):
+        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+    weights = [RunFolder(tmp_path / name).latest().tensors for name in ("one", "two")]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-6)
+    results = [read_json(tmp_path / name / "result.json") for name in ("one", "two")]
+    assert results[1]["rows"][0]["penalty"] == pytest.approx(results[0]["rows"][0]["penalty"], rel=1e-5)
+    assert results[0]["rows"][0]["penalty"] > 0
+
+
+GRADIENTS = """
+import sys, torch
+from pathlib import Path
+from torch.nn.parallel import DistributedDataParallel
+import torch.distributed as distributed
+sys.path.insert(0, sys.argv[1])
+from nets import plain
+from validation.runtime.process_group import world
+from validation.training.penalty import Objective, Penalty
+import validation.training.penalty as module
+
+with world("cpu") as place:
+    if sys.argv[3] == "apart":
+        module.mean_over_processes = None  # each process penalises the map of its own half
+    torch.manual_seed(0)
+    objective = Objective(plain(), Penalty("curvature", reduction="sum"))
+    g = torch.Generator().manual_seed(1)
+    images, labels = torch.randn(12, 1, 8, 8, generator=g, dtype=torch.float64), torch.arange(12) % 10
+    uniforms = torch.rand(12, generator=g, dtype=torch.float64)
+    part = place.part(12)
+    several = place.size > 1
+    module_ = DistributedDataParallel(objective) if several else objective
+    module_(images[part], labels[part], uniforms[part], 1.0)[0].backward()
+    if place.first:
+        torch.save([p.grad for p in objective.parameters()], sys.argv[2])
+"""
+
+
+def test_the_gradient_over_two_processes_is_that_of_one_only_with_the_map_reduced_before_the_penalty(tmp_path):
+    (tmp_path / "nets.py").write_text(PLAIN_NET)
+    (tmp_path / "gradients.py").write_text(GRADIENTS)
+    two = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    found = {}
+    for name, launcher, how in (("one", [], "together"), ("two", two, "together"), ("apart", two, "apart")):
+        command = [sys.executable, *launcher, str(tmp_path / "gradients.py"), str(tmp_path), str(tmp_path / name), how]
+        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        found[name] = torch.cat([g.flatten() for g in torch.load(tmp_path / name, weights_only=True)])
+    scale = found["one"].norm()
+    assert (found["two"] - found["one"]).norm() < 1e-6 * scale
+    assert (found["apart"] - found["one"]).norm() > 0.05 * scale
+
+
+def test_a_batch_that_does_not_split_is_refused():
+    from validation.runtime.process_group import World
+
+    assert World(1, 2, torch.device("cpu")).part(64) == slice(32, 64)
+
+
+def test_half_precision_and_channels_last_train_as_well(whole, tmp_path):
+    result = train(TINY.changed(precision="bfloat16", channels_last=True), tmp_path, device="cpu")
+    expected = read_json(whole / "result.json")["scores"]
+    assert abs(result["scores"]["top1"] - expected["top1"]) < 0.05
+    saved = RunFolder(tmp_path).latest().tensors
+    assert {value.dtype for value in saved.values()} == {torch.float32, torch.int64}  # the weights stay whole
+    assert files(tmp_path) != files(whole)

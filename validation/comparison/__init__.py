@@ -1,0 +1,1 @@
+"""Prediction against measurement: verdicts, exact judges, figures."""

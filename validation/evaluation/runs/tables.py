@@ -1,0 +1,166 @@
+"""Tables 1 and 2 from run folders: Top-1, Top-5, TV and loss with standard errors over repeats, in Markdown and LaTeX."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lattice import SpecificationError
+from validation.evaluation.runs.paper import Printed, printed
+from validation.runtime.files import read_arrays
+from validation.training.checkpoint import read_json
+from validation.training.penalty import Penalty
+from validation.training.recipes import Recipe
+
+__all__ = ["Group", "Result", "collect", "grouped", "latex", "markdown"]
+
+SCORES = ("top1", "top5", "tv", "loss")
+HEADS = {"top1": "Top-1", "top5": "Top-5", "tv": "TV", "loss": "Loss"}
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """One finished run: its folder, recipe and what result.json says."""
+
+    folder: Path
+    recipe: Recipe
+    content: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Runs that differ by their seed alone."""
+
+    results: tuple[Result, ...]
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe, with the seed of the first run."""
+        return self.results[0].recipe
+
+    def score(self, name: str, when: str = "scores") -> tuple[float, float]:
+        """Mean over repeats of "top1", "top5", "tv", "loss" or "asymmetry", and its standard error (NaN for one run)."""
+        values = []
+        for result in self.results:
+            try:
+                values.append(float(np.max(result.content[when][name])))
+            except (KeyError, TypeError, ValueError, OverflowError) as missing:
+                raise SpecificationError(f"{result.folder / 'result.json'} has no number {name} in its {when}") from missing
+        error = float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else float("nan")
+        return float(np.mean(values)), error
+
+    def landscape(self, when: str = "after") -> "np.ndarray[Any, Any]":
+        """I' on the test images "before" or "after" training, its mean square one: the root mean square over repeats."""
+        squares = [read_arrays(result.folder / "landscape.npz")[1][when] ** 2 for result in self.results]
+        return np.asarray(np.sqrt(np.mean(squares, axis=0)))
+
+    @property
+    def printed(self) -> Printed | None:
+        """The paper's own numbers, where the setting is the same."""
+        return printed(self.recipe)
+
+
+def collect(folders: Sequence[Path]) -> list[Result]:
+    """The finished runs in these folders, or in the folders right below them.
+
+    Raises `SpecificationError` for a folder without any, naming runs that have begun and not ended.
+    """
+    found = []
+    if not folders:
+        raise SpecificationError("no run folders were named; give one or more")
+    for folder in folders:
+        places = [folder, *sorted(path for path in folder.glob("*") if path.is_dir())] if folder.is_dir() else []
+        ended = [place for place in places if (place / "result.json").exists()]
+        if not ended:
+            begun = [str(place) for place in places if (place / "config.json").exists()]
+            more = f"; begun and not ended: {', '.join(begun)}; run `pilcro train` on them again" if begun else ""
+            raise SpecificationError(f"{folder} holds no finished run (no result.json in it or right below it){more}")
+        for place in ended:
+            content = read_json(place / "result.json")
+            recipe = content.get("recipe") if isinstance(content, dict) else None
+            if not isinstance(recipe, dict):
+                raise SpecificationError(f"{place / 'result.json'} is no result of a run: it has no recipe")
+            found.append(Result(place, Recipe.of(content["recipe"]), content))
+    return found
+
+
+def grouped(results: Sequence[Result]) -> list[Group]:
+    """Runs by recipe, the seed apart, in the order of first appearance; refused where two have the same seed."""
+    groups: dict[Recipe, list[Result]] = {}
+    for result in results:
+        groups.setdefault(replace(result.recipe, seed=0), []).append(result)
+    for members in groups.values():
+        seeds = [member.recipe.seed for member in members]
+        if len(set(seeds)) < len(seeds):
+            places = ", ".join(str(member.folder) for member in members)
+            raise SpecificationError(f"runs with the same recipe and the same seed are no repeats: {places}")
+    return [Group(tuple(members)) for members in groups.values()]
+
+
+def label(recipe: Recipe, beside: Sequence[Recipe] = ()) -> str:
+    """What tells a recipe from those beside it: the penalty first, then every field in which they differ, defaults left out.
+
+    >>> label(Recipe(penalty=Penalty("target", alpha=10.0)))
+    'target, alpha 10'
+    """
+    penalty = recipe.penalty
+    words = ["no penalty" if penalty.kind == "none" else f"{penalty.kind}, alpha {penalty.alpha:g}"]
+    for field in fields(Recipe):
+        value = getattr(recipe, field.name)
+        differ = len({getattr(other, field.name) for other in (recipe, *beside)}) > 1
+        if field.name not in ("penalty", "seed") and differ and value != field.default:
+            words.append(field.name if value is True else f"{field.name} {value}")
+    for field in fields(Penalty):
+        penalised = [other.penalty for other in (recipe, *beside) if other.penalty.kind != "none"]
+        if field.name not in ("kind", "alpha") and len({getattr(other, field.name) for other in penalised}) > 1:
+            words += [f"{field.name} {getattr(penalty, field.name)}"] if penalty.kind != "none" else []
+    return ", ".join(words)
+
+
+def _cells(group: Group, joined: str) -> list[str]:
+    """Top-1, Top-5, TV, loss, the larger flip asymmetry, and TV before training."""
+    texts = []
+    for name in (*SCORES, "asymmetry"):
+        mean, error = group.score(name)
+        digits = 4 if name in ("top1", "top5", "loss") else 3
+        shown = f"{mean:.{digits}f}" if name != "tv" else f"{mean:.3g}"
+        rounded = 0.0 if error < 1e-12 else error  # equal repeats, but for rounding
+        texts.append(shown if np.isnan(error) else f"{shown}{joined}{rounded:.1g}")
+    return [*texts, f"{group.score('tv', 'before')[0]:.3g}"]
+
+
+def _rows(groups: Sequence[Group], joined: str) -> tuple[list[str], list[list[str]]]:
+    recipes = [group.recipe for group in groups]
+    beside = any(group.printed for group in groups)
+    head = ["run", "repeats", *HEADS.values(), "flip asymmetry", "TV before"]
+    head += [f"paper: {name}" for name in HEADS.values()] if beside else []
+    rows = []
+    for group in groups:
+        paper = [f"{value:g}" for value in group.printed] if group.printed else [""] * len(SCORES)
+        cells = [label(group.recipe, recipes), str(len(group.results)), *_cells(group, joined)]
+        rows.append(cells + (paper if beside else []))
+    return head, rows
+
+
+NOTE = (
+    "Means over repeats with other seeds, plus or minus their standard error. TV: mean squared neighbour difference of the "
+    "test landscape with mean square one; flip asymmetry: ||I' - flipped|| / ||I' + flipped||, the larger of the two axes; TV "
+    "before: of the network before its first step."
+)
+
+
+def markdown(groups: Sequence[Group]) -> str:
+    """The table in Markdown, the paper's own numbers beside ours where the setting is the same."""
+    head, rows = _rows(groups, " ± ")
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", NOTE, ""])
+
+
+def latex(groups: Sequence[Group]) -> str:
+    """The table in LaTeX (booktabs)."""
+    head, rows = _rows(groups, r" $\pm$ ")
+    body = [" & ".join(line) + r" \\" for line in rows]
+    top = [rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule", " & ".join(head) + r" \\", r"\midrule"]
+    return "\n".join([*top, *body, r"\bottomrule", r"\end{tabular}", f"% {NOTE}", ""])

@@ -1,0 +1,1 @@
+"""Input gradients of given networks: the regulariser's maps and penalties, empirical landscapes, the jackknife."""
