@@ -58,8 +58,9 @@ figures: .venv laptop  ## rebuild every figure in docs/ (an hour, of which the l
 laptop: .venv  ## train the laptop's runs, write docs/laptop.md (half an hour)
 	$(PYTHON) -m experiments.laptop
 	$(PYTHON) -m validation evaluate $(EVALUATED:%=runs/laptop/mnist-32-none-%-seed*) \
-	  --robustness --location --ablation --out docs/laptop-evaluation
-	$(PYTHON) -m validation evaluate runs/laptop/mnist-corner-* --location --out docs/laptop-evaluation-corners
+	  --robustness --location --ablation --out runs/laptop-evaluation
+	$(PYTHON) -m validation evaluate runs/laptop/mnist-corner-* --location --out runs/laptop-evaluation-corners
+	$(PYTHON) -m experiments.laptop runs/laptop-evaluation runs/laptop-evaluation-corners
 
 claims: .venv  ## run the check of every statement of the paper, write docs/claims.md
 	$(PYTHON) -m experiments.claims
