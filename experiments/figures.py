@@ -123,10 +123,7 @@ def gallery_maps() -> Figure:
     return figure
 
 
-FIGURES = {
-    function.__name__: function
-    for function in (paths, resnet50_224_225, resnet18_64, limits, gallery_maps)
-}
+FIGURES = {function.__name__: function for function in (paths, resnet50_224_225, resnet18_64, limits, gallery_maps)}
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)

@@ -103,7 +103,7 @@ def name(recipe: Recipe) -> str:
 
 
 def keep_evaluation(out: Path) -> None:
-    """Keep in docs/ what pages show or read of `pilcro evaluate --out OUT`: the page, its figures, and the rows that claims read."""
+    """Keep in docs/ what pages show or read of `pilcro evaluate --out OUT`: the page, its figures, its rows of numbers."""
     for path in (out.with_suffix(".md"), *out.parent.glob(f"{out.name}-*.png")):
         shutil.copy(path, DOCS)
     if out.name == EVALUATION.stem:

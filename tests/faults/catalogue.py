@@ -92,7 +92,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               "return total", (FORMS,)),
         Fault("evenness without the last window", "lattice/geometry/evenness.py", "return end - n - window.padding[0]",
               "return window.padding[1] - window.padding[0]",
-              (f"{GEOMETRY}::test_with_equal_paddings_a_stage_is_even_iff_its_stride_divides_what_is_left",)),
+              (f"{GEOMETRY}::test_with_equal_paddings_a_stage_is_even_iff_its_stride_divides",)),
         Fault("padding read beyond the padding", "lattice/geometry/evenness.py", "(cells < n + window.padding[1])]",
               "(cells <= n + window.padding[1])]", (f"{GEOMETRY}::test_what_a_stage_reads_of_its_padding",)),
     ),
