@@ -6,10 +6,10 @@ EVALUATED = none-0 none-0-reweighted curvature-0.003 target-0.0003 norm-0.01
 FUZZ_SECONDS ?= 600
 NETS ?= 5000
 
-.PHONY: help demo test lowest check slow fresh bench mutants figures laptop claims notebooks docs fuzz nets
+.PHONY: help demo test lowest check slow fresh bench mutants figures laptop claims notebooks docs fuzz nets architecture
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .venv: setup.cfg constraints.txt  ## a virtual environment with everything
 	python3 -m venv .venv
@@ -64,6 +64,9 @@ laptop: .venv  ## train the laptop's runs, write docs/laptop.md (half an hour)
 
 claims: .venv  ## run the check of every statement of the paper, write docs/claims.md
 	$(PYTHON) -m experiments.claims
+
+architecture: .venv  ## draw the folders and their imports, write docs/architecture.svg
+	$(PYTHON) -m experiments.architecture
 
 notebooks: .venv  ## run every notebook and keep its outputs
 	$(PYTHON) -m experiments.notebooks
