@@ -15,6 +15,7 @@ import numpy as np
 from landscape.structure.plan import Plan, plan
 from landscape.structure.signs import Sign, node_signs
 from lattice import Lattice
+from lattice.network.lattice import check_lattice
 
 __all__ = ["Gates", "Prior", "Shift"]
 
@@ -81,6 +82,9 @@ class Prior:
     skewed: tuple[str, ...] = ()
     signs: Mapping[str, Any] = field(default_factory=dict)
     shifts: Mapping[str, Shift | tuple[Any, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_lattice(self.lattice, "Prior")
 
     @cached_property
     def node_signs(self) -> tuple[Sign, ...]:

@@ -34,7 +34,6 @@ from lattice import (
     UnsupportedError,
     Upsample,
 )
-from lattice.network.lattice import check_lattice
 from lattice.network.ops import Pooling, Rearrangement, Weighted, Windowed
 
 __all__ = ["Rules", "first_moment", "pair_moment", "second_moment"]
@@ -46,7 +45,6 @@ class Rules:
     """The weight of every node of a lattice for the diagonal and the general law: `landscape.laws.covariance.Local`."""
 
     def __init__(self, prior: Prior) -> None:
-        check_lattice(prior.lattice, "squared_gradients")
         self.prior, self.lattice, self.gates = prior, prior.lattice, prior.gates
         self.variances = checked_variances(prior.lattice, prior.variances)
         self.edges: dict[tuple[str, int], Array] = {}

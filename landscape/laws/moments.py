@@ -48,6 +48,7 @@ def squared_gradients(
     >>> squared_gradients(net, {"conv1": 1.0, "dense1": 1.0})
     array([2., 3., 3., 2.])
     """
+    check_lattice(lattice, "squared_gradients")
     return expected_squares(Prior(lattice, variances, factors or {}, shifted, gates or Gates(), signs=signs or {}), output)
 
 

@@ -434,6 +434,7 @@ REST = [
         lambda _: landscape.squared_gradients(NET, {"conv1": float("nan"), "conv2": 1.0}),
         "conv1",
     ),
+    refuses("landscape.Prior", "no lattice", lambda _: landscape.Prior("net", {}), "Lattice"),
     refuses("landscape.squared_gradients", "no lattice", lambda _: landscape.squared_gradients(None, {}), "Lattice"),
     refuses(
         "landscape.moments",
