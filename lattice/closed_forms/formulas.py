@@ -89,7 +89,7 @@ def pascal_formula(kernel: int, depth: Any = L, n: Any = POSITION) -> sympy.Expr
 
 
 def residual_formula(kernel: int, depth: Any = L, d: Any = OFFSET) -> sympy.Expr:
-    """Paths at offset d of L residual blocks, an identity skip around an odd kernel K = 2 r + 1, borders left out, as a formula.
+    """Paths at offset d of L residual blocks, an identity skip around an odd kernel K = 2 r + 1, borders left out: a formula.
 
         C(2L, L + d) for K = 3;     in general sum_m C(L, m) p_m(d), p_m the row of the m blocks that are not skipped
 

@@ -28,7 +28,7 @@ MOST_STERN_BITS = 2**20  # of a place in it: seconds
 
 
 def pascal_row(kernel: int, depth: int) -> list[int]:
-    """Row `depth` of the generalised Pascal triangle: the paths of one output of `depth` unpadded stride-1 layers (Section 3.1).
+    """Row `depth` of the generalised Pascal triangle: the paths of one output of unpadded stride-1 layers (Section 3.1).
 
         sum_n a_n x^n = A(x) = (1 + x + ... + x^(K-1))^L = ((1 - x^K) / (1 - x))^L
 

@@ -88,10 +88,31 @@ def build(
 ) -> LatticeModule:
     """The torch network of a lattice, weights drawn with the variances of `initialisation`, in evaluation mode.
 
-    `distribution`: "normal", "uniform" or "rademacher" (plus or minus the standard deviation). `generator`: where the
-    weights are drawn from (None: torch's global state, as every torch initialisation). Raises `UnsupportedError` where
-    torch has no such layer.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    initialisation : callable, mapping of str to float, or float, default landscape.he
+        V[w]: a scheme, one number for all layers, or one per layer name.
+    generator : torch.Generator or None, default None
+        Where the weights are drawn from; None is torch's global state, as for every torch initialisation.
+    distribution : {"normal", "uniform", "rademacher"}, default "normal"
+        Their distribution; "rademacher" is plus or minus the standard deviation.
 
+    Returns
+    -------
+    torch.nn.Module
+        From a batch (N, channels, *spatial) to (N, *output_shape), float32.
+
+    Raises
+    ------
+    UnsupportedError
+        If torch has no such layer.
+    SpecificationError
+        If the generator is none.
+
+    Examples
+    --------
     >>> from lattice import families
     >>> net = build(families.plain(8, depth=2, channels=4), generator=torch.Generator().manual_seed(0))
     >>> net(torch.zeros(1, 1, 8)).shape
