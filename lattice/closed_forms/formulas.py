@@ -26,6 +26,15 @@ class PascalNumber(sympy.Function):  # type: ignore[misc]
 
     A number where K, L, n are numbers (`pascal_coefficient`); prints as \binom{L}{n}_{K}; `rewrite(Sum)` is `pascal_formula`.
 
+    Parameters
+    ----------
+    kernel : sympy expression or int
+        Kernel size K.
+    depth : sympy expression or int
+        Number of layers L.
+    n : sympy expression or int
+        Position in the row.
+
     Examples
     --------
     >>> PascalNumber(3, 4, 4), sympy.latex(PascalNumber(3, L, L))
@@ -89,7 +98,7 @@ def pascal_formula(kernel: int, depth: Any = L, n: Any = POSITION) -> sympy.Expr
 
 
 def residual_formula(kernel: int, depth: Any = L, d: Any = OFFSET) -> sympy.Expr:
-    """Paths at offset d of L residual blocks, an identity skip around an odd kernel K = 2 r + 1, borders left out: a formula.
+    """Formula for the paths at offset d of L residual blocks, an identity skip around an odd kernel K = 2 r + 1.
 
         C(2L, L + d) for K = 3;     in general sum_m C(L, m) p_m(d), p_m the row of the m blocks that are not skipped
 
@@ -132,7 +141,7 @@ def residual_formula(kernel: int, depth: Any = L, d: Any = OFFSET) -> sympy.Expr
 
 
 def strip_formula(width: Any = N, depth: Any = L, output: Any = OUTPUT, input: Any = INPUT) -> sympy.Expr:
-    """Path counts of L zero-padded k = 3 layers over N cells, from output j to input i, as a formula: the spectral form.
+    """Formula for the path counts of L zero-padded k = 3 layers over N cells, from output j to input i: the spectral form.
 
         2/(N+1) sum_(m=1..N) sin(pi m (i+1)/(N+1)) sin(pi m (j+1)/(N+1)) (1 + 2 cos(pi m/(N+1)))^L
 

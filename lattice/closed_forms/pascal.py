@@ -90,7 +90,7 @@ def pascal_row(kernel: int, depth: int) -> list[int]:
 
 
 def residual_row(kernel: int, depth: int) -> list[int]:
-    """Paths of one output of `depth` residual blocks away from the borders: an identity skip around an odd kernel.
+    """Row `depth` for residual blocks, an identity skip around an odd kernel: the paths of one output away from the borders.
 
         sum_d c_d x^d = (1 + x^-r + ... + x^r)^L,  K = 2 r + 1:    c_d = sum_m C(L, m) p_m(d),
 
@@ -202,7 +202,7 @@ def pascal_coefficient(kernel: int, depth: int, n: int) -> int:
 
 
 def stern(n: int) -> int:
-    """Stern's diatomic sequence: a(0) = 0, a(1) = 1, a(2n) = a(n), a(2n+1) = a(n) + a(n+1).
+    """Entry n of Stern's diatomic sequence: a(0) = 0, a(1) = 1, a(2n) = a(n), a(2n+1) = a(n) + a(n+1).
 
     a(n+1) is the number of ways to write n as a sum of powers of two, each used at most twice: the coefficient of x^n in
     prod_l (1 + x^(2^l) + x^(2 2^l)), so position n < 2^L of one output of L layers with k = 3, s = 2 has a(n+1) paths.
@@ -241,7 +241,7 @@ def stern(n: int) -> int:
 
 
 def stern_period(depth: int) -> list[int]:
-    """Paths from all outputs to the interior of `depth` unpadded layers with k = 3, s = 2: one period of 2^L positions.
+    """One period, 2^L positions, of the paths from all outputs to the interior of unpadded layers with k = 3, s = 2.
 
         sum_j #p_(j -> i) = a(2^L + (i mod 2^L) + 1) = a(r + 1) + a(2^L - r - 1),  r = i mod 2^L
 

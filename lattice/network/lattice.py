@@ -112,7 +112,7 @@ def residual(body: Sequence[Layer], shortcut: Sequence[Layer] = ()) -> Branches:
 
 
 def concatenate(*chains: Sequence[Layer]) -> Branches:
-    """Chains that read the same input, side by side along the channel axis.
+    """A merge of chains that read the same input, side by side along the channel axis.
 
     Parameters
     ----------

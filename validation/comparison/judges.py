@@ -180,7 +180,7 @@ def _check_rate(false_alarm: float) -> None:
 
 
 def negative_controls(lattice: Lattice, initialisation: Initialisation | Mapping[str, float] | float = 1.0) -> dict[str, Array]:
-    """Maps of Proposition 1 with one planted mistake each: what a judge must refuse.
+    """One map of Proposition 1 for each planted mistake: what a judge must refuse.
 
     "variance": every V[w] times 1.1; "padding NAME": a padding moved by one cell to the other side; "skip NAME": an
     identity branch dropped.

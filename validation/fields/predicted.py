@@ -334,7 +334,7 @@ def field_growth(
     Examples
     --------
     >>> net = nn.Sequential(nn.Conv1d(1, 1, 3, padding=1), nn.Conv1d(1, 1, 3, padding=1))
-    >>> list(field_growth(net, (1, 9), draws=4))
+    >>> list(field_growth(net, (1, 9), ["0", "1"], draws=4))
     ['0', '1']
     """
     names = list(layers) if layers is not None else _spread(model, images, most, options)

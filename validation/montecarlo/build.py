@@ -55,7 +55,13 @@ NUMPY_PADDING = {"circular": "wrap", "reflect": "reflect", "replicate": "edge", 
 
 
 class LatticeModule(nn.Module):
-    """A lattice as a torch module: one submodule per node, in evaluation mode without biases."""
+    """A lattice as a torch module: one submodule per node, in evaluation mode without biases.
+
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    """
 
     def __init__(self, lattice: Lattice) -> None:
         super().__init__()
@@ -63,14 +69,31 @@ class LatticeModule(nn.Module):
         self.layers = nn.ModuleList(module(node.op, lattice.input_shapes(node)) for node in lattice.nodes[1:])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The output of the lattice for a batch (N, channels, *spatial)."""
+        """The output of the lattice for a batch.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            Inputs (N, channels, *spatial).
+
+        Returns
+        -------
+        torch.Tensor
+            Outputs (N, *output_shape).
+        """
         values = [x]
         for node, layer in zip(self.lattice.nodes[1:], self.layers, strict=True):
             values.append(layer(*(values[i] for i in node.inputs)))
         return values[-1]
 
     def weights(self) -> dict[str, nn.Parameter]:
-        """The weight of each layer that has one, by node name."""
+        """The weight of each layer that has one, by node name.
+
+        Returns
+        -------
+        dict of str to torch.nn.Parameter
+            Weights as torch lays them out.
+        """
         found: dict[str, nn.Parameter] = {}
         for node, layer in zip(self.lattice.nodes[1:], self.layers, strict=True):
             if weighted(node.op):
