@@ -35,7 +35,7 @@ def test_without_a_fault_the_same_tests_pass():
 
 def test_a_fault_that_no_longer_fits_is_told():
     stale = replace(FAULTS["moments"][0], old="a line that is not there")
-    with pytest.raises(ValueError, match=r"stands 0 times in landscape/connections\.py, not once"):
+    with pytest.raises(ValueError, match=r"stands 0 times in landscape/laws/connections\.py, not once"):
         stale.source()
 
 

@@ -229,8 +229,8 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
         Fault("the best phase instead of the worst", "validation/fields/halo.py",
               "phases = [centre] if unit is not None else _phases(", "phases = [centre] if unit is None else _phases(",
               (f"{FIELDS}/test_halo.py::test_the_worst_phase_is_found_and_the_receptive_field_is_exact",)),
-        Fault("a receptive field that counts as covered too soon", "landscape/maps/unproductive.py",
+        Fault("a receptive field that counts as covered too soon", "landscape/unproductive.py",
               "all(seen > n for seen", "all(seen > n - 2 for seen",
-              ("tests/landscape/maps/test_unproductive.py",)),
+              ("tests/landscape/test_unproductive.py",)),
     ),
 }  # fmt: skip
