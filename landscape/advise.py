@@ -52,7 +52,19 @@ def deviation_from_flat(squared: Array) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """One change: what it is in words, the network that it makes, and its map. `variances` are V[w] by layer."""
+    """One change: what it is in words, the network that it gives, and its map.
+
+    Parameters
+    ----------
+    text : str
+        The change in words.
+    lattice : Lattice
+        The changed network.
+    variances : dict of str to float
+        V[w] by layer.
+    landscape : Landscape
+        The predicted map of the changed network.
+    """
 
     text: str
     lattice: Lattice
@@ -65,16 +77,31 @@ class Change:
         return deviation_from_flat(self.landscape.squared)
 
     def report(self) -> measures.Report:
-        """The numbers of the map."""
+        """The numbers of the map.
+
+        Returns
+        -------
+        Report
+            Centre bias, blind spots, gridding, flip asymmetry and so on.
+        """
         return self.landscape.report()
 
 
 @dataclass(frozen=True, eq=False)
 class Advice:
-    """`before`: the network as it is; `changes`: what lowers its deviation from flat, the flattest first.
+    """What would lower a network's deviation from a flat map, the flattest first.
 
-    `reweighting`: factors on the input pixels, of mean square one over what is not blind, that would make the map of the
-    unchanged network flat at once; 0 where no path leads. `unproductive`: convolutions that add no context at this input size.
+    Parameters
+    ----------
+    before : Change
+        The network as it is.
+    changes : tuple of Change
+        What lowers its deviation from flat, the flattest first.
+    reweighting : ndarray of float64
+        Factors on the input pixels, of mean square one over what is not blind, that would make the map of the unchanged network
+        flat at once; 0 where no path leads.
+    unproductive : tuple of Unproductive, default ()
+        Convolutions that add no context at this input size.
     """
 
     before: Change
@@ -106,7 +133,18 @@ class Advice:
         return "\n".join(lines)
 
     def plot(self, most: int = 2) -> Any:
-        """The map before and after the best changes, on one scale; returns the matplotlib Figure."""
+        """The map before and after the best changes, on one scale.
+
+        Parameters
+        ----------
+        most : int, default 2
+            How many changes to draw.
+
+        Returns
+        -------
+        matplotlib Figure
+            One map per network.
+        """
         from landscape.maps.plot import plot_changes
 
         shown = [("as it is", self.before.landscape), *((c.text, c.landscape) for c in self.changes[:most])]
@@ -121,16 +159,39 @@ def advise(
     most: int = 8,
     progress: bool = False,
 ) -> Advice:
-    """Changes that lower sqrt(mean((r - 1)^2)) of the predicted map r, ranked: what to do about topology-induced bias.
+    """What to do about topology-induced bias: changes that lower sqrt(mean((r - 1)^2)) of the predicted map r, ranked.
 
     Tried: input sizes near by with even padding (225 for 224), padding that copies, kernels that the stride divides, strides
-    replaced by averages, the weight of branches against skips, and the best of these together. Arguments as for `predict`;
-    `most` changes are returned. Maps are those of theory (gates from the forward mean field). `progress`: a bar over the
-    changes that are tried.
+    replaced by averages, the weight of branches against skips, and the best of these together. Maps are those of theory (gates
+    from the forward mean field). Check a change with `validation.measure(change.lattice, initialisation=change.variances)`.
 
-    Raises what `predict` raises. Check a change with `validation.measure(change.lattice,
-    initialisation=change.variances)`.
+    Parameters
+    ----------
+    model : torch.nn.Module, callable or Lattice
+        The network, as for `predict`.
+    shape : tuple of int or None, default None
+        Shape of one input, (channels, *spatial); a lattice has its own.
+    initialisation : optional
+        V[w], as for `predict`.
+    most : int, default 8
+        How many changes to return at most, at least 1.
+    progress : bool, default False
+        Whether to show a bar over the changes that are tried.
 
+    Returns
+    -------
+    Advice
+        The network as it is, and the changes with their maps.
+
+    Raises
+    ------
+    SpecificationError
+        If `most` is less than 1, or a model comes without a shape.
+    PilcroError
+        What `predict` raises.
+
+    Examples
+    --------
     >>> from lattice import Dense, Flatten
     >>> net = Lattice.chain((1, 16), [Conv(8, 3, 2, padding=1), Conv(8, 3, 2, padding=1), Flatten(), Dense(4)])
     >>> advice = advise(net)

@@ -43,11 +43,19 @@ LARGE, MOST_DRAWS, FEW_DRAWS, CHEAP = 1_000_000, 100, 4, 2_000_000
 class Trace(Prior):
     """A `Prior` as a model says it: its lattice with what its weights say, by node name, and how well it is known.
 
-    Its `gates` were counted in forward passes, and are empty where that was not asked for.
-    `variance_errors`: the relative standard error of each V[w], 0 where `initialisation` gave it: a map that is exact is so for
-    these V[w]. `doubts`: what the weights that were seen could not tell, or do not keep to: each forbids to call the law exact.
-    `unit`: the output unit that `output` asked for beside the entry. `unproven`: why the trace could not be compared with the
-    gradient of the model itself; empty where it was, and where that was not asked for.
+    Parameters
+    ----------
+    lattice, variances, factors, shifted, gates, skewed, signs, shifts
+        As of `Prior`. The `gates` were counted in forward passes, and are empty where that was not asked for.
+    variance_errors : mapping of str to float
+        The relative standard error of each V[w], 0 where `initialisation` gave it: a map that is exact is so for these V[w].
+    doubts : tuple of str, default ()
+        What the weights that were seen could not tell, or do not keep to: each forbids to call the law exact.
+    unit : optional
+        The output unit that `output` asked for beside the entry.
+    unproven : str, default ""
+        Why the trace could not be compared with the gradient of the model itself; empty where it was, and where that was not
+        asked for.
     """
 
     variance_errors: Mapping[str, float] = field(default_factory=dict)
@@ -73,23 +81,50 @@ def trace(
 ) -> Trace:
     """The lattice of a model in evaluation mode over an input of shape (channels, *spatial), with its weights' variances.
 
-    V[w] is the second moment of the actual weights, or what `initialisation` says: a scheme or its name, one number, or a
-    mapping from layer name to variance. "weights" takes the second moments of trained weights too. A module
-    has one draw of each weight, so that the second moment of a layer with n normal weights is off by sqrt(2 / n); a
-    factory of freshly initialised modules is drawn from until every layer has shown 5,000 weights and every entry could be
-    judged (4 to 100 draws; 2 to 4 of a network with a million weights), and each entry must be an independent random number:
-    fixed filters, masks, ties and structured initialisations are refused. One draw tells less, `Trace.doubts` says what.
-    With `train` the model is traced in training mode; a model that is in evaluation mode is set to it, and in one that is in
-    training mode the parts that are not (frozen norms) are left so. The factors of batch norms are then their gamma^2.
-    `output` names one entry of a model that returns several tensors: a key ("out"), an index (0), or a path through nested
-    ones ("a", 0), see `resolve_output`.
-    `check` compares the lattice, with the model's own weights, with the model: output and input gradient at one random point.
-    `inputs` asks for gates to be counted in forward passes: "noise" on white noise, or on images (N, channels, *spatial);
-    see `landscape.tracing.gate_counts`; models on the meta device give none. The model and the global random state are left as
-    they were. Raises `UnsupportedError`, listing every operation without a rule, and where the lattice and the model differ,
-    naming the first layer that does; `AssumptionError` for tied weights, weights that are NaN or infinite, and weights whose
-    mean is not zero (trained ones, for example).
+    The graph of `torch.export` is read operation by operation; then (`check`) the lattice with the model's own weights is
+    compared with the model. The model and the global random state are left as they were.
 
+    Parameters
+    ----------
+    model : torch.nn.Module or callable
+        A module, which has one draw of each weight, so that the second moment of a layer with n normal weights is off by
+        sqrt(2 / n); or a factory of freshly initialised modules, which is drawn from until every layer has shown 5,000 weights
+        and every entry could be judged (4 to 100 draws; 2 to 4 of a network with a million weights). Each entry must be an
+        independent random number: fixed filters, masks, ties and structured initialisations are refused. One draw tells less,
+        `Trace.doubts` says what.
+    shape : tuple of int
+        Shape of one input, (channels, *spatial).
+    initialisation : callable, str, float, mapping of str to float, or None, default None
+        V[w]: None is the second moment of the actual weights, "weights" that of trained weights too; otherwise a scheme or its
+        name, one number, or a mapping from layer name to variance.
+    inputs : array_like, "noise" or None, default None
+        Asks for gates to be counted in forward passes: on white noise, or on images (N, channels, *spatial); see
+        `landscape.tracing.gate_counts`. Models on the meta device give none.
+    output : optional
+        One entry of a model that returns several tensors: a key ("out"), an index (0), or a path through nested ones ("a", 0).
+    train : bool, default False
+        Whether the model is traced in training mode; a model that is in evaluation mode is set to it, and in one that is in
+        training mode the parts that are not (frozen norms) are left so. The factors of batch norms are then their gamma^2.
+    check : bool, default True
+        Whether to compare output and input gradient of lattice and model at one random point.
+
+    Returns
+    -------
+    Trace
+        The lattice, and by node name the variances, factors, shifts, signs and gates.
+
+    Raises
+    ------
+    UnsupportedError
+        If there are operations without a rule (all are listed), or the lattice and the model differ (the first layer that does
+        is named).
+    AssumptionError
+        If weights are tied, NaN or infinite, or their mean is not zero (trained ones, for example).
+    SpecificationError
+        If the shape or another argument does not fit the model.
+
+    Examples
+    --------
     >>> from torch import nn
     >>> traced = trace(lambda: nn.Sequential(nn.Conv1d(2, 64, 3), nn.ReLU()), (2, 9))
     >>> traced.lattice.names, abs(traced.variances["0"] - 1 / 18) < 0.005

@@ -61,19 +61,44 @@ def importance_map(
 ) -> torch.Tensor:
     """I'(f) of a batch (Eq. 14 of 1/B sum_m (dh_y/dx)^2 with y ~ p(y|x)), differentiable in the parameters.
 
-    `images` (B, channels, *positions); the map has the shape of the positions. The classes are drawn from `generator`, one
-    uniform number an image, or from the numbers `uniforms` (B,) themselves. The model runs in evaluation mode, on copies of
-    its buffers, and is left as it was; so a later forward pass in training mode cannot change the map's gradient. `way`, the
-    way to the gradient: "linearised", "double_backward", "forward_mode", or "auto": linearised where every layer has a
-    rule, otherwise double backward. Second derivatives of the map exist by double backward only. `reduce`: applied to the
-    mean square, before it is normalised (the mean over processes, `devices.mean_over_processes`).
+        I' = sqrt(d_w d_h) ||I^2||_channels / ||I^2||_F,     I^2 = 1/B sum_m (dh_y(x_m)/dx)^2
 
-    Raises `SpecificationError` for images that are no floating-point batch, `UnsupportedError` for a model whose outputs
-    are not logits (B, classes).
+    The model runs in evaluation mode, on copies of its buffers, and is left as it was; so a later forward pass in training mode
+    cannot change the map's gradient.
 
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Returns logits (B, classes).
+    images : torch.Tensor
+        (B, channels, *positions), floating point.
+    generator : torch.Generator or None, default None
+        Where the classes are drawn from, one uniform number an image.
+    uniforms : torch.Tensor or None, default None
+        (B,): these numbers themselves, in place of a generator.
+    way : {"auto", "linearised", "double_backward", "forward_mode"}, default "auto"
+        The way to the gradient; "auto" is linearised where every layer has a rule, otherwise double backward. Second
+        derivatives of the map exist by double backward only.
+    reduce : callable or None, default None
+        Applied to the mean square before it is normalised (the mean over processes, for example).
+
+    Returns
+    -------
+    torch.Tensor
+        The map over input positions, of mean square one.
+
+    Raises
+    ------
+    SpecificationError
+        If images are no floating-point batch, or neither generator nor uniforms are given.
+    UnsupportedError
+        If outputs are not logits (B, classes).
+
+    Examples
+    --------
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
-    >>> found = importance_map(model, torch.ones(3, 1, 2, 2), generator=torch.Generator().manual_seed(0))
-    >>> found.shape, round(found.square().mean().item(), 4), found.requires_grad
+    >>> importance = importance_map(model, torch.ones(3, 1, 2, 2), generator=torch.Generator().manual_seed(0))
+    >>> importance.shape, round(importance.square().mean().item(), 4), importance.requires_grad
     (torch.Size([2, 2]), 1.0, True)
     """
     if not isinstance(images, torch.Tensor):
@@ -122,9 +147,23 @@ def laplacian(values: torch.Tensor, width: int = 3, *, axes: int | None = None) 
 def curvature_penalty(importance: torch.Tensor, width: int = 3, *, reduction: Reduction = "mean") -> torch.Tensor:
     """Var(Delta_k I') (Eq. 16): the mean squared deviation of the Laplacian from its mean, over the cells that it has.
 
-    "mean" is the equation as printed; "sum" multiplies it by the number of cells, (d_w - k + 1)(d_h - k + 1): the same
-    alpha weighs 900 times more on 32x32 pixels with k = 3.
+    Parameters
+    ----------
+    importance : torch.Tensor
+        I', over input positions, as `importance_map` returns it.
+    width : int, default 3
+        Width k of the Laplacian, odd.
+    reduction : {"mean", "sum"}, default "mean"
+        "mean" is the equation as printed; "sum" multiplies it by the number of cells, (d_w - k + 1)(d_h - k + 1): the same
+        alpha weighs 900 times more on 32x32 pixels with k = 3.
 
+    Returns
+    -------
+    torch.Tensor
+        A number, differentiable in the map.
+
+    Examples
+    --------
     >>> float(curvature_penalty(torch.ones(5, 5)))
     0.0
     """
@@ -133,8 +172,29 @@ def curvature_penalty(importance: torch.Tensor, width: int = 3, *, reduction: Re
 
 
 def target_penalty(importance: torch.Tensor, target: torch.Tensor, *, reduction: Reduction = "sum") -> torch.Tensor:
-    """||I' - S||^2 (Eq. 17), summed over positions as printed; "mean" divides by d_w d_h: 1024 on 32x32 pixels.
+    """||I' - S||^2 (Eq. 17), summed over positions as printed.
 
+    Parameters
+    ----------
+    importance : torch.Tensor
+        I', over input positions, as `importance_map` returns it.
+    target : torch.Tensor
+        S, of the same shape, as `smoothness_target` returns it.
+    reduction : {"sum", "mean"}, default "sum"
+        "mean" divides by the number of positions: 1024 on 32x32 pixels.
+
+    Returns
+    -------
+    torch.Tensor
+        A number, differentiable in the map.
+
+    Raises
+    ------
+    SpecificationError
+        If the shapes differ, or one is no tensor.
+
+    Examples
+    --------
     >>> float(target_penalty(torch.ones(2, 2), torch.zeros(2, 2)))
     4.0
     """
@@ -153,12 +213,31 @@ def _reduced(values: torch.Tensor, reduction: str) -> torch.Tensor:
 
 
 def smoothness_target(images: torch.Tensor | Iterable[torch.Tensor], width: int = 3) -> torch.Tensor:
-    """S = 1/M sum_m sqrt(d_w d_h) ||Delta_k X_m||_channels / ||Delta_k X_m||_F (Section 3.3.2, before Eq. 17), float64.
+    """S = 1/M sum_m sqrt(d_w d_h) ||Delta_k X_m||_channels / ||Delta_k X_m||_F (Section 3.3.2, before Eq. 17).
 
-    `images` (M, channels, *positions), or batches of them. The Laplacian is not padded, which would put an edge around every
-    image: a cell at the border has the value of its nearest inner cell, so that stationary images give a flat target. Images
-    whose Laplacian is zero everywhere have no shape and are left out. Raises `SpecificationError` where no image has one.
+    The Laplacian is not padded, which would put an edge around every image: a cell at the border has the value of its nearest
+    inner cell, so that stationary images give a flat target. Images whose Laplacian is zero everywhere have no shape and are
+    left out.
 
+    Parameters
+    ----------
+    images : torch.Tensor or iterable of torch.Tensor
+        (M, channels, *positions), or batches of them.
+    width : int, default 3
+        Width k of the Laplacian, odd.
+
+    Returns
+    -------
+    torch.Tensor
+        The target over input positions, float64.
+
+    Raises
+    ------
+    SpecificationError
+        If no image has a Laplacian that is not zero, images have different sizes, or entries that are not finite.
+
+    Examples
+    --------
     >>> smoothness_target(torch.rand(8, 3, 6, 5)).shape
     torch.Size([6, 5])
     """
