@@ -125,7 +125,7 @@ class TwoScaledLayers(nn.Module):
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
-def test_rates_are_counted_in_double_precision_where_single_would_leave_its_range(scale, monkeypatch):
+def test_rates_are_counted_in_float64_where_float32_leaves_its_range(scale, monkeypatch):
     """Three layers of weights of 1e-30 and 1e30: every value is 0 or infinite in float32; a trunk's gates do not see it."""
     monkeypatch.setattr(gate_counts, "MOST_CALLS", 1600)  # the same draws in both
     one, other = (predict(TwoScaledLayers(factor), (1, 6)) for factor in (1.0, scale))

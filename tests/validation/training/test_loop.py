@@ -116,7 +116,7 @@ def test_kill_9_and_the_same_command_again_give_the_same_files(whole, tmp_path):
     assert files(tmp_path) == files(whole)
 
 
-def test_sigterm_saves_and_exits_143_and_a_second_process_is_refused_meanwhile(whole, tmp_path):
+def test_sigterm_saves_and_exits_143_and_a_second_process_is_refused(whole, tmp_path):
     process = start(tmp_path, "--save-every", "1")
     wait_for(tmp_path, 3, process)
     with pytest.raises(SpecificationError, match="another process is training in"):
@@ -262,7 +262,7 @@ def test_what_cannot_be_trained_says_why(tmp_path, values, words):
         train(TINY.changed(**values), tmp_path, device="cpu")
 
 
-def test_the_momentum_of_weight_decay_spares_norms_where_the_recipe_says_so(tmp_path):
+def test_weight_decay_spares_norms_where_the_recipe_says_so(tmp_path):
     from validation.datasets.catalogue import load
     from validation.runtime.process_group import World
 
@@ -341,7 +341,8 @@ with world("cpu") as place:
 """
 
 
-def test_the_gradient_over_two_processes_is_that_of_one_only_with_the_map_reduced_before_the_penalty(tmp_path):
+def test_two_processes_reduce_the_map_before_the_penalty(tmp_path):
+    """The gradient over two processes is that of one only with the map reduced before the penalty."""
     (tmp_path / "nets.py").write_text(PLAIN_NET)
     (tmp_path / "gradients.py").write_text(GRADIENTS)
     two = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
