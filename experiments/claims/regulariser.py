@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from itertools import product
+from typing import Literal
 
 import numpy as np
 import torch
@@ -108,7 +109,9 @@ def mean_of_eq_14() -> Finding:
     when="all images have the same map",
     instead="I′ is not linear: the mean of maps is another quantity than the map of the mean, which theory and Eq. 14 speak "
     "of. Both are offered, under two names (`map_of_means`, `mean_of_maps`).",
-    tests=("tests/validation/gradients/test_empirical.py::test_eq_14_of_the_mean_and_the_mean_of_eq_14_differ",),
+    tests=(
+        "tests/validation/gradients/test_empirical.py::test_the_two_averages_are_eq_14_of_the_mean_and_the_mean_of_eq_14_and_they_differ",
+    ),
 )
 def mean_of_maps() -> Finding:
     first, second = np.array([1.0, 0.0]), np.array([0.0, 1.0])
@@ -128,8 +131,9 @@ def mean_of_maps() -> Finding:
 @section.claim(
     "Eq. 15",
     "θ* = arg min (1/M) Σ_m CrossEntropy + α L(I′(f_θ))",
-    instead="The paper does not say whether α weighs sums or means over pixels: on 32 × 32 pixels a factor of 1024 (Eq. 17) "
-    "or 900 (Eq. 16).",
+    instead="Eq. 16 is printed as a mean over pixels and Eq. 17 as a sum, on 32 × 32 pixels a factor of 1024. One set of "
+    "weights for 32 × 32 and for 224 × 224 pixels fits means only, and so do the gradients at initialisation; the presets "
+    "take the mean.",
     tests=("tests/validation/gradients/test_objective.py::test_the_objective_is_cross_entropy_plus_the_weighted_penalty",),
 )
 def objective() -> Finding:
@@ -151,7 +155,9 @@ def objective() -> Finding:
     "the energy σ̂²[Δ_k I′] “is a real positive value indicating how sharp that landscape is”",
     when="“positive” is read as not negative, and flatness as a constant Laplacian inside the border",
     instead="It is zero for every map whose Laplacian is constant: ramps, paraboloids, saddles.",
-    tests=("tests/validation/gradients/test_objective.py::test_a_laplacian_of_any_width_is_exact_on_quadratics",),
+    tests=(
+        "tests/validation/gradients/test_objective.py::test_a_laplacian_of_any_width_keeps_the_second_derivative_of_quadratics",
+    ),
 )
 def energy_is_positive() -> Finding:
     generator = torch.Generator().manual_seed(0)
@@ -178,7 +184,7 @@ def energy_is_positive() -> Finding:
     "neighbour each. A landscape in one corner costs nothing, and with a large α networks end there (docs/laptop.md). A "
     "replicated border closes the hole.",
     tests=(
-        "tests/validation/gradients/test_objective.py::test_the_printed_curvature_penalty_sees_no_corner_and_hardly_a_border",
+        "tests/validation/gradients/test_objective.py::test_the_curvature_penalty_as_printed_does_not_see_the_corners_and_hardly_the_border",
     ),
 )
 def laplacian_sees_no_corners() -> Finding:
@@ -209,7 +215,7 @@ def laplacian_sees_no_corners() -> Finding:
     instead="Of roughness: it is large where the images have edges and detail, and small where they are smooth. That is what "
     "the penalty needs (importance where there is content); only the name is turned. (The indices i, j and i_w, i_h are the "
     "same.)",
-    tests=("tests/validation/gradients/test_objective.py::test_the_target_is_the_mean_normalised_laplacian_in_any_batches",),
+    tests=("tests/validation/gradients/test_objective.py::test_the_target_is_the_mean_normalised_laplacian_and_batches_do_not_matter",),
 )  # fmt: skip
 def target_measures_roughness() -> Finding:
     image = torch.zeros(1, 1, 8, 8, dtype=torch.float64)
@@ -228,7 +234,7 @@ def target_measures_roughness() -> Finding:
     when="all images have the same Laplacian map",
     instead="Ŝ is a mean of maps, so that its mean square is at most one, while that of I′ is exactly one: the penalty of Eq. "
     "17 cannot be zero, its least value is d_w d_h (1 − rms Ŝ)², reached at Ŝ scaled to mean square one.",
-    tests=("tests/validation/gradients/test_objective.py::test_the_target_is_the_mean_normalised_laplacian_in_any_batches",),
+    tests=("tests/validation/gradients/test_objective.py::test_the_target_is_the_mean_normalised_laplacian_and_batches_do_not_matter",),
 )  # fmt: skip
 def target_is_no_landscape() -> Finding:
     def least(target: torch.Tensor) -> tuple[float, float]:
@@ -313,7 +319,7 @@ def sampled_classes_are_unbiased() -> Finding:
     when="batches are large, so that the bias is small",
     instead="The penalty is not linear in I²: the mean of batch penalties is not the penalty of the data set's landscape, "
     "though the landscape itself is unbiased.",
-    tests=("tests/validation/training/test_loop.py::test_two_processes_reduce_the_map_before_the_penalty",),
+    tests=("tests/validation/training/test_loop.py::test_the_gradient_over_two_processes_is_that_of_one_only_with_the_map_reduced_before_the_penalty",),
 )  # fmt: skip
 def batch_penalties_are_biased() -> Finding:
     first, second, target = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), torch.ones(1, 2, dtype=torch.float64)
@@ -367,14 +373,23 @@ def two_backward_passes() -> Finding:
 @section.claim(
     "3.3.3",
     "evaluating the loss every T steps with weight α = α_0 T",
-    instead="The mean weight is α_0 for every T. (The penalised steps are T times as strong, which short runs may not bear: "
-    "`warmup`.)",
-    tests=("tests/validation/gradients/test_objective.py::test_after_warm_up_the_penalty_comes_every_t_steps_weighing_alpha_t",),
-)  # fmt: skip
+    instead="α is the weight as applied, T included: `Penalty` does not multiply it by T again, unless it is given as α_0 "
+    '(`reading="alpha_0"`). The mean weight over steps is α_0 for every T.',
+    tests=(
+        "tests/validation/gradients/test_objective.py::test_the_weight_at_every_t_th_step_is_alpha_after_its_warm_up",
+        "tests/validation/gradients/test_objective.py::test_alpha_0_is_multiplied_by_t_so_that_its_mean_over_steps_is_itself",
+    ),
+)
 def every_t_steps() -> Finding:
-    means = {t: mean(Fraction(Penalty("target", alpha=3.0, interval=t).weight(step)) for step in range(60)) for t in (1, 5, 10)}
+    def weights(alpha: float, t: int, reading: Literal["alpha", "alpha_0"]) -> list[Fraction]:
+        penalty = Penalty("target", alpha=alpha, interval=t, reading=reading)
+        return [Fraction(penalty.weight(step)) for step in range(60)]
+
+    means = {t: mean(weights(3.0, t, "alpha_0")) for t in (1, 5, 10)}
+    same = all(weights(3.0 * t, t, "alpha") == weights(3.0, t, "alpha_0") for t in means)
     return Finding(
-        f"α_0 = 3, mean weight over 60 steps for T = 1, 5, 10: {listed(list(means.values()))}", set(means.values()) == {3}
+        f"α_0 = 3, mean weight over 60 steps for T = 1, 5, 10: {listed(list(means.values()))}; α = 3 T, step by step the same",
+        set(means.values()) == {3} and same,
     )
 
 
