@@ -30,7 +30,7 @@ from tests.drills import bodies
 from tests.drills.mounts import can_mount
 from tests.drills.server import Server
 from validation import Estimate, measure
-from validation.montecarlo import shards
+from validation.runtime import locks
 from validation.runtime.files import StorageError, read_arrays, write_figure
 from validation.studies.table import Series, Table, provenance
 from validation.training import loop
@@ -297,7 +297,7 @@ def test_a_file_system_without_locks_is_not_taken_for_another_process(tmp_path, 
     def none(file):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(shards, "_lock", none)
+    monkeypatch.setattr(locks, "_lock", none)
     for call in (
         lambda: measure(families.plain((6, 6), depth=1, channels=2), draws=4, folder=tmp_path),
         lambda: loop.train(bodies.RECIPE, tmp_path, device="cpu"),

@@ -17,6 +17,7 @@ from landscape.advise import (
     _with_mode,
     deviation_from_flat,
 )
+from landscape.prior import Prior
 from landscape.weights.initialisation import layer_variances
 from lattice import (
     Activation,
@@ -215,7 +216,7 @@ def test_every_change_has_the_variances_of_its_own_fan_in():
 
 def test_changes_together_are_those_that_their_words_say():
     net = Lattice.chain((1, 20), [Conv(4, 3, 2, padding=1), relu, Conv(4, 3, 2, padding=1), relu, *HEAD])
-    found = {change.text: change for change in _candidates(advise(net).before, {}) if change is not None}
+    found = {change.text: change for change in _candidates(Prior(net, layer_variances(net, he))) if change is not None}
     (size, *_) = _even_sizes(net)
     rewrites = {"kernels": _with_dividing_kernels, "stride 1": _with_average_pools}
     assert sum(text.startswith("inputs of") and ";" not in text for text in found) == len(_even_sizes(net))

@@ -291,7 +291,8 @@ def test_a_product_is_weighed_by_the_square_of_its_gate(squeezed, first):
     torch.manual_seed(0)
     model = Weighed(squeezed, first)
     images = np.random.default_rng(0).normal(size=(2, 3, 2, 4)) + np.arange(4)
-    (gain,) = trace(model, (3, 2, 4), inputs=images).gates.gains.values()
+    products = trace(model, (3, 2, 4), inputs=images).gates.products
+    (gain,) = (rate for (_, place), rate in products.items() if place == 0)
     below = images.mean(axis=(2, 3), keepdims=True) if squeezed else images
     expected = model.gate.weight.square().mean().item() * (below**2).sum(axis=1).mean(axis=0)
     assert gain.shape == (1, 2, 4)

@@ -144,3 +144,10 @@ def test_a_sum_of_maps_may_be_symmetric_though_its_windows_are_not():
     assert (counts == counts[::-1]).all()
     assert not any(row.even for row in evenness(net))
     assert isinstance(net.nodes[-1].op, Add)
+
+
+@pytest.mark.parametrize(("n", "size"), [(5, 3), (3, 5), (8, 4), (2, 82), (4, 8), (3, 9), (7, 7)])
+def test_a_nearest_resize_is_even_iff_its_table_mirrors(n, size):
+    (row,) = evenness(Lattice.chain((1, n), [Upsample(size=size)]))
+    cells = row.window.table(n)[0]
+    assert row.even == (cells == n - 1 - cells[::-1]).all()
