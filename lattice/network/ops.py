@@ -11,7 +11,9 @@ from typing import TypeAlias
 
 from lattice.checks import is_real, is_whole
 from lattice.errors import SpecificationError
-from lattice.network.window import PADDING_MODES, AdaptiveWindow, AxisMap, FilterWindow, ResizeWindow, TransposedWindow, Window
+from lattice.network.axis import AxisMap
+from lattice.network.resizing import AdaptiveWindow, ResizeWindow
+from lattice.network.window import PADDING_MODES, FilterWindow, TransposedWindow, Window
 
 __all__ = [
     "Activation",

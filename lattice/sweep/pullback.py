@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from lattice.errors import SpecificationError
+from lattice.network.axis import AxisMap
 from lattice.network.lattice import Lattice, Node, check_lattice
 from lattice.network.ops import (
     Activation,
@@ -36,7 +37,6 @@ from lattice.network.ops import (
     Slice,
     Windowed,
 )
-from lattice.network.window import AxisMap
 
 __all__ = ["pull", "pull_back", "sum_broadcast", "sum_channels", "sweep"]
 

@@ -15,7 +15,6 @@ from lattice import (
     AdaptivePool,
     Add,
     Blur,
-    Branches,
     ChannelShuffle,
     Conv,
     ConvTranspose,
@@ -35,6 +34,7 @@ from lattice import (
     concatenate,
     residual,
 )
+from lattice.network.branches import Branches
 from lattice.network.ops import GlobalPool, Input
 from validation import compare, measure
 from validation.montecarlo.build import build
