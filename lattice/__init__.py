@@ -67,6 +67,7 @@ from lattice.network.ops import (
 from lattice.network.window import Window
 from lattice.sweep.pullback import pull_back
 from lattice.sweep.routes import SKIP, Branch, Command, commands, path_exists, route
+from lattice.testing.transformations import compose, flip, transpose
 
 __all__ = [
     # building a network
@@ -88,6 +89,8 @@ __all__ = [
     "receptive_field", "receptive_fields", "evenness", "even_sizes",
     # drawings and graphs
     "draw_lattice", "draw_pascal", "plot_counts", "to_networkx", "unit_graph",
+    # lattices made of others, for theorems
+    "flip", "transpose", "compose",
     # errors
     "PilcroError", "SpecificationError", "UnsupportedError", "AssumptionError", "IrregularLatticeError", "ResourceError",
 ]  # fmt: skip

@@ -13,16 +13,17 @@ import logging
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from landscape.gates.gates import Gates, unknown_rates
+from landscape.gates.gates import unknown_rates
 from landscape.input_checks import call_factory
+from landscape.prior import Gates, Prior
 from landscape.tracing.aten.table import REASONS, RULES
-from landscape.tracing.gate_counts import Law, observe
+from landscape.tracing.gate_counts import Parameters, observe
 from landscape.tracing.graph.randomness import only_torch_draws
 from landscape.tracing.graph.reader import Reader, named_tensors
-from landscape.tracing.weights import Shift, read_weights
+from landscape.tracing.weights import read_weights
 from landscape.weights.initialisation import Initialisation, layer_variances, weighted
 from lattice import AssumptionError, Lattice, UnsupportedError
 from lattice.checks import given_shape
@@ -39,28 +40,13 @@ LARGE, MOST_DRAWS, FEW_DRAWS, CHEAP = 1_000_000, 100, 4, 2_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Trace:
-    """A model as a lattice, with what its weights say, by node name.
+class Trace(Prior):
+    """A `Prior` as a model says it: its lattice with what its weights say, by node name, and how well it is known.
 
     Parameters
     ----------
-    lattice : Lattice
-        The network.
-    variances : dict of str to float
-        V[w] of each layer with weights.
-    factors : dict
-        The squared factor of each norm, gamma^2 / (running variance + eps), a number or one per channel.
-    shifted : frozenset of str
-        Layers whose bias or shift is not zero on average.
-    gates : Gates
-        What gates and choices let through where symmetry does not say it, counted in forward passes (empty where not asked
-        for).
-    skewed : tuple of str, default ()
-        Layers whose weights are not as in a fresh initialisation, though they were to be taken as they are.
-    signs : mapping
-        The sign of each norm's factor gamma / sigma where it is negative anywhere, -1 or one per channel (absent: 1).
-    shifts : mapping
-        Mean and variance over channels or draws of the biases and shifts that are not all zero.
+    lattice, variances, factors, shifted, gates, skewed, signs, shifts
+        As of `Prior`. The `gates` were counted in forward passes, and are empty where that was not asked for.
     variance_errors : mapping of str to float
         The relative standard error of each V[w], 0 where `initialisation` gave it: a map that is exact is so for these V[w].
     doubts : tuple of str, default ()
@@ -72,14 +58,6 @@ class Trace:
         asked for.
     """
 
-    lattice: Lattice
-    variances: dict[str, float]
-    factors: dict[str, Any]
-    shifted: frozenset[str]
-    gates: Gates
-    skewed: tuple[str, ...] = ()
-    signs: Mapping[str, Any] = field(default_factory=dict)
-    shifts: Mapping[str, Shift] = field(default_factory=dict)
     variance_errors: Mapping[str, float] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
     unit: Any = None
@@ -180,14 +158,13 @@ def trace(
         more_draws = _fresh(factory, most, first if given is None else {})
     draws = (reader.with_made(tensors) for tensors in more_draws)
     found = read_weights(lattice, weights, reader.tensors, given, train, as_they_are, draws, least)
-    variances, shifted = found.variances, found.shifted
-    watched = unknown_rates(lattice, shifted, found.signs) if inputs is not None else {}
+    known = (found.variances, found.factors, found.shifted, Gates(), found.skewed, found.signs, found.shifts)
+    traced = Trace(lattice, *known, found.variance_errors, found.doubts, unit, unproven)
+    if inputs is None or not unknown_rates(traced):
+        return traced
+    biases = {name: str(weights[name]["bias"]) for name in parameters if weights[name].get("bias") is not None}
     images = None if isinstance(inputs, str) else inputs
-    biases = {name: str(weights[name]["bias"]) for name in variances if weights[name].get("bias") is not None}
-    law = Law(variances, parameters, biases, found.shifts, found.factors, found.signs)
-    gates = observe(program, names, reader, lattice, shifted, law, images) if watched else Gates()
-    more = (found.skewed, found.signs, found.shifts, found.variance_errors, found.doubts)
-    return Trace(lattice, variances, found.factors, shifted, gates, *more, unit, unproven)
+    return replace(traced, gates=observe(program, names, reader, traced, Parameters(parameters, biases), images))
 
 
 def _draw(factory: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:

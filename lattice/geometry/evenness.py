@@ -48,7 +48,7 @@ class StageEvenness:
         How many cells at each end of the input no window reads.
     lean : int
         How many cells further the windows reach over the high border than over the low one (of a transposed convolution:
-        cells of its output). They are flip symmetric, `even`, iff it is 0.
+        cells of its output; of nearest resizing: summed over the outputs). They are flip symmetric, `even`, iff it is 0.
     """
 
     node: str
@@ -132,10 +132,17 @@ def _(window: TransposedWindow, n: int) -> int:
     return window.output_padding - window.padding[1] + window.padding[0]
 
 
-@lean.register(AdaptiveWindow)
-@lean.register(ResizeWindow)
-def _(window: AxisMap, n: int) -> int:
-    return 0  # bins floor(j n / m) .. ceil((j + 1) n / m) - 1, and centres (j + 1/2) n / m, mirror into themselves
+@lean.register
+def _(window: AdaptiveWindow, n: int) -> int:
+    return 0  # bins floor(j n / m) .. ceil((j + 1) n / m) - 1 mirror into themselves
+
+
+@lean.register
+def _(window: ResizeWindow, n: int) -> int:
+    if window.mode == "linear":
+        return 0  # centres (j + 1/2) n / m mirror into themselves
+    cells = window.table(n)[0]  # floor(j n / m): the mirror image of output j never reads a lower cell than j itself
+    return int((cells + cells[::-1] - (n - 1)).sum())
 
 
 @singledispatch

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from landscape.laws.moments import squared_gradients
+from landscape.laws.moments import expected_squares
 from landscape.tracing.trace import Trace, trace
 from lattice import AssumptionError, PilcroError, SpecificationError
 from lattice.checks import is_real, whole
@@ -330,9 +330,7 @@ def _worst(traced: Trace, layer: Layer, phases: Sequence[Unit], keep: float) -> 
     """The unit whose predicted influence needs the largest overlap (then has most beyond it), and its shares."""
     found = []
     for unit in phases:
-        squared = squared_gradients(
-            traced.lattice, traced.variances, traced.factors, traced.shifted, unit, traced.gates, traced.signs
-        )
+        squared = expected_squares(traced, unit)
         cell = layer.cell(unit)
         assert cell is not None
         beyond = share_beyond(squared, cell)

@@ -20,6 +20,7 @@ from lattice.checks import is_whole
 from validation.gradients.input_gradient import input_gradient, sample_uniforms
 
 __all__ = [
+    "Border",
     "Reduction",
     "curvature_penalty",
     "importance_map",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 Reduction = Literal["sum", "mean"]
+Border = Literal["unpadded", "replicate", "reflect"]
 
 
 def normalised(squared: torch.Tensor) -> torch.Tensor:
@@ -112,15 +114,41 @@ def importance_map(
     return normalised(squared if reduce is None else reduce(squared))
 
 
-def laplacian(values: torch.Tensor, width: int = 3, *, axes: int | None = None) -> torch.Tensor:
-    """Delta_k: the sum over axes of second differences, each binomially smoothed over `width` cells; no padding.
+def laplacian(values: torch.Tensor, width: int = 3, *, axes: int | None = None, border: Border = "unpadded") -> torch.Tensor:
+    """Delta_k: the sum over axes of second differences, each binomially smoothed over `width` cells.
 
     On one axis the kernel is [1, -2, 1] convolved with the normalised binomial of width k - 2, so that quadratics keep
-    their second derivative; k = 3 on two axes is the 5-point stencil. It acts on the last `axes` axes (default: all), and
-    each becomes k - 1 cells shorter. Raises `SpecificationError` for an even width, or one that does not fit.
+    their second derivative; k = 3 on two axes is the 5-point stencil (Section 3.3.1).
 
+    Parameters
+    ----------
+    values : torch.Tensor
+        A map, or anything whose last `axes` axes are positions.
+    width : int
+        k, odd and 3 at least.
+    axes : int, optional
+        How many of the last axes are positions (default: all).
+    border : {"unpadded", "replicate", "reflect"}
+        "unpadded": cells whose stencil fits, k - 1 fewer along each axis; the corners of the map then enter no difference. The
+        other two have a value for each cell, the cells outside being copies of the nearest one, or mirrored about the border's
+        centre. With "replicate" only constant maps have a Laplacian of zero.
+
+    Returns
+    -------
+    torch.Tensor
+        The Laplacian, of the dtype of `values`.
+
+    Raises
+    ------
+    SpecificationError
+        For an even width, or one that does not fit, and for another border.
+
+    Examples
+    --------
     >>> laplacian(torch.arange(5.0) ** 2, width=3)
     tensor([2., 2., 2.])
+    >>> laplacian(torch.arange(5.0) ** 2, width=3, border="replicate")
+    tensor([ 1.,  2.,  2.,  2., -7.])
     """
     if not isinstance(values, torch.Tensor):
         raise SpecificationError(f"a map is a torch.Tensor here, not a {type(values).__name__}")
@@ -133,6 +161,7 @@ def laplacian(values: torch.Tensor, width: int = 3, *, axes: int | None = None) 
     for _ in range(width - 3):
         kernel = np.convolve(kernel, [0.5, 0.5])
     radius = width // 2
+    values = _extended(values, places, radius, border)
     total = torch.zeros((), dtype=values.dtype, device=values.device)
     for axis in places:
         inner = values
@@ -144,30 +173,54 @@ def laplacian(values: torch.Tensor, width: int = 3, *, axes: int | None = None) 
     return total
 
 
-def curvature_penalty(importance: torch.Tensor, width: int = 3, *, reduction: Reduction = "mean") -> torch.Tensor:
+def _extended(values: torch.Tensor, places: range, radius: int, border: str) -> torch.Tensor:
+    if border not in ("unpadded", "replicate", "reflect"):
+        raise SpecificationError(f"border is {border!r}; it is 'unpadded', 'replicate' or 'reflect'")
+    if border == "unpadded":
+        return values
+    for axis in places:
+        last = values.shape[axis] - 1
+        cells = torch.arange(-radius, last + radius + 1, device=values.device)
+        inside = cells.clamp(0, last) if border == "replicate" else last - (last - cells.abs()).abs()
+        values = values.index_select(axis, inside)
+    return values
+
+
+def curvature_penalty(
+    importance: torch.Tensor, width: int = 3, *, reduction: Reduction = "mean", border: Border = "unpadded"
+) -> torch.Tensor:
     """Var(Delta_k I') (Eq. 16): the mean squared deviation of the Laplacian from its mean, over the cells that it has.
 
     Parameters
     ----------
     importance : torch.Tensor
-        I', over input positions, as `importance_map` returns it.
-    width : int, default 3
-        Width k of the Laplacian, odd.
-    reduction : {"mean", "sum"}, default "mean"
-        "mean" is the equation as printed; "sum" multiplies it by the number of cells, (d_w - k + 1)(d_h - k + 1): the same
-        alpha weighs 900 times more on 32x32 pixels with k = 3.
+        A map (positions); Eq. 14 gives it a mean square of one.
+    width : int
+        k of the Laplacian.
+    reduction : {"mean", "sum"}
+        "mean" is the equation as printed; "sum" multiplies it by the number of cells, (d_w - k + 1)(d_h - k + 1) without
+        padding: the same alpha weighs 900 times more on 32x32 pixels with k = 3.
+    border : {"unpadded", "replicate", "reflect"}
+        See `laplacian`. Without padding, as printed, the four corners are free, and a network can hide its gradient there.
 
     Returns
     -------
     torch.Tensor
-        A number, differentiable in the map.
+        A scalar, differentiable in `importance`.
+
+    Raises
+    ------
+    SpecificationError
+        For a width that does not fit, another reduction or another border.
 
     Examples
     --------
-    >>> float(curvature_penalty(torch.ones(5, 5)))
-    0.0
+    >>> corner = torch.zeros(5, 5)
+    >>> corner[0, 0] = 5.0
+    >>> [round(float(curvature_penalty(corner, border=border)), 2) for border in ("unpadded", "replicate")]
+    [0.0, 6.0]
     """
-    curved = laplacian(importance, width)
+    curved = laplacian(importance, width, border=border)
     return _reduced((curved - curved.mean()).square(), reduction)
 
 
