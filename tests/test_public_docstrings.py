@@ -43,7 +43,8 @@ def public():
     while pending:
         thing = pending.pop()
         if isinstance(thing, ModuleType):
-            pending += [getattr(thing, name) for name in thing.__all__]
+            inside = (getattr(thing, name) for name in thing.__all__)
+            pending += [one for one in inside if getattr(one, "__module__", None) == thing.__name__]
         elif (inspect.isroutine(thing) or inspect.isclass(thing)) and is_ours(thing) and address(thing) not in known:
             known[address(thing)] = thing
             returned = getattr(thing, "__annotations__", {}).get("return")
