@@ -43,10 +43,9 @@ def public():
     while pending:
         thing = pending.pop()
         if isinstance(thing, ModuleType):
-            pending += [getattr(thing, name) for name in thing.__all__]
-            continue
-        callable_ = inspect.isfunction(thing) or inspect.isclass(thing) or hasattr(thing, "__wrapped__")
-        if callable_ and is_ours(thing) and address(thing) not in known:
+            inside = (getattr(thing, name) for name in thing.__all__)
+            pending += [one for one in inside if getattr(one, "__module__", None) == thing.__name__]
+        elif (inspect.isroutine(thing) or inspect.isclass(thing)) and is_ours(thing) and address(thing) not in known:
             known[address(thing)] = thing
             returned = getattr(thing, "__annotations__", {}).get("return")
             pending += [returned] if inspect.isclass(returned) else []

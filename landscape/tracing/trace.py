@@ -45,8 +45,8 @@ class Trace(Prior):
 
     Parameters
     ----------
-    lattice, variances, factors, shifted, gates, skewed, signs, shifts
-        As of `Prior`. The `gates` were counted in forward passes, and are empty where that was not asked for.
+    lattice, variances, factors, shifted, gates, skewed, signs, shifts : as in Prior
+        Fields of `Prior`. The `gates` were counted in forward passes, and are empty where that was not asked for.
     variance_errors : mapping of str to float
         The relative standard error of each V[w], 0 where `initialisation` gave it: a map that is exact is so for these V[w].
     doubts : tuple of str, default ()

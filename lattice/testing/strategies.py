@@ -19,7 +19,8 @@ except ImportError as error:
     raise ImportError("lattice.strategies draws lattices with hypothesis: pip install 'pilcro[strategies]'") from error
 
 from lattice.errors import SpecificationError
-from lattice.network.lattice import Branches, Lattice, Layer, Unit
+from lattice.network.branches import Branches, Layer
+from lattice.network.lattice import Lattice, Unit
 from lattice.network.ops import Dense, Flatten, Op, PixelShuffle, Shape
 from lattice.sweep.routes import AnyCommand, Choice, all_units, choices_at
 from lattice.testing.fixed_windows import FixedWindows, fixed_chains

@@ -33,8 +33,9 @@ from lattice import (
     Upsample,
     path_counts,
 )
+from lattice.network.resizing import ResizeWindow
 from lattice.network.shapes import output_shape
-from lattice.network.window import ResizeWindow, Window
+from lattice.network.window import Window
 from lattice.sweep.pullback import pull_back
 from lattice.testing.strategies import EVERY_MODE, lattices, layers
 

@@ -37,7 +37,8 @@ from lattice.geometry.evenness import even_sizes, evenness, lean
 from lattice.geometry.periods import Field, Period, read
 from lattice.geometry.receptive_field import cells_seen, last_map, receptive_field, receptive_fields
 from lattice.network.ops import Windowed
-from lattice.network.window import PADDING_MODES, AdaptiveWindow, ResizeWindow, TransposedWindow, Window
+from lattice.network.resizing import AdaptiveWindow, ResizeWindow
+from lattice.network.window import PADDING_MODES, TransposedWindow, Window
 from lattice.sweep.pullback import pull_back
 from lattice.testing.strategies import EVERY_OP, lattices
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lattice import AdaptiveWindow, ResizeWindow, SpecificationError, TransposedWindow, Window, families, pull_back
+from lattice import SpecificationError, Window, families, pull_back
 from lattice.network.axis import overlaid
-from lattice.network.window import PADDING_MODES
+from lattice.network.resizing import AdaptiveWindow, ResizeWindow
+from lattice.network.window import PADDING_MODES, TransposedWindow
 from lattice.sweep.pullback import sweep
 from lattice.testing.strategies import lattices, windows
 
