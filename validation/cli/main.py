@@ -1,7 +1,4 @@
-"""The command line: `pilcro map`, `erf`, `halo`, `advise`, `paths`, `study`, `train`, `tables`, `figures`, `evaluate`.
-
-All take `--json`.
-"""
+"""The command line, `pilcro COMMAND`: one file a command in `validation.cli.commands`. All take `--json`."""
 
 from __future__ import annotations
 
@@ -27,14 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     from validation.cli.commands.erf import Erf
     from validation.cli.commands.evaluate import Evaluate
+    from validation.cli.commands.fields import Fields
     from validation.cli.commands.figures import Figures
     from validation.cli.commands.halo import Halo
     from validation.cli.commands.study import Study
     from validation.cli.commands.tables import Tables
     from validation.cli.commands.train import Train
 
-    commands: dict[str, Any] = {"map": Map, "erf": Erf, "halo": Halo, "advise": Advise, "paths": Paths, "study": Study}
-    commands |= {"train": Train, "tables": Tables, "figures": Figures, "evaluate": Evaluate}
+    commands: dict[str, Any] = {"map": Map, "erf": Erf, "halo": Halo, "fields": Fields, "advise": Advise, "paths": Paths}
+    commands |= {"study": Study, "train": Train, "tables": Tables, "figures": Figures, "evaluate": Evaluate}
     required_first = (tyro.conf.PositionalRequiredArgs,)
     command: Any = tyro.extras.subcommand_cli_from_dict(commands, args=arguments, prog="pilcro", config=required_first)
     try:
