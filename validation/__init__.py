@@ -3,10 +3,11 @@
 from validation.comparison.compare import Verdict, compare
 from validation.comparison.figure import plot_against_paths, plot_agreement, plot_z
 from validation.comparison.judges import assert_agrees, assert_chi_square, assert_exact, negative_controls
+from validation.fields.comparisons import compare_fields, field_growth
 from validation.fields.field import EffectiveField
 from validation.fields.halo import halo
 from validation.fields.measure import effective_receptive_field
-from validation.fields.predicted import beside, compare_fields, field_growth, predicted_field
+from validation.fields.predicted import beside, predicted_field
 from validation.gradients.empirical import empirical_landscape
 from validation.gradients.objective import curvature_penalty, importance_map, smoothness_target, target_penalty
 from validation.montecarlo.build import build
