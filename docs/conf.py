@@ -10,7 +10,7 @@ os.environ["COLUMNS"] = "90"  # of the command line's help
 os.environ.setdefault("MPLBACKEND", "agg")
 
 project = "pilcro"
-author = "the pilcro authors"
+author = "the pilcro developers"
 copyright = "MIT licence"  # noqa: A001
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "docstrings", "public_names", "command_line", "fences"]
 exclude_patterns = ["_build", "notebooks/.ipynb_checkpoints", "**/.hypothesis"]

@@ -505,6 +505,7 @@ def test_importing_the_packages_neither_starts_pyplot_nor_changes_matplotlib():
     code = (
         "import matplotlib; before = dict(matplotlib.rcParams)\n"
         "import lattice, landscape, validation, validation.__main__, sys\n"
+        "everything = [getattr(p, name) for p in (lattice, landscape, validation) for name in p.__all__]\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         "assert dict(matplotlib.rcParams) == before\n"
     )
