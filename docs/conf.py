@@ -10,6 +10,7 @@ os.environ["COLUMNS"] = "90"  # of the command line's help
 os.environ.setdefault("MPLBACKEND", "agg")
 
 from inventories import inventories  # noqa: E402 - it stands in docs/extensions
+
 from lattice.version import __version__  # noqa: E402
 
 project = "pilcro"
@@ -57,5 +58,5 @@ toc_object_entries_show_parents = "hide"
 
 # everything of ours that a page names must exist; what other libraries call their types is theirs
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!(lattice|landscape|validation)\.).*"), ("py:class", r"lattice\.routes\.Skip")]
+nitpick_ignore_regex = [("py:.*", r"(?!(lattice|landscape|validation)\.).*"), ("py:class", r"lattice\.sweep\.routes\.Skip")]
 suppress_warnings = ["ref.python"]  # a bare `Estimate` in a signature may be that of either package that has one

@@ -58,7 +58,7 @@ def test_paths_prints_a_row_of_pascals_triangle(capsys):
         (["map", "{model}:number"], "has no callable 'number'"),
         (["map", "{model}:small", "--size", "2"], "could not take"),
         (["map", "{model}:small", "--size", "9", "--out", "nowhere/map.png"], "does not exist"),
-        (["map", "{model}:small", "--size", "9", "--check", "1"], "two draws at least"),
+        (["map", "{model}:small", "--size", "9", "--check", "5"], "--check 5: a comparison needs 20 draws at least"),
         (["map", "vit_b_16"], "have no rule here"),
         (["paths", "--kernel", "0"], "the least is 1"),
         (["paths", "--kernel", "9", "--size", "5"], "a kernel of 9"),

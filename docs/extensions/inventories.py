@@ -65,7 +65,12 @@ def inventories(folder: Path) -> dict[str, tuple[str, str]]:
     folder.mkdir(parents=True, exist_ok=True)
     mapping = {}
     for project, (address, names) in PROJECTS.items():
-        header = "# Sphinx inventory version 2", f"# Project: {project}", "# Version: ", "# The remainder is compressed using zlib."
+        header = (
+            "# Sphinx inventory version 2",
+            f"# Project: {project}",
+            "# Version: ",
+            "# The remainder is compressed using zlib.",
+        )
         body = "".join(f"{name} py:{kind} 1 {page} -\n" for name, (kind, page) in sorted(names.items()))
         file = folder / f"{project}.inv"
         file.write_bytes("".join(f"{line}\n" for line in header).encode() + zlib.compress(body.encode()))

@@ -12,13 +12,12 @@ import pkgutil
 import re
 from types import ModuleType
 
+from docstrings import restructured
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.nodes import nested_parse_with_titles
-
-from docstrings import restructured
 
 
 def groups(package: ModuleType) -> list[tuple[str, list[str]]]:
@@ -69,7 +68,9 @@ def summary(package: str, names: list[str], things: list[object]) -> list[str]:
 
 def first_sentence(thing: object) -> str:
     """The first sentence of a docstring, on one line."""
-    data = not (inspect.isclass(thing) or inspect.isroutine(thing) or isinstance(thing, ModuleType) or hasattr(thing, "__wrapped__"))
+    data = not (
+        inspect.isclass(thing) or inspect.isroutine(thing) or isinstance(thing, ModuleType) or hasattr(thing, "__wrapped__")
+    )
     first = "" if data else (inspect.getdoc(thing) or "").partition("\n\n")[0].replace("\n", " ")
     sentence = re.match(r".*?[.?!:](?=\s|$)", first)
     return " ".join(restructured([sentence[0].rstrip(":") if sentence else first])).strip()

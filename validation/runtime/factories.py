@@ -77,5 +77,8 @@ def _load(place: str) -> Any:
     try:
         specification.loader.exec_module(module)
     except _WHATEVER as error:
-        raise SpecificationError(f"{place} raised {type(error).__name__} as it was imported: {error}") from error
+        from landscape.input_checks import users_line
+
+        where = users_line(error)
+        raise SpecificationError(f"{place} raised {type(error).__name__} as it was imported: {error}{where}") from error
     return module
