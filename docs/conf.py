@@ -19,8 +19,8 @@ author = "the pilcro developers"
 copyright = "MIT licence"  # noqa: A001
 extensions = [
     *("myst_nb", "sphinx_design", "sphinx_copybutton"),
-    *("sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx.ext.intersphinx"),
-    *("docstrings", "public_names", "command_line", "fences", "mathml", "network_gallery"),
+    *("sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx.ext.intersphinx"),
+    *("docstrings", "public_names", "command_line", "fences", "mathml", "network_gallery"),  # of docs/extensions
 ]
 exclude_patterns = ["_build", "notebooks/.ipynb_checkpoints", "**/.hypothesis"]
 html_theme = "furo"
@@ -52,6 +52,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 autodoc_inherit_docstrings = False
+napoleon_google_docstring = False
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100
 toc_object_entries_show_parents = "hide"

@@ -1,6 +1,6 @@
-"""The command line: `pilcro map`, `erf`, `halo`, `advise`, `paths`, `study`, `train`, `tables`, `figures`, `evaluate`.
+"""The command line, `pilcro COMMAND`: one file a command in `validation.cli.commands`. All take `--json`.
 
-All take `--json`. What a command computes with is imported when it runs: the help must not wait for torch.
+What a command computes with is imported when it runs: the help must not wait for torch.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from lattice.version import __version__
 from validation.cli.commands.advise import Advise
 from validation.cli.commands.erf import Erf
 from validation.cli.commands.evaluate import Evaluate
+from validation.cli.commands.fields import Fields
 from validation.cli.commands.figures import Figures
 from validation.cli.commands.halo import Halo
 from validation.cli.commands.map import Map
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Any] = {
     "map": Map,
     "erf": Erf,
     "halo": Halo,
+    "fields": Fields,
     "advise": Advise,
     "paths": Paths,
     "study": Study,
