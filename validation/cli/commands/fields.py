@@ -55,18 +55,18 @@ class Fields:
                     "even": node.name not in uneven,
                 }
             )
-        sizes = list(lattice.even_sizes(net, around=shape[1])[:3]) if len(set(shape[1:])) == 1 else []
+        symmetric = list(lattice.even_sizes(net, around=shape[1])[:3]) if len(set(shape[1:])) == 1 else []
         if not self.json:
             print(table(rows))
             print(f"\nwindows that are not flip symmetric: {', '.join(sorted(uneven)) or 'none'}")
-            if uneven and sizes:
-                print(f"input sizes nearby at which all of them are: {', '.join(map(str, sizes))}")
-        return {"model": self.model, "shape": list(shape), "layers": rows, "uneven": sorted(uneven), "even_sizes": sizes}
+            if uneven and symmetric:
+                print(f"input sizes nearby at which all of them are: {', '.join(map(str, symmetric))}")
+        return {"model": self.model, "shape": list(shape), "layers": rows, "uneven": sorted(uneven), "even_sizes": symmetric}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows in columns."""
-    lines = [("layer", "op", "shape", "field", "stride", "padding", "")]
+    lines: list[tuple[str, ...]] = [("layer", "op", "shape", "field", "stride", "padding", "")]
     for row in rows:
         notes = [] if row["aligned"] else ["branches not aligned"]
         notes += [] if row["even"] else ["UNEVEN"]

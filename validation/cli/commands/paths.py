@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lattice
-from lattice import SpecificationError
+from lattice import Lattice, SpecificationError
 from lattice.checks import whole
 
 __all__ = ["Paths"]
@@ -109,7 +109,7 @@ class Paths:
             size = (size - 1) * stride + dilation * (kernel - 1) + 1
         return size
 
-    def draw(self, net: lattice.Lattice, counts: Any) -> Path:
+    def draw(self, net: Lattice, counts: Any) -> Path:
         """Write the figure: the lattice itself on one axis, the counts as an image on two."""
         from lattice.drawing.charts import plot_counts
         from lattice.drawing.draw import draw_lattice
