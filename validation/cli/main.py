@@ -1,6 +1,6 @@
-"""The command line: `pilcro map`, `erf`, `halo`, `advise`, `paths`, `study`, `train`, `tables`, `figures`, `evaluate`.
+"""The command line: `pilcro map`, `erf`, `halo`, `advise`, `paths`, `study`, `train`, `reproduce` and what reads their runs.
 
-All take `--json`.
+`tables`, `figures` and `evaluate` read run folders. All commands take `--json`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from validation.cli.commands.evaluate import Evaluate
     from validation.cli.commands.figures import Figures
     from validation.cli.commands.halo import Halo
+    from validation.cli.commands.reproduce import Reproduce
     from validation.cli.commands.study import Study
     from validation.cli.commands.tables import Tables
     from validation.cli.commands.train import Train
 
     commands: dict[str, Any] = {"map": Map, "erf": Erf, "halo": Halo, "advise": Advise, "paths": Paths, "study": Study}
-    commands |= {"train": Train, "tables": Tables, "figures": Figures, "evaluate": Evaluate}
+    commands |= {"train": Train, "reproduce": Reproduce, "tables": Tables, "figures": Figures, "evaluate": Evaluate}
     required_first = (tyro.conf.PositionalRequiredArgs,)
     command: Any = tyro.extras.subcommand_cli_from_dict(commands, args=arguments, prog="pilcro", config=required_first)
     try:

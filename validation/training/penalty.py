@@ -32,10 +32,10 @@ class Penalty:
     `reading="alpha_0"` the number given is alpha_0, and is multiplied by T. Defaults are the paper's: T = 10, k = 3.
 
     Eq. 17 is printed as a sum over pixels. Its mean is the default: one set of weights for 32 x 32 and for 224 x 224 pixels
-    fits no sum, and at initialisation of ResNet-50 on 32 x 32 pixels the summed penalty's gradient with alpha = 100 is hundreds of
-    times that of the cross-entropy. "literal": Eq. 16 is a variance, so a mean, and Eq. 17 a sum. On d x d pixels "sum" weighs
-    (d - 2)^2 times more than "mean" for the curvature with k = 3 (900 at 32 pixels), d^2 times for the target (1024). The kind
-    "norm" is a comparison, not the paper's: the mean squared norm of the input gradient, whatever its shape.
+    fits no sum, and at initialisation of ResNet-50 on 32 x 32 pixels the summed penalty's gradient with alpha = 100 is
+    hundreds of times that of the cross-entropy. "literal": Eq. 16 is a variance, so a mean, and Eq. 17 a sum. On d x d pixels
+    "sum" weighs (d - 2)^2 times more than "mean" for the curvature with k = 3 (900 at 32 pixels), d^2 times for the target
+    (1024). The kind "norm" is a comparison, not the paper's: the mean squared norm of the input gradient, whatever its shape.
 
     Raises
     ------
