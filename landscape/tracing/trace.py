@@ -17,12 +17,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from landscape.gates.gates import unknown_rates
-from landscape.input_checks import call_factory
+from landscape.input_checks import call_factory, users_line
 from landscape.prior import Gates, Prior
 from landscape.tracing.aten.table import REASONS, RULES
 from landscape.tracing.gate_counts import Parameters, observe
 from landscape.tracing.graph.randomness import only_torch_draws
 from landscape.tracing.graph.reader import Reader, named_tensors
+from landscape.tracing.input_hint import input_hint, takes
 from landscape.tracing.weights import read_weights
 from landscape.weights.initialisation import Initialisation, layer_variances, weighted
 from lattice import AssumptionError, Lattice, UnsupportedError
@@ -45,8 +46,8 @@ class Trace(Prior):
 
     Parameters
     ----------
-    lattice, variances, factors, shifted, gates, skewed, signs, shifts
-        As of `Prior`. The `gates` were counted in forward passes, and are empty where that was not asked for.
+    lattice, variances, factors, shifted, gates, skewed, signs, shifts : as in Prior
+        Fields of `Prior`. The `gates` were counted in forward passes, and are empty where that was not asked for.
     variance_errors : mapping of str to float
         The relative standard error of each V[w], 0 where `initialisation` gave it: a map that is exact is so for these V[w].
     doubts : tuple of str, default ()
@@ -228,16 +229,26 @@ def _export(model: Any, shape: tuple[int, ...], train: bool) -> tuple[Any, dict[
         try:
             program = torch.export.export(model, (example,), strict=False)
         except Exception as error:
-            reason = str(error).strip().split("\n")[0][:300]
-            raise UnsupportedError(
-                f"torch.export could not take {type(model).__name__} over an input of shape {shape}: "
-                f"{type(error).__name__}: {reason}\n(an input of the wrong size, control flow that depends on data, or an "
-                "operation that torch itself cannot export)"
-            ) from error
+            raise UnsupportedError(_why_not_exported(model, shape, error)) from error
     signature = program.graph_signature
     constants = getattr(signature, "inputs_to_lifted_tensor_constants", {})
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers, **constants}
     return program, {placeholder: str(name) for placeholder, name in names.items()}
+
+
+def _why_not_exported(model: torch.nn.Module, shape: tuple[int, ...], error: Exception) -> str:
+    """The message of a model that torch.export could not take: its cause, and where in the user's code it lies."""
+    reason = str(error).strip().split("\n")[0][:300]
+    asked = f"torch.export could not take {type(model).__name__} over an input of shape {shape}"
+    line = users_line(error)
+    if "DataDependent" in type(error).__name__:  # torch's own names of bool(tensor), int(tensor) and the like
+        return f"{asked}: control flow that depends on data{line}; the theory counts fixed paths. torch says: {reason}"
+    hint = input_hint(model, shape)
+    if not hint:
+        hint = (
+            "torch itself cannot export an operation of it" if takes(model, shape) else "the model cannot be run on this shape"
+        )
+    return f"{asked}: {hint}{line}. torch says: {type(error).__name__}: {reason}"
 
 
 def _result(program: Any, output: Any) -> tuple[Any, Any]:

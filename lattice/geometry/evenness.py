@@ -18,9 +18,11 @@ import numpy as np
 
 from lattice.checks import whole
 from lattice.errors import SpecificationError
+from lattice.network.axis import AxisMap
 from lattice.network.lattice import Lattice, check_lattice
 from lattice.network.ops import Windowed
-from lattice.network.window import AdaptiveWindow, AxisMap, ResizeWindow, TransposedWindow, Window
+from lattice.network.resizing import AdaptiveWindow, ResizeWindow
+from lattice.network.window import TransposedWindow, Window
 
 __all__ = ["StageEvenness", "even_sizes", "evenness", "lean", "padding_read"]
 

@@ -33,12 +33,12 @@ from lattice import (
     Pool,
     Slice,
     SpecificationError,
-    TransposedWindow,
     UnsupportedError,
     Upsample,
     Window,
 )
 from lattice.network.lattice import check_lattice
+from lattice.network.window import TransposedWindow
 
 __all__ = ["LatticeModule", "build", "draw_weight", "draw_weights"]
 

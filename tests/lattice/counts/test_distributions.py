@@ -23,8 +23,8 @@ from lattice import (
     families,
     path_counts,
     residual,
-    spatial_lattice,
 )
+from lattice.counts.counting import spatial_lattice
 from lattice.counts.distributions import _sum, log_path_counts, path_count, path_length_distribution, skip_distribution
 from lattice.testing.strategies import lattices
 from tests.lattice.listing import some_unit
