@@ -16,11 +16,12 @@ CORE = (
 ELSEWHERE = {  # modules of these folders without a file of their own, and where they are tested
     "landscape/gates/mean_field_rules.py": "tests/landscape/gates/test_mean_field.py",
     "landscape/tracing/aten/table.py": "tests/landscape/tracing/test_refused_operations.py",
+    "landscape/tracing/graph/refusals.py": "tests/landscape/tracing/test_refused_operations.py",
     "landscape/tracing/graph/values.py": "tests/landscape/tracing/graph/test_reader.py",
 }
 SEVERAL = {  # files of tests of several modules, which stand in the folder of all of them
     "tests/landscape/tracing/test_refused_operations.py": "landscape/tracing/aten",
-    "tests/validation/cli/test_evaluate.py": "validation/cli/commands",
+    "tests/validation/cli/test_evaluate.py": "validation/cli/commands/runs",
     "tests/validation/datasets/test_datasets.py": "validation/datasets",
     "tests/validation/evaluation/test_evaluation.py": "validation/evaluation",
     "tests/validation/evaluation/corruptions/test_corruptions.py": "validation/evaluation/corruptions",

@@ -62,7 +62,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               "(sum_broadcast(X, shape, Y) for shape in inputs)",
               "((i == 0) * sum_broadcast(X, shape, Y) for i, shape in enumerate(inputs))",
               (PRODUCT,)),
-        Fault("skip doubled", "sweep", "X + passed", "X + 2 * passed", (WORDS,)),
+        Fault("skip doubled", "pullback:sweep", "X + passed", "X + 2 * passed", (WORDS,)),
         Fault("groups ignored", "sum_channels", "alike = X // groups", "alike = X", (WORDS,)),
         Fault("groups in the wrong order", "sum_channels", "np.repeat(X, Y, axis=Z)",
               "np.concatenate([X] * (Y), axis=Z)", (TORCH_CONV,)),
