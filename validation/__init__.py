@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     from validation.comparison.compare import Verdict, compare
     from validation.comparison.figure import plot_against_paths, plot_agreement, plot_z
     from validation.comparison.judges import assert_agrees, assert_chi_square, assert_exact, negative_controls
+    from validation.fields.comparisons import compare_fields, field_growth
     from validation.fields.field import EffectiveField
     from validation.fields.halo import halo
     from validation.fields.measure import effective_receptive_field
-    from validation.fields.predicted import beside, compare_fields, field_growth, predicted_field
+    from validation.fields.predicted import beside, predicted_field
     from validation.gradients.empirical import empirical_landscape
     from validation.gradients.objective import curvature_penalty, importance_map, smoothness_target, target_penalty
     from validation.montecarlo.build import build
@@ -41,10 +42,11 @@ __getattr__, __dir__ = lazy_exports(
         "validation.comparison.compare": ["Verdict", "compare"],
         "validation.comparison.figure": ["plot_against_paths", "plot_agreement", "plot_z"],
         "validation.comparison.judges": ["assert_agrees", "assert_chi_square", "assert_exact", "negative_controls"],
+        "validation.fields.comparisons": ["compare_fields", "field_growth"],
         "validation.fields.field": ["EffectiveField"],
         "validation.fields.halo": ["halo"],
         "validation.fields.measure": ["effective_receptive_field"],
-        "validation.fields.predicted": ["beside", "compare_fields", "field_growth", "predicted_field"],
+        "validation.fields.predicted": ["beside", "predicted_field"],
         "validation.gradients.empirical": ["empirical_landscape"],
         "validation.gradients.objective": ["curvature_penalty", "importance_map", "smoothness_target", "target_penalty"],
         "validation.montecarlo.build": ["build"],

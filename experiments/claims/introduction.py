@@ -56,7 +56,7 @@ def predictions_agree_with_measurements() -> Finding:
     "the landscape is conditioned “on the architecture being used and on the size of the image”",
     instead="A stride-2 layer whose padding is read on one side only tilts the map; sizes 32a + 1 mend ResNets.",
     tests=(
-        "tests/lattice/geometry/test_geometry.py::test_resnet18_is_symmetric_at_225_pixels_and_not_at_224",
+        "tests/lattice/geometry/test_evenness.py::test_resnet18_is_symmetric_at_225_pixels_and_not_at_224",
         "tests/landscape/maps/test_measures.py::test_uneven_padding_makes_the_map_asymmetric",
     ),
 )

@@ -191,7 +191,7 @@ def route_by_derivatives() -> Finding:
     "everywhere; `lattice.is_regular` decides exactly.",
     tests=(
         "tests/lattice/test_theorems.py::test_otherwise_the_order_of_commands_matters",
-        "tests/lattice/counts/test_regular.py::test_a_lattice_is_regular_exactly_if_no_order_of_any_commands_matters",
+        "tests/lattice/counts/test_stacks.py::test_a_lattice_is_regular_exactly_if_no_order_of_any_commands_matters",
     ),
 )
 def permutation_invariance() -> Finding:
@@ -245,7 +245,7 @@ def _leads(unit: Unit | None) -> str:
     "residual connections: the commands are “enriched by a skipped command”, {0, …, k − 1, skip} at every layer",
     when="each skip goes around one layer",
     instead="A skip around a block of two layers is one command for both: k² + 1 vectors a block, not (k + 1)².",
-    tests=("tests/lattice/counts/test_counting.py::test_skip_is_one_more_command_of_its_layer",),
+    tests=("tests/lattice/sweep/test_routes.py::test_skip_is_one_more_command_of_its_layer",),
 )
 def skip_commands() -> Finding:
     def vectors(layers: int) -> int:
@@ -263,7 +263,7 @@ def skip_commands() -> Finding:
 @section.claim(
     "Def. 2",
     "there is a path from h_j to h_i iff some command vector leads from j to i",
-    tests=("tests/lattice/geometry/test_geometry.py::test_a_cell_is_seen_iff_a_path_leads_to_it",),
+    tests=("tests/lattice/geometry/test_receptive_field.py::test_a_cell_is_seen_iff_a_path_leads_to_it",),
 )
 def path_exists_iff_routed() -> Finding:
     same_answer = tried = 0
@@ -374,7 +374,7 @@ def mean_number_of_paths() -> Finding:
     "C ∈ C(L, K·C): the “combinations of single commands” that lead to h_i",
     misprint=True,
     instead="Multisets (combinations with repetition): (K·C + L − 1 choose L) of them, not (K·C choose L).",
-    tests=("tests/lattice/counts/test_regular.py::test_combinations_are_the_multisets_of_the_command_vectors",),
+    tests=("tests/lattice/counts/test_multisets.py::test_combinations_are_the_multisets_of_the_command_vectors",),
 )
 def multisets_not_combinations() -> Finding:
     tried = sorted(product(range(1, 4), range(1, 4)), key=sum)

@@ -127,7 +127,7 @@ def _averages_everything(lattice: Lattice, position: int) -> bool:
 
 
 def train_reasons(lattice: Lattice, batch: int) -> tuple[str, ...]:
-    r"""What the corrected Lemma 2 leaves out, each with its layers.
+    """What the corrected Lemma 2 leaves out, each with its layers.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ def examples(name: str) -> str:
 
 FIELDS = "tests/validation/fields"
 WORDS = "tests/lattice/counts/test_counting.py::test_counts_are_numbers_of_command_vectors"
-TRANSPOSE = "tests/lattice/sweep/test_pullback.py::test_pulling_is_the_transpose_of_reading"
+TRANSPOSE = "tests/lattice/network/test_axis.py::test_pulling_is_the_transpose_of_reading"
 TORCH_LAYER = "tests/lattice/test_against_torch.py::test_a_layer_reads_what_torch_reads"
 TORCH_FIXED = "tests/lattice/test_against_torch.py::test_a_layer_with_fixed_weights_reads_what_torch_reads"
 TORCH_CONV, TORCH_SHUFFLE = f"{TORCH_LAYER}[Conv]", f"{TORCH_LAYER}[ChannelShuffle]"
@@ -31,8 +31,8 @@ TRUNK = "tests/landscape/laws/test_trunk.py"
 OVERLAPS = "tests/landscape/laws/test_covariance.py"
 PRODUCT = "tests/lattice/test_products.py::test_counts_of_products_are_the_number_of_listed_commands"
 MAPS = "tests/landscape/maps/test_measures.py"
-FORMS = "tests/lattice/closed_forms/test_closed_forms.py"
-GEOMETRY = "tests/lattice/geometry/test_geometry.py"
+PASCAL, BIGINT = "tests/lattice/closed_forms/test_pascal.py", "tests/lattice/counts/test_bigint.py"
+EVENNESS = "tests/lattice/geometry/test_evenness.py"
 MEASURE = "tests/validation/montecarlo/test_measure.py"
 JUDGES = "tests/validation/comparison/test_judges.py"
 OBJECTIVE = "tests/validation/gradients/test_objective.py"
@@ -76,18 +76,18 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               ("tests/lattice/counts/test_limbs.py::test_a_count_may_lie_at_the_edge_of_a_machine_word",)),
     ),
     "closed forms and geometry": (
-        Fault("Miller's recurrence one off", "pascal_row", "2 * depth", "2 * depth - 1", (FORMS,)),
-        Fault("inclusion without exclusion", "pascal_coefficient", "j - depth", "depth - j", (FORMS,)),
-        Fault("Stern's halves exchanged", "stern", "n & 1", "not n & 1", (f"{FORMS}::test_stern_is_the_oeis_sequence",)),
+        Fault("Miller's recurrence one off", "pascal_row", "2 * depth", "2 * depth - 1", (PASCAL,)),
+        Fault("inclusion without exclusion", "pascal_coefficient", "j - depth", "depth - j", (PASCAL,)),
+        Fault("Stern's halves exchanged", "stern", "n & 1", "not n & 1", (f"{PASCAL}::test_stern_is_the_oeis_sequence",)),
         Fault("binomials without their carries", "binomial", "(n - k) // X",
-              "(n - k - 1) // X", (f"{FORMS}::test_binomials_from_their_primes",)),
-        Fault("products without their sign", "bigint:product", "total if X else -total", "total", (FORMS,)),
+              "(n - k - 1) // X", (f"{BIGINT}::test_binomials_from_their_primes",)),
+        Fault("products without their sign", "bigint:product", "total if X else -total", "total", (BIGINT,)),
         Fault("evenness without the last window", "lean[Window]",
               "X - n - window.padding[0]",
               "window.padding[1] - window.padding[0]",
-              (f"{GEOMETRY}::test_with_equal_paddings_a_stage_is_even_iff_its_stride_divides",)),
+              (f"{EVENNESS}::test_with_equal_paddings_a_stage_is_even_iff_its_stride_divides",)),
         Fault("padding read beyond the padding", "padding_read[Window]", "X < n + window.padding[1]",
-              "X <= n + window.padding[1]", (f"{GEOMETRY}::test_what_a_stage_reads_of_its_padding",)),
+              "X <= n + window.padding[1]", (f"{EVENNESS}::test_what_a_stage_reads_of_its_padding",)),
     ),
     "moments": (
         Fault("standard deviation for variance", "second_moment[Weighted]", "rules.variances[X]",

@@ -21,6 +21,7 @@ from validation.cli.commands.figures import Figures
 from validation.cli.commands.halo import Halo
 from validation.cli.commands.map import Map
 from validation.cli.commands.paths import Paths
+from validation.cli.commands.reproduce import Reproduce
 from validation.cli.commands.study import Study
 from validation.cli.commands.tables import Tables
 from validation.cli.commands.train import Train
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Any] = {
     "paths": Paths,
     "study": Study,
     "train": Train,
+    "reproduce": Reproduce,
     "tables": Tables,
     "figures": Figures,
     "evaluate": Evaluate,

@@ -40,14 +40,14 @@ class Fields:
         net = trace(model_factory(self.model), shape, initialisation=he, check=False).lattice
         uneven = {row.node for row in lattice.evenness(net) if not row.even}
         rows = []
-        for node, sizes, field in zip(net.nodes, net.shapes, lattice.receptive_fields(net), strict=True):
+        for node, produced, field in zip(net.nodes, net.shapes, lattice.receptive_fields(net), strict=True):
             if self.windows and not isinstance(node.op, lattice.network.ops.Windowed):
                 continue
             rows.append(
                 {
                     "layer": node.name,
                     "op": str(node.op),
-                    "shape": list(sizes),
+                    "shape": list(produced),
                     "size": list(field.size),
                     "stride": [str(stride) for stride in field.stride],
                     "padding": [list(sides) for sides in field.padding],
@@ -70,8 +70,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         notes = [] if row["aligned"] else ["branches not aligned"]
         notes += [] if row["even"] else ["UNEVEN"]
-        cells = (row["layer"], row["op"], tuple(row["shape"]), shared(row["size"]), shared(row["stride"]))
-        lines.append((*map(str, cells), shared([f"{lo}/{hi}" for lo, hi in row["padding"]]), ", ".join(notes)))
+        padding = shared([f"{lo}/{hi}" for lo, hi in row["padding"]])
+        seen = (shared(row["size"]), shared(row["stride"]), padding)
+        lines.append((row["layer"], row["op"], str(tuple(row["shape"])), *seen, ", ".join(notes)))
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
 

@@ -57,7 +57,7 @@ class Paths:
         checked_out(self.out, FIGURES)
         if self.commands and (self.axes != 1 or not self.output or self.out is None):
             raise SpecificationError("--commands is a route from --output on one axis, drawn into --out")
-        net = self.lattice()
+        net = self.chain()
         counts = lattice.path_counts(net, self.output or None)
         if not self.json:
             print("\n".join(" ".join(map(str, row)) for row in counts.reshape(-1, counts.shape[-1])))
@@ -68,7 +68,7 @@ class Paths:
                 print(f"figure: {self.out}")
         return result
 
-    def lattice(self) -> lattice.Lattice:
+    def chain(self) -> lattice.Lattice:
         """The chain that was asked for."""
         depth = whole("--depth", self.depth, 0, MOST_DEPTH)
         axes = whole("--axes", self.axes, 1, 3)

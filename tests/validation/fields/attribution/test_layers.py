@@ -7,7 +7,7 @@ from torch import nn
 
 from lattice import AssumptionError, SpecificationError, UnsupportedError
 from validation import effective_receptive_field
-from validation.fields.layers import UpTo, find_layer
+from validation.fields.attribution.layers import UpTo, find_layer
 
 
 def by_hand(model, images, name, pick):
