@@ -16,7 +16,7 @@ from lattice.version import __version__  # noqa: E402
 project = "pilcro"
 release = version = __version__
 author = "the pilcro developers"
-copyright = "MIT licence"  # noqa: A001
+copyright = "the pilcro developers. MIT licence"  # noqa: A001
 extensions = [
     *("myst_nb", "sphinx_design", "sphinx_copybutton"),
     *("sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx.ext.intersphinx"),

@@ -171,6 +171,8 @@ def test_every_formula_of_a_page_has_mathml(extension):
     pytest.importorskip("latex2mathml")
     pages = extension("mathml")
     assert pages.unknown(pages.mathml(r"\nonsense x", "inline")) == [r"\nonsense"]
+    assert "\N{MATHEMATICAL DOUBLE-STRUCK CAPITAL E}" in pages.mathml(r"\mathbb E[x]", "inline")
+    assert "\N{DOUBLE-STRUCK CAPITAL R}" in pages.mathml(r"\mathbb R", "inline")
     formulas = [
         first or second
         for path in PAGES

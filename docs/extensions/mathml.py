@@ -2,6 +2,7 @@
 
 import html
 import re
+import unicodedata
 
 from docutils import nodes
 from latex2mathml.converter import convert
@@ -20,7 +21,23 @@ def mathml(latex: str, display: str) -> str:
     """One formula; several lines without an environment are aligned at `&`, as MathJax would."""
     if "\\\\" in latex and "\\begin" not in latex:
         latex = rf"\begin{{aligned}}{latex}\end{{aligned}}"
-    return convert(latex, display=display)
+    return re.sub(r'<mi mathvariant="(double-struck|bold|script)">(\w+)</mi>', _letters, convert(latex, display=display))
+
+
+def _letters(styled: re.Match[str]) -> str:
+    """Letters of a style as the characters that Unicode has for them: browsers ignore the attribute."""
+    style, text = styled[1].upper(), styled[2]
+    found = ""
+    for letter in text:
+        kind = f"{style} {'CAPITAL' if letter.isupper() else 'SMALL'} {letter.upper()}"
+        try:
+            found += unicodedata.lookup(f"MATHEMATICAL {kind}")
+        except KeyError:  # the oldest ones, such as the set of the real numbers, have shorter names
+            try:
+                found += unicodedata.lookup(kind)
+            except KeyError:
+                return styled[0]
+    return f"<mi>{found}</mi>"
 
 
 def checked(node: nodes.Node, display: str) -> str:
