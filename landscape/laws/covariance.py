@@ -25,19 +25,14 @@ from landscape.structure.pairs import Maps, operator
 from landscape.structure.plan import Axes, Plan, State, Step, plan, window_sizes
 from landscape.weights.initialisation import weighted
 from lattice import (
-    AdaptivePool,
-    Conv,
-    ConvTranspose,
-    GlobalPool,
     Lattice,
     Multiply,
     Node,
     PixelShuffle,
-    Pool,
     ResourceError,
     UnsupportedError,
 )
-from lattice.network.ops import Windowed
+from lattice.network.ops import Pooling, WeightedWindow, Windowed
 from lattice.sweep.pullback import pull, sum_channels
 
 __all__ = ["Local", "across", "pull_moments", "sweep_moments"]
@@ -238,10 +233,10 @@ def _through_windows(node: Node, shape: Shape, step: Step, local: Local, here: A
     op = node.op
     assert step.maps is not None
     if weighted(op):
-        assert isinstance(op, Conv | ConvTranspose)
+        assert isinstance(op, WeightedWindow)
         here = sum_channels(_times(here, local.squared(node)), len(above), op.channels, shape[0], op.groups)
     elif getattr(op, "kind", "") == "max":
-        assert isinstance(op, Pool | AdaptivePool | GlobalPool)
+        assert isinstance(op, Pooling)
         if step.side is None:
             return _maximum(op, node, shape[1:], step.maps, local, here, above, below)
         here = _times(here, local.single(node))
@@ -294,7 +289,7 @@ def _to_winners(op: Windowed, spatial: Shape, here: Array, rates: Array) -> Arra
 
 
 def _maximum(
-    op: Pool | AdaptivePool | GlobalPool,
+    op: Pooling,
     node: Node,
     spatial: Shape,
     maps: tuple[Maps, ...],
