@@ -15,7 +15,6 @@ from lattice.errors import ResourceError, SpecificationError
 from lattice.network.lattice import Lattice
 from lattice.network.ops import Concat, Dense, Op, Pointwise, Rearrangement, Shape, Summed, WeightedWindow, Windowed
 from lattice.sweep.pullback import gain
-from lattice.sweep.reverse import sweep
 
 __all__ = ["MOST_BYTES", "MOST_SECONDS", "Estimate", "check_size", "estimate", "show_count"]
 
@@ -44,31 +43,20 @@ def estimate(lattice: Lattice, one_output: bool = False) -> Estimate:
     """
     additions = seconds = 0.0
     bytes_ = 8.0 * prod(lattice.output_shape) if one_output else 0.0
-    longest = 0.0
-
-    def step(position: int, here: _Bits) -> list[_Bits]:
-        nonlocal additions, seconds, bytes_
-        node, shape = lattice.nodes[position], lattice.shapes[lattice.nodes[position].inputs[0]]
-        readings, doublings = _cost(node.op, lattice.input_shapes(node), lattice.shapes[position])
-        below = here.number + doublings
+    bits: dict[int, float] = {len(lattice.nodes) - 1: 1.0}
+    op, shape = None, None
+    for position in reversed(range(1, len(lattice.nodes))):  # not `sweep`: small counts take no longer than this
+        node = lattice.nodes[position]
+        if node.op is not op or lattice.shapes[node.inputs[0]] != shape:  # else as in the layer above
+            op, shape = node.op, lattice.shapes[node.inputs[0]]
+            readings, doublings = _cost(op, lattice.input_shapes(node), lattice.shapes[position])
+        below_bits = bits[position] + doublings
         additions += readings
-        seconds += readings * (1 + below / 32) * SECONDS_PER_WORD
-        bytes_ = max(bytes_, prod(shape[1:]) * (72 + below / 4))  # two arrays of Python ints
-        return [_Bits(below)] * len(node.inputs)
-
-    for _, bits in sweep(lattice, _Bits(1.0), step):
-        longest = max(longest, bits.number)
-    return Estimate(additions, longest, bytes_, seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class _Bits:
-    """The length of a number: of a sum, that of the sum."""
-
-    number: float
-
-    def __add__(self, other: "_Bits") -> "_Bits":
-        return _Bits(float(np.logaddexp2(self.number, other.number)))
+        seconds += readings * (1 + below_bits / 32) * SECONDS_PER_WORD
+        bytes_ = max(bytes_, prod(shape[1:]) * (72 + below_bits / 4))  # two arrays of Python ints
+        for below in node.inputs:
+            bits[below] = float(np.logaddexp2(bits[below], below_bits)) if below in bits else below_bits
+    return Estimate(additions, max(bits.values()), bytes_, seconds)
 
 
 @lru_cache(maxsize=512)
