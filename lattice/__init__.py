@@ -17,6 +17,7 @@ reached under its folder: formulas in sympy (`lattice.closed_forms.formulas`), w
 values that functions return.
 """
 
+from lattice import families
 from lattice.closed_forms.limits import gaussian_limit, offset_moments
 from lattice.closed_forms.pascal import pascal_coefficient, pascal_row, residual_row, stern, stern_maximum, stern_period
 from lattice.closed_forms.strips import perron_depth, perron_vector, strip_counts_reflection, strip_counts_spectral
@@ -38,7 +39,6 @@ from lattice.errors import (
 )
 from lattice.geometry.evenness import even_sizes, evenness
 from lattice.geometry.receptive_field import receptive_field, receptive_fields
-from lattice.network import families
 from lattice.network.branches import concatenate, residual
 from lattice.network.lattice import Lattice, Node, Unit
 from lattice.network.ops import (
