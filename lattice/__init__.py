@@ -17,11 +17,12 @@ reached under its folder: formulas in sympy (`lattice.closed_forms.formulas`), w
 values that functions return.
 """
 
+from typing import TYPE_CHECKING
+
 from lattice import families
 from lattice.closed_forms.limits import gaussian_limit, offset_moments
 from lattice.closed_forms.pascal import pascal_coefficient, pascal_row, residual_row, stern, stern_maximum, stern_period
 from lattice.closed_forms.strips import perron_depth, perron_vector, strip_counts_reflection, strip_counts_spectral
-from lattice.closed_forms.symbolic import generating_function, path_polynomial, path_polynomials, variance_symbols
 from lattice.counts.cost import show_count
 from lattice.counts.counting import mean_path_counts, path_counts
 from lattice.counts.distributions import log_path_counts, path_count, path_length_distribution, skip_distribution
@@ -39,6 +40,7 @@ from lattice.errors import (
 )
 from lattice.geometry.evenness import even_sizes, evenness
 from lattice.geometry.receptive_field import receptive_field, receptive_fields
+from lattice.lazy import lazy_exports
 from lattice.network.branches import concatenate, residual
 from lattice.network.lattice import Lattice, Node, Unit
 from lattice.network.ops import (
@@ -65,9 +67,14 @@ from lattice.network.ops import (
     Upsample,
 )
 from lattice.network.window import Window
+from lattice.sweep.choices import SKIP, Branch, Command
 from lattice.sweep.pullback import pull_back
-from lattice.sweep.routes import SKIP, Branch, Command, commands, path_exists, route
+from lattice.sweep.routes import commands, path_exists, route
 from lattice.testing.transformations import compose, flip, transpose
+
+if TYPE_CHECKING:
+    from lattice.closed_forms.symbolic import generating_function, path_polynomial, path_polynomials, variance_symbols
+    from lattice.testing import strategies as strategies
 
 __all__ = [
     # building a network
@@ -95,11 +102,11 @@ __all__ = [
     "PilcroError", "SpecificationError", "UnsupportedError", "AssumptionError", "IrregularLatticeError", "ResourceError",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> object:
-    """`lattice.strategies` needs hypothesis, and is imported when it is asked for."""
-    if name == "strategies":
-        from lattice.testing import strategies
-
-        return strategies
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# sympy and hypothesis take longer to import than everything else together
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "lattice.closed_forms.symbolic": ["generating_function", "path_polynomial", "path_polynomials", "variance_symbols"],
+        "lattice.testing": ["strategies"],
+    },
+)

@@ -91,7 +91,7 @@ def test_paths_prints_a_row_of_pascals_triangle(capsys):
         (["map", "{model}:number"], "has no callable 'number'"),
         (["map", "{model}:small", "--size", "2"], "could not take"),
         (["map", "{model}:small", "--size", "9", "--out", "nowhere/map.png"], "does not exist"),
-        (["map", "{model}:small", "--size", "9", "--check", "1"], "two draws at least"),
+        (["map", "{model}:small", "--size", "9", "--check", "5"], "--check 5: a comparison needs 20 draws at least"),
         (["map", "vit_b_16"], "have no rule here"),
         (["paths", "--kernel", "0"], "the least is 1"),
         (["paths", "--depth", "2", "--skip", "1"], "layers that keep the size"),

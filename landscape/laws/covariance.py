@@ -24,7 +24,7 @@ from scipy import sparse
 
 from landscape.structure.pairs import Maps, operator
 from landscape.structure.plan import Axes, Plan, State, Step, plan, window_sizes
-from landscape.weights.initialisation import weighted
+from landscape.weights.fans import weighted
 from lattice import (
     Lattice,
     Multiply,

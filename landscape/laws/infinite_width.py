@@ -26,7 +26,7 @@ from landscape.gates.averaging import ratio
 from landscape.prior import Prior
 from landscape.structure.plan import fixed_map
 from landscape.structure.signs import has_slopes, slopes
-from landscape.weights.initialisation import weighted
+from landscape.weights.fans import weighted
 from lattice import (
     Activation,
     AdaptivePool,

@@ -28,13 +28,21 @@ from validation.runtime.files import write_bytes
 from validation.runtime.locks import locked
 from validation.training.recipes import Recipe
 
-__all__ = ["Checkpoint", "RunFolder", "TrainingError", "read_json", "write_json"]
+__all__ = ["Checkpoint", "DivergedError", "RunFolder", "RunHeldError", "TrainingError", "read_json", "write_json"]
 
 KEPT = 2  # checkpoints that stay: one to go on from, and one behind it
 
 
 class TrainingError(PilcroError):
     """Training cannot go on: NaN, or a folder that cannot be written or read."""
+
+
+class DivergedError(TrainingError):
+    """Training went to NaN, or to a network whose landscape is zero: the same run would do it again."""
+
+
+class RunHeldError(SpecificationError):
+    """Another process is training in a run folder."""
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -86,7 +94,7 @@ class RunFolder:
         try:
             stack.enter_context(locked(self.path))
         except SpecificationError:
-            raise SpecificationError(
+            raise RunHeldError(
                 f"another process is training in {self.path}; wait for it, stop it, or take another folder"
             ) from None
         except OSError as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import lattice
+from lattice.network.ops import Windowed
 from validation.runtime.factories import model_factory
 
 __all__ = ["Fields"]
@@ -40,14 +41,14 @@ class Fields:
         net = trace(model_factory(self.model), shape, initialisation=he, check=False).lattice
         uneven = {row.node for row in lattice.evenness(net) if not row.even}
         rows = []
-        for node, sizes, field in zip(net.nodes, net.shapes, lattice.receptive_fields(net), strict=True):
-            if self.windows and not isinstance(node.op, lattice.network.ops.Windowed):
+        for node, produced, field in zip(net.nodes, net.shapes, lattice.receptive_fields(net), strict=True):
+            if self.windows and not isinstance(node.op, Windowed):
                 continue
             rows.append(
                 {
                     "layer": node.name,
                     "op": str(node.op),
-                    "shape": list(sizes),
+                    "shape": list(produced),
                     "size": list(field.size),
                     "stride": [str(stride) for stride in field.stride],
                     "padding": [list(sides) for sides in field.padding],
@@ -55,23 +56,24 @@ class Fields:
                     "even": node.name not in uneven,
                 }
             )
-        sizes = list(lattice.even_sizes(net, around=shape[1])[:3]) if len(set(shape[1:])) == 1 else []
+        symmetric = list(lattice.even_sizes(net, around=shape[1])[:3]) if len(set(shape[1:])) == 1 else []
         if not self.json:
             print(table(rows))
             print(f"\nwindows that are not flip symmetric: {', '.join(sorted(uneven)) or 'none'}")
-            if uneven and sizes:
-                print(f"input sizes nearby at which all of them are: {', '.join(map(str, sizes))}")
-        return {"model": self.model, "shape": list(shape), "layers": rows, "uneven": sorted(uneven), "even_sizes": sizes}
+            if uneven and symmetric:
+                print(f"input sizes nearby at which all of them are: {', '.join(map(str, symmetric))}")
+        return {"model": self.model, "shape": list(shape), "layers": rows, "uneven": sorted(uneven), "even_sizes": symmetric}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows in columns."""
-    lines = [("layer", "op", "shape", "field", "stride", "padding", "")]
+    lines: list[tuple[str, ...]] = [("layer", "op", "shape", "field", "stride", "padding", "")]
     for row in rows:
         notes = [] if row["aligned"] else ["branches not aligned"]
         notes += [] if row["even"] else ["UNEVEN"]
-        cells = (row["layer"], row["op"], tuple(row["shape"]), shared(row["size"]), shared(row["stride"]))
-        lines.append((*map(str, cells), shared([f"{lo}/{hi}" for lo, hi in row["padding"]]), ", ".join(notes)))
+        padding = shared([f"{lo}/{hi}" for lo, hi in row["padding"]])
+        seen = (shared(row["size"]), shared(row["stride"]), padding)
+        lines.append((row["layer"], row["op"], str(tuple(row["shape"])), *seen, ", ".join(notes)))
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lattice
-from lattice import SpecificationError
+from lattice import Lattice, SpecificationError
 from lattice.checks import whole
 
 __all__ = ["Paths"]
@@ -57,7 +57,7 @@ class Paths:
         checked_out(self.out, FIGURES)
         if self.commands and (self.axes != 1 or not self.output or self.out is None):
             raise SpecificationError("--commands is a route from --output on one axis, drawn into --out")
-        net = self.lattice()
+        net = self.chain()
         counts = lattice.path_counts(net, self.output or None)
         if not self.json:
             print("\n".join(" ".join(map(str, row)) for row in counts.reshape(-1, counts.shape[-1])))
@@ -68,7 +68,7 @@ class Paths:
                 print(f"figure: {self.out}")
         return result
 
-    def lattice(self) -> lattice.Lattice:
+    def chain(self) -> lattice.Lattice:
         """The chain that was asked for."""
         depth = whole("--depth", self.depth, 0, MOST_DEPTH)
         axes = whole("--axes", self.axes, 1, 3)
@@ -109,7 +109,7 @@ class Paths:
             size = (size - 1) * stride + dilation * (kernel - 1) + 1
         return size
 
-    def draw(self, net: lattice.Lattice, counts: Any) -> Path:
+    def draw(self, net: Lattice, counts: Any) -> Path:
         """Write the figure: the lattice itself on one axis, the counts as an image on two."""
         from lattice.drawing.charts import plot_counts
         from lattice.drawing.draw import draw_lattice

@@ -1,4 +1,4 @@
-"""The numbers that the paper prints (Tables 1 and 2), to stand beside runs of exactly its settings, and beside no others."""
+"""The scores that the paper prints (Tables 1 and 2), to stand beside runs; `printed` for runs of exactly its settings only."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -6,7 +6,13 @@ from typing import NamedTuple
 from validation.training.penalty import Penalty
 from validation.training.recipes import CIFAR100, IMAGENET, Recipe
 
-__all__ = ["Printed", "printed"]
+__all__ = ["SETTINGS", "TABLE_1", "TABLE_2", "Printed", "Setting", "printed"]
+
+Setting = tuple[str, str, int]  # augmentation, penalty, alpha
+SETTINGS = (
+    ("none", 0),
+    *((kind, alpha) for kind in ("target", "curvature") for alpha in (1, 10, 100)),
+)  # the rows of Tables 1 and 2, in their order
 
 
 class Printed(NamedTuple):

@@ -13,6 +13,7 @@ from validation.runtime.files import read_arrays
 from validation.training.checkpoint import read_json
 from validation.training.penalty import Penalty
 from validation.training.recipes import Recipe
+from validation.training.scores import best_row
 
 __all__ = ["Group", "Result", "collect", "grouped", "latex", "markdown"]
 
@@ -82,6 +83,7 @@ def collect(folders: Sequence[Path]) -> list[Result]:
             recipe = content.get("recipe") if isinstance(content, dict) else None
             if not isinstance(recipe, dict):
                 raise SpecificationError(f"{place / 'result.json'} is no result of a run: it has no recipe")
+            content.setdefault("best", best_row(content.get("rows", [])))  # of runs of before there was one
             found.append(Result(place, Recipe.of(content["recipe"]), content))
     return found
 

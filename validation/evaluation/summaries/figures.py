@@ -57,25 +57,49 @@ def _tv(group: Group, when: str) -> tuple[float, float]:
 def plot_curves(groups: Sequence[Group]) -> Any:
     """Top-1 and TV on the test images epoch by epoch (Figure 4): means over repeats, bands of two standard errors.
 
-    Returns the matplotlib Figure.
+    Where the runs have scores inside their first epoch, a second row zooms in on it, from before the first step to its end.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+        Recipes with their repeats.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One row of two Axes, or two.
     """
     from matplotlib.figure import Figure
 
+    zoomed = all(result.content.get("early") for group in groups for result in group.results)
+    figure = Figure(figsize=(11, 7.6 if zoomed else 4), layout="constrained")
+    axes = figure.subplots(2 if zoomed else 1, 2, squeeze=False)
     recipes = [group.recipe for group in groups]
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    for ax, (name, title) in zip(figure.subplots(1, 2), {"top1": "Top-1", "tv": "total variation"}.items(), strict=True):
+    for column, (name, title) in enumerate({"top1": "Top-1", "tv": "total variation"}.items()):
         for number, group in enumerate(groups):
-            rows = np.array([[row[name] for row in result.content["rows"]] for result in group.results])
-            epochs = np.arange(1, rows.shape[1] + 1)
-            error = rows.std(axis=0, ddof=1) / len(rows) ** 0.5 if len(rows) > 1 else np.full(len(epochs), np.nan)
-            banded(ax, epochs, rows.mean(axis=0), error, label=label(group.recipe, recipes), **style(number))
-        ax.set(xlabel="epoch", ylabel=title)
-        ax.xaxis.get_major_locator().set_params(integer=True)
-        if name == "tv":
-            ax.set_yscale("log")
-        else:  # lower right is free there
-            ax.legend(frameon=False, fontsize="small")
+            drawn: dict[str, Any] = {"label": label(group.recipe, recipes), **style(number)}
+            _curve(axes[0][column], [result.content["rows"] for result in group.results], name, drawn)
+            if zoomed:
+                _curve(axes[1][column], [_first_epoch(result.content) for result in group.results], name, drawn)
+        for row, ax in enumerate(axes[:, column]):
+            ax.set(xlabel="epoch", ylabel=title if row == 0 else f"{title}, first epoch")
+            if row == 0:
+                ax.xaxis.get_major_locator().set_params(integer=True)
+            if name == "tv":
+                ax.set_yscale("log")
+    axes[0][0].legend(frameon=False, fontsize="small")  # lower right is free there
     return figure
+
+
+def _curve(ax: Any, repeats: Sequence[Sequence[dict[str, Any]]], name: str, drawn: dict[str, Any]) -> None:
+    values = np.array([[row[name] for row in rows] for rows in repeats])
+    error = values.std(axis=0, ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.full(values.shape[1], np.nan)
+    banded(ax, [row["epoch"] for row in repeats[0]], values.mean(axis=0), error, **drawn)
+
+
+def _first_epoch(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """The scores before training, inside the first epoch and at its end."""
+    return [{"epoch": 0, **content["before"]}, *content["early"], content["rows"][0]]
 
 
 def plot_robustness(names: Sequence[str], found: Sequence[Sequence[Any]]) -> Any:
