@@ -13,8 +13,8 @@ K, Z                 kernel size, number of output units                  `kerne
 =================== ==================================================== ===================================
 
 Maps are indexed [row, column] and live on input positions; shapes are (channels, *spatial). What is not named here is
-reached under its folder: formulas in sympy (`lattice.closed_forms.formulas`), windows on one axis (`lattice.network`), the
-values that functions return.
+reached under its folder: formulas in sympy (`lattice.closed_forms.formulas`), windows on one axis
+(`lattice.network.window`), the values that functions return.
 """
 
 from typing import TYPE_CHECKING

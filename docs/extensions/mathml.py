@@ -1,8 +1,19 @@
 """Formulas as MathML, made when the page is built: every browser shows it, offline too, and no script is loaded."""
 
+import html
+import re
+
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
+from sphinx.util import logging
+
+LOG = logging.getLogger(__name__)
+
+
+def unknown(formula: str) -> list[str]:
+    """The commands of LaTeX that a MathML formula still has, since the converter does not know them."""
+    return re.findall(r"\\[a-zA-Z]+", html.unescape(re.sub(r"<[^>]+>", " ", formula)))
 
 
 def mathml(latex: str, display: str) -> str:
@@ -12,13 +23,21 @@ def mathml(latex: str, display: str) -> str:
     return convert(latex, display=display)
 
 
+def checked(node: nodes.Node, display: str) -> str:
+    """The formula of a node, with a warning where a command of it is not known."""
+    formula = mathml(node.astext(), display)
+    for command in unknown(formula):
+        LOG.warning("no MathML for %s", command, location=node)
+    return formula
+
+
 def visit_inline(self, node: nodes.math) -> None:
-    self.body.append(mathml(node.astext(), "inline"))
+    self.body.append(checked(node, "inline"))
     raise nodes.SkipNode
 
 
 def visit_block(self, node: nodes.math_block) -> None:
-    self.body.append(f'<div class="formula">{mathml(node.astext(), "block")}</div>\n')
+    self.body.append(f'<div class="formula">{checked(node, "block")}</div>\n')
     raise nodes.SkipNode
 
 
