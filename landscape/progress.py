@@ -76,5 +76,6 @@ def progress_bar(shown: bool, total: int | None = None, **options: Any) -> Itera
     if _in_log():
         log = {"file": LogLines(sys.stderr), "bar_format": LOG_FORMAT_OPEN if total is None else LOG_FORMAT}
         options = {"mininterval": LOG_SECONDS, **log, **options}
+        options["desc"] = f"{options['desc']}: " if options.get("desc") else None
     with tqdm(total=total, dynamic_ncols=True, **options) as bar:
         yield bar
