@@ -11,7 +11,7 @@ from torch import nn
 from experiments.claims.claim import Finding, Section, listed, number
 from experiments.claims.means import mean
 from experiments.claims.results import gallery
-from landscape.maps.measures import importance, total_variation
+from landscape.maps.numbers import importance, total_variation
 from validation.datasets.catalogue import load
 from validation.gradients.empirical import channel_importance, empirical_landscape
 from validation.gradients.objective import curvature_penalty, importance_map, laplacian, smoothness_target, target_penalty

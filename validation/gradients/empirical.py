@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from landscape.maps.measures import total_variation
+from landscape.maps.numbers import total_variation
 from landscape.progress import progress_bar
 from lattice import SpecificationError, UnsupportedError
 from validation.gradients.jackknife import Blocks, jackknife

@@ -7,8 +7,8 @@ from scipy import stats
 from torch import nn
 
 from landscape import he, predict, trace
+from landscape.weights.fans import fans
 from landscape.weights.fresh_weights import centred, even
-from landscape.weights.initialisation import fans
 from landscape.weights.weight_draws import moments_of, pooled
 from lattice import AssumptionError, Conv, ConvTranspose, Dense
 

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from lattice import (
     SpecificationError,
 )
-from lattice.network.window import ResizeWindow, Window
+from lattice.network.resizing import ResizeWindow
+from lattice.network.window import Window
 from tests.lattice.in_torch import padded
 
 NUMPY = {"circular": "wrap", "reflect": "reflect", "replicate": "edge", "symmetric": "symmetric"}
