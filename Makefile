@@ -6,7 +6,7 @@ EVALUATED = none-0 none-0-reweighted curvature-0.003 target-0.0003 norm-0.01
 FUZZ_SECONDS ?= 600
 NETS ?= 5000
 
-.PHONY: help demo test lowest check slow fresh bench mutants figures laptop claims notebooks docs fuzz nets
+.PHONY: help demo test lowest check slow fresh bench mutants figures laptop claims notebooks docs fuzz nets gpu
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -77,3 +77,7 @@ fuzz: .venv  ## fuzz what reads text and files: FUZZ_SECONDS for each of six ent
 
 nets: .venv  ## judge NETS random networks, as people write them, against autograd (5,000 take two hours)
 	OMP_NUM_THREADS=1 $(PYTHON) -m tests.nets --count $(NETS) --jobs 2
+
+gpu: .venv  ## run the tests that need a CUDA device, write docs/gpu.md (under ten minutes)
+	$(PYTHON) -m pytest -m gpu -q
+	$(PYTHON) -m experiments.gpu
