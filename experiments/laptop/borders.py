@@ -15,9 +15,10 @@ __all__ = ["borders"]
 
 TITLE = "## ¶_c with a border rule"
 NOTE = (
-    "¶_c with α = 1 on the photographs, the Laplacian unpadded as printed and with replicated borders; means over seeds of the "
-    "differences (replicated less unpadded) with 95 % intervals. Flip asymmetry: ||I' - flipped|| / ||I' + flipped||, the larger of "
-    "the two axes. Border share: the part of the landscape's energy that lies in the outermost pixels, 0.12 if it is flat."
+    "¶_c with α = 1 on the photographs, the Laplacian unpadded as printed and with replicated borders; means over seeds of "
+    "the differences (replicated less unpadded) with 95 % intervals. Flip asymmetry: ||I' - flipped|| / ||I' + flipped||, the "
+    "larger of the two axes. Border share: the part of the landscape's energy that lies in the outermost pixels, 0.12 if it is "
+    "flat."
 )
 
 
@@ -46,6 +47,13 @@ def borders(where: Sweep, seeds: Sequence[int]) -> tuple[str, list[dict[str, obj
             means = [float(np.mean(list(values.values()))) for values in (one, other)]
             difference = paired(other, one)
             texts.append([crops, head, *(f"{mean:.3f}" for mean in means), str(difference)])
-            numbers.append({"augment": augment, "score": head, "means": means, "difference": [difference.mean, difference.low, difference.high]})
+            numbers.append(
+                {
+                    "augment": augment,
+                    "score": head,
+                    "means": means,
+                    "difference": [difference.mean, difference.low, difference.high],
+                }
+            )
     head = ["", "score", "unpadded", "replicated", "difference"]
     return f"{TITLE}\n\n{text_table(head, texts)}\n{NOTE}\n", numbers

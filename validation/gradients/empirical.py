@@ -33,6 +33,18 @@ Array = np.ndarray[Any, Any]
 def channel_importance(squared: Array) -> Array:
     """I'_i = sqrt(d_w d_h) ||I_i^2||_channels / ||I^2||_F (Eq. 14) of squares (channels, *positions); mean square one.
 
+    Parameters
+    ----------
+    squared : numpy.ndarray
+        Squares (channels, *positions), not negative.
+
+    Returns
+    -------
+    numpy.ndarray
+        I' (positions), float64.
+
+    Examples
+    --------
     >>> channel_importance(np.array([[3.0, 0.0], [4.0, 5.0]]))
     array([1., 1.])
     """
@@ -155,10 +167,34 @@ def empirical_landscape(
     for any batch size) or "all" (exact, one backward pass per class). Memory: one batch, and 64 blocks of float64 maps.
     `progress`: a bar over the batches.
 
-    Raises `SpecificationError` for no images, images that are not finite floating point or change shape, a generator that
-    is missing, and gradients that are not finite (with the image's number); `UnsupportedError` for outputs that are not
-    logits (N, classes).
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network; it is run in evaluation mode and left as it was.
+    batches : Iterable[Any]
+        Tensors of images (B, channels, *positions), or pairs of images and labels, of one size.
+    generator : torch.Generator, optional
+        Where the random numbers come from; torch's global state is not touched.
+    classes : str
+        "sampled": one class an image, drawn from p(y|x); "all": every class with its probability, without noise.
+    progress : bool
+        Show a bar.
 
+    Returns
+    -------
+    EmpiricalLandscape
+        Sums over images with their standard errors, as a map and in numbers.
+
+    Raises
+    ------
+    SpecificationError
+        For no images, images that are not finite floating point or change shape, a generator that is missing, and gradients
+        that are not finite (with the image's number).
+    UnsupportedError
+        For outputs that are not logits (N, classes).
+
+    Examples
+    --------
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2, bias=False))
     >>> with torch.no_grad():
     ...     weight = model[1].weight.copy_(torch.tensor([[1.0, 2.0, 1.0, 0.0], [-1.0, 2.0, 1.0, 0.0]]))

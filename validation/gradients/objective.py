@@ -37,8 +37,23 @@ Border = Literal["unpadded", "replicate", "reflect"]
 def normalised(squared: torch.Tensor) -> torch.Tensor:
     """I' = sqrt(P) ||I^2||_channels / ||I^2||_F (Eq. 14) of (channels, *positions), P positions; its mean square is one.
 
-    Raises `SpecificationError` for a landscape that is zero everywhere, or not finite.
+    Parameters
+    ----------
+    squared : torch.Tensor
+        I^2, not negative.
 
+    Returns
+    -------
+    torch.Tensor
+        I' (positions), of the same dtype.
+
+    Raises
+    ------
+    SpecificationError
+        For a landscape that is zero everywhere, or not finite.
+
+    Examples
+    --------
     >>> normalised(torch.tensor([[[3.0, 0.0]], [[4.0, 5.0]]])).round(decimals=4)
     tensor([[1., 1.]])
     """
@@ -70,9 +85,35 @@ def importance_map(
     rule, otherwise double backward. Second derivatives of the map exist by double backward only. `reduce`: applied to the
     mean square, before it is normalised (the mean over processes, `devices.mean_over_processes`).
 
-    Raises `SpecificationError` for images that are no floating-point batch, `UnsupportedError` for a model whose outputs
-    are not logits (B, classes).
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network; it is run in evaluation mode and left as it was.
+    images : torch.Tensor
+        (B, channels, *positions), floating point.
+    generator : torch.Generator, optional
+        Draws the classes; or give `uniforms`.
+    uniforms : torch.Tensor, optional
+        One uniform number in [0, 1) for each image, (B,): its sampled class.
+    way : str
+        "linearised", "double_backward", "forward_mode" or "auto".
+    reduce : Callable[[torch.Tensor], torch.Tensor], optional
+        Applied to the mean square before it is normalised, such as the mean over processes.
 
+    Returns
+    -------
+    torch.Tensor
+        I' (positions), whose mean square is one, differentiable in the parameters.
+
+    Raises
+    ------
+    SpecificationError
+        For images that are no floating-point batch.
+    UnsupportedError
+        For a model whose outputs are not logits (B, classes).
+
+    Examples
+    --------
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
     >>> found = importance_map(model, torch.ones(3, 1, 2, 2), generator=torch.Generator().manual_seed(0))
     >>> found.shape, round(found.square().mean().item(), 4), found.requires_grad
@@ -202,6 +243,22 @@ def curvature_penalty(
 def target_penalty(importance: torch.Tensor, target: torch.Tensor, *, reduction: Reduction = "sum") -> torch.Tensor:
     """||I' - S||^2 (Eq. 17), summed over positions as printed; "mean" divides by d_w d_h: 1024 on 32x32 pixels.
 
+    Parameters
+    ----------
+    importance : torch.Tensor
+        I' (positions).
+    target : torch.Tensor
+        S (positions); it gets no gradient.
+    reduction : Reduction
+        "sum" as printed, or "mean" over positions, which the presets take.
+
+    Returns
+    -------
+    torch.Tensor
+        A scalar, differentiable in `importance`.
+
+    Examples
+    --------
     >>> float(target_penalty(torch.ones(2, 2), torch.zeros(2, 2)))
     4.0
     """
@@ -224,8 +281,27 @@ def smoothness_target(images: torch.Tensor | Iterable[torch.Tensor], width: int 
 
     `images` (M, channels, *positions), or batches of them. The Laplacian is not padded, which would put an edge around every
     image: a cell at the border has the value of its nearest inner cell, so that stationary images give a flat target. Images
-    whose Laplacian is zero everywhere have no shape and are left out. Raises `SpecificationError` where no image has one.
+    whose Laplacian is zero everywhere have no shape and are left out.
 
+    Parameters
+    ----------
+    images : torch.Tensor | Iterable[torch.Tensor]
+        (M, channels, *positions), or batches of them.
+    width : int
+        k of the Laplacian, odd and 3 at least.
+
+    Returns
+    -------
+    torch.Tensor
+        S (positions), float64 on the CPU.
+
+    Raises
+    ------
+    SpecificationError
+        Where no image has one.
+
+    Examples
+    --------
     >>> smoothness_target(torch.rand(8, 3, 6, 5)).shape
     torch.Size([6, 5])
     """

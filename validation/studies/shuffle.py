@@ -87,8 +87,33 @@ def shuffled_importance(
     squared gradient. `chunk` bounds how many inputs the model sees at once; differences of f are taken in its own
     precision, so that effects below 1e-6 of f want a float64 model.
 
-    Raises `SpecificationError` for fewer than two samples, a single replacement, and units that never vary.
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network; it is run in evaluation mode and left as it was.
+    inputs : torch.Tensor
+        (M, channels, *spatial).
+    generator : torch.Generator
+        Where the random numbers come from; torch's global state is not touched.
+    replacements : int, optional
+        Shuffles of each unit.
+    unit : str
+        Which output; or the sum over all.
+    chunk : int
+        Images that a network is given at once.
 
+    Returns
+    -------
+    ShuffledImportance
+        The four measures as maps.
+
+    Raises
+    ------
+    SpecificationError
+        For fewer than two samples, a single replacement, and units that never vary.
+
+    Examples
+    --------
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3, 1)).double()
     >>> x = torch.randn(20, 1, 3, generator=torch.Generator().manual_seed(0)).double()
     >>> result = shuffled_importance(model, x, generator=torch.Generator(), replacements=None)
