@@ -57,11 +57,11 @@ STUDIES: dict[str, tuple[str, list[Recipe]]] = {
 
 INTRODUCTION = """## Runs under the other reading
 
-These were trained when `alpha` was multiplied by T = 10 and the target penalty summed over pixels (`--reading
-alpha_0 --reduction literal --warmup 100`), and are labelled so; in their figures alpha stands for alpha_0. In today's numbers: a target's
-alpha_0 of 3e-4 is the weight 3e-4 x 10 x 1024 = 3.1 of the mean over 32 x 32 pixels, between the paper's 1 and 10; a curvature's
-of 0.003 is 0.03. A target's alpha_0 of 1 would have been the weight 10240: these pages once said that the paper's weights crush a
-network, and for the target that came from the reading.
+These were trained when `alpha` was multiplied by T = 10 and the target penalty summed over pixels (`--reading alpha_0
+--reduction literal --warmup 100`), and are labelled so; in their figures alpha stands for alpha_0. In today's numbers:
+a target's alpha_0 of 3e-4 is the weight 3e-4 x 10 x 1024 = 3.1 of the mean over 32 x 32 pixels, between the paper's 1
+and 10; a curvature's of 0.003 is 0.03. A target's alpha_0 of 1 would have been the weight 10240: these pages once said
+that the paper's weights crush a network, and for the target that came from the reading.
 
 - The target penalty with alpha_0 3e-4 lowers TV 14 times on centred digits, 22 times on photographs, 4 times on digits in
   corners, and costs no accuracy beyond the noise of three seeds; ten times more of it costs several points.

@@ -38,7 +38,17 @@ __all__ = ["Size", "stated_size"]
 
 
 class Size(NamedTuple):
-    """Between what measured / predicted may lie, and the largest relative error of the map."""
+    """Between what measured / predicted may lie, and the largest relative error of the map.
+
+    Parameters
+    ----------
+    lowest : float
+        Least measured / predicted.
+    highest : float
+        Largest measured / predicted.
+    map_error : float
+        Largest relative root mean square error of the map of mean one.
+    """
 
     lowest: float
     highest: float

@@ -11,7 +11,9 @@ from typing import TypeAlias
 
 from lattice.checks import is_real, is_whole
 from lattice.errors import SpecificationError
-from lattice.network.window import PADDING_MODES, AdaptiveWindow, AxisMap, FilterWindow, ResizeWindow, TransposedWindow, Window
+from lattice.network.axis import AxisMap
+from lattice.network.resizing import AdaptiveWindow, ResizeWindow
+from lattice.network.window import PADDING_MODES, FilterWindow, TransposedWindow, Window
 
 __all__ = [
     "Activation",
@@ -55,7 +57,15 @@ SINGLE = ("channels", "units", "groups", "factor", "start", "stop")  # one numbe
 
 
 class Op:
-    """One layer. Final subclasses are frozen dataclasses; rules for them are added by `singledispatch`."""
+    """One layer of a network: a frozen value that says what the layer does, and not what it reads.
+
+    Subclasses are frozen dataclasses; rules for them are added from outside by `functools.singledispatch`.
+
+    Examples
+    --------
+    >>> isinstance(Conv(4, kernel=3), Op)
+    True
+    """
 
     __slots__ = ()
 
@@ -116,12 +126,34 @@ class Windowed(Op, ABC):
 
     @abstractmethod
     def windows(self, spatial: Shape) -> tuple[AxisMap, ...]:
-        """The axis maps of this op over an input with these spatial sizes."""
+        """The map of each spatial axis: which input cell an output cell reads at a tap.
+
+        Parameters
+        ----------
+        spatial : tuple of int
+            Cells of the input on each axis.
+
+        Returns
+        -------
+        tuple of AxisMap
+            One per axis.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Input(Op):
-    """The input of the lattice, shape (channels, *spatial)."""
+    """The input of a lattice.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (channels, *spatial), with at most three spatial axes.
+
+    Examples
+    --------
+    >>> Input((3, 224, 224)).shape
+    (3, 224, 224)
+    """
 
     shape: Shape
 
@@ -133,10 +165,31 @@ class Input(Op):
 
 @dataclass(frozen=True, slots=True)
 class Conv(Weighted, Windowed):
-    """A convolution to `channels` output channels (torch's Conv1d, Conv2d, Conv3d).
+    """A convolution (torch's Conv1d, Conv2d, Conv3d): output j reads input s j + d k - lo at tap k.
 
-    `padding` is also "valid" (none) or "same": ceil(n / stride) outputs, an odd cell of padding on the high side, as
-    TensorFlow does and as torch does at stride 1.
+    Parameters
+    ----------
+    channels : int
+        Output channels.
+    kernel : int or tuple of int
+        Kernel size, one for all axes or one per axis; likewise stride, padding and dilation.
+    stride : int or tuple of int, default 1
+        Stride.
+    padding : int, tuple or str, default 0
+        Padded cells: an int, or per axis an int or (lo, hi); or "valid" (none), or "same": ceil(n / stride) outputs, an odd
+        cell of padding on the high side, as TensorFlow does and as torch does at stride 1.
+    dilation : int or tuple of int, default 1
+        Dilation.
+    groups : int, default 1
+        Groups of channels.
+    mode : {"zeros", "circular", "reflect", "replicate", "symmetric"}, default "zeros"
+        What padded cells hold.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((3, 32, 32), [Conv(16, kernel=3, stride=2, padding=1)]).output_shape
+    (16, 16, 16)
     """
 
     channels: int
@@ -158,7 +211,31 @@ class Conv(Weighted, Windowed):
 
 @dataclass(frozen=True, slots=True)
 class ConvTranspose(Weighted, Windowed):
-    """A transposed convolution to `channels` output channels (torch's ConvTranspose1d, 2d, 3d)."""
+    """A transposed convolution (torch's ConvTranspose1d, 2d, 3d).
+
+    Parameters
+    ----------
+    channels : int
+        Output channels.
+    kernel : int or tuple of int
+        Kernel size, one for all axes or one per axis; likewise the others.
+    stride : int or tuple of int, default 1
+        Output cells from one input cell to the next.
+    padding : int or tuple, default 0
+        Output cells that are cut off: an int, or per axis an int or (lo, hi).
+    output_padding : int or tuple of int, default 0
+        Output cells added on the high side.
+    dilation : int or tuple of int, default 1
+        Dilation.
+    groups : int, default 1
+        Groups of channels.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((4, 8), [ConvTranspose(2, kernel=2, stride=2)]).output_shape
+    (2, 16)
+    """
 
     channels: int
     kernel: PerAxis
@@ -190,9 +267,30 @@ class ConvTranspose(Weighted, Windowed):
 
 @dataclass(frozen=True, slots=True)
 class Pool(Pooling, Windowed):
-    """Average ("avg") or maximum ("max") over a sliding window; the stride defaults to the kernel, as in torch.
+    """Average or maximum over a sliding window.
 
-    `count_include_pad` divides an average by the taps inside the padded input, else by those inside the input.
+    Parameters
+    ----------
+    kind : {"avg", "max"}
+        Average or maximum.
+    kernel : int or tuple of int
+        Window size, one for all axes or one per axis.
+    stride : int, tuple of int or None, default None
+        Stride; None is the kernel, as in torch.
+    padding : int, tuple or str, default 0
+        Padded cells, as for `Conv`.
+    dilation : int or tuple of int, default 1
+        Dilation.
+    ceil : bool, default False
+        Whether outputs are counted as with torch's `ceil_mode`.
+    count_include_pad : bool, default True
+        Whether an average is divided by the taps inside the padded input, else by those inside the input.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((4, 8), [Pool("avg", kernel=2)]).output_shape
+    (4, 4)
     """
 
     kind: str
@@ -215,7 +313,21 @@ class Pool(Pooling, Windowed):
 
 @dataclass(frozen=True, slots=True)
 class AdaptivePool(Pooling, Windowed):
-    """Average or maximum over bins that divide the input into `size` outputs (torch's AdaptiveAvgPool, AdaptiveMaxPool)."""
+    """Average or maximum over bins that divide the input into `size` outputs (torch's AdaptiveAvgPool, AdaptiveMaxPool).
+
+    Parameters
+    ----------
+    kind : {"avg", "max"}
+        Average or maximum.
+    size : int or tuple of int
+        Outputs, one for all axes or one per axis.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((4, 9), [AdaptivePool("avg", size=2)]).output_shape
+    (4, 2)
+    """
 
     kind: str
     size: PerAxis
@@ -233,7 +345,19 @@ class AdaptivePool(Pooling, Windowed):
 
 @dataclass(frozen=True, slots=True)
 class GlobalPool(Pooling, Windowed):
-    """Average or maximum over all positions; keeps one position, so that `Flatten` gives one feature per channel."""
+    """Average or maximum over all positions; keeps one position, so that `Flatten` gives one feature per channel.
+
+    Parameters
+    ----------
+    kind : {"avg", "max"}, default "avg"
+        Average or maximum.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((4, 9, 9), [GlobalPool("avg"), Flatten()]).output_shape
+    (4,)
+    """
 
     kind: str = "avg"
 
@@ -246,7 +370,21 @@ class GlobalPool(Pooling, Windowed):
 
 @dataclass(frozen=True, slots=True)
 class Pad(Windowed):
-    """Padding as a layer of its own (torch's ZeroPad, CircularPad, ReflectionPad, ReplicationPad, `functional.pad`)."""
+    """Padding as a layer of its own (torch's ZeroPad, CircularPad, ReflectionPad, ReplicationPad, `functional.pad`).
+
+    Parameters
+    ----------
+    padding : int or tuple
+        Padded cells, as for `Conv`.
+    mode : {"zeros", "circular", "reflect", "replicate", "symmetric"}, default "zeros"
+        What padded cells hold.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((4, 9), [Pad(((1, 2),))]).output_shape
+    (4, 12)
+    """
 
     padding: Padding
     mode: str = "zeros"
@@ -260,9 +398,24 @@ class Pad(Windowed):
 
 @dataclass(frozen=True, slots=True)
 class Blur(Windowed):
-    """One fixed positive filter over every channel, the same `taps` on each axis: the anti-aliasing of Zhang (2019).
+    """One fixed positive filter over every channel, the same on each axis: the anti-aliasing of Zhang (2019).
 
-    The taps are divided by their sum, so that (1, 2, 1) averages with weights 1/4, 1/2, 1/4.
+    Parameters
+    ----------
+    taps : tuple of float, default (1, 2, 1)
+        The filter, divided by its sum, so that (1, 2, 1) averages with weights 1/4, 1/2, 1/4.
+    stride : int or tuple of int, default 1
+        Stride.
+    padding : int, tuple or str, default 0
+        Padded cells, as for `Conv`.
+    mode : {"zeros", "circular", "reflect", "replicate", "symmetric"}, default "zeros"
+        What padded cells hold.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((4, 8), [Blur(stride=2, padding=1)]).output_shape
+    (4, 4)
     """
 
     taps: tuple[float, ...] = (1, 2, 1)
@@ -289,9 +442,24 @@ class Blur(Windowed):
 
 @dataclass(frozen=True, slots=True)
 class Upsample(Windowed):
-    """Nearest or (bi-, tri-)linear resizing by an integer `scale`, or to `size` cells (torch's `interpolate`).
+    """Nearest or (bi-, tri-)linear resizing (torch's `interpolate`): either `scale` or `size`.
 
-    `align_corners` is torch's, for mode "linear".
+    Parameters
+    ----------
+    scale : int, tuple of int or None, default None
+        Output cells per input cell.
+    mode : {"nearest", "linear"}, default "nearest"
+        How an output reads the input.
+    size : int, tuple of int or None, default None
+        Output cells, one for all axes or one per axis.
+    align_corners : bool, default False
+        As torch's, for mode "linear".
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((4, 8), [Upsample(scale=2)]).output_shape
+    (4, 16)
     """
 
     scale: PerAxis | None = None
@@ -319,7 +487,19 @@ class Upsample(Windowed):
 
 @dataclass(frozen=True, slots=True)
 class PixelShuffle(Rearrangement):
-    """Channels to positions: (C r^d, *n) becomes (C, *(n r)); position r i + a reads channel c r^d + a (torch's order)."""
+    """Channels to positions: (C r^d, *n) becomes (C, *(n r)); position r i + a reads channel c r^d + a (torch's order).
+
+    Parameters
+    ----------
+    factor : int
+        The factor r.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((8, 5, 5), [PixelShuffle(2)]).output_shape
+    (2, 10, 10)
+    """
 
     factor: int
 
@@ -329,7 +509,21 @@ class PixelShuffle(Rearrangement):
 
 @dataclass(frozen=True, slots=True)
 class Slice(Rearrangement):
-    """Channels start, start + 1, ..., stop - 1."""
+    """Channels start, start + 1, ..., stop - 1.
+
+    Parameters
+    ----------
+    start : int
+        The first channel.
+    stop : int
+        One past the last.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((8, 5), [Slice(2, 5)]).output_shape
+    (3, 5)
+    """
 
     start: int
     stop: int
@@ -342,7 +536,19 @@ class Slice(Rearrangement):
 
 @dataclass(frozen=True, slots=True)
 class ChannelShuffle(Rearrangement):
-    """Channels as a (groups, C / groups) matrix, transposed: ShuffleNet's mixing (torch's `nn.ChannelShuffle`)."""
+    """Channels as a (groups, C / groups) matrix, transposed: ShuffleNet's mixing (torch's `nn.ChannelShuffle`).
+
+    Parameters
+    ----------
+    groups : int
+        Groups, which divide the channels.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((8, 5), [ChannelShuffle(2)]).output_shape
+    (8, 5)
+    """
 
     groups: int
 
@@ -367,7 +573,19 @@ class Flatten(Rearrangement):
 
 @dataclass(frozen=True, slots=True)
 class Dense(Weighted):
-    """A linear layer over (features,), to `units` outputs."""
+    """A linear layer over (features,), after `Flatten`.
+
+    Parameters
+    ----------
+    units : int
+        Outputs.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((3, 4), [Flatten(), Dense(10)]).output_shape
+    (10,)
+    """
 
     units: int
 
@@ -377,7 +595,20 @@ class Dense(Weighted):
 
 @dataclass(frozen=True, slots=True)
 class Activation(Pointwise):
-    """A pointwise function by torch's name for it ("relu", "leaky_relu", ...) and its one parameter, if it has one."""
+    """A pointwise function.
+
+    Parameters
+    ----------
+    name : str, default "relu"
+        Torch's name for it ("relu", "leaky_relu", ...).
+    parameter : float or None, default None
+        Its one parameter, if it has one.
+
+    Examples
+    --------
+    >>> Activation("leaky_relu", 0.1).parameter
+    0.1
+    """
 
     name: str = "relu"
     parameter: float | None = None
@@ -391,11 +622,25 @@ class Activation(Pointwise):
 
 @dataclass(frozen=True, slots=True)
 class Norm(Pointwise):
-    """A factor and a shift per channel, known to who predicts and not to the lattice.
+    """A factor and a shift per channel; paths pass straight through.
 
-    `kind`: "batch" (in evaluation mode) and "scale" (a product with a parameter or a number) multiply by what is known;
-    "layer" (over the channels of a position), "group" (over `groups` of channels and all positions) and "instance" (over
-    the positions of a channel) divide by the root of the signal's own variance plus `eps`. Paths pass straight through.
+    The numbers are not the lattice's: `landscape.Prior` has them.
+
+    Parameters
+    ----------
+    kind : {"batch", "scale", "layer", "group", "instance"}, default "batch"
+        "batch" (in evaluation mode) and "scale" (a product with a parameter or a number) multiply by what is known; "layer"
+        (over the channels of a position), "group" (over `groups` of channels and all positions) and "instance" (over the
+        positions of a channel) divide by the root of the values' own variance plus `eps`.
+    groups : int, default 1
+        Groups of channels of the kind "group".
+    eps : float, default 0.0
+        Added to the variance.
+
+    Examples
+    --------
+    >>> Norm("group", groups=4).groups
+    4
     """
 
     kind: str = "batch"
@@ -415,17 +660,26 @@ class Multiply(Summed):
     """The product of two inputs, cell by cell: d(ab) = b da + a db, so that paths lead through both, in either order.
 
     An input may have one cell on an axis, or one channel, where the other has several: squeeze-and-excitation has one cell
-    per channel, spatial attention one channel for all. What multiplies a path depends on the data; its size is not the
-    lattice's to know.
+    per channel, spatial attention one channel for all. What multiplies a path depends on the data, and is not in the lattice.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Dropout(Pointwise):
-    """Dropout with probability `p` of dropping; it does nothing in evaluation mode.
+    """Dropout; it does nothing in evaluation mode.
 
-    `shared` says what one mask is drawn for: each "unit" (torch's Dropout), each "channel" of a sample (Dropout2d), or each
-    "sample" (stochastic depth). What is kept is divided by 1 - p.
+    Parameters
+    ----------
+    p : float, default 0.5
+        Probability of dropping; what is kept is divided by 1 - p.
+    shared : {"unit", "channel", "sample"}, default "unit"
+        What one mask entry is drawn for: each unit (torch's Dropout), each channel of a sample (Dropout2d), or each sample
+        (stochastic depth).
+
+    Examples
+    --------
+    >>> Dropout(0.1, shared="channel").p
+    0.1
     """
 
     p: float = 0.5

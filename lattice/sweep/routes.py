@@ -51,7 +51,15 @@ __all__ = ["SKIP", "Branch", "Command", "commands", "path_exists", "route", "ste
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Read through these taps (one per axis) from this input channel (None: the channel stays)."""
+    """Read through these taps from this input channel (Section 3.1).
+
+    Parameters
+    ----------
+    taps : tuple of int
+        One tap per axis.
+    channel : int or None, default None
+        Input channel; None where the channel stays.
+    """
 
     taps: tuple[int, ...]
     channel: int | None = None
@@ -62,7 +70,13 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """Take this branch of a sum, or of a product."""
+    """Take this branch of a sum, or of a product.
+
+    Parameters
+    ----------
+    index : int
+        Index of the branch among the node's inputs.
+    """
 
     index: int
 
@@ -83,14 +97,30 @@ Choice: TypeAlias = tuple[AnyCommand | None, int, Unit]  # command (None: no com
 
 
 def route(lattice: Lattice, commands: Sequence[Any], output: Where) -> Unit:
-    """Definition 1: the input unit where the route that obeys `commands` from unit `output` ends.
+    """The input unit where the route that obeys `commands` from unit `output` ends (Definition 1).
 
-    `commands` is bottom layer first, so its last entry is obeyed first. Besides `Command`s and SKIP, plain tuples are
-    understood: (taps..., channel), or taps alone where the layer below has one channel; on one axis, an int.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    commands : sequence
+        Bottom layer first, so that the last entry is obeyed first. Besides `Command`, `Branch` and `SKIP`, plain tuples are
+        understood: (taps..., channel), or taps alone where the layer below has one channel; on one axis, an int.
+    output : Unit, tuple of int or int
+        The output unit; a bare position means channel 0.
 
-    Returns the input `Unit`. Raises `SpecificationError` where a command does not exist, reads padding, or where there
-    are too few or too many commands.
+    Returns
+    -------
+    Unit
+        A unit of the input.
 
+    Raises
+    ------
+    SpecificationError
+        If a command does not exist or reads padding, or there are too few or too many commands.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice, residual
     >>> net = Lattice.chain((1, 7), [Conv(1, kernel=3), residual([Conv(1, kernel=3, padding=1)])])
     >>> route(net, [2, 1], output=(3,)), route(net, [2, SKIP], output=(3,))
@@ -134,11 +164,31 @@ def steps(lattice: Lattice, commands: Sequence[Any], output: Where) -> Iterator[
 
 
 def commands(lattice: Lattice, output: Where | None = None, input: Where | None = None) -> Iterator[tuple[AnyCommand, ...]]:
-    """Eq. 2: the command vectors, bottom layer first, of all routes from unit `output` (to unit `input`), lazily.
+    """The command vectors, bottom layer first, of all routes from unit `output` to unit `input` (Eq. 2), lazily.
 
-    `output=None` runs over all output units, `input=None` over all that are reached. A bare position means channel 0.
     Their number is `path_counts(lattice, output)` at `input`; ask that first, it does not list them.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    output : Unit, tuple of int, int or None, default None
+        The output unit; a bare position means channel 0, None is all output units.
+    input : Unit, tuple of int, int or None, default None
+        The input unit; None is all that are reached.
+
+    Returns
+    -------
+    iterator of tuple
+        Tuples of `Command`, `Branch` and `SKIP`.
+
+    Raises
+    ------
+    SpecificationError
+        If a unit does not exist.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice
     >>> net = Lattice.chain((1, 5), [Conv(1, kernel=3), Conv(1, kernel=3)])
     >>> list(commands(net, output=(0,), input=(1,)))
@@ -167,8 +217,29 @@ def _commands(lattice: Lattice, output: Where | None, target: Unit | None) -> It
 
 
 def path_exists(lattice: Lattice, output: Where, input: Where) -> bool:
-    """Definition 2: is there a command vector whose route leads from unit `output` to unit `input`?
+    """Whether there is a command vector whose route leads from unit `output` to unit `input` (Definition 2).
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    output : Unit, tuple of int or int
+        The output unit; a bare position means channel 0.
+    input : Unit, tuple of int or int
+        The input unit.
+
+    Returns
+    -------
+    bool
+        True if there is a path.
+
+    Raises
+    ------
+    SpecificationError
+        If a unit does not exist.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice
     >>> net = Lattice.chain((1, 7), [Conv(1, kernel=2, dilation=2), Conv(1, kernel=2, dilation=2)])
     >>> [path_exists(net, (0,), (i,)) for i in range(5)]

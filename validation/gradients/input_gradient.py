@@ -185,7 +185,7 @@ class _Network:
             yield
 
     def logits(self, x: torch.Tensor) -> Any:
-        return call_model(lambda x: functional_call(self.model, self.buffers, (x,)), x, type(self.model).__name__)
+        return call_model(lambda x: functional_call(self.model, self.buffers, (x,)), x, self.model)
 
     def recorded(self, x: torch.Tensor) -> Any:
         with Record(self.tape) as record:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lattice import PilcroError, SpecificationError
+from lattice.lazy import to_install
 from validation.comparison.compare import compare
 from validation.studies.ladders import measured, predicted
 from validation.studies.table import Series, Table, provenance
@@ -74,7 +75,7 @@ def gallery(
     try:
         from torchvision import models
     except ImportError as missing:
-        raise SpecificationError("the gallery needs torchvision: pip install 'pilcro[vision]'") from missing
+        raise SpecificationError(f"the gallery needs torchvision: {to_install('vision')}") from missing
     known = models.list_models(module=models)
     unknown = [name for name in names if name not in known]
     if unknown or not names:

@@ -29,7 +29,7 @@ from lattice import (
 @section.claim(
     "Def. 2",
     "there is a path from h_j to h_i iff some command vector leads from j to i",
-    tests=("tests/lattice/geometry/test_geometry.py::test_a_cell_is_seen_iff_a_path_leads_to_it",),
+    tests=("tests/lattice/geometry/test_receptive_field.py::test_a_cell_is_seen_iff_a_path_leads_to_it",),
 )
 def path_exists_iff_routed() -> Finding:
     same_answer = tried = 0
@@ -140,7 +140,7 @@ def mean_number_of_paths() -> Finding:
     "C ∈ C(L, K·C): the “combinations of single commands” that lead to h_i",
     misprint=True,
     instead="Multisets (combinations with repetition): (K·C + L − 1 choose L) of them, not (K·C choose L).",
-    tests=("tests/lattice/counts/test_regular.py::test_combinations_are_the_multisets_of_the_command_vectors",),
+    tests=("tests/lattice/counts/test_multisets.py::test_combinations_are_the_multisets_of_the_command_vectors",),
 )
 def multisets_not_combinations() -> Finding:
     tried = sorted(product(range(1, 4), range(1, 4)), key=sum)
@@ -214,9 +214,7 @@ def multinomial_formula() -> Finding:
     "the same formula with C > 1 channels",
     instead="All arrangements of a multiset end at one position, but in the channel of whichever command stands at the "
     "bottom: only the share #(C)_channel / L ends in the channel asked for. The plain sum counts the paths to all C channels.",
-    tests=(
-        "tests/lattice/counts/test_regular.py::test_with_channels_the_printed_formula_counts_the_paths_to_all_channels_of_the_position",
-    ),
+    tests=("tests/lattice/counts/test_regular.py::test_with_channels_the_printed_formula_counts_paths_to_all_of_them",),
 )
 def multinomial_with_channels() -> Finding:
     def tally(depth: int, channels: int) -> tuple[int, int, float]:
@@ -260,7 +258,7 @@ def _bell_distance(counts: Any) -> float:
     instead="With zero padding and depth ≫ n² the map of any unit tends to half a sine wave, sin(π(i + 1)/(n + 1)). With K = "
     "3 and stride 2 it is Stern's diatomic sequence at every depth.",
     tests=(
-        "tests/lattice/test_theorems.py::test_the_bell_of_one_unit_is_gaussian_with_an_error_of_order_one_over_the_depth",
+        "tests/lattice/test_theorems.py::test_the_bell_of_one_unit_is_gaussian_up_to_one_over_the_depth",
         "tests/lattice/test_theorems.py::test_a_deep_padded_strip_is_half_a_sine_wave_and_no_bell",
     ),
 )
@@ -286,7 +284,7 @@ def gaussian_bell() -> Finding:
     instead="Averaged over the outputs of zero-padded layers the counts are a plateau of K^L with dark borders.",
     tests=(
         "tests/lattice/test_theorems.py::test_the_mean_over_the_outputs_of_padded_layers_is_no_bell",
-        "tests/lattice/test_theorems.py::test_the_mean_over_the_outputs_of_padded_layers_is_a_plateau_with_dark_borders",
+        "tests/lattice/test_theorems.py::test_the_mean_over_outputs_of_padded_layers_has_dark_borders",
     ),
 )
 def mean_map_is_a_plateau() -> Finding:

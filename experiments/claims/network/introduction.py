@@ -56,7 +56,7 @@ def predictions_agree_with_measurements() -> Finding:
     "the landscape is conditioned “on the architecture being used and on the size of the image”",
     instead="A stride-2 layer whose padding is read on one side only tilts the map; sizes 32a + 1 mend ResNets.",
     tests=(
-        "tests/lattice/geometry/test_geometry.py::test_resnet18_is_symmetric_at_225_pixels_and_not_at_224",
+        "tests/lattice/geometry/test_evenness.py::test_resnet18_is_symmetric_at_225_pixels_and_not_at_224",
         "tests/landscape/maps/test_measures.py::test_uneven_padding_makes_the_map_asymmetric",
     ),
 )
@@ -146,7 +146,7 @@ def _none(value: float) -> str:
     when="the variances of the weights are given with the topology",
     instead="In chains they are one constant; in residual networks they weigh branch against skip, so that another "
     "initialisation of the same topology has another map.",
-    tests=("tests/lattice/test_theorems.py::test_importance_is_not_proportional_to_the_number_of_paths_of_a_residual_net",),
+    tests=("tests/lattice/test_theorems.py::test_importance_of_a_residual_net_is_not_proportional_to_path_counts",),
 )
 def topology_alone() -> Finding:
     def change(net: object) -> float:

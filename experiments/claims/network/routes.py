@@ -34,7 +34,7 @@ EXAMPLES = [
     "“the number of paths from the output tensor to a single unit of the input tensor is greater for the input units located "
     "at the center than for units situated on the edges” (L = 2, K = 3, stride 1, no padding)",
     instead="Every cell that is L(K − 1) or more from both borders has the same K^L paths: a plateau, not one peak.",
-    tests=("tests/lattice/test_theorems.py::test_the_mean_over_the_outputs_of_padded_layers_is_a_plateau_with_dark_borders",),
+    tests=("tests/lattice/test_theorems.py::test_the_mean_over_outputs_of_padded_layers_has_dark_borders",),
 )
 def centre_has_more_paths_than_edges() -> Finding:
     counts = {size: listed_counts(chain(size, [Conv(1, 3)] * 2)) for size in range(5, 12)}
@@ -52,7 +52,7 @@ def centre_has_more_paths_than_edges() -> Finding:
     "after L such layers is the Fibonacci number F(L + 2).",
     tests=(
         "tests/lattice/test_theorems.py::test_circular_padding_at_stride_one_is_flat",
-        "tests/lattice/test_theorems.py::test_k3_with_stride_two_is_stern_s_sequence_and_its_worst_bias_a_fibonacci_number",
+        "tests/lattice/test_theorems.py::test_k3_with_stride_two_is_sterns_sequence_worst_bias_fibonacci",
     ),
 )
 def strides_and_circles() -> Finding:
@@ -184,7 +184,7 @@ def route_by_derivatives() -> Finding:
     "everywhere; `lattice.is_regular` decides exactly.",
     tests=(
         "tests/lattice/test_theorems.py::test_otherwise_the_order_of_commands_matters",
-        "tests/lattice/counts/test_regular.py::test_a_lattice_is_regular_exactly_if_no_order_of_any_commands_matters",
+        "tests/lattice/counts/test_stacks.py::test_a_lattice_is_regular_exactly_if_no_order_of_any_commands_matters",
     ),
 )
 def permutation_invariance() -> Finding:
@@ -238,7 +238,7 @@ def _leads(unit: Unit | None) -> str:
     "residual connections: the commands are “enriched by a skipped command”, {0, …, k − 1, skip} at every layer",
     when="each skip goes around one layer",
     instead="A skip around a block of two layers is one command for both: k² + 1 vectors a block, not (k + 1)².",
-    tests=("tests/lattice/counts/test_counting.py::test_skip_is_one_more_command_of_its_layer",),
+    tests=("tests/lattice/sweep/test_routes.py::test_skip_is_one_more_command_of_its_layer",),
 )
 def skip_commands() -> Finding:
     def vectors(layers: int) -> int:

@@ -41,7 +41,7 @@ def sampled_classes_are_unbiased() -> Finding:
     when="batches are large, so that the bias is small",
     instead="The penalty is not linear in I²: the mean of batch penalties is not the penalty of the data set's landscape, "
     "though the landscape itself is unbiased.",
-    tests=("tests/validation/training/test_loop.py::test_the_gradient_over_two_processes_is_that_of_one_only_with_the_map_reduced_before_the_penalty",),
+    tests=("tests/validation/training/test_loop.py::test_two_processes_reduce_the_map_before_the_penalty",),
 )  # fmt: skip
 def batch_penalties_are_biased() -> Finding:
     first, second, target = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), torch.ones(1, 2, dtype=torch.float64)

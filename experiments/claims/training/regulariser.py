@@ -106,9 +106,7 @@ def mean_of_eq_14() -> Finding:
     when="all images have the same map",
     instead="I′ is not linear: the mean of maps is another quantity than the map of the mean, which theory and Eq. 14 speak "
     "of. Both are offered, under two names (`map_of_means`, `mean_of_maps`).",
-    tests=(
-        "tests/validation/gradients/test_empirical.py::test_the_two_averages_are_eq_14_of_the_mean_and_the_mean_of_eq_14_and_they_differ",
-    ),
+    tests=("tests/validation/gradients/test_empirical.py::test_eq_14_of_the_mean_and_the_mean_of_eq_14_differ",),
 )
 def mean_of_maps() -> Finding:
     first, second = np.array([1.0, 0.0]), np.array([0.0, 1.0])
@@ -152,9 +150,7 @@ def objective() -> Finding:
     "the energy σ̂²[Δ_k I′] “is a real positive value indicating how sharp that landscape is”",
     when="“positive” is read as not negative, and flatness as a constant Laplacian inside the border",
     instead="It is zero for every map whose Laplacian is constant: ramps, paraboloids, saddles.",
-    tests=(
-        "tests/validation/gradients/test_objective.py::test_a_laplacian_of_any_width_keeps_the_second_derivative_of_quadratics",
-    ),
+    tests=("tests/validation/gradients/test_objective.py::test_a_laplacian_of_any_width_is_exact_on_quadratics",),
 )
 def energy_is_positive() -> Finding:
     generator = torch.Generator().manual_seed(0)
@@ -181,7 +177,7 @@ def energy_is_positive() -> Finding:
     "neighbour each. A landscape in one corner costs nothing, and with a large α networks end there (docs/laptop.md). A "
     "replicated border closes the hole.",
     tests=(
-        "tests/validation/gradients/test_objective.py::test_the_curvature_penalty_as_printed_does_not_see_the_corners_and_hardly_the_border",
+        "tests/validation/gradients/test_objective.py::test_the_printed_curvature_penalty_sees_no_corner_and_hardly_a_border",
     ),
 )
 def laplacian_sees_no_corners() -> Finding:
@@ -212,7 +208,7 @@ def laplacian_sees_no_corners() -> Finding:
     instead="Of roughness: it is large where the images have edges and detail, and small where they are smooth. That is what "
     "the penalty needs (importance where there is content); only the name is turned. (The indices i, j and i_w, i_h are the "
     "same.)",
-    tests=("tests/validation/gradients/test_objective.py::test_the_target_is_the_mean_normalised_laplacian_and_batches_do_not_matter",),
+    tests=("tests/validation/gradients/test_objective.py::test_the_target_is_the_mean_normalised_laplacian_in_any_batches",),
 )  # fmt: skip
 def target_measures_roughness() -> Finding:
     image = torch.zeros(1, 1, 8, 8, dtype=torch.float64)
@@ -231,7 +227,7 @@ def target_measures_roughness() -> Finding:
     when="all images have the same Laplacian map",
     instead="Ŝ is a mean of maps, so that its mean square is at most one, while that of I′ is exactly one: the penalty of Eq. "
     "17 cannot be zero, its least value is d_w d_h (1 − rms Ŝ)², reached at Ŝ scaled to mean square one.",
-    tests=("tests/validation/gradients/test_objective.py::test_the_target_is_the_mean_normalised_laplacian_and_batches_do_not_matter",),
+    tests=("tests/validation/gradients/test_objective.py::test_the_target_is_the_mean_normalised_laplacian_in_any_batches",),
 )  # fmt: skip
 def target_is_no_landscape() -> Finding:
     def least(target: torch.Tensor) -> tuple[float, float]:

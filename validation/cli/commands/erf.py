@@ -44,7 +44,7 @@ class Erf(_Asked):
     def run(self) -> dict[str, Any]:
         """Measure, predict, draw; returns what `--json` prints."""
         from validation.fields.drawing import plot_beside
-        from validation.fields.field import ENDINGS
+        from validation.fields.files import ENDINGS
         from validation.fields.measure import effective_receptive_field
         from validation.fields.numbers import checked_share
         from validation.fields.predicted import Beside, beside
@@ -90,8 +90,8 @@ class Erf(_Asked):
 
     def _write_page(self, found: "Beside", subject: Any, images: Any) -> None:
         """The HTML page, with the centre units of blocks of layers."""
+        from validation.fields.comparisons import field_growth
         from validation.fields.page import write_field_report
-        from validation.fields.predicted import field_growth
         from validation.report.write import command_line
 
         assert self.report is not None

@@ -1,5 +1,7 @@
 """`pilcro evaluate`: robustness, ablation and location sensitivity of trained networks."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -7,28 +9,19 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from math import inf
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
+from typing import TYPE_CHECKING, Any, Literal
 
 from lattice import SpecificationError
 from lattice.checks import whole
-from validation.datasets.catalogue import load
-from validation.evaluation.measures.robustness import PAPER, named
-from validation.evaluation.runs.perturbed import Ablate, Corrupt
-from validation.evaluation.runs.plan import Evaluation, measured
-from validation.evaluation.runs.positions import Move
-from validation.evaluation.runs.subjects import Repeats, of_factories, of_runs
-from validation.evaluation.summaries.cells import plain
-from validation.evaluation.summaries.figures import plot_ablations, plot_places, plot_robustness
-from validation.evaluation.summaries.report import details, summary, tables
 from validation.runtime.files import checked_out, write_bytes, write_figure
-from validation.runtime.process_group import is_first, world
-from validation.runtime.workers import one_thread_each
+
+if TYPE_CHECKING:
+    import torch
+
+    from validation.evaluation.runs.plan import Evaluation
+    from validation.evaluation.runs.subjects import Repeats
 
 __all__ = ["Evaluate"]
-
-FIGURES = {"robustness": plot_robustness, "location": plot_places, "ablation": plot_ablations}
 
 
 @dataclass(frozen=True)
@@ -59,8 +52,8 @@ class Evaluate:
     """for factories: pixels of an image's side"""
     root: Path | None = None
     """where CIFAR's archives or the image folders lie"""
-    categories: tuple[str, ...] = PAPER
-    """robustness: noise, blur, weather, digital (the paper's), extra"""
+    categories: tuple[str, ...] | None = None
+    """robustness: of noise, blur, weather, digital, extra (default: the paper's, which are all but extra)"""
     constants: Literal["auto", "imagenet", "cifar"] = "auto"
     """robustness: whose parameters the corruptions have (auto: cifar for images below 64 pixels)"""
     published: Path | None = None
@@ -96,6 +89,12 @@ class Evaluate:
 
     def run(self) -> dict[str, Any]:
         """Evaluate, average over repeats, write and print; the other processes of torchrun return nothing."""
+        from validation.evaluation.runs.plan import measured
+        from validation.evaluation.summaries.cells import plain
+        from validation.evaluation.summaries.report import details, summary, tables
+        from validation.runtime.process_group import is_first, world
+        from validation.runtime.workers import one_thread_each
+
         evaluations = self._evaluations()
         with ExitStack() as stack:
             place = stack.enter_context(world(self.device, timedelta(days=30)))
@@ -136,6 +135,11 @@ class Evaluate:
         return {**plain(content), "files": files}
 
     def _evaluations(self) -> list[Evaluation]:
+        from validation.evaluation.measures.robustness import PAPER, named
+        from validation.evaluation.runs.perturbed import Ablate, Corrupt
+        from validation.evaluation.runs.positions import Move
+
+        categories = PAPER if self.categories is None else self.categories
         if not (self.robustness or self.ablation or self.location):
             raise SpecificationError("nothing was asked for; give --robustness, --ablation, --location or several of them")
         checked_out(self.out)
@@ -144,8 +148,8 @@ class Evaluate:
             raise SpecificationError(f"--reach {self.reach} --stride {self.stride}: the stride divides the reach")
         whole("--chunk", self.chunk, 1)
         if self.robustness and self.reference == "alexnet":
-            named(self.categories)  # refused where there is no such category
-            if "extra" in self.categories or (self.published is None and self.constants != "imagenet"):
+            named(categories)  # refused where there is no such category
+            if "extra" in categories or (self.published is None and self.constants != "imagenet"):
                 raise SpecificationError(
                     "AlexNet's errors are published for ImageNet-C without the extra ones: give --reference alexnet with "
                     "--published FOLDER or --constants imagenet, and the categories noise, blur, weather, digital"
@@ -153,7 +157,7 @@ class Evaluate:
         asked: list[Evaluation] = []
         if self.robustness:
             asked.append(
-                Corrupt(self.categories, seed=self.seed, constants=self.constants, chunk=self.chunk, published=self.published)
+                Corrupt(categories, seed=self.seed, constants=self.constants, chunk=self.chunk, published=self.published)
             )
         if self.location:
             asked.append(Move(self.reach, self.stride, self.pairs, seed=self.seed, chunk=self.chunk))
@@ -162,6 +166,9 @@ class Evaluate:
         return asked
 
     def _groups(self, device: torch.device) -> list[Repeats]:
+        from validation.datasets.catalogue import load
+        from validation.evaluation.runs.subjects import of_factories, of_runs
+
         factories = [name for name in self.what if ":" in name and not Path(name).is_dir()]
         if factories and len(factories) < len(self.what):
             raise SpecificationError("run folders and factories are evaluated apart: give either the ones or the others")
@@ -182,9 +189,12 @@ class Evaluate:
             yield str(path)
 
     def _drawn(self, evaluations: Sequence[Evaluation], groups: Sequence[Repeats], found: dict[str, Any]) -> Iterator[str]:
+        from validation.evaluation.summaries.figures import plot_ablations, plot_places, plot_robustness
+
         assert self.out is not None
+        plots = {"robustness": plot_robustness, "location": plot_places, "ablation": plot_ablations}
         for kind in (evaluation.kind for evaluation in evaluations):
-            figure = FIGURES[kind]([group.label for group in groups], found[kind])
+            figure = plots[kind]([group.label for group in groups], found[kind])
             for ending, dated in (("png", {}), ("pdf", {"CreationDate": None})):
                 path = self.out.with_name(f"{self.out.name}-{kind}.{ending}")
                 write_figure(path, figure, dpi=110, metadata=dated)

@@ -31,7 +31,7 @@ class Map:
     shape: tuple[int, ...] = ()
     """the whole input shape (channels and every axis) instead, for models that do not read images"""
     check: int = 0
-    """Monte Carlo draws to check the prediction with (0: none)"""
+    """Monte Carlo draws to check the prediction with, 20 at least (0: none)"""
     tolerance: float = 0.05
     """map error up to which prediction and measurement are said to agree"""
     seed: int = 0
@@ -46,14 +46,14 @@ class Map:
     def run(self) -> dict[str, Any]:
         """Predict, check and draw; returns what `--json` prints."""
         from landscape import predict
-        from validation.comparison.compare import compare
+        from validation.comparison.compare import LEAST, compare
         from validation.comparison.figure import plot_agreement
         from validation.montecarlo.measure import measure
         from validation.runtime.files import FIGURES, checked_out, write_figure
 
         # before anything that takes time
-        if whole("--check", self.check, 0) == 1:
-            raise SpecificationError("--check 1: a standard error needs two draws at least (0: no check)")
+        if 0 < whole("--check", self.check, 0) < LEAST:
+            raise SpecificationError(f"--check {self.check}: a comparison needs {LEAST} draws at least (0: no check)")
         whole("--seed", self.seed, 0, inf)
         if not is_real(self.tolerance) or self.tolerance < 0:
             raise SpecificationError(f"--tolerance {self.tolerance}: it is an error of the relative map, for example 0.05")

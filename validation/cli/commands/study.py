@@ -1,19 +1,18 @@
 """`pilcro study`."""
 
+from __future__ import annotations
+
 from dataclasses import asdict, dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lattice import SpecificationError
 from lattice.checks import whole
 from validation.runtime.files import checked_out
-from validation.runtime.workers import checked_device
-from validation.studies.gallery import FAMILIES, gallery
-from validation.studies.ladders import chain_net, depth_ladder, pooled_net, width_ladder
-from validation.studies.lemma import lemma_table
-from validation.studies.study import error_against_draws
-from validation.studies.table import Table
+
+if TYPE_CHECKING:
+    from validation.studies.table import Table
 
 __all__ = ["Study"]
 
@@ -30,7 +29,7 @@ class Study:
     """which study"""
     draws: int = 0
     """draws of each net, the most of them in `draws`, samples in `lemma` (0: the study's own default)"""
-    nets: tuple[str, ...] = FAMILIES
+    nets: tuple[str, ...] | None = None
     """torchvision names that the gallery measures (default: one of each family)"""
     every: bool = False
     """the gallery predicts every other classifier of torchvision too, without measuring it"""
@@ -49,6 +48,8 @@ class Study:
 
     def tables(self) -> dict[str, Table]:
         """The study's tables by the ending of their file names."""
+        from validation.runtime.workers import checked_device
+
         if self.draws < 0:
             raise SpecificationError(f"--draws {self.draws}: a number of draws is positive (0: the study's own default)")
         whole("--size", self.size, 1)
@@ -59,6 +60,14 @@ class Study:
                 f"{', '.join(ignored)}: only the gallery has that; pilcro study {self.kind} takes --draws, --seed and --device"
             )
         checked_device(self.device)
+        return self._tables()
+
+    def _tables(self) -> dict[str, Table]:
+        from validation.studies.gallery import FAMILIES, gallery
+        from validation.studies.ladders import chain_net, depth_ladder, pooled_net, width_ladder
+        from validation.studies.lemma import lemma_table
+        from validation.studies.study import error_against_draws
+
         given: dict[str, Any] = {"draws": self.draws} if self.draws else {}
         common: dict[str, Any] = {"seed": self.seed, "device": self.device}
         match self.kind:
@@ -72,7 +81,11 @@ class Study:
                 return {"": depth_ladder(**given, **common)}
             case "gallery":
                 kept: dict[str, Any] = {"folder": self.folder, "progress": not self.json}
-                return {"": gallery(self.nets, self.size, every=self.every, **kept, **given, **common)}
+                return {
+                    "": gallery(
+                        FAMILIES if self.nets is None else self.nets, self.size, every=self.every, **kept, **given, **common
+                    )
+                }
             case "lemma":
                 return {"": lemma_table(samples=self.draws or 1000, seed=self.seed)}
 

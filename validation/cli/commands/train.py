@@ -1,10 +1,13 @@
 """`pilcro train`."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from validation.training.recipes import RECIPES, Recipe
+if TYPE_CHECKING:
+    from validation.training.recipes import Recipe
 
 __all__ = ["Train"]
 
@@ -88,6 +91,8 @@ class Train:
 
     def recipe(self) -> Recipe:
         """The preset with what was given."""
+        from validation.training.recipes import RECIPES
+
         apart = ("run_folder", "preset", "penalty", "root", "device", "save_every", "json")
         given = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in apart}
         given["kind"] = self.penalty

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lattice import SpecificationError
+from lattice.lazy import to_install
 from validation.evaluation.corruptions.blur import moved, zoomed
 from validation.evaluation.corruptions.severities import Constants
 
@@ -89,7 +90,7 @@ def _picture(number: int) -> Array:
     if not places:
         raise SpecificationError(
             "frost needs pictures of frost, from the package torch-uncertainty-assets, which is not installed: "
-            'pip install "pilcro[evaluate]"'
+            f"{to_install('evaluate')}"
         )
     path = Path(next(iter(places))) / "frost" / f"frost{number}.jpg"
     try:

@@ -17,6 +17,7 @@ import torch
 
 from landscape.progress import progress_bar
 from lattice import SpecificationError
+from lattice.lazy import to_install
 from validation.datasets.dataset import Source
 from validation.evaluation.measures.drawing import axes, banded
 from validation.runtime.logits import logits, probabilities
@@ -60,7 +61,7 @@ def relevance(
     try:
         from captum.attr import IntegratedGradients
     except ImportError as missing:
-        raise SpecificationError("Integrated Gradients need captum: pip install 'pilcro[evaluate]'") from missing
+        raise SpecificationError(f"Integrated Gradients need captum: {to_install('evaluate')}") from missing
     gradients = IntegratedGradients(lambda points: logits(model, points, int(label) + 1))
     total = torch.zeros(image.shape[1:], dtype=torch.float64, device=image.device)
     with preserve_state(model):

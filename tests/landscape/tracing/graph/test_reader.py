@@ -173,7 +173,7 @@ def test_a_view_that_is_not_read_again_may_be_changed():
     assert list(ops(unread)) == ["one", "add", "two"]
 
 
-def test_what_is_changed_after_it_was_read_keeps_its_value_for_whoever_read_it():
+def test_a_value_changed_after_it_was_read_is_kept_for_its_readers():
     def later(m, x):
         y = m.one(x)
         z = y + 0
@@ -236,3 +236,13 @@ def test_an_op_whose_shapes_do_not_fit_is_a_refusal_and_leaves_no_node(monkeypat
     monkeypatch.setitem(RULES, "relu", wrong)
     with pytest.raises(UnsupportedError, match=r"relu.*the input has 2 channels only"):
         ops(lambda m, x: m.two(functional.conv1d(m.one(x).relu(), m.two.weight)).relu())
+
+
+def test_refusals_name_the_impossible_first_and_each_layer_once():
+    model = nn.TransformerEncoderLayer(8, 2, batch_first=True)
+    with pytest.raises(UnsupportedError) as caught:
+        trace(model, (8, 8))
+    lines = str(caught.value).splitlines()[1:]
+    assert "never" in lines[0]
+    assert [line for line in lines if line.count("self_attn") > 1] == []
+    assert sum("self_attn" in line for line in lines) == 1

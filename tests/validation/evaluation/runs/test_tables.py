@@ -49,7 +49,7 @@ def test_repeats_are_averaged_with_their_standard_error(runs):
     assert r"0.7200 $\pm$ 0.01" in latex(list(groups.values()))
 
 
-def test_the_papers_numbers_stand_beside_its_own_settings_and_beside_no_others(runs):
+def test_the_papers_numbers_stand_beside_its_own_settings_only(runs):
     made_up(runs / "short", CIFAR100.changed(epochs=20), 0.5)
     lines = markdown(grouped(collect([runs]))).splitlines()
     assert lines[0].count("paper:") == 4
