@@ -16,7 +16,7 @@ from lattice.version import __version__  # noqa: E402
 project = "pilcro"
 release = version = __version__
 author = "the pilcro developers"
-copyright = "MIT licence"  # noqa: A001
+copyright = "the pilcro developers. MIT licence"  # noqa: A001
 extensions = [
     *("myst_nb", "sphinx_design", "sphinx_copybutton"),
     *("sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx.ext.intersphinx"),
@@ -59,5 +59,5 @@ toc_object_entries_show_parents = "hide"
 
 # everything of ours that a page names must exist; what other libraries call their types is theirs
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!(lattice|landscape|validation)\.).*"), ("py:class", r"lattice\.sweep\.routes\.Skip")]
+nitpick_ignore_regex = [("py:.*", r"(?!(lattice|landscape|validation)\.).*"), ("py:class", r"lattice\.sweep\.choices\.Skip")]
 suppress_warnings = ["ref.python"]  # a bare `Estimate` in a signature may be that of either package that has one

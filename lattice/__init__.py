@@ -13,12 +13,13 @@ K, Z                 kernel size, number of output units                  `kerne
 =================== ==================================================== ===================================
 
 Maps are indexed [row, column] and live on input positions; shapes are (channels, *spatial). What is not named here is
-reached under its folder: formulas in sympy (`lattice.closed_forms.formulas`), windows on one axis (`lattice.network`), the
-values that functions return.
+reached under its folder: formulas in sympy (`lattice.closed_forms.formulas`), windows on one axis
+(`lattice.network.window`), the values that functions return.
 """
 
 from typing import TYPE_CHECKING
 
+from lattice import families
 from lattice.closed_forms.limits import gaussian_limit, offset_moments
 from lattice.closed_forms.pascal import pascal_coefficient, pascal_row, residual_row, stern, stern_maximum, stern_period
 from lattice.closed_forms.strips import perron_depth, perron_vector, strip_counts_reflection, strip_counts_spectral
@@ -40,7 +41,6 @@ from lattice.errors import (
 from lattice.geometry.evenness import even_sizes, evenness
 from lattice.geometry.receptive_field import receptive_field, receptive_fields
 from lattice.lazy import lazy_exports
-from lattice.network import families
 from lattice.network.branches import concatenate, residual
 from lattice.network.lattice import Lattice, Node, Unit
 from lattice.network.ops import (
@@ -67,8 +67,9 @@ from lattice.network.ops import (
     Upsample,
 )
 from lattice.network.window import Window
+from lattice.sweep.choices import SKIP, Branch, Command
 from lattice.sweep.pullback import pull_back
-from lattice.sweep.routes import SKIP, Branch, Command, commands, path_exists, route
+from lattice.sweep.routes import commands, path_exists, route
 from lattice.testing.transformations import compose, flip, transpose
 
 if TYPE_CHECKING:

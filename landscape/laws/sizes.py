@@ -30,7 +30,7 @@ from landscape.laws.guarantee import Guarantee
 from landscape.structure.correlated_positions import correlated_positions
 from landscape.structure.shared_signal import meet, shared_signals
 from landscape.structure.signs import SIGNAL_NORMS
-from landscape.weights.initialisation import fans
+from landscape.weights.fans import fans
 from lattice import Activation, Add, Conv, Lattice, Multiply, Node, Norm
 from lattice.network.ops import Pooling, Summed
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lattice.errors import ResourceError
+from lattice.errors import ResourceError, UnsupportedError
 from lattice.network.lattice import Lattice, check_lattice
-from lattice.network.ops import Conv, ConvTranspose, Dense, Op, Shape, Summed, Windowed
-from lattice.sweep.routes import all_units, choices_at
+from lattice.network.ops import Concat, Dense, Op, Pointwise, Rearrangement, Shape, Summed, WeightedWindow, Windowed
+from lattice.sweep.choices import choices_at
+from lattice.sweep.routes import all_units
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -122,7 +123,14 @@ def count_edges(lattice: Lattice) -> int:
 
 @singledispatch
 def _edges(op: Op, inputs: tuple[Shape, ...], output: Shape) -> int:
-    """Commands at all units of an op; one per unit where an op has no rule of its own."""
+    """Commands at all units of an op."""
+    raise UnsupportedError(f"no number of edges for {op!r}; add one with lattice.drawing.graph._edges.register")
+
+
+@_edges.register(Concat)
+@_edges.register(Pointwise)
+@_edges.register(Rearrangement)
+def _(op: Op, inputs: tuple[Shape, ...], output: Shape) -> int:
     return prod(output)
 
 
@@ -139,6 +147,6 @@ def _(op: Dense, inputs: tuple[Shape, ...], output: Shape) -> int:
 @_edges.register
 def _(op: Windowed, inputs: tuple[Shape, ...], output: Shape) -> int:
     ((channels, *spatial),) = inputs
-    read = channels // op.groups if isinstance(op, Conv | ConvTranspose) else 1
+    read = channels // op.groups if isinstance(op, WeightedWindow) else 1
     taps = (int(np.sum(window.table(n) >= 0)) for window, n in zip(op.windows(tuple(spatial)), spatial, strict=True))
     return output[0] * read * prod(taps)

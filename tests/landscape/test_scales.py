@@ -11,7 +11,7 @@ from landscape import predict
 from landscape.gates.mean_field import signals, theory_gates
 from landscape.laws.infinite_width import given_input_moments
 from landscape.laws.moments import squared_gradients
-from landscape.maps.measures import relative
+from landscape.maps.numbers import relative
 from landscape.prior import Prior
 from landscape.tracing import gate_counts
 from landscape.weights.initialisation import he, layer_variances

@@ -1,4 +1,4 @@
-"""The command line, `pilcro COMMAND`: one file a command in `validation.cli.commands`. All take `--json`.
+"""The command line, `pilcro COMMAND`: one file a command in `validation/cli/commands/`. All take `--json`.
 
 What a command computes with is imported when it runs: the help must not wait for torch.
 """

@@ -80,7 +80,7 @@ class EffectiveField:
     @property
     def importance(self) -> Array:
         """I' of Eq. 14: the map with mean square one."""
-        from landscape.maps.measures import importance
+        from landscape.maps.numbers import importance
 
         return importance(self.mean)
 

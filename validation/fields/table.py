@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.maps.measures import centre_bias
+from landscape.maps.numbers import centre_bias
 from lattice import SpecificationError
 from validation.fields import numbers as of_map
 

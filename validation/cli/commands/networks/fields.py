@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import lattice
+from lattice.network.ops import Windowed
 from validation.runtime.factories import model_factory
 
 __all__ = ["Fields"]
@@ -41,7 +42,7 @@ class Fields:
         uneven = {row.node for row in lattice.evenness(net) if not row.even}
         rows = []
         for node, produced, field in zip(net.nodes, net.shapes, lattice.receptive_fields(net), strict=True):
-            if self.windows and not isinstance(node.op, lattice.network.ops.Windowed):
+            if self.windows and not isinstance(node.op, Windowed):
                 continue
             rows.append(
                 {
