@@ -111,8 +111,8 @@ def each_case(moments: Callable[..., tuple[float, ...]], mean: Array, variance: 
     """Arrays of what a function of numbers (mean, variance, correlation, ...) gives, each case computed once."""
     arrays = np.broadcast_arrays(mean, np.maximum(variance, 0.0), *more)
     cases, which = distinct(*(significant(array) for array in arrays))
-    found = np.array([moments(*case) for case in cases])[which]
-    return tuple(np.moveaxis(found.reshape(*arrays[0].shape, -1), -1, 0))
+    results = np.array([moments(*case) for case in cases])[which]
+    return tuple(np.moveaxis(results.reshape(*arrays[0].shape, -1), -1, 0))
 
 
 def _panels(centres: Array, deviation: float, cuts: Array, dense: Array) -> tuple[Array, Array]:
@@ -177,9 +177,9 @@ def product_of(function: Curve, law: Law, correlation: float) -> float:
         z, inner = _panels(points, own, cuts, DENSE[1:-1])
         return np.asarray((function.value(z) * inner).sum(axis=1))
 
-    found = conditional(centres)
-    other = found if correlation > 0 else conditional(2 * mean - centres)
-    return float((found * other) @ masses)
+    given_centre = conditional(centres)
+    other = given_centre if correlation > 0 else conditional(2 * mean - centres)
+    return float((given_centre * other) @ masses)
 
 
 @lru_cache(maxsize=16384)

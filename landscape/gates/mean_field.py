@@ -184,20 +184,20 @@ def _products(
         factors = factor_squares(run.form, run.affine, mean, variance)
     else:
         factors = (below[1].power, below[0].power)
-    return {(node.name, place): np.broadcast_to(one, (len(one), *spatial)) for place, one in enumerate(factors)}
+    return {(node.name, number): np.broadcast_to(one, (len(one), *spatial)) for number, one in enumerate(factors)}
 
 
 def _product_joint(prior: Prior, below: list[Signal]) -> dict[tuple[str, int], Array]:
     """E[g g'] of the factors at pairs of positions: what inputs share, positions do too, and one cell is the same at all."""
-    lattice, found = prior.lattice, {}
+    lattice, joint = prior.lattice, {}
     for (a, b), axes in prior.plan.carried.items():
         node = lattice.nodes[a]
         if a == b and isinstance(node.op, Multiply) and not all(pairs.is_diagonal for pairs in axes):
-            for place in (0, 1):
-                factor = node.inputs[1 - place]
+            for number in (0, 1):
+                factor = node.inputs[1 - number]
                 alone = all(n == 1 for n in lattice.shapes[factor][1:])
-                found[node.name, place] = _at_pairs(below[factor], alone, lattice.shapes[a][1:], axes)
-    return found
+                joint[node.name, number] = _at_pairs(below[factor], alone, lattice.shapes[a][1:], axes)
+    return joint
 
 
 def _at_pairs(factor: Signal, alone: bool, spatial: tuple[int, ...], axes: Axes) -> Array:

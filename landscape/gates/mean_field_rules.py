@@ -151,8 +151,8 @@ def gaussian(z: Signal) -> tuple[Array, Array, Array]:
 def of_run(run: Run) -> tuple[Signal, Array, Array]:
     """The signal of a pointwise function of the one below, and what its topmost gate passes: E[phi'^2] and E[phi'], given those
     below it."""
-    found = moments(run.form, run.affine, *gaussian(run.base))
-    return Signal(found.power, found.cross, found.mean), found.gain, found.slope
+    result = moments(run.form, run.affine, *gaussian(run.base))
+    return Signal(result.power, result.cross, result.mean), result.gain, result.slope
 
 
 @passed.register
@@ -231,7 +231,7 @@ def _(op: PixelShuffle, known: Known, below: list[Signal]) -> Signal:
     """Channels (c, a, b, ...) of position (i, j, ...) become channel c of position (r i + a, r j + b, ...)."""
     spatial = known.shapes[0][1:]
     axes = len(spatial)
-    order = (0, *(place for axis in range(1, axes + 1) for place in (axis + axes, axis)))
+    order = (0, *(source for axis in range(1, axes + 1) for source in (axis + axes, axis)))
 
     def spread(part: Array) -> Array:
         split = np.broadcast_to(part, known.shapes[0]).reshape(-1, *(op.factor,) * axes, *spatial)
@@ -286,8 +286,8 @@ def _maximum(op: Pooling, known: Known, z: Signal, maps: list[Array]) -> Signal:
     parts = [_through(maps, part) for part in np.broadcast_arrays(mean, variance, correlation * variance)]
     arrays = np.broadcast_arrays(pool_cells(op, known.shapes[0][1:]), *parts)
     cases, which = distinct(*(significant(array) for array in arrays))
-    found = np.array([_largest(int(case[0]), function, *case[1:]) for case in cases])[which]
-    return Signal(*np.moveaxis(found.reshape(*arrays[0].shape, 3), -1, 0))
+    results = np.array([_largest(int(case[0]), function, *case[1:]) for case in cases])[which]
+    return Signal(*np.moveaxis(results.reshape(*arrays[0].shape, 3), -1, 0))
 
 
 LINE = curve(Activation("identity"))

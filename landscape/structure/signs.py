@@ -79,13 +79,13 @@ def node_signs(lattice: Lattice, shifted: Collection[str] = (), signs: Mapping[s
     >>> [sign.name for sign in node_signs(net)]
     ['DATA', 'FILTER', 'NONNEGATIVE']
     """
-    found: list[Sign] = []
+    signs_so_far: list[Sign] = []
     for node in lattice.nodes:
-        sign = output_sign(node.op, [found[i] for i in node.inputs])
+        sign = output_sign(node.op, [signs_so_far[i] for i in node.inputs])
         if signs and node.name in signs:
             sign = _times_factor(sign, np.asarray(signs[node.name]))
-        found.append(Sign.SKEWED if node.name in shifted else sign)
-    return found
+        signs_so_far.append(Sign.SKEWED if node.name in shifted else sign)
+    return signs_so_far
 
 
 NEGATED = {Sign.NONNEGATIVE: Sign.NONPOSITIVE, Sign.NONPOSITIVE: Sign.NONNEGATIVE}

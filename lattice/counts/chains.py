@@ -80,8 +80,8 @@ def chain_counts(lattice: Lattice, unit: Unit | None) -> Array | None:
     return reduce(np.multiply.outer, rows, vector)
 
 
-def _one_hot(length: int, place: int) -> Array:
-    return (np.arange(length) == place).astype(np.uint64)
+def _one_hot(length: int, index: int) -> Array:
+    return (np.arange(length) == index).astype(np.uint64)
 
 
 def _channels(op: Op, below: Shape, cotangent: Array, axes: int = 0) -> Array:
