@@ -65,7 +65,7 @@ class Counter:
         self.runs_up.clear()
         self.slopes.clear()
 
-    def see(self, node: Node, function: Any, arguments: Any, named: Any) -> None:
+    def update(self, node: Node, function: Any, arguments: Any, named: Any) -> None:
         """Count what one call of the pass shows; of a product `arguments` are its factors in the order of the node's inputs."""
         self.finite = self.finite and bool(arguments[0].sum().isfinite())
         if isinstance(node.op, Activation):

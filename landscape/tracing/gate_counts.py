@@ -153,7 +153,7 @@ def _watcher(program: Any, reader: Reader, lattice: Lattice, watched: Mapping[st
             if n.name in by_module:
                 arguments, named = self.fetch_args_kwargs_from_env(n)
                 for name in by_module[n.name]:
-                    counter.see(watched[name], n.target, _arranged(reader, lattice, watched[name], arguments), named)
+                    counter.update(watched[name], n.target, _arranged(reader, lattice, watched[name], arguments), named)
             return super().run_node(n)
 
     return Watcher(program.graph_module)

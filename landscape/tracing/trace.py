@@ -159,7 +159,7 @@ def trace(
         more_draws: Iterator[dict[str, Any]] = iter(())
     else:  # where the variances are given, further draws still tell the norms that change
         more_draws = _fresh(factory, most, first if given is None else {})
-    draws = (reader.with_made(tensors) for tensors in more_draws)
+    draws = (reader.with_computed(tensors) for tensors in more_draws)
     weights_read = read_weights(lattice, weights, reader.tensors, given, train, as_they_are, draws, least)
     known = (
         weights_read.variances,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lattice.counts.multisets import alike
+from lattice.counts.multisets import with_same_commands
 from lattice.errors import IrregularLatticeError
 from lattice.network.lattice import Lattice, Node
 from lattice.network.ops import (
@@ -92,7 +92,7 @@ def _first_clash(tables: Sequence[Array], ends: Array) -> tuple[bool, tuple[int,
     stack), so that neighbouring commands commute exactly if both orders reach the same state, from every cell that some
     output reaches. Swaps of neighbours generate all permutations.
     """
-    tables = alike(tables)
+    tables = with_same_commands(tables)
     most = len(tables[0])
     states, leads = [ends], []
     for table in tables:

@@ -145,7 +145,7 @@ def _(op: ConvTranspose, shapes: Shapes) -> Any:
     if any(w.output_padding >= max(w.stride, w.dilation) for w in windows):
         raise UnsupportedError(f"{op}: torch's output_padding is smaller than the stride or the dilation")
     if any(w.padding[0] != w.padding[1] for w in windows):
-        raise UnsupportedError(f"{op}: torch pads a transposed convolution alike on both sides")
+        raise UnsupportedError(f"{op}: torch pads a transposed convolution equally on both sides")
     parts = zip(*((w.kernel, w.stride, w.padding[0], w.output_padding, w.dilation) for w in windows), strict=True)
     kernel, stride, padding, output_padding, dilation = parts
     return _layer("ConvTranspose", len(spatial))(
@@ -164,7 +164,7 @@ def _(op: Pool, shapes: Shapes) -> Any:
     windows = [w for w in op.windows(spatial) if isinstance(w, Window)]
     kernel, stride, dilation, pads = zip(*((w.kernel, w.stride, w.dilation, w.padding) for w in windows), strict=True)
     if any(lo != hi or lo > k // 2 for (lo, hi), k in zip(pads, kernel, strict=True)):
-        raise UnsupportedError(f"{op}: torch pads a pool alike on both sides, by at most half its kernel")
+        raise UnsupportedError(f"{op}: torch pads a pool equally on both sides, by at most half its kernel")
     padding = tuple(lo for lo, _ in pads)
     if op.kind == "max":
         return _layer("MaxPool", len(spatial))(kernel, stride, padding, dilation, ceil_mode=op.ceil)

@@ -260,7 +260,7 @@ class Reader:
         self.rounded = True
         return name
 
-    def with_made(self, tensors: Mapping[str, Any], dtype: Any = None) -> dict[str, Any]:
+    def with_computed(self, tensors: Mapping[str, Any], dtype: Any = None) -> dict[str, Any]:
         """Another draw of the model's tensors, by name, with the constants of the graph and what is made of them."""
         all_of_them = {**self.tensors, **tensors}
         if not self.made:

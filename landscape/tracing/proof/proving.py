@@ -152,7 +152,7 @@ class Comparison:
             raise Differ(f"the model draws random numbers {counts}, so that its masks are not known. {CAUSES}")
         tensors = named_tensors(self.model)
         tensors = {name: tensor.clone() if tensor.is_inference() else tensor for name, tensor in tensors.items()}
-        tensors = self.reader.with_made(tensors, self.dtype)
+        tensors = self.reader.with_computed(tensors, self.dtype)
         leaf = x.detach().clone().requires_grad_()
         with torch.enable_grad(), _refused():
             return replay(self.lattice, self.reader, tensors, dict(zip(draws, truth.drawn, strict=True)), leaf)
