@@ -63,8 +63,9 @@ from lattice.network.ops import (
     Upsample,
 )
 from lattice.network.window import AdaptiveWindow, AxisMap, FilterWindow, ResizeWindow, TransposedWindow, Window
+from lattice.sweep.choices import SKIP, Branch, Command
 from lattice.sweep.pullback import pull_back
-from lattice.sweep.routes import SKIP, Branch, Command, commands, path_exists, route
+from lattice.sweep.routes import commands, path_exists, route
 
 __all__ = [
     # the lattice

@@ -12,7 +12,7 @@ from landscape.structure import correlated_positions, plan, shared_signal, signs
 from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Op, PilcroError, Pool, path_counts
 from lattice.network import shapes
 from lattice.network.ops import Pointwise, Rearrangement
-from lattice.sweep import pullback, routes
+from lattice.sweep import choices, pullback
 
 CHAIN = [Conv(2, 3, padding=1), Flatten(), Dense(1)]
 
@@ -47,7 +47,7 @@ def lattice_rules(op):
     return [
         lambda: shapes.output_shape.register(op, lambda self, shape: shape),
         lambda: pullback.pull.register(op, pulled),
-        lambda: routes.choices.register(op, led),
+        lambda: choices.choices.register(op, led),
         lambda: signs.output_sign.register(op, lambda self, inputs: inputs[0]),
     ]
 
