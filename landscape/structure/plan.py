@@ -37,7 +37,8 @@ from lattice import (
     UnsupportedError,
     Window,
 )
-from lattice.network.ops import Merge, Pointwise, Pooling, Shape, Summed, Weighted, Windowed
+from lattice.network.ops import Merge, Pointwise, Pooling, Rearrangement, Shape, Summed, Weighted, Windowed
+from lattice.network.shapes import sources
 
 __all__ = ["Axes", "Plan", "State", "Step", "fixed_map", "plan", "pool_cells", "window_sizes"]
 
@@ -263,6 +264,27 @@ def axis_maps(op: Op, shape: Shape, output: Shape) -> tuple[Maps, ...] | None:
 @axis_maps.register(Slice)
 def _(op: Op, shape: Shape, output: Shape) -> tuple[Maps, ...] | None:
     return None
+
+
+@axis_maps.register
+def _(op: Rearrangement, shape: Shape, output: Shape) -> tuple[Maps, ...] | None:
+    """The map of each axis, where channels stay and the axes are rearranged one by one."""
+    if len(output) == len(shape):
+        read, own = np.array(np.unravel_index(sources(op, shape), shape)), np.indices(output)
+        lines = [np.moveaxis(read[axis], axis, 0).reshape(n, -1)[:, 0] for axis, n in enumerate(output)]
+        if all(np.array_equal(lines[axis][own[axis]], read[axis]) for axis in range(len(output))) and _ascends(lines[0]):
+            fixed = [
+                freeze((line[:, None] == np.arange(n)).astype(float)) for line, n in zip(lines[1:], shape[1:], strict=True)
+            ]
+            return tuple(((a, a),) for a in fixed)
+    raise UnsupportedError(
+        f"{op!r} moves cells between channels, or not axis by axis; add a rule with landscape.structure.plan.axis_maps.register"
+    )
+
+
+def _ascends(line: Array) -> bool:
+    """Is it 0, 1, 2, ...?"""
+    return np.array_equal(line, np.arange(len(line)))
 
 
 @axis_maps.register

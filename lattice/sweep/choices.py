@@ -31,12 +31,14 @@ from lattice.network.ops import (
     Op,
     PixelShuffle,
     Pointwise,
+    Rearrangement,
     Shape,
     Slice,
     Summed,
     WeightedWindow,
     Windowed,
 )
+from lattice.network.shapes import sources
 
 __all__ = [
     "SKIP",
@@ -195,6 +197,13 @@ def _(op: Windowed, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
 def _(op: Dense, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
     for feature in range(inputs[0][0]):
         yield Command((), feature), 0, Unit((), feature)
+
+
+@choices.register
+def _(op: Rearrangement, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
+    read = sources(op, inputs[0])[(unit.channel, *unit.position)]
+    channel, *position = (int(i) for i in np.unravel_index(read, inputs[0]))
+    yield None, 0, Unit(tuple(position), channel)
 
 
 @choices.register

@@ -42,6 +42,8 @@ from lattice import (
     UnsupportedError,
     Upsample,
 )
+from lattice.network.ops import Rearrangement
+from lattice.network.shapes import sources
 
 __all__ = ["Own", "apply", "replay"]
 
@@ -206,6 +208,12 @@ def _(op: Upsample, own: Own, x: torch.Tensor) -> torch.Tensor:
 
 
 @apply.register
+def _(op: Rearrangement, own: Own, x: torch.Tensor) -> torch.Tensor:
+    places = np.ascontiguousarray(sources(op, tuple(x.shape[1:])))
+    return x.flatten(1)[:, torch.from_numpy(places).to(x.device)]
+
+
+@apply.register
 def _(op: PixelShuffle, own: Own, x: torch.Tensor) -> torch.Tensor:
     if x.dim() != 4:
         raise UnsupportedError(f"{op}: torch has a pixel shuffle on two spatial axes only")
@@ -282,7 +290,7 @@ def _(op: Activation, own: Own, x: torch.Tensor) -> torch.Tensor:
     if op.name == "gelu":
         return functional.gelu(x, approximate="none" if own.call is None else own.call.kwargs.get("approximate", "none"))
     if op.name not in FUNCTIONS:
-        raise UnsupportedError(f"{op}: no torch function is known for it; known are {', '.join(FUNCTIONS)}")
+        raise UnsupportedError(f"{op}: {', '.join(FUNCTIONS)} can be built and replayed")
     function: Any = FUNCTIONS[op.name]
     result: torch.Tensor = function(x) if op.parameter is None else function(x, op.parameter)
     return result
