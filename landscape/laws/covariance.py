@@ -24,7 +24,7 @@ import numpy as np
 from landscape.structure.arrays import across, collect, diagonal_of, on_diagonal, outer, rearranged, sides
 from landscape.structure.pairs import Maps
 from landscape.structure.plan import Axes, Plan, State, Step, plan, window_sizes
-from landscape.weights.initialisation import weighted
+from landscape.weights.fans import weighted
 from lattice import (
     Lattice,
     Multiply,

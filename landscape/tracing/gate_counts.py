@@ -21,7 +21,7 @@ from landscape.prior import Gates, Prior
 from landscape.structure.symmetry import Symmetries, symmetries
 from landscape.tracing.counter import Counter
 from landscape.tracing.graph.reader import Reader
-from landscape.weights.initialisation import fans
+from landscape.weights.fans import fans
 from lattice import Lattice, Multiply, Node, SpecificationError
 
 __all__ = ["Parameters", "observe"]

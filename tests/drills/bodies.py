@@ -49,7 +49,7 @@ def made_data(name="made", **options):
 
 
 RECIPE = LAPTOP.changed(
-    dataset="digits", size=8, epochs=2, batch=16, model="tests.drills.bodies:net", augment="flip+crop", lr=0.05,
+    data="digits", size=8, epochs=2, batch=16, model="tests.drills.bodies:net", augment="flip+crop", lr=0.05,
     kind="target", alpha=1e-3, interval=2, warmup=2, width=3,
 )  # fmt: skip
 

@@ -16,7 +16,6 @@ from lattice import (
     AdaptivePool,
     Add,
     Blur,
-    Branches,
     ChannelShuffle,
     Conv,
     ConvTranspose,
@@ -36,6 +35,7 @@ from lattice import (
     concatenate,
     residual,
 )
+from lattice.network.branches import Branches
 from lattice.network.ops import GlobalPool, Input
 from validation import compare, measure
 from validation.montecarlo.build import build
@@ -191,7 +191,7 @@ def test_a_gate_and_a_norm_have_their_size_from_theory():
     assert agreement.error < 0.05
 
 
-def test_a_pixel_shuffle_moves_the_signal_of_unlike_channels_as_it_moves_values():
+def test_a_pixel_shuffle_moves_moments_as_it_moves_values():
     net = Lattice.chain((2, 3, 4), [concatenate([Conv(3, 3, padding=1), relu], [Conv(5, 1)]), PixelShuffle(2)])
     *_, below, shuffled = signals(Prior(net, layer_variances(net, he)))
     for part, moved in zip(below, shuffled, strict=True):
@@ -240,7 +240,7 @@ def through(op, part, weight=None):
     ],
     ids=str,
 )
-def test_fresh_weights_sum_powers_over_the_cells_and_channels_that_torch_reads(op, layers):
+def test_fresh_weights_sum_powers_over_what_torch_reads(op, layers):
     below, above = below_and_above((3, 5, 6), layers, op)
     for part, found in zip(below[:2], above[:2], strict=True):
         np.testing.assert_allclose(found, through(op, part, 0.7), rtol=1e-12)
@@ -277,7 +277,7 @@ def test_what_moves_or_keeps_values_moves_or_keeps_their_moments(op, layers):
     ],
     ids=str,
 )
-def test_a_fixed_map_adds_what_positions_share_as_a_level_and_the_rest_as_variances(op):
+def test_a_fixed_map_adds_shared_parts_as_levels_the_rest_as_variances(op):
     (power, cross, mean), above = below_and_above((3, 5, 4), [UNLIKE], op)
     matrix = through(op, np.eye(20).reshape(20, 5, 4)).reshape(20, -1)  # channels are moved alike: each is one cell here
     rows = [part.reshape(6, 20) for part in (np.sqrt(cross), power - cross, mean)]
@@ -286,7 +286,7 @@ def test_a_fixed_map_adds_what_positions_share_as_a_level_and_the_rest_as_varian
         np.testing.assert_allclose(found.reshape(6, -1), truth, rtol=1e-9, atol=1e-15)
 
 
-def test_factors_of_a_norm_are_one_number_or_one_per_channel_or_one_per_unit():
+def test_factors_of_a_norm_are_per_network_channel_or_unit():
     rng = np.random.default_rng(0)
     for factor in (0.3, rng.random(6), rng.random((6, 4, 5))):
         (power, cross, mean), above = below_and_above((3, 4, 5), [UNLIKE], Norm("scale"), factors={"norm1": factor})
@@ -298,7 +298,8 @@ def test_factors_of_a_norm_are_one_number_or_one_per_channel_or_one_per_unit():
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("kind", ["batch", "instance"])
 @pytest.mark.parametrize("layers", [[UNLIKE], ALIKE], ids=["unlike", "alike"])
-def test_a_norm_over_positions_does_what_torchs_batch_norm_does_to_values_with_these_moments(kind, train, layers):
+def test_a_norm_over_positions_does_what_torchs_batch_norm_does(kind, train, layers):
+    """A norm over positions does what torch's batch norm does to values with these moments."""
     (power, cross, mean), above = below_and_above((3, 4, 5), layers, Norm(kind, eps=0.05), train=train)
     if kind == "batch" and not train:  # the statistics that it has seen are in its factor
         for found, truth in zip(above, (power, cross, mean), strict=True):
@@ -419,7 +420,8 @@ POOLS = {
 
 @pytest.mark.parametrize("pool", POOLS, ids=str)
 @pytest.mark.parametrize("rectified", [False, True])
-def test_a_max_pool_gives_the_largest_of_as_many_independent_values_as_lie_in_the_window(pool, rectified):
+def test_a_max_pool_gives_the_largest_of_the_values_in_its_window(pool, rectified):
+    """A max pool gives the largest of as many independent values as lie in the window."""
     net = Lattice.chain((1, 4, 5), [Conv(1, 1), *([relu] if rectified else []), pool])
     found = signals(Prior(net, {"conv1": 1.7}))[-1]
     for place in np.ndindex(*POOLS[pool].shape):
@@ -444,7 +446,7 @@ def test_what_the_cells_share_moves_their_largest_as_a_whole(n):
 
 @pytest.mark.parametrize("n", [1, 2, 6])
 @pytest.mark.parametrize("layers", [[], [Conv(1, 1), relu], [Conv(1, 1), relu, Conv(1, 1), relu]], ids=len)
-def test_the_largest_of_correlated_rectified_values_is_that_of_a_simulation(n, layers):
+def test_the_largest_of_correlated_rectified_values_is_as_simulated(n, layers):
     net = Lattice.chain((1, n), [Conv(1, 1), relu, *layers, GlobalPool("max")])
     *_, z, _, found = signals(Prior(net, dict.fromkeys(net.names, 2.0)))
     variance, r = z.power.flat[0], z.cross.flat[0] / z.power.flat[0]
@@ -475,7 +477,7 @@ def test_the_gates_of_a_skip_are_open_as_often_as_a_double_integral_says(mean, d
     np.testing.assert_allclose(upper, (both + closed / 2) * one, rtol=1e-8)
 
 
-def test_a_skip_over_a_branch_opens_both_gates_by_the_angle_between_their_signals():
+def test_a_skip_opens_both_gates_by_the_angle_between_their_inputs():
     """b > -z for z > 0: the angle pi / 2 + arctan(s / w) of the plane, s and w the deviations of the trunk and the branch."""
     net = Lattice.chain((1, 3), [Conv(4, 1), relu, residual([Conv(4, 1)]), relu, Flatten(), Dense(1)])
     gates = theory_gates(Prior(net, {"conv1": 2.0, "conv2": 0.3}))
@@ -486,7 +488,7 @@ def test_a_skip_over_a_branch_opens_both_gates_by_the_angle_between_their_signal
     np.testing.assert_allclose(gates.gains["activation2"], np.broadcast_to(both + 1 / 4, rate.shape), rtol=1e-6)
 
 
-def test_the_gate_at_the_lower_end_of_a_skip_may_read_a_signal_with_a_mean():
+def test_the_gate_at_the_lower_end_of_a_skip_may_read_a_mean():
     """A relu over relu + filter: its input is N(m, power - m^2), and the filter beside the next skip is N(0, w^2)."""
     block = [residual([Conv(3, 1)]), relu]
     net = Lattice.chain((1, 3), [Conv(3, 1), relu, *block, *block, Flatten(), Dense(1)])
@@ -511,7 +513,8 @@ def test_only_rectifiers_at_both_ends_of_a_skip_have_a_joint_rate():
         assert not theory_gates(Prior(net, layer_variances(net, he))).runs
 
 
-def test_a_gate_over_values_that_are_not_symmetric_is_open_as_often_as_their_gaussian_is_positive():
+def test_a_gate_over_skewed_values_is_open_as_often_as_their_gaussian():
+    """A gate over values that are not symmetric is open as often as their gaussian is positive."""
     leaky = Activation("leaky_relu", 0.5)
     net = Lattice.chain((1, 3), [Conv(4, 1), residual([Conv(4, 1), relu], [Conv(4, 1)]), leaky, Conv(1, 1)])
     variances = {"conv1": 1.0, "conv2": 0.5, "conv3": 0.1}  # the sum: a gate of power 1 and mean 1 / sqrt(pi); variance 0.4

@@ -129,7 +129,7 @@ def test_relu_under_a_pooled_head_is_the_mixed_derivative_of_the_kernel(layers, 
 
 @settings(max_examples=25)
 @given(st.integers(0, 10**6), st.sampled_from(MODES), st.integers(1, 2), st.booleans())
-def test_the_map_does_not_depend_on_the_scale_of_the_input_and_moves_with_it(seed, mode, stride, skip):
+def test_the_map_ignores_the_scale_of_the_input_and_moves_with_it(seed, mode, stride, skip):
     body = [relu, Conv(4, 3, padding=1, mode=mode)]
     net = Lattice.chain((1, 6), [Conv(4, 3, stride, 1, mode=mode), residual(body) if skip else Activation("relu"), *HEAD])
     variances = layer_variances(net, he)
@@ -278,7 +278,7 @@ SLOPES = {relu: (0.0, 0.0, 1.0), leaky: (0.3, 0.3, 1.0), absolute: (-1.0, 0.0, 1
     ],
     ids=["line", "plane"],
 )
-def test_one_layer_under_a_pooled_head_is_its_mean_over_drawn_filters_black_pixels_too(gate, shape, kernel, options):
+def test_one_layer_under_a_pooled_head_is_its_mean_over_drawn_filters(gate, shape, kernel, options):
     x = images(shape, 1)
     x[..., : shape[-1] // 2 + 1] = 0
     cells = torch.eye(prod(shape), dtype=torch.float64).reshape(-1, *shape)

@@ -107,7 +107,7 @@ def test_counted_runs_hold_every_stretch_of_a_trunk():
     assert (traced.gates.runs[lowest, top] < traced.gates.runs[lowest, middle]).all()
 
 
-def test_a_run_is_the_mean_of_the_product_of_its_slopes_in_networks_drawn_anew():
+def test_a_run_is_the_mean_product_of_slopes_in_fresh_networks():
     """Three gates over one position, counted once more with a fresh network for every pass."""
     stem, branch, width = 0.5, 0.5, 64
     rng = np.random.default_rng(0)

@@ -192,4 +192,4 @@ def test_drawn_units_exist(net, data):
 def test_without_hypothesis_the_error_says_what_to_install():
     code = "import sys; sys.modules['hypothesis'] = None; import lattice; import lattice.testing.strategies"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "pip install 'pilcro[strategies]'" in result.stderr
+    assert "pip install '.[strategies]'" in result.stderr
