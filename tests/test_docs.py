@@ -195,8 +195,8 @@ def test_links_to_other_projects_need_no_network(extension, tmp_path):
 
 @pytest.mark.slow
 def test_the_site_builds_without_warnings_and_documents_every_public_name(tmp_path):
-    pytest.importorskip("furo")
-    pytest.importorskip("myst_nb")
+    for needed in ("furo", "myst_nb", "sphinx_design", "sphinx_copybutton", "latex2mathml"):
+        pytest.importorskip(needed)
     from sphinx.util.inventory import InventoryFile
 
     command = [
