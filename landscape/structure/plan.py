@@ -81,7 +81,8 @@ class Plan:
     @property
     def is_diagonal(self) -> bool:
         """Is nothing carried but the diagonal: is Proposition 1 the whole law?"""
-        return all(a == b and all(pairs.is_diagonal for pairs in axes) for (a, b), axes in self.carried.items())
+        apart = all(left == right for left, right in (step.places for step in self.steps))  # in h + h two paths are one
+        return apart and all(a == b and all(pairs.is_diagonal for pairs in axes) for (a, b), axes in self.carried.items())
 
 
 @lru_cache(maxsize=32)

@@ -21,7 +21,7 @@ GATED = "tests/landscape/test_exactness.py::test_relu_chains_under_a_flatten_hea
 RESIDUAL = "tests/landscape/test_exactness.py::test_linear_residual_nets_are_exact_under_any_head"
 GENERAL = "tests/landscape/test_exactness.py::test_where_single_paths_are_not_enough_the_general_law_is_exact"
 HONEST = "tests/landscape/test_exactness.py::test_where_no_law_is_exact_the_prediction_says_so"
-INITIALISED = "tests/landscape/tracing/test_trace.py::test_an_initialisation_by_name_is_what_torch_draws"
+INITIALISED = "tests/landscape/weights/test_initialisation.py::test_an_initialisation_by_name_is_what_torch_draws"
 TRACED = "tests/landscape/tracing/test_trace.py::test_the_traced_lattice_has_the_paths_of_the_model"
 TRACE = "tests/landscape/tracing/test_trace.py"
 REFUSED = f"{TRACE}::test_what_would_give_a_plausible_wrong_map_is_refused"
@@ -62,7 +62,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               "(sum_broadcast(X, shape, Y) for shape in inputs)",
               "((i == 0) * sum_broadcast(X, shape, Y) for i, shape in enumerate(inputs))",
               (PRODUCT,)),
-        Fault("skip doubled", "sweep", "X + passed", "X + 2 * passed", (WORDS,)),
+        Fault("skip doubled", "pullback:sweep", "X + passed", "X + 2 * passed", (WORDS,)),
         Fault("groups ignored", "sum_channels", "alike = X // groups", "alike = X", (WORDS,)),
         Fault("groups in the wrong order", "sum_channels", "np.repeat(X, Y, axis=Z)",
               "np.concatenate([X] * (Y), axis=Z)", (TORCH_CONV,)),
@@ -91,7 +91,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
     ),
     "moments": (
         Fault("standard deviation for variance", "second_moment[Weighted]", "rules.variances[X]",
-              "rules.variances[X] ** 0.5", ("tests/landscape/test_exactness.py::test_variances_multiply_along_paths",)),
+              "rules.variances[X] ** 0.5", ("tests/landscape/laws/test_moments.py::test_variances_multiply_along_paths",)),
         Fault("1 / n for 1 / n^2", "second_moment[Pooling]", "cells**2", "cells", (ENUMERATED,)),
         Fault("the gate of 1/2 dropped", "activation_gain", "(below + above) / 2", "below + above", (GATED,)),
         Fault("a gate squared before its mean", "activation_gain", "(below + above) / 2",

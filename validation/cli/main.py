@@ -13,18 +13,18 @@ from typing import Any
 from lattice.errors import PilcroError
 from lattice.lazy import to_install
 from lattice.version import __version__
-from validation.cli.commands.advise import Advise
-from validation.cli.commands.erf import Erf
-from validation.cli.commands.evaluate import Evaluate
-from validation.cli.commands.fields import Fields
-from validation.cli.commands.figures import Figures
-from validation.cli.commands.halo import Halo
-from validation.cli.commands.map import Map
-from validation.cli.commands.paths import Paths
-from validation.cli.commands.reproduce import Reproduce
-from validation.cli.commands.study import Study
-from validation.cli.commands.tables import Tables
-from validation.cli.commands.train import Train
+from validation.cli.commands.networks.advise import Advise
+from validation.cli.commands.networks.erf import Erf
+from validation.cli.commands.networks.fields import Fields
+from validation.cli.commands.networks.halo import Halo
+from validation.cli.commands.networks.map import Map
+from validation.cli.commands.networks.paths import Paths
+from validation.cli.commands.networks.study import Study
+from validation.cli.commands.runs.evaluate import Evaluate
+from validation.cli.commands.runs.figures import Figures
+from validation.cli.commands.runs.reproduce import Reproduce
+from validation.cli.commands.runs.tables import Tables
+from validation.cli.commands.runs.train import Train
 
 __all__ = ["COMMANDS", "main"]
 

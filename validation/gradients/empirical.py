@@ -33,6 +33,18 @@ Array = np.ndarray[Any, Any]
 def channel_importance(squared: Array) -> Array:
     """I'_i = sqrt(d_w d_h) ||I_i^2||_channels / ||I^2||_F (Eq. 14) of squares (channels, *positions); mean square one.
 
+    Parameters
+    ----------
+    squared : numpy.ndarray
+        Squares (channels, *positions), not negative.
+
+    Returns
+    -------
+    numpy.ndarray
+        I' (positions), float64.
+
+    Examples
+    --------
     >>> channel_importance(np.array([[3.0, 0.0], [4.0, 5.0]]))
     array([1., 1.])
     """

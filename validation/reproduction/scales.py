@@ -44,8 +44,8 @@ SCALES = {
     for scale in (
         Scale(
             "laptop",
-            LAPTOP.changed(data="photos", augment="flip+crop", epochs=12, early_scores=4),
-            LAPTOP.changed(data="mnist", augment="none", epochs=6, **IMAGENETS_OWN),
+            LAPTOP.changed(data="photos", augment="flip+crop", early_scores=4),
+            LAPTOP.changed(data="mnist", augment="none", **IMAGENETS_OWN),
             3,
             Ablate(images=64, baselines=16, steps=16),
             "a small ResNet on crops of eight photographs (for CIFAR-100) and on 5000 digits (for ImageNet); under an hour on "

@@ -46,14 +46,33 @@ class RunHeldError(SpecificationError):
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """A JSON file that carries the hash of its own content."""
+    """A JSON file that carries the hash of its own content.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+    content : Mapping[str, Any]
+        Plain values by name.
+    """
     text = json.dumps(content, sort_keys=True, indent=1)
     marked = {"content": content, "sha256": hashlib.sha256(text.encode()).hexdigest()}
     write_bytes(path, json.dumps(marked, sort_keys=True, indent=1).encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What `write_json` wrote; raises `SpecificationError` for a file that is missing or not what was written."""
+    """What `write_json` wrote; raises `SpecificationError` for a file that is missing or not what was written.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+
+    Returns
+    -------
+    dict[str, Any]
+        The content.
+    """
     try:
         marked = json.loads(path.read_bytes())
         content: dict[str, Any] = marked["content"]

@@ -85,7 +85,7 @@ def test_two_processes_share_the_runs_of_a_sweep(whole, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_another_process_holds_is_waited_for_and_the_others_go_on(tmp_path):
+def test_a_run_that_another_process_holds_is_waited_for(tmp_path):
     held = run_folder(tmp_path, RECIPES[0])
     with locked(held):
         process = start(tmp_path)
@@ -125,7 +125,7 @@ def test_folders_of_runs_tell_recipes_apart(tmp_path):
     assert len({run_folder(tmp_path, recipe) for recipe in [BASE, *other]}) == 5
 
 
-def test_a_table_from_nothing_has_every_row_beside_the_papers_with_seeds_and_intervals(tmp_path):
+def test_a_table_from_nothing_has_every_row_beside_the_papers(tmp_path):
     where = Sweep(tmp_path, device="cpu")
     found = reproduce("table2", TINY, where)
     last, best = found["tables"]

@@ -16,7 +16,7 @@ from validation.reproduction.tables import differences, orderings_of_scores, sco
 from validation.training.recipes import CIFAR100, IMAGENET
 
 
-def test_the_papers_scale_is_the_papers_recipes_and_every_row_has_its_printed_numbers():
+def test_the_papers_scale_has_the_papers_recipes_and_numbers():
     paper = SCALES["paper"]
     assert (paper.cifar, paper.imagenet) == (CIFAR100, IMAGENET)
     assert [setting(recipe) for recipe in recipes("table1", paper)] == list(TABLE_1)
@@ -29,7 +29,7 @@ def test_the_papers_scale_is_the_papers_recipes_and_every_row_has_its_printed_nu
 
 
 @pytest.mark.parametrize("name", ["laptop", "cifar", "paper"])
-def test_every_scale_has_fourteen_and_seven_recipes_that_differ_by_the_papers_settings(name):
+def test_every_scale_differs_by_the_papers_settings_in_every_recipe(name):
     scale = SCALES[name]
     for experiment, count in (("table1", 14), ("table3", 14), ("table2", 7), ("figure3", 7), ("figure5", 7)):
         wanted = recipes(experiment, scale)

@@ -17,7 +17,7 @@ import torch
 
 from lattice import SpecificationError
 from validation import curvature_penalty, importance_map, smoothness_target
-from validation.cli.commands.train import Train
+from validation.cli.commands.runs.train import Train
 from validation.datasets.catalogue import load
 from validation.evaluation.runs.tables import collect, grouped, label
 from validation.runtime.process_group import World

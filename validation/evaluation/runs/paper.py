@@ -55,6 +55,18 @@ TABLE_2 = {
 def printed(recipe: Recipe) -> Printed | None:
     """The paper's row for this recipe; None where anything but seed, augmentation, penalty and alpha differs from its setting.
 
+    Parameters
+    ----------
+    recipe : Recipe
+        The recipe of the run.
+
+    Returns
+    -------
+    Printed, optional
+        Top-1, Top-5, TV and loss, or nothing.
+
+    Examples
+    --------
     >>> printed(CIFAR100.changed(kind="target", alpha=10.0, seed=3)).top1
     0.7833
     >>> printed(CIFAR100.changed(epochs=20)) is None

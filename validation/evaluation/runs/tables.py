@@ -66,7 +66,20 @@ class Group:
 def collect(folders: Sequence[Path]) -> list[Result]:
     """The finished runs in these folders, or in the folders right below them.
 
-    Raises `SpecificationError` for a folder without any, naming runs that have begun and not ended.
+    Parameters
+    ----------
+    folders : sequence of Path
+        Run folders, or folders that hold some.
+
+    Returns
+    -------
+    list[Result]
+        In the order of the folders and their names.
+
+    Raises
+    ------
+    SpecificationError
+        For a folder without any, naming runs that have begun and not ended.
     """
     found = []
     if not folders:
@@ -89,7 +102,18 @@ def collect(folders: Sequence[Path]) -> list[Result]:
 
 
 def grouped(results: Sequence[Result]) -> list[Group]:
-    """Runs by recipe, the seed apart, in the order of first appearance; refused where two have the same seed."""
+    """Runs by recipe, the seed apart, in the order of first appearance; refused where two have the same seed.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        Finished runs.
+
+    Returns
+    -------
+    list[Group]
+        One for each recipe.
+    """
     groups: dict[Recipe, list[Result]] = {}
     for result in results:
         groups.setdefault(replace(result.recipe, seed=0), []).append(result)
@@ -156,14 +180,36 @@ NOTE = (
 
 
 def markdown(groups: Sequence[Group]) -> str:
-    """The table in Markdown, the paper's own numbers beside ours where the setting is the same."""
+    """The table in Markdown, the paper's own numbers beside ours where the setting is the same.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+        Recipes with their repeats.
+
+    Returns
+    -------
+    str
+        The table and its note.
+    """
     head, rows = _rows(groups, " ± ")
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", NOTE, ""])
 
 
 def latex(groups: Sequence[Group]) -> str:
-    """The table in LaTeX (booktabs)."""
+    """The table in LaTeX (booktabs).
+
+    Parameters
+    ----------
+    groups : sequence of Group
+        Recipes with their repeats.
+
+    Returns
+    -------
+    str
+        A tabular and its note.
+    """
     head, rows = _rows(groups, r" $\pm$ ")
     body = [" & ".join(line) + r" \\" for line in rows]
     top = [rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule", " & ".join(head) + r" \\", r"\midrule"]

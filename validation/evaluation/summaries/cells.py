@@ -140,6 +140,18 @@ def _escaped(text: str) -> str:
 def plain(value: Any) -> Any:
     """Arrays as lists, and what JSON has no number for as None.
 
+    Parameters
+    ----------
+    value : object
+        Anything made of numbers, arrays, lists and dictionaries.
+
+    Returns
+    -------
+    object
+        What json.dumps takes.
+
+    Examples
+    --------
     >>> plain({"a": np.array([1.0, np.nan])})
     {'a': [1.0, None]}
     """

@@ -22,6 +22,18 @@ def plot_landscapes(groups: Sequence[Group], *, columns: int = 6) -> Any:
     I' with mean square one: the root of the mean over repeats of its square. The scale ends where all but one cell in 200 lie.
     The titles have TV with its standard error: over repeats, or over the test images of a single run. Returns the matplotlib
     Figure.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+        Recipes with their repeats.
+    columns : int
+        At most so many recipes in a row.
+
+    Returns
+    -------
+    object
+        matplotlib's Figure.
     """
     from matplotlib.figure import Figure
 
@@ -105,7 +117,19 @@ def _first_epoch(content: dict[str, Any]) -> list[dict[str, Any]]:
 def plot_robustness(names: Sequence[str], found: Sequence[Sequence[Any]]) -> Any:
     """What is kept, and Top-1, against severity: a column a category, a line a run.
 
-    Bands of two standard errors, over repeats where there are some. Returns the matplotlib Figure.
+    Bands of two standard errors, over repeats where there are some.
+
+    Parameters
+    ----------
+    names : sequence of str
+        What the rows are called.
+    found : sequence of Sequence[Any]
+        What was measured of each row's repeats.
+
+    Returns
+    -------
+    object
+        matplotlib's Figure.
     """
     from matplotlib.figure import Figure
 
@@ -126,7 +150,19 @@ def plot_robustness(names: Sequence[str], found: Sequence[Sequence[Any]]) -> Any
 def plot_places(names: Sequence[str], found: Sequence[Sequence[Any]]) -> Any:
     """For each run: the landscape predicted for the untrained network, above the accuracy over shifts of the trained one.
 
-    Means over repeats. Returns the matplotlib Figure.
+    Means over repeats.
+
+    Parameters
+    ----------
+    names : sequence of str
+        What the rows are called.
+    found : sequence of Sequence[Any]
+        What was measured of each row's repeats.
+
+    Returns
+    -------
+    object
+        matplotlib's Figure.
     """
     from matplotlib.figure import Figure
 
@@ -153,7 +189,17 @@ def plot_places(names: Sequence[str], found: Sequence[Sequence[Any]]) -> Any:
 def plot_ablations(names: Sequence[str], found: Sequence[Sequence[Any]]) -> Any:
     """The mean ablation curve of each run's repeats and the area under it (Figure 5); bands of two standard errors.
 
-    Returns the matplotlib Figure.
+    Parameters
+    ----------
+    names : sequence of str
+        What the rows are called.
+    found : sequence of Sequence[Any]
+        What was measured of each row's repeats.
+
+    Returns
+    -------
+    object
+        matplotlib's Figure.
     """
     from matplotlib.figure import Figure
 

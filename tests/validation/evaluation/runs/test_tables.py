@@ -124,7 +124,7 @@ def test_the_commands_write_their_files(runs, capsys):
 
 
 def test_train_takes_the_papers_names_and_weights(tmp_path):
-    from validation.cli.commands.train import Train
+    from validation.cli.commands.runs.train import Train
 
     assert Train(tmp_path, preset="cifar100", penalty="target").recipe().penalty.alpha == 10
     assert Train(tmp_path, penalty="target").recipe().penalty.weight(0) == 10

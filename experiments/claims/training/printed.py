@@ -1,27 +1,25 @@
-"""Section 4: what the paper's sentences say of its own tables, and what a laptop's runs say of the same questions."""
+"""Section 4: what the paper's sentences say of its own tables."""
 
 from itertools import permutations
 
 import numpy as np
 
 from experiments.claims.claim import Finding, Section
-from experiments.claims.results import CATEGORIES, SETTINGS, TABLE_3, TABLE_4, Value, evaluation, laptop
+from experiments.claims.results import CATEGORIES, SETTINGS, TABLE_3, TABLE_4
 from validation.evaluation.runs.paper import TABLE_1, TABLE_2
-from validation.training.recipes import CIFAR100, IMAGENET, LAPTOP
+from validation.training.recipes import CIFAR100, IMAGENET
 
-printed_section = Section("Section 4: the paper's sentences beside its own tables", [])
-laptop_section = Section("Sections 1, 4 and 5: the same questions on a laptop", [])
+section = Section("Section 4: the paper's sentences beside its own tables", [])
 
 AUGMENTATIONS = {"RC-": "flip", "RC+": "flip+crop"}
 SETTINGS_4 = ("tests/validation/evaluation/runs/test_tables.py::test_all_rows_of_the_papers_tables_are_reached",)
-PLAIN, TARGET, CURVATURE = "no penalty", "target, alpha 0.0003", "curvature, alpha 0.003"
 
 
 def named(kind: str, alpha: int) -> str:
     return "SOTA" if kind == "none" else f"{'¶_t' if kind == 'target' else '¶_c'}, α = {alpha}"
 
 
-@printed_section.claim(
+@section.claim(
     "4.2.1, Table 1",
     "“it was apparent that models with a lower curvature were performing better”",
     when="it is a tendency, in RC+",
@@ -49,7 +47,7 @@ def lower_curvature_is_better() -> Finding:
     )
 
 
-@printed_section.claim(
+@section.claim(
     "4.2.1, Table 1",
     "“the ¶_t-objective with α = 10 performed best on both random cropping settings, with an average performance increase of "
     "roughly 2% (1% for α = 1)”",
@@ -79,7 +77,7 @@ def _sampling_error(accuracy: float, images: int) -> float:
     return (2 * accuracy * (1 - accuracy) / images) ** 0.5
 
 
-@printed_section.claim(
+@section.claim(
     "4.2.1, Table 1",
     "RC+, ¶_c, α = 100 “did not perform better than the … SOTA …, whereas the same experimental setting with α = 1 "
     "outperformed SOTA”",
@@ -91,7 +89,7 @@ def too_much_curvature_penalty() -> Finding:
     return Finding(f"Top-1: α = 1 {rows[1]}, SOTA {plain}, α = 100 {rows[100]}", rows[1] > plain >= rows[100])
 
 
-@printed_section.claim(
+@section.claim(
     "4.2.1, Table 1, Fig. 2 and 3",
     "that setting (RC+, ¶_c, α = 100) has “a completely flat landscape”",
     instead="In Table 1 its TV is the second largest of RC+, close to SOTA's. (Text and table cannot both be right; the "
@@ -110,7 +108,7 @@ def completely_flat() -> Finding:
     )
 
 
-@printed_section.claim(
+@section.claim(
     "4.2.1, Table 1",
     "random cropping helps “the SOTA and regularized versions of the model to flatten and smooth” their landscapes",
     when="¶_c with α = 100 is left out",
@@ -128,7 +126,7 @@ def cropping_flattens() -> Finding:
     )
 
 
-@printed_section.claim(
+@section.claim(
     "4.2.1",
     "perturbations “divided in five main categories (Noise, Weather, Digital, Blur)”",
     misprint=True,
@@ -139,7 +137,7 @@ def four_categories() -> Finding:
     return Finding(f"Table 3 has {len(CATEGORIES)}, of five levels each", len(CATEGORIES) == 5, corrected=len(CATEGORIES) == 4)
 
 
-@printed_section.claim(
+@section.claim(
     "4.2.1, Table 3",
     "“¶_t-objective with α = 10 models were the most robust configuration for the Weather, Digital and Blur categories, "
     "whereas SOTA instances outperformed other models for the Noise category”",
@@ -159,7 +157,7 @@ def robust_on_cifar() -> Finding:
     return Finding("best by mean over levels: " + "; ".join(parts).replace("RC-", "RC−"), right)
 
 
-@printed_section.claim(
+@section.claim(
     "4.2.2, Table 2",
     "on ImageNet “a discrete gain in accuracy for both ¶_c and ¶_t methods, that was consistent across Top-1, Top-5 and Loss "
     "metrics”",
@@ -188,7 +186,7 @@ def imagenet_gains_are_consistent() -> Finding:
     )
 
 
-@printed_section.claim(
+@section.claim(
     "4.2.2, Table 4",
     "on ImageNet “a greater robustness for ¶-regularised models than their naive counterparts, that was consistent per "
     "perturbation category and per ¶-objective setting”",
@@ -220,7 +218,7 @@ def robust_on_imagenet() -> Finding:
     )
 
 
-@printed_section.claim(
+@section.claim(
     "4.2.2, Fig. 5",
     "¶_t with α = 10 “performed better than other networks for this metric, which was consistent with other metrics, such as "
     "curvature, loss and accuracy”",
@@ -243,7 +241,7 @@ def best_target_on_imagenet() -> Finding:
     )
 
 
-@printed_section.claim(
+@section.claim(
     "4.1",
     "the settings: α ∈ {1, 10, 100}, T = 10, k = 3; CIFAR-100: batch 128, SGD, rate 0.1, cosine, 200 epochs; ImageNet: batch "
     "256, rate 0.256, momentum 0.875, label smoothing 0.1, weight decay 3e-5",
@@ -257,170 +255,3 @@ def settings() -> Finding:
     penalties = {(recipe.penalty.interval, recipe.penalty.width) for recipe in (CIFAR100, IMAGENET)}
     kept = cifar == (128, 200, 0.1) and imagenet == (256, 0.256, 0.875, 0.1, 3e-5) and penalties == {(10, 3)}
     return Finding("the two recipes hold these numbers", kept)
-
-
-# --- a laptop's runs ---------------------------------------------------------------------------------------------------------
-
-SCALE = f"One small ResNet, {LAPTOP.epochs} epochs, three seeds (`make laptop`, docs/laptop.md): not CIFAR-100, not ImageNet."
-
-
-def difference(one: Value, other: Value) -> str:
-    """one - other with its standard error."""
-    return f"{one.mean - other.mean:+.4f} ± {(one.error**2 + other.error**2) ** 0.5:.1g}"
-
-
-@laptop_section.claim(
-    "abstract; 4.2",
-    "¶-regularised networks “have a flat importance landscape”",
-    instead=SCALE + " The penalties do what they are made for.",
-    tests=("tests/validation/training/test_loop.py::test_the_result_holds_the_scores_and_the_landscapes",),
-)
-def penalties_flatten() -> Finding:
-    def ratio(study: str, run: str) -> str:
-        rows = laptop()[study]
-        return f"{rows[PLAIN]['TV'].mean / rows[run]['TV'].mean:.1f}"
-
-    studies = ("digits", "corners", "photos")
-    return Finding(
-        f"TV falls by the factors {', '.join(ratio(s, TARGET) for s in studies)} with ¶_t (α = 3e-4) and "
-        f"{', '.join(ratio(s, CURVATURE) for s in studies)} with ¶_c (α = 0.003) on digits, digits in corners, photographs",
-        None,
-    )
-
-
-@laptop_section.claim(
-    "abstract; 4.2",
-    "… and “result in a better accuracy”",
-    instead=SCALE + " No gain stands out of the noise of three seeds, and no loss.",
-    tests=("tests/validation/evaluation/runs/test_tables.py::test_repeats_are_averaged_with_their_standard_error",),
-)
-def penalties_and_accuracy() -> Finding:
-    parts = [
-        f"{study}: ¶_t {difference(rows[TARGET]['Top-1'], rows[PLAIN]['Top-1'])}, ¶_c "
-        f"{difference(rows[CURVATURE]['Top-1'], rows[PLAIN]['Top-1'])}"
-        for study in ("digits", "corners", "photos")
-        for rows in [laptop()[study]]
-    ]
-    return Finding(f"Top-1 against no penalty, {'; '.join(parts)}", None)
-
-
-@laptop_section.claim(
-    "4.2.1",
-    "“regularization was better achieved when it was guided by the data” (¶_t before ¶_c)",
-    instead=SCALE
-    + " The target flattens more at no cost; the curvature penalty at ten times its weight ends in the border pixels that Eq. "
-    "16 does not see.",
-    tests=("tests/validation/gradients/test_objective.py::test_the_printed_curvature_penalty_sees_no_corner_and_hardly_a_border",),
-)  # fmt: skip
-def target_before_curvature() -> Finding:
-    rows = laptop()["digits"]
-    return Finding(
-        f"digits: TV and Top-1 of ¶_t (3e-4) {rows[TARGET]['TV']}, {rows[TARGET]['Top-1']}; of ¶_c (0.003) "
-        f"{rows[CURVATURE]['TV']}, {rows[CURVATURE]['Top-1']}; of ¶_c (0.03) {rows['curvature, alpha 0.03']['TV']}, "
-        f"{rows['curvature, alpha 0.03']['Top-1']}",
-        None,
-    )
-
-
-@laptop_section.claim(
-    "4.1, 4.2.1",
-    "“regularisation weight had a significant impact on performance”; weights 1, 10, 100",
-    instead=SCALE + " Within so few steps the useful weights are smaller by orders of magnitude; too large ones cost accuracy.",
-    tests=("tests/validation/evaluation/runs/test_tables.py::test_train_takes_the_papers_names_and_a_laptops_weights",),
-)
-def weight_matters() -> Finding:
-    rows = laptop()["digits"]
-    runs = (PLAIN, "target, alpha 3e-05", TARGET, "target, alpha 0.003")
-    return Finding("digits, Top-1: " + "; ".join(f"{run} {rows[run]['Top-1']}" for run in runs), None)
-
-
-@laptop_section.claim(
-    "3.3; 4.2.1",
-    "data augmentation (random cropping, flipping) makes networks “less sensitive to the feature location” and flattens their "
-    "landscape",
-    instead=SCALE + " Flat it does, at a cost here: a mirrored digit is another one.",
-    tests=("tests/validation/datasets/test_datasets.py::test_a_random_crop_is_a_crop_of_the_reflected_image",),
-)
-def augmentation_flattens() -> Finding:
-    rows = laptop()["digits"]
-    augmented = rows["no penalty, augment flip+crop"]
-    return Finding(
-        f"digits: TV {rows[PLAIN]['TV']} without, {augmented['TV']} with flips and crops; Top-1 {rows[PLAIN]['Top-1']} and "
-        f"{augmented['Top-1']}",
-        None,
-    )
-
-
-@laptop_section.claim(
-    "introduction",
-    "networks first attend to the centre and “later during training, learn to attend to peripheral features when necessary”",
-    instead=SCALE,
-    tests=("tests/validation/datasets/test_datasets.py::test_corner_digits_leave_the_centre_black_and_fill_every_corner",),
-)
-def training_moves_attention() -> Finding:
-    rows = {study: laptop()[study][PLAIN] for study in ("digits", "corners", "photos")}
-    parts = [f"{study} {row['TV before']} to {row['TV']}" for study, row in rows.items()]
-    return Finding(
-        f"TV before and after training without penalty: {'; '.join(parts)}. Digits in corners are learnt, Top-1 "
-        f"{rows['corners']['Top-1']}",
-        None,
-    )
-
-
-@laptop_section.claim(
-    "section 5",
-    "the topology's bias “conditions the capability of the network to attend to various locations … during training, and … "
-    "impacts performance”",
-    instead=SCALE + " 33 pixels instead of 32 mend the padding and leave about half of the asymmetry; accuracy does not tell.",
-    tests=("tests/landscape/test_advise.py::test_an_even_input_size_is_flip_symmetric_by_exact_counts",),
-)
-def bias_and_performance() -> Finding:
-    rows = laptop()["sizes"]
-    even, uneven = rows["no penalty, size 33"], rows[PLAIN]
-    location = evaluation("consistency", "shift")
-    moved = "; ".join(f"{run}: {', '.join(f'{k} {v}' for k, v in values.items())}" for run, values in location.items())
-    return Finding(
-        f"32 pixels: asymmetry {uneven['flip asymmetry']}, Top-1 {uneven['Top-1']}; 33 pixels: {even['flip asymmetry']}, "
-        f"{even['Top-1']}. Test images moved (docs/laptop-evaluation.json): {moved or 'not measured here'}",
-        None,
-    )
-
-
-@laptop_section.claim(
-    "abstract; 4.2.1, Table 3",
-    "… and “are more robust to noise at test time”",
-    instead=SCALE,
-    tests=(
-        "tests/validation/evaluation/measures/test_robustness.py::test_kept_is_the_probability_of_the_class_of_the_clean_image",
-    ),
-)
-def penalties_and_robustness() -> Finding:
-    return Finding(_evaluated(*CATEGORIES, "corrupt", "robust"), None)
-
-
-@laptop_section.claim(
-    "4.2.2, Fig. 5",
-    "¶_t makes networks more robust to the ablation of their most relevant pixels",
-    instead=SCALE,
-    tests=("tests/validation/evaluation/test_evaluation.py::test_ablation_is_deterministic_and_relevant_pixels_go_first",),
-)
-def penalties_and_ablation() -> Finding:
-    return Finding(_evaluated("ablation"), None)
-
-
-def _evaluated(*words: str) -> str:
-    rows = evaluation(*words)
-    if not rows:
-        return "not measured here (docs/laptop-evaluation.json has no such numbers)"
-    return "; ".join(f"{run}: {', '.join(f'{name} {value}' for name, value in values.items())}" for run, values in rows.items())
-
-
-@laptop_section.claim(
-    "abstract; Fig. 4",
-    "… and “train faster”",
-    instead=SCALE + " What one evaluation of the penalty costs is in benchmarks/results.md; curves over epochs are "
-    "docs/figures/laptop-digits-curves.png, from which no number was taken.",
-    tests=("tests/validation/evaluation/runs/test_tables.py::test_figures_show_every_recipe",),
-)
-def penalties_and_speed() -> Finding:
-    return Finding("not measured here", None)

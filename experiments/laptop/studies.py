@@ -1,28 +1,26 @@
-"""The laptop's results: `make laptop` trains every run below (half an hour on two cores) and writes docs/laptop.md and figures.
+"""Runs from before alpha was the weight as applied: their recipes, under the reading that they had, and what they said.
 
-Runs that are finished are not run again, and one that was stopped goes on. With arguments, each OUT of a
-`pilcro evaluate --out OUT`, what pages show or read of these evaluations is kept in docs/.
+They multiplied alpha by T = 10 and took the sum over pixels for the target (`reading="alpha_0"`, `reduction="literal"`), and
+let the weight rise over 100 steps.
 """
 
-import json
-import shutil
 import sys
 from pathlib import Path
 
-from experiments.claims.results import EVALUATION
 from experiments.pictures import save
 from validation.evaluation.runs.tables import collect, grouped, markdown
 from validation.evaluation.summaries.figures import plot_curves, plot_landscapes
 from validation.training.loop import train
 from validation.training.recipes import LAPTOP, Recipe
 
-DOCS = Path(__file__).parents[1] / "docs"
-RUNS = Path("runs/laptop")
+__all__ = ["earlier"]
+
 SEEDS = (0, 1, 2)
+BASE = LAPTOP.changed(reading="alpha_0", reduction="literal", warmup=100)
 
 
 def penalties(alphas: dict[str, tuple[float, ...]], **others: object) -> list[Recipe]:
-    return [LAPTOP.changed(kind=kind, alpha=alpha, **others) for kind, values in alphas.items() for alpha in values]
+    return [BASE.changed(kind=kind, alpha=alpha, **others) for kind, values in alphas.items() for alpha in values]
 
 
 FEW: dict[str, tuple[float, ...]] = {"none": (0.0,), "curvature": (0.003, 0.03), "target": (3e-4,)}
@@ -38,13 +36,13 @@ STUDIES: dict[str, tuple[str, list[Recipe]]] = {
                     "norm": (0.01, 0.1),
                 }
             ),
-            LAPTOP.changed(kind="none", alpha=0.0, augment="flip+crop"),
-            LAPTOP.changed(kind="none", alpha=0.0, reweight=True),
+            BASE.changed(kind="none", alpha=0.0, augment="flip+crop"),
+            BASE.changed(kind="none", alpha=0.0, reweight=True),
         ],
     ),
     "corners": (
         "The same digits at half the size, each in one of the four corners",
-        [*penalties(FEW, data="mnist-corner"), LAPTOP.changed(kind="none", alpha=0.0, data="mnist-corner", reweight=True)],
+        [*penalties(FEW, data="mnist-corner"), BASE.changed(kind="none", alpha=0.0, data="mnist-corner", reweight=True)],
     ),
     "photos": (
         "Crops of eight colour photographs: which photograph is it?",
@@ -57,15 +55,17 @@ STUDIES: dict[str, tuple[str, list[Recipe]]] = {
 }
 
 
-INTRODUCTION = """# The laptop's results
+INTRODUCTION = """## Runs under the other reading
 
-Made by `make laptop` (`python -m experiments.laptop`): a small ResNet (16 to 64 channels), 6 epochs of SGD, three seeds each.
+These were trained when `alpha` was multiplied by T = 10 and the target penalty summed over pixels (`--reading alpha_0
+--reduction literal --warmup 100`), and are labelled so; in their figures alpha stands for alpha_0. In today's numbers:
+a target's alpha_0 of 3e-4 is the weight 3e-4 x 10 x 1024 = 3.1 of the mean over 32 x 32 pixels, between the paper's 1
+and 10; a curvature's of 0.003 is 0.03. A target's alpha_0 of 1 would have been the weight 10240: these pages once said
+that the paper's weights crush a network, and for the target that came from the reading.
 
-What they say:
-
-- The target penalty with alpha 3e-4 lowers TV 14 times on centred digits, 22 times on photographs, 4 times on digits in
+- The target penalty with alpha_0 3e-4 lowers TV 14 times on centred digits, 22 times on photographs, 4 times on digits in
   corners, and costs no accuracy beyond the noise of three seeds; ten times more of it costs several points.
-- The curvature penalty with alpha 0.003 lowers it 8 times on centred digits. With 0.03 some seeds end with nearly all of
+- The curvature penalty with alpha_0 0.003 lowers it 8 times on centred digits. With 0.03 some seeds end with nearly all of
   their landscape in a few cells of the border: Eq. 16 as printed does not pad its Laplacian, so that it never sees the four
   corners and sees the rest of the border through one neighbour only, and a network can hide its gradient there.
 - A penalty on the size of the gradient alone, random flips and crops (RC+), and the input reweighting that `advise` proposes
@@ -93,7 +93,6 @@ What they say:
   had two: another number of threads rounds otherwise and ends elsewhere, within the noise of the seeds (Top-1 without penalty
   0.9740 ± 0.001 with two). With that largest alpha one of three seeds diverged on one thread (and was stopped before the
   update), none on two. Evaluating the 15 took 8.5 minutes of processor time.
-- The paper's weights, 1 to 100, crush a network within these few hundred steps, which is why alpha is small here.
 """
 
 
@@ -102,37 +101,20 @@ def name(recipe: Recipe) -> str:
     return "-".join([*words, *(["reweighted"] if recipe.reweight else []), f"seed{recipe.seed}"])
 
 
-def keep_evaluation(out: Path) -> None:
-    """Keep in docs/ what pages show or read of `pilcro evaluate --out OUT`: the page, its figures, its rows of numbers."""
-    for path in (out.with_suffix(".md"), *out.parent.glob(f"{out.name}-*.png")):
-        shutil.copy(path, DOCS)
-    if out.name == EVALUATION.stem:
-        rows = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))["rows"]
-        lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-        EVALUATION.write_text(f'{{"rows": [\n{lines}\n]}}\n', encoding="utf-8")
-
-
-def main() -> None:
+def earlier(runs: Path, docs: Path) -> str:
+    """Train what is not trained, draw, and return the part of the page (half an hour on two cores)."""
     parts = [INTRODUCTION]
     for study, (title, recipes) in STUDIES.items():
         folders = []
         for recipe in recipes:
             for seed in SEEDS:
                 run = recipe.changed(seed=seed)
-                folders.append(RUNS / name(run))
+                folders.append(runs / name(run))
                 train(run, folders[-1], progress=sys.stderr.isatty())
                 print(folders[-1], flush=True)
         groups = grouped(collect(folders))
-        parts += [f"## {title}", "", markdown(groups)]
+        parts += [f"### {title}", "", markdown(groups)]
         for kind, figure in (("landscapes", plot_landscapes(groups)), ("curves", plot_curves(groups))):
-            save(figure, DOCS / "figures" / f"laptop-{study}-{kind}", dpi=100)
+            save(figure, docs / "figures" / f"laptop-{study}-{kind}", dpi=100)
             parts += [f"![{kind}](figures/laptop-{study}-{kind}.png)", ""]
-        (DOCS / "laptop.md").write_text("\n".join(parts), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    if sys.argv[1:]:
-        for out in sys.argv[1:]:
-            keep_evaluation(Path(out))
-    else:
-        main()
+    return "\n".join(parts)
