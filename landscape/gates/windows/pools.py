@@ -12,10 +12,12 @@ import numpy as np
 
 from landscape.gates.activations import gaussian_moments, significant
 from landscape.gates.averaging import pointwise, ratio
-from landscape.gates.functions import Curve, curve
+from landscape.gates.functions import curve
 from landscape.gates.windows.largest import Largest, Window, common_factor, largest, product_of_largest
+from landscape.gates.windows.winners import winners
 from landscape.structure.forward_pairs import closest
 from landscape.structure.plan import Axes
+from landscape.structure.signs import has_slopes, slopes
 from lattice import Activation, AdaptivePool, GlobalPool, Pool
 
 __all__ = ["MOST_CELLS", "Field", "at_codes", "pairs_of_windows", "windows"]
@@ -67,7 +69,7 @@ def windows(op: Maximum, field: Field) -> Largest:
         cases, which = _cases(arrays)
         n = len(taps)
         there, mean, variance, shared = (cases[:, k * n : (k + 1) * n] for k in range(4))
-        found = _law(there > 0, mean, variance, shared, cases[:, 4 * n :], curve(field.activation))
+        found = _law(there > 0, mean, variance, shared, cases[:, 4 * n :], field.activation)
         columns = (*found.wins.T, *found.picked.T, found.first, found.second, found.shared, found.level, found.square)
         return tuple(column[which].reshape(arrays[0].shape) for column in columns)
 
@@ -77,11 +79,25 @@ def windows(op: Maximum, field: Field) -> Largest:
     return Largest(np.stack(found[:n]), first, second, shared, np.stack(found[n : 2 * n]), level, square)
 
 
-def _law(there: Array, mean: Array, variance: Array, shared: Array, upper: Array, function: Curve) -> Largest:
-    window = common_factor(mean, _symmetric(upper, variance), there)
+def _law(there: Array, mean: Array, variance: Array, shared: Array, upper: Array, activation: Activation) -> Largest:
+    function = curve(activation)
+    covariance = _symmetric(upper, variance)
+    window = common_factor(mean, covariance, there)
+    found = largest(window, function)
+    picked, positive = winners(mean, covariance, there)
+    wins = _passed(found, picked, positive, activation)
     level = np.sqrt(np.clip(shared, 0, variance))
     own = np.where(there, np.sqrt(np.maximum(variance - level**2, 0.0)), np.nan)
-    return largest(window, function)._replace(shared=largest(Window(window.mean, level, own), function).shared)
+    shared = largest(Window(window.mean, level, own), function).shared
+    return found._replace(wins=wins, picked=picked, shared=shared)
+
+
+def _passed(found: Largest, picked: Array, positive: Array, activation: Activation) -> Array:
+    """E[f'^2; k wins]: by the sign of the winner, or as much as a winner passes that has one factor in common with the others."""
+    if has_slopes(activation):
+        down, up = slopes(activation)
+        return np.asarray(up**2 * positive + down**2 * (picked - positive))
+    return np.asarray(ratio(found.wins, found.picked) * picked)
 
 
 def _pair(field: Field, tables: list[Array], one: tuple[int, ...], other: tuple[int, ...], there: Array) -> Array:
