@@ -6,10 +6,10 @@ EVALUATED = none-0 none-0-reweighted curvature-0.003 target-0.0003 norm-0.01
 FUZZ_SECONDS ?= 600
 NETS ?= 5000
 
-.PHONY: help demo test lowest check slow fresh bench mutants figures laptop claims notebooks docs fuzz nets
+.PHONY: help demo test lowest check slow fresh bench mutants figures laptop claims notebooks docs fuzz nets architecture gpu
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .venv: setup.cfg constraints.txt  ## a virtual environment with everything
 	python3 -m venv .venv
@@ -55,14 +55,18 @@ mutants: .venv  ## draw 200 small random faults of each room, print the share th
 figures: .venv laptop  ## rebuild every figure in docs/ (an hour, of which the laptop's runs take half)
 	$(PYTHON) -m experiments.figures
 
-laptop: .venv  ## train the laptop's runs, write docs/laptop.md (half an hour)
+laptop: .venv  ## the paper's experiments at laptop scale and earlier runs, write docs/laptop.md (under two hours)
 	$(PYTHON) -m experiments.laptop
 	$(PYTHON) -m validation evaluate $(EVALUATED:%=runs/laptop/mnist-32-none-%-seed*) \
-	  --robustness --location --ablation --out docs/laptop-evaluation
-	$(PYTHON) -m validation evaluate runs/laptop/mnist-corner-* --location --out docs/laptop-evaluation-corners
+	  --robustness --location --ablation --out runs/laptop-evaluation
+	$(PYTHON) -m validation evaluate runs/laptop/mnist-corner-* --location --out runs/laptop-evaluation-corners
+	$(PYTHON) -m experiments.laptop runs/laptop-evaluation runs/laptop-evaluation-corners
 
 claims: .venv  ## run the check of every statement of the paper, write docs/claims.md
 	$(PYTHON) -m experiments.claims
+
+architecture: .venv  ## draw the folders and their imports, write docs/architecture.svg
+	$(PYTHON) -m experiments.architecture
 
 notebooks: .venv  ## run every notebook and keep its outputs
 	$(PYTHON) -m experiments.notebooks
@@ -77,3 +81,7 @@ fuzz: .venv  ## fuzz what reads text and files: FUZZ_SECONDS for each of six ent
 
 nets: .venv  ## judge NETS random networks, as people write them, against autograd (5,000 take two hours)
 	OMP_NUM_THREADS=1 $(PYTHON) -m tests.nets --count $(NETS) --jobs 2
+
+gpu: .venv  ## run the tests that need a CUDA device, write docs/gpu.md (under ten minutes)
+	$(PYTHON) -m pytest -m gpu -q
+	$(PYTHON) -m experiments.gpu

@@ -13,9 +13,9 @@ from landscape.tracing.proof.replay import apply
 from lattice import Input, Node, Op
 from lattice.network import ops
 from lattice.network.shapes import output_shape
+from lattice.sweep.choices import choices
 from lattice.sweep.pullback import pull
-from lattice.sweep.routes import choices
-from validation.montecarlo.build import module
+from validation.montecarlo.modules import module
 
 OPS = [op for op in vars(ops).values() if isinstance(op, type) and issubclass(op, Op) and dataclasses.is_dataclass(op)]
 RULES = {

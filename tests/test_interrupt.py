@@ -37,7 +37,7 @@ from validation.evaluation.measures.ablation import ablation, ablation_curve, re
 from validation.evaluation.measures.location import location_sensitivity
 from validation.evaluation.measures.robustness import under_corruption
 from validation.evaluation.measures.shifts import shift_consistency
-from validation.fields.layers import find_layer, layer_shapes
+from validation.fields.attribution.layers import find_layer, layer_shapes
 from validation.gradients.input_gradient import input_gradient
 from validation.runtime import workers
 from validation.training import loop
@@ -217,8 +217,8 @@ TAKES_MODEL = {
     "validation.fields.measure.effective_receptive_field": lambda model: validation.effective_receptive_field(
         model, IMAGES, layer="body"
     ),
-    "validation.fields.layers.find_layer": lambda model: find_layer(model, IMAGES[:1], "body"),
-    "validation.fields.layers.layer_shapes": lambda model: layer_shapes(model, IMAGES[:1]),
+    "validation.fields.attribution.layers.find_layer": lambda model: find_layer(model, IMAGES[:1], "body"),
+    "validation.fields.attribution.layers.layer_shapes": lambda model: layer_shapes(model, IMAGES[:1]),
     "validation.fields.predicted.field_growth": lambda model: validation.field_growth(model, IMAGES, ["stem", "body"]),
     "validation.fields.predicted.predicted_field": lambda model: validation.predicted_field(model, (2, 6, 6), layer="body"),
 }
@@ -248,8 +248,8 @@ NOT_HERE = {
     "validation.montecarlo.sources.ModuleSource.__init__": "a part of measure",
     "validation.fields.halo.halo": "a field, and a prediction of which it says why there is none",
     "validation.fields.predicted.beside": "a prediction beside a field; it says why there is none",
-    "validation.fields.layers.UpTo.__init__": "a network around a network",
-    "validation.fields.layers.uncompiled": "reads which module is inside",
+    "validation.fields.attribution.layers.UpTo.__init__": "a network around a network",
+    "validation.fields.attribution.layers.uncompiled": "reads which module is inside",
     "validation.runtime.process_group.averaging": "wraps the objective that training trains",
     "validation.training.models.Reweighted.__init__": "a network around a network",
     "validation.training.penalty.Objective.__init__": "a loss around a network, which is trained through it",
@@ -345,7 +345,7 @@ def test_after_a_call_the_world_is_as_it_was(row, of_factory, calls):
 
 
 @pytest.mark.parametrize(("row", "of_factory"), ROWS, ids=NAMES)
-def test_after_an_interrupt_the_world_is_as_it_was_and_the_call_can_be_made_again(row, of_factory, calls):
+def test_an_interrupt_leaves_no_side_effects_and_the_call_can_be_repeated(row, of_factory, calls):
     for at in moments(calls, row, of_factory):
         difference, outcome, _ = played(row, of_factory, at, KeyboardInterrupt())
         # measure promises the draws so far
@@ -366,7 +366,7 @@ def test_after_a_failure_inside_the_network_the_world_is_as_it_was(row, of_facto
 
 
 @pytest.mark.parametrize(("at", "told"), [(12, False), (60, True)])
-def test_an_interrupted_measurement_is_an_estimate_only_once_its_error_is_known(at, told):
+def test_an_interrupted_measurement_needs_an_error_to_be_an_estimate(at, told):
     fuse = Fuse()  # two calls a draw; a block is ten draws, and one has no spread
     fuse.at, fuse.error = at, KeyboardInterrupt()
 
@@ -404,7 +404,8 @@ def test_an_interrupt_while_gates_are_counted_leaves_nothing_behind(monkeypatch,
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), BoomError()], ids=["interrupt", "failure"])
-def test_training_that_is_interrupted_goes_on_from_its_folder_as_if_nothing_had_happened(tmp_path, monkeypatch, error):
+def test_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch, error):
+    """Training that is interrupted goes on from its folder as if nothing had happened."""
     pytest.importorskip("safetensors")
     pytest.importorskip("sklearn")
     recipe = LAPTOP.changed(data="digits", size=8, epochs=1, kind="curvature", alpha=1e-3, interval=5)
@@ -426,7 +427,7 @@ def test_training_that_is_interrupted_goes_on_from_its_folder_as_if_nothing_had_
 
 
 @pytest.mark.parametrize("name", ["predict", "importance_map", "location_sensitivity"])
-def test_an_interrupt_while_the_model_is_put_back_is_raised_when_that_is_done(name):
+def test_an_interrupt_during_restoration_is_raised_when_that_is_done(name):
     model, line, put_back = network(Fuse()), 0, 0
 
     def interrupted(frame, event, argument):
@@ -501,10 +502,11 @@ def test_without_tqdm_a_bar_is_silent(monkeypatch):
     assert SHOWN["empirical_landscape"](network(Fuse())).count == 6
 
 
-def test_importing_the_packages_neither_starts_pyplot_nor_changes_matplotlib():
+def test_imports_neither_start_pyplot_nor_change_matplotlib():
     code = (
         "import matplotlib; before = dict(matplotlib.rcParams)\n"
         "import lattice, landscape, validation, validation.__main__, sys\n"
+        "everything = [getattr(p, name) for p in (lattice, landscape, validation) for name in p.__all__]\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         "assert dict(matplotlib.rcParams) == before\n"
     )

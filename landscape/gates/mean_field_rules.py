@@ -15,25 +15,20 @@ from landscape.structure.plan import fixed_map, pool_cells
 from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, has_slopes, slopes, together
 from lattice import (
     Activation,
-    AdaptivePool,
     Add,
     ChannelShuffle,
     Concat,
-    Conv,
-    ConvTranspose,
     Dense,
     Dropout,
     Flatten,
-    GlobalPool,
     Multiply,
     Norm,
     Op,
     PixelShuffle,
-    Pool,
     Slice,
     UnsupportedError,
 )
-from lattice.network.ops import Windowed
+from lattice.network.ops import Pooling, WeightedWindow, Windowed
 
 __all__ = ["Known", "Run", "Signal", "MONOTONE", "batch_variance", "gate", "gaussian", "of_run", "passed", "spread"]
 
@@ -97,9 +92,8 @@ def passed(op: Op, known: Known, below: list[Signal]) -> Signal:
     raise UnsupportedError(f"no forward mean field for {op}")
 
 
-@passed.register(Conv)
-@passed.register(ConvTranspose)
-def _(op: Conv | ConvTranspose, known: Known, below: list[Signal]) -> Signal:
+@passed.register
+def _(op: WeightedWindow, known: Known, below: list[Signal]) -> Signal:
     channels, *spatial = known.shapes[0]
 
     def summed(values: Array) -> Array:
@@ -302,7 +296,7 @@ def _(op: Windowed, known: Known, below: list[Signal]) -> Signal:
     z = below[0]
     maps = [fixed_map(op, axis, spatial).values for axis in range(len(spatial))]
     if getattr(op, "kind", "") == "max":
-        assert isinstance(op, Pool | AdaptivePool | GlobalPool)
+        assert isinstance(op, Pooling)
         return _maximum(op, known, z, maps)
     level = _through(maps, np.sqrt(z.cross))
     apart = _through([a**2 for a in maps], z.power - z.cross)
@@ -315,7 +309,7 @@ def _through(maps: list[Array], values: Array) -> Array:
     return values
 
 
-def _maximum(op: Pool | AdaptivePool | GlobalPool, known: Known, z: Signal, maps: list[Array]) -> Signal:
+def _maximum(op: Pooling, known: Known, z: Signal, maps: list[Array]) -> Signal:
     """The largest of n values that have the average law of the window.
 
     The largest of a function that rises is the function of the largest; of other values that are never negative it is taken

@@ -30,7 +30,7 @@ from landscape.laws.guarantee import Guarantee
 from landscape.structure.correlated_positions import correlated_positions
 from landscape.structure.shared_signal import meet, shared_signals
 from landscape.structure.signs import SIGNAL_NORMS
-from landscape.weights.initialisation import fans
+from landscape.weights.fans import fans
 from lattice import Activation, Add, Conv, Lattice, Multiply, Node, Norm
 from lattice.network.ops import Pooling, Summed
 
@@ -38,7 +38,17 @@ __all__ = ["Size", "stated_size"]
 
 
 class Size(NamedTuple):
-    """Between what measured / predicted may lie, and the largest relative error of the map."""
+    """Between what measured / predicted may lie, and the largest relative error of the map.
+
+    Parameters
+    ----------
+    lowest : float
+        Least measured / predicted.
+    highest : float
+        Largest measured / predicted.
+    map_error : float
+        Largest relative root mean square error of the map of mean one.
+    """
 
     lowest: float
     highest: float

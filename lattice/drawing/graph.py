@@ -6,15 +6,18 @@ Definition 2 as a graph: a path from an output unit to an input unit is a walk i
 
 from functools import singledispatch
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import numpy as np
 
-from lattice.errors import ResourceError
+from lattice.errors import ResourceError, UnsupportedError
 from lattice.network.lattice import Lattice, check_lattice
-from lattice.network.ops import Conv, ConvTranspose, Dense, Op, Shape, Summed, Windowed
-from lattice.sweep.routes import all_units, choices_at
+from lattice.network.ops import Concat, Dense, Op, Pointwise, Rearrangement, Shape, Summed, WeightedWindow, Windowed
+from lattice.sweep.choices import choices_at
+from lattice.sweep.routes import all_units
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 __all__ = ["count_edges", "to_networkx", "unit_graph"]
 
@@ -22,15 +25,29 @@ BYTES_PER_EDGE = 800  # of a MultiDiGraph with a command on every edge, measured
 
 
 def to_networkx(lattice: Lattice) -> "nx.DiGraph[str]":
-    """The layers as a DiGraph: one node per layer, by name, with `op`, `shape` and `position`; one edge per reader.
+    """The layers as a directed graph: one node per layer, by name, with `op`, `shape` and `position`; one edge per reader.
 
-    An edge carries `inputs`, the places in the reader's list of inputs that it fills: two of them in h + h.
+    An edge carries `inputs`, the indices in the reader's list of inputs that it fills: two of them in h + h.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+
+    Returns
+    -------
+    networkx.DiGraph
+        Edges point the way data flows.
+
+    Examples
+    --------
     >>> from lattice import families
     >>> graph = to_networkx(families.plain(5, depth=2))
     >>> list(graph.edges), graph.nodes["conv2"]["shape"]
     ([('input', 'conv1'), ('conv1', 'conv2')], (1, 1))
     """
+    import networkx as nx  # a third of a second to import, for few who draw
+
     check_lattice(lattice, "to_networkx")
     graph: nx.DiGraph[str] = nx.DiGraph()
     for position, (node, shape) in enumerate(zip(lattice.nodes, lattice.shapes, strict=True)):
@@ -42,13 +59,31 @@ def to_networkx(lattice: Lattice) -> "nx.DiGraph[str]":
 
 
 def unit_graph(lattice: Lattice, *, most_edges: int = 200_000) -> "nx.MultiDiGraph[tuple[str, Any]]":
-    """The units as a MultiDiGraph: one node (layer name, `Unit`) per unit, one edge per command, `command` on the edge.
+    """The units as a directed multigraph: one node (layer name, `Unit`) per unit, one edge per command (Definition 2).
 
-    Nodes carry `layer`, `position` and `channel`. An edge whose `command` is None is the one way down (a pointwise layer,
-    a concatenation). It is built from the rules of `routes`, unit by unit, and knows nothing of the pull-back.
+    Nodes carry `layer`, `position` and `channel`; edges carry `command`, None where there is one way down (a pointwise layer, a
+    concatenation). A walk from an output to an input against the edges is a path. The graph is built from the rules of
+    `lattice.sweep.routes`, unit by unit, and shares no code with the sweep that counts paths.
 
-    Raises `ResourceError` before it starts where there would be more than `most_edges` edges.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    most_edges : int, default 200000
+        The largest number of edges to build.
 
+    Returns
+    -------
+    networkx.MultiDiGraph
+        Edges point the way data flows.
+
+    Raises
+    ------
+    ResourceError
+        If there would be more than `most_edges` edges; raised before the graph is built.
+
+    Examples
+    --------
     >>> from lattice import families
     >>> graph = unit_graph(families.plain(5, depth=2))
     >>> graph.number_of_nodes(), graph.number_of_edges()
@@ -63,6 +98,8 @@ def unit_graph(lattice: Lattice, *, most_edges: int = 200_000) -> "nx.MultiDiGra
             f"most_edges={most_edges:,}; count paths with path_counts(lattice), which needs no graph, or look at its layers "
             "with to_networkx(lattice)"
         )
+    import networkx as nx
+
     graph: nx.MultiDiGraph[tuple[str, Any]] = nx.MultiDiGraph()
     for position, (node, shape) in enumerate(zip(lattice.nodes, lattice.shapes, strict=True)):
         for unit in all_units(shape):
@@ -86,7 +123,14 @@ def count_edges(lattice: Lattice) -> int:
 
 @singledispatch
 def _edges(op: Op, inputs: tuple[Shape, ...], output: Shape) -> int:
-    """Commands at all units of an op; one per unit where an op has no rule of its own."""
+    """Commands at all units of an op."""
+    raise UnsupportedError(f"no number of edges for {op!r}; add one with lattice.drawing.graph._edges.register")
+
+
+@_edges.register(Concat)
+@_edges.register(Pointwise)
+@_edges.register(Rearrangement)
+def _(op: Op, inputs: tuple[Shape, ...], output: Shape) -> int:
     return prod(output)
 
 
@@ -103,6 +147,6 @@ def _(op: Dense, inputs: tuple[Shape, ...], output: Shape) -> int:
 @_edges.register
 def _(op: Windowed, inputs: tuple[Shape, ...], output: Shape) -> int:
     ((channels, *spatial),) = inputs
-    read = channels // op.groups if isinstance(op, Conv | ConvTranspose) else 1
+    read = channels // op.groups if isinstance(op, WeightedWindow) else 1
     taps = (int(np.sum(window.table(n) >= 0)) for window, n in zip(op.windows(tuple(spatial)), spatial, strict=True))
     return output[0] * read * prod(taps)

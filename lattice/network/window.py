@@ -6,7 +6,6 @@ what a stride, a dilation or a padding is.
 """
 
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from math import gcd
 from typing import Any
 
@@ -16,7 +15,7 @@ from lattice.checks import is_real, whole
 from lattice.errors import SpecificationError
 from lattice.network.axis import AxisMap, Run, along, overlaid, run, straight, zeros_like
 
-__all__ = ["PADDING_MODES", "AdaptiveWindow", "AxisMap", "FilterWindow", "ResizeWindow", "TransposedWindow", "Window"]
+__all__ = ["PADDING_MODES", "FilterWindow", "TransposedWindow", "Window"]
 
 PADDING_MODES = ("zeros", "circular", "reflect", "replicate", "symmetric")
 
@@ -38,10 +37,29 @@ def _check(window: AxisMap, **least: int) -> None:
 class Window(AxisMap):
     """A sliding window: output j reads cell i = stride * j + dilation * k - lo at tap k = 0..kernel-1.
 
-    `padding` is (lo, hi). With mode "zeros" a tap that falls outside reads nothing; with "circular", "reflect",
-    "replicate" or "symmetric" it reads the cell that the padding copies (numpy's names "wrap", "reflect", "edge",
-    "symmetric"). `ceil` counts outputs as torch's `ceil_mode` does.
+    Parameters
+    ----------
+    kernel : int, default 1
+        Taps.
+    stride : int, default 1
+        Cells from one output to the next.
+    dilation : int, default 1
+        Cells from one tap to the next.
+    padding : tuple of int, default (0, 0)
+        Padded cells (lo, hi).
+    mode : {"zeros", "circular", "reflect", "replicate", "symmetric"}, default "zeros"
+        With "zeros" a tap that falls outside reads nothing; otherwise it reads the cell that the padding copies (numpy's names
+        "wrap", "reflect", "edge", "symmetric").
+    ceil : bool, default False
+        Whether outputs are counted as with torch's `ceil_mode`.
 
+    Raises
+    ------
+    SpecificationError
+        If a number is out of its range, or the mode another one.
+
+    Examples
+    --------
     >>> window = Window(kernel=3, stride=2, padding=(1, 1))
     >>> window.outputs(8), [window.cell(0, k, 8) for k in range(3)]
     (4, [None, 0, 1])
@@ -129,8 +147,24 @@ class Window(AxisMap):
         return result
 
     def shortened(self, n: int, cells: int) -> tuple["Window", int]:
-        """With zero padding: the same window over the first `cells` of n cells, and how many outputs read any of these.
+        """With zero padding: the same window over the first `cells` of `n` cells, and how many outputs read any of these.
 
+        Parameters
+        ----------
+        n : int
+            Cells of the input.
+        cells : int
+            Cells that are kept.
+
+        Returns
+        -------
+        window : Window
+            The window over the cells that are kept.
+        outputs : int
+            How many outputs read any of them.
+
+        Examples
+        --------
         >>> Window(kernel=3, stride=2, padding=(1, 1)).shortened(8, 3)
         (Window(kernel=3, stride=2, dilation=1, padding=(1, 1), mode='zeros', ceil=False), 2)
         """
@@ -166,6 +200,25 @@ class Window(AxisMap):
 class FilterWindow(Window):
     """A sliding window whose taps have fixed weights: `weights[k]` for tap k.
 
+    Parameters
+    ----------
+    kernel : int, default 1
+        Taps.
+    stride : int, default 1
+        Cells from one output to the next.
+    dilation : int, default 1
+        Cells from one tap to the next.
+    padding : tuple of int, default (0, 0)
+        Padded cells (lo, hi).
+    mode : str, default "zeros"
+        What padded cells hold, as for `Window`.
+    ceil : bool, default False
+        Whether outputs are counted as with torch's `ceil_mode`.
+    weights : tuple of float
+        One finite number per tap.
+
+    Examples
+    --------
     >>> FilterWindow(kernel=3, stride=2, padding=(1, 1), weights=(0.25, 0.5, 0.25)).matrix(4)
     array([[0.5 , 0.25, 0.  , 0.  ],
            [0.  , 0.25, 0.5 , 0.25]])
@@ -189,6 +242,21 @@ class FilterWindow(Window):
 class TransposedWindow(AxisMap):
     """The transpose of a zero-padded window: output j reads cell i at tap k where j = stride * i + dilation * k - lo.
 
+    Parameters
+    ----------
+    kernel : int, default 1
+        Taps.
+    stride : int, default 1
+        Output cells from one input cell to the next.
+    dilation : int, default 1
+        Cells from one tap to the next.
+    padding : tuple of int, default (0, 0)
+        Output cells (lo, hi) that are cut off.
+    output_padding : int, default 0
+        Output cells added on the high side.
+
+    Examples
+    --------
     >>> TransposedWindow(kernel=3, stride=2, padding=(1, 1), output_padding=1).table(2)
     array([[-1,  1, -1, -1],
            [ 0, -1,  1, -1],
@@ -221,98 +289,3 @@ class TransposedWindow(AxisMap):
     def cell(self, j: int, k: int, n: int) -> int | None:
         i, rest = divmod(j + self.padding[0] - self.dilation * k, self.stride)
         return i if rest == 0 and 0 <= i < n else None
-
-
-@dataclass(frozen=True, slots=True)
-class AdaptiveWindow(AxisMap):
-    """Adaptive pooling to `size` outputs: output j reads cells floor(j n / size) to ceil((j + 1) n / size) - 1.
-
-    >>> AdaptiveWindow(2).table(5)
-    array([[0, 2],
-           [1, 3],
-           [2, 4]])
-    """
-
-    size: int
-
-    def __post_init__(self) -> None:
-        whole("AdaptiveWindow: size", self.size, 1)
-
-    def outputs(self, n: int) -> int:
-        return self.size
-
-    def taps(self, n: int) -> int:
-        return max(self._end(j, n) - self._start(j, n) for j in range(self.size))
-
-    def _start(self, j: int, n: int) -> int:
-        return j * n // self.size
-
-    def _end(self, j: int, n: int) -> int:
-        return -(-(j + 1) * n // self.size)
-
-    def cell(self, j: int, k: int, n: int) -> int | None:
-        i = self._start(j, n) + k
-        return i if i < self._end(j, n) else None
-
-
-@dataclass(frozen=True, slots=True)
-class ResizeWindow(AxisMap):
-    """Resizing to `size` cells: "nearest" reads cell floor(j n / size); "linear" the two neighbours of its centre.
-
-    Torch multiplies j by n / size in single precision, which is just below the whole number now and then, and so does
-    "nearest" here: for n = 2 and size = 82 output 41 reads cell 0.
-
-    `align_corners` puts the centres of the first and of the last output onto those of the first and the last cell. A linear
-    tap whose coefficient is zero, or that torch clamps onto the other, reads nothing.
-
-    >>> ResizeWindow(4, "nearest").table(2)
-    array([[0, 0, 1, 1]])
-    >>> ResizeWindow(4, "linear").table(2)
-    array([[ 0,  0,  0,  1],
-           [-1,  1,  1, -1]])
-    >>> ResizeWindow(4, "linear").matrix(2)
-    array([[1.  , 0.  ],
-           [0.75, 0.25],
-           [0.25, 0.75],
-           [0.  , 1.  ]])
-    """
-
-    size: int
-    mode: str = "nearest"
-    align_corners: bool = False
-
-    def __post_init__(self) -> None:
-        whole("ResizeWindow: size", self.size, 1)
-        if self.mode not in ("nearest", "linear"):
-            raise SpecificationError(f"ResizeWindow: mode is {self.mode!r}; it is 'nearest' or 'linear'")
-
-    def outputs(self, n: int) -> int:
-        return self.size
-
-    def taps(self, n: int) -> int:
-        return 1 if self.mode == "nearest" else 2
-
-    def cell(self, j: int, k: int, n: int) -> int | None:
-        if self.mode == "nearest":
-            ratio = np.float32(n) / np.float32(self.size)
-            return min(int(np.float32(j) * ratio), n - 1)
-        first, rest = divmod(self._centre(j, n), 1)
-        if k == 0:
-            return min(int(first), n - 1)
-        return int(first) + 1 if rest and first + 1 < n else None
-
-    def matrix(self, n: int) -> Array:
-        if self.mode == "nearest":
-            return AxisMap.matrix(self, n)
-        result = np.zeros((self.size, n))
-        for j in range(self.size):
-            first, rest = divmod(self._centre(j, n), 1)
-            result[j, min(int(first), n - 1)] += float(1 - rest)
-            result[j, min(int(first) + 1, n - 1)] += float(rest)
-        return result
-
-    def _centre(self, j: int, n: int) -> Fraction:
-        """Where the centre of output j stands, counted in input cells from the centre of the first."""
-        if self.align_corners:
-            return Fraction(j * (n - 1), self.size - 1) if self.size > 1 else Fraction(0)
-        return max(Fraction((2 * j + 1) * n, 2 * self.size) - Fraction(1, 2), Fraction(0))

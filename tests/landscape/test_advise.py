@@ -7,16 +7,9 @@ import pytest
 from torch import nn
 
 from landscape import advise, glorot, he, predict
-from landscape.advise import (
-    _candidates,
-    _even_sizes,
-    _last_layers,
-    _split,
-    _with_average_pools,
-    _with_dividing_kernels,
-    _with_mode,
-    deviation_from_flat,
-)
+from landscape.advise import _candidates, _last_layers, _split, deviation_from_flat
+from landscape.prior import Prior
+from landscape.rewriting import sizes_nearby, with_average_pools, with_dividing_kernels, with_padding_mode
 from landscape.weights.initialisation import layer_variances
 from lattice import (
     Activation,
@@ -147,7 +140,7 @@ VARIED = Lattice.chain(
 
 
 def test_a_stride_divides_the_least_kernel_that_is_not_smaller():
-    net = _with_dividing_kernels(VARIED)
+    net = with_dividing_kernels(VARIED)
     changed = []
     for old, new in zip(VARIED.nodes, net.nodes, strict=True):
         if old.op == new.op:
@@ -162,7 +155,7 @@ def test_a_stride_divides_the_least_kernel_that_is_not_smaller():
 
 
 def test_strides_become_averages_that_keep_every_shape():
-    net = _with_average_pools(VARIED)
+    net = with_average_pools(VARIED)
     shapes = dict(zip(net.names, net.shapes, strict=True))
     for name, shape in zip(VARIED.names, VARIED.shapes, strict=True):
         assert shapes.get(f"{name}.average", shapes[name]) == shape
@@ -176,16 +169,16 @@ def test_strides_become_averages_that_keep_every_shape():
 
 @pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
 def test_every_padding_with_zeros_and_no_other_copies(mode):
-    modes = [getattr(node.op, "mode", None) for node in _with_mode(VARIED, mode).nodes]
+    modes = [getattr(node.op, "mode", None) for node in with_padding_mode(VARIED, mode).nodes]
     zeros = ["conv1", "conv2", "pad1", "conv6"]  # what pads, and not with copies of its own
     for node, found in zip(VARIED.nodes, modes, strict=True):
         assert found == (mode if node.name in zeros else getattr(node.op, "mode", None))
     kept = Upsample(2), Conv(1, 3)
-    assert [node.op for node in _with_mode(Lattice.chain((1, 5), kept), mode).nodes[1:]] == list(kept)
+    assert [node.op for node in with_padding_mode(Lattice.chain((1, 5), kept), mode).nodes[1:]] == list(kept)
 
 
 @pytest.mark.parametrize(("size", "within", "stride"), [(32, 5, 2), (10, 4, 2), (33, 5, 2), (11, 4, 4), (40, 6, 4), (40, 6, 6)])
-def test_the_nearest_sizes_with_even_padding_are_those_whose_counts_are_symmetric(size, within, stride):
+def test_the_nearest_even_sizes_are_those_of_symmetric_counts(size, within, stride):
     net = Lattice.chain((1, size), [Conv(1, 3, stride), Conv(1, 1)])
 
     def even(n):
@@ -193,11 +186,11 @@ def test_the_nearest_sizes_with_even_padding_are_those_whose_counts_are_symmetri
         return bool((counts == counts[::-1]).all())
 
     near = sorted(abs(n - size) for n in range(size - within, size + within + 1) if n != size and even(n))
-    found = _even_sizes(net)
+    found = sizes_nearby(net)
     assert len(set(found)) == len(found)
     assert all(map(even, found))
     assert [abs(n - size) for n in found] == near[:3]
-    assert _even_sizes(Lattice.chain((1, size, size + 1), [Conv(1, 3, 2)])) == ()
+    assert sizes_nearby(Lattice.chain((1, size, size + 1), [Conv(1, 3, 2)])) == ()
 
 
 def test_every_change_has_the_variances_of_its_own_fan_in():
@@ -215,22 +208,23 @@ def test_every_change_has_the_variances_of_its_own_fan_in():
 
 def test_changes_together_are_those_that_their_words_say():
     net = Lattice.chain((1, 20), [Conv(4, 3, 2, padding=1), relu, Conv(4, 3, 2, padding=1), relu, *HEAD])
-    found = {change.text: change for change in _candidates(advise(net).before, {}) if change is not None}
-    (size, *_) = _even_sizes(net)
-    rewrites = {"kernels": _with_dividing_kernels, "stride 1": _with_average_pools}
-    assert sum(text.startswith("inputs of") and ";" not in text for text in found) == len(_even_sizes(net))
+    found = {change.text: change for change in _candidates(Prior(net, layer_variances(net, he))) if change is not None}
+    (size, *_) = sizes_nearby(net)
+    rewrites = {"kernels": with_dividing_kernels, "stride 1": with_average_pools}
+    assert sum(text.startswith("inputs of") and ";" not in text for text in found) == len(sizes_nearby(net))
     for mode in ("circular", "reflect", "replicate"):
         ends = f"mode={mode!r} in every padded layer"
         alone, *others = sorted((text for text in found if text.endswith(ends)), key=len)
-        assert found[alone].lattice == _with_mode(net, mode)
+        assert found[alone].lattice == with_padding_mode(net, mode)
         assert len(others) == 3
         for text in others:
             make = next((make for start, make in rewrites.items() if text.startswith(start)), lambda n: n.at_size(size))
-            assert found[text].lattice == _with_mode(make(net), mode)
+            assert found[text].lattice == with_padding_mode(make(net), mode)
             assert f"{size} pixels" in text or text.startswith(tuple(rewrites))
 
 
-def test_what_is_returned_is_flatter_by_more_than_half_a_per_cent_and_no_more_than_asked_for():
+def test_changes_flatten_by_over_half_a_per_cent_and_are_at_most_as_asked():
+    """What is returned is flatter by more than half a per cent and no more than asked for."""
     every, few = advise(strided(), most=99), advise(strided(), most=2)
     assert [change.text for change in few.changes] == [change.text for change in every.changes[:2]]
     assert all(change.deviation < every.before.deviation * 0.995 for change in every.changes)
@@ -246,7 +240,7 @@ def test_a_change_that_changes_nothing_of_the_map_is_no_advice():
     assert not any(change.text.startswith("residual") for change in advise(net, most=99).changes)
 
 
-def test_the_text_of_an_advice_has_the_numbers_of_its_changes_and_of_the_reweighting():
+def test_the_text_of_an_advice_has_the_numbers_of_its_changes():
     advice = advise(strided())
     text = str(advice).splitlines()
     assert len(text) == 2 + len(advice.changes) + 2
@@ -281,7 +275,7 @@ def test_the_reweighting_has_mean_square_one_where_there_are_paths():
     ],
     ids=str,
 )
-def test_the_layer_at_the_end_of_a_branch_is_the_one_whose_variance_weighs_it(block, layers):
+def test_the_last_layer_of_a_branch_has_the_variance_that_weighs_it(block, layers):
     net = Lattice.chain((2, 5, 5), [Conv(2, 1), block, relu])
     assert [_last_layers(net, position) for position in range(len(net.nodes))] == [*[[]] * (len(net.nodes) - 2), layers, []]
 

@@ -1,10 +1,8 @@
 """The effective receptive field of a unit: its contributions averaged over images or over initialisations."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from copy import deepcopy
-from dataclasses import dataclass
-from hashlib import sha256
 from math import inf, prod
 from pathlib import Path
 from typing import Any
@@ -17,17 +15,16 @@ from landscape.input_checks import call_factory, checked_images
 from landscape.progress import progress_bar
 from lattice import SpecificationError, UnsupportedError
 from lattice.checks import given_shape, is_whole, whole
-from validation.fields.contributions import STATISTICS, contributions
+from validation.fields.attribution.contributions import STATISTICS, contributions
+from validation.fields.attribution.images import Images, images_from, white_noise
+from validation.fields.attribution.layers import Layer, UpTo, find_layer, uncompiled
 from validation.fields.field import EffectiveField
-from validation.fields.images import Images, images_from, white_noise
-from validation.fields.layers import Layer, UpTo, find_layer, uncompiled
+from validation.fields.files import Settings, device_name, manifest_of, unfinished
 from validation.montecarlo.estimate import Estimate
 from validation.montecarlo.measure import measure
-from validation.montecarlo.shards import Shards, Tally
+from validation.montecarlo.shards import Tally
 from validation.montecarlo.sources import ModuleSource
-from validation.runtime.locks import locked
 from validation.runtime.preserve_state import device_of, preserve_state
-from validation.runtime.versions import versions
 from validation.runtime.workers import checked_device, exact_arithmetic
 
 __all__ = ["effective_receptive_field"]
@@ -58,22 +55,64 @@ def effective_receptive_field(
 ) -> EffectiveField:
     """Where a unit of a layer looks: the mean over images of its squared input gradient, with a standard error per pixel.
 
-    `model`: any torch module, trained or not, that autograd can differentiate; or a factory of freshly initialised ones, and
-    then the mean is over `draws` initialisations. `images_or_shape`: an array or tensor (N, channels, *positions), a loader,
-    the name of a data set, a folder, or a shape (channels, *positions): white noise, `draws` images of it for a module.
-    `count`: how many images at most. `layer`: a name of `model.named_modules()`, "" for the output, None for the output or the
-    last layer with positions. `unit`: "centre" (size // 2 on each axis), an index into the layer's positions, a token's
-    number, or "mean" (over all units). `statistic`: see `validation.fields.contributions`. `layout`: where the layer's
-    channels are ("auto" reads it from the shapes), `entry` which tensor is meant of a layer that returns several,
-    `channels_last`: the model reads (N, *positions, channels).
+        squared(i) = 1/N sum_n (1 / (C K)) sum_c sum_k (dh_c / dx_(k,i))^2      (Luo et al. 2016; other statistics below)
 
-    Evaluation mode, with the modes, buffers, gradients, hooks and random state of before afterwards; the images are copied.
-    `device`: None for where the model lies. `folder`: finished images are kept there and not computed again. Memory: a batch,
-    and at most 64 float64 maps. A keyboard interrupt returns what there is so far.
+    for features h_c of one unit, C of them, and K input channels. Evaluation mode, with the modes, buffers, gradients, hooks
+    and random state of before afterwards; the images are copied. Memory: a batch, and at most 64 float64 maps. A keyboard
+    interrupt returns what there is so far.
 
-    Raises `SpecificationError` for a layer, unit or images that do not exist, `UnsupportedError` where the layer's features do
-    not depend on the input or cannot be differentiated, `AssumptionError` for features or gradients that are not finite.
+    Parameters
+    ----------
+    model : torch.nn.Module or callable
+        Any module, trained or not, that autograd can differentiate; or a factory of freshly initialised ones, and then the mean
+        is over `draws` initialisations.
+    images_or_shape : array_like, iterable, str, Path or tuple of int
+        Images (N, channels, *positions), a loader of batches, the name of a data set, or a folder; or a shape (channels,
+        *positions): white noise, `draws` images of it for a module.
+    layer : str or None, default None
+        A name of `model.named_modules()`, "" for the output, None for the output or the last layer with positions.
+    unit : "centre", "mean", int or tuple of int, default "centre"
+        "centre" is size // 2 on each axis, otherwise an index into the layer's positions or a token's number; "mean" is over
+        all units.
+    statistic : {"squared", "absolute", "signed", "rectified", "positive"}, default "squared"
+        What is averaged, see `validation.fields.attribution.contributions`.
+    count : int or None, default None
+        How many images at most.
+    draws : int, default 200
+        Initialisations of a factory, or images of white noise.
+    seed : int, default 0
+        The root seed of weights, noise and cotangents.
+    batch_size : int, default 8
+        Images of one backward pass.
+    layout : str, default "auto"
+        Where the layer's channels are; "auto" reads it from the shapes.
+    entry : str, int or None, default None
+        Which tensor is meant of a layer that returns several.
+    channels_last : bool, default False
+        Whether the model reads (N, *positions, channels).
+    device : str or None, default None
+        None is where the model lies.
+    folder : str or Path or None, default None
+        Where finished images are kept; they are not computed again.
+    progress : bool, default False
+        Whether to show a bar.
 
+    Returns
+    -------
+    EffectiveField
+        The map over input positions with standard errors, its numbers, plots and files.
+
+    Raises
+    ------
+    SpecificationError
+        If a layer, a unit or the images do not exist.
+    UnsupportedError
+        If the layer's features do not depend on the input, or cannot be differentiated.
+    AssumptionError
+        If features or gradients are not finite.
+
+    Examples
+    --------
     >>> conv = nn.Conv1d(1, 1, 3, padding=1, bias=False)
     >>> with torch.no_grad():
     ...     _ = conv.weight.copy_(torch.tensor([[[1.0, 2.0, 3.0]]]))
@@ -85,7 +124,7 @@ def effective_receptive_field(
     asked: dict[str, Any] = {"layout": layout, "entry": entry, "channels_last": channels_last}
     if isinstance(model, nn.Module):
         images = images_from(images_or_shape, count=count, seed=seed, draws=draws)
-        settings = _Settings(statistic, seed, batch_size, channels_last, None if folder is None else Path(folder), progress)
+        settings = Settings(statistic, seed, batch_size, channels_last, None if folder is None else Path(folder), progress)
         return _over_images(uncompiled(model), images, layer, unit, asked, settings, device)
     if not callable(model):
         raise SpecificationError(
@@ -103,18 +142,8 @@ def _check(statistic: Any, batch_size: Any, draws: Any, seed: Any) -> None:
     whole("seed", seed, 0, inf)
 
 
-@dataclass(frozen=True)
-class _Settings:
-    statistic: str
-    seed: int
-    batch_size: int
-    channels_last: bool
-    folder: Path | None
-    progress: bool
-
-
 def _over_images(
-    model: nn.Module, images: Images, name: str | None, unit: Any, asked: Any, settings: _Settings, device: str | None
+    model: nn.Module, images: Images, name: str | None, unit: Any, asked: Any, settings: Settings, device: str | None
 ) -> EffectiveField:
     if images.count < 2:
         raise SpecificationError("one image tells a mean and no standard error; give two at least")
@@ -142,9 +171,9 @@ def _over_images(
                 x = x.movedim(-1, 1) if settings.channels_last else x
                 yield numbers, contributions(tap, x, index, settings.statistic, numbers, settings.seed, check=not numbers.start)
 
-        manifest = _manifest(model, first, tap, images, layer, index, settings)
+        manifest = manifest_of(model, first, tap, images, layer, index, settings)
         interrupted = _filled(tally, batches, manifest, settings)
-    return _field(tally, layer, index, settings, images.identity or "batches", "image", _name(where), interrupted)
+    return _field(tally, layer, index, settings, images.identity or "batches", "image", device_name(where), interrupted)
 
 
 def _device(name: str) -> torch.device:
@@ -165,45 +194,13 @@ def _blocks(count: int, space: tuple[int, ...]) -> int:
     return min(count, MOST_BLOCKS, max(LEAST_BLOCKS, MOST_BYTES // (8 * prod(space))))
 
 
-def _manifest(
-    model: nn.Module, first: torch.Tensor, tap: UpTo, images: Images, layer: Layer, index: Any, settings: _Settings
-) -> dict[str, Any]:
-    """What the sums in a folder are of; nothing where there is no folder."""
-    if settings.folder is None:
-        return {}
-    if not images.identity:
-        raise SpecificationError(
-            "folder= needs images that are the same when they are read again: an array, a data set; no iterable of batches"
-        )
-    total = sha256(repr(model).encode())
-    for name, tensor in model.state_dict().items():
-        if isinstance(tensor, torch.Tensor):
-            total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    with torch.no_grad():
-        features = tap(first.movedim(-1, 1) if settings.channels_last else first).double()
-    answer = {"features": [float(features.norm()), float(features.sum())], "precision": torch.finfo(torch.float32).eps ** 0.5}
-    return {
-        "images": images.identity,
-        "count": images.count,
-        "shape": list(images.shape),
-        "layer": [layer.name, *layer.entry],
-        "unit": "mean" if index is None else list(index),
-        **{name: getattr(settings, name) for name in ("statistic", "seed", "batch_size")},
-        "model": total.hexdigest(),
-        "device": _name(first.device),
-        "versions": versions(),
-        "answer": answer,
-    }
-
-
 def _filled(
-    tally: Tally, batches: Callable[[list[range]], Iterator[tuple[range, Array]]], manifest: dict[str, Any], settings: _Settings
+    tally: Tally, batches: Callable[[list[range]], Iterator[tuple[range, Array]]], manifest: dict[str, Any], settings: Settings
 ) -> bool:
     """Add all images to the tally, those that a folder holds without computing them again; returns: interrupted?"""
     count = len(tally.done)
     with ExitStack() as stack:
-        shards = stack.enter_context(_shards(settings.folder, manifest, tally))
+        shards = stack.enter_context(unfinished(settings.folder, manifest, tally))
         bar = stack.enter_context(progress_bar(settings.progress, count, unit="image", desc="receptive field"))
         bar.update(int(tally.done.sum()))
         known = tally.done.copy()
@@ -228,22 +225,6 @@ def _filled(
     if (tally.counts > 0).sum() < 2:
         raise SpecificationError(f"there is {int(tally.done.sum())} image; a standard error needs two at least")
     return False
-
-
-@contextmanager
-def _shards(folder: Path | None, manifest: dict[str, Any], tally: Tally) -> Iterator[Shards | None]:
-    if folder is None:
-        yield None
-        return
-    with ExitStack() as stack:
-        shards = Shards(folder)
-        try:
-            stack.enter_context(locked(folder))
-        except OSError as error:
-            raise SpecificationError(f"the folder {folder} cannot be used: {error}") from error
-        shards.agree_on(manifest)
-        shards.read(tally)
-        yield shards
 
 
 def _over_draws(
@@ -286,13 +267,13 @@ def _over_draws(
         return UpTo(call_factory(factory), layer, channels_last=last)
 
     first = (shape[-1], *shape[:-1]) if last else shape
-    settings = _Settings(statistic, seed, 1, last, None if folder is None else Path(folder), progress)
+    settings = Settings(statistic, seed, 1, last, None if folder is None else Path(folder), progress)
     identity = f"white noise of seed {seed}" if given is None else f"{len(given)} images"
     if statistic == "squared":
         estimate = measure(
             cut, first, draws=draws, seed=seed, device=device, output=index, inputs=given, folder=folder, progress=progress
         )
-        return EffectiveField.of(estimate, layer, index, statistic, identity, "draw")
+        return _of_layer(estimate, layer, index, statistic, identity, "draw")
     if folder is not None:
         raise SpecificationError(f"folder= keeps draws of statistic='squared' only; this is {statistic!r}")
     return _loop_over_draws(cut, layer, index, first, given, draws, settings, identity, where)
@@ -305,7 +286,7 @@ def _loop_over_draws(
     shape: tuple[int, ...],
     given: Array | None,
     draws: int,
-    settings: _Settings,
+    settings: Settings,
     identity: str,
     where: torch.device,
 ) -> EffectiveField:
@@ -325,14 +306,14 @@ def _loop_over_draws(
 
     with exact_arithmetic(where):
         interrupted = _filled(tally, networks, {}, settings)
-    return _field(tally, layer, index, settings, identity, "draw", _name(where), interrupted)
+    return _field(tally, layer, index, settings, identity, "draw", device_name(where), interrupted)
 
 
 def _field(
     tally: Tally,
     layer: Layer,
     index: tuple[int, ...] | None,
-    settings: _Settings,
+    settings: Settings,
     identity: str,
     over: str,
     device: str,
@@ -344,8 +325,10 @@ def _field(
             f"the features of {layer.title} had gradient zero at every pixel of every {over}: this unit does not depend on "
             "the input, or its gradients are too small for the model's precision (try model.double())"
         )
-    return EffectiveField.of(estimate, layer, index, settings.statistic, identity, over)
+    return _of_layer(estimate, layer, index, settings.statistic, identity, over)
 
 
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+def _of_layer(
+    estimate: Estimate, layer: Layer, index: tuple[int, ...] | None, statistic: str, images: str, over: str
+) -> EffectiveField:
+    return EffectiveField(estimate, layer.name, index, statistic, images, over, layer.grid, layer.cell(index))

@@ -20,6 +20,7 @@ from lattice.checks import is_whole
 from validation.gradients.input_gradient import input_gradient, sample_uniforms
 
 __all__ = [
+    "Border",
     "Reduction",
     "curvature_penalty",
     "importance_map",
@@ -30,13 +31,29 @@ __all__ = [
 ]
 
 Reduction = Literal["sum", "mean"]
+Border = Literal["unpadded", "replicate", "reflect"]
 
 
 def normalised(squared: torch.Tensor) -> torch.Tensor:
     """I' = sqrt(P) ||I^2||_channels / ||I^2||_F (Eq. 14) of (channels, *positions), P positions; its mean square is one.
 
-    Raises `SpecificationError` for a landscape that is zero everywhere, or not finite.
+    Parameters
+    ----------
+    squared : torch.Tensor
+        I^2, not negative.
 
+    Returns
+    -------
+    torch.Tensor
+        I' (positions), of the same dtype.
+
+    Raises
+    ------
+    SpecificationError
+        For a landscape that is zero everywhere, or not finite.
+
+    Examples
+    --------
     >>> normalised(torch.tensor([[[3.0, 0.0]], [[4.0, 5.0]]])).round(decimals=4)
     tensor([[1., 1.]])
     """
@@ -68,9 +85,35 @@ def importance_map(
     rule, otherwise double backward. Second derivatives of the map exist by double backward only. `reduce`: applied to the
     mean square, before it is normalised (the mean over processes, `devices.mean_over_processes`).
 
-    Raises `SpecificationError` for images that are no floating-point batch, `UnsupportedError` for a model whose outputs
-    are not logits (B, classes).
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network; it is run in evaluation mode and left as it was.
+    images : torch.Tensor
+        (B, channels, *positions), floating point.
+    generator : torch.Generator, optional
+        Draws the classes; or give `uniforms`.
+    uniforms : torch.Tensor, optional
+        One uniform number in [0, 1) for each image, (B,): its sampled class.
+    way : str
+        "linearised", "double_backward", "forward_mode" or "auto".
+    reduce : Callable[[torch.Tensor], torch.Tensor], optional
+        Applied to the mean square before it is normalised, such as the mean over processes.
 
+    Returns
+    -------
+    torch.Tensor
+        I' (positions), whose mean square is one, differentiable in the parameters.
+
+    Raises
+    ------
+    SpecificationError
+        For images that are no floating-point batch.
+    UnsupportedError
+        For a model whose outputs are not logits (B, classes).
+
+    Examples
+    --------
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
     >>> found = importance_map(model, torch.ones(3, 1, 2, 2), generator=torch.Generator().manual_seed(0))
     >>> found.shape, round(found.square().mean().item(), 4), found.requires_grad
@@ -87,15 +130,41 @@ def importance_map(
     return normalised(squared if reduce is None else reduce(squared))
 
 
-def laplacian(values: torch.Tensor, width: int = 3, *, axes: int | None = None) -> torch.Tensor:
-    """Delta_k: the sum over axes of second differences, each binomially smoothed over `width` cells; no padding.
+def laplacian(values: torch.Tensor, width: int = 3, *, axes: int | None = None, border: Border = "unpadded") -> torch.Tensor:
+    """Delta_k: the sum over axes of second differences, each binomially smoothed over `width` cells.
 
     On one axis the kernel is [1, -2, 1] convolved with the normalised binomial of width k - 2, so that quadratics keep
-    their second derivative; k = 3 on two axes is the 5-point stencil. It acts on the last `axes` axes (default: all), and
-    each becomes k - 1 cells shorter. Raises `SpecificationError` for an even width, or one that does not fit.
+    their second derivative; k = 3 on two axes is the 5-point stencil (Section 3.3.1).
 
+    Parameters
+    ----------
+    values : torch.Tensor
+        A map, or anything whose last `axes` axes are positions.
+    width : int
+        k, odd and 3 at least.
+    axes : int, optional
+        How many of the last axes are positions (default: all).
+    border : {"unpadded", "replicate", "reflect"}
+        "unpadded": cells whose stencil fits, k - 1 fewer along each axis; the corners of the map then enter no difference. The
+        other two have a value for each cell, the cells outside being copies of the nearest one, or mirrored about the border's
+        centre. With "replicate" only constant maps have a Laplacian of zero.
+
+    Returns
+    -------
+    torch.Tensor
+        The Laplacian, of the dtype of `values`.
+
+    Raises
+    ------
+    SpecificationError
+        For an even width, or one that does not fit, and for another border.
+
+    Examples
+    --------
     >>> laplacian(torch.arange(5.0) ** 2, width=3)
     tensor([2., 2., 2.])
+    >>> laplacian(torch.arange(5.0) ** 2, width=3, border="replicate")
+    tensor([ 1.,  2.,  2.,  2., -7.])
     """
     if not isinstance(values, torch.Tensor):
         raise SpecificationError(f"a map is a torch.Tensor here, not a {type(values).__name__}")
@@ -108,6 +177,7 @@ def laplacian(values: torch.Tensor, width: int = 3, *, axes: int | None = None) 
     for _ in range(width - 3):
         kernel = np.convolve(kernel, [0.5, 0.5])
     radius = width // 2
+    values = _extended(values, places, radius, border)
     total = torch.zeros((), dtype=values.dtype, device=values.device)
     for axis in places:
         inner = values
@@ -119,22 +189,76 @@ def laplacian(values: torch.Tensor, width: int = 3, *, axes: int | None = None) 
     return total
 
 
-def curvature_penalty(importance: torch.Tensor, width: int = 3, *, reduction: Reduction = "mean") -> torch.Tensor:
+def _extended(values: torch.Tensor, places: range, radius: int, border: str) -> torch.Tensor:
+    if border not in ("unpadded", "replicate", "reflect"):
+        raise SpecificationError(f"border is {border!r}; it is 'unpadded', 'replicate' or 'reflect'")
+    if border == "unpadded":
+        return values
+    for axis in places:
+        last = values.shape[axis] - 1
+        cells = torch.arange(-radius, last + radius + 1, device=values.device)
+        inside = cells.clamp(0, last) if border == "replicate" else last - (last - cells.abs()).abs()
+        values = values.index_select(axis, inside)
+    return values
+
+
+def curvature_penalty(
+    importance: torch.Tensor, width: int = 3, *, reduction: Reduction = "mean", border: Border = "unpadded"
+) -> torch.Tensor:
     """Var(Delta_k I') (Eq. 16): the mean squared deviation of the Laplacian from its mean, over the cells that it has.
 
-    "mean" is the equation as printed; "sum" multiplies it by the number of cells, (d_w - k + 1)(d_h - k + 1): the same
-    alpha weighs 900 times more on 32x32 pixels with k = 3.
+    Parameters
+    ----------
+    importance : torch.Tensor
+        A map (positions); Eq. 14 gives it a mean square of one.
+    width : int
+        k of the Laplacian.
+    reduction : {"mean", "sum"}
+        "mean" is the equation as printed; "sum" multiplies it by the number of cells, (d_w - k + 1)(d_h - k + 1) without
+        padding: the same alpha weighs 900 times more on 32x32 pixels with k = 3.
+    border : {"unpadded", "replicate", "reflect"}
+        See `laplacian`. Without padding, as printed, the four corners are free, and a network can hide its gradient there.
 
-    >>> float(curvature_penalty(torch.ones(5, 5)))
-    0.0
+    Returns
+    -------
+    torch.Tensor
+        A scalar, differentiable in `importance`.
+
+    Raises
+    ------
+    SpecificationError
+        For a width that does not fit, another reduction or another border.
+
+    Examples
+    --------
+    >>> corner = torch.zeros(5, 5)
+    >>> corner[0, 0] = 5.0
+    >>> [round(float(curvature_penalty(corner, border=border)), 2) for border in ("unpadded", "replicate")]
+    [0.0, 6.0]
     """
-    curved = laplacian(importance, width)
+    curved = laplacian(importance, width, border=border)
     return _reduced((curved - curved.mean()).square(), reduction)
 
 
 def target_penalty(importance: torch.Tensor, target: torch.Tensor, *, reduction: Reduction = "sum") -> torch.Tensor:
     """||I' - S||^2 (Eq. 17), summed over positions as printed; "mean" divides by d_w d_h: 1024 on 32x32 pixels.
 
+    Parameters
+    ----------
+    importance : torch.Tensor
+        I' (positions).
+    target : torch.Tensor
+        S (positions); it gets no gradient.
+    reduction : Reduction
+        "sum" as printed, or "mean" over positions, which the presets take.
+
+    Returns
+    -------
+    torch.Tensor
+        A scalar, differentiable in `importance`.
+
+    Examples
+    --------
     >>> float(target_penalty(torch.ones(2, 2), torch.zeros(2, 2)))
     4.0
     """
@@ -157,8 +281,27 @@ def smoothness_target(images: torch.Tensor | Iterable[torch.Tensor], width: int 
 
     `images` (M, channels, *positions), or batches of them. The Laplacian is not padded, which would put an edge around every
     image: a cell at the border has the value of its nearest inner cell, so that stationary images give a flat target. Images
-    whose Laplacian is zero everywhere have no shape and are left out. Raises `SpecificationError` where no image has one.
+    whose Laplacian is zero everywhere have no shape and are left out.
 
+    Parameters
+    ----------
+    images : torch.Tensor | Iterable[torch.Tensor]
+        (M, channels, *positions), or batches of them.
+    width : int
+        k of the Laplacian, odd and 3 at least.
+
+    Returns
+    -------
+    torch.Tensor
+        S (positions), float64 on the CPU.
+
+    Raises
+    ------
+    SpecificationError
+        Where no image has one.
+
+    Examples
+    --------
     >>> smoothness_target(torch.rand(8, 3, 6, 5)).shape
     torch.Size([6, 5])
     """

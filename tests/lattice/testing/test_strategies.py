@@ -31,8 +31,8 @@ from lattice.geometry.channel_fields import channel_fields
 from lattice.network.ops import Input, Op, Summed
 from lattice.network.shapes import output_shape
 from lattice.network.window import Window
+from lattice.sweep.choices import choices
 from lattice.sweep.pullback import pull
-from lattice.sweep.routes import choices
 from lattice.testing.layer_strategies import MOST_UNITS
 from lattice.testing.strategies import EVERY_MODE, EVERY_OP, blocks, lattices, layers, routes, units, windows
 
@@ -192,4 +192,4 @@ def test_drawn_units_exist(net, data):
 def test_without_hypothesis_the_error_says_what_to_install():
     code = "import sys; sys.modules['hypothesis'] = None; import lattice; import lattice.testing.strategies"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "pip install 'pilcro[strategies]'" in result.stderr
+    assert "pip install '.[strategies]'" in result.stderr
