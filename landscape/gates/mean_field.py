@@ -22,12 +22,13 @@ from landscape.gates.covariances import Passing, Product, gate_products, passed_
 from landscape.gates.gates import Skip, skips, unknown_rates
 from landscape.gates.mean_field_rules import Known, Run, Signal, batch_variance, gate, gaussian, of_run, passed, spread
 from landscape.gates.windows.laws import fields, maximum, pairs_of_maxima, small
-from landscape.gates.windows.pools import windows
-from landscape.prior import Gates, Prior
+from landscape.gates.windows.pools import symmetric, windows
+from landscape.prior import Gates, Prior, even
 from landscape.structure.channel_runs import channel_runs
 from landscape.structure.forward_pairs import asked_pairs, on_diagonal
 from landscape.structure.plan import Axes
 from landscape.structure.signs import SIGNAL_NORMS, run_signs
+from landscape.structure.symmetry import Symmetries, symmetries
 from lattice import Activation, AdaptivePool, GlobalPool, Input, Multiply, Node, Norm, Pool, UnsupportedError
 from lattice.network.ops import Weighted, Windowed
 
@@ -64,6 +65,7 @@ class _Field:
         turned = {name for name, (mean, _) in prior.shifts.items() if np.any(mean)}
         self.signs_of_runs = run_signs(lattice, turned, prior.signs)
         self.runs, self.asked = channel_runs(lattice), asked_pairs(lattice)
+        self.alike = symmetries(lattice) if even(prior) else Symmetries((), ())
         self.found: list[Signal] = []
         self.products: dict[int, Product] = {}
         self.taps: dict[str, Array] = {}
@@ -96,7 +98,7 @@ class _Field:
         below = node.inputs[0]
         base = self.products.get(self.forms[below][0])
         read = fields(self.found[below], self.products[below], self.signs_of_runs[below], self.run(below), base)
-        laws = [windows(op, field) for field in read]
+        laws = [symmetric(self.alike, op, shape[1:], windows(op, field)) for field in read]
         signal, self.taps[node.name] = maximum(op, read, laws, self.runs[position])
         self.found.append(signal)
         if position in self.asked:

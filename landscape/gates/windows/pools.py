@@ -18,9 +18,10 @@ from landscape.gates.windows.winners import winners
 from landscape.structure.forward_pairs import closest
 from landscape.structure.plan import Axes
 from landscape.structure.signs import has_slopes, slopes
+from landscape.structure.symmetry import Symmetries
 from lattice import Activation, AdaptivePool, GlobalPool, Pool
 
-__all__ = ["MOST_CELLS", "Field", "at_codes", "pairs_of_windows", "windows"]
+__all__ = ["MOST_CELLS", "Field", "at_codes", "pairs_of_windows", "symmetric", "windows"]
 
 Array = np.ndarray[Any, Any]
 MOST_CELLS = 64  # of a window, all pairs of which are looked at
@@ -77,6 +78,16 @@ def windows(op: Maximum, field: Field) -> Largest:
     n = len(taps)
     first, second, shared, level, square = found[2 * n :]
     return Largest(np.stack(found[:n]), first, second, shared, np.stack(found[n : 2 * n]), level, square)
+
+
+def symmetric(alike: Symmetries, op: Maximum, spatial: tuple[int, ...], law: Largest) -> Largest:
+    """The law averaged over the symmetries of the network: points of a quadrature have none of them."""
+    tables = _tables(op, spatial)
+    found = {
+        name: alike.average_taps(part[:, None], tables, spatial)[:, 0] if name in ("wins", "picked") else alike.average(part[None])[0]
+        for name, part in law._asdict().items()
+    }
+    return Largest(**found)
 
 
 def _law(there: Array, mean: Array, variance: Array, shared: Array, upper: Array, activation: Activation) -> Largest:
