@@ -21,6 +21,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from landscape.gates.averaging import ratio
+from landscape.laws.shared_winners import to_shared_winners
 from landscape.structure.arrays import across, collect, diagonal_of, on_diagonal, outer, rearranged, sides
 from landscape.structure.pairs import Maps
 from landscape.structure.plan import Axes, Plan, State, Step, plan, window_sizes
@@ -302,10 +304,22 @@ def _maximum(
     shared = outer([(a[pairs.first] & a[pairs.second]).sum(axis=1) for a, pairs in zip(inside, above, strict=True)])
     union, pairs_of_cells = first + second - shared, first * second
     apart = here * ~on_diagonal(above) * local.single(node) * pairs_of_cells  # the maps carry 1 / (cells of each window)
-    one = collect(maps, apart / union, above, below)
+    on = on_diagonal(below)
+    if rates is None:
+        one = collect(maps, apart / union, above, below)
+    else:
+        tables = [window.table(n) for window, n in zip(op.windows(spatial), spatial, strict=True)]
+        single = local.single(node)
+        shared_wins = to_shared_winners(tables, spatial, rates, ratio(apart, union * single), above)
+        one = np.where(on, _spread(shared_wins, below), 0.0)
     two = collect(maps, apart * (1 - shared / union) / np.maximum(pairs_of_cells - shared, 1), above, below)
-    result = np.where(on_diagonal(below), one, two)
+    result = np.where(on, one, two)
     if len(result) < len(alone):
         result = np.repeat(result, len(alone), axis=0)
     result[across([pairs.first == pairs.second for pairs in below])] += alone
     return np.asarray(result)
+
+
+def _spread(single: Array, axes: Axes) -> Array:
+    """Values of single positions at pairs of them, by the first."""
+    return single[across([pairs.first for pairs in axes])]
