@@ -37,6 +37,7 @@ __all__ = [
     "law_of",
     "mean_slope",
     "product_of",
+    "quadrant",
     "significant",
 ]
 
@@ -104,6 +105,22 @@ def deviations(mean: Array, deviation: Array) -> Array:
         return np.clip(np.divide(mean, deviation, out=far, where=deviation > 0), -FAR, FAR)
 
 
+def quadrant(h: Array, k: Array, r: Array, rest: Array) -> Array:
+    """P(x > -h, y > -k) for standard Gaussians of correlation r, rest = sqrt(1 - r^2); Owen 1956, his Eq. 2.1."""
+
+    def wedge(a: Array, b: Array) -> Array:
+        """T(a, (b / a - r) / rest); at a = 0, or without rest, the limit."""
+        top, bottom = b - r * a, a * rest
+        slope = np.divide(
+            top, bottom, out=np.where(top == 0, 0.0, np.copysign(np.inf, top * np.where(a < 0, -1.0, 1.0))), where=bottom != 0
+        )
+        return np.asarray(owens_t(a, slope))
+
+    apart = (h * k < 0) | ((h * k == 0) & (h + k < 0))
+    general = (ndtr(h) + ndtr(k)) / 2 - wedge(h, k) - wedge(k, h) - apart / 2
+    return np.where((h == 0) & (k == 0), 1 / 4 + np.arctan2(r, rest) / (2 * np.pi), general)
+
+
 # --- sums -----------------------------------------------------------------------------------------------------------------
 
 
@@ -111,8 +128,8 @@ def each_case(moments: Callable[..., tuple[float, ...]], mean: Array, variance: 
     """Arrays of what a function of numbers (mean, variance, correlation, ...) gives, each case computed once."""
     arrays = np.broadcast_arrays(mean, np.maximum(variance, 0.0), *more)
     cases, which = distinct(*(significant(array) for array in arrays))
-    results = np.array([moments(*case) for case in cases])[which]
-    return tuple(np.moveaxis(results.reshape(*arrays[0].shape, -1), -1, 0))
+    found = np.array([moments(*case) for case in cases])[which]
+    return tuple(np.moveaxis(found.reshape(*arrays[0].shape, -1), -1, 0))
 
 
 def _panels(centres: Array, deviation: float, cuts: Array, dense: Array) -> tuple[Array, Array]:
@@ -177,9 +194,9 @@ def product_of(function: Curve, law: Law, correlation: float) -> float:
         z, inner = _panels(points, own, cuts, DENSE[1:-1])
         return np.asarray((function.value(z) * inner).sum(axis=1))
 
-    given_centre = conditional(centres)
-    other = given_centre if correlation > 0 else conditional(2 * mean - centres)
-    return float((given_centre * other) @ masses)
+    found = conditional(centres)
+    other = found if correlation > 0 else conditional(2 * mean - centres)
+    return float((found * other) @ masses)
 
 
 @lru_cache(maxsize=16384)

@@ -50,8 +50,8 @@ def _labels(n: int, kernel: int, border: int) -> Array:
     windows = -(-n // kernel)
     position = np.arange(n) // kernel
     from_end = windows - 1 - position
-    nearness = np.where(position < border, position, np.where(from_end < border, 2 * border - from_end, border))
-    return np.asarray(nearness * kernel + np.arange(n) % kernel)
+    place = np.where(position < border, position, np.where(from_end < border, 2 * border - from_end, border))
+    return np.asarray(place * kernel + np.arange(n) % kernel)
 
 
 def pointwise(function: Callable[..., tuple[Array, ...]], *arrays: Array) -> tuple[Array, ...]:
@@ -66,14 +66,14 @@ def pointwise(function: Callable[..., tuple[Array, ...]], *arrays: Array) -> tup
     >>> calls
     [3]
     """
-    thin, repeats = list(np.broadcast_arrays(*arrays)), []
+    thin, places = list(np.broadcast_arrays(*arrays)), []
     for axis in reversed(range(thin[0].ndim)):
         rows = [np.moveaxis(array, axis, 0) for array in thin]
         repeated = [(row[1:] == row[:-1]).all(axis=tuple(range(1, row.ndim))) for row in rows]
         new = np.concatenate([[True], ~np.logical_and.reduce(repeated)])
         thin = [np.compress(new, array, axis) for array in thin]
-        repeats.append((axis, np.cumsum(new) - 1))
+        places.append((axis, np.cumsum(new) - 1))
     results = function(*thin)
-    for axis, inverse in reversed(repeats):
-        results = tuple(np.take(result, inverse, axis) for result in results)
+    for axis, place in reversed(places):
+        results = tuple(np.take(result, place, axis) for result in results)
     return results

@@ -79,10 +79,10 @@ def forms(lattice: Lattice, train: bool = False) -> list[tuple[int, Form]]:
     >>> [base for base, _ in forms(net)], forms(net)[4][1].norms
     ([0, 1, 1, 1, 1, 5], ('norm1',))
     """
-    result: list[tuple[int, Form]] = []
+    found: list[tuple[int, Form]] = []
     for position, node in enumerate(lattice.nodes):
         op = node.op
-        below = [result[i] for i in node.inputs]
+        below = [found[i] for i in node.inputs]
         one = len({base for base, _ in below}) == 1
         parts = tuple(form for _, form in below)
         form = None
@@ -94,8 +94,8 @@ def forms(lattice: Lattice, train: bool = False) -> list[tuple[int, Form]]:
             form = parts[0]
         elif isinstance(op, Multiply | Add) and one and len({lattice.shapes[i] for i in node.inputs}) == 1:
             form = Form("times" if isinstance(op, Multiply) else "plus", parts=parts)
-        result.append((position, Z) if form is None else (below[0][0], form))
-    return result
+        found.append((position, Z) if form is None else (below[0][0], form))
+    return found
 
 
 def moments(form: Form, affine: Mapping[str, Affine], mean: Array, variance: Array, correlation: Array) -> Moments:
@@ -209,9 +209,9 @@ def _factors(form: Form, mean: float, variance: float, *numbers: float) -> tuple
     norms = dict(zip(form.norms, zip(numbers[::2], numbers[1::2], strict=True), strict=True))
     law = law_of(_curve(form, norms, mean, variance), mean, variance)
     one, other = (_curve(part, norms, mean, variance) for part in form.parts)
-    factors = []
+    found = []
     for own, factor in ((one, other), (other, one)):
         slope = own.slope(law.z) ** 2
         passed = slope @ law.masses
-        factors.append(float((factor.value(law.z) ** 2 * slope) @ law.masses / passed) if passed else 0.0)
-    return tuple(factors)
+        found.append(float((factor.value(law.z) ** 2 * slope) @ law.masses / passed) if passed else 0.0)
+    return tuple(found)

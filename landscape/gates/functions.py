@@ -49,7 +49,7 @@ class Curve:
         """
         bends = [(0.0, self.width, self.tail)] if self.width else []
         bends += [(kink, 0.0, False) for kink in self.kinks]
-        edges = [np.asarray((*self.kinks, *self.extra))]
+        found = [np.asarray((*self.kinks, *self.extra))]
         for centre, own, tail in bends:
             step = max(own, width)
             if not step:
@@ -57,8 +57,8 @@ class Curve:
             most = reach + abs(centre) if tail else min(BENDS * step, reach + abs(centre))
             count = max(int(np.ceil(np.log(most / step) / np.log(RATIO))), 0) + 2
             away = step * RATIO ** np.arange(-1.0, count)
-            edges += [centre - away, centre + away, np.array([centre])]
-        points = np.unique(np.concatenate(edges))
+            found += [centre - away, centre + away, np.array([centre])]
+        points = np.unique(np.concatenate(found))
         return points[np.abs(points) <= reach]
 
 
@@ -165,8 +165,8 @@ def composed(outer: Curve, inner: Curve, points: Array) -> Curve:
 def _crossings(function: Function, level: float, points: Array, values: Array) -> Array:
     """Where the function crosses a level between neighbouring points, by bisection to the last digit."""
     above = values > level
-    (crossings,) = np.nonzero(above[1:] != above[:-1])
-    low, high, side = points[crossings], points[crossings + 1], above[crossings]
+    (places,) = np.nonzero(above[1:] != above[:-1])
+    low, high, side = points[places], points[places + 1], above[places]
     for _ in range(80):  # halves of any interval: to the last digit, and close enough at zero
         middle = (low + high) / 2
         same = (function(middle) > level) == side

@@ -25,7 +25,7 @@ def unknown_rates(prior: Prior) -> dict[str, Node]:
     >>> list(unknown_rates(Prior(net, {"conv1": 1.0, "conv2": 1.0})))
     ['activation2', 'pool1']
     """
-    lattice, unknown = prior.lattice, {}
+    lattice, found = prior.lattice, {}
     for position, node in enumerate(lattice.nodes[1:], start=1):
         op, below = node.op, prior.sign(position)
         if isinstance(op, Activation):
@@ -35,13 +35,13 @@ def unknown_rates(prior: Prior) -> dict[str, Node]:
         else:
             needed = isinstance(op, Multiply) or (isinstance(op, Norm) and op.kind in SIGNAL_NORMS)
         if needed:
-            unknown[node.name] = node
+            found[node.name] = node
     for skip in skips(lattice):
-        unknown.update((name, lattice.nodes[lattice.names.index(name)]) for name in (skip.lower, skip.upper))
+        found.update((name, lattice.nodes[lattice.names.index(name)]) for name in (skip.lower, skip.upper))
     for (a, b), axes in prior.plan.carried.items():
         if a == b and isinstance(lattice.nodes[a].op, Activation) and not all(pairs.is_diagonal for pairs in axes):
-            unknown[lattice.nodes[a].name] = lattice.nodes[a]
-    return unknown
+            found[lattice.nodes[a].name] = lattice.nodes[a]
+    return found
 
 
 def gates_below(lattice: Lattice) -> dict[str, str]:
@@ -52,12 +52,12 @@ def gates_below(lattice: Lattice) -> dict[str, str]:
     >>> gates_below(Lattice.chain((1, 8), layers))
     {'activation2': 'activation1'}
     """
-    nearest = {}
+    found = {}
     for node in lattice.nodes[1:]:
         below = gate_under(lattice, node.inputs[0]) if isinstance(node.op, Activation) else None
         if below is not None:
-            nearest[node.name] = below
-    return nearest
+            found[node.name] = below
+    return found
 
 
 def gate_under(lattice: Lattice, position: int) -> str | None:
@@ -108,10 +108,10 @@ def skips(lattice: Lattice) -> Iterator[Skip]:
     for position, node in enumerate(lattice.nodes):
         if isinstance(node.op, Add):
             upper, top, over = _gate_over(lattice, position)
-            for number, i in enumerate(node.inputs):
+            for place, i in enumerate(node.inputs):
                 lower, under = _gate_under(lattice, i)
                 if lower is not None and upper is not None:
-                    yield Skip(node.name, number, lower, upper, top, under, over)
+                    yield Skip(node.name, place, lower, upper, top, under, over)
 
 
 def _gate_over(lattice: Lattice, position: int) -> tuple[str | None, str, tuple[str, ...]]:

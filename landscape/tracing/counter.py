@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from itertools import product
 from math import prod
 from typing import Any
 
@@ -18,37 +17,32 @@ import numpy as np
 from landscape.gates.composites import forms
 from landscape.gates.gates import gate_under, gates_below, skips
 from landscape.prior import Gates, Prior
-from landscape.structure.channel_runs import channel_runs
 from landscape.structure.plan import Axes
 from landscape.structure.signs import Sign
 from landscape.structure.symmetry import Symmetries
-from landscape.tracing.rates import Rates, Replicates
+from landscape.tracing.rates import Key, Rates, Replicates, Watched
 from lattice import Activation, Lattice, Multiply, Node, Norm, Pool, UnsupportedError
 from lattice.network.ops import Pooling
 
 __all__ = ["Counter"]
 
 Array = np.ndarray[Any, Any]
-Key = tuple[Any, ...]
 MOST_GROUPS = 8
 MOST_KEPT = 1 << 25  # numbers that the groups keep for pairs of positions: fewer groups above it
 MOST_POSITIONS = 256  # whose products are all taken, by one multiplication of matrices
 MOST_PRODUCTS = 300_000  # of slopes at pairs of more positions, in one pass; fewer channels do then
 
 
-class Counter:
+class Counter(Watched):
     """Sums over forward passes, one at a time; batches of one input."""
 
     def __init__(self, prior: Prior, watched: dict[str, Node], draws: int, given: bool = False) -> None:
+        super().__init__(prior, watched)
         lattice = prior.lattice
-        self.lattice = lattice
-        self.watched = watched
         self.signs = dict(zip(lattice.names, prior.node_signs, strict=True))
-        self.pairs = {lattice.nodes[a].name: axes for (a, b), axes in prior.plan.carried.items() if a == b}
         self.skips = list(skips(lattice))
         self.below = gates_below(lattice)
         self.own = _gates_of_factors(lattice)
-        self.runs = dict(zip(lattice.names, channel_runs(lattice), strict=True))
         self.runs_up: dict[str, dict[str, Any]] = {}  # of this pass: gate: lowest gate of a trunk: product of squared slopes
         self.slopes: dict[str, Any] = {}  # of this pass: gate: product of the slopes of the gates from it down
         self.draws = draws
@@ -183,34 +177,9 @@ class Counter:
         """Does a maximum read what is never negative?"""
         return self.signs[self.lattice.nodes[node.inputs[0]].name] is Sign.NONNEGATIVE
 
-    def tables(self, node: Node) -> tuple[list[Array], tuple[int, ...]]:
-        """Per axis, which cell each tap of each output reads; and the sizes of the input."""
-        assert isinstance(node.op, Pooling)
-        spatial = self.lattice.input_shapes(node)[0][1:]
-        return [window.table(n) for window, n in zip(node.op.windows(spatial), spatial, strict=True)], spatial
-
-    def cells(self, node: Node) -> list[Array]:
-        """For every tap, the flat index of the cell that each output reads (-1: none)."""
-        tables, spatial = self.tables(node)
-        cells = []
-        for taps in product(*(range(len(table)) for table in tables)):
-            rows = np.ix_(*(table[tap] for table, tap in zip(tables, taps, strict=True)))
-            inside = np.logical_and.reduce(np.broadcast_arrays(*(row >= 0 for row in rows)))
-            flat = np.ravel_multi_index(tuple(np.maximum(row, 0) for row in rows), spatial)
-            cells.append(np.where(inside, flat, -1))
-        return cells
-
-    def is_diagonal(self, name: str) -> bool:
-        """Are no pairs of different positions asked for?"""
-        return all(pairs.is_diagonal for pairs in self.pairs.get(name, ()))
-
     def _add(self, key: Key, value: Any) -> None:
         sums, value = self.groups[self.group], value.detach().double()
         sums[key] = sums[key] + value if key in sums else value
-
-
-def _plus(one: dict[Key, Array], other: dict[Key, Array]) -> dict[Key, Array]:
-    return {key: one[key] + other[key] for key in one}
 
 
 def _gates_of_factors(lattice: Lattice) -> dict[tuple[str, int], str]:
@@ -258,3 +227,7 @@ def _variance(op: Norm, x: Any, *, of_sample: bool) -> Any:
 def _over_values(op: Norm, values: Any) -> Any:
     """The mean over groups or channels: one number, or one for each position of a norm over channels."""
     return values.mean() if op.kind == "group" else values.mean(dim=(0, 1))
+
+
+def _plus(one: dict[Key, Array], other: dict[Key, Array]) -> dict[Key, Array]:
+    return {key: one[key] + other[key] for key in one}

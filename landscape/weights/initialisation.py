@@ -12,9 +12,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy.stats import truncnorm
 
-from landscape.weights.fans import fans, weighted
-from lattice import Conv, Dense, Lattice, Op, SpecificationError
+from landscape.weights.fans import fans, taps, weighted
+from lattice import Lattice, Op, SpecificationError
 from lattice.checks import is_real
+from lattice.network.ops import WeightedWindow
 
 __all__ = [
     "Initialisation",
@@ -169,9 +170,10 @@ def orthogonal(op: Op, shape: Shape) -> float:
     >>> orthogonal(Conv(16, kernel=3), (8, 32, 32)) == 1 / 72
     True
     """
-    fan_in, _ = fans(op, shape)
-    rows = op.units if isinstance(op, Dense) else op.channels if isinstance(op, Conv) else shape[0]
-    return 1 / max(rows, fan_in)
+    fan_in, fan_out = fans(op, shape)
+    if isinstance(op, WeightedWindow):
+        fan_out //= taps(op, shape)  # the rows of the weight: output channels, of a transposed convolution input channels
+    return 1 / max(fan_out, fan_in)
 
 
 def rademacher(op: Op, shape: Shape) -> float:

@@ -13,8 +13,7 @@ import numpy as np
 from lattice.errors import ResourceError, UnsupportedError
 from lattice.network.lattice import Lattice, check_lattice
 from lattice.network.ops import Concat, Dense, Op, Pointwise, Rearrangement, Shape, Summed, WeightedWindow, Windowed
-from lattice.sweep.choices import choices_at
-from lattice.sweep.routes import all_units
+from lattice.sweep.choices import all_units, choices_at
 
 if TYPE_CHECKING:
     import networkx as nx

@@ -24,8 +24,7 @@ from lattice.errors import SpecificationError
 from lattice.network.branches import Branches, Layer
 from lattice.network.lattice import Lattice, Unit
 from lattice.network.ops import Dense, Flatten, Op, PixelShuffle, Shape
-from lattice.sweep.choices import AnyCommand, Choice, choices_at
-from lattice.sweep.routes import all_units
+from lattice.sweep.choices import AnyCommand, Choice, all_units, choices_at
 from lattice.testing.fixed_windows import FixedWindows, fixed_chains
 from lattice.testing.layer_strategies import EVERY_MODE, EVERY_OP, MOST_UNITS, blocks, layers, windows
 
