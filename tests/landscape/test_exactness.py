@@ -53,7 +53,7 @@ def has_linear_upsampling(net):
     return any(isinstance(node.op, Upsample) and node.op.mode == "linear" for node in net.nodes)
 
 
-@settings(max_examples=250)
+@settings(max_examples=150)
 @given(lattices(axes=st.sampled_from((1, 1, 2)), channels=2, size=5))
 def test_nothing_is_called_exact_that_enumeration_can_refute(net):
     assume(can_be_built(net) and 0 < count_weights(net) <= MOST_WEIGHTS and not has_linear_upsampling(net))
@@ -124,7 +124,7 @@ def relu_nets(draw):
     return Lattice.chain((channels, draw(st.integers(6, 8))), layers)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(relu_nets())
 def test_relu_chains_under_a_flatten_head_are_exact_at_any_width(net):
     assume(0 < count_weights(net) <= MOST_WEIGHTS + 2)

@@ -15,7 +15,6 @@ from lattice import (
     Activation,
     AdaptivePool,
     Blur,
-    Branches,
     Conv,
     Dense,
     Dropout,
@@ -28,6 +27,7 @@ from lattice import (
     UnsupportedError,
     Upsample,
 )
+from lattice.network.branches import Branches
 
 POOLS = {
     Pool("avg", 3, 2): nn.AvgPool1d(3, 2),

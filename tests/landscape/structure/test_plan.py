@@ -7,20 +7,8 @@ from torch import nn
 
 from landscape import path_sum, predict, rademacher
 from landscape.structure.plan import plan, pool_cells
-from lattice import (
-    Activation,
-    Branches,
-    Conv,
-    Dense,
-    Flatten,
-    GlobalPool,
-    Lattice,
-    Multiply,
-    Norm,
-    Pool,
-    concatenate,
-    residual,
-)
+from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Multiply, Norm, Pool, concatenate, residual
+from lattice.network.branches import Branches
 from tests.landscape.enumerated import assert_exact
 from validation.montecarlo.enumerate import enumerated_squared_gradients
 

@@ -7,17 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from lattice import (
-    Conv,
-    Lattice,
-    ResourceError,
-    Unit,
-    commands,
-    families,
-    path_counts,
-    route,
-    spatial_lattice,
-)
+from lattice import Conv, Lattice, ResourceError, Unit, commands, families, path_counts, route
+from lattice.counts.counting import spatial_lattice
 from lattice.counts.regular import combinations, is_regular, multinomial_count
 from lattice.testing.strategies import lattices
 from tests.lattice.counts.stacked import stacks

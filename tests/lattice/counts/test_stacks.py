@@ -20,8 +20,8 @@ from lattice import (
     path_counts,
     residual,
     route,
-    spatial_lattice,
 )
+from lattice.counts.counting import spatial_lattice
 from lattice.counts.regular import combinations, is_regular, multinomial_count
 from tests.lattice.counts.stacked import stacks
 

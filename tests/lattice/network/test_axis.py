@@ -5,9 +5,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lattice import AdaptiveWindow, ResizeWindow, SpecificationError, TransposedWindow, Window
+from lattice import SpecificationError, Window
 from lattice.network.axis import overlaid
-from lattice.network.window import PADDING_MODES
+from lattice.network.resizing import AdaptiveWindow, ResizeWindow
+from lattice.network.window import PADDING_MODES, TransposedWindow
 from lattice.testing.strategies import windows
 
 
