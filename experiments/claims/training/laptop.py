@@ -58,9 +58,8 @@ def ordering(text: str, experiment: str = "table1") -> dict[str, Any]:
 @section.claim(
     "abstract; 4.2",
     "¶-regularised networks “have a flat importance landscape”",
-    instead=SCALE
-    + " ¶_t does what it is made for. ¶_c as printed need not: its Laplacian sees no corners, and the border share "
-    "grows; a replicated border closes the hole.",
+    instead=SCALE + " ¶_t flattens, at every α. ¶_c as printed need not: its Laplacian sees no corners, and the landscape goes "
+    "there; with a replicated border less of it does.",
     tests=("tests/validation/training/test_loop.py::test_the_result_holds_the_scores_and_the_landscapes",),
 )
 def penalties_flatten() -> Finding:
