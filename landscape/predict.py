@@ -13,6 +13,7 @@ from landscape.laws.guarantee import Guarantee
 from landscape.laws.moments import layer_gradients
 from landscape.laws.sizes import Size, stated_size
 from landscape.maps import measures
+from landscape.prior import MEAN_FIELD
 from landscape.stages import Request, apply_law, fill_gates, path_law, read
 from landscape.tracing.trace import Trace
 from landscape.weights.initialisation import Initialisation
@@ -35,6 +36,7 @@ class Landscape:
     `squared`: E over output units j, input channels and weights of (dh_j/dx_i)^2, float64 over input positions.
     `guarantee`, `reasons`: how far it can be trusted, and what weakens it. `traced`: what was counted, with its variances.
     `output`: the output unit that it is of; None: the mean over all. `pooled`: was the law of a pooled head asked for too?
+    `batch`: over how many inputs batch norms take their statistics; None in evaluation mode.
     """
 
     squared: Array
@@ -43,6 +45,7 @@ class Landscape:
     traced: Trace = field(repr=False)
     output: Any = field(default=None, repr=False)
     pooled: bool = field(default=False, repr=False)
+    batch: int | None = field(default=None, repr=False)
 
     @property
     def lattice(self) -> Lattice:
@@ -100,7 +103,9 @@ class Landscape:
     @property
     def size(self) -> Size:
         """How far off it may be, as its guarantee states: least and largest measured / predicted, and the map's error."""
-        return stated_size(self.lattice, self.guarantee, self.scale_error, self.traced.gates.taps)
+        gates = self.traced.gates
+        counted = () if gates.source == MEAN_FIELD else gates.taps
+        return stated_size(self.lattice, self.guarantee, self.scale_error, counted, self.batch)
 
     @property
     def scale_range(self) -> tuple[float, float]:
@@ -197,7 +202,7 @@ def predict(
     traced, request = read(model, request)
     traced, said = fill_gates(traced, request)
     squared, guarantee, reasons, traced, pooled = apply_law(traced, request, isinstance(model, Lattice), said)
-    return Landscape(squared, guarantee, reasons, traced, traced.unit, pooled)
+    return Landscape(squared, guarantee, reasons, traced, traced.unit, pooled, batch if request.train else None)
 
 
 def _stride_periods(lattice: Lattice) -> list[int]:

@@ -17,9 +17,10 @@ from landscape.structure.signs import Sign, node_signs
 from lattice import Lattice
 from lattice.network.lattice import check_lattice
 
-__all__ = ["Gates", "Prior", "Shift"]
+__all__ = ["MEAN_FIELD", "Gates", "Prior", "Shift"]
 
 Array = np.ndarray[Any, Any]
+MEAN_FIELD = "from the forward mean field"  # the source of rates that no forward pass counted
 
 
 class Shift(NamedTuple):
