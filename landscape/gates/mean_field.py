@@ -18,12 +18,14 @@ from scipy.special import ndtr, owens_t
 from landscape.gates.activations import deviations, gaussian_moments, mean_slope
 from landscape.gates.averaging import pointwise
 from landscape.gates.composites import Affine, factor_squares, forms
-from landscape.gates.gates import Skip, skips, unknown_rates
+from landscape.gates.gates import Skip, gates_below, skips, unknown_rates
+from landscape.gates.maxima import winning_rates
 from landscape.gates.mean_field_rules import Known, Run, Signal, batch_variance, gaussian, of_run, passed, spread
-from landscape.prior import Gates, Prior
+from landscape.prior import MEAN_FIELD, Gates, Prior
 from landscape.structure.plan import Axes
 from landscape.structure.signs import SIGNAL_NORMS, node_signs
 from lattice import Activation, Input, Multiply, Node, Norm, UnsupportedError
+from lattice.network.ops import Pooling
 
 __all__ = ["Signal", "batch_variance", "signals", "theory_gates"]
 
@@ -141,6 +143,7 @@ def theory_gates(prior: Prior, train: bool = False) -> Gates:
     gains: dict[str, Any] = {}
     firsts: dict[str, Any] = {}
     products: dict[tuple[str, int], Any] = {}
+    taps: dict[str, Any] = {}
     where = {name: position for position, name in enumerate(lattice.names)}
     for node in unknown.values():
         if isinstance(node.op, Activation):
@@ -149,20 +152,37 @@ def theory_gates(prior: Prior, train: bool = False) -> Gates:
             products |= _products(node, field.run(where[node.name]), [below[i] for i in node.inputs], lattice.shapes)
         elif isinstance(node.op, Norm) and node.op.kind in SIGNAL_NORMS:
             gains[node.name] = 1 / (spread(node.op, below[node.inputs[0]], lattice.input_shapes(node)[0]) + node.op.eps)
+        elif isinstance(node.op, Pooling):
+            read = node.inputs[0]
+            rates = winning_rates(node.op, lattice.shapes[read][1:], field.run(read), below[read])
+            taps |= {} if rates is None else {node.name: rates}
+    together, runs = _trunk(prior, field, below, unknown)
+    gains |= together
+    firsts |= together
+    joint = _product_joint(prior, below)
+    return Gates(gains, taps=taps, runs=runs, source=MEAN_FIELD, firsts=firsts, products=products, product_joint=joint)
+
+
+def _trunk(
+    prior: Prior, field: _Field, below: list[Signal], unknown: dict[str, Node]
+) -> tuple[dict[str, Array], dict[tuple[str, str], Array]]:
+    """P(the upper gate of a skip is open), and P(both of its gates are), for ReLUs."""
+    opened: dict[str, Array] = {}
     runs: dict[tuple[str, str], Array] = {}
+    lattice, under = prior.lattice, gates_below(prior.lattice)
+    where = {name: position for position, name in enumerate(lattice.names)}
     for skip in skips(lattice):
         lower, upper = skip.lower, skip.upper
         scale = field.scale(skip)
-        if {unknown[lower].op, unknown[upper].op} == {Activation("relu")} and scale is not None:
+        # a gate below makes what the lower one reads no Gaussian; where all branches are functions of one signal `_gate` knows
+        alone = lower not in under and field.run(where[skip.top]) is None
+        if alone and {unknown[lower].op, unknown[upper].op} == {Activation("relu")} and scale is not None:
             mean, variance, _ = gaussian(below[unknown[lower].inputs[0]])
             branch = below[where[skip.top]].mean - scale * below[where[lower]].mean
             # of the branches beside the skip
             rest = gaussian(below[where[skip.top]])[1] - scale**2 * gaussian(below[where[lower]])[1]
-            gains[upper], runs[lower, upper] = pointwise(_skip, scale * mean, scale**2 * variance, rest, branch)
-            firsts[upper] = gains[upper]
-    joint = _product_joint(prior, below)
-    source = "from the forward mean field"
-    return Gates(gains, runs=runs, source=source, firsts=firsts, products=products, product_joint=joint)
+            opened[upper], runs[lower, upper] = pointwise(_skip, scale * mean, scale**2 * variance, rest, branch)
+    return opened, runs
 
 
 def _gate(op: Activation, run: Run | None, below: Signal) -> tuple[Array, Array]:

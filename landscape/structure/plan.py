@@ -11,6 +11,7 @@ Moments also run between two nodes, where two branches that met in a sum meet ag
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, reduce, singledispatch
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ from lattice import (
 )
 from lattice.network.ops import Merge, Pointwise, Pooling, Rearrangement, Shape, Summed, Weighted, Windowed
 
-__all__ = ["Axes", "Plan", "State", "Step", "fixed_map", "plan", "pool_cells", "window_sizes"]
+__all__ = ["Axes", "Plan", "State", "Step", "fixed_map", "plan", "pool_cells", "tap_cells", "window_sizes"]
 
 Array = np.ndarray[Any, Any]
 State = tuple[int, int]
@@ -314,4 +315,16 @@ def window_sizes(op: Windowed, spatial: tuple[int, ...]) -> list[Array]:
 def pool_cells(op: Windowed, spatial: tuple[int, ...]) -> Array:
     """Over how many cells each output of a pool averages (torch's divisor) or takes the maximum: float64, output positions."""
     cells: Array = reduce(np.multiply.outer, window_sizes(op, spatial))
+    return cells
+
+
+def tap_cells(op: Windowed, spatial: tuple[int, ...]) -> list[Array]:
+    """For every tap of a window, the flat index of the cell that each output reads (-1: none), over the output positions."""
+    tables = [window.table(n) for window, n in zip(op.windows(spatial), spatial, strict=True)]
+    cells = []
+    for taps in product(*(range(len(table)) for table in tables)):
+        rows = np.ix_(*(table[tap] for table, tap in zip(tables, taps, strict=True)))
+        inside = np.logical_and.reduce(np.broadcast_arrays(*(row >= 0 for row in rows)))
+        flat = np.ravel_multi_index(tuple(np.maximum(row, 0) for row in rows), spatial)
+        cells.append(np.where(inside, flat, -1))
     return cells

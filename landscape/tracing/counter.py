@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import reduce
-from itertools import product
 from math import prod
 from typing import Any
 
@@ -20,11 +19,11 @@ from landscape.gates.composites import forms
 from landscape.gates.gates import gate_under, gates_below, skips
 from landscape.prior import Gates, Prior
 from landscape.structure.channel_runs import channel_runs
-from landscape.structure.plan import Axes
+from landscape.structure.plan import Axes, tap_cells
 from landscape.structure.signs import Sign
 from landscape.structure.symmetry import Symmetries
 from lattice import Activation, AdaptivePool, GlobalPool, Lattice, Multiply, Node, Norm, Pool, UnsupportedError
-from lattice.network.ops import Pooling
+from lattice.network.ops import Pooling, Windowed
 
 __all__ = ["Counter"]
 
@@ -126,7 +125,7 @@ class Counter:
         self._add(("alive", name), self._mean(name, alive if under is None else reached * under))
         if under is not None:
             self._add(("open", name), self._mean(name, reached))
-        self.runs_up[name] = {name: squared}
+        self.runs_up[name] = {name: through}  # as `gain`: given the gates right below, which `alive` divides by
         for _, _, lower, upper, *_ in self.skips:
             if upper == name:
                 for lowest, run in self.runs_up.get(lower, {}).items():
@@ -192,14 +191,8 @@ class Counter:
 
     def cells(self, node: Node) -> list[Array]:
         """For every tap, the flat index of the cell that each output reads (-1: none)."""
-        tables, spatial = self.tables(node)
-        cells = []
-        for taps in product(*(range(len(table)) for table in tables)):
-            rows = np.ix_(*(table[tap] for table, tap in zip(tables, taps, strict=True)))
-            inside = np.logical_and.reduce(np.broadcast_arrays(*(row >= 0 for row in rows)))
-            flat = np.ravel_multi_index(tuple(np.maximum(row, 0) for row in rows), spatial)
-            cells.append(np.where(inside, flat, -1))
-        return cells
+        assert isinstance(node.op, Windowed)
+        return tap_cells(node.op, self.lattice.input_shapes(node)[0][1:])
 
     def is_diagonal(self, name: str) -> bool:
         """Are no pairs of different positions asked for?"""
