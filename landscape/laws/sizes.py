@@ -29,7 +29,8 @@ is open half of the time beside the other is worth twice, or nothing in part; a 
 products that were not counted has factors larger than theirs are on average: the tail of a product of two Gaussians falls as
 exp(-p), and the largest of n such values is H_n = 1 + 1/2 + ... + 1/n on average, a factor on the upper bound. Gates under an
 average leave out what two taps of one filter have in common with their gates (the second path law, which is added for some
-pooled heads only): up to as much as is kept, which the factor 2 covers, and in the shape of another map, so that 1/2 comes on the map.
+pooled heads only): up to as much as is kept, which the factor 2 covers, and in the shape of another map, so that 1/2 comes on
+the map.
 """
 
 from collections.abc import Collection, Iterator
