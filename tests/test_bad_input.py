@@ -8,6 +8,7 @@ import warnings
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import is_dataclass
+from importlib import import_module
 
 import pytest
 
@@ -76,8 +77,14 @@ def test_every_public_name_has_a_row(name):
     )
 
 
+def is_listed(name):
+    """Does a module list this name, one that its package does not export?"""
+    module, _, last = name.rpartition(".")
+    return last in getattr(import_module(module), "__all__", ())
+
+
 def test_every_row_is_about_something_public():
-    assert {case.subject for case in CASES} <= set(public())
+    assert [name for name in sorted({case.subject for case in CASES} - set(public())) if not is_listed(name)] == []
 
 
 def test_the_commands_are_those_of_the_command_line():

@@ -37,7 +37,7 @@ from validation.evaluation.measures.ablation import ablation, ablation_curve, re
 from validation.evaluation.measures.location import location_sensitivity
 from validation.evaluation.measures.robustness import under_corruption
 from validation.evaluation.measures.shifts import shift_consistency
-from validation.fields.layers import find_layer, layer_shapes
+from validation.fields.attribution.layers import find_layer, layer_shapes
 from validation.gradients.input_gradient import input_gradient
 from validation.runtime import workers
 from validation.training import loop
@@ -217,8 +217,8 @@ TAKES_MODEL = {
     "validation.fields.measure.effective_receptive_field": lambda model: validation.effective_receptive_field(
         model, IMAGES, layer="body"
     ),
-    "validation.fields.layers.find_layer": lambda model: find_layer(model, IMAGES[:1], "body"),
-    "validation.fields.layers.layer_shapes": lambda model: layer_shapes(model, IMAGES[:1]),
+    "validation.fields.attribution.layers.find_layer": lambda model: find_layer(model, IMAGES[:1], "body"),
+    "validation.fields.attribution.layers.layer_shapes": lambda model: layer_shapes(model, IMAGES[:1]),
     "validation.fields.predicted.field_growth": lambda model: validation.field_growth(model, IMAGES, ["stem", "body"]),
     "validation.fields.predicted.predicted_field": lambda model: validation.predicted_field(model, (2, 6, 6), layer="body"),
 }
@@ -248,8 +248,8 @@ NOT_HERE = {
     "validation.montecarlo.sources.ModuleSource.__init__": "a part of measure",
     "validation.fields.halo.halo": "a field, and a prediction of which it says why there is none",
     "validation.fields.predicted.beside": "a prediction beside a field; it says why there is none",
-    "validation.fields.layers.UpTo.__init__": "a network around a network",
-    "validation.fields.layers.uncompiled": "reads which module is inside",
+    "validation.fields.attribution.layers.UpTo.__init__": "a network around a network",
+    "validation.fields.attribution.layers.uncompiled": "reads which module is inside",
     "validation.runtime.process_group.averaging": "wraps the objective that training trains",
     "validation.training.models.Reweighted.__init__": "a network around a network",
     "validation.training.penalty.Objective.__init__": "a loss around a network, which is trained through it",
@@ -506,6 +506,7 @@ def test_imports_neither_start_pyplot_nor_change_matplotlib():
     code = (
         "import matplotlib; before = dict(matplotlib.rcParams)\n"
         "import lattice, landscape, validation, validation.__main__, sys\n"
+        "everything = [getattr(p, name) for p in (lattice, landscape, validation) for name in p.__all__]\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         "assert dict(matplotlib.rcParams) == before\n"
     )

@@ -68,9 +68,26 @@ def assess(
 ) -> tuple[Guarantee, tuple[str, ...]]:
     """The guarantee of the law on this lattice, and the reasons why it is not better, each naming its layers.
 
-    `shifted` names layers whose bias or shift is not zero on average, `gates` what is known of gates and choices, `signs` the
-    sign of each norm's factor where it is negative anywhere, -1 or one per channel.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    shifted : collection of str, default ()
+        Layers whose bias or shift is not zero on average.
+    gates : Gates or None, default None
+        What is known of gates and choices.
+    signs : mapping or None, default None
+        The sign of each norm's factor where it is negative anywhere, -1 or one per channel.
 
+    Returns
+    -------
+    guarantee : Guarantee
+        EXACT, WIDE_LIMIT or APPROXIMATE.
+    reasons : tuple of str
+        What weakens it; empty where it is EXACT.
+
+    Examples
+    --------
     >>> from lattice import Conv, Dense, Flatten, GlobalPool
     >>> relu = Activation("relu")
     >>> assess(Lattice.chain((1, 8), [Conv(4, 3), relu, Conv(4, 3), relu, Flatten(), Dense(1)]))

@@ -26,7 +26,7 @@ such norm the mean over the batch is gone), and (1 - r) / 2 on the map.
 
 Two gates without fresh weights between, which a fixed map or a sum of more than a skip joins, open together or apart: one that
 is open half of the time beside the other is worth twice, or nothing in part; a factor of 2 each, both ways. The largest of n
-products that were not counted has factors larger than theirs are on average: the tail of a product of two Gaussians falls as
+products has factors larger than theirs are on average: the tail of a product of two Gaussians falls as
 exp(-p), and the largest of n such values is H_n = 1 + 1/2 + ... + 1/n on average, a factor on the upper bound. Gates under an
 average leave out what two taps of one filter have in common with their gates (the second path law, which is added for some
 pooled heads only): up to as much as is kept, which the factor 2 covers, and in the shape of another map, so that 1/2 comes on
@@ -44,9 +44,9 @@ from landscape.structure.correlated_positions import correlated_positions, reads
 from landscape.structure.plan import pool_cells
 from landscape.structure.shared_signal import meet, shared_signals
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, slopes
-from landscape.weights.initialisation import fans
-from lattice import Activation, Add, Conv, Lattice, Multiply, Node, Norm, Upsample
-from lattice.network.ops import Pooling, Summed, Weighted, Windowed
+from landscape.weights.fans import fans
+from lattice import Activation, Add, Blur, Conv, Dropout, Input, Lattice, Multiply, Node, Norm, Pad, Upsample
+from lattice.network.ops import Merge, Pooling, Rearrangement, Summed, Weighted, Windowed
 
 __all__ = ["Size", "stated_size"]
 
@@ -54,7 +54,17 @@ NONE = -(2**31)  # of paths that are not there
 
 
 class Size(NamedTuple):
-    """Between what measured / predicted may lie, and the largest relative error of the map."""
+    """Between what measured / predicted may lie, and the largest relative error of the map.
+
+    Parameters
+    ----------
+    lowest : float
+        Least measured / predicted.
+    highest : float
+        Largest measured / predicted.
+    map_error : float
+        Largest relative root mean square error of the map of mean one.
+    """
 
     lowest: float
     highest: float
@@ -89,13 +99,14 @@ def stated_size(
         Guarantee.APPROXIMATE: (2 * (1 + product) * prod(1 + c / 2 for c in gates), 0.2 + product + sum(gates) / 20),
     }[guarantee]
     factor *= (1 + 3 * scale_error) * 2 ** _joined_gates(lattice)
-    guessed = [position for position, node in enumerate(lattice.nodes) if _is_guessed(lattice, node, counted)]
+    maxima = [i for i, node in enumerate(lattice.nodes) if node.inputs and _is_maximum(node, lattice.shapes[node.inputs[0]])]
+    guessed = sum(lattice.nodes[i].name not in counted for i in maxima)
     means = [1 / m for m in _channels_of_means(lattice)]
     left = _left_by_batch_norms(lattice, batch)
     averaged = _has_gates_under_averages(lattice, batch)
     return Size(
-        0.7 ** len(guessed) * prod(1 - 0.7 * mean for mean in means) * left / factor,
-        factor * prod(1 + a for a in shared) * prod(_largest_products(lattice, position) for position in guessed),
+        0.7**guessed * prod(1 - 0.7 * mean for mean in means) * left / factor,
+        factor * prod(1 + a for a in shared) * prod(_largest_products(lattice, position) for position in maxima),
         map_error + scale_error + sum(shared) / 3 + 2 * sum(means) + (1 - left) / 2 + averaged / 2,
     )
 
@@ -110,21 +121,20 @@ def _read(lattice: Lattice) -> Iterator[tuple[Node, tuple[int, ...]]]:
 
 
 def _is_gate(node: Node, read: tuple[int, ...]) -> bool:
-    """Is it a gate, a maximum, or a norm over the signal?"""
+    """Is it a gate, a maximum, or a norm over the signal? So counts what is not known to be linear."""
     op = node.op
     if isinstance(op, Activation):
         return op.name != "identity"
-    return _is_maximum(node, read) or (isinstance(op, Norm) and op.kind in SIGNAL_NORMS)
+    if isinstance(op, Norm):
+        return op.kind in SIGNAL_NORMS
+    if isinstance(op, Pooling):
+        return _is_maximum(node, read)
+    return not isinstance(op, Blur | Dropout | Input | Merge | Pad | Rearrangement | Upsample | Weighted)
 
 
 def _is_maximum(node: Node, read: tuple[int, ...]) -> bool:
     """Is it the largest of several cells?"""
     return isinstance(node.op, Pooling) and node.op.kind == "max" and reads_several(node.op, read[1:])
-
-
-def _is_guessed(lattice: Lattice, node: Node, counted: Collection[str]) -> bool:
-    """Is it a maximum whose winners were not counted?"""
-    return bool(node.inputs) and _is_maximum(node, lattice.shapes[node.inputs[0]]) and node.name not in counted
 
 
 def _joined_gates(lattice: Lattice) -> int:
@@ -203,8 +213,11 @@ def _channels_of_means(lattice: Lattice) -> Iterator[int]:
 
 def _narrowest(lattice: Lattice) -> int:
     """The least number of channels that something nonlinear, or a sum, reads; those of the input are the data's."""
-    ops = Activation | Norm | Pooling | Multiply | Summed
-    read = [i for node in lattice.nodes if isinstance(node.op, ops) for i in node.inputs if i]
+    shaped = _read(lattice)
+    deciding = (
+        node for node, read in shaped if isinstance(node.op, Norm | Pooling | Summed | Activation) or _is_gate(node, read)
+    )
+    read = [i for node in deciding for i in node.inputs if i]
     return min((lattice.shapes[i][0] for i in read), default=1)
 
 

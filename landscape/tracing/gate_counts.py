@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from landscape.gates.gates import gate_under, gates_below, unknown_rates
-from landscape.prior import Gates, Prior
+from landscape.prior import Gates, Prior, even
 from landscape.structure.symmetry import Symmetries, symmetries
 from landscape.tracing.counter import Counter
 from landscape.tracing.graph.reader import Reader
-from landscape.weights.initialisation import fans
+from landscape.weights.fans import fans
 from lattice import Activation, Lattice, Multiply, Node, SpecificationError
 from lattice.network.ops import Pooling
 
@@ -73,7 +73,7 @@ def observe(
     draws = _draws_needed(lattice, watched, reader.tensors, redrawn)
     chosen, source = _chosen(inputs, draws)
     draws = draws if chosen is None else len(chosen)
-    alike = symmetries(lattice) if inputs is None and _even(prior) else Symmetries((), ())
+    alike = symmetries(lattice) if inputs is None and even(prior) else Symmetries((), ())
     biases = {name: bias for name, bias in parameters.biases.items() if name in redrawn and np.any(_variance(prior, name))}
     wide = torch.promote_types(like.dtype, torch.float32)
     for dtype in dict.fromkeys((wide, torch.float64)):
@@ -120,14 +120,6 @@ def _chosen(inputs: Array | None, draws: int) -> tuple[list[int] | None, str]:
         return [draw % count for draw in range(draws - draws % count)], f"counted on {count} given inputs"
     chosen = [int((draw + 0.5) * count / draws) for draw in range(draws)]
     return chosen, f"counted on {draws} of {count} given inputs"
-
-
-def _even(prior: Prior) -> bool:
-    """Is nothing that a norm multiplies or adds different from position to position?"""
-    channels = {name: shape[0] for name, shape in zip(prior.lattice.names, prior.lattice.shapes, strict=True)}
-    added = ((name, part) for name, shift in prior.shifts.items() for part in shift)
-    values = [*prior.factors.items(), *prior.signs.items(), *added]
-    return all(np.ndim(value) == 0 or np.shape(value) == (channels[name],) for name, value in values if name in channels)
 
 
 def _watcher(program: Any, reader: Reader, lattice: Lattice, watched: Mapping[str, Node], counter: Counter, dtype: Any) -> Any:

@@ -11,27 +11,30 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from landscape.gates.gates import unknown_rates
-from landscape.input_checks import call_factory
+from landscape.input_checks import call_factory, users_line
 from landscape.prior import Gates, Prior
 from landscape.tracing.aten.table import REASONS, RULES
 from landscape.tracing.gate_counts import Parameters, observe
 from landscape.tracing.graph.randomness import only_torch_draws
 from landscape.tracing.graph.reader import Reader, named_tensors
+from landscape.tracing.input_hint import input_hint, takes
+from landscape.tracing.outputs import resolve_output
 from landscape.tracing.weights import read_weights
-from landscape.weights.initialisation import Initialisation, layer_variances, weighted
+from landscape.weights.fans import weighted
+from landscape.weights.initialisation import Initialisation, layer_variances
 from lattice import AssumptionError, Lattice, UnsupportedError
 from lattice.checks import given_shape
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Trace", "resolve_output", "trace"]
+__all__ = ["Trace", "trace"]
 
 ENOUGH_WEIGHTS = 5_000  # their second moment is known to 2 %
 # a network of a million weights is drawn twice at least: that tells a fixed number from a drawn one; a smaller one until
@@ -45,8 +48,8 @@ class Trace(Prior):
 
     Parameters
     ----------
-    lattice, variances, factors, shifted, gates, skewed, signs, shifts
-        As of `Prior`. The `gates` were counted in forward passes, and are empty where that was not asked for.
+    lattice, variances, factors, shifted, gates, skewed, signs, shifts : as in Prior
+        Fields of `Prior`. The `gates` were counted in forward passes, and are empty where that was not asked for.
     variance_errors : mapping of str to float
         The relative standard error of each V[w], 0 where `initialisation` gave it: a map that is exact is so for these V[w].
     doubts : tuple of str, default ()
@@ -228,16 +231,26 @@ def _export(model: Any, shape: tuple[int, ...], train: bool) -> tuple[Any, dict[
         try:
             program = torch.export.export(model, (example,), strict=False)
         except Exception as error:
-            reason = str(error).strip().split("\n")[0][:300]
-            raise UnsupportedError(
-                f"torch.export could not take {type(model).__name__} over an input of shape {shape}: "
-                f"{type(error).__name__}: {reason}\n(an input of the wrong size, control flow that depends on data, or an "
-                "operation that torch itself cannot export)"
-            ) from error
+            raise UnsupportedError(_why_not_exported(model, shape, error)) from error
     signature = program.graph_signature
     constants = getattr(signature, "inputs_to_lifted_tensor_constants", {})
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers, **constants}
     return program, {placeholder: str(name) for placeholder, name in names.items()}
+
+
+def _why_not_exported(model: torch.nn.Module, shape: tuple[int, ...], error: Exception) -> str:
+    """The message of a model that torch.export could not take: its cause, and where in the user's code it lies."""
+    reason = str(error).strip().split("\n")[0][:300]
+    asked = f"torch.export could not take {type(model).__name__} over an input of shape {shape}"
+    line = users_line(error)
+    if "DataDependent" in type(error).__name__:  # torch's own names of bool(tensor), int(tensor) and the like
+        return f"{asked}: control flow that depends on data{line}; the theory counts fixed paths. torch says: {reason}"
+    hint = input_hint(model, shape)
+    if not hint:
+        hint = (
+            "torch itself cannot export an operation of it" if takes(model, shape) else "the model cannot be run on this shape"
+        )
+    return f"{asked}: {hint}{line}. torch says: {type(error).__name__}: {reason}"
 
 
 def _result(program: Any, output: Any) -> tuple[Any, Any]:
@@ -251,61 +264,6 @@ def _result(program: Any, output: Any) -> tuple[Any, Any]:
     if not isinstance(node, torch.fx.Node):
         raise UnsupportedError(f"output={output!r} of the model is {node!r}, not a tensor")
     return node, unit
-
-
-def resolve_output(structure: Any, output: Any) -> tuple[Any, Any]:
-    """The tensor that `output` names among what a model returns, and the unit of it: what is left of the name, or None.
-
-    Keys and indices lead through dictionaries, lists and tuples; where there is only one tensor none is needed. The rest names
-    a unit: an index, or a tuple of indices. Raises `UnsupportedError`, which lists the paths that there are.
-
-    >>> resolve_output({"a": ["x", "y"], "b": "z"}, ("a", 1, 5))
-    ('y', 5)
-    >>> resolve_output({"out": "x"}, None), resolve_output("x", (2, 3))
-    (('x', None), ('x', (2, 3)))
-    """
-    path = output if isinstance(output, tuple) else () if output is None else (output,)
-    found, taken = structure, 0
-    while isinstance(found, Mapping | list | tuple):
-        key = _key(found, path[taken]) if taken < len(path) else None
-        if key is not None:
-            found, taken = found[key], taken + 1
-            continue
-        tensors = list(_tensors(found))
-        if len(tensors) != 1:
-            raise UnsupportedError(_choices(structure, output))
-        found = tensors[0][1]
-    rest = path[taken:]
-    return found, output if not taken else None if not rest else rest[0] if len(rest) == 1 else rest
-
-
-def _key(container: Any, asked: Any) -> Any:
-    """The key or index of a container that is asked for; None where it has none such."""
-    if isinstance(asked, bool) or not isinstance(asked, Hashable):
-        return None
-    if asked in getattr(container, "_fields", ()):  # of a named tuple
-        return container._fields.index(asked)
-    keys = list(container) if isinstance(container, Mapping) else range(len(container))
-    return next((key for key in keys if key == asked), None)
-
-
-def _choices(structure: Any, output: Any) -> str:
-    """The text of an error that lists the outputs of a model."""
-    paths = [path[0] if len(path) == 1 else path for path, _ in _tensors(structure)]
-    if not paths:
-        return "the model returns no tensor"
-    meant = "say which one is meant" if output is None else f"output={output!r} is not one of them"
-    names = ", ".join(map(repr, paths))
-    return f"the model returns {len(paths)} tensors, {names}: {meant}, as output={paths[0]!r}"
-
-
-def _tensors(structure: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """The tensors inside nested dictionaries, lists and tuples, by path; what holds no numbers is passed over."""
-    if isinstance(structure, Mapping | list | tuple):
-        for key, part in structure.items() if isinstance(structure, Mapping) else enumerate(structure):
-            yield from _tensors(part, (*path, key))
-    elif structure is not None and not isinstance(structure, bool | int | float):
-        yield path, structure
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from landscape.prior import Shift
+from landscape.weights.fans import weighted
 from landscape.weights.fixed_weights import tied_layers, undecided
 from landscape.weights.fresh_weights import centred, doubts_about, problem_with
-from landscape.weights.initialisation import weighted
 from landscape.weights.weight_draws import FINEST, LayerDraws, Moments, moments_of, pooled
 from lattice import AssumptionError, Lattice, Norm
 from lattice.errors import listed

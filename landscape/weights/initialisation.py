@@ -7,19 +7,19 @@ the other way round, (output channels / groups) * taps and input channels * taps
 """
 
 from collections.abc import Callable, Mapping
-from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
 from scipy.stats import truncnorm
 
-from lattice import Conv, ConvTranspose, Dense, Lattice, Op, SpecificationError
+from landscape.weights.fans import fans, taps, weighted
+from lattice import Lattice, Op, SpecificationError
 from lattice.checks import is_real
+from lattice.network.ops import WeightedWindow
 
 __all__ = [
     "Initialisation",
     "checked_variances",
-    "fans",
     "glorot",
     "he",
     "he_fan_out",
@@ -29,71 +29,10 @@ __all__ = [
     "rademacher",
     "torch_default",
     "truncated_normal",
-    "weighted",
 ]
 
 Shape: TypeAlias = tuple[int, ...]
 Initialisation: TypeAlias = Callable[[Op, Shape], float]
-
-WEIGHTED = (Conv, ConvTranspose, Dense)
-
-
-def weighted(op: Op) -> bool:
-    """Whether a layer has weights.
-
-    Parameters
-    ----------
-    op : Op
-        The layer.
-
-    Returns
-    -------
-    bool
-        True for convolutions, transposed ones, and linear layers.
-
-    Examples
-    --------
-    >>> weighted(Conv(16, kernel=3))
-    True
-    """
-    return isinstance(op, WEIGHTED)
-
-
-def fans(op: Op, shape: Shape) -> tuple[int, int]:
-    """(fan_in, fan_out) of a layer, as torch counts them.
-
-    Parameters
-    ----------
-    op : Op
-        A layer with weights.
-    shape : tuple of int
-        The shape that it reads, (channels, *spatial).
-
-    Returns
-    -------
-    fan_in : int
-        (input channels / groups) * taps.
-    fan_out : int
-        Output channels * taps, of all groups together.
-
-    Raises
-    ------
-    SpecificationError
-        If the layer has no weights.
-
-    Examples
-    --------
-    >>> fans(Conv(16, kernel=3, groups=2), (8, 32, 32))
-    (36, 144)
-    """
-    if isinstance(op, Dense):
-        return shape[0], op.units
-    if not isinstance(op, Conv | ConvTranspose):
-        raise SpecificationError(f"{op} has no weights, so no fans")
-    taps = prod(window.taps(n) for window, n in zip(op.windows(shape[1:]), shape[1:], strict=True))
-    if isinstance(op, ConvTranspose):
-        return op.channels // op.groups * taps, shape[0] * taps
-    return shape[0] // op.groups * taps, op.channels * taps
 
 
 def he(op: Op, shape: Shape) -> float:
@@ -231,9 +170,10 @@ def orthogonal(op: Op, shape: Shape) -> float:
     >>> orthogonal(Conv(16, kernel=3), (8, 32, 32)) == 1 / 72
     True
     """
-    fan_in, _ = fans(op, shape)
-    rows = op.units if isinstance(op, Dense) else op.channels if isinstance(op, Conv) else shape[0]
-    return 1 / max(rows, fan_in)
+    fan_in, fan_out = fans(op, shape)
+    if isinstance(op, WeightedWindow):
+        fan_out //= taps(op, shape)  # the rows of the weight: output channels, of a transposed convolution input channels
+    return 1 / max(fan_out, fan_in)
 
 
 def rademacher(op: Op, shape: Shape) -> float:

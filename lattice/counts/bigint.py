@@ -8,7 +8,6 @@ from math import comb
 from typing import Any
 
 import numpy as np
-from scipy import fft
 
 __all__ = ["binomial", "exact_quotient", "exact_ratio_sum", "product"]
 
@@ -31,6 +30,8 @@ def product(a: int, b: int) -> int:
     bits = a.bit_length() + b.bit_length()
     if min(a.bit_length(), b.bit_length()) < FEW_BITS or bits > MOST_BITS:
         return a * b
+    from scipy import fft  # a quarter of a second to import, for integers that few ever need
+
     length = bits // 8 + 2
     size = fft.next_fast_len(length, real=True)
     spectrum = fft.rfft(_bytes(a), size)

@@ -6,7 +6,10 @@ digits of the result in base 2^B.
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
+from functools import reduce
 from math import prod
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -14,9 +17,10 @@ import numpy as np
 from lattice.counts.counting import Where, one_unit, path_counts, spatial_lattice
 from lattice.errors import ResourceError, SpecificationError
 from lattice.network.lattice import Lattice, Node, Unit, check_lattice
-from lattice.network.ops import Activation, Add, Conv, ConvTranspose, Dense, Summed, Windowed
-from lattice.sweep.pullback import pull, pull_back
-from lattice.sweep.routes import identity_branches
+from lattice.network.ops import Activation, Add, Weighted
+from lattice.sweep.choices import identity_branches
+from lattice.sweep.pullback import gain, pull, pull_back
+from lattice.sweep.reverse import bottom, sweep
 
 __all__ = ["is_weighted", "log_path_counts", "path_count", "path_length_distribution", "skip_distribution"]
 
@@ -31,8 +35,32 @@ def path_count(lattice: Lattice, output: Where, input: Where, channels: bool = T
 
         path_count(lattice, j, i) = |{C : route(C) from j = i}|
 
-    A bare position means channel 0; `channels=False` counts spatial commands only, and looks at the positions alone.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    output : Unit, tuple of int or int
+        The output unit; a bare position means channel 0.
+    input : Unit, tuple of int or int
+        The input unit; a bare position means channel 0.
+    channels : bool, default True
+        Whether paths that differ in a channel are told apart; False counts spatial commands only, and looks at the positions
+        alone.
 
+    Returns
+    -------
+    int
+        The exact count.
+
+    Raises
+    ------
+    SpecificationError
+        If a unit does not exist.
+    ResourceError
+        If it would take too much memory or time, as for `path_counts`.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice
     >>> net = Lattice.chain((3, 9), [Conv(8, kernel=3), Conv(8, kernel=3)])
     >>> path_count(net, (0,), (2,)), path_count(net, (0,), (2,), channels=False)
@@ -52,9 +80,33 @@ def path_length_distribution(
 
         sum_n a_n(i) z^n = sum over paths from the output to i of z^(number of convolutional and dense layers crossed)
 
-    This is Eq. 8's inner sum where every layer has the same variance z. Returns exact Python ints: an object array
-    (most weights + 1, *input positions); its sum over n is `path_counts`, whose arguments and errors it shares.
+    This is Eq. 8's inner sum where every layer has the same variance z.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    output : Unit, tuple of int, int or None, default None
+        The output unit; a bare position means channel 0, None is the sum over all output units.
+    channels : bool, default True
+        Whether paths that differ in a channel are told apart; False counts spatial commands only.
+    input_channel : int or None, default None
+        The input channel; needed where input channels have different counts.
+
+    Returns
+    -------
+    ndarray of object, shape (most weights + 1, *positions)
+        Exact Python ints; their sum over n is `path_counts`.
+
+    Raises
+    ------
+    SpecificationError
+        If the output does not exist, or input channels differ and none is named.
+    ResourceError
+        If it would take too much memory or time, as for `path_counts`.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice, residual
     >>> net = Lattice.chain((1, 4), [residual([Conv(1, kernel=3, padding=1)])] * 2)
     >>> path_length_distribution(net, output=(1,))
@@ -74,9 +126,33 @@ def skip_distribution(
 
         sum_n a_n(i) z^n = sum over paths from the output to i of z^(identity branches taken)
 
-    In a stack of L equal residual blocks a_n(i) = C(L, n) p_(L-n)(i) away from the borders. Returns exact Python ints: an
-    object array (most skips + 1, *input positions); arguments and errors are those of `path_counts`.
+    In a stack of L equal residual blocks a_n(i) = C(L, n) p_(L-n)(i) away from the borders.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    output : Unit, tuple of int, int or None, default None
+        The output unit; a bare position means channel 0, None is the sum over all output units.
+    channels : bool, default True
+        Whether paths that differ in a channel are told apart; False counts spatial commands only.
+    input_channel : int or None, default None
+        The input channel; needed where input channels have different counts.
+
+    Returns
+    -------
+    ndarray of object, shape (most skips + 1, *positions)
+        Exact Python ints; their sum over n is `path_counts`.
+
+    Raises
+    ------
+    SpecificationError
+        If the output does not exist, or input channels differ and none is named.
+    ResourceError
+        If it would take too much memory or time, as for `path_counts`.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice, residual
     >>> net = Lattice.chain((1, 4), [residual([Conv(1, kernel=3, padding=1)])] * 2)
     >>> skip_distribution(net, output=(1,))
@@ -92,14 +168,35 @@ def skip_distribution(
 def log_path_counts(
     lattice: Lattice, output: Where | None = None, channels: bool = True, input_channel: int | None = None
 ) -> Array:
-    """log #p in float64, right where the counts themselves overflow float64; -inf where there is no path.
+    """log #p in float64, right where the counts themselves overflow float64.
 
     Each number is kept as m 2^e with its own exponent e. Pulling back is linear, so numbers are grouped into bands of
     512 bits, every band is pulled back in ordinary floats, and the results are added in the widest band. All terms are
     positive, so the relative error of #p grows like layers x 1e-16 (5e-13 after 2000), and that of its logarithm is smaller.
 
-    Returns float64 over input positions (natural logarithms); arguments and errors are those of `path_counts`.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    output : Unit, tuple of int, int or None, default None
+        The output unit; a bare position means channel 0, None is the sum over all output units.
+    channels : bool, default True
+        Whether paths that differ in a channel are told apart; False counts spatial commands only.
+    input_channel : int or None, default None
+        The input channel; needed where input channels have different counts.
 
+    Returns
+    -------
+    ndarray of float64
+        Natural logarithms over input positions; -inf where there is no path.
+
+    Raises
+    ------
+    SpecificationError
+        If the output does not exist, or input channels differ and none is named.
+
+    Examples
+    --------
     >>> from lattice import families
     >>> log_path_counts(families.plain(5, depth=2), output=(0,))[:3].round(3)
     array([0.   , 0.693, 1.099])
@@ -109,15 +206,15 @@ def log_path_counts(
     check_lattice(lattice, "log_path_counts")
     if not channels:
         lattice = spatial_lattice(lattice)
-    mantissas, exponents = _wide_pull_back(lattice, one_unit(lattice, output, one=1.0))
-    mantissas, exponents = (_named_channel(part, lattice, input_channel) for part in (mantissas, exponents))
+    wide = _wide_pull_back(lattice, one_unit(lattice, output, one=1.0))
+    mantissas, exponents = (_named_channel(part, lattice, input_channel) for part in (wide.mantissas, wide.exponents))
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(mantissas) + exponents * np.log(2.0))
 
 
 def is_weighted(node: Node) -> bool:
     """Does a path through this node cross a weight? Convolutions and dense layers have weights, pools and sums have none."""
-    return isinstance(node.op, Conv | ConvTranspose | Dense)
+    return isinstance(node.op, Weighted)
 
 
 # --- distributions --------------------------------------------------------------------------------------------------------
@@ -130,7 +227,7 @@ def _by_marks(
     most = _most_marks(lattice, marked)
     if not channels:
         lattice = spatial_lattice(lattice)
-    bits = _most_paths(lattice, output).bit_length()
+    bits = _most_paths(lattice).bit_length()
     positions = prod(lattice.input_shape[1:])
     if bits * (most + 1) * positions > MOST_BITS:
         raise ResourceError(
@@ -151,22 +248,15 @@ def _by_marks(
     return result
 
 
-def _most_paths(lattice: Lattice, output: Where | None) -> int:
-    """No input unit has more paths than this: all commands of all layers, from all outputs, as if nothing were cut off."""
-    paths: list[int] = []
-    for node in lattice.nodes:
-        below = [paths[i] for i in node.inputs] or [1]
-        shapes = lattice.input_shapes(node)
-        taps = 1
-        if isinstance(node.op, Windowed):
-            windows = zip(node.op.windows(shapes[0][1:]), shapes[0][1:], strict=True)
-            taps = prod(window.taps(n) for window, n in windows)
-        if isinstance(node.op, Conv | ConvTranspose):
-            taps *= shapes[0][0] // node.op.groups
-        elif isinstance(node.op, Dense):
-            taps = shapes[0][0]
-        paths.append(taps * (sum(below) if isinstance(node.op, Summed) else max(below)))
-    return paths[-1] * (1 if output is not None else prod(lattice.output_shape))
+def _most_paths(lattice: Lattice) -> int:
+    """No input unit has more paths than this, from all outputs together: each layer reads a unit as often as any, at most."""
+
+    def step(position: int, here: int) -> list[int]:
+        node = lattice.nodes[position]
+        most = here * gain(node.op, lattice.input_shapes(node), lattice.shapes[position])
+        return [most] * len(node.inputs)
+
+    return bottom(sweep(lattice, 1, step))
 
 
 def _most_marks(lattice: Lattice, marked: Collection[str]) -> int:
@@ -210,37 +300,44 @@ def _named_channel(counts: Array, lattice: Lattice, input_channel: int | None) -
 # --- numbers m 2^e, each with its own exponent ------------------------------------------------------------------------------
 
 
-def _wide_pull_back(lattice: Lattice, cotangent: Array) -> tuple[Array, Array]:
-    """`pull_back` with every weight 1, of numbers m 2^e: returns m in [1/2, 1) or 0, and e."""
-    waiting = {len(lattice.nodes) - 1: _normal(cotangent, np.zeros(cotangent.shape, dtype=np.int64))}
-    for position in reversed(range(1, len(lattice.nodes))):
-        node = lattice.nodes[position]
-        mantissas, exponents = waiting.pop(position)
+@dataclass(frozen=True, slots=True)
+class _Wide:
+    """An array of numbers m 2^e, m in [1/2, 1) or 0."""
+
+    mantissas: Array
+    exponents: Array
+
+    def __add__(self, other: "_Wide") -> "_Wide":
+        """What lies below the last bit of the larger number vanishes, as in any float."""
+        lowest = np.iinfo(np.int32).min
+        m, e = np.broadcast_arrays(self.mantissas, self.exponents)
+        n, f = np.broadcast_arrays(other.mantissas, other.exponents)
+        high = np.maximum(np.where(m > 0, e, lowest), np.where(n > 0, f, lowest))
+        high = np.where((m > 0) | (n > 0), high, 0)
+        total = np.ldexp(m, np.where(m > 0, np.maximum(e - high, -2000), 0)) + np.ldexp(
+            n, np.where(n > 0, np.maximum(f - high, -2000), 0)
+        )
+        return _normal(total, high)
+
+
+def _normal(values: Array, exponents: Array) -> _Wide:
+    mantissas, more = np.frexp(values)
+    return _Wide(mantissas, exponents + more)
+
+
+def _wide_pull_back(lattice: Lattice, cotangent: Array) -> _Wide:
+    """`pull_back` with every weight 1, of numbers m 2^e."""
+
+    def step(position: int, here: _Wide) -> list[_Wide]:
+        node, mantissas, exponents = lattice.nodes[position], here.mantissas, here.exponents
         present = np.unique(exponents[mantissas > 0] // BAND) if (mantissas > 0).any() else np.zeros(1, dtype=np.int64)
-        here = np.stack(
+        bands = np.stack(
             [np.ldexp(np.where(exponents // BAND == band, mantissas, 0.0), exponents - BAND * band) for band in present]
         )
-        pulled = pull(node.op, lattice.input_shapes(node), here, lattice.shapes[position])
-        for below, bands in zip(node.inputs, pulled, strict=True):
-            passed = _normal(bands[0], np.full(bands.shape[1:], BAND * present[0]))
-            for band, part in zip(present[1:], bands[1:], strict=True):
-                passed = _sum(passed, _normal(part, np.full(part.shape, BAND * band)))
-            waiting[below] = _sum(waiting[below], passed) if below in waiting else passed
-    return waiting[0]
+        pulled = pull(node.op, lattice.input_shapes(node), bands, lattice.shapes[position])
+        return [
+            reduce(add, (_normal(part, np.full(part.shape, BAND * band)) for band, part in zip(present, parts, strict=True)))
+            for parts in pulled
+        ]
 
-
-def _normal(values: Array, exponents: Array) -> tuple[Array, Array]:
-    mantissas, more = np.frexp(values)
-    return mantissas, exponents + more
-
-
-def _sum(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Elementwise sum; what lies below the last bit of the larger number vanishes, as in any float."""
-    lowest = np.iinfo(np.int32).min
-    (m, e), (n, f) = np.broadcast_arrays(*one), np.broadcast_arrays(*other)
-    high = np.maximum(np.where(m > 0, e, lowest), np.where(n > 0, f, lowest))
-    high = np.where((m > 0) | (n > 0), high, 0)
-    total = np.ldexp(m, np.where(m > 0, np.maximum(e - high, -2000), 0)) + np.ldexp(
-        n, np.where(n > 0, np.maximum(f - high, -2000), 0)
-    )
-    return _normal(total, high)
+    return bottom(sweep(lattice, _normal(cotangent, np.zeros(cotangent.shape, dtype=np.int64)), step))

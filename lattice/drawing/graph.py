@@ -6,15 +6,17 @@ Definition 2 as a graph: a path from an output unit to an input unit is a walk i
 
 from functools import singledispatch
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import numpy as np
 
-from lattice.errors import ResourceError
+from lattice.errors import ResourceError, UnsupportedError
 from lattice.network.lattice import Lattice, check_lattice
-from lattice.network.ops import Conv, ConvTranspose, Dense, Op, Shape, Summed, Windowed
-from lattice.sweep.routes import all_units, choices_at
+from lattice.network.ops import Concat, Dense, Op, Pointwise, Rearrangement, Shape, Summed, WeightedWindow, Windowed
+from lattice.sweep.choices import all_units, choices_at
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 __all__ = ["count_edges", "to_networkx", "unit_graph"]
 
@@ -43,6 +45,8 @@ def to_networkx(lattice: Lattice) -> "nx.DiGraph[str]":
     >>> list(graph.edges), graph.nodes["conv2"]["shape"]
     ([('input', 'conv1'), ('conv1', 'conv2')], (1, 1))
     """
+    import networkx as nx  # a third of a second to import, for few who draw
+
     check_lattice(lattice, "to_networkx")
     graph: nx.DiGraph[str] = nx.DiGraph()
     for position, (node, shape) in enumerate(zip(lattice.nodes, lattice.shapes, strict=True)):
@@ -93,6 +97,8 @@ def unit_graph(lattice: Lattice, *, most_edges: int = 200_000) -> "nx.MultiDiGra
             f"most_edges={most_edges:,}; count paths with path_counts(lattice), which needs no graph, or look at its layers "
             "with to_networkx(lattice)"
         )
+    import networkx as nx
+
     graph: nx.MultiDiGraph[tuple[str, Any]] = nx.MultiDiGraph()
     for position, (node, shape) in enumerate(zip(lattice.nodes, lattice.shapes, strict=True)):
         for unit in all_units(shape):
@@ -116,7 +122,14 @@ def count_edges(lattice: Lattice) -> int:
 
 @singledispatch
 def _edges(op: Op, inputs: tuple[Shape, ...], output: Shape) -> int:
-    """Commands at all units of an op; one per unit where an op has no rule of its own."""
+    """Commands at all units of an op."""
+    raise UnsupportedError(f"no number of edges for {op!r}; add one with lattice.drawing.graph._edges.register")
+
+
+@_edges.register(Concat)
+@_edges.register(Pointwise)
+@_edges.register(Rearrangement)
+def _(op: Op, inputs: tuple[Shape, ...], output: Shape) -> int:
     return prod(output)
 
 
@@ -133,6 +146,6 @@ def _(op: Dense, inputs: tuple[Shape, ...], output: Shape) -> int:
 @_edges.register
 def _(op: Windowed, inputs: tuple[Shape, ...], output: Shape) -> int:
     ((channels, *spatial),) = inputs
-    read = channels // op.groups if isinstance(op, Conv | ConvTranspose) else 1
+    read = channels // op.groups if isinstance(op, WeightedWindow) else 1
     taps = (int(np.sum(window.table(n) >= 0)) for window, n in zip(op.windows(tuple(spatial)), spatial, strict=True))
     return output[0] * read * prod(taps)

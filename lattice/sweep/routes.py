@@ -15,82 +15,47 @@ A residual block around one convolution has thus one command from {taps and chan
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import singledispatch
-from itertools import product
-from typing import Any, TypeAlias
-
-import numpy as np
+from typing import Any
 
 from lattice.checks import is_whole
 from lattice.errors import SpecificationError
 from lattice.network.lattice import Lattice, Unit, check_lattice
 from lattice.network.ops import (
-    Activation,
-    Add,
-    ChannelShuffle,
-    Concat,
-    Conv,
-    ConvTranspose,
     Dense,
-    Dropout,
-    Flatten,
     Input,
-    Multiply,
-    Norm,
-    Op,
-    PixelShuffle,
-    Shape,
-    Slice,
-    Summed,
+    WeightedWindow,
     Windowed,
 )
+from lattice.sweep.choices import SKIP, AnyCommand, Branch, Command, Skip, Where, all_units, choices_at
 
-__all__ = ["SKIP", "Branch", "Command", "commands", "path_exists", "route", "steps"]
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """Read through these taps (one per axis) from this input channel (None: the channel stays)."""
-
-    taps: tuple[int, ...]
-    channel: int | None = None
-
-    def __repr__(self) -> str:
-        return str(self.taps if self.channel is None or not isinstance(self.taps, tuple) else (*self.taps, self.channel))
-
-
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """Take this branch of a sum, or of a product."""
-
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class Skip:
-    """Take the identity branch of a sum."""
-
-    def __repr__(self) -> str:
-        return "SKIP"
-
-
-SKIP = Skip()
-
-AnyCommand: TypeAlias = Command | Branch | Skip
-Where: TypeAlias = Unit | tuple[int, ...] | int
-Choice: TypeAlias = tuple[AnyCommand | None, int, Unit]  # command (None: no command needed), which input, which unit there
+__all__ = ["commands", "path_exists", "route", "steps"]
 
 
 def route(lattice: Lattice, commands: Sequence[Any], output: Where) -> Unit:
-    """Definition 1: the input unit where the route that obeys `commands` from unit `output` ends.
+    """The input unit where the route that obeys `commands` from unit `output` ends (Definition 1).
 
-    `commands` is bottom layer first, so its last entry is obeyed first. Besides `Command`s and SKIP, plain tuples are
-    understood: (taps..., channel), or taps alone where the layer below has one channel; on one axis, an int.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    commands : sequence
+        Bottom layer first, so that the last entry is obeyed first. Besides `Command`, `Branch` and `SKIP`, plain tuples are
+        understood: (taps..., channel), or taps alone where the layer below has one channel; on one axis, an int.
+    output : Unit, tuple of int or int
+        The output unit; a bare position means channel 0.
 
-    Returns the input `Unit`. Raises `SpecificationError` where a command does not exist, reads padding, or where there
-    are too few or too many commands.
+    Returns
+    -------
+    Unit
+        A unit of the input.
 
+    Raises
+    ------
+    SpecificationError
+        If a command does not exist or reads padding, or there are too few or too many commands.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice, residual
     >>> net = Lattice.chain((1, 7), [Conv(1, kernel=3), residual([Conv(1, kernel=3, padding=1)])])
     >>> route(net, [2, 1], output=(3,)), route(net, [2, SKIP], output=(3,))
@@ -134,11 +99,31 @@ def steps(lattice: Lattice, commands: Sequence[Any], output: Where) -> Iterator[
 
 
 def commands(lattice: Lattice, output: Where | None = None, input: Where | None = None) -> Iterator[tuple[AnyCommand, ...]]:
-    """Eq. 2: the command vectors, bottom layer first, of all routes from unit `output` (to unit `input`), lazily.
+    """The command vectors, bottom layer first, of all routes from unit `output` to unit `input` (Eq. 2), lazily.
 
-    `output=None` runs over all output units, `input=None` over all that are reached. A bare position means channel 0.
     Their number is `path_counts(lattice, output)` at `input`; ask that first, it does not list them.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    output : Unit, tuple of int, int or None, default None
+        The output unit; a bare position means channel 0, None is all output units.
+    input : Unit, tuple of int, int or None, default None
+        The input unit; None is all that are reached.
+
+    Returns
+    -------
+    iterator of tuple
+        Tuples of `Command`, `Branch` and `SKIP`.
+
+    Raises
+    ------
+    SpecificationError
+        If a unit does not exist.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice
     >>> net = Lattice.chain((1, 5), [Conv(1, kernel=3), Conv(1, kernel=3)])
     >>> list(commands(net, output=(0,), input=(1,)))
@@ -167,8 +152,29 @@ def _commands(lattice: Lattice, output: Where | None, target: Unit | None) -> It
 
 
 def path_exists(lattice: Lattice, output: Where, input: Where) -> bool:
-    """Definition 2: is there a command vector whose route leads from unit `output` to unit `input`?
+    """Whether there is a command vector whose route leads from unit `output` to unit `input` (Definition 2).
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    output : Unit, tuple of int or int
+        The output unit; a bare position means channel 0.
+    input : Unit, tuple of int or int
+        The input unit.
+
+    Returns
+    -------
+    bool
+        True if there is a path.
+
+    Raises
+    ------
+    SpecificationError
+        If a unit does not exist.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice
     >>> net = Lattice.chain((1, 7), [Conv(1, kernel=2, dilation=2), Conv(1, kernel=2, dilation=2)])
     >>> [path_exists(net, (0,), (i,)) for i in range(5)]
@@ -198,12 +204,6 @@ def _reaches(lattice: Lattice, position: int, unit: Unit, target: Unit, known: d
     return known[position, unit]
 
 
-def all_units(shape: Shape) -> Iterator[Unit]:
-    for position in product(*map(range, shape[1:])):
-        for channel in range(shape[0]):
-            yield Unit(position, channel)
-
-
 def _next_command(
     lattice: Lattice, position: int, choices: dict[AnyCommand | None, Any], remaining: list[Any]
 ) -> AnyCommand | None:
@@ -220,7 +220,7 @@ def _next_command(
     channels, *spatial = lattice.shapes[node.inputs[0]]
     if isinstance(node.op, Dense) and len(entries) == 1:
         return Command((), *entries)
-    if not isinstance(node.op, Conv | ConvTranspose):
+    if not isinstance(node.op, WeightedWindow):
         return Command(entries)
     if len(entries) == len(spatial) and channels == 1:
         entries = (*entries, 0)
@@ -247,138 +247,3 @@ def _taps_exist(lattice: Lattice, position: int, command: Command) -> bool:
 
 
 # --- where the commands of one layer lead ---------------------------------------------------------------------------------
-
-
-def choices_at(lattice: Lattice, position: int, unit: Unit) -> Iterator[Choice]:
-    """The commands that exist at a unit: (command, node below, unit there)."""
-    node = lattice.nodes[position]
-    if isinstance(node.op, Multiply):
-        for index, below in enumerate(node.inputs):
-            yield Branch(index), below, _unbroadcast(unit, lattice.shapes[below])
-        return
-    if isinstance(node.op, Add):
-        identity = identity_branches(lattice, position)
-        for index, below in enumerate(node.inputs):
-            others = len(node.inputs) - len(identity)
-            command: AnyCommand | None = Branch(index)
-            if [index] == identity:
-                command = SKIP
-            elif others == len(identity) == 1 and _starts_with_a_command(lattice, below):
-                command = None
-            yield command, below, unit
-        return
-    for command, which, where in choices(node.op, lattice.input_shapes(node), unit):
-        yield command, node.inputs[which], where
-
-
-def _unbroadcast(unit: Unit, shape: Shape) -> Unit:
-    """The unit of an input of this shape that a unit of a product reads: the only one where it has one cell or channel."""
-    channels, *spatial = shape
-    position = tuple(0 if n == 1 else j for j, n in zip(unit.position, spatial, strict=True))
-    return Unit(position, 0 if channels == 1 else unit.channel)
-
-
-def identity_branches(lattice: Lattice, position: int) -> list[int]:
-    """Which inputs of a sum are the identity: read below the other branches too (an ancestor of them all)."""
-    inputs = lattice.nodes[position].inputs
-    return [
-        index
-        for index, below in enumerate(inputs)
-        if all(other != below and below in _ancestors(lattice, other) for k, other in enumerate(inputs) if k != index)
-    ]
-
-
-def _starts_with_a_command(lattice: Lattice, position: int) -> bool:
-    """Does every way down from this node meet a layer with commands before a sum or the input? Then SKIP is unmistakable."""
-    node = lattice.nodes[position]
-    if isinstance(node.op, Windowed | Dense):
-        return True
-    if not node.inputs or isinstance(node.op, Summed):
-        return False
-    return all(_starts_with_a_command(lattice, i) for i in node.inputs)
-
-
-def _ancestors(lattice: Lattice, position: int) -> set[int]:
-    found: set[int] = set()
-    stack = [position]
-    while stack:
-        for below in lattice.nodes[stack.pop()].inputs:
-            if below not in found:
-                found.add(below)
-                stack.append(below)
-    return found
-
-
-@singledispatch
-def choices(op: Op, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
-    """The commands at an output unit of an op: (command or None, which input, unit of that input)."""
-    raise SpecificationError(f"no route rule for {op!r}; add one with lattice.sweep.routes.choices.register")
-
-
-@choices.register(Activation)
-@choices.register(Dropout)
-@choices.register(Norm)
-def _(op: Op, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
-    yield None, 0, unit
-
-
-@choices.register
-def _(op: Windowed, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
-    ((channels, *spatial),) = inputs
-    windows = op.windows(tuple(spatial))
-    below: range | tuple[None]
-    if isinstance(op, Conv | ConvTranspose):
-        group = unit.channel // (op.channels // op.groups)
-        width = channels // op.groups
-        below = range(group * width, (group + 1) * width)
-    else:
-        below = (None,)
-    for taps in product(*(range(window.taps(n)) for window, n in zip(windows, spatial, strict=True))):
-        cells = [w.cell(j, k, n) for w, j, k, n in zip(windows, unit.position, taps, spatial, strict=True)]
-        if None not in cells:
-            for channel in below:
-                where = Unit(tuple(cells), unit.channel if channel is None else channel)  # type: ignore[arg-type]
-                yield Command(taps, channel), 0, where
-
-
-@choices.register
-def _(op: Dense, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
-    for feature in range(inputs[0][0]):
-        yield Command((), feature), 0, Unit((), feature)
-
-
-@choices.register
-def _(op: Flatten, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
-    channel, *position = (int(i) for i in np.unravel_index(unit.channel, inputs[0]))
-    yield None, 0, Unit(tuple(position), channel)
-
-
-@choices.register
-def _(op: Concat, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
-    channel = unit.channel
-    for index, shape in enumerate(inputs):
-        if channel < shape[0]:
-            yield None, index, Unit(unit.position, channel)
-            return
-        channel -= shape[0]
-
-
-@choices.register
-def _(op: Slice, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
-    yield None, 0, Unit(unit.position, unit.channel + op.start)
-
-
-@choices.register
-def _(op: ChannelShuffle, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
-    column, row = divmod(unit.channel, op.groups)
-    yield None, 0, Unit(unit.position, row * (inputs[0][0] // op.groups) + column)
-
-
-@choices.register
-def _(op: PixelShuffle, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
-    offset = 0
-    for coordinate in unit.position:
-        offset = offset * op.factor + coordinate % op.factor
-    cells = op.factor ** len(unit.position)
-    position = tuple(coordinate // op.factor for coordinate in unit.position)
-    yield None, 0, Unit(position, unit.channel * cells + offset)

@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from lattice.network.lattice import Branches, Layer, concatenate, residual
+from lattice.network.branches import Branches, Layer, concatenate, residual
 from lattice.network.ops import (
     Activation,
     AdaptivePool,

@@ -9,17 +9,9 @@ from torch import nn
 
 from lattice import AssumptionError, SpecificationError, UnsupportedError
 from tests.bad_input.table import answers, refuses
-from validation import (
-    EffectiveField,
-    Halo,
-    beside,
-    compare_fields,
-    effective_receptive_field,
-    field_growth,
-    halo,
-    predicted_field,
-)
+from validation import EffectiveField, beside, compare_fields, effective_receptive_field, field_growth, halo, predicted_field
 from validation.__main__ import main
+from validation.fields.halo import Halo
 
 SHAPE = (1, 9)
 
@@ -104,8 +96,8 @@ CASES = [
     refuses(HALO, "no images", lambda _: halo(conv()), "needs images"),
     refuses(HALO, "all and more", lambda _: halo(field(), keep=1.01), "keep is 1.01"),
     refuses(HALO, "a period of zero", lambda _: halo(conv(), images(), period=0), "period is 0"),
-    answers("validation.Halo", "everything is kept", lambda _: halo(field(), keep=1).overlap, 1),
-    answers("validation.Halo", "of the class itself", lambda _: isinstance(halo(field()), Halo), True),
+    answers("validation.fields.halo.Halo", "everything is kept", lambda _: halo(field(), keep=1).overlap, 1),
+    answers("validation.fields.halo.Halo", "of the class itself", lambda _: isinstance(halo(field()), Halo), True),
     refuses("pilcro erf", "a folder of nothing", lambda f: fails("erf", "resnet18", "--data", str(f)), "holds no pictures"),
     refuses("pilcro erf", "no such model", lambda _: fails("erf", "resnet19"), "did you mean"),
     refuses("pilcro halo", "a share above one", lambda _: fails("halo", "resnet18", "--keep", "1.5"), "keep is 1.5"),

@@ -8,18 +8,15 @@ import lattice
 from lattice import (
     Activation,
     AdaptivePool,
-    AdaptiveWindow,
     Add,
     Blur,
     Branch,
-    Branches,
     ChannelShuffle,
     Command,
     Conv,
     ConvTranspose,
     Dense,
     Dropout,
-    FilterWindow,
     Flatten,
     GlobalPool,
     Input,
@@ -31,16 +28,22 @@ from lattice import (
     Pad,
     PixelShuffle,
     Pool,
-    ResizeWindow,
     ResourceError,
     Slice,
-    TransposedWindow,
     Unit,
     Upsample,
     Window,
     families,
     residual,
 )
+from lattice.closed_forms.formulas import PascalNumber, pascal_formula, residual_formula, strip_formula
+from lattice.closed_forms.limits import Moments
+from lattice.counts.counting import spatial_lattice
+from lattice.geometry.receptive_field import last_map
+from lattice.network.axis import AxisMap
+from lattice.network.branches import Branches
+from lattice.network.resizing import AdaptiveWindow, ResizeWindow
+from lattice.network.window import FilterWindow, TransposedWindow
 from tests.bad_input.table import answers, refuses
 
 HUGE = 2**40
@@ -193,18 +196,22 @@ OPS = [
     refuses("lattice.Dropout", "a NaN probability", lambda _: Dropout(float("nan")), "p is nan"),
     refuses("lattice.Op", "an op without rules", lambda _: over(_Mystery()), "no shape rule for"),
     # one axis
-    refuses("lattice.AxisMap", "a map that says nothing", lambda _: lattice.AxisMap(), "abstract", TypeError),
+    refuses("lattice.network.axis.AxisMap", "a map that says nothing", lambda _: AxisMap(), "abstract", TypeError),
     refuses("lattice.Window", "stride 0", lambda _: Window(3, stride=0), "stride is 0"),
     refuses("lattice.Window", "dilation -1", lambda _: Window(3, dilation=-1), "dilation is -1"),
     refuses("lattice.Window", "an unknown mode", lambda _: Window(3, padding=(1, 1), mode="mirror"), "mode is 'mirror'"),
     refuses("lattice.Window", "a padding for one side", lambda _: Window(3, padding=1), "padding is 1"),
     refuses("lattice.Window", "no cells", lambda _: Window(1).outputs(0), "0"),
-    refuses("lattice.FilterWindow", "more weights than taps", lambda _: FilterWindow(3, weights=(1.0,)), "weights"),
-    refuses("lattice.FilterWindow", "a NaN weight", lambda _: FilterWindow(1, weights=(float("nan"),)), "weights"),
-    refuses("lattice.TransposedWindow", "kernel 0", lambda _: TransposedWindow(0), "kernel is 0"),
-    refuses("lattice.AdaptiveWindow", "size 0", lambda _: AdaptiveWindow(0), "size is 0"),
-    refuses("lattice.ResizeWindow", "size -1", lambda _: ResizeWindow(-1), "size is -1"),
-    refuses("lattice.ResizeWindow", "an unknown mode", lambda _: ResizeWindow(4, "cubic"), "mode is 'cubic'"),
+    refuses(
+        "lattice.network.window.FilterWindow", "more weights than taps", lambda _: FilterWindow(3, weights=(1.0,)), "weights"
+    ),
+    refuses(
+        "lattice.network.window.FilterWindow", "a NaN weight", lambda _: FilterWindow(1, weights=(float("nan"),)), "weights"
+    ),
+    refuses("lattice.network.window.TransposedWindow", "kernel 0", lambda _: TransposedWindow(0), "kernel is 0"),
+    refuses("lattice.network.resizing.AdaptiveWindow", "size 0", lambda _: AdaptiveWindow(0), "size is 0"),
+    refuses("lattice.network.resizing.ResizeWindow", "size -1", lambda _: ResizeWindow(-1), "size is -1"),
+    refuses("lattice.network.resizing.ResizeWindow", "an unknown mode", lambda _: ResizeWindow(4, "cubic"), "mode is 'cubic'"),
 ]
 
 
@@ -262,8 +269,18 @@ LATTICES = [
     refuses("lattice.Unit", "a word", lambda _: LINE.unit("0"), "no unit at position ('0',)"),
     refuses("lattice.Unit", "a bare number as position of a Unit", lambda _: LINE.unit(Unit(3)), "no unit at position 3"),
     refuses("lattice.Unit", "a position in a flat layer", lambda _: FLAT.unit(0), "its units have position ()"),
-    refuses("lattice.Branches", "another merge", lambda _: over(Branches(((), ()), Conv(1, 1))), "does not take 2 inputs"),
-    refuses("lattice.Branches", "no chains", lambda _: over(Branches((), Add())), "a node reads nodes that stand before it"),
+    refuses(
+        "lattice.network.branches.Branches",
+        "another merge",
+        lambda _: over(Branches(((), ()), Conv(1, 1))),
+        "does not take 2 inputs",
+    ),
+    refuses(
+        "lattice.network.branches.Branches",
+        "no chains",
+        lambda _: over(Branches((), Add())),
+        "a node reads nodes that stand before it",
+    ),
     refuses("lattice.residual", "an op without its list", lambda _: residual(Conv(1, 3)), "list"),
     refuses("lattice.concatenate", "ops without their lists", lambda _: lattice.concatenate(Conv(1, 3), Conv(1, 3)), "list"),
     refuses("lattice.families", "no cells", lambda _: families.plain(0, 3), "the least is 1"),
@@ -286,9 +303,9 @@ LATTICES = [
     answers("lattice.families", "numpy numbers", lambda _: families.plain(np.int64(9), np.int64(4)), DEEP),
     answers("lattice.families", "no depth", lambda _: families.plain(4, 0).output_shape, (1, 4)),
     refuses(
-        "lattice.spatial_lattice",
+        "lattice.counts.counting.spatial_lattice",
         "a pixel shuffle",
-        lambda _: lattice.spatial_lattice(over(PixelShuffle(2))),
+        lambda _: spatial_lattice(over(PixelShuffle(2))),
         "count with channels",
     ),
 ]
@@ -499,12 +516,15 @@ CLOSED_FORMS = [
     answers("lattice.perron_depth", "one cell", lambda _: lattice.perron_depth(1), 0),
     refuses("lattice.offset_moments", "padding", lambda _: lattice.offset_moments(LINE), "conv1", IrregularLatticeError),
     answers(
-        "lattice.Moments", "no layers", lambda _: lattice.offset_moments(over())[0], lattice.Moments(Fraction(0), Fraction(0))
+        "lattice.closed_forms.limits.Moments",
+        "no layers",
+        lambda _: lattice.offset_moments(over())[0],
+        Moments(Fraction(0), Fraction(0)),
     ),
     refuses("lattice.gaussian_limit", "order 3", lambda _: lattice.gaussian_limit(DEEP, 0, 3), "order is 3"),
     refuses("lattice.gaussian_limit", "an output that is not there", lambda _: lattice.gaussian_limit(DEEP, 1), "no unit at"),
     answers(
-        "lattice.GaussianLimit",
+        "lattice.closed_forms.limits.GaussianLimit",
         "kernels of one cell",
         lambda _: lattice.gaussian_limit(families.plain(3, 2, 1), 1).total_variation,
         0.0,
@@ -526,20 +546,25 @@ SYMBOLS = [
     refuses(
         "lattice.generating_function", "no lattice", lambda _: lattice.generating_function("net"), "takes a lattice.Lattice"
     ),
-    refuses("lattice.pascal_formula", "kernel 0", lambda _: lattice.pascal_formula(0), "kernel is 0"),
-    refuses("lattice.pascal_formula", "a kernel of 2.5", lambda _: lattice.pascal_formula(2.5), "kernel is 2.5"),
-    refuses("lattice.pascal_formula", "a depth that is no formula", lambda _: lattice.pascal_formula(3, "L +"), "depth"),
+    refuses("lattice.closed_forms.formulas.pascal_formula", "kernel 0", lambda _: pascal_formula(0), "kernel is 0"),
+    refuses("lattice.closed_forms.formulas.pascal_formula", "a kernel of 2.5", lambda _: pascal_formula(2.5), "kernel is 2.5"),
     refuses(
-        "lattice.pascal_formula",
-        "a depth that would run",
-        lambda f: lattice.pascal_formula(3, f"open({str(f / 'ran')!r}, 'w')"),
+        "lattice.closed_forms.formulas.pascal_formula",
+        "a depth that is no formula",
+        lambda _: pascal_formula(3, "L +"),
         "depth",
     ),
-    refuses("lattice.residual_formula", "kernel 0", lambda _: lattice.residual_formula(0), "kernel is 0"),
-    refuses("lattice.residual_formula", "an even kernel", lambda _: lattice.residual_formula(4), "odd kernel"),
-    refuses("lattice.strip_formula", "a list for a width", lambda _: lattice.strip_formula([3]), "width"),
-    answers("lattice.PascalNumber", "a place outside of the row", lambda _: lattice.PascalNumber(3, 2, 5), 0),
-    refuses("lattice.PascalNumber", "a negative kernel", lambda _: lattice.PascalNumber(-3, 2, 1), "kernel"),
+    refuses(
+        "lattice.closed_forms.formulas.pascal_formula",
+        "a depth that would run",
+        lambda f: pascal_formula(3, f"open({str(f / 'ran')!r}, 'w')"),
+        "depth",
+    ),
+    refuses("lattice.closed_forms.formulas.residual_formula", "kernel 0", lambda _: residual_formula(0), "kernel is 0"),
+    refuses("lattice.closed_forms.formulas.residual_formula", "an even kernel", lambda _: residual_formula(4), "odd kernel"),
+    refuses("lattice.closed_forms.formulas.strip_formula", "a list for a width", lambda _: strip_formula([3]), "width"),
+    answers("lattice.closed_forms.formulas.PascalNumber", "a place outside of the row", lambda _: PascalNumber(3, 2, 5), 0),
+    refuses("lattice.closed_forms.formulas.PascalNumber", "a negative kernel", lambda _: PascalNumber(-3, 2, 1), "kernel"),
 ]
 
 GEOMETRY = [
@@ -551,18 +576,31 @@ GEOMETRY = [
         "lattice.receptive_field", "a channel that is not there", lambda _: lattice.receptive_field(LINE, channel=7), "channel"
     ),
     refuses("lattice.receptive_fields", "a shape", lambda _: lattice.receptive_fields((1, 8)), "Lattice"),
-    answers("lattice.ReceptiveField", "a lattice without layers", lambda _: lattice.receptive_field(over()).axes[0].size, 1),
     answers(
-        "lattice.AxisField",
+        "lattice.geometry.receptive_field.ReceptiveField",
+        "a lattice without layers",
+        lambda _: lattice.receptive_field(over()).axes[0].size,
+        1,
+    ),
+    answers(
+        "lattice.geometry.receptive_field.AxisField",
         "a stride beyond the input",
         lambda _: lattice.receptive_field(over(Conv(1, 3, 100))).axes[0].size,
         3,
     ),
-    answers("lattice.last_map", "a flat lattice", lambda _: lattice.last_map(Lattice.chain((4,), [Dense(2)])), "input"),
+    answers(
+        "lattice.geometry.receptive_field.last_map",
+        "a flat lattice",
+        lambda _: last_map(Lattice.chain((4,), [Dense(2)])),
+        "input",
+    ),
     answers("lattice.evenness", "no windows", lambda _: lattice.evenness(over()), ()),
     refuses("lattice.evenness", "None", lambda _: lattice.evenness(None), "Lattice"),
     answers(
-        "lattice.StageEvenness", "a stride beyond the input", lambda _: lattice.evenness(over(Conv(1, 1, 99)))[0].missed, (0, 7)
+        "lattice.geometry.evenness.StageEvenness",
+        "a stride beyond the input",
+        lambda _: lattice.evenness(over(Conv(1, 1, 99)))[0].missed,
+        (0, 7),
     ),
     refuses("lattice.even_sizes", "a number for a function", lambda _: lattice.even_sizes(224), "net_of_size"),
     refuses(

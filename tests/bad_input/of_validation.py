@@ -280,7 +280,10 @@ MONTE_CARLO = [
     ),
     refuses("validation.compare", "nine draws", lambda _: compare(landscape.predict(NET), estimate(9)), "too few"),
     answers(
-        "validation.Agreement", "a prediction that is right to the bit", lambda _: compare(blank().mean, blank()).error, 0.0
+        "validation.comparison.compare.Agreement",
+        "a prediction that is right to the bit",
+        lambda _: compare(blank().mean, blank()).error,
+        0.0,
     ),
     answers("validation.Verdict", "three of them", lambda _: len(validation.Verdict), 3),
     refuses("validation.build", "no lattice", lambda _: validation.build([Conv(1, 3)]), "Lattice"),
@@ -444,7 +447,7 @@ NETWORKS = [
         "must be a torch.nn.Module",
     ),
     refuses(
-        "validation.ShuffledImportance",
+        "validation.studies.shuffle.ShuffledImportance",
         "a model that ignores its input",
         lambda _: validation.shuffled_importance(Constant(), images(), generator=seeded()),
         "no input changes",
@@ -529,7 +532,7 @@ NETWORKS = [
     ),
     answers("validation.empirical_landscape", "a model that counts its passes, left as it was", lambda _: _counted(), 0.0),
     refuses(
-        "validation.EmpiricalLandscape",
+        "validation.gradients.empirical.EmpiricalLandscape",
         "an unknown average",
         lambda _: validation.empirical_landscape(small(), [images()], generator=seeded()).total_variation("median"),
         "average is 'median'",

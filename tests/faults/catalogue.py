@@ -11,7 +11,7 @@ def examples(name: str) -> str:
 
 FIELDS = "tests/validation/fields"
 WORDS = "tests/lattice/counts/test_counting.py::test_counts_are_numbers_of_command_vectors"
-TRANSPOSE = "tests/lattice/sweep/test_pullback.py::test_pulling_is_the_transpose_of_reading"
+TRANSPOSE = "tests/lattice/network/test_axis.py::test_pulling_is_the_transpose_of_reading"
 TORCH_LAYER = "tests/lattice/test_against_torch.py::test_a_layer_reads_what_torch_reads"
 TORCH_FIXED = "tests/lattice/test_against_torch.py::test_a_layer_with_fixed_weights_reads_what_torch_reads"
 TORCH_CONV, TORCH_SHUFFLE = f"{TORCH_LAYER}[Conv]", f"{TORCH_LAYER}[ChannelShuffle]"
@@ -21,7 +21,7 @@ GATED = "tests/landscape/test_exactness.py::test_relu_chains_under_a_flatten_hea
 RESIDUAL = "tests/landscape/test_exactness.py::test_linear_residual_nets_are_exact_under_any_head"
 GENERAL = "tests/landscape/test_exactness.py::test_where_single_paths_are_not_enough_the_general_law_is_exact"
 HONEST = "tests/landscape/test_exactness.py::test_where_no_law_is_exact_the_prediction_says_so"
-INITIALISED = "tests/landscape/tracing/test_trace.py::test_an_initialisation_by_name_is_what_torch_draws"
+INITIALISED = "tests/landscape/weights/test_initialisation.py::test_an_initialisation_by_name_is_what_torch_draws"
 TRACED = "tests/landscape/tracing/test_trace.py::test_the_traced_lattice_has_the_paths_of_the_model"
 TRACE = "tests/landscape/tracing/test_trace.py"
 REFUSED = f"{TRACE}::test_what_would_give_a_plausible_wrong_map_is_refused"
@@ -31,8 +31,8 @@ TRUNK = "tests/landscape/laws/test_trunk.py"
 OVERLAPS = "tests/landscape/laws/test_covariance.py"
 PRODUCT = "tests/lattice/test_products.py::test_counts_of_products_are_the_number_of_listed_commands"
 MAPS = "tests/landscape/maps/test_measures.py"
-FORMS = "tests/lattice/closed_forms/test_closed_forms.py"
-GEOMETRY = "tests/lattice/geometry/test_geometry.py"
+PASCAL, BIGINT = "tests/lattice/closed_forms/test_pascal.py", "tests/lattice/counts/test_bigint.py"
+EVENNESS = "tests/lattice/geometry/test_evenness.py"
 MEASURE = "tests/validation/montecarlo/test_measure.py"
 JUDGES = "tests/validation/comparison/test_judges.py"
 OBJECTIVE = "tests/validation/gradients/test_objective.py"
@@ -62,7 +62,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               "(sum_broadcast(X, shape, Y) for shape in inputs)",
               "((i == 0) * sum_broadcast(X, shape, Y) for i, shape in enumerate(inputs))",
               (PRODUCT,)),
-        Fault("skip doubled", "sweep", "X + passed", "X + 2 * passed", (WORDS,)),
+        Fault("skip doubled", "accumulate", "X + passed", "X + 2 * passed", (WORDS,)),
         Fault("groups ignored", "sum_channels", "alike = X // groups", "alike = X", (WORDS,)),
         Fault("groups in the wrong order", "sum_channels", "np.repeat(X, Y, axis=Z)",
               "np.concatenate([X] * (Y), axis=Z)", (TORCH_CONV,)),
@@ -76,22 +76,22 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               ("tests/lattice/counts/test_limbs.py::test_a_count_may_lie_at_the_edge_of_a_machine_word",)),
     ),
     "closed forms and geometry": (
-        Fault("Miller's recurrence one off", "pascal_row", "2 * depth", "2 * depth - 1", (FORMS,)),
-        Fault("inclusion without exclusion", "pascal_coefficient", "j - depth", "depth - j", (FORMS,)),
-        Fault("Stern's halves exchanged", "stern", "n & 1", "not n & 1", (f"{FORMS}::test_stern_is_the_oeis_sequence",)),
+        Fault("Miller's recurrence one off", "pascal_row", "2 * depth", "2 * depth - 1", (PASCAL,)),
+        Fault("inclusion without exclusion", "pascal_coefficient", "j - depth", "depth - j", (PASCAL,)),
+        Fault("Stern's halves exchanged", "stern", "n & 1", "not n & 1", (f"{PASCAL}::test_stern_is_the_oeis_sequence",)),
         Fault("binomials without their carries", "binomial", "(n - k) // X",
-              "(n - k - 1) // X", (f"{FORMS}::test_binomials_from_their_primes",)),
-        Fault("products without their sign", "bigint:product", "total if X else -total", "total", (FORMS,)),
+              "(n - k - 1) // X", (f"{BIGINT}::test_binomials_from_their_primes",)),
+        Fault("products without their sign", "bigint:product", "total if X else -total", "total", (BIGINT,)),
         Fault("evenness without the last window", "lean[Window]",
               "X - n - window.padding[0]",
               "window.padding[1] - window.padding[0]",
-              (f"{GEOMETRY}::test_with_equal_paddings_a_stage_is_even_iff_its_stride_divides",)),
+              (f"{EVENNESS}::test_with_equal_paddings_a_stage_is_even_iff_its_stride_divides",)),
         Fault("padding read beyond the padding", "padding_read[Window]", "X < n + window.padding[1]",
-              "X <= n + window.padding[1]", (f"{GEOMETRY}::test_what_a_stage_reads_of_its_padding",)),
+              "X <= n + window.padding[1]", (f"{EVENNESS}::test_what_a_stage_reads_of_its_padding",)),
     ),
     "moments": (
         Fault("standard deviation for variance", "second_moment[Weighted]", "rules.variances[X]",
-              "rules.variances[X] ** 0.5", ("tests/landscape/test_exactness.py::test_variances_multiply_along_paths",)),
+              "rules.variances[X] ** 0.5", ("tests/landscape/laws/test_moments.py::test_variances_multiply_along_paths",)),
         Fault("1 / n for 1 / n^2", "second_moment[Pooling]", "cells**2", "cells", (ENUMERATED,)),
         Fault("the gate of 1/2 dropped", "activation_gain", "(below + above) / 2", "below + above", (GATED,)),
         Fault("a gate squared before its mean", "activation_gain", "(below + above) / 2",
@@ -110,7 +110,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               (f"{OVERLAPS}::test_a_mask_that_positions_share_doubles_every_pair",)),
         Fault("a moment at the wrong lag", "Pairs.second", "self.codes", "self.codes + 1", (GENERAL,)),
         Fault("one map on both sides", "_entries", "X[one] * Y[two]", "X[one]", (GENERAL,)),
-        Fault("fan_in of all groups", "fans", "shape[0] // op.groups * X", "shape[0] * X", (INITIALISED,)),
+        Fault("fan_in of all groups", "fans[Conv]", "shape[0] // op.groups * X", "shape[0] * X", (INITIALISED,)),
         Fault("kaiming's gain dropped", "he", "2 / X", "1 / X", (INITIALISED,)),
         Fault("a uniform bound for a variance", "torch_default", "3 * X", "X", (INITIALISED,)),
         Fault("gamma for gamma squared", "_read_node", "coefficient**2",
@@ -132,7 +132,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               "np.where(X, ratio(kept, passed), Y)",
               "np.where(X, np.ones_like(kept), np.ones_like(Y))",
               (f"{TRUNK}::test_the_factors_of_a_run_are_those_of_its_paths_counted_one_by_one",)),
-        Fault("Eq. 14 with mean one", "measures:importance", "np.sqrt(np.mean(np.square(X)))", "np.mean(X)", (MAPS,)),
+        Fault("Eq. 14 with mean one", "numbers:importance", "np.sqrt(np.mean(np.square(X)))", "np.mean(X)", (MAPS,)),
         Fault("total variation without squares", "total_variation", "np.square(X)",
               "np.abs(X)", (f"{MAPS}::test_total_variation_is_the_mean_squared_step",)),
         Fault("a traced dilation forgotten", "rule[conv2d]",

@@ -24,7 +24,12 @@ def fuzz(name: str, seconds: int, found: Path) -> None:
     for module in OTHERS:  # the hook is slow, and what others wrote is not instrumented
         importlib.import_module(module)
     with atheris.instrument_imports(include=PACKAGES):
-        for module in ("landscape", "validation", "validation.__main__", "validation.cli.commands.evaluate"):
+        for module in (
+            "landscape",
+            "validation.training.loop",
+            "validation.evaluation.summaries.report",
+            "validation.__main__",
+        ):
             importlib.import_module(module)
         from tests.fuzz.entrances import ENTRANCES
     entrance = ENTRANCES[name]

@@ -93,13 +93,13 @@ def _nothing(self: object) -> dict:
 
 def _arguments(folder: Path, data: bytes) -> None:
     from validation.__main__ import main
-    from validation.cli.commands.advise import Advise
-    from validation.cli.commands.evaluate import Evaluate
-    from validation.cli.commands.figures import Figures
-    from validation.cli.commands.map import Map
-    from validation.cli.commands.study import Study
-    from validation.cli.commands.tables import Tables
-    from validation.cli.commands.train import Train
+    from validation.cli.commands.networks.advise import Advise
+    from validation.cli.commands.networks.map import Map
+    from validation.cli.commands.networks.study import Study
+    from validation.cli.commands.runs.evaluate import Evaluate
+    from validation.cli.commands.runs.figures import Figures
+    from validation.cli.commands.runs.tables import Tables
+    from validation.cli.commands.runs.train import Train
 
     arguments = [word for word in _text(data).split("\n") if word][:20]
     with ExitStack() as stack:
@@ -108,7 +108,7 @@ def _arguments(folder: Path, data: bytes) -> None:
         stack.enter_context(mock.patch.object(Train, "run", lambda self: self.recipe().json()))
         stack.enter_context(mock.patch("lattice.counts.cost.MOST_SECONDS", 0.1))
         stack.enter_context(mock.patch("lattice.counts.cost.MOST_BYTES", 2**24))
-        stack.enter_context(mock.patch("validation.cli.commands.paths.MOST_DEPTH", 200))
+        stack.enter_context(mock.patch("validation.cli.commands.networks.paths.MOST_DEPTH", 200))
         stack.enter_context(redirect_stdout(io.StringIO()))
         stack.enter_context(redirect_stderr(io.StringIO()))
         try:

@@ -116,8 +116,8 @@ class Agreement:
         >>> compare(4 * predict(net).squared, measure(net, draws=100)).scale_in_words
         'measured / predicted = 0.235 +- 0.012: at 99% confidence it is not 1'
         """
-        words = f"measured / predicted = {self.scale_ratio:.3g} +- {self.scale_ratio_error:.2g}"
-        return words + (f": at {self.confidence:.0%} confidence it is not 1" if self.scale_is_off else "")
+        refuted = f": at {self.confidence:.0%} confidence it is not 1" if self.scale_is_off else ""
+        return f"measured / predicted = {self.scale_ratio:.3g} +- {self.scale_ratio_error:.2g}{refuted}"
 
     def _repr_html_(self) -> str:
         from validation.report.html import agreement_html
@@ -161,8 +161,6 @@ def compare(
     predicted: Landscape | Array, estimate: Estimate, *, tolerance: float = 0.05, confidence: float = 0.99
 ) -> Agreement:
     """AGREE / DISAGREE / NOT ENOUGH DATA on `error` <= `tolerance`, the debiased relative rms error of the map.
-
-        error^2 = 1/N sum_i (m_i - p_i)^2 - (noise of m),     m, p the measured and predicted maps, each of mean one
 
     AGREE where the whole confidence interval lies at or below the tolerance, DISAGREE where it lies above; NOT ENOUGH DATA
     otherwise, and where the draws are worth fewer than 20 equal ones (`Estimate.effective_draws`). Pixels that the theory calls

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lattice import SpecificationError
+from lattice.lazy import to_install
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +43,7 @@ def model_factory(name: str) -> Callable[[], torch.nn.Module]:
         from torchvision import models
     except ImportError as error:
         raise SpecificationError(
-            f"{name!r} is read as a torchvision name, and torchvision is not installed: pip install 'pilcro[vision]', "
+            f"{name!r} is read as a torchvision name, and torchvision is not installed: {to_install('vision')}, "
             "or give package.module:factory or file.py:factory"
         ) from error
     if name not in models.list_models():
@@ -76,5 +77,8 @@ def _load(place: str) -> Any:
     try:
         specification.loader.exec_module(module)
     except _WHATEVER as error:
-        raise SpecificationError(f"{place} raised {type(error).__name__} as it was imported: {error}") from error
+        from landscape.input_checks import users_line
+
+        where = users_line(error)
+        raise SpecificationError(f"{place} raised {type(error).__name__} as it was imported: {error}{where}") from error
     return module

@@ -2,6 +2,7 @@
 
     lock                       held while a process trains here
     config.json                the recipe, the hash of the data, versions
+    start.json                 the gradient norms of penalty and cross-entropy before the first step
     step-00000120.safetensors  weights and momentum after 120 steps
     step-00000120.json         the step, the metrics so far, the hash of the tensors and of this file itself
     landscape.npz              the validation landscape at the end
@@ -16,7 +17,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from validation.runtime.files import write_bytes
 from validation.runtime.locks import locked
 from validation.training.recipes import Recipe
 
-__all__ = ["Checkpoint", "RunFolder", "TrainingError", "read_json", "write_json"]
+__all__ = ["Checkpoint", "DivergedError", "RunFolder", "RunHeldError", "TrainingError", "read_json", "write_json"]
 
 KEPT = 2  # checkpoints that stay: one to go on from, and one behind it
 
@@ -36,15 +37,42 @@ class TrainingError(PilcroError):
     """Training cannot go on: NaN, or a folder that cannot be written or read."""
 
 
+class DivergedError(TrainingError):
+    """Training went to NaN, or to a network whose landscape is zero: the same run would do it again."""
+
+
+class RunHeldError(SpecificationError):
+    """Another process is training in a run folder."""
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """A JSON file that carries the hash of its own content."""
+    """A JSON file that carries the hash of its own content.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+    content : Mapping[str, Any]
+        Plain values by name.
+    """
     text = json.dumps(content, sort_keys=True, indent=1)
     marked = {"content": content, "sha256": hashlib.sha256(text.encode()).hexdigest()}
     write_bytes(path, json.dumps(marked, sort_keys=True, indent=1).encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What `write_json` wrote; raises `SpecificationError` for a file that is missing or not what was written."""
+    """What `write_json` wrote; raises `SpecificationError` for a file that is missing or not what was written.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+
+    Returns
+    -------
+    dict[str, Any]
+        The content.
+    """
     try:
         marked = json.loads(path.read_bytes())
         content: dict[str, Any] = marked["content"]
@@ -64,12 +92,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The state after `step` steps: named tensors, and the metrics so far (`rows` of epochs, `sums` of the one under way)."""
+    """The state after `step` steps: named tensors, and the metrics so far (`rows` of epochs, `sums` of the one under way,
+    `early` scores inside the first)."""
 
     step: int
     tensors: dict[str, torch.Tensor]
     rows: list[dict[str, Any]]
     sums: list[float]
+    early: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -83,7 +113,7 @@ class RunFolder:
         try:
             stack.enter_context(locked(self.path))
         except SpecificationError:
-            raise SpecificationError(
+            raise RunHeldError(
                 f"another process is training in {self.path}; wait for it, stop it, or take another folder"
             ) from None
         except OSError as error:
@@ -103,7 +133,11 @@ class RunFolder:
         found = read_json(path)
         if not isinstance(found.get("recipe"), Mapping):
             raise SpecificationError(f"{path} is no configuration of a run: it has no recipe; take another folder")
-        there, here = _flat(found["recipe"]), _flat(config["recipe"])
+        try:  # a folder of an older version says less, and means what that version meant
+            there = _flat(Recipe.of(found["recipe"]).json())
+        except SpecificationError as error:
+            raise SpecificationError(f"{path}: {error}") from error
+        here = _flat(config["recipe"])
         other = [
             f"{key} is {there.get(key)!r} there and {here.get(key)!r} here"
             for key in sorted({*there, *here})
@@ -138,7 +172,7 @@ class RunFolder:
         content = save(tensors)
         try:
             write_bytes(self.path / f"{name}.safetensors", content)
-            facts = {"step": checkpoint.step, "rows": checkpoint.rows, "sums": checkpoint.sums}
+            facts = {name: getattr(checkpoint, name) for name in ("step", "rows", "sums", "early")}
             write_json(self.path / f"{name}.json", {**facts, "tensors": hashlib.sha256(content).hexdigest()})
             for old in sorted(self.path.glob("step-*.json"))[:-KEPT]:
                 old.unlink()
@@ -177,7 +211,7 @@ class RunFolder:
         if hashlib.sha256(content).hexdigest() != facts.get("tensors"):
             raise SpecificationError(f"{tensors} is damaged: it does not have the hash that it was written with")
         try:
-            return Checkpoint(facts["step"], load(content), facts["rows"], facts["sums"])
+            return Checkpoint(facts["step"], load(content), facts["rows"], facts["sums"], facts.get("early", []))
         except Exception as error:  # safetensors has errors of its own
             raise SpecificationError(f"{tensors} is damaged: {error}") from error
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from landscape.tracing.graph.aliasing import Memory, changed_argument
 from landscape.tracing.graph.constants import Constants, operation
+from landscape.tracing.graph.refusals import told_once
 from landscape.tracing.graph.values import Fixed, Noise, Stale, Unknown, Value
 from lattice import Activation, Add, Conv, Dropout, Input, Multiply, Node, Norm, Op, Pad, SpecificationError, UnsupportedError
 from lattice.errors import listed
@@ -105,7 +106,7 @@ class Reader:
                     refusals.setdefault(f"{call.target}: {refusal}", []).append(_place(call) or call.name)
         if refusals:
             count = sum(map(len, refusals.values()))
-            lines = "\n".join(f"  {listed(places)}: {reason}" for reason, places in refusals.items())
+            lines = "\n".join(f"  {listed(places)}: {reason}" for reason, places in told_once(refusals))
             raise UnsupportedError(f"{count} operations of this model have no rule here:\n{lines}")
         return self._finish()
 

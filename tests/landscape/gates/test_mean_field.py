@@ -16,7 +16,6 @@ from lattice import (
     AdaptivePool,
     Add,
     Blur,
-    Branches,
     ChannelShuffle,
     Conv,
     ConvTranspose,
@@ -36,6 +35,7 @@ from lattice import (
     concatenate,
     residual,
 )
+from lattice.network.branches import Branches
 from lattice.network.ops import GlobalPool, Input
 from validation import compare, measure
 from validation.montecarlo.build import build

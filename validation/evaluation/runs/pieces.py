@@ -85,6 +85,20 @@ def finished(pieces: Sequence[Piece], place: World, *, progress: bool = False) -
     """The arrays of all pieces, piece by piece and subject by subject, in the first process; nothing in the others.
 
     Process r of n takes pieces r, r + n, ...; the first waits for the others, and computes what it does not find then.
+
+    Parameters
+    ----------
+    pieces : sequence of Piece
+        What to compute.
+    place : World
+        This process among those that share the work.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    list[list[Arrays]]
+        One list a piece, one entry a subject.
     """
     homes = sorted({subject.home for piece in pieces for subject in piece.subjects})
     with ExitStack() as stack:

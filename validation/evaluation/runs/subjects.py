@@ -18,9 +18,8 @@ from validation.datasets.dataset import Dataset, Source
 from validation.evaluation.runs.tables import Result, collect, grouped, label
 from validation.runtime.logits import logits
 from validation.runtime.preserve_state import preserve_state
-from validation.runtime.seeds import number
 from validation.training.checkpoint import RunFolder
-from validation.training.models import build
+from validation.training.models import initial_network
 
 __all__ = ["Repeats", "Subject", "of_factories", "of_runs", "read_weights", "trained"]
 
@@ -65,7 +64,22 @@ class Repeats:
 def trained(result: Result, data: Dataset) -> torch.nn.Module:
     """The network of a finished run with its last weights, in evaluation mode.
 
-    Raises `SpecificationError` where the run has no whole checkpoint, or `data` are not what it was trained on.
+    Parameters
+    ----------
+    result : Result
+        A finished run.
+    data : Dataset
+        What it was trained on.
+
+    Returns
+    -------
+    torch.nn.Module
+        On the CPU, in evaluation mode.
+
+    Raises
+    ------
+    SpecificationError
+        Where the run has no whole checkpoint, or `data` are not what it was trained on.
     """
     if data.sha256 != result.content.get("data"):
         raise SpecificationError(f"{result.folder} was trained on other data: {result.recipe.data} has another hash here")
@@ -79,13 +93,28 @@ def trained(result: Result, data: Dataset) -> torch.nn.Module:
 
 def untrained(result: Result, data: Dataset) -> torch.nn.Module:
     """The network of a run as it was before its first step."""
-    recipe, channels = result.recipe, data.train.images(torch.arange(1)).shape[1]
-    seed = number(recipe.seed, "weights")
-    return build(recipe.model, channels, data.classes, seed=seed, size=recipe.size, reweight=recipe.reweight)
+    return initial_network(result.recipe, data)
 
 
 def of_runs(folders: Sequence[Path], *, root: Path | None, device: torch.device, kept: Path | None) -> list[Repeats]:
-    """Finished runs by recipe, their repeats together; results are kept in RUN/evaluation, or in `kept`."""
+    """Finished runs by recipe, their repeats together; results are kept in RUN/evaluation, or in `kept`.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Of finished runs.
+    root : Path, optional
+        Where CIFAR's archives or the image folders lie.
+    device : torch.device
+        "auto", "cpu" or "cuda".
+    kept : Path, optional
+        Another folder for what is computed.
+
+    Returns
+    -------
+    list[Repeats]
+        In the order of first appearance.
+    """
     data = cache(load)
     groups = grouped(collect(folders))
     recipes = [group.recipe for group in groups]
@@ -112,8 +141,32 @@ def of_factories(
 ) -> list[Repeats]:
     """package.module:factory or file.py:factory with a state dict each, or one of them with several: its repeats.
 
-    Results are kept in FILE.evaluation beside the weights, or in `kept`. Raises `SpecificationError` where the numbers do not
-    go together, and for weights that do not fit the network.
+    Results are kept in FILE.evaluation beside the weights, or in `kept`.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the factories.
+    weights : sequence of Path
+        Files with state dicts.
+    data : Dataset
+        The data set.
+    device : torch.device
+        "auto", "cpu" or "cuda".
+    kept : Path, optional
+        Another folder for what is computed.
+    torch_load : bool
+        Read other files than safetensors by torch.load(weights_only=True).
+
+    Returns
+    -------
+    list[Repeats]
+        In the order of the names.
+
+    Raises
+    ------
+    SpecificationError
+        Where the numbers do not go together, and for weights that do not fit the network.
     """
     from validation.runtime.factories import model_factory
 
@@ -146,7 +199,22 @@ def of_factories(
 def read_weights(path: Path, *, torch_load: bool = False) -> Mapping[str, torch.Tensor]:
     """A state dict from FILE.safetensors; with `torch_load` also from what torch.save wrote, which can hold only tensors.
 
-    Raises `SpecificationError` for a file that cannot be read, and for torch's own format where `torch_load` is False.
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+    torch_load : bool
+        Read other files than safetensors by torch.load(weights_only=True).
+
+    Returns
+    -------
+    Mapping[str, torch.Tensor]
+        Tensors by name.
+
+    Raises
+    ------
+    SpecificationError
+        For a file that cannot be read, and for torch's own format where `torch_load` is False.
     """
     try:
         content = path.read_bytes()

@@ -13,6 +13,7 @@ from validation.runtime.files import read_arrays
 from validation.training.checkpoint import read_json
 from validation.training.penalty import Penalty
 from validation.training.recipes import Recipe
+from validation.training.scores import best_row
 
 __all__ = ["Group", "Result", "collect", "grouped", "latex", "markdown"]
 
@@ -65,7 +66,20 @@ class Group:
 def collect(folders: Sequence[Path]) -> list[Result]:
     """The finished runs in these folders, or in the folders right below them.
 
-    Raises `SpecificationError` for a folder without any, naming runs that have begun and not ended.
+    Parameters
+    ----------
+    folders : sequence of Path
+        Run folders, or folders that hold some.
+
+    Returns
+    -------
+    list[Result]
+        In the order of the folders and their names.
+
+    Raises
+    ------
+    SpecificationError
+        For a folder without any, naming runs that have begun and not ended.
     """
     found = []
     if not folders:
@@ -82,12 +96,24 @@ def collect(folders: Sequence[Path]) -> list[Result]:
             recipe = content.get("recipe") if isinstance(content, dict) else None
             if not isinstance(recipe, dict):
                 raise SpecificationError(f"{place / 'result.json'} is no result of a run: it has no recipe")
+            content.setdefault("best", best_row(content.get("rows", [])))  # of runs of before there was one
             found.append(Result(place, Recipe.of(content["recipe"]), content))
     return found
 
 
 def grouped(results: Sequence[Result]) -> list[Group]:
-    """Runs by recipe, the seed apart, in the order of first appearance; refused where two have the same seed."""
+    """Runs by recipe, the seed apart, in the order of first appearance; refused where two have the same seed.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        Finished runs.
+
+    Returns
+    -------
+    list[Group]
+        One for each recipe.
+    """
     groups: dict[Recipe, list[Result]] = {}
     for result in results:
         groups.setdefault(replace(result.recipe, seed=0), []).append(result)
@@ -106,7 +132,7 @@ def label(recipe: Recipe, beside: Sequence[Recipe] = ()) -> str:
     'target, alpha 10'
     """
     penalty = recipe.penalty
-    words = ["no penalty" if penalty.kind == "none" else f"{penalty.kind}, alpha {penalty.alpha:g}"]
+    words = ["no penalty" if penalty.kind == "none" else f"{penalty.kind}, {penalty.reading} {penalty.alpha:g}"]
     for field in fields(Recipe):
         value = getattr(recipe, field.name)
         differ = len({getattr(other, field.name) for other in (recipe, *beside)}) > 1
@@ -114,8 +140,10 @@ def label(recipe: Recipe, beside: Sequence[Recipe] = ()) -> str:
             words.append(field.name if value is True else f"{field.name} {value}")
     for field in fields(Penalty):
         penalised = [other.penalty for other in (recipe, *beside) if other.penalty.kind != "none"]
-        if field.name not in ("kind", "alpha") and len({getattr(other, field.name) for other in penalised}) > 1:
-            words += [f"{field.name} {getattr(penalty, field.name)}"] if penalty.kind != "none" else []
+        differ = len({getattr(other, field.name) for other in penalised}) > 1
+        differ |= field.name == "reduction" and penalty.reduction != field.default  # else it would be read as another weight
+        if field.name not in ("kind", "alpha", "reading") and differ and penalty.kind != "none":
+            words += [f"{field.name} {getattr(penalty, field.name)}"]
     return ", ".join(words)
 
 
@@ -152,14 +180,36 @@ NOTE = (
 
 
 def markdown(groups: Sequence[Group]) -> str:
-    """The table in Markdown, the paper's own numbers beside ours where the setting is the same."""
+    """The table in Markdown, the paper's own numbers beside ours where the setting is the same.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+        Recipes with their repeats.
+
+    Returns
+    -------
+    str
+        The table and its note.
+    """
     head, rows = _rows(groups, " ± ")
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", NOTE, ""])
 
 
 def latex(groups: Sequence[Group]) -> str:
-    """The table in LaTeX (booktabs)."""
+    """The table in LaTeX (booktabs).
+
+    Parameters
+    ----------
+    groups : sequence of Group
+        Recipes with their repeats.
+
+    Returns
+    -------
+    str
+        A tabular and its note.
+    """
     head, rows = _rows(groups, r" $\pm$ ")
     body = [" & ".join(line) + r" \\" for line in rows]
     top = [rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule", " & ".join(head) + r" \\", r"\midrule"]

@@ -60,7 +60,16 @@ def test_the_papers_numbers_stand_beside_its_own_settings_only(runs):
 
 @pytest.mark.parametrize(
     "other",
-    [{"batch": 64}, {"alpha": 3.0}, {"interval": 1}, {"warmup": 10}, {"reduction": "mean"}, {"model": "resnet18-cifar"}],
+    [
+        {"batch": 64},
+        {"alpha": 3.0},
+        {"interval": 1},
+        {"warmup": 10},
+        {"reduction": "literal"},
+        {"reading": "alpha_0"},
+        {"border": "replicate"},
+        {"model": "resnet18-cifar"},
+    ],
 )
 def test_another_setting_has_no_row_in_the_paper(other):
     recipe = CIFAR100.changed(kind="target", alpha=10.0)
@@ -114,11 +123,11 @@ def test_the_commands_write_their_files(runs, capsys):
     assert "does not exist" in capsys.readouterr().err
 
 
-def test_train_takes_the_papers_names_and_a_laptops_weights(tmp_path):
-    from validation.cli.commands.train import Train
+def test_train_takes_the_papers_names_and_weights(tmp_path):
+    from validation.cli.commands.runs.train import Train
 
     assert Train(tmp_path, preset="cifar100", penalty="target").recipe().penalty.alpha == 10
-    assert Train(tmp_path, penalty="target").recipe().penalty.alpha == 3e-4
+    assert Train(tmp_path, penalty="target").recipe().penalty.weight(0) == 10
     assert Train(tmp_path, penalty="curvature", alpha=2.0, epochs=3).recipe() == LAPTOP.changed(
         kind="curvature", alpha=2.0, epochs=3
     )
