@@ -160,8 +160,8 @@ class Landscape:
         >>> {name: squared.tolist() for name, squared in predict(net, initialisation=1.0).layers().items()}
         {'conv2': [1.0, 1.0, 1.0, 1.0], 'conv1': [2.0, 3.0, 3.0, 2.0], 'input': [5.0, 8.0, 8.0, 5.0]}
         """
-        found = layer_gradients(self.traced, output)
-        return {name: squared for name, squared in found.items() if squared.ndim}
+        gradients = layer_gradients(self.traced, output)
+        return {name: squared for name, squared in gradients.items() if squared.ndim}
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the relative map (see `landscape.maps.plot.plot_map`).

@@ -232,10 +232,10 @@ def path_law(traced: Trace, pooled: bool) -> tuple[Array, tuple[str, ...]]:
 
 def _with_pooled_head(traced: Trace, squared: Array) -> tuple[Array, tuple[str, ...]]:
     """The map with what the second path law adds, where a gate stands under a global average at the head."""
-    found = pooled_gates(traced.lattice)
-    if not found:
+    gates = pooled_gates(traced.lattice)
+    if not gates:
         return squared, ()
-    name = listed([traced.lattice.nodes[gate].name for gate in found])
+    name = listed([traced.lattice.nodes[gate].name for gate in gates])
     try:
         more = head_correction(traced, traced.unit)
     except UnsupportedError as refusal:

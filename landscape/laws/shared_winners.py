@@ -35,7 +35,9 @@ def to_shared_winners(tables: list[Array], spatial: tuple[int, ...], rates: Arra
     """
     channels = max(len(apart), rates.shape[1])
     opened = np.sqrt(rates.sum(axis=0))
-    shares = np.divide(rates, opened**2, out=np.zeros_like(rates), where=opened > 0) * opened  # s times the root of one window's o
+    shares = (
+        np.divide(rates, opened**2, out=np.zeros_like(rates), where=opened > 0) * opened
+    )  # s times the root of one window's o
     taps = list(product(*(range(len(table)) for table in tables)))
     flat = np.zeros((channels, prod(spatial)))
     for (k, one), (m, other) in product(enumerate(taps), repeat=2):

@@ -224,7 +224,7 @@ def _narrowest(lattice: Lattice) -> int:
 def _shared_filters(lattice: Lattice) -> list[float]:
     """The a of every depthwise or narrowly grouped convolution; those that meet in one sum count once."""
     reach = shared_signals(lattice)
-    found: dict[int, float] = {}
+    readings: dict[int, float] = {}
     for position, node in enumerate(lattice.nodes):
         if isinstance(node.op, Conv) and node.op.groups > 1:
             fan_in, _ = fans(node.op, lattice.input_shapes(node)[0])
@@ -233,18 +233,18 @@ def _shared_filters(lattice: Lattice) -> list[float]:
             beside = any(position not in reach[i] and meet(reach[i], reach[node.inputs[0]]) for i in branches)
             block = max(sums, default=position)
             share = (1.5 if beside else 0.4) / fan_in
-            found[block] = min(found.get(block, share), share)
-    return list(found.values())
+            readings[block] = min(readings.get(block, share), share)
+    return list(readings.values())
 
 
 def _sums_above(lattice: Lattice, position: int) -> list[int]:
     """The sums that a node reaches through norms and sums alone."""
-    found, waiting = [], [position]
+    sums, waiting = [], [position]
     while waiting:
         for above in lattice.readers[waiting.pop()]:
             op = lattice.nodes[above].op
             if isinstance(op, Add | Norm):
                 waiting.append(above)
             if isinstance(op, Add):
-                found.append(above)
-    return found
+                sums.append(above)
+    return sums

@@ -73,7 +73,8 @@ def _below(lattice: Lattice, position: int, place: int, above: Axes) -> Axes | N
     if not isinstance(node.op, Windowed):
         return None
     return tuple(
-        needed_above(turned(axis), pairs) | diagonal(pairs_of) for axis, pairs, pairs_of in zip(maps, above, shape[1:], strict=True)
+        needed_above(turned(axis), pairs) | diagonal(pairs_of)
+        for axis, pairs, pairs_of in zip(maps, above, shape[1:], strict=True)
     )
 
 
@@ -133,5 +134,3 @@ def closest(kept: Pairs, codes: bytes) -> tuple[np.ndarray, np.ndarray]:
         place = np.where(there, place, np.searchsorted(kept.codes, one * (kept.right + 1)))
         places.append(place)
     return places[0], places[1]
-
-

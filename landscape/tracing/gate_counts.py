@@ -126,9 +126,9 @@ def _watcher(program: Any, reader: Reader, lattice: Lattice, watched: Mapping[st
     """An interpreter of the graph that shows the counter each watched call, and computes in no less than this precision."""
     import torch
 
-    made = defaultdict(list)
+    by_module = defaultdict(list)
     for name in watched:
-        made[reader.calls[name].name].append(name)
+        by_module[reader.calls[name].name].append(name)
     typed = {
         call.name
         for call in program.graph_module.graph.nodes
@@ -147,10 +147,10 @@ def _watcher(program: Any, reader: Reader, lattice: Lattice, watched: Mapping[st
             return tuple(map(widened, arguments)), {key: widened(value) for key, value in named.items()}
 
         def run_node(self, n: torch.fx.Node) -> Any:
-            if n.name in made:
+            if n.name in by_module:
                 arguments, named = self.fetch_args_kwargs_from_env(n)
-                for name in made[n.name]:
-                    counter.see(watched[name], n.target, _arranged(reader, lattice, watched[name], arguments), named)
+                for name in by_module[n.name]:
+                    counter.update(watched[name], n.target, _arranged(reader, lattice, watched[name], arguments), named)
             return super().run_node(n)
 
     return Watcher(program.graph_module)

@@ -314,8 +314,8 @@ def checked_variances(lattice: Lattice, variances: Mapping[str, Any]) -> dict[st
     >>> checked_variances(Lattice.chain((1, 8), [Conv(4, kernel=2)]), {"conv1": 1})
     {'conv1': 1.0}
     """
-    found: dict[str, Any] = {node.name: variances.get(node.name) for node in lattice.nodes if weighted(node.op)}
-    for name, variance in found.items():
+    by_layer: dict[str, Any] = {node.name: variances.get(node.name) for node in lattice.nodes if weighted(node.op)}
+    for name, variance in by_layer.items():
         if not is_real(variance) or not float(variance) >= 0:
             raise SpecificationError(f"{name}: the variance of its weights is {variance}; it must be finite and not negative")
-    return {name: float(variance) for name, variance in found.items()}
+    return {name: float(variance) for name, variance in by_layer.items()}

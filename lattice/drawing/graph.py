@@ -52,8 +52,8 @@ def to_networkx(lattice: Lattice) -> "nx.DiGraph[str]":
     for position, (node, shape) in enumerate(zip(lattice.nodes, lattice.shapes, strict=True)):
         graph.add_node(node.name, op=node.op, shape=shape, position=position)
         for i in dict.fromkeys(node.inputs):
-            places = tuple(place for place, below in enumerate(node.inputs) if below == i)
-            graph.add_edge(lattice.nodes[i].name, node.name, inputs=places)
+            indices = tuple(index for index, below in enumerate(node.inputs) if below == i)
+            graph.add_edge(lattice.nodes[i].name, node.name, inputs=indices)
     return graph
 
 

@@ -163,14 +163,14 @@ def _has_commands(lattice: Lattice, position: int) -> bool:
 
 
 def _ancestors(lattice: Lattice, position: int) -> set[int]:
-    found: set[int] = set()
+    ancestors: set[int] = set()
     stack = [position]
     while stack:
         for below in lattice.nodes[stack.pop()].inputs:
-            if below not in found:
-                found.add(below)
+            if below not in ancestors:
+                ancestors.add(below)
                 stack.append(below)
-    return found
+    return ancestors
 
 
 @singledispatch

@@ -196,11 +196,11 @@ def _reaches(lattice: Lattice, position: int, unit: Unit, target: Unit, known: d
             known[here] = here[1] == target
         else:
             below = [(node, where) for _, node, where in choices_at(lattice, *here)]
-            unknown = [place for place in below if place not in known]
-            if unknown and not any(known.get(place, False) for place in below):
+            unknown = [unit_below for unit_below in below if unit_below not in known]
+            if unknown and not any(known.get(unit_below, False) for unit_below in below):
                 stack.extend(unknown)
             else:
-                known[here] = any(known.get(place, False) for place in below)
+                known[here] = any(known.get(unit_below, False) for unit_below in below)
     return known[position, unit]
 
 

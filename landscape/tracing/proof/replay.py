@@ -86,8 +86,8 @@ def replay(
         numbers = {role: tensors[part] if isinstance(part, str) else part for role, part in used.items()}
         mask = None
         if node.name in reader.masks:
-            draw, made = reader.masks[node.name]
-            mask = made(masks[draw]).to(x) if draw in masks else None
+            draw, mask_of = reader.masks[node.name]
+            mask = mask_of(masks[draw]).to(x) if draw in masks else None
         own = Own(numbers, mask, reader.calls.get(node.name), reader.train)
         values.append(apply(node.op, own, *(values[i] for i in node.inputs)))
     order = reader.values[reader.result].order
