@@ -14,6 +14,13 @@ CORE = (
     *(f"landscape/{folder}" for folder in ("structure", "gates", "laws", "tracing", "weights")),
 )
 ELSEWHERE = {  # modules of these folders without a file of their own, and where they are tested
+    "lattice/network/parameters.py": "tests/lattice/network/test_ops.py",
+    "lattice/network/traits.py": "tests/lattice/network/test_ops.py",
+    "lattice/network/windowed_ops.py": "tests/lattice/test_against_torch.py",
+    "lattice/sweep/choices.py": "tests/lattice/sweep/test_routes.py",
+    "lattice/sweep/reverse.py": "tests/lattice/sweep/test_pullback.py",
+    "landscape/tracing/rates.py": "tests/landscape/tracing/test_gate_counts.py",
+    "landscape/weights/fans.py": "tests/landscape/weights/test_initialisation.py",
     "landscape/gates/mean_field_rules.py": "tests/landscape/gates/test_mean_field.py",
     "landscape/tracing/aten/table.py": "tests/landscape/tracing/test_refused_operations.py",
     "landscape/tracing/graph/refusals.py": "tests/landscape/tracing/test_refused_operations.py",

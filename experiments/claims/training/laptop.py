@@ -72,7 +72,7 @@ def target_before_curvature() -> Finding:
     "4.1, 4.2.1",
     "“regularisation weight had a significant impact on performance”; weights 1, 10, 100",
     instead=SCALE + " Within so few steps the useful weights are smaller by orders of magnitude; too large ones cost accuracy.",
-    tests=("tests/validation/evaluation/runs/test_tables.py::test_train_takes_the_papers_names_and_a_laptops_weights",),
+    tests=("tests/validation/evaluation/runs/test_tables.py::test_train_takes_the_papers_names_and_weights",),
 )
 def weight_matters() -> Finding:
     rows = laptop()["digits"]
