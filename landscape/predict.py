@@ -13,7 +13,7 @@ from landscape.laws.guarantee import Guarantee
 from landscape.laws.moments import layer_gradients
 from landscape.laws.sizes import Size, stated_size
 from landscape.maps import measures
-from landscape.stages import Request, apply_law, fill_gates, path_law, read
+from landscape.stages import Request, apply_law, complete, path_law
 from landscape.tracing.trace import Trace
 from landscape.weights.initialisation import Initialisation
 from lattice import GlobalPool, Lattice, Window
@@ -157,8 +157,8 @@ class Landscape:
         >>> {name: squared.tolist() for name, squared in predict(net, initialisation=1.0).layers().items()}
         {'conv2': [1.0, 1.0, 1.0, 1.0], 'conv1': [2.0, 3.0, 3.0, 2.0], 'input': [5.0, 8.0, 8.0, 5.0]}
         """
-        found = layer_gradients(self.traced, output)
-        return {name: squared for name, squared in found.items() if squared.ndim}
+        gradients = layer_gradients(self.traced, output)
+        return {name: squared for name, squared in gradients.items() if squared.ndim}
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the relative map (see `landscape.maps.plot.plot_map`).
@@ -200,7 +200,7 @@ def predict(
     initialisation: Initialisation | Mapping[str, float] | float | str | None = None,
     output: Any = None,
     mode: str = "eval",
-    gates: str = "measured",
+    gates: str | None = None,
     inputs: Any = None,
     batch: int = 32,
     factors: Mapping[str, Any] | None = None,
@@ -228,10 +228,11 @@ def predict(
     mode : {"eval", "train"}, default "eval"
         In "train" batch norms divide by the variance of a `batch` of white inputs, and the gradient is that of each output
         sample with respect to its own input (Lemma 2, corrected).
-    gates : {"measured", "theory"}, default "measured"
-        "measured" counts, in forward passes of the model on `inputs` or on white noise, what symmetry does not tell: gates
-        behind residual sums, smooth activations, which cells win a max-pool. "theory" takes them from the lattice alone, as for
-        a `Lattice` or a model without values.
+    gates : {None, "theory", "measured"}, default None
+        Where comes from what symmetry does not tell: gates behind residual sums, smooth activations, which cells win a max-pool.
+        "theory" takes it from the lattice alone, for white inputs: without noise, the same bits each time. "measured" counts
+        it in forward passes of the model, on `inputs` or on white noise. None is "measured" for given `inputs`, and "theory"
+        otherwise; what theory has no rule for is then counted, and `reasons` say so.
     inputs : array_like or None, default None
         Images (N, channels, *spatial): the map is for these inputs, averaged over them.
     batch : int, default 32
@@ -267,8 +268,7 @@ def predict(
     (array([16., 24., 24., 16.]), 'EXACT')
     """
     request = Request(shape, initialisation, output, mode, gates, inputs, batch, factors, check)
-    traced, request = read(model, request)
-    traced, said = fill_gates(traced, request)
+    traced, request, said = complete(model, request)
     squared, guarantee, reasons, traced, pooled = apply_law(traced, request, isinstance(model, Lattice), said)
     return Landscape(squared, guarantee, reasons, traced, traced.unit, pooled)
 

@@ -17,7 +17,7 @@ from landscape.structure.signs import Sign, node_signs
 from lattice import Lattice
 from lattice.network.lattice import check_lattice
 
-__all__ = ["Gates", "Prior", "Shift"]
+__all__ = ["Gates", "Prior", "Shift", "even"]
 
 Array = np.ndarray[Any, Any]
 
@@ -188,3 +188,22 @@ class Prior:
             own(self.signs),
             own(self.shifts),
         )
+
+
+def even(prior: Prior) -> bool:
+    """Whether nothing that a norm multiplies or adds differs from position to position.
+
+    Parameters
+    ----------
+    prior : Prior
+        The network and the law of its weights.
+
+    Returns
+    -------
+    bool
+        Whether rates have all symmetries of the network.
+    """
+    channels = {name: shape[0] for name, shape in zip(prior.lattice.names, prior.lattice.shapes, strict=True)}
+    added = [(name, part) for name, shift in prior.shifts.items() for part in shift]
+    values = [*prior.factors.items(), *prior.signs.items(), *added]
+    return all(np.ndim(value) == 0 or np.shape(value) == (channels[name],) for name, value in values if name in channels)

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     import torch
 
-__all__ = ["Outcome", "Request", "apply_law", "fill_gates", "path_law", "read"]
+__all__ = ["Outcome", "Request", "apply_law", "complete", "fill_gates", "path_law", "read"]
 
 Array = np.ndarray[Any, Any]
-MODES, GATES = ("eval", "train"), ("measured", "theory")
+MODES, GATES = ("eval", "train"), (None, "measured", "theory")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Request:
     initialisation: Initialisation | Mapping[str, float] | float | str | None = None
     output: Any = None
     mode: str = "eval"
-    gates: str = "measured"
+    gates: str | None = None
     inputs: Any = None
     batch: int = 32
     factors: Mapping[str, Any] | None = None
@@ -55,12 +55,17 @@ class Request:
                 "mode='train' with inputs=: batch statistics of given images have no law here; give one of them"
             )
         if self.gates not in GATES:
-            raise SpecificationError(f"gates is {self.gates!r}; it is 'measured' or 'theory'")
+            raise SpecificationError(f"gates is {self.gates!r}; it is 'theory', 'measured', or None")
 
     @property
     def train(self) -> bool:
         """Is it about training mode?"""
         return self.mode == "train"
+
+    @property
+    def counted(self) -> bool:
+        """Are gates to be counted in forward passes? Where nothing else is asked for, on given inputs alone."""
+        return self.gates == "measured" or (self.gates is None and self.inputs is not None)
 
 
 class Outcome(NamedTuple):
@@ -93,10 +98,30 @@ def read(model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice, reque
         raise SpecificationError("predict(model, shape) needs the shape of one input, (channels, *spatial)")
     shape = given_shape(request.shape)
     request = _with_checked_inputs(request, shape)
-    counted = request.gates == "measured" and not request.train
+    counted = request.counted and not request.train
     observed = None if not counted else "noise" if request.inputs is None else request.inputs
     options = {"output": request.output, "train": request.train, "check": request.check}
     return trace(model, shape, initialisation=request.initialisation, inputs=observed, **options), request
+
+
+def complete(
+    model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice, request: Request
+) -> tuple[Trace, Request, tuple[str, ...]]:
+    """The network with the rates of its gates, the request as it was met, and what is to be said of both.
+
+    Rates that theory has no rule for are counted in forward passes of the model, unless it was asked for by name.
+    """
+    traced, request = read(model, request)
+    try:
+        filled, said = fill_gates(traced, request)
+        return filled, request, said
+    except UnsupportedError as refusal:
+        if request.gates is not None or request.counted or request.train or isinstance(model, Lattice):
+            raise
+        why = f"gates and choices were counted in forward passes, for want of a rule: {refusal}"
+    traced, request = read(model, replace(request, gates="measured"))
+    traced, said = fill_gates(traced, request)
+    return traced, request, (why, *said)
 
 
 def _with_checked_inputs(request: Request, shape: tuple[int, ...]) -> Request:
@@ -123,9 +148,9 @@ def _checked_factors(lattice: Lattice, factors: Mapping[str, Any]) -> dict[str, 
 def fill_gates(traced: Trace, request: Request) -> tuple[Trace, tuple[str, ...]]:
     """The network with the rates of its gates and norms, and what is to be said of the norms' own gradients."""
     counted = traced.gates.gains or traced.gates.taps or traced.gates.products
-    if request.gates == "theory" or not counted:
+    if not request.counted or not counted:
         traced = _with_theory(traced, request)
-    return _with_gradients_of_norms(traced, request.gates == "measured" and request.inputs is not None)
+    return _with_gradients_of_norms(traced, request.counted and request.inputs is not None)
 
 
 def _with_theory(traced: Trace, request: Request) -> Trace:
@@ -195,10 +220,10 @@ def path_law(traced: Trace, pooled: bool) -> tuple[Array, tuple[str, ...]]:
 
 def _with_pooled_head(traced: Trace, squared: Array) -> tuple[Array, tuple[str, ...]]:
     """The map with what the second path law adds, where a gate stands under a global average at the head."""
-    found = pooled_gates(traced.lattice)
-    if not found:
+    gates = pooled_gates(traced.lattice)
+    if not gates:
         return squared, ()
-    name = listed([traced.lattice.nodes[gate].name for gate in found])
+    name = listed([traced.lattice.nodes[gate].name for gate in gates])
     try:
         more = head_correction(traced, traced.unit)
     except UnsupportedError as refusal:

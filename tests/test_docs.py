@@ -135,8 +135,8 @@ def test_docstrings_keep_their_formulas_and_their_characters(extension):
 
 @pytest.mark.slow
 def test_the_site_builds_without_warnings_and_documents_every_public_name(tmp_path):
-    pytest.importorskip("furo")
-    pytest.importorskip("myst_nb")
+    for needed in ("furo", "myst_nb", "sphinx_design", "sphinx_copybutton", "latex2mathml"):
+        pytest.importorskip(needed)
     from sphinx.util.inventory import InventoryFile
 
     command = [

@@ -31,8 +31,8 @@ from landscape.structure.correlated_positions import correlated_positions
 from landscape.structure.shared_signal import meet, shared_signals
 from landscape.structure.signs import SIGNAL_NORMS
 from landscape.weights.fans import fans
-from lattice import Activation, Add, Conv, Lattice, Multiply, Node, Norm
-from lattice.network.ops import Pooling, Summed
+from lattice import Activation, Add, Blur, Conv, Dropout, Input, Lattice, Multiply, Node, Norm, Pad, Upsample
+from lattice.network.ops import Merge, Pooling, Rearrangement, Summed, Weighted
 
 __all__ = ["Size", "stated_size"]
 
@@ -89,11 +89,15 @@ def _shaped(lattice: Lattice) -> Iterator[tuple[Node, tuple[int, ...]]]:
 
 
 def _is_gate(node: Node) -> bool:
-    """Is it a gate, a maximum, or a norm over the signal?"""
+    """Is it a gate, a maximum, or a norm over the signal? So counts what is not known to be linear."""
     op = node.op
     if isinstance(op, Activation):
         return op.name != "identity"
-    return _is_maximum(node) or (isinstance(op, Norm) and op.kind in SIGNAL_NORMS)
+    if isinstance(op, Norm):
+        return op.kind in SIGNAL_NORMS
+    if isinstance(op, Pooling):
+        return _is_maximum(node)
+    return not isinstance(op, Blur | Dropout | Input | Merge | Pad | Rearrangement | Upsample | Weighted)
 
 
 def _channels_of_means(lattice: Lattice) -> Iterator[int]:
@@ -113,15 +117,15 @@ def _is_maximum(node: Node) -> bool:
 
 def _narrowest(lattice: Lattice) -> int:
     """The least number of channels that something nonlinear, or a sum, reads; those of the input are the data's."""
-    ops = Activation | Norm | Pooling | Multiply | Summed
-    read = [i for node in lattice.nodes if isinstance(node.op, ops) for i in node.inputs if i]
+    deciding = (node for node in lattice.nodes if isinstance(node.op, Norm | Pooling | Summed | Activation) or _is_gate(node))
+    read = [i for node in deciding for i in node.inputs if i]
     return min((lattice.shapes[i][0] for i in read), default=1)
 
 
 def _shared_filters(lattice: Lattice) -> list[float]:
     """The a of every depthwise or narrowly grouped convolution; those that meet in one sum count once."""
     reach = shared_signals(lattice)
-    found: dict[int, float] = {}
+    readings: dict[int, float] = {}
     for position, node in enumerate(lattice.nodes):
         if isinstance(node.op, Conv) and node.op.groups > 1:
             fan_in, _ = fans(node.op, lattice.input_shapes(node)[0])
@@ -130,18 +134,18 @@ def _shared_filters(lattice: Lattice) -> list[float]:
             beside = any(position not in reach[i] and meet(reach[i], reach[node.inputs[0]]) for i in branches)
             block = max(sums, default=position)
             share = (1.5 if beside else 0.4) / fan_in
-            found[block] = min(found.get(block, share), share)
-    return list(found.values())
+            readings[block] = min(readings.get(block, share), share)
+    return list(readings.values())
 
 
 def _sums_above(lattice: Lattice, position: int) -> list[int]:
     """The sums that a node reaches through norms and sums alone."""
-    found, waiting = [], [position]
+    sums, waiting = [], [position]
     while waiting:
         for above in lattice.readers[waiting.pop()]:
             op = lattice.nodes[above].op
             if isinstance(op, Add | Norm):
                 waiting.append(above)
             if isinstance(op, Add):
-                found.append(above)
-    return found
+                sums.append(above)
+    return sums

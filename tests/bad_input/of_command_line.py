@@ -109,7 +109,7 @@ MODELS = [
     no("map", "four sizes", lambda f: [model(f), "--size", "4", "4", "4", "4"], "shape is (3, 4, 4, 4, 4)"),
     no("map", "another number of channels", lambda f: small(f, "--channels", "1"), "could not take"),
     no("map", "a shape of one number", lambda f: [model(f), "--shape", "9"], "shape is (9,)"),
-    no("map", "one draw", lambda f: small(f, "--check", "1"), "two draws at least"),
+    no("map", "one draw", lambda f: small(f, "--check", "1"), "a comparison needs 20 draws at least"),
     no("map", "-5 draws", lambda f: small(f, "--check", "-5"), "--check is -5"),
     no("map", "2^60 draws", lambda f: small(f, "--check", str(2**60)), "GiB"),
     no("map", "a negative seed", lambda f: small(f, "--check", "20", "--seed", "-1"), "--seed is -1"),
