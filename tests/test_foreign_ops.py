@@ -174,7 +174,7 @@ def doubling_neighbours(base):
     return Pairs
 
 
-def test_counts_of_a_foreign_op_of_several_cells_are_right_or_refused():
+def test_counts_of_a_foreign_op_are_right_or_refused():
     op = doubling_neighbours(Op)
     rules = [
         lambda: shapes.output_shape.register(op, lambda self, shape: shape),

@@ -15,14 +15,10 @@ CORE = (
 )
 ELSEWHERE = {  # modules of these folders without a file of their own, and where they are tested
     "lattice/network/parameters.py": "tests/lattice/network/test_ops.py",
-    "lattice/network/traits.py": "tests/lattice/network/test_ops.py",
     "lattice/network/windowed_ops.py": "tests/lattice/test_against_torch.py",
-    "lattice/sweep/choices.py": "tests/lattice/sweep/test_routes.py",
     "landscape/tracing/rates.py": "tests/landscape/tracing/test_gate_counts.py",
-    "landscape/weights/fans.py": "tests/landscape/weights/test_initialisation.py",
     "landscape/structure/forward_pairs.py": "tests/landscape/gates/test_mean_field.py",
     "landscape/gates/covariances.py": "tests/landscape/gates/test_mean_field.py",
-    "landscape/gates/quadrants.py": "tests/landscape/gates/test_mean_field.py",
     "landscape/gates/windows/largest.py": "tests/landscape/gates/test_mean_field.py",
     "landscape/gates/windows/laws.py": "tests/landscape/gates/test_mean_field.py",
     "landscape/gates/windows/pools.py": "tests/landscape/gates/test_mean_field.py",

@@ -52,17 +52,17 @@ LOWEST, SPREAD = -1022, 900  # exponents of the smallest normal float64, and of 
 class Local(Protocol):
     """What the sweep asks of a node besides its topology; arrays broadcast against its output (channels, *spatial)."""
 
-    def squared(self, node: Node, place: int = 0) -> Any:
-        """E[(dh/du)^2] along one connection to input number `place`: V[w], E[phi'^2], 1 / n^2, ...; None: its maps tell."""
+    def squared(self, node: Node, number: int = 0) -> Any:
+        """E[(dh/du)^2] along one connection to the input of this number: V[w], E[phi'^2], 1 / n^2, ...; None: its maps tell."""
 
-    def single(self, node: Node, place: int = 0) -> Any:
+    def single(self, node: Node, number: int = 0) -> Any:
         """E[dh/du] of a node without weights, apart from the coefficients of its map; with its sign."""
 
-    def joint(self, node: Node, axes: Axes, place: int = 0) -> Any:
+    def joint(self, node: Node, axes: Axes, number: int = 0) -> Any:
         """E[dh/du dh'/du'] of a node without weights at pairs of positions, apart from the coefficients of its map."""
 
-    def edge(self, node: Node, place: int) -> Any:
-        """The factor on what a sum's input number `place` gets; None for 1."""
+    def edge(self, node: Node, number: int) -> Any:
+        """The factor on what a sum gives to its input of this number; None for 1."""
 
     def taps(self, node: Node) -> Array | None:
         """How often each tap of each window of a maximum wins, (taps, channels or 1, *outputs); None: all alike."""
@@ -208,10 +208,10 @@ def _times(here: Array, weight: Any) -> Array:
 
 def _pair_weight(node: Node, local: Local, step: Step, output: Shape, axes: Axes) -> Any:
     """The weight of each pair in an op that keeps positions."""
-    place = step.places[step.side or 0]
+    number = step.places[step.side or 0]
     if step.side is not None:
-        return _at(local.single(node, place), output, axes, step.side)
-    return local.joint(node, axes, place)
+        return _at(local.single(node, number), output, axes, step.side)
+    return local.joint(node, axes, number)
 
 
 def _to_factor(here: Array, shape: Shape, output: Shape, maps: tuple[Maps, ...] | None, above: Axes, below: Axes) -> Array:
@@ -299,7 +299,7 @@ def _maximum(
         alone = _to_winners(op, spatial, own, rates)
     # Of two windows, with `shared` cells in both and `union` cells together, one cell wins both with probability 1 / union
     # each; what is left of the probability goes evenly to the pairs of different winners.
-    first, second = (outer([size[places] for size, places in zip(sizes, side, strict=True)]) for side in sides(above))
+    first, second = (outer([size[indices] for size, indices in zip(sizes, side, strict=True)]) for side in sides(above))
     inside = [axis[0][0].values > 0 for axis in maps]
     shared = outer([(a[pairs.first] & a[pairs.second]).sum(axis=1) for a, pairs in zip(inside, above, strict=True)])
     union, pairs_of_cells = first + second - shared, first * second

@@ -77,10 +77,10 @@ class Plan:
     @cached_property
     def onward(self) -> Mapping[State, tuple[Step, ...]]:
         """The steps that lead on from each pair of nodes, in the order of the sweep."""
-        found: dict[State, tuple[Step, ...]] = {}
+        grouped: dict[State, tuple[Step, ...]] = {}
         for step in self.steps:
-            found[step.source] = (*found.get(step.source, ()), step)
-        return found
+            grouped[step.source] = (*grouped.get(step.source, ()), step)
+        return grouped
 
     @property
     def is_diagonal(self) -> bool:
@@ -177,20 +177,20 @@ def _steps(lattice: Lattice) -> tuple[list[Step], tuple[str, ...]]:
     for n in reversed(range(1, len(lattice.nodes))):
         node = lattice.nodes[n]
         for source in sorted(state for state in states if n in state):
-            found: list[Step] = []
+            result: list[Step] = []
             if source == (n, n):
-                found = _own(lattice, node, n, free)
+                result = _own(lattice, node, n, free)
             elif isinstance(node.op, Weighted):
                 pass  # below fresh weights nothing is correlated with another branch
             elif isinstance(node.op, Windowed | Pointwise | Summed) and not _chooses(node.op):
-                found = _one_side(lattice, node, source, source.index(n), free)
+                result = _one_side(lattice, node, source, source.index(n), free)
             else:
                 unresolved[node.name] = None
             if not isinstance(node.op, Add | Concat) and any(meet(free[a], free[b]) for a, b in combinations(node.inputs, 2)):
                 unresolved[node.name] = None
-            steps += found
+            steps += result
             states.difference_update([source])
-            states.update(step.target for step in found)
+            states.update(step.target for step in result)
     return _leading_down(steps), tuple(unresolved)
 
 
@@ -213,10 +213,10 @@ def _leading_down(steps: list[Step]) -> list[Step]:
 def _own(lattice: Lattice, node: Node, n: int, free: tuple[Reach, ...]) -> list[Step]:
     """The steps of a node's own moments: to each of its inputs, and to pairs of them that meet again below."""
     inputs = node.inputs
-    places = range(len(inputs))
-    pairs = [(p, p) for p in places]
+    numbers = range(len(inputs))
+    pairs = [(p, p) for p in numbers]
     if isinstance(node.op, Add):
-        pairs += [(p, q) for p in places for q in places if p != q and meet(free[inputs[p]], free[inputs[q]])]
+        pairs += [(p, q) for p in numbers for q in numbers if p != q and meet(free[inputs[p]], free[inputs[q]])]
     return [Step(n, (n, n), (inputs[p], inputs[q]), (p, q), _maps(lattice, n, p)) for p, q in pairs]
 
 
@@ -224,11 +224,11 @@ def _one_side(lattice: Lattice, node: Node, source: State, side: int, free: tupl
     """The steps of the moments between a node and another one, down on the node's side."""
     n, other = source[side], source[1 - side]
     steps = []
-    for place, below in enumerate(node.inputs):
+    for number, below in enumerate(node.inputs):
         if meet(free[below], free[other]):
             target = (below, other) if side == 0 else (other, below)
-            maps = _maps(lattice, n, place, side, lattice.shapes[other][1:])
-            steps.append(Step(n, source, target, (place, place), maps))
+            maps = _maps(lattice, n, number, side, lattice.shapes[other][1:])
+            steps.append(Step(n, source, target, (number, number), maps))
     return steps
 
 
@@ -236,14 +236,14 @@ def _one_side(lattice: Lattice, node: Node, source: State, side: int, free: tupl
 
 
 def _maps(
-    lattice: Lattice, n: int, place: int, side: int | None = None, other: tuple[int, ...] = ()
+    lattice: Lattice, n: int, number: int, side: int | None = None, other: tuple[int, ...] = ()
 ) -> tuple[Maps, ...] | None:
     """(A_k, B_k) of each axis down to input number `place`; None where positions stay.
 
     `side` is the node's, if it does not stand on both; `other` then are the sizes of the node on the other side.
     """
     node = lattice.nodes[n]
-    maps = axis_maps(node.op, lattice.shapes[node.inputs[place]], lattice.shapes[n])
+    maps = axis_maps(node.op, lattice.shapes[node.inputs[number]], lattice.shapes[n])
     if maps is None or side is None:
         return maps
     kept = [freeze(np.eye(m)) for m in other]

@@ -74,7 +74,7 @@ class Agreement:
     worst : tuple of tuple of int
         The pixels beyond it, worst first.
     draws : int
-        The number of draws.
+        How many there were.
     """
 
     verdict: Verdict
