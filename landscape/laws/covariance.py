@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from landscape.gates.averaging import ratio
-from landscape.laws.shared_winners import to_shared_winners
+from landscape.gates.windows.shared_winners import to_shared_winners
 from landscape.structure.arrays import across, collect, diagonal_of, on_diagonal, outer, rearranged, sides
 from landscape.structure.pairs import Maps
 from landscape.structure.plan import Axes, Plan, State, Step, plan, window_sizes
