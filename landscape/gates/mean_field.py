@@ -19,7 +19,7 @@ from landscape.gates.activations import deviations, quadrant
 from landscape.gates.averaging import pointwise
 from landscape.gates.composites import Affine, factor_squares, forms
 from landscape.gates.covariances import Passing, Product, gate_products, passed_pairs
-from landscape.gates.gates import Skip, skips, unknown_rates
+from landscape.gates.gates import Skip, gates_below, skips, unknown_rates
 from landscape.gates.mean_field_rules import Known, Run, Signal, batch_variance, gate, gaussian, of_run, passed, spread
 from landscape.gates.windows.laws import fields, maximum, pairs_of_maxima, small
 from landscape.gates.windows.pools import symmetric, windows
@@ -150,7 +150,9 @@ class _Field:
             if a == b and isinstance(node.op, Activation) and not all(pairs.is_diagonal for pairs in axes):
                 below = node.inputs[0]
                 if below in self.products and self.known(a).run is None:
-                    found[node.name] = gate_products(node.op, self.found[below], self.products[below], self.signs_of_runs[below], axes)
+                    found[node.name] = gate_products(
+                        node.op, self.found[below], self.products[below], self.signs_of_runs[below], axes
+                    )
         return {name: joint for name, joint in found.items() if joint is not None}
 
     def scale(self, skip: Skip) -> Any:
@@ -215,10 +217,13 @@ def theory_gates(prior: Prior, train: bool = False) -> Gates:
         elif isinstance(node.op, Norm) and node.op.kind in SIGNAL_NORMS:
             gains[node.name] = 1 / (spread(node.op, below[node.inputs[0]], lattice.input_shapes(node)[0]) + node.op.eps)
     runs: dict[tuple[str, str], Array] = {}
+    under = gates_below(lattice)
     for skip in skips(lattice):
         lower, upper = skip.lower, skip.upper
         scale = field.scale(skip)
-        if {unknown[lower].op, unknown[upper].op} == {Activation("relu")} and scale is not None:
+        # a gate below makes what the lower one reads no Gaussian; where all branches are functions of one signal `gate` knows
+        alone = lower not in under and field.run(where[skip.top]) is None
+        if alone and {unknown[lower].op, unknown[upper].op} == {Activation("relu")} and scale is not None:
             mean, variance, _ = gaussian(below[unknown[lower].inputs[0]])
             branch = below[where[skip.top]].mean - scale * below[where[lower]].mean
             # of the branches beside the skip
