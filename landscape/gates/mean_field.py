@@ -20,7 +20,7 @@ from landscape.gates.averaging import pointwise
 from landscape.gates.composites import Affine, factor_squares, forms
 from landscape.gates.covariances import Passing, Product, gate_products, passed_pairs
 from landscape.gates.gates import Skip, skips, unknown_rates
-from landscape.gates.mean_field_rules import Known, Run, Signal, batch_variance, gate, gaussian, of_run, passed, spread
+from landscape.gates.mean_field_rules import Known, Run, Signal, batch_variance, gate, gaussian, passed, spread
 from landscape.gates.windows.laws import fields, maximum, pairs_of_maxima, small
 from landscape.gates.windows.pools import symmetric, windows
 from landscape.prior import Gates, Prior, even
@@ -150,7 +150,9 @@ class _Field:
             if a == b and isinstance(node.op, Activation) and not all(pairs.is_diagonal for pairs in axes):
                 below = node.inputs[0]
                 if below in self.products and self.known(a).run is None:
-                    found[node.name] = gate_products(node.op, self.found[below], self.products[below], self.signs_of_runs[below], axes)
+                    found[node.name] = gate_products(
+                        node.op, self.found[below], self.products[below], self.signs_of_runs[below], axes
+                    )
         return {name: joint for name, joint in found.items() if joint is not None}
 
     def scale(self, skip: Skip) -> Any:
