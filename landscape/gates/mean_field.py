@@ -234,7 +234,10 @@ def _trunks(
     """The rates of whole runs of gates; those of single gates of a trunk go to `gains` and `firsts`."""
     where = {name: position for position, name in enumerate(field.lattice.names)}
     below = field.found
-    scales = {skip: field.scale(skip) for skip in skips(field.lattice)}
+    # a gate below makes what the lower one reads no Gaussian; where all branches are functions of one signal `gate` knows
+    under = gates_below(field.lattice)
+    alone = [skip for skip in skips(field.lattice) if skip.lower not in under and field.run(where[skip.top]) is None]
+    scales = {skip: field.scale(skip) for skip in alone}
     runs: dict[tuple[str, str], Array] = {}
     for chain in chains([skip for skip, scale in scales.items() if scale is not None]):
         names = [chain[0].lower, *(skip.upper for skip in chain)]
