@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from landscape.gates.averaging import ratio
-from landscape.laws.shared_winners import to_shared_winners
+from landscape.gates.windows.shared_winners import to_shared_winners
 from landscape.structure.arrays import across, collect, diagonal_of, on_diagonal, outer, rearranged, sides
 from landscape.structure.pairs import Maps
 from landscape.structure.plan import Axes, Plan, State, Step, plan, window_sizes
@@ -164,7 +164,7 @@ def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array
     node = lattice.nodes[step.node]
     above, below = planned.carried[step.source], planned.carried[step.target]
     shapes, output = lattice.input_shapes(node), lattice.shapes[step.node]
-    left, right = step.places
+    left = step.places[0]
     diagonal = step.side is None and is_diagonal(above, below)
     if diagonal and (taps := local.taps(node)) is not None:
         assert isinstance(node.op, Windowed)
@@ -191,10 +191,16 @@ def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array
         weighed = _times(here, _pair_weight(node, local, step, output, above))
         result = pull(node.op, tuple((shape[0], *sizes) for shape in shapes), weighed, (output[0], *sizes))[left]
         result = rearranged(result, above, below)
-    if left != right or step.side is not None:
-        return result
-    factor = local.edge(node, left)
-    return result if factor is None else _times(result, _at(factor, output, below, None))
+    return _on_edges(node, local, step, result, output, below)
+
+
+def _on_edges(node: Node, local: Local, step: Step, here: Array, output: Shape, axes: Axes) -> Array:
+    """The factor of the edge that is gone down; its root where only one side of a moment goes down it."""
+    whole = step.side is None and step.places[0] == step.places[1]
+    for side in (0,) if whole else (0, 1) if step.side is None else (step.side,):
+        factor = local.edge(node, step.places[side])
+        here = here if factor is None else _times(here, _at(factor if whole else np.sqrt(factor), output, axes, side))
+    return here
 
 
 def is_diagonal(above: Axes, below: Axes) -> bool:

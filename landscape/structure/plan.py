@@ -273,7 +273,9 @@ def _(op: Rearrangement, shape: Shape, output: Shape) -> tuple[Maps, ...] | None
     if len(output) == len(shape):
         read, own = np.array(np.unravel_index(sources(op, shape), shape)), np.indices(output)
         lines = [np.moveaxis(read[axis], axis, 0).reshape(n, -1)[:, 0] for axis, n in enumerate(output)]
-        if all(np.array_equal(lines[axis][own[axis]], read[axis]) for axis in range(len(output))) and _ascends(lines[0]):
+        if all(np.array_equal(lines[axis][own[axis]], read[axis]) for axis in range(len(output))) and np.array_equal(
+            read[0], own[0]
+        ):
             fixed = [
                 freeze((line[:, None] == np.arange(n)).astype(float)) for line, n in zip(lines[1:], shape[1:], strict=True)
             ]
@@ -281,11 +283,6 @@ def _(op: Rearrangement, shape: Shape, output: Shape) -> tuple[Maps, ...] | None
     raise UnsupportedError(
         f"{op!r} moves cells between channels, or not axis by axis; add a rule with landscape.structure.plan.axis_maps.register"
     )
-
-
-def _ascends(line: Array) -> bool:
-    """Is it 0, 1, 2, ...?"""
-    return np.array_equal(line, np.arange(len(line)))
 
 
 @axis_maps.register

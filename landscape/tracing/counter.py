@@ -119,7 +119,7 @@ class Counter(Watched):
         self._add(("alive", name), self._mean(name, alive if under is None else reached * under))
         if under is not None:
             self._add(("open", name), self._mean(name, reached))
-        self.runs_up[name] = {name: squared}
+        self.runs_up[name] = {name: through}  # as `gain`: given the gates right below, which `alive` divides by
         for _, _, lower, upper, *_ in self.skips:
             if upper == name:
                 for lowest, run in self.runs_up.get(lower, {}).items():
