@@ -15,8 +15,9 @@ PLAIN = "no penalty"
 
 def scale(experiment: str) -> str:
     """What an experiment was run on."""
+    seeds = reproduced(experiment)["seeds"]
     return (
-        f"One small ResNet on crops of eight photographs, {LAPTOP.epochs} epochs, {reproduced(experiment)['seeds']} seeds (`pilcro "
+        f"One small ResNet on crops of eight photographs, {LAPTOP.epochs} epochs, {seeds} seeds (`pilcro "
         f"reproduce {experiment}`, docs/laptop.md), α as applied, mean over pixels: not CIFAR-100, not ImageNet."
     )
 
