@@ -45,8 +45,13 @@ NOT_ASKED = {
     "landscape.weights.fans.fans": (ops.Input, *WITHOUT_WEIGHTS),
     "lattice.network.shapes.sources": (ops.Input, ops.Pointwise, ops.Merge, WINDOWED, ops.Dense),
 }
-# the base case is right for all that has no rule: it measures the pull-back, or runs what the replay says
-WITH_A_BASE = {"lattice.counts.cost._readings", "validation.montecarlo.modules.module"}
+# the base case is right for all that has no rule: it measures the pull-back, runs what the replay says, or says that it does
+# not know, so that a coarser law is taken
+WITH_A_BASE = {
+    "lattice.counts.cost._readings",
+    "validation.montecarlo.modules.module",
+    "landscape.gates.covariances.passed_pairs",
+}
 
 
 def missing(op):

@@ -21,7 +21,7 @@ from landscape.structure.pairs import needed_above, operator
 from landscape.structure.plan import Axes, axis_maps
 from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, has_slopes, slopes
 from lattice import Activation, Add, ChannelShuffle, Concat, Conv, ConvTranspose, Dropout, Multiply, Norm, Op, Slice
-from lattice.network.ops import Rearrangement, Windowed
+from lattice.network.ops import Windowed
 
 __all__ = ["Passing", "Product", "at_pairs", "by_run", "gate_products", "passed_pairs"]
 
@@ -59,8 +59,12 @@ class Passing(NamedTuple):
 def by_run(values: Array, runs: Runs) -> Array:
     """Values over (channels or 1, ...) averaged over the channels of each run, (runs, ...)."""
     if len(values) == 1 or values.shape[0] != sum(runs):
-        return np.broadcast_to(values[:1] if len(values) == 1 else values.mean(axis=0, keepdims=True), (len(runs), *values.shape[1:]))
-    return np.stack([part[0] if (part == part[:1]).all() else part.mean(axis=0) for part in np.split(values, np.cumsum(runs)[:-1])])
+        return np.broadcast_to(
+            values[:1] if len(values) == 1 else values.mean(axis=0, keepdims=True), (len(runs), *values.shape[1:])
+        )
+    return np.stack(
+        [part[0] if (part == part[:1]).all() else part.mean(axis=0) for part in np.split(values, np.cumsum(runs)[:-1])]
+    )
 
 
 def at_pairs(values: Array, axes: Axes) -> tuple[Array, Array]:
@@ -180,10 +184,15 @@ def _of_run(passing: Passing) -> Array | None:
 def _(op: Add, passing: Passing) -> Array | None:
     if passing.known.run is not None:
         return _of_run(passing)
-    means = [at_pairs(_recut(by_run(z.mean, p.runs), p.runs, passing.runs), passing.axes) for z, p in zip(passing.signals, passing.products, strict=True)]
+    means = [
+        at_pairs(_recut(by_run(z.mean, p.runs), p.runs, passing.runs), passing.axes)
+        for z, p in zip(passing.signals, passing.products, strict=True)
+    ]
     whole = [sum(parts) for parts in zip(*means, strict=True)]
     own = sum(left * right for left, right in means)
-    return np.asarray(sum(_recut(p.at(passing.axes), p.runs, passing.runs) for p in passing.products) + whole[0] * whole[1] - own)
+    return np.asarray(
+        sum(_recut(p.at(passing.axes), p.runs, passing.runs) for p in passing.products) + whole[0] * whole[1] - own
+    )
 
 
 def _recut(values: Array, runs: Runs, wanted: Runs) -> Array:

@@ -10,17 +10,16 @@ of the same inputs. A gate over a skip is taken as a Gaussian with the mean and 
 independent values.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr
 
-from landscape.gates.activations import deviations, quadrant
-from landscape.gates.averaging import pointwise
 from landscape.gates.composites import Affine, factor_squares, forms
 from landscape.gates.covariances import Passing, Product, gate_products, passed_pairs
 from landscape.gates.gates import Skip, gates_below, skips, unknown_rates
 from landscape.gates.mean_field_rules import Known, Run, Signal, batch_variance, gate, gaussian, of_run, passed, spread
+from landscape.gates.runs import Step, chains, run_rates
 from landscape.gates.windows.laws import fields, maximum, pairs_of_maxima, small
 from landscape.gates.windows.pools import symmetric, windows
 from landscape.prior import Gates, Prior, even
@@ -198,7 +197,7 @@ class _Field:
 def theory_gates(prior: Prior, train: bool = False) -> Gates:
     """The rates of all gates from the forward mean field, for a white input: E[phi'^2], products, norms, the trunk law.
 
-    Along a skip, a = h + b with h = phi(z): P(both gates open) is the integral of P(b > -h) over the law of z.
+    Runs of gates along skips are those of a Markov process: `landscape.gates.runs`.
     """
     unknown = unknown_rates(prior)
     if not unknown:
@@ -216,20 +215,7 @@ def theory_gates(prior: Prior, train: bool = False) -> Gates:
             products |= _products(node, field.run(where[node.name]), [below[i] for i in node.inputs], lattice.shapes)
         elif isinstance(node.op, Norm) and node.op.kind in SIGNAL_NORMS:
             gains[node.name] = 1 / (spread(node.op, below[node.inputs[0]], lattice.input_shapes(node)[0]) + node.op.eps)
-    runs: dict[tuple[str, str], Array] = {}
-    under = gates_below(lattice)
-    for skip in skips(lattice):
-        lower, upper = skip.lower, skip.upper
-        scale = field.scale(skip)
-        # a gate below makes what the lower one reads no Gaussian; where all branches are functions of one signal `gate` knows
-        alone = lower not in under and field.run(where[skip.top]) is None
-        if alone and {unknown[lower].op, unknown[upper].op} == {Activation("relu")} and scale is not None:
-            mean, variance, _ = gaussian(below[unknown[lower].inputs[0]])
-            branch = below[where[skip.top]].mean - scale * below[where[lower]].mean
-            # of the branches beside the skip
-            rest = gaussian(below[where[skip.top]])[1] - scale**2 * gaussian(below[where[lower]])[1]
-            gains[upper], runs[lower, upper] = pointwise(_skip, scale * mean, scale**2 * variance, rest, branch)
-            firsts[upper] = gains[upper]
+    runs = _trunks(field, unknown, gains, firsts)
     return Gates(
         gains,
         joint=field.joint(),
@@ -240,6 +226,32 @@ def theory_gates(prior: Prior, train: bool = False) -> Gates:
         products=products,
         product_joint=_product_joint(prior, below),
     )
+
+
+def _trunks(
+    field: _Field, unknown: Mapping[str, Node], gains: dict[str, Any], firsts: dict[str, Any]
+) -> dict[tuple[str, str], Array]:
+    """The rates of whole runs of gates; those of single gates of a trunk go to `gains` and `firsts`."""
+    where = {name: position for position, name in enumerate(field.lattice.names)}
+    below = field.found
+    # a gate below makes what the lower one reads no Gaussian; where all branches are functions of one signal `gate` knows
+    under = gates_below(field.lattice)
+    alone = [skip for skip in skips(field.lattice) if skip.lower not in under and field.run(where[skip.top]) is None]
+    scales = {skip: field.scale(skip) for skip in alone}
+    runs: dict[tuple[str, str], Array] = {}
+    for chain in chains([skip for skip, scale in scales.items() if scale is not None]):
+        names = [chain[0].lower, *(skip.upper for skip in chain)]
+        steps = []
+        for skip in chain:
+            scale, h, whole = scales[skip], below[where[skip.lower]], below[where[skip.top]]
+            rest = gaussian(whole)[1] - scale**2 * gaussian(h)[1]
+            steps.append(Step(scale * np.ones(()), whole.mean - scale * h.mean, np.maximum(rest, 0)))
+        mean, variance, _ = gaussian(below[unknown[names[0]].inputs[0]])
+        rates, first = run_rates([unknown[name].op for name in names], mean, variance, steps)
+        for place, name in enumerate(names[1:], start=1):
+            gains[name], firsts[name] = rates[place, place], first[place]
+        runs |= {(names[s], names[u]): rate for (s, u), rate in rates.items() if s != u}
+    return runs
 
 
 def _products(
@@ -277,18 +289,3 @@ def _at_pairs(factor: Signal, alone: bool, spatial: tuple[int, ...], axes: Axes)
     for pairs in axes:
         same = np.multiply.outer(same, pairs.first == pairs.second)
     return np.where(same, power[first], level[first] * level[second])
-
-
-def _skip(mean: Array, variance: Array, rest: Array, branch: Any = 0.0) -> tuple[Array, Array]:
-    """P(a > 0) and P(z > 0, a > 0) for a = relu(z) + b, z ~ N(mean, variance), b ~ N(branch, rest).
-
-    P(z > 0, z + b > 0) is that of two Gaussians of deviations s and sqrt(s^2 + w^2) and correlation s / sqrt(s^2 + w^2).
-    """
-    s, w = (np.sqrt(np.maximum(size, 0.0)) for size in (variance, rest))
-    whole = np.hypot(s, w)
-    h, k = deviations(mean, s), deviations(mean + branch, whole)
-    share = np.divide(s, whole, out=np.ones(np.shape(whole)), where=whole > 0)
-    beside = np.divide(w, whole, out=np.zeros(np.shape(whole)), where=whole > 0)
-    both = quadrant(h, k, share, beside)
-    beside_alone = np.where((w == 0) & (branch == 0), 0.0, ndtr(deviations(branch + 0 * w, w)))
-    return both + ndtr(-h) * beside_alone, both

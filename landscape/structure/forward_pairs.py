@@ -13,6 +13,7 @@ import numpy as np
 
 from landscape.structure.pairs import Maps, Pairs, diagonal, freeze, needed_above
 from landscape.structure.plan import Axes, axis_maps, fixed_map, plan
+from landscape.structure.signs import has_slopes
 from lattice import Activation, AdaptivePool, GlobalPool, Lattice, Multiply, Pool
 from lattice.network.ops import Pooling, Windowed
 
@@ -54,7 +55,7 @@ def _own(lattice: Lattice, position: int) -> Axes | None:
         assert isinstance(node.op, Pool | AdaptivePool | GlobalPool)
         maps = [fixed_map(node.op, axis, spatial) for axis in range(len(spatial))]
         return tuple(needed_above(turned(((a, a),)), diagonal(a.outputs)) | diagonal(a.inputs) for a in maps)
-    if isinstance(node.op, Activation):
+    if isinstance(node.op, Activation) and has_slopes(node.op):
         carried = plan(lattice).carried.get((position, position), ())
         if carried and not all(pairs.is_diagonal for pairs in carried):
             return carried

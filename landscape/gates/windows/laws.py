@@ -32,9 +32,7 @@ def small(op: Maximum, spatial: tuple[int, ...]) -> bool:
     return int(np.prod([window.taps(n) for window, n in zip(op.windows(spatial), spatial, strict=True)])) <= MOST_CELLS
 
 
-def fields(
-    signal: Signal, product: Product, signs: tuple[Sign, ...], run: Run | None, base: Product | None
-) -> list[Field]:
+def fields(signal: Signal, product: Product, signs: tuple[Sign, ...], run: Run | None, base: Product | None) -> list[Field]:
     """The Gaussian field of each run of channels that a maximum reads.
 
     `signal` and `product` are its moments; `run` says of which signal, whose products are `base`, it is a function.
@@ -45,9 +43,7 @@ def fields(
         return [Field(*law, product.axes, gate) for law in zip(*laws, strict=True)]
     plain, rectified = _gaussian(signal, product, product.axes), _rectified(signal, product)
     chosen = [(rectified, RELU) if sign is Sign.NONNEGATIVE else (plain, IDENTITY) for sign in signs]
-    return [
-        Field(*(part[place] for part in laws), product.axes, function) for place, (laws, function) in enumerate(chosen)
-    ]
+    return [Field(*(part[place] for part in laws), product.axes, function) for place, (laws, function) in enumerate(chosen)]
 
 
 def _gaussian(signal: Signal, product: Product, axes: Axes) -> tuple[Array, ...]:

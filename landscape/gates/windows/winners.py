@@ -39,7 +39,9 @@ def winners(mean: Array, covariance: Array, inside: Array) -> tuple[Array, Array
         there = inside[:, [*(m for m in range(cells) if m != k), k]]
         size = np.sqrt(np.maximum(np.einsum("mi,wij,mj->wm", rows, covariance, rows), np.finfo(float).tiny))
         between = np.where(
-            there[:, :, None] & there[:, None, :], rows @ covariance @ rows.T / size[:, :, None] / size[:, None, :], np.eye(cells)
+            there[:, :, None] & there[:, None, :],
+            rows @ covariance @ rows.T / size[:, :, None] / size[:, None, :],
+            np.eye(cells),
         )
         left = _all_positive(np.where(there, mean @ rows.T / size, SURE), between)
         picked[:, k], positive[:, k] = (part * inside[:, k] for part in left)
