@@ -38,7 +38,9 @@ def main() -> None:
         picture = f"## {experiment.capitalize()[:-1]} {experiment[-1]}\n\n![{experiment}](figures/laptop-{experiment}.png)\n"
         parts.append(picture if experiment.startswith("figure") else lowered(found["markdown"], experiment))
         if not experiment.startswith("figure"):
-            numbers[experiment] = {name: found["numbers"].get(name, []) for name in ("differences", "orderings")}
+            numbers[experiment] = {name: found["numbers"].get(name, []) for name in ("differences", "orderings")} | {
+                "seeds": seeds
+            }
         if (RUNS / f"{experiment}.png").exists():
             smaller = with_a_palette((RUNS / f"{experiment}.png").read_bytes())
             (DOCS / "figures" / f"laptop-{experiment}.png").write_bytes(smaller)
