@@ -15,7 +15,8 @@ from lattice import PilcroError, SpecificationError
 __all__ = ["call_factory", "checked_images", "checked_map", "either_spelling", "users_line"]
 
 Array = np.ndarray[Any, Any]
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def either_spelling(function: Callable[P, R]) -> Callable[P, R]:

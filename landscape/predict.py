@@ -15,9 +15,9 @@ from landscape.laws.guarantee import Guarantee
 from landscape.laws.moments import layer_gradients
 from landscape.laws.sizes import Size, stated_size
 from landscape.maps import measures
+from landscape.maps.periods import stride_periods
 from landscape.saved import read_landscape, write_landscape
 from landscape.stages import Request, apply_law, complete, path_law
-from landscape.structure.periods import stride_periods
 from landscape.tracing.trace import Trace
 from landscape.weights.initialisation import Initialisation
 from lattice import Lattice
@@ -61,6 +61,7 @@ class Landscape(MapResult):
     output: Any = field(default=None, repr=False)
     pooled: bool = field(default=False, repr=False)
     batch: int | None = field(default=None, repr=False)
+    _map_names = ("squared", "standard_error", "relative")
 
     @property
     def lattice(self) -> Lattice:
@@ -178,9 +179,6 @@ class Landscape(MapResult):
             "mode": "eval" if self.batch is None else "train",
             "report": self.report(),
         }
-
-    def _maps(self) -> dict[str, Array]:
-        return {"squared": self.squared, "standard_error": self.standard_error, "relative": self.relative}
 
     def save(self, path: str | Path) -> Path:
         """Write all of it to one file that holds no code: the maps as arrays, the network and its prior as JSON and arrays.

@@ -58,7 +58,7 @@ def read_landscape(path: Path) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError, AttributeError) as error:  # a request that no lattice meets is a ValueError too
         raise SpecificationError(f"{path} is no landscape of this version: {error}") from error
     squared = arrays["squared"]
-    wrong = [name for name, kind in FIELDS.items() if not isinstance(found[name], kind)]  # type: ignore[arg-type]
+    wrong = [name for name, kind in FIELDS.items() if not isinstance(found[name], kind)]
     if wrong or squared.dtype != np.float64 or squared.shape != found["traced"].lattice.input_shape[1:]:
         raise SpecificationError(f"{path} is no landscape: {', '.join(wrong) or 'its map'} does not fit the rest")
     squared.setflags(write=False)

@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from landscape import Landscape
+from lattice.results.values import plain
+from validation import Estimate, compare
 from validation.__main__ import main
 
 MODEL = """
@@ -121,3 +124,14 @@ def test_advise_ranks_changes_and_draws_before_and_after(model, tmp_path, capsys
     assert found["changes"][0]["deviation"] < found["before"]["deviation"]
     assert main(["advise", f"{model}:small", "--size", "12", "--most", "0"]) == 2
     assert "most is 0" in capsys.readouterr().err
+
+
+def test_map_keeps_the_maps_that_json_leaves_out(model, tmp_path, capsys):
+    kept = tmp_path / "map.npz"
+    assert main(["map", f"{model}:small", "--size", "9", "--check", "20", "--save", str(kept), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["saved"] == [str(kept), str(tmp_path / "map-measured.npz")]
+    land, estimate = Landscape.load(kept), Estimate.load(result["saved"][1])
+    assert land.squared.shape == estimate.mean.shape == (9, 9)
+    assert plain(land.report()) == result["report"]
+    assert compare(land, estimate).to_dict(arrays=False) == result["agreement"]

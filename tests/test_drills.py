@@ -26,12 +26,12 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from lattice import PilcroError, families
+from lattice.results.files import StorageError, read_arrays
 from tests.drills import bodies
 from tests.drills.mounts import can_mount
 from tests.drills.server import Server
 from validation import Estimate, measure
 from validation.runtime import locks
-from lattice.results.files import StorageError, read_arrays
 from validation.runtime.files import write_figure
 from validation.studies.table import Series, Table, provenance
 from validation.training import loop

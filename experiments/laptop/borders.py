@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lattice.results.files import read_arrays
 from validation.reproduction.rows import Line, lines
 from validation.reproduction.scales import SCALES
 from validation.reproduction.significance import paired
 from validation.reproduction.sweep import Sweep, sweep
 from validation.reproduction.tables import text_table
-from lattice.results.files import read_arrays
 
 __all__ = ["borders"]
 

@@ -1,6 +1,6 @@
 """Values as JSON and arrays and back, from a closed list of types: what a file says is data, and nothing in it is run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -19,7 +19,7 @@ Types = Mapping[str, type]
 def encode(value: Any, types: Types, arrays: dict[str, Array], where: str = "") -> Any:
     """The value as JSON, its arrays put into `arrays` under the way that leads to them; `decode` makes it again.
 
-    Texts, numbers and None are themselves; all else is {kind: content}. Of dataclasses and named tuples those in `types` are
+    Texts, numbers and None are themselves; all else is {kind: content}; a sequence that is no list is a tuple. Of dataclasses and named tuples those in `types` are
     known, and nothing else: `SpecificationError` says what is in the way.
 
     >>> arrays = {}
@@ -47,8 +47,8 @@ def encode(value: Any, types: Types, arrays: dict[str, Array], where: str = "") 
         return {"dict": [[encode(key, types, arrays, f"{where}.{i}"), inside(one, _step(key, i))] for i, (key, one) in pairs]}
     if isinstance(value, AbstractSet):
         return {"set": [inside(one, i) for i, one in enumerate(sorted(value))]}
-    if isinstance(value, list) or type(value) is tuple:
-        return {type(value).__name__: [inside(one, i) for i, one in enumerate(value)]}
+    if isinstance(value, Sequence) and not isinstance(value, bytes) and not hasattr(value, "_fields"):
+        return {"list" if isinstance(value, list) else "tuple": [inside(one, i) for i, one in enumerate(value)]}
     raise SpecificationError(f"{where} is {value!r}: a file has no form for {type(value).__module__}.{kind}")
 
 

@@ -58,7 +58,7 @@ def flat(content: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     """
     row: dict[str, Any] = {}
     for key, value in content.items():
-        inside = dict(enumerate(value)) if isinstance(value, list) else value
+        inside: Any = dict(enumerate(value)) if isinstance(value, list) else value
         row |= flat(inside, f"{before}{key}.") if isinstance(inside, Mapping) else {f"{before}{key}": value}
     return row
 
@@ -109,11 +109,16 @@ class Result:
 
 
 class MapResult(Result):
-    """A result that is maps over input positions (`_maps`, the most important one first) and facts about them."""
+    """A result that is maps over input positions, the most important one first, and facts about them."""
+
+    _map_names: tuple[str, ...] = ()  # assigned without annotation in a dataclass, where it is no field
 
     def _maps(self) -> dict[str, Array]:
         """The maps by name, all of one shape."""
-        raise NotImplementedError
+        return {name: getattr(self, name) for name in self._map_names}
+
+    def _facts(self) -> dict[str, Any]:
+        return {name: value for name, value in super()._facts().items() if name not in self._map_names}
 
     def to_dict(self, *, arrays: bool = True) -> dict[str, Any]:
         """Everything in it as plain values, which JSON can hold.

@@ -6,9 +6,9 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+from landscape.tracing.model_names import model_factory
 from tests.bad_input.table import answers, refuses
 from validation.__main__ import main
-from landscape.tracing.model_names import model_factory
 from validation.training.checkpoint import write_json
 
 FACTORIES = """

@@ -11,6 +11,7 @@ from torch import nn
 import landscape
 import validation
 from lattice import AssumptionError, Conv, ConvTranspose, Dense, Flatten, Lattice, PilcroError, ResourceError, UnsupportedError
+from lattice.results.files import StorageError, read_arrays, write_arrays
 from tests.bad_input.models import Constant, Counting, Forgetful, Rowdy, Tuple, broken, cast, compiled, small
 from tests.bad_input.table import answered, refused, table
 from validation import Penalty, Recipe, compare, measure
@@ -23,7 +24,6 @@ from validation.evaluation.measures.ablation import ablation
 from validation.evaluation.measures.location import location_sensitivity
 from validation.evaluation.runs.tables import collect
 from validation.montecarlo.estimate import Estimate
-from lattice.results.files import StorageError, read_arrays, write_arrays
 from validation.training.checkpoint import Checkpoint, RunFolder, TrainingError, read_json, write_json
 from validation.training.loop import train
 from validation.training.models import build as build_model

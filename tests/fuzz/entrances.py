@@ -22,11 +22,11 @@ import numpy as np
 import torch
 
 from lattice import PilcroError
+from lattice.results.files import write_arrays
 from tests.fuzz.watch import watched
 from validation import Recipe
 from validation.montecarlo.estimate import Estimate
 from validation.montecarlo.shards import Shards, Tally
-from lattice.results.files import write_arrays
 from validation.training.checkpoint import Checkpoint, RunFolder, write_json
 
 __all__ = ["ENTRANCES", "Entrance"]

@@ -8,9 +8,7 @@ from torch import nn
 from landscape import Guarantee, glorot, he, predict
 from lattice import (
     Activation,
-    AdaptivePool,
     Conv,
-    ConvTranspose,
     Dense,
     Flatten,
     GlobalPool,
@@ -19,8 +17,6 @@ from lattice import (
     Pool,
     SpecificationError,
     UnsupportedError,
-    Upsample,
-    residual,
 )
 
 relu = Activation("relu")

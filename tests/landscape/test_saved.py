@@ -5,7 +5,7 @@ import pytest
 from torch import nn
 
 from landscape import Landscape, predict
-from lattice import Activation, Conv, Dense, Flatten, Lattice, SpecificationError, residual
+from lattice import Activation, Conv, Dense, Flatten, Lattice, SpecificationError, Unit, residual
 from lattice.results.files import read_arrays, write_arrays
 
 
@@ -17,7 +17,7 @@ def model():
 
 CASES = {
     "lattice": lambda: predict(Lattice.chain((1, 8), [residual([Conv(1, 3, padding=1), Activation()]), Flatten(), Dense(2)])),
-    "theory": lambda: predict(model, (2, 12, 12), output=1),
+    "theory": lambda: predict(model, (2, 12, 12), output=Unit((), 1)),
     "counted": lambda: predict(model, (2, 12, 12), gates="measured"),
     "training": lambda: predict(lambda: nn.Sequential(nn.Conv1d(1, 4, 3), nn.BatchNorm1d(4)), (1, 9), mode="train", batch=8),
 }

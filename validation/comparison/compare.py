@@ -92,6 +92,7 @@ class Agreement(MapResult):
     critical_z: float
     worst: tuple[tuple[int, ...], ...]
     draws: int
+    _map_names = ("z",)
 
     @property
     def resolution_in_words(self) -> str:
@@ -139,12 +140,6 @@ class Agreement(MapResult):
         if self.unreachable:
             lines.append(f"  {self.unreachable} pixels that no path reaches had a gradient")
         return "\n".join(lines)
-
-    def _facts(self) -> dict[str, Any]:
-        return {name: value for name, value in super()._facts().items() if name != "z"}
-
-    def _maps(self) -> dict[str, Array]:
-        return {"z": self.z}
 
     def plot(self, ax: Any = None, **style: Any) -> Any:
         """Draw `z` over the input positions, its colours ending at the simultaneous band.

@@ -14,11 +14,11 @@ from torch import nn
 
 from lattice import SpecificationError
 from lattice.checks import is_whole
+from lattice.results.files import digest, read_arrays, write_arrays, write_bytes
 from validation.fields.attribution.images import Images
 from validation.fields.attribution.layers import Layer, UpTo
 from validation.montecarlo.estimate import ARRAYS, FACTS, Estimate
 from validation.montecarlo.shards import Shards, Tally
-from lattice.results.files import digest, read_arrays, write_arrays, write_bytes
 from validation.runtime.files import checked_out
 from validation.runtime.locks import locked
 from validation.runtime.versions import versions

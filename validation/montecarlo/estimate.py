@@ -73,6 +73,7 @@ class Estimate(MapResult):
     mode: str = "eval"
     device: str = "cpu"
     versions: Mapping[str, str] = field(default_factory=versions)
+    _map_names = ("mean", "standard_error")
 
     @classmethod
     def of_blocks(cls, sums: Array, counts: Array, **facts: Any) -> Self:
@@ -139,9 +140,6 @@ class Estimate(MapResult):
 
     def _facts(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in FACTS}
-
-    def _maps(self) -> dict[str, Array]:
-        return {"mean": self.mean, "standard_error": self.standard_error}
 
     def plot(self, ax: Any = None, **style: Any) -> Any:
         """Draw the relative map.

@@ -23,13 +23,13 @@ from landscape.input_checks import checked_images
 from landscape.progress import progress_bar
 from lattice import AssumptionError, Lattice, ResourceError, SpecificationError
 from lattice.checks import given_shape, is_whole, whole
+from lattice.results.files import digest
 from validation.montecarlo.estimate import Estimate
 from validation.montecarlo.outputs import checked_output
 from validation.montecarlo.sampler import SMALL, Sampler
 from validation.montecarlo.shards import Shards, Tally
 from validation.montecarlo.sources import Factory, LatticeSource, ModuleSource
 from validation.montecarlo.threads import squares_in_order
-from lattice.results.files import digest
 from validation.runtime.locks import locked
 from validation.runtime.versions import versions
 from validation.runtime.workers import Workers, exact_arithmetic, one_thread_each

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lattice.results.files import write_bytes
 from validation.evaluation.runs.perturbed import Ablate, Corrupt
 from validation.evaluation.runs.plan import measured
 from validation.evaluation.runs.subjects import of_runs
@@ -24,7 +25,6 @@ from validation.reproduction.tables import (
     robustness_table,
     score_tables,
 )
-from lattice.results.files import write_bytes
 from validation.runtime.files import write_figure
 from validation.runtime.process_group import world
 from validation.runtime.workers import one_thread_each

@@ -17,10 +17,10 @@ import torch
 from landscape.progress import progress_bar
 from lattice import SpecificationError
 from lattice.checks import whole
+from lattice.results.files import write_arrays
 from validation.datasets.catalogue import load
 from validation.datasets.dataset import NUMBERS, Dataset
 from validation.gradients.input_gradient import sample_uniforms
-from lattice.results.files import write_arrays
 from validation.runtime.process_group import World, averaging, world
 from validation.runtime.seeds import generator
 from validation.runtime.stopping import stop_requested

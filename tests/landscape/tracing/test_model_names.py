@@ -13,7 +13,11 @@ from landscape import advise, predict, trace
 from landscape.tracing.model_names import model_factory
 from lattice import Conv, Lattice, SpecificationError, families
 
-FILE = "from torch import nn\n\ndef small():\n    return nn.Sequential(nn.Conv1d(1, 64, 3, padding=1), nn.Flatten(), nn.Linear(384, 2))\n"
+FILE = """from torch import nn
+
+def small():
+    return nn.Sequential(nn.Conv1d(1, 64, 3, padding=1), nn.Flatten(), nn.Linear(384, 2))
+"""
 
 
 @pytest.fixture

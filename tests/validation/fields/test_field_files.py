@@ -9,12 +9,12 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lattice import SpecificationError
+from lattice.results.files import read_arrays, write_arrays
 from validation import EffectiveField, compare_fields, effective_receptive_field, field_growth
 from validation.fields import measure
 from validation.fields.comparisons import moved_share
 from validation.fields.drawing import plot_beside, plot_fields, plot_growth, plot_overlay
 from validation.fields.predicted import beside
-from lattice.results.files import read_arrays, write_arrays
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lattice import SpecificationError
-from validation import Estimate
 from lattice.results.files import read_arrays, write_arrays
+from validation import Estimate
 
 
 def blocks(number=5, shape=(2, 3), seed=0):

@@ -16,10 +16,10 @@ import torch
 from landscape.input_checks import checked_images
 from lattice import SpecificationError
 from lattice.checks import given_shape, is_whole, whole
+from lattice.results.files import digest
 from validation.datasets.catalogue import load
 from validation.datasets.dataset import Source
 from validation.datasets.folders import ENDINGS, Folder
-from lattice.results.files import digest
 
 __all__ = ["DATA_SETS", "Images", "images_from", "named_images", "white_noise"]
 

@@ -38,7 +38,7 @@ class Map:
     out: Path | None = None
     """write a figure here (.png, .pdf, .svg)"""
     save: Path | None = None
-    """keep the map here (FILE.npz, for `Landscape.load`); the measured one, of --check, in FILE-measured.npz (`Estimate.load`)"""
+    """keep the map here (FILE.npz, for `Landscape.load`), and what --check measured in FILE-measured.npz (`Estimate.load`)"""
     report: Path | None = None
     """write one self-contained HTML page here: map, findings, layers, advice, and the check where there is one"""
     json: bool = False

@@ -2,7 +2,7 @@
 
 import pytest
 
-from landscape.structure.periods import stride_periods
+from landscape.maps.periods import stride_periods
 from lattice import Activation, AdaptivePool, Conv, ConvTranspose, GlobalPool, Lattice, Pool, Upsample, residual
 
 relu = Activation("relu")
