@@ -84,9 +84,9 @@ def _of_hub(name: str) -> Callable[[], torch.nn.Module]:
     if found is None:
         asked = f"{repository}:{ref}" if ref else repository
         raise SpecificationError(
-            f"hub:{name}: torch.hub has not fetched {asked}, and nothing is downloaded here; torch.hub.list({asked!r}) fetches it"
+            f"hub:{name}: torch.hub has not fetched {asked} and nothing is downloaded here: torch.hub.list({asked!r}) does"
         )
-    return lambda: torch.hub.load(str(found), entry, source="local")
+    return lambda: torch.hub.load(str(found), entry, source="local")  # type: ignore[no-untyped-call]
 
 
 _WHATEVER = (Exception, SystemExit)  # what the user's own file may raise

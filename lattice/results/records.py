@@ -19,8 +19,8 @@ Types = Mapping[str, type]
 def encode(value: Any, types: Types, arrays: dict[str, Array], where: str = "") -> Any:
     """The value as JSON, its arrays put into `arrays` under the way that leads to them; `decode` makes it again.
 
-    Texts, numbers and None are themselves; all else is {kind: content}; a sequence that is no list is a tuple. Of dataclasses and named tuples those in `types` are
-    known, and nothing else: `SpecificationError` says what is in the way.
+    Texts, numbers and None are themselves; all else is {kind: content}; a sequence that is no list is a tuple. Of
+    dataclasses and named tuples those in `types` are known, and nothing else: `SpecificationError` says what is in the way.
 
     >>> arrays = {}
     >>> encode({"a": (1, np.ones(2))}, {}, arrays), list(arrays)

@@ -1,4 +1,4 @@
-"""What every result can become: plain values for JSON, a table of pandas, for maps a data set of xarray and an array of numpy."""
+"""What every result can become: plain values for JSON, a table of pandas, for maps a data set of xarray and an array."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass

@@ -79,7 +79,7 @@ MODELS = table(
     {
         "landscape.predict": [
             refused("None", lambda _: predicted(None), "not a NoneType", UnsupportedError),
-            refused("a name", lambda _: predicted("resnet18"), "not a str", UnsupportedError),
+            refused("a misspelt name", lambda _: predicted("resnet_18"), "did you mean resnet18", SpecificationError),
             refused("a state dict", lambda _: predicted(small().state_dict()), "not a OrderedDict", UnsupportedError),
             refused("a class for a factory", lambda _: predicted(nn.Conv2d), "factory", SpecificationError),
             refused("a factory of nothing", lambda _: predicted(lambda: None), "not a NoneType", UnsupportedError),
@@ -364,6 +364,13 @@ REST = table(
         "landscape.initialisation": [
             refused(
                 "an unknown scheme", lambda _: initialisation.layer_variances(NET, "uniform"), "there is no initialisation"
+            ),
+        ],
+        "landscape.initialization": [
+            refused(
+                "both spellings",
+                lambda _: landscape.predict(NET, initialisation="he", initialization="he"),
+                "are one argument",
             ),
         ],
         "landscape.importance": [

@@ -22,7 +22,7 @@ from landscape import Landscape
 from lattice import SpecificationError
 from lattice.checks import is_real
 from lattice.results.values import MapResult
-from validation.montecarlo.measure import Estimate
+from validation.montecarlo.estimate import Estimate, degrees_of_freedom
 
 __all__ = ["Agreement", "Verdict", "checked_comparison", "compare"]
 
@@ -327,7 +327,7 @@ def _law_of_theta(estimate: Estimate, deviation: Array) -> _Law:
     shift = float(np.sum(along**2)) * count / (count - 1)
     rate = shift / (float(np.mean(deviation**2)) or 1.0)
     # the measured deviation carries noise of its own, which adds tr S^2 to d' S d
-    return _Law(2 * off_diagonal, 4 * max(shift - off_diagonal, 0.0), rate, _degrees(along))
+    return _Law(2 * off_diagonal, 4 * max(shift - off_diagonal, 0.0), rate, degrees_of_freedom(along))
 
 
 def _scale(estimate: Estimate) -> tuple[float, float, float]:
@@ -335,20 +335,4 @@ def _scale(estimate: Estimate) -> tuple[float, float, float]:
     scales = estimate.blocks.reshape(len(estimate.blocks), -1).mean(axis=1)
     scale = float(estimate.mean.mean())
     pieces = estimate.block_draws / estimate.block_draws.sum() * (scales - scale)
-    return scale, float(np.sqrt(np.sum(pieces**2) * len(pieces) / (len(pieces) - 1))), _degrees(pieces)
-
-
-def _degrees(pieces: Array) -> float:
-    """Degrees of freedom of sum a^2 over n pieces a, 2 / (sum s^2 - 1/n) for their shares s of it (Satterthwaite).
-
-    That is n for normal pieces, fewer where a few large ones make up the sum, and 2 at least.
-
-    >>> _degrees(np.array([1.0, -1.0, 1.0, -1.0])), round(_degrees(np.array([0.0, 0.0, 0.0, 9.0])), 2)
-    (3.0, 2.67)
-    """
-    squares = np.square(pieces)
-    total = squares.sum()
-    if not total > 0:
-        return float(len(pieces) - 1)
-    spread = float(np.sum((squares / total) ** 2)) - 1 / len(pieces)
-    return min(2 / max(spread, 1e-300), len(pieces) - 1.0)
+    return scale, float(np.sqrt(np.sum(pieces**2) * len(pieces) / (len(pieces) - 1))), degrees_of_freedom(pieces)

@@ -14,7 +14,7 @@ from lattice.results.files import read_arrays, write_arrays
 from lattice.results.values import MapResult
 from validation.runtime.versions import versions
 
-__all__ = ["Estimate"]
+__all__ = ["Estimate", "degrees_of_freedom"]
 
 Array = np.ndarray[Any, Any]
 FORMAT = "pilcro estimate 1"
@@ -242,3 +242,19 @@ def _error(deviations: Array, weights: Array) -> Array:
     shares = (weights / weights.sum()).reshape(-1, *(1 for _ in deviations.shape[1:]))
     count = len(deviations)
     return np.asarray(np.sqrt(np.sum(np.square(shares * deviations), axis=0) * count / (count - 1)))
+
+
+def degrees_of_freedom(pieces: Array) -> float:
+    """Degrees of freedom of sum a^2 over n pieces a, 2 / (sum s^2 - 1/n) for their shares s of it (Satterthwaite).
+
+    That is n for normal pieces, fewer where a few large ones make up the sum, and 2 at least.
+
+    >>> degrees_of_freedom(np.array([1.0, -1.0, 1.0, -1.0])), round(degrees_of_freedom(np.array([0.0, 0.0, 0.0, 9.0])), 2)
+    (3.0, 2.67)
+    """
+    squares = np.square(pieces)
+    total = squares.sum()
+    if not total > 0:
+        return float(len(pieces) - 1)
+    spread = float(np.sum((squares / total) ** 2)) - 1 / len(pieces)
+    return min(2 / max(spread, 1e-300), len(pieces) - 1.0)
