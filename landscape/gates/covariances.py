@@ -1,7 +1,8 @@
 r"""E[h_u h_u'] at pairs of positions of one input: how the forward mean field's products pass each op.
 
-From E[x_p x_q] = 0 for p != q of a white input on: fresh weights sum them over the taps that read both positions, so that border
-cells, which read fewer, differ from their neighbours; gates take Gaussians to Gaussians' products; fixed maps A C A'. Only the
+From E[x_p x_q] = 0 for p != q of a white input on: fresh weights sum them over the taps that read both positions, so that cells
+at the border, which read fewer, differ from their neighbours;
+gates take Gaussians to Gaussians' products; fixed maps A C A'. Only the
 pairs that a maximum or an average above asks for are carried (`landscape.structure.forward_pairs`).
 """
 
@@ -16,12 +17,12 @@ from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.composites import moments
 from landscape.gates.mean_field_rules import Known, Signal, batch_variance, spread
 from landscape.gates.windows.pools import at_codes
-from landscape.structure.forward_pairs import turned
+from landscape.structure.forward_pairs import on_diagonal, turned
 from landscape.structure.pairs import needed_above, operator
 from landscape.structure.plan import Axes, axis_maps
 from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, has_slopes, slopes
 from lattice import Activation, Add, ChannelShuffle, Concat, Conv, ConvTranspose, Dropout, Multiply, Norm, Op, Slice
-from lattice.network.ops import Rearrangement, Windowed
+from lattice.network.ops import Windowed
 
 __all__ = ["Passing", "Product", "at_pairs", "by_run", "gate_products", "passed_pairs"]
 
@@ -49,7 +50,7 @@ class Passing(NamedTuple):
 
     known: Known
     signals: list[Signal]
-    products: list[Product]
+    products: list[Any]
     axes: Axes
     runs: Runs
     signs: tuple[Sign, ...]
@@ -59,8 +60,12 @@ class Passing(NamedTuple):
 def by_run(values: Array, runs: Runs) -> Array:
     """Values over (channels or 1, ...) averaged over the channels of each run, (runs, ...)."""
     if len(values) == 1 or values.shape[0] != sum(runs):
-        return np.broadcast_to(values[:1] if len(values) == 1 else values.mean(axis=0, keepdims=True), (len(runs), *values.shape[1:]))
-    return np.stack([part[0] if (part == part[:1]).all() else part.mean(axis=0) for part in np.split(values, np.cumsum(runs)[:-1])])
+        return np.broadcast_to(
+            values[:1] if len(values) == 1 else values.mean(axis=0, keepdims=True), (len(runs), *values.shape[1:])
+        )
+    return np.stack(
+        [part[0] if (part == part[:1]).all() else part.mean(axis=0) for part in np.split(values, np.cumsum(runs)[:-1])]
+    )
 
 
 def at_pairs(values: Array, axes: Axes) -> tuple[Array, Array]:
@@ -156,7 +161,7 @@ def _laws(mean: Array, power: Array, product: Array, axes: Axes) -> tuple[tuple[
     variances = [np.maximum(part - own**2, 0) for part, own in zip(powers, means, strict=True)]
     between = ratio(product - means[0] * means[1], np.sqrt(variances[0] * variances[1]))
     first, second = zip(means, variances, strict=True)
-    return first, second, np.clip(between, -1, 1)
+    return first, second, np.where(on_diagonal(axes), 1.0, np.clip(between, -1, 1))  # to the last digit: its root counts
 
 
 def _either(product: Any, first: tuple[Array, Array], second: tuple[Array, Array], correlation: Array) -> Array:
@@ -180,10 +185,15 @@ def _of_run(passing: Passing) -> Array | None:
 def _(op: Add, passing: Passing) -> Array | None:
     if passing.known.run is not None:
         return _of_run(passing)
-    means = [at_pairs(_recut(by_run(z.mean, p.runs), p.runs, passing.runs), passing.axes) for z, p in zip(passing.signals, passing.products, strict=True)]
+    means = [
+        at_pairs(_recut(by_run(z.mean, p.runs), p.runs, passing.runs), passing.axes)
+        for z, p in zip(passing.signals, passing.products, strict=True)
+    ]
     whole = [sum(parts) for parts in zip(*means, strict=True)]
     own = sum(left * right for left, right in means)
-    return np.asarray(sum(_recut(p.at(passing.axes), p.runs, passing.runs) for p in passing.products) + whole[0] * whole[1] - own)
+    return np.asarray(
+        sum(_recut(p.at(passing.axes), p.runs, passing.runs) for p in passing.products) + whole[0] * whole[1] - own
+    )
 
 
 def _recut(values: Array, runs: Runs, wanted: Runs) -> Array:

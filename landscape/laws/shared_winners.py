@@ -35,7 +35,9 @@ def to_shared_winners(tables: list[Array], spatial: tuple[int, ...], rates: Arra
     """
     channels = max(len(apart), rates.shape[1])
     opened = np.sqrt(rates.sum(axis=0))
-    shares = np.divide(rates, opened**2, out=np.zeros_like(rates), where=opened > 0) * opened  # s times the root of one window's o
+    shares = (
+        np.divide(rates, opened**2, out=np.zeros_like(rates), where=opened > 0) * opened
+    )  # s times the root of one window's o
     taps = list(product(*(range(len(table)) for table in tables)))
     flat = np.zeros((channels, prod(spatial)))
     for (k, one), (m, other) in product(enumerate(taps), repeat=2):
@@ -47,8 +49,11 @@ def to_shared_winners(tables: list[Array], spatial: tuple[int, ...], rates: Arra
             continue
         first = np.ix_(*(pairs.first[row] for pairs, row in zip(above, rows, strict=True)))
         second = np.ix_(*(pairs.second[row] for pairs, row in zip(above, rows, strict=True)))
-        both = shares[k][(slice(None), *first)] * shares[m][(slice(None), *second)]
-        passed = np.broadcast_to(apart[(slice(None), *np.ix_(*rows))] * both, (channels, *map(len, rows)))
+        left: tuple[Any, ...] = (slice(None), *first)
+        right: tuple[Any, ...] = (slice(None), *second)
+        both = shares[k][left] * shares[m][right]
+        here: tuple[Any, ...] = (slice(None), *np.ix_(*rows))
+        passed = np.broadcast_to(apart[here] * both, (channels, *map(len, rows)))
         axes = zip(tables, one, above, rows, strict=True)
         cells = np.ravel_multi_index(np.ix_(*(table[a][pairs.first[row]] for table, a, pairs, row in axes)), spatial)
         for row, values in zip(flat, passed.reshape(channels, -1), strict=True):

@@ -1,8 +1,9 @@
 r"""Which products E[h_u h_u'] of values at two positions the forward mean field must carry: the forward twin of `plan`.
 
 A maximum asks for all pairs of cells of a window; where pairs of maxima are asked for, for all pairs of cells of two windows.
-What is asked of a layer it asks of what it reads: a convolution with fresh weights the pairs that one tap reads, a sum or a gate
-the same pairs. Where that were too many, pairs further apart than a certain number of cells are taken as that far apart: what
+What is asked of a layer it asks of what it reads: a convolution with fresh weights the pairs that one tap reads, a sum or a
+gate the same pairs.
+Where that were too many, pairs further apart than a certain number of cells are taken as that far apart: what
 neighbours read in common reaches no further.
 """
 
@@ -74,7 +75,8 @@ def _below(lattice: Lattice, position: int, place: int, above: Axes) -> Axes | N
     if not isinstance(node.op, Windowed):
         return None
     return tuple(
-        needed_above(turned(axis), pairs) | diagonal(pairs_of) for axis, pairs, pairs_of in zip(maps, above, shape[1:], strict=True)
+        needed_above(turned(axis), pairs) | diagonal(pairs_of)
+        for axis, pairs, pairs_of in zip(maps, above, shape[1:], strict=True)
     )
 
 
@@ -134,5 +136,3 @@ def closest(kept: Pairs, codes: bytes) -> tuple[np.ndarray, np.ndarray]:
         place = np.where(there, place, np.searchsorted(kept.codes, one * (kept.right + 1)))
         places.append(place)
     return places[0], places[1]
-
-

@@ -84,7 +84,9 @@ def symmetric(alike: Symmetries, op: Maximum, spatial: tuple[int, ...], law: Lar
     """The law averaged over the symmetries of the network: points of a quadrature have none of them."""
     tables = _tables(op, spatial)
     found = {
-        name: alike.average_taps(part[:, None], tables, spatial)[:, 0] if name in ("wins", "picked") else alike.average(part[None])[0]
+        name: alike.average_taps(part[:, None], tables, spatial)[:, 0]
+        if name in ("wins", "picked")
+        else alike.average(part[None])[0]
         for name, part in law._asdict().items()
     }
     return Largest(**found)
@@ -104,7 +106,7 @@ def _law(there: Array, mean: Array, variance: Array, shared: Array, upper: Array
 
 
 def _passed(found: Largest, picked: Array, positive: Array, activation: Activation) -> Array:
-    """E[f'^2; k wins]: by the sign of the winner, or as much as a winner passes that has one factor in common with the others."""
+    """E[f'^2; k wins]: by the sign of the winner, or as much as a winner passes with one factor in common."""
     if has_slopes(activation):
         down, up = slopes(activation)
         return np.asarray(up**2 * positive + down**2 * (picked - positive))
@@ -158,7 +160,9 @@ def _linear_variance(op: Maximum, field: Field, law: Largest) -> Array:
     taps = list(product(*(range(len(table)) for table in tables)))
     found = np.zeros(law.level.shape)
     for (k, one), (m, other) in product(enumerate(taps), repeat=2):
-        there = _outer([(table[a] >= 0) & (table[b] >= 0) for table, a, b in zip(tables, one, other, strict=True)], np.logical_and)
+        there = _outer(
+            [(table[a] >= 0) & (table[b] >= 0) for table, a, b in zip(tables, one, other, strict=True)], np.logical_and
+        )
         found += law.picked[k] * law.picked[m] * _pair(field, tables, one, other, there)
     return found
 
@@ -170,7 +174,9 @@ def _shared_spare(rows: list[list[Array]]) -> Array:
         [((row[0][:, None] == row[1][None]) & (row[0][:, None] >= 0)).sum(axis=(0, 1)) for row in rows], np.multiply
     )
     cases, which = np.unique(np.stack([sizes[0].ravel(), sizes[1].ravel(), common.ravel()]), axis=1, return_inverse=True)
-    found = np.array([_spare(*case) / np.sqrt(_spare(a, a, a) * _spare(b, b, b)) for case in cases.T.tolist() for a, b, _ in [case]])
+    found = np.array(
+        [_spare(*case) / np.sqrt(_spare(a, a, a) * _spare(b, b, b)) for case in cases.T.tolist() for a, b, _ in [case]]
+    )
     return np.asarray(found[which.ravel()].reshape(common.shape))
 
 
@@ -182,7 +188,7 @@ def _spare(first: int, second: int, common: int) -> float:
     alone = [np.ones((1, n), dtype=bool) for n in (first, second)]
     line = curve(Activation("identity"))
     means = [largest(_independent(one.shape[1]), line).level[0] for one in alone]
-    both = product_of_largest(_independent(cells), *members, line)[0]
+    both = product_of_largest(_independent(cells), members[0], members[1], line)[0]
     return float(both - means[0] * means[1] - common / (first * second))
 
 

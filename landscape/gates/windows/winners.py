@@ -1,6 +1,6 @@
 r"""Which of several correlated Gaussians is the largest: P(a_k > a_m for all m), and a_k > 0, for any covariance.
 
-The differences d_m = a_k - a_m are Gaussians, and P(all d_m > 0) is the integral over the unit cube to which Genz (1992) brings it:
+The differences d_m = a_k - a_m are Gaussians, and P(all d_m > 0) is the integral over the unit cube that Genz (1992) gives:
 with d = mean + L y, L triangular, y_m is drawn from what of its law is left after y_1, ..., y_{m-1}, and the integrand is the
 product of these parts. It is smooth, so that a few hundred points of a lattice of square roots of primes, each with its mirror
 image, give it to 1e-3 of its size; no random number is drawn.
@@ -39,7 +39,9 @@ def winners(mean: Array, covariance: Array, inside: Array) -> tuple[Array, Array
         there = inside[:, [*(m for m in range(cells) if m != k), k]]
         size = np.sqrt(np.maximum(np.einsum("mi,wij,mj->wm", rows, covariance, rows), np.finfo(float).tiny))
         between = np.where(
-            there[:, :, None] & there[:, None, :], rows @ covariance @ rows.T / size[:, :, None] / size[:, None, :], np.eye(cells)
+            there[:, :, None] & there[:, None, :],
+            rows @ covariance @ rows.T / size[:, :, None] / size[:, None, :],
+            np.eye(cells),
         )
         left = _all_positive(np.where(there, mean @ rows.T / size, SURE), between)
         picked[:, k], positive[:, k] = (part * inside[:, k] for part in left)
