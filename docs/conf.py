@@ -59,5 +59,8 @@ toc_object_entries_show_parents = "hide"
 
 # everything of ours that a page names must exist; what other libraries call their types is theirs
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!(lattice|landscape|validation)\.).*"), ("py:class", r"lattice\.sweep\.choices\.Skip")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!(lattice|landscape|validation)\.).*"),
+    ("py:class", r"lattice\.sweep\.(choices\.Skip|reverse\.(State|Value))"),  # a private class, and type variables
+]
 suppress_warnings = ["ref.python"]  # a bare `Estimate` in a signature may be that of either package that has one

@@ -293,8 +293,8 @@ def _branch_weights(known: Prior) -> Change | None:
     def deviation(logs: Array) -> float:
         return deviation_from_flat(expected_squares(scaled(logs)))
 
-    found = minimize(deviation, np.zeros(len(groups)), method="Powell", options={"maxfev": 40 * len(groups), "xtol": 0.1})
-    best = np.clip(np.atleast_1d(found.x), -4, 4)
+    minimum = minimize(deviation, np.zeros(len(groups)), method="Powell", options={"maxfev": 40 * len(groups), "xtol": 0.1})
+    best = np.clip(np.atleast_1d(minimum.x), -4, 4)
     shown = ", ".join(f"{np.exp(log / 2):.2g}" for log in best)
     text = f"residual branches scaled at initialisation, from the bottom to the top, by {shown}"
     return _changed(text, net, scaled(best))

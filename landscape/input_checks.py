@@ -43,15 +43,15 @@ def checked_images(inputs: Any, shape: tuple[int, ...]) -> Array:
     return images
 
 
-def _wrong_axes(found: tuple[int, ...], shape: tuple[int, ...]) -> str:
+def _wrong_axes(sizes: tuple[int, ...], shape: tuple[int, ...]) -> str:
     """What is wrong with the shape of images, where it is one of the usual mistakes."""
-    if found == shape:
+    if sizes == shape:
         return ": add the batch axis, inputs[None]"
-    if found[1:] == (*shape[1:], shape[0]):
+    if sizes[1:] == (*shape[1:], shape[0]):
         return ": channels come first, np.moveaxis(inputs, -1, 1)"
-    if found[2:] == shape:
+    if sizes[2:] == shape:
         return ": one axis too many before the channels, inputs.reshape(-1, *inputs.shape[2:])"
-    return ": none were given" if found[1:] == shape else ""
+    return ": none were given" if sizes[1:] == shape else ""
 
 
 def users_line(error: BaseException) -> str:

@@ -46,6 +46,8 @@ class Landscape:
         The output unit that it is of; None is the mean over all.
     pooled : bool, default False
         Whether the law of a pooled head was asked for too.
+    batch : int, optional
+        Over how many inputs batch norms take their statistics; None in evaluation mode.
     """
 
     squared: Array
@@ -54,6 +56,7 @@ class Landscape:
     traced: Trace = field(repr=False)
     output: Any = field(default=None, repr=False)
     pooled: bool = field(default=False, repr=False)
+    batch: int | None = field(default=None, repr=False)
 
     @property
     def lattice(self) -> Lattice:
@@ -111,7 +114,7 @@ class Landscape:
     @property
     def size(self) -> Size:
         """How far off it may be, as its guarantee states: least and largest measured / predicted, and the map's error."""
-        return stated_size(self.lattice, self.guarantee, self.scale_error, self.traced.gates.taps)
+        return stated_size(self.lattice, self.guarantee, self.scale_error, self.traced.gates.taps, self.batch)
 
     @property
     def scale_range(self) -> tuple[float, float]:
@@ -157,8 +160,8 @@ class Landscape:
         >>> {name: squared.tolist() for name, squared in predict(net, initialisation=1.0).layers().items()}
         {'conv2': [1.0, 1.0, 1.0, 1.0], 'conv1': [2.0, 3.0, 3.0, 2.0], 'input': [5.0, 8.0, 8.0, 5.0]}
         """
-        found = layer_gradients(self.traced, output)
-        return {name: squared for name, squared in found.items() if squared.ndim}
+        gradients = layer_gradients(self.traced, output)
+        return {name: squared for name, squared in gradients.items() if squared.ndim}
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the relative map (see `landscape.maps.plot.plot_map`).
@@ -270,7 +273,7 @@ def predict(
     request = Request(shape, initialisation, output, mode, gates, inputs, batch, factors, check)
     traced, request, said = complete(model, request)
     squared, guarantee, reasons, traced, pooled = apply_law(traced, request, isinstance(model, Lattice), said)
-    return Landscape(squared, guarantee, reasons, traced, traced.unit, pooled)
+    return Landscape(squared, guarantee, reasons, traced, traced.unit, pooled, batch if request.train else None)
 
 
 def _stride_periods(lattice: Lattice) -> list[int]:

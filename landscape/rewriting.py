@@ -64,7 +64,7 @@ def with_dividing_kernels(net: Lattice) -> Lattice:
 def with_average_pools(net: Lattice) -> Lattice:
     """Every strided convolution or maximum at stride 1, and an average over the stride behind it."""
     nodes: list[Node] = []
-    place: dict[int, int] = {}
+    renumbered: dict[int, int] = {}
     for position, node in enumerate(net.nodes):
         op, stride = node.op, 1
         strided = isinstance(op, Conv) or (isinstance(op, Pool) and op.kind == "max" and op.kernel != op.stride)
@@ -72,9 +72,9 @@ def with_average_pools(net: Lattice) -> Lattice:
             windows: Any = op.windows(net.input_shapes(node)[0][1:])  # type: ignore[attr-defined]
             strides = tuple(w.stride for w in windows)
             stride = strides if set(strides) != {1} else 1  # type: ignore[assignment]
-        nodes.append(Node(node.name, replace(op, stride=1) if stride != 1 else op, tuple(place[i] for i in node.inputs)))  # type: ignore[type-var]
-        place[position] = len(nodes) - 1
+        nodes.append(Node(node.name, replace(op, stride=1) if stride != 1 else op, tuple(renumbered[i] for i in node.inputs)))  # type: ignore[type-var]
+        renumbered[position] = len(nodes) - 1
         if stride != 1:
-            nodes.append(Node(f"{node.name}.average", Pool("avg", stride, ceil=True), (place[position],)))
-            place[position] = len(nodes) - 1
+            nodes.append(Node(f"{node.name}.average", Pool("avg", stride, ceil=True), (renumbered[position],)))
+            renumbered[position] = len(nodes) - 1
     return Lattice(tuple(nodes))

@@ -16,6 +16,7 @@ from landscape.laws.infinite_width import fits, given_input_moments, refusals
 from landscape.laws.moments import expected_squares
 from landscape.laws.norm_gradient import kept_by_norms
 from landscape.laws.pooled_head import head_correction, pooled_gates
+from landscape.structure.parallel_gates import parallel_gates
 from landscape.tracing.trace import Trace, trace
 from landscape.weights.initialisation import Initialisation, he, layer_variances
 from lattice import Lattice, Norm, ResourceError, SpecificationError, UnsupportedError
@@ -197,6 +198,7 @@ def apply_law(traced: Trace, request: Request, by_hand: bool, said: tuple[str, .
 
 
 def _by_the_law_that_holds(traced: Trace, request: Request, by_hand: bool, said: tuple[str, ...]) -> Outcome:
+    _check_branches(traced.lattice)
     guarantee, reasons = warrant(traced)
     more = train_reasons(traced.lattice, request.batch) if request.train else ()
     if traced.skewed:
@@ -212,6 +214,16 @@ def _by_the_law_that_holds(traced: Trace, request: Request, by_hand: bool, said:
     return Outcome(squared, guarantee, (*reasons, *added), traced, pooled)
 
 
+def _check_branches(lattice: Lattice) -> None:
+    """Refuse gates of one signal that stand beside each other on branches of one sum."""
+    parallel = [f"{one} and {other}" for one, other in parallel_gates(lattice)]
+    if parallel:
+        raise UnsupportedError(
+            f"{listed(parallel)}: two gates of one signal on branches that meet in a sum without weights of their own between; "
+            "how often both are open has no rule here. Where they are one function, apply it once and use its result twice"
+        )
+
+
 def path_law(traced: Trace, pooled: bool) -> tuple[Array, tuple[str, ...]]:
     """The sum over paths; with `pooled`, with what a pooled head adds to it, and what is to be said of that."""
     squared = expected_squares(traced, traced.unit)
@@ -220,10 +232,10 @@ def path_law(traced: Trace, pooled: bool) -> tuple[Array, tuple[str, ...]]:
 
 def _with_pooled_head(traced: Trace, squared: Array) -> tuple[Array, tuple[str, ...]]:
     """The map with what the second path law adds, where a gate stands under a global average at the head."""
-    found = pooled_gates(traced.lattice)
-    if not found:
+    gates = pooled_gates(traced.lattice)
+    if not gates:
         return squared, ()
-    name = listed([traced.lattice.nodes[gate].name for gate in found])
+    name = listed([traced.lattice.nodes[gate].name for gate in gates])
     try:
         more = head_correction(traced, traced.unit)
     except UnsupportedError as refusal:

@@ -72,8 +72,8 @@ def _is_op(value):
 def test_every_public_name_has_a_row(name):
     table = "of_command_line" if name.startswith("pilcro") else f"of_{name.split('.')[0]}"
     assert any(case.subject == name for case in CASES), (
-        f"{name} is public and has no row in the battery: add refuses({name!r}, what is bad, the call, what the message says), "
-        f"or answers(...) for a strange request with a right answer, to tests/bad_input/{table}.py"
+        f"{name} is public and has no row in the battery: under {name!r}, add refused(what is bad, the call, what it says), "
+        f"or answered(...) for a strange request with a right answer, to tests/bad_input/{table}.py"
     )
 
 

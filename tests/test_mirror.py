@@ -14,6 +14,17 @@ CORE = (
     *(f"landscape/{folder}" for folder in ("structure", "gates", "laws", "tracing", "weights")),
 )
 ELSEWHERE = {  # modules of these folders without a file of their own, and where they are tested
+    "lattice/network/parameters.py": "tests/lattice/network/test_ops.py",
+    "lattice/network/windowed_ops.py": "tests/lattice/test_against_torch.py",
+    "landscape/tracing/rates.py": "tests/landscape/tracing/test_gate_counts.py",
+    "landscape/structure/forward_pairs.py": "tests/landscape/gates/test_mean_field.py",
+    "landscape/gates/covariances.py": "tests/landscape/gates/test_mean_field.py",
+    "landscape/gates/windows/largest.py": "tests/landscape/gates/test_mean_field.py",
+    "landscape/gates/windows/laws.py": "tests/landscape/gates/test_mean_field.py",
+    "landscape/gates/windows/pools.py": "tests/landscape/gates/test_mean_field.py",
+    "landscape/gates/windows/rectified.py": "tests/landscape/gates/test_mean_field.py",
+    "landscape/gates/windows/shared_winners.py": "tests/landscape/laws/test_covariance.py",
+    "landscape/gates/windows/winners.py": "tests/landscape/gates/test_mean_field.py",
     "landscape/gates/mean_field_rules.py": "tests/landscape/gates/test_mean_field.py",
     "landscape/tracing/aten/table.py": "tests/landscape/tracing/test_refused_operations.py",
     "landscape/tracing/graph/refusals.py": "tests/landscape/tracing/test_refused_operations.py",

@@ -12,7 +12,7 @@ from validation.evaluation.runs.paper_robustness import CATEGORIES
 from validation.evaluation.runs.paper_robustness import TABLE_3 as PRINTED_3
 from validation.evaluation.runs.paper_robustness import TABLE_4 as PRINTED_4
 
-__all__ = ["CATEGORIES", "SETTINGS", "TABLE_3", "TABLE_4", "Network", "Value", "evaluation", "gallery", "laptop"]
+__all__ = ["CATEGORIES", "SETTINGS", "TABLE_3", "TABLE_4", "Network", "Value", "evaluation", "gallery", "laptop", "reproduced"]
 
 DOCS = Path(__file__).parents[2] / "docs"
 EVALUATION = DOCS / "laptop-evaluation.json"
@@ -64,7 +64,7 @@ def gallery() -> dict[str, Network]:
 
 @cache
 def laptop() -> dict[str, dict[str, dict[str, Value]]]:
-    """docs/laptop.md by the first word of what sets a study apart, by run, by column."""
+    """The earlier studies of docs/laptop.md by the first word of what sets each apart, by run, by column."""
     studies: dict[str, dict[str, dict[str, Value]]] = {}
     names = {
         "5000 MNIST digits in the middle": "digits",
@@ -73,7 +73,9 @@ def laptop() -> dict[str, dict[str, dict[str, Value]]]:
         "32 against 33": "sizes",
     }
     for heading, row in _tables(DOCS / "laptop.md"):
-        study = next(name for start, name in names.items() if heading.startswith(start))
+        study = next((name for start, name in names.items() if heading.startswith(start)), None)
+        if study is None:
+            continue
         values = {}
         for column, cell in row.items():
             if column not in ("run", "repeats"):
@@ -81,6 +83,12 @@ def laptop() -> dict[str, dict[str, dict[str, Value]]]:
                 values[column] = Value(float(first), float(error or 0))
         studies.setdefault(study, {})[row["run"]] = values
     return studies
+
+
+def reproduced(experiment: str) -> dict[str, Any]:
+    """What `pilcro reproduce` found at laptop scale, from docs/laptop.json; empty where it was not run."""
+    content: dict[str, Any] = json.loads((DOCS / "laptop.json").read_text(encoding="utf-8"))
+    return dict(content.get(experiment, {})) if experiment != "borders" else {"rows": content.get("borders", [])}
 
 
 def evaluation(*words: str) -> dict[str, dict[str, Value]]:

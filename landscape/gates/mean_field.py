@@ -17,7 +17,7 @@ import numpy as np
 
 from landscape.gates.composites import Affine, factor_squares, forms
 from landscape.gates.covariances import Passing, Product, gate_products, passed_pairs
-from landscape.gates.gates import Skip, skips, unknown_rates
+from landscape.gates.gates import Skip, gates_below, skips, unknown_rates
 from landscape.gates.mean_field_rules import Known, Run, Signal, batch_variance, gate, gaussian, passed, spread
 from landscape.gates.runs import Step, chains, run_rates
 from landscape.gates.windows.laws import fields, maximum, pairs_of_maxima, small
@@ -235,7 +235,10 @@ def _trunks(
     """The rates of whole runs of gates; those of single gates of a trunk go to `gains` and `firsts`."""
     where = {name: position for position, name in enumerate(field.lattice.names)}
     below = field.found
-    scales = {skip: field.scale(skip) for skip in skips(field.lattice)}
+    # a gate below makes what the lower one reads no Gaussian; where all branches are functions of one signal `gate` knows
+    under = gates_below(field.lattice)
+    alone = [skip for skip in skips(field.lattice) if skip.lower not in under and field.run(where[skip.top]) is None]
+    scales = {skip: field.scale(skip) for skip in alone}
     runs: dict[tuple[str, str], Array] = {}
     for chain in chains([skip for skip, scale in scales.items() if scale is not None]):
         names = [chain[0].lower, *(skip.upper for skip in chain)]

@@ -28,7 +28,8 @@ from lattice import (
     Slice,
     UnsupportedError,
 )
-from lattice.network.ops import Pooling, WeightedWindow, Windowed
+from lattice.network.ops import Pooling, Rearrangement, WeightedWindow, Windowed
+from lattice.network.shapes import sources
 
 __all__ = ["Known", "Run", "Signal", "MONOTONE", "batch_variance", "gate", "gaussian", "of_run", "passed", "spread"]
 
@@ -89,7 +90,9 @@ class Known(NamedTuple):
 
 @singledispatch
 def passed(op: Op, known: Known, below: list[Signal]) -> Signal:
-    raise UnsupportedError(f"no forward mean field for {op}")
+    raise UnsupportedError(
+        f"no forward mean field for {op!r}; add a rule with landscape.gates.mean_field_rules.passed.register"
+    )
 
 
 @passed.register
@@ -254,6 +257,12 @@ def _(op: Concat, known: Known, below: list[Signal]) -> Signal:
         return np.concatenate([np.broadcast_to(part, shape) for part, shape in zip(parts, known.shapes, strict=True)])
 
     return Signal(*(joined(parts) for parts in zip(*below, strict=True)))
+
+
+@passed.register
+def _(op: Rearrangement, known: Known, below: list[Signal]) -> Signal:
+    places = sources(op, known.shapes[0])
+    return Signal(*(np.broadcast_to(part, known.shapes[0]).ravel()[places] for part in below[0]))
 
 
 @passed.register

@@ -59,11 +59,11 @@ def train_factors(prior: Prior, batch: int) -> dict[str, Any]:
     """
     lattice, result = prior.lattice, dict(prior.factors)
     _check(lattice, batch)
-    found = signals(prior, train=True)
+    fields = signals(prior, train=True)
     for position, node in enumerate(lattice.nodes):
         if isinstance(node.op, Norm) and node.op.kind == "batch":
             samples = _samples(lattice, position, batch)
-            variance = batch_variance(found[node.inputs[0]]).ravel() + node.op.eps
+            variance = batch_variance(fields[node.inputs[0]]).ravel() + node.op.eps
             factor = np.asarray(prior.factors.get(node.name, 1.0)) / variance
             factor = factor * (samples - 1) / samples
             result[node.name] = float(factor[0]) if factor.size == 1 else factor

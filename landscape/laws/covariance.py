@@ -13,18 +13,18 @@ Proposition 1 is the diagonal of this law. `landscape.structure.plan` says which
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import Any, Protocol
 
 import numpy as np
-from scipy import sparse
 
 from landscape.gates.averaging import ratio
-from landscape.laws.shared_winners import to_shared_winners
-from landscape.structure.pairs import Maps, operator
+from landscape.gates.windows.shared_winners import to_shared_winners
+from landscape.structure.arrays import across, collect, diagonal_of, on_diagonal, outer, rearranged, sides
+from landscape.structure.pairs import Maps
 from landscape.structure.plan import Axes, Plan, State, Step, plan, window_sizes
 from landscape.weights.fans import weighted
 from lattice import (
@@ -39,7 +39,7 @@ from lattice.network.ops import Pooling, WeightedWindow, Windowed
 from lattice.sweep.pullback import pull, sum_channels
 from lattice.sweep.reverse import accumulate
 
-__all__ = ["Local", "across", "pull_moments", "sweep_moments"]
+__all__ = ["Local", "pull_moments", "sweep_moments"]
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -52,17 +52,17 @@ LOWEST, SPREAD = -1022, 900  # exponents of the smallest normal float64, and of 
 class Local(Protocol):
     """What the sweep asks of a node besides its topology; arrays broadcast against its output (channels, *spatial)."""
 
-    def squared(self, node: Node, place: int = 0) -> Any:
-        """E[(dh/du)^2] along one connection to input number `place`: V[w], E[phi'^2], 1 / n^2, ...; None: its maps tell."""
+    def squared(self, node: Node, number: int = 0) -> Any:
+        """E[(dh/du)^2] along one connection to the input of this number: V[w], E[phi'^2], 1 / n^2, ...; None: its maps tell."""
 
-    def single(self, node: Node, place: int = 0) -> Any:
+    def single(self, node: Node, number: int = 0) -> Any:
         """E[dh/du] of a node without weights, apart from the coefficients of its map; with its sign."""
 
-    def joint(self, node: Node, axes: Axes, place: int = 0) -> Any:
+    def joint(self, node: Node, axes: Axes, number: int = 0) -> Any:
         """E[dh/du dh'/du'] of a node without weights at pairs of positions, apart from the coefficients of its map."""
 
-    def edge(self, node: Node, place: int) -> Any:
-        """The factor on what a sum's input number `place` gets; None for 1."""
+    def edge(self, node: Node, number: int) -> Any:
+        """The factor on what a sum gives to its input of this number; None for 1."""
 
     def taps(self, node: Node) -> Array | None:
         """How often each tap of each window of a maximum wins, (taps, channels or 1, *outputs); None: all alike."""
@@ -146,14 +146,7 @@ def _sweep(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[N
 
     for state, here in accumulate((*steps, (0, 0)), _Scaled(cotangent, 0), onward):
         if state[0] == state[1]:
-            yield lattice.nodes[state[0]], _diagonal(here.mantissas, planned.carried[state]), here.exponent
-
-
-def _diagonal(values: Array, axes: Axes) -> Array:
-    """The moments of single positions among those that are carried."""
-    if all(pairs.is_diagonal for pairs in axes):
-        return values
-    return values[across([np.flatnonzero(pairs.first == pairs.second) for pairs in axes])]
+            yield lattice.nodes[state[0]], diagonal_of(here.mantissas, planned.carried[state]), here.exponent
 
 
 def _check_size(lattice: Lattice, planned: Plan) -> None:
@@ -171,7 +164,7 @@ def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array
     node = lattice.nodes[step.node]
     above, below = planned.carried[step.source], planned.carried[step.target]
     shapes, output = lattice.input_shapes(node), lattice.shapes[step.node]
-    left, right = step.places
+    left = step.places[0]
     diagonal = step.side is None and is_diagonal(above, below)
     if diagonal and (taps := local.taps(node)) is not None:
         assert isinstance(node.op, Windowed)
@@ -186,15 +179,28 @@ def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array
     elif isinstance(node.op, PixelShuffle):
         assert step.maps is not None
         result = _unshuffle(node.op, shapes[0], step.maps, here, above, below)
+    elif step.maps is not None and shapes[left][0] == output[0]:  # positions move, channels stay
+        result = collect(step.maps, _times(here, _pair_weight(node, local, step, output, above)), above, below)
+    elif step.maps is not None:
+        raise UnsupportedError(
+            f"{node.name}: {node.op!r} moves positions and changes the channels, where moments between positions are carried; "
+            "there is a rule for pixel shuffles only, in landscape.laws.covariance"
+        )
     else:
         sizes = tuple(map(len, above))
         weighed = _times(here, _pair_weight(node, local, step, output, above))
         result = pull(node.op, tuple((shape[0], *sizes) for shape in shapes), weighed, (output[0], *sizes))[left]
-        result = _rearranged(result, above, below)
-    if left != right or step.side is not None:
-        return result
-    factor = local.edge(node, left)
-    return result if factor is None else _times(result, _at(factor, output, below, None))
+        result = rearranged(result, above, below)
+    return _on_edges(node, local, step, result, output, below)
+
+
+def _on_edges(node: Node, local: Local, step: Step, here: Array, output: Shape, axes: Axes) -> Array:
+    """The factor of the edge that is gone down; its root where only one side of a moment goes down it."""
+    whole = step.side is None and step.places[0] == step.places[1]
+    for side in (0,) if whole else (0, 1) if step.side is None else (step.side,):
+        factor = local.edge(node, step.places[side])
+        here = here if factor is None else _times(here, _at(factor if whole else np.sqrt(factor), output, axes, side))
+    return here
 
 
 def is_diagonal(above: Axes, below: Axes) -> bool:
@@ -208,17 +214,17 @@ def _times(here: Array, weight: Any) -> Array:
 
 def _pair_weight(node: Node, local: Local, step: Step, output: Shape, axes: Axes) -> Any:
     """The weight of each pair in an op that keeps positions."""
-    place = step.places[step.side or 0]
+    number = step.places[step.side or 0]
     if step.side is not None:
-        return _at(local.single(node, place), output, axes, step.side)
-    return local.joint(node, axes, place)
+        return _at(local.single(node, number), output, axes, step.side)
+    return local.joint(node, axes, number)
 
 
 def _to_factor(here: Array, shape: Shape, output: Shape, maps: tuple[Maps, ...] | None, above: Axes, below: Axes) -> Array:
     """What an input of a product collects, summed over the positions and channels that it was broadcast to."""
     if shape[0] < output[0]:  # different channels are uncorrelated: their moments add
         here = here.sum(axis=0, keepdims=True) * (output[0] // here.shape[0])
-    return _rearranged(here, above, below) if maps is None else _collect(maps, here, above, below)
+    return rearranged(here, above, below) if maps is None else collect(maps, here, above, below)
 
 
 def _at(values: Any, output: Shape, axes: Axes, side: int | None) -> Any:
@@ -227,22 +233,6 @@ def _at(values: Any, output: Shape, axes: Axes, side: int | None) -> Any:
         return values
     full = np.broadcast_to(values, (np.shape(values)[0] if np.ndim(values) == len(output) else 1, *output[1:]))
     return full[across([pairs.second if side else pairs.first for pairs in axes])]
-
-
-def across(indices: Sequence[Array]) -> tuple[Any, ...]:
-    """The index of all channels, and of every combination of the indices of the axes."""
-    return (slice(None), *np.ix_(*indices))
-
-
-def _rearranged(here: Array, above: Axes, below: Axes) -> Array:
-    """The same moments at the pairs `below`: those that are not among `above` are zero."""
-    for axis, (old, new) in enumerate(zip(above, below, strict=True), start=1):
-        if old != new:
-            places = np.minimum(np.searchsorted(old.codes, new.codes), len(old) - 1)
-            shape = [1] * here.ndim
-            shape[axis] = -1
-            here = np.take(here, places, axis) * (old.codes[places] == new.codes).reshape(shape)
-    return here
 
 
 # --- ops that read neighbourhoods -----------------------------------------------------------------------------------------
@@ -259,26 +249,13 @@ def _through_windows(node: Node, shape: Shape, step: Step, local: Local, here: A
         if step.side is None:
             return _maximum(op, node, shape[1:], step.maps, local, here, above, below)
         here = _times(here, local.single(node))
-    return _collect(step.maps, here, above, below)
-
-
-def _collect(maps: tuple[Maps, ...], here: Array, above: Axes, below: Axes) -> Array:
-    """Apply the operator of each axis."""
-    for axis, (readings, needed, there) in enumerate(zip(maps, below, above, strict=True), start=1):
-        here = _apply(operator(readings, needed, there), here, axis)
-    return here
-
-
-def _apply(matrix: sparse.csr_array, array: Array, axis: int) -> Array:
-    moved = np.moveaxis(array, axis, 0)
-    result = matrix @ moved.reshape(moved.shape[0], -1)
-    return np.moveaxis(result.reshape(-1, *moved.shape[1:]), 0, axis)
+    return collect(step.maps, here, above, below)
 
 
 def _unshuffle(op: PixelShuffle, shape: Shape, maps: tuple[Maps, ...], here: Array, above: Axes, below: Axes) -> Array:
     """Positions r i + a of the output become channels a of position i."""
     parts = [
-        _collect(tuple((axis[a],) for axis, a in zip(maps, offsets, strict=True)), here, above, below)
+        collect(tuple((axis[a],) for axis, a in zip(maps, offsets, strict=True)), here, above, below)
         for offsets in product(range(op.factor), repeat=len(maps))
     ]
     stacked = np.stack(np.broadcast_arrays(*parts), axis=1)  # (channels of the output or 1, offsets, *pairs)
@@ -328,20 +305,20 @@ def _maximum(
         alone = _to_winners(op, spatial, own, rates)
     # Of two windows, with `shared` cells in both and `union` cells together, one cell wins both with probability 1 / union
     # each; what is left of the probability goes evenly to the pairs of different winners.
-    first, second = (_outer([size[places] for size, places in zip(sizes, side, strict=True)]) for side in _sides(above))
+    first, second = (outer([size[indices] for size, indices in zip(sizes, side, strict=True)]) for side in sides(above))
     inside = [axis[0][0].values > 0 for axis in maps]
-    shared = _outer([(a[pairs.first] & a[pairs.second]).sum(axis=1) for a, pairs in zip(inside, above, strict=True)])
+    shared = outer([(a[pairs.first] & a[pairs.second]).sum(axis=1) for a, pairs in zip(inside, above, strict=True)])
     union, pairs_of_cells = first + second - shared, first * second
-    apart = here * ~_on_diagonal(above) * local.single(node) * pairs_of_cells  # the maps carry 1 / (cells of each window)
-    on = _on_diagonal(below)
+    apart = here * ~on_diagonal(above) * local.single(node) * pairs_of_cells  # the maps carry 1 / (cells of each window)
+    on = on_diagonal(below)
     if rates is None:
-        one = _collect(maps, apart / union, above, below)
+        one = collect(maps, apart / union, above, below)
     else:
         tables = [window.table(n) for window, n in zip(op.windows(spatial), spatial, strict=True)]
         single = local.single(node)
         shared_wins = to_shared_winners(tables, spatial, rates, ratio(apart, union * single), above)
         one = np.where(on, _spread(shared_wins, below), 0.0)
-    two = _collect(maps, apart * (1 - shared / union) / np.maximum(pairs_of_cells - shared, 1), above, below)
+    two = collect(maps, apart * (1 - shared / union) / np.maximum(pairs_of_cells - shared, 1), above, below)
     result = np.where(on, one, two)
     if len(result) < len(alone):
         result = np.repeat(result, len(alone), axis=0)
@@ -352,19 +329,3 @@ def _maximum(
 def _spread(single: Array, axes: Axes) -> Array:
     """Values of single positions at pairs of them, by the first."""
     return single[across([pairs.first for pairs in axes])]
-
-
-def _sides(axes: Axes) -> tuple[list[Array], list[Array]]:
-    return [pairs.first for pairs in axes], [pairs.second for pairs in axes]
-
-
-def _outer(factors: list[Array]) -> Array:
-    result = np.ones(())
-    for factor in factors:
-        result = np.multiply.outer(result, factor)
-    return result
-
-
-def _on_diagonal(axes: Axes) -> Array:
-    """Is a pair one position with itself, on every axis?"""
-    return np.asarray(_outer([pairs.first == pairs.second for pairs in axes]), dtype=bool)

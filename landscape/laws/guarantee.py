@@ -186,23 +186,23 @@ def _sum_findings(below: list[Sign]) -> list[Finding]:
 def _gate_findings(name: str, op: Activation, correlated: bool, sign: Sign, gates: Gates) -> list[Finding]:
     if sign in NEGATED and has_slopes(op):
         return []  # the gate is open wherever the one below was, or closed
-    found = []
+    findings = []
     counted = f"; {gates.source}" if name in gates.gains else ""
     if not has_slopes(op):
         text = f"{op.name}: its slope depends on how large the signal is{counted}"
-        found.append((Guarantee.APPROXIMATE, text))
+        findings.append((Guarantee.APPROXIMATE, text))
     if correlated:
-        found.append((Guarantee.APPROXIMATE, f"{op.name} under an average: gates at different positions share a filter"))
+        findings.append((Guarantee.APPROXIMATE, f"{op.name} under an average: gates at different positions share a filter"))
     if has_slopes(op) and len({abs(slope) for slope in slopes(op)}) == 1:
-        return found  # whatever the sign, the slope's square is the same
+        return findings  # whatever the sign, the slope's square is the same
     if sign is Sign.SUM:
-        found.append((Guarantee.WIDE_LIMIT, f"{op.name} of a sum of branches: open half of the time in the wide limit"))
+        findings.append((Guarantee.WIDE_LIMIT, f"{op.name} of a sum of branches: open half of the time in the wide limit"))
     elif sign is Sign.SKEWED:
         text = f"{op.name} of values that are not symmetric (a skip, a max-pool, a shift below): not open half of the time"
-        found.append((Guarantee.APPROXIMATE, text + counted))
+        findings.append((Guarantee.APPROXIMATE, text + counted))
     elif sign is Sign.DATA:
-        found.append((Guarantee.APPROXIMATE, f"{op.name} of the data itself: how often it is open depends on them"))
-    return found
+        findings.append((Guarantee.APPROXIMATE, f"{op.name} of the data itself: how often it is open depends on them"))
+    return findings
 
 
 def _meetings(prior: Prior) -> list[tuple[Finding, str]]:

@@ -131,8 +131,8 @@ def layer_gradients(prior: Prior, output: Any = None) -> dict[str, Array]:
     rules = Rules(prior)
     with np.errstate(over="ignore", under="ignore"):
         rules.settle(_asked(prior.lattice, output))
-        found = sweep_moments(prior.lattice, rules, _asked(prior.lattice, output))
-        return {node.name: values.mean(axis=0) for node, values in found}
+        visited = sweep_moments(prior.lattice, rules, _asked(prior.lattice, output))
+        return {node.name: values.mean(axis=0) for node, values in visited}
 
 
 def path_sum(

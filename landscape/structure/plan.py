@@ -11,16 +11,19 @@ Moments also run between two nodes, where two branches that met in a sum meet ag
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce, singledispatch
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from landscape.structure.arrays import Axes
 from landscape.structure.correlated_positions import correlated_positions
-from landscape.structure.pairs import Maps, Matrix, Pairs, carried_below, diagonal, freeze, needed_above
+from landscape.structure.pairs import Maps, Matrix, carried_below, diagonal, freeze, needed_above
 from landscape.structure.shared_signal import Reach, meet, shared_signals
 from lattice import (
     Activation,
     Add,
+    ChannelShuffle,
     Concat,
     Dense,
     Flatten,
@@ -30,16 +33,17 @@ from lattice import (
     Op,
     PixelShuffle,
     Pool,
+    Slice,
     UnsupportedError,
     Window,
 )
 from lattice.network.ops import Merge, Pointwise, Pooling, Rearrangement, Shape, Summed, Weighted, Windowed
+from lattice.network.shapes import sources
 
 __all__ = ["Axes", "Plan", "State", "Step", "fixed_map", "plan", "pool_cells", "window_sizes"]
 
 Array = np.ndarray[Any, Any]
 State = tuple[int, int]
-Axes = tuple[Pairs, ...]
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,10 @@ class Plan:
     @cached_property
     def onward(self) -> Mapping[State, tuple[Step, ...]]:
         """The steps that lead on from each pair of nodes, in the order of the sweep."""
-        found: dict[State, tuple[Step, ...]] = {}
+        grouped: dict[State, tuple[Step, ...]] = {}
         for step in self.steps:
-            found[step.source] = (*found.get(step.source, ()), step)
-        return found
+            grouped[step.source] = (*grouped.get(step.source, ()), step)
+        return grouped
 
     @property
     def is_diagonal(self) -> bool:
@@ -155,7 +159,7 @@ def _carried(lattice: Lattice, step: Step, needed: Axes, above: Axes) -> Axes:
     """The pairs of the target that are needed and that the pairs `above` of the source reach."""
     if step.maps is not None:
         return tuple(carried_below(*axis) for axis in zip(step.maps, needed, above, strict=True))
-    if isinstance(lattice.nodes[step.node].op, Flatten):
+    if len(lattice.shapes[step.node]) == 1:  # flat features are apart, wherever they stood
         return tuple(diagonal(n) for n in lattice.shapes[step.target[0]][1:])
     return above
 
@@ -173,20 +177,20 @@ def _steps(lattice: Lattice) -> tuple[list[Step], tuple[str, ...]]:
     for n in reversed(range(1, len(lattice.nodes))):
         node = lattice.nodes[n]
         for source in sorted(state for state in states if n in state):
-            found: list[Step] = []
+            result: list[Step] = []
             if source == (n, n):
-                found = _own(lattice, node, n, free)
+                result = _own(lattice, node, n, free)
             elif isinstance(node.op, Weighted):
                 pass  # below fresh weights nothing is correlated with another branch
             elif isinstance(node.op, Windowed | Pointwise | Summed) and not _chooses(node.op):
-                found = _one_side(lattice, node, source, source.index(n), free)
+                result = _one_side(lattice, node, source, source.index(n), free)
             else:
                 unresolved[node.name] = None
-            if isinstance(node.op, Multiply) and meet(*(free[i] for i in node.inputs)):
+            if not isinstance(node.op, Add | Concat) and any(meet(free[a], free[b]) for a, b in combinations(node.inputs, 2)):
                 unresolved[node.name] = None
-            steps += found
+            steps += result
             states.difference_update([source])
-            states.update(step.target for step in found)
+            states.update(step.target for step in result)
     return _leading_down(steps), tuple(unresolved)
 
 
@@ -209,10 +213,10 @@ def _leading_down(steps: list[Step]) -> list[Step]:
 def _own(lattice: Lattice, node: Node, n: int, free: tuple[Reach, ...]) -> list[Step]:
     """The steps of a node's own moments: to each of its inputs, and to pairs of them that meet again below."""
     inputs = node.inputs
-    places = range(len(inputs))
-    pairs = [(p, p) for p in places]
+    numbers = range(len(inputs))
+    pairs = [(p, p) for p in numbers]
     if isinstance(node.op, Add):
-        pairs += [(p, q) for p in places for q in places if p != q and meet(free[inputs[p]], free[inputs[q]])]
+        pairs += [(p, q) for p in numbers for q in numbers if p != q and meet(free[inputs[p]], free[inputs[q]])]
     return [Step(n, (n, n), (inputs[p], inputs[q]), (p, q), _maps(lattice, n, p)) for p, q in pairs]
 
 
@@ -220,11 +224,11 @@ def _one_side(lattice: Lattice, node: Node, source: State, side: int, free: tupl
     """The steps of the moments between a node and another one, down on the node's side."""
     n, other = source[side], source[1 - side]
     steps = []
-    for place, below in enumerate(node.inputs):
+    for number, below in enumerate(node.inputs):
         if meet(free[below], free[other]):
             target = (below, other) if side == 0 else (other, below)
-            maps = _maps(lattice, n, place, side, lattice.shapes[other][1:])
-            steps.append(Step(n, source, target, (place, place), maps))
+            maps = _maps(lattice, n, number, side, lattice.shapes[other][1:])
+            steps.append(Step(n, source, target, (number, number), maps))
     return steps
 
 
@@ -232,14 +236,14 @@ def _one_side(lattice: Lattice, node: Node, source: State, side: int, free: tupl
 
 
 def _maps(
-    lattice: Lattice, n: int, place: int, side: int | None = None, other: tuple[int, ...] = ()
+    lattice: Lattice, n: int, number: int, side: int | None = None, other: tuple[int, ...] = ()
 ) -> tuple[Maps, ...] | None:
     """(A_k, B_k) of each axis down to input number `place`; None where positions stay.
 
     `side` is the node's, if it does not stand on both; `other` then are the sizes of the node on the other side.
     """
     node = lattice.nodes[n]
-    maps = axis_maps(node.op, lattice.shapes[node.inputs[place]], lattice.shapes[n])
+    maps = axis_maps(node.op, lattice.shapes[node.inputs[number]], lattice.shapes[n])
     if maps is None or side is None:
         return maps
     kept = [freeze(np.eye(m)) for m in other]
@@ -253,12 +257,32 @@ def axis_maps(op: Op, shape: Shape, output: Shape) -> tuple[Maps, ...] | None:
     raise UnsupportedError(f"no map of positions for {op!r}; add one with landscape.structure.plan.axis_maps.register")
 
 
+@axis_maps.register(ChannelShuffle)
 @axis_maps.register(Dense)
+@axis_maps.register(Flatten)
 @axis_maps.register(Merge)
 @axis_maps.register(Pointwise)
-@axis_maps.register(Rearrangement)
+@axis_maps.register(Slice)
 def _(op: Op, shape: Shape, output: Shape) -> tuple[Maps, ...] | None:
     return None
+
+
+@axis_maps.register
+def _(op: Rearrangement, shape: Shape, output: Shape) -> tuple[Maps, ...] | None:
+    """The map of each axis, where channels stay and the axes are rearranged one by one."""
+    if len(output) == len(shape):
+        read, own = np.array(np.unravel_index(sources(op, shape), shape)), np.indices(output)
+        lines = [np.moveaxis(read[axis], axis, 0).reshape(n, -1)[:, 0] for axis, n in enumerate(output)]
+        if all(np.array_equal(lines[axis][own[axis]], read[axis]) for axis in range(len(output))) and np.array_equal(
+            read[0], own[0]
+        ):
+            fixed = [
+                freeze((line[:, None] == np.arange(n)).astype(float)) for line, n in zip(lines[1:], shape[1:], strict=True)
+            ]
+            return tuple(((a, a),) for a in fixed)
+    raise UnsupportedError(
+        f"{op!r} moves cells between channels, or not axis by axis; add a rule with landscape.structure.plan.axis_maps.register"
+    )
 
 
 @axis_maps.register

@@ -112,12 +112,12 @@ def run_signs(
     ['FILTER', 'NONNEGATIVE']
     """
     runs = channel_runs(lattice)
-    found: list[tuple[Sign, ...]] = []
+    known: list[tuple[Sign, ...]] = []
     for node, own in zip(lattice.nodes, runs, strict=True):
         if node.name in shifted:
-            found.append((Sign.SKEWED,) * len(own))
+            known.append((Sign.SKEWED,) * len(own))
             continue
-        below = [(runs[i], found[i]) for i in node.inputs]
+        below = [(runs[i], known[i]) for i in node.inputs]
         if isinstance(node.op, Concat):
             each = tuple(sign for _, part in below for sign in part)
         elif isinstance(node.op, Slice):
@@ -130,8 +130,8 @@ def run_signs(
             factors = np.broadcast_to(np.ravel(signs[node.name]), (sum(own),))
             parts = np.split(factors, np.cumsum(own)[:-1])
             each = tuple(_times_factor(sign, part) for sign, part in zip(each, parts, strict=True))
-        found.append(each)
-    return found
+        known.append(each)
+    return known
 
 
 def starts(runs: tuple[int, ...]) -> list[int]:

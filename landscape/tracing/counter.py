@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from itertools import product
 from math import prod
 from typing import Any
 
@@ -18,37 +17,32 @@ import numpy as np
 from landscape.gates.composites import forms
 from landscape.gates.gates import gate_under, gates_below, skips
 from landscape.prior import Gates, Prior
-from landscape.structure.channel_runs import channel_runs
 from landscape.structure.plan import Axes
 from landscape.structure.signs import Sign
 from landscape.structure.symmetry import Symmetries
-from landscape.tracing.rates import Rates, Replicates
+from landscape.tracing.rates import Key, Rates, Replicates, Watched
 from lattice import Activation, Lattice, Multiply, Node, Norm, Pool, UnsupportedError
 from lattice.network.ops import Pooling
 
 __all__ = ["Counter"]
 
 Array = np.ndarray[Any, Any]
-Key = tuple[Any, ...]
 MOST_GROUPS = 8
 MOST_KEPT = 1 << 25  # numbers that the groups keep for pairs of positions: fewer groups above it
 MOST_POSITIONS = 256  # whose products are all taken, by one multiplication of matrices
 MOST_PRODUCTS = 300_000  # of slopes at pairs of more positions, in one pass; fewer channels do then
 
 
-class Counter:
+class Counter(Watched):
     """Sums over forward passes, one at a time; batches of one input."""
 
     def __init__(self, prior: Prior, watched: dict[str, Node], draws: int, given: bool = False) -> None:
+        super().__init__(prior, watched)
         lattice = prior.lattice
-        self.lattice = lattice
-        self.watched = watched
         self.signs = dict(zip(lattice.names, prior.node_signs, strict=True))
-        self.pairs = {lattice.nodes[a].name: axes for (a, b), axes in prior.plan.carried.items() if a == b}
         self.skips = list(skips(lattice))
         self.below = gates_below(lattice)
         self.own = _gates_of_factors(lattice)
-        self.runs = dict(zip(lattice.names, channel_runs(lattice), strict=True))
         self.runs_up: dict[str, dict[str, Any]] = {}  # of this pass: gate: lowest gate of a trunk: product of squared slopes
         self.slopes: dict[str, Any] = {}  # of this pass: gate: product of the slopes of the gates from it down
         self.draws = draws
@@ -65,7 +59,7 @@ class Counter:
         self.runs_up.clear()
         self.slopes.clear()
 
-    def see(self, node: Node, function: Any, arguments: Any, named: Any) -> None:
+    def update(self, node: Node, function: Any, arguments: Any, named: Any) -> None:
         """Count what one call of the pass shows; of a product `arguments` are its factors in the order of the node's inputs."""
         self.finite = self.finite and bool(arguments[0].sum().isfinite())
         if isinstance(node.op, Activation):
@@ -90,8 +84,8 @@ class Counter:
         self.slopes.clear()
 
         def rates(left_out: int | None, replicates: Sequence[Gates] = ()) -> Gates:
-            kept = [place for place in range(len(totals)) if place != left_out]
-            sums, passes = reduce(_plus, (totals[place] for place in kept)), sum(self.passes[place] for place in kept)
+            kept = [part for part in range(len(totals)) if part != left_out]
+            sums, passes = reduce(_plus, (totals[part] for part in kept)), sum(self.passes[part] for part in kept)
             return Rates(self, {key: total / passes for key, total in sums.items()}, wanted, symmetries).gates(
                 source, replicates
             )
@@ -125,7 +119,7 @@ class Counter:
         self._add(("alive", name), self._mean(name, alive if under is None else reached * under))
         if under is not None:
             self._add(("open", name), self._mean(name, reached))
-        self.runs_up[name] = {name: squared}
+        self.runs_up[name] = {name: through}  # as `gain`: given the gates right below, which `alive` divides by
         for _, _, lower, upper, *_ in self.skips:
             if upper == name:
                 for lowest, run in self.runs_up.get(lower, {}).items():
@@ -139,17 +133,17 @@ class Counter:
     def _product(self, node: Node, arguments: Any) -> None:
         """The squares of each factor, given the gates that stand under the other one where both are of one signal."""
         shape = (len(arguments[0]), *self.lattice.shapes[self.lattice.names.index(node.name)])
-        for place, factor in enumerate((arguments[1], arguments[0])):
-            under = self.slopes.get(self.own.get((node.name, place), ""))
+        for number, factor in enumerate((arguments[1], arguments[0])):
+            under = self.slopes.get(self.own.get((node.name, number), ""))
             values = factor.expand(shape) if under is None else factor * under
-            self._add(("product", node.name, place), self._mean(node.name, values.square()))
+            self._add(("product", node.name, number), self._mean(node.name, values.square()))
             if under is not None:
-                self._add(("product below", node.name, place), self._mean(node.name, under.square()))
+                self._add(("product below", node.name, number), self._mean(node.name, under.square()))
             if not self.is_diagonal(node.name) and prod(factor.shape[2:]) > 1:  # one cell is the same at both positions
                 axes = self.pairs[node.name]
-                self._add(("product joint", node.name, place), _products(values, axes))
+                self._add(("product joint", node.name, number), _products(values, axes))
                 if under is not None:
-                    self._add(("product joint below", node.name, place), _products(under, axes))
+                    self._add(("product joint below", node.name, number), _products(under, axes))
 
     def _maximum(self, node: Node, arguments: Any) -> None:
         """Which tap won each window, worth the squared slope of the gates right below at the winner, or whether it is open.
@@ -183,46 +177,21 @@ class Counter:
         """Does a maximum read what is never negative?"""
         return self.signs[self.lattice.nodes[node.inputs[0]].name] is Sign.NONNEGATIVE
 
-    def tables(self, node: Node) -> tuple[list[Array], tuple[int, ...]]:
-        """Per axis, which cell each tap of each output reads; and the sizes of the input."""
-        assert isinstance(node.op, Pooling)
-        spatial = self.lattice.input_shapes(node)[0][1:]
-        return [window.table(n) for window, n in zip(node.op.windows(spatial), spatial, strict=True)], spatial
-
-    def cells(self, node: Node) -> list[Array]:
-        """For every tap, the flat index of the cell that each output reads (-1: none)."""
-        tables, spatial = self.tables(node)
-        cells = []
-        for taps in product(*(range(len(table)) for table in tables)):
-            rows = np.ix_(*(table[tap] for table, tap in zip(tables, taps, strict=True)))
-            inside = np.logical_and.reduce(np.broadcast_arrays(*(row >= 0 for row in rows)))
-            flat = np.ravel_multi_index(tuple(np.maximum(row, 0) for row in rows), spatial)
-            cells.append(np.where(inside, flat, -1))
-        return cells
-
-    def is_diagonal(self, name: str) -> bool:
-        """Are no pairs of different positions asked for?"""
-        return all(pairs.is_diagonal for pairs in self.pairs.get(name, ()))
-
     def _add(self, key: Key, value: Any) -> None:
         sums, value = self.groups[self.group], value.detach().double()
         sums[key] = sums[key] + value if key in sums else value
 
 
-def _plus(one: dict[Key, Array], other: dict[Key, Array]) -> dict[Key, Array]:
-    return {key: one[key] + other[key] for key in one}
-
-
 def _gates_of_factors(lattice: Lattice) -> dict[tuple[str, int], str]:
     """By (product, input number), the gate right under this factor, where both factors are functions of one signal."""
-    found = {}
+    gates = {}
     for node, (_, form) in zip(lattice.nodes, forms(lattice), strict=True):
         if form.kind == "times" and isinstance(node.op, Multiply):
-            for place, i in enumerate(node.inputs):
+            for number, i in enumerate(node.inputs):
                 gate = gate_under(lattice, i)
                 if gate is not None:
-                    found[node.name, place] = gate
-    return found
+                    gates[node.name, number] = gate
+    return gates
 
 
 def _products(slope: Any, axes: Axes) -> Any:
@@ -258,3 +227,7 @@ def _variance(op: Norm, x: Any, *, of_sample: bool) -> Any:
 def _over_values(op: Norm, values: Any) -> Any:
     """The mean over groups or channels: one number, or one for each position of a norm over channels."""
     return values.mean() if op.kind == "group" else values.mean(dim=(0, 1))
+
+
+def _plus(one: dict[Key, Array], other: dict[Key, Array]) -> dict[Key, Array]:
+    return {key: one[key] + other[key] for key in one}

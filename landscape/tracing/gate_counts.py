@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from landscape.gates.gates import gates_below, unknown_rates
+from landscape.gates.gates import gate_under, gates_below, unknown_rates
 from landscape.prior import Gates, Prior, even
 from landscape.structure.symmetry import Symmetries, symmetries
 from landscape.tracing.counter import Counter
 from landscape.tracing.graph.reader import Reader
 from landscape.weights.fans import fans
-from lattice import Lattice, Multiply, Node, SpecificationError
+from lattice import Activation, Lattice, Multiply, Node, SpecificationError
+from lattice.network.ops import Pooling
 
 __all__ = ["Parameters", "observe"]
 
@@ -97,6 +98,10 @@ def _with_gates_below(lattice: Lattice, wanted: Mapping[str, Node]) -> dict[str,
     for node in wanted.values():
         if isinstance(node.op, Multiply):
             waiting += [lattice.nodes[i].name for i in node.inputs]
+        gate = gate_under(lattice, node.inputs[0]) if isinstance(node.op, Pooling) else None
+        if gate is not None and nodes[gate].op != Activation("relu"):  # of a ReLU the values say where it is open
+            watched[gate] = nodes[gate]
+            waiting.append(gate)
     while waiting:
         name = waiting.pop()
         below = under.get(name)
@@ -121,9 +126,9 @@ def _watcher(program: Any, reader: Reader, lattice: Lattice, watched: Mapping[st
     """An interpreter of the graph that shows the counter each watched call, and computes in no less than this precision."""
     import torch
 
-    made = defaultdict(list)
+    by_module = defaultdict(list)
     for name in watched:
-        made[reader.calls[name].name].append(name)
+        by_module[reader.calls[name].name].append(name)
     typed = {
         call.name
         for call in program.graph_module.graph.nodes
@@ -142,10 +147,10 @@ def _watcher(program: Any, reader: Reader, lattice: Lattice, watched: Mapping[st
             return tuple(map(widened, arguments)), {key: widened(value) for key, value in named.items()}
 
         def run_node(self, n: torch.fx.Node) -> Any:
-            if n.name in made:
+            if n.name in by_module:
                 arguments, named = self.fetch_args_kwargs_from_env(n)
-                for name in made[n.name]:
-                    counter.see(watched[name], n.target, _arranged(reader, lattice, watched[name], arguments), named)
+                for name in by_module[n.name]:
+                    counter.update(watched[name], n.target, _arranged(reader, lattice, watched[name], arguments), named)
             return super().run_node(n)
 
     return Watcher(program.graph_module)

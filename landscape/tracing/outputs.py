@@ -25,18 +25,18 @@ def resolve_output(structure: Any, output: Any) -> tuple[Any, Any]:
     (('x', None), ('x', (2, 3)))
     """
     path = output if isinstance(output, tuple) else () if output is None else (output,)
-    found, taken = structure, 0
-    while isinstance(found, Mapping | list | tuple):
-        key = _key(found, path[taken]) if taken < len(path) else None
+    inside, taken = structure, 0
+    while isinstance(inside, Mapping | list | tuple):
+        key = _key(inside, path[taken]) if taken < len(path) else None
         if key is not None:
-            found, taken = found[key], taken + 1
+            inside, taken = inside[key], taken + 1
             continue
-        tensors = list(_tensors(found))
+        tensors = list(_tensors(inside))
         if len(tensors) != 1:
             raise UnsupportedError(_choices(structure, output))
-        found = tensors[0][1]
+        inside = tensors[0][1]
     rest = path[taken:]
-    return found, output if not taken else None if not rest else rest[0] if len(rest) == 1 else rest
+    return inside, output if not taken else None if not rest else rest[0] if len(rest) == 1 else rest
 
 
 def _key(container: Any, asked: Any) -> Any:

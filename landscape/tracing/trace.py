@@ -159,10 +159,18 @@ def trace(
         more_draws: Iterator[dict[str, Any]] = iter(())
     else:  # where the variances are given, further draws still tell the norms that change
         more_draws = _fresh(factory, most, first if given is None else {})
-    draws = (reader.with_made(tensors) for tensors in more_draws)
-    found = read_weights(lattice, weights, reader.tensors, given, train, as_they_are, draws, least)
-    known = (found.variances, found.factors, found.shifted, Gates(), found.skewed, found.signs, found.shifts)
-    traced = Trace(lattice, *known, found.variance_errors, found.doubts, unit, unproven)
+    draws = (reader.with_computed(tensors) for tensors in more_draws)
+    weights_read = read_weights(lattice, weights, reader.tensors, given, train, as_they_are, draws, least)
+    known = (
+        weights_read.variances,
+        weights_read.factors,
+        weights_read.shifted,
+        Gates(),
+        weights_read.skewed,
+        weights_read.signs,
+        weights_read.shifts,
+    )
+    traced = Trace(lattice, *known, weights_read.variance_errors, weights_read.doubts, unit, unproven)
     if inputs is None or not unknown_rates(traced):
         return traced
     biases = {name: str(weights[name]["bias"]) for name in parameters if weights[name].get("bias") is not None}

@@ -12,9 +12,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy.stats import truncnorm
 
-from landscape.weights.fans import fans, weighted
-from lattice import Conv, Dense, Lattice, Op, SpecificationError
+from landscape.weights.fans import fans, taps, weighted
+from lattice import Lattice, Op, SpecificationError
 from lattice.checks import is_real
+from lattice.network.ops import WeightedWindow
 
 __all__ = [
     "Initialisation",
@@ -169,9 +170,10 @@ def orthogonal(op: Op, shape: Shape) -> float:
     >>> orthogonal(Conv(16, kernel=3), (8, 32, 32)) == 1 / 72
     True
     """
-    fan_in, _ = fans(op, shape)
-    rows = op.units if isinstance(op, Dense) else op.channels if isinstance(op, Conv) else shape[0]
-    return 1 / max(rows, fan_in)
+    fan_in, fan_out = fans(op, shape)
+    if isinstance(op, WeightedWindow):
+        fan_out //= taps(op, shape)  # the rows of the weight: output channels, of a transposed convolution input channels
+    return 1 / max(fan_out, fan_in)
 
 
 def rademacher(op: Op, shape: Shape) -> float:
@@ -312,8 +314,8 @@ def checked_variances(lattice: Lattice, variances: Mapping[str, Any]) -> dict[st
     >>> checked_variances(Lattice.chain((1, 8), [Conv(4, kernel=2)]), {"conv1": 1})
     {'conv1': 1.0}
     """
-    found: dict[str, Any] = {node.name: variances.get(node.name) for node in lattice.nodes if weighted(node.op)}
-    for name, variance in found.items():
+    by_layer: dict[str, Any] = {node.name: variances.get(node.name) for node in lattice.nodes if weighted(node.op)}
+    for name, variance in by_layer.items():
         if not is_real(variance) or not float(variance) >= 0:
             raise SpecificationError(f"{name}: the variance of its weights is {variance}; it must be finite and not negative")
-    return {name: float(variance) for name, variance in found.items()}
+    return {name: float(variance) for name, variance in by_layer.items()}

@@ -38,9 +38,9 @@ def product(a: int, b: int) -> int:
     spectrum *= spectrum if a is b else fft.rfft(_bytes(b), size)
     coefficients = np.rint(fft.irfft(spectrum, size)[:length]).astype(np.int64)
     total = 0
-    for place in range(6):  # each coefficient is a number of at most six bytes: add six integers, shifted by a byte each
-        plane = ((coefficients >> (8 * place)) & 255).astype(np.uint8)
-        total += int.from_bytes(plane.tobytes(), "little") << (8 * place)
+    for byte in range(6):  # each coefficient is a number of at most six bytes: add six integers, shifted by a byte each
+        plane = ((coefficients >> (8 * byte)) & 255).astype(np.uint8)
+        total += int.from_bytes(plane.tobytes(), "little") << (8 * byte)
     return total if (a < 0) == (b < 0) else -total
 
 

@@ -26,7 +26,7 @@ SECONDS_PER_WORD = 2e-9  # to add one 32-bit digit, measured on arrays larger th
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Lower estimates (all channels alike): additions of numbers, bits of the largest number, bytes and seconds."""
+    """Lower estimates (all channels the same): additions of numbers, bits of the largest number, bytes and seconds."""
 
     additions: float
     bits: float

@@ -143,7 +143,7 @@ def one_unit(lattice: Lattice, output: Where | None, one: Any) -> Array:
 
 
 def _pull_back_ones(lattice: Lattice, cotangent: Array, size: Estimate) -> Array:
-    """`pull_back` with every weight 1: in objects where that is little work, else in digits as far as they are faster."""
+    """`pull_back` with every weight 1: in objects where that is little work, else in limbs as far as they are faster."""
     top, additions = stem_top(lattice)
     if size.additions > additions + ADDITIONS_PER_LAYER * len(lattice.nodes):
         try:

@@ -186,12 +186,12 @@ def combinations(
 def _ends(lattice: Lattice, output: Where, input: Where | None, channels: bool) -> tuple[Unit, Unit | None]:
     """The two units that are meant; spatial commands know channel 0 only."""
 
-    def place(where: Where, node: int) -> Unit:
+    def position_of(where: Where, node: int) -> Unit:
         if isinstance(where, Unit) and not channels:
             where = where.position
         return lattice.unit(where, node)
 
-    return place(output, -1), None if input is None else place(input, 0)
+    return position_of(output, -1), None if input is None else position_of(input, 0)
 
 
 def _channel_words(stack: Sequence[StackLayer], start: int, target: int) -> int:
@@ -220,12 +220,12 @@ def _regular_multisets(stack: Sequence[StackLayer], top: Unit, end: Unit | None)
     if not wanted.any() or (end is not None and not _channel_words(stack, top.channel, end.channel)):
         return
     taps = list(product(*(range(len(more[0])) for more, _ in axes)))
-    moves = stack[0].moves_channels
-    alphabet: Sequence[int | None] = range(len(stack[0].channels)) if moves else (None,)
+    changes_channels = stack[0].moves_channels
+    alphabet: Sequence[int | None] = range(len(stack[0].channels)) if changes_channels else (None,)
     for word in SortedWords(tables, wanted):
         same = [(tap, len(list(run))) for tap, run in groupby(reversed(word))]
         for choice in product(*(combinations_with_replacement(alphabet, many) for _, many in same)):
-            if end is None or not moves or any(end.channel in chosen for chosen in choice):
+            if end is None or not changes_channels or any(end.channel in chosen for chosen in choice):
                 yield tuple(
                     Command(taps[tap], channel) for (tap, _), chosen in zip(same, choice, strict=True) for channel in chosen
                 )

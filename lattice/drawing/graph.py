@@ -13,8 +13,7 @@ import numpy as np
 from lattice.errors import ResourceError, UnsupportedError
 from lattice.network.lattice import Lattice, check_lattice
 from lattice.network.ops import Concat, Dense, Op, Pointwise, Rearrangement, Shape, Summed, WeightedWindow, Windowed
-from lattice.sweep.choices import choices_at
-from lattice.sweep.routes import all_units
+from lattice.sweep.choices import all_units, choices_at
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -53,8 +52,8 @@ def to_networkx(lattice: Lattice) -> "nx.DiGraph[str]":
     for position, (node, shape) in enumerate(zip(lattice.nodes, lattice.shapes, strict=True)):
         graph.add_node(node.name, op=node.op, shape=shape, position=position)
         for i in dict.fromkeys(node.inputs):
-            places = tuple(place for place, below in enumerate(node.inputs) if below == i)
-            graph.add_edge(lattice.nodes[i].name, node.name, inputs=places)
+            indices = tuple(index for index, below in enumerate(node.inputs) if below == i)
+            graph.add_edge(lattice.nodes[i].name, node.name, inputs=indices)
     return graph
 
 

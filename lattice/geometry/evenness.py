@@ -17,10 +17,10 @@ from functools import singledispatch
 import numpy as np
 
 from lattice.checks import whole
-from lattice.errors import SpecificationError
+from lattice.errors import SpecificationError, UnsupportedError
 from lattice.network.axis import AxisMap
 from lattice.network.lattice import Lattice, check_lattice
-from lattice.network.ops import Windowed
+from lattice.network.ops import ChannelShuffle, Dense, Flatten, Merge, Op, PixelShuffle, Pointwise, Shape, Slice, Windowed
 from lattice.network.resizing import AdaptiveWindow, ResizeWindow
 from lattice.network.window import TransposedWindow, Window
 
@@ -99,15 +99,14 @@ def evenness(lattice: Lattice) -> tuple[StageEvenness, ...]:
     """
     check_lattice(lattice, "evenness")
     rows = []
-    for node in lattice.nodes:
-        if isinstance(node.op, Windowed):
-            spatial = lattice.input_shapes(node)[0][1:]
-            for axis, (window, n) in enumerate(zip(node.op.windows(spatial), spatial, strict=True)):
-                # what a window reads of the input itself is the same for every mode, so it is asked without copies
-                table = _without_copies(window).table(n)
-                cells = np.unique(table[table >= 0])
-                missed = (int(cells[0]), n - 1 - int(cells[-1])) if cells.size else (n, n)
-                rows.append(StageEvenness(node.name, axis, n, window, padding_read(window, n), missed, lean(window, n)))
+    for node in lattice.nodes[1:]:
+        shape = lattice.input_shapes(node)[0]
+        for axis, (window, n) in enumerate(zip(_windows(node.op, shape), shape[1:], strict=False)):
+            # what a window reads of the input itself is the same for every mode, so it is asked without copies
+            table = _without_copies(window).table(n)
+            cells = np.unique(table[table >= 0])
+            missed = (int(cells[0]), n - 1 - int(cells[-1])) if cells.size else (n, n)
+            rows.append(StageEvenness(node.name, axis, n, window, padding_read(window, n), missed, lean(window, n)))
     return tuple(rows)
 
 
@@ -206,15 +205,39 @@ def even_sizes(net_of_size: Lattice | Callable[[int], Lattice], around: int = 22
         raise SpecificationError(f"net_of_size is {net_of_size!r}; it is a lattice, or a function from an input size to one")
     around, within = whole("around", around, 1), whole("within", within, 0)
     of_size = net_of_size.at_size if isinstance(net_of_size, Lattice) else net_of_size
-    found = []
+    even = []
     for size in _nearest_first(around, within):
         try:
             lattice = of_size(size)
         except SpecificationError:
             continue
         if _is_even(lattice):
-            found.append(size)
-    return tuple(found)
+            even.append(size)
+    return tuple(even)
+
+
+@singledispatch
+def _windows(op: Op, shape: Shape) -> tuple[AxisMap, ...]:
+    """The windows of an op that reads an input of this shape, one an axis; none where both directions of it are alike."""
+    raise UnsupportedError(
+        f"is {op!r} the same from left and right? There is no rule; add one with lattice.geometry.evenness._windows.register"
+    )
+
+
+@_windows.register
+def _(op: Windowed, shape: Shape) -> tuple[AxisMap, ...]:
+    return op.windows(shape[1:])
+
+
+@_windows.register(ChannelShuffle)
+@_windows.register(Dense)
+@_windows.register(Flatten)
+@_windows.register(Merge)
+@_windows.register(PixelShuffle)
+@_windows.register(Pointwise)
+@_windows.register(Slice)
+def _(op: Op, shape: Shape) -> tuple[AxisMap, ...]:
+    return ()
 
 
 def _nearest_first(around: int, within: int) -> list[int]:
@@ -224,11 +247,10 @@ def _nearest_first(around: int, within: int) -> list[int]:
 def _is_even(lattice: Lattice) -> bool:
     """`all(row.even for row in evenness(lattice))`, given up at the first uneven window."""
     seen: set[tuple[AxisMap, int]] = set()
-    for node in lattice.nodes:
-        if isinstance(node.op, Windowed):
-            spatial = lattice.input_shapes(node)[0][1:]
-            for asked in zip(node.op.windows(spatial), spatial, strict=True):
-                if asked not in seen and lean(*asked):
-                    return False
-                seen.add(asked)
+    for node in lattice.nodes[1:]:
+        shape = lattice.input_shapes(node)[0]
+        for asked in zip(_windows(node.op, shape), shape[1:], strict=False):
+            if asked not in seen and lean(*asked):
+                return False
+            seen.add(asked)
     return True

@@ -20,14 +20,28 @@ from lattice.network.ops import (
     Op,
     PixelShuffle,
     Pointwise,
+    Rearrangement,
     Shape,
     Slice,
     Summed,
     WeightedWindow,
     Windowed,
 )
+from lattice.network.shapes import sources
 
-__all__ = ["AnyCommand", "Branch", "Choice", "Command", "SKIP", "Skip", "Where", "choices", "choices_at", "identity_branches"]
+__all__ = [
+    "SKIP",
+    "AnyCommand",
+    "Branch",
+    "Choice",
+    "Command",
+    "Skip",
+    "Where",
+    "all_units",
+    "choices",
+    "choices_at",
+    "identity_branches",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +96,12 @@ Where: TypeAlias = Unit | tuple[int, ...] | int
 Choice: TypeAlias = tuple[AnyCommand | None, int, Unit]  # command (None: no command needed), which input, which unit there
 
 
+def all_units(shape: Shape) -> Iterator[Unit]:
+    for position in product(*map(range, shape[1:])):
+        for channel in range(shape[0]):
+            yield Unit(position, channel)
+
+
 def choices_at(lattice: Lattice, position: int, unit: Unit) -> Iterator[Choice]:
     """The commands that exist at a unit: (command, node below, unit there)."""
     node = lattice.nodes[position]
@@ -124,22 +144,33 @@ def identity_branches(lattice: Lattice, position: int) -> list[int]:
 def _starts_with_a_command(lattice: Lattice, position: int) -> bool:
     """Does every way down from this node meet a layer with commands before a sum or the input? Then SKIP is unmistakable."""
     node = lattice.nodes[position]
-    if isinstance(node.op, Windowed | Dense):
-        return True
     if not node.inputs or isinstance(node.op, Summed):
         return False
+    if _has_commands(lattice, position):
+        return True
     return all(_starts_with_a_command(lattice, i) for i in node.inputs)
 
 
+def _has_commands(lattice: Lattice, position: int) -> bool:
+    """Has a layer commands of its own? Its rule says so, at the first unit from which a route leads on."""
+    op = lattice.nodes[position].op
+    if isinstance(op, Windowed | Dense):
+        return True
+    for unit in all_units(lattice.shapes[position]):
+        for command, _, _ in choices(op, lattice.input_shapes(lattice.nodes[position]), unit):
+            return command is not None
+    return False
+
+
 def _ancestors(lattice: Lattice, position: int) -> set[int]:
-    found: set[int] = set()
+    ancestors: set[int] = set()
     stack = [position]
     while stack:
         for below in lattice.nodes[stack.pop()].inputs:
-            if below not in found:
-                found.add(below)
+            if below not in ancestors:
+                ancestors.add(below)
                 stack.append(below)
-    return found
+    return ancestors
 
 
 @singledispatch
@@ -213,3 +244,10 @@ def _(op: PixelShuffle, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choic
     cells = op.factor ** len(unit.position)
     position = tuple(coordinate // op.factor for coordinate in unit.position)
     yield None, 0, Unit(position, unit.channel * cells + offset)
+
+
+@choices.register
+def _(op: Rearrangement, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
+    read = sources(op, inputs[0])[(unit.channel, *unit.position)]
+    channel, *position = (int(i) for i in np.unravel_index(read, inputs[0]))
+    yield None, 0, Unit(tuple(position), channel)

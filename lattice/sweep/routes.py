@@ -15,7 +15,6 @@ A residual block around one convolution has thus one command from {taps and chan
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import product
 from typing import Any
 
 from lattice.checks import is_whole
@@ -24,11 +23,10 @@ from lattice.network.lattice import Lattice, Unit, check_lattice
 from lattice.network.ops import (
     Dense,
     Input,
-    Shape,
     WeightedWindow,
     Windowed,
 )
-from lattice.sweep.choices import SKIP, AnyCommand, Branch, Command, Skip, Where, choices_at
+from lattice.sweep.choices import SKIP, AnyCommand, Branch, Command, Skip, Where, all_units, choices_at
 
 __all__ = ["commands", "path_exists", "route", "steps"]
 
@@ -198,18 +196,12 @@ def _reaches(lattice: Lattice, position: int, unit: Unit, target: Unit, known: d
             known[here] = here[1] == target
         else:
             below = [(node, where) for _, node, where in choices_at(lattice, *here)]
-            unknown = [place for place in below if place not in known]
-            if unknown and not any(known.get(place, False) for place in below):
+            unknown = [unit_below for unit_below in below if unit_below not in known]
+            if unknown and not any(known.get(unit_below, False) for unit_below in below):
                 stack.extend(unknown)
             else:
-                known[here] = any(known.get(place, False) for place in below)
+                known[here] = any(known.get(unit_below, False) for unit_below in below)
     return known[position, unit]
-
-
-def all_units(shape: Shape) -> Iterator[Unit]:
-    for position in product(*map(range, shape[1:])):
-        for channel in range(shape[0]):
-            yield Unit(position, channel)
 
 
 def _next_command(

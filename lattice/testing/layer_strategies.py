@@ -126,19 +126,19 @@ def _one_layer(draw: st.DrawFn, op: type[Op], shape: Shape, channels: int, modes
         return values[0] if len(set(values)) == 1 and not isinstance(values[0], tuple) else tuple(values)
 
     if op is Conv:
-        made, groups = grouped()
+        channels_out, groups = grouped()
         mode = draw(st.sampled_from(modes))
-        parts = [windows(draw, n, (mode,), _cells(made, axes)) for n in spatial]
+        parts = [windows(draw, n, (mode,), _cells(channels_out, axes)) for n in spatial]
         kernel, stride, dilation, padding, _ = (per_axis(list(values)) for values in zip(*parts, strict=True))
         if mode == "zeros" and draw(st.booleans()):
             named = "valid" if all(d * (k - 1) < n for (k, _, d, _, _), n in zip(parts, spatial, strict=True)) else "same"
-            return Conv(made, kernel, stride, draw(st.sampled_from(("same", named))), dilation, groups, mode)
-        return Conv(made, kernel, stride, padding, dilation, groups, mode)
+            return Conv(channels_out, kernel, stride, draw(st.sampled_from(("same", named))), dilation, groups, mode)
+        return Conv(channels_out, kernel, stride, padding, dilation, groups, mode)
     if op is ConvTranspose:
-        made, groups = grouped()
-        each = [_transposed(draw, n, max(n, _cells(made, axes))) for n in spatial]
+        channels_out, groups = grouped()
+        each = [_transposed(draw, n, max(n, _cells(channels_out, axes))) for n in spatial]
         kernel, stride, padding, extra, dilation = (per_axis(list(values)) for values in zip(*each, strict=True))
-        return ConvTranspose(made, kernel, stride, padding, extra, dilation, groups)
+        return ConvTranspose(channels_out, kernel, stride, padding, extra, dilation, groups)
     if op is Pool:
         kind = draw(KINDS)
         kernels = [integer(1, min(4, n)) for n in spatial]
@@ -211,13 +211,13 @@ def blocks(
     stride = draw(st.integers(1, 2)) if Conv in ops or Pool in ops else 1
     kind = draw(st.sampled_from(("residual", "concat", "sum")))
 
-    def branch(made: int, most: int) -> list[Layer]:
-        chain = draw(_resizing(shape, stride, made, tuple(modes), tuple(ops)))
-        after = (made, *(-(-n // stride) for n in shape[1:]))
+    def branch(width: int, most: int) -> list[Layer]:
+        chain = draw(_resizing(shape, stride, width, tuple(modes), tuple(ops)))
+        after = (width, *(-(-n // stride) for n in shape[1:]))
         for _ in range(draw(st.integers(0, most))):
-            chain += draw(_resizing(after, 1, made, tuple(modes), tuple(ops)))
+            chain += draw(_resizing(after, 1, width, tuple(modes), tuple(ops)))
         if nested and most and draw(st.integers(0, 4)) == 4:
-            chain.append(residual(draw(_resizing(after, 1, made, tuple(modes), tuple(ops)))))
+            chain.append(residual(draw(_resizing(after, 1, width, tuple(modes), tuple(ops)))))
         return chain
 
     if kind == "concat" and 2 * count <= 2 * channels:
@@ -226,23 +226,23 @@ def blocks(
             return concatenate([Slice(0, half)], [Slice(half, count)])
         chains = [branch(count if fixed else draw(st.integers(1, channels)), 1) for _ in range(draw(st.integers(1, 2)))]
         return concatenate(*chains, [] if stride == 1 and draw(st.booleans()) else branch(count, 0))
-    made = count if fixed or (stride == 1 and draw(st.booleans())) else draw(st.integers(1, channels))
-    chains = [branch(made, 1) for _ in range(2 if kind == "sum" else 1)]
-    identity = stride == 1 and made == count
-    chains.append([] if identity and draw(st.booleans()) else branch(made, 0))
+    width = count if fixed or (stride == 1 and draw(st.booleans())) else draw(st.integers(1, channels))
+    chains = [branch(width, 1) for _ in range(2 if kind == "sum" else 1)]
+    identity = stride == 1 and width == count
+    chains.append([] if identity and draw(st.booleans()) else branch(width, 0))
     return Branches(tuple(map(tuple, chains)), Add())
 
 
 @st.composite
 def _resizing(
-    draw: st.DrawFn, shape: Shape, stride: int, made: int, modes: tuple[str, ...], ops: tuple[type[Op], ...]
+    draw: st.DrawFn, shape: Shape, stride: int, width: int, modes: tuple[str, ...], ops: tuple[type[Op], ...]
 ) -> list[Layer]:
     """One layer, or none, from n cells to ceil(n / stride) and to `made` channels."""
     count, *spatial = shape
     options: list[st.SearchStrategy[Op]] = []
     if Conv in ops:
-        options.append(_same_conv(shape, stride, made, modes))
-    if made == count:
+        options.append(_same_conv(shape, stride, width, modes))
+    if width == count:
         if Pool in ops and (len(spatial) < 3 or min(spatial) >= 3):  # torch has no average over three axes that is wider
             options.append(st.builds(lambda kind: Pool(kind, 3, stride, padding=1), KINDS))
         if Pool in ops and stride <= min(spatial):
@@ -254,14 +254,14 @@ def _resizing(
 
 
 @st.composite
-def _same_conv(draw: st.DrawFn, shape: Shape, stride: int, made: int, modes: tuple[str, ...]) -> Op:
+def _same_conv(draw: st.DrawFn, shape: Shape, stride: int, width: int, modes: tuple[str, ...]) -> Op:
     """A convolution from n cells to ceil(n / stride): an odd kernel with half of its span as padding, or "same"."""
     count, *spatial = shape
     mode = draw(st.sampled_from(modes))
     most = min(min(_copies(mode, n) for n in spatial), 2)
     radius = draw(st.integers(0, min(1, most)))
     dilation = draw(st.integers(1, 2)) if radius and most >= 2 else 1
-    groups = draw(st.sampled_from(_divisors(gcd(count, made))))
+    groups = draw(st.sampled_from(_divisors(gcd(count, width))))
     if mode == "zeros" and draw(st.integers(0, 3)) == 3:
-        return Conv(made, draw(st.integers(1, 3)), stride, "same", dilation, groups, mode)
-    return Conv(made, 2 * radius + 1, stride, dilation * radius, dilation, groups, mode)
+        return Conv(width, draw(st.integers(1, 3)), stride, "same", dilation, groups, mode)
+    return Conv(width, 2 * radius + 1, stride, dilation * radius, dilation, groups, mode)

@@ -24,8 +24,7 @@ from lattice.errors import SpecificationError
 from lattice.network.branches import Branches, Layer
 from lattice.network.lattice import Lattice, Unit
 from lattice.network.ops import Dense, Flatten, Op, PixelShuffle, Shape
-from lattice.sweep.choices import AnyCommand, Choice, choices_at
-from lattice.sweep.routes import all_units
+from lattice.sweep.choices import AnyCommand, Choice, all_units, choices_at
 from lattice.testing.fixed_windows import FixedWindows, fixed_chains
 from lattice.testing.layer_strategies import EVERY_MODE, EVERY_OP, MOST_UNITS, blocks, layers, windows
 
@@ -154,9 +153,9 @@ def _reaches_input(lattice: Lattice, position: int, unit: Unit, known: dict[tupl
     while (position, unit) not in known:
         here = stack[-1]
         below = [(node, where) for _, node, where in choices_at(lattice, *here)] if here[0] else []
-        unknown = [place for place in below if place not in known]
-        if not here[0] or any(known.get(place) for place in below) or not unknown:
-            known[here] = not here[0] or any(known[place] for place in below if place in known)
+        unknown = [unit_below for unit_below in below if unit_below not in known]
+        if not here[0] or any(known.get(unit_below) for unit_below in below) or not unknown:
+            known[here] = not here[0] or any(known[unit_below] for unit_below in below if unit_below in known)
             stack.pop()
         else:
             stack.append(unknown[0])

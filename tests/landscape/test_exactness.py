@@ -6,9 +6,7 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 from landscape import Guarantee, predict, rademacher
-from landscape.laws.covariance import _rearranged
 from landscape.laws.moments import squared_gradients
-from landscape.structure.pairs import Pairs
 from landscape.structure.plan import plan
 from lattice import (
     Activation,
@@ -229,14 +227,6 @@ def test_the_guarantee_of_several_findings_is_the_weakest():
     wide = [Conv(2, 3), residual([relu, Conv(2, 1)]), relu]
     assert predict(Lattice.chain((1, 8), [*wide, Flatten(), Dense(1)])).guarantee is Guarantee.WIDE_LIMIT
     assert predict(Lattice.chain((1, 8), [*wide, *POOLED])).guarantee is Guarantee.APPROXIMATE
-
-
-def test_moments_move_to_other_pairs_by_place_and_are_zero_elsewhere():
-    above, below = Pairs.of(2, 3, np.array([0, 2, 5])), Pairs.of(2, 3, np.array([0, 1, 5]))
-    moments = np.array([[1.0, 2.0, 3.0]])
-    assert _rearranged(moments, (above,), (below,)).tolist() == [[1.0, 0.0, 3.0]]
-    square = np.arange(9.0).reshape(1, 3, 3)
-    assert _rearranged(square, (above, above), (above, below)).tolist() == [[[0, 0, 2], [3, 0, 5], [6, 0, 8]]]
 
 
 def test_a_net_without_layers_has_the_gradient_of_its_outputs():

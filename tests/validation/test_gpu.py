@@ -72,7 +72,7 @@ def test_a_run_that_was_stopped_on_the_gpu_goes_on_there(runs, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_three_ways_to_the_penaltys_gradient_agree_on_the_gpu_and_with_the_cpu(kind):
+def test_three_ways_to_the_penaltys_gradient_agree_on_gpu_and_cpu(kind):
     model, images, uniforms = small()
     target = torch.ones(16, 16, dtype=torch.float64)
     found = []

@@ -257,6 +257,11 @@ def target_penalty(importance: torch.Tensor, target: torch.Tensor, *, reduction:
     torch.Tensor
         A scalar, differentiable in `importance`.
 
+    Raises
+    ------
+    SpecificationError
+        For maps that are no tensors or differ in shape, and another reduction.
+
     Examples
     --------
     >>> float(target_penalty(torch.ones(2, 2), torch.zeros(2, 2)))

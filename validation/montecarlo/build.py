@@ -1,7 +1,6 @@
 """From a lattice to the torch network that it describes, with weights of the variances that are asked for."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import nn
@@ -62,8 +61,7 @@ class LatticeModule(nn.Module):
         found: dict[str, nn.Parameter] = {}
         for node, layer in zip(self.lattice.nodes[1:], self.layers, strict=True):
             if weighted(node.op):
-                holder: Any = layer[-1] if isinstance(layer, nn.Sequential) else layer
-                found[node.name] = holder.weight
+                found[node.name] = layer.weight  # type: ignore[assignment]
         return found
 
 

@@ -47,7 +47,7 @@ def preserve_state(model: torch.nn.Module) -> Iterator[None]:
                 part.training = mode
                 for name, buffer, values in kept:
                     part._buffers[name] = buffer
-                    # an untouched buffer is not written to, so that its version counter stands still
+                    # a buffer that did not change is not written to, so that its version counter stands still
                     if buffer is not None and not _same(buffer, values):
                         buffer.copy_(values)
 

@@ -144,8 +144,8 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
                 raise Refusal(f"adds {number * float(fixed)}")
             return reader.pointwise(call, Norm("scale"), moving, **statistics(number=factor, shift=number * float(fixed)))
         if reader.is_fixed(fixed):
-            made = None if number == 1 else (lambda value, number=number: number * value)
-            bias = along_channels(reader, call, moving, fixed, made, repeated=True)
+            scaled = None if number == 1 else (lambda value, number=number: number * value)
+            bias = along_channels(reader, call, moving, fixed, scaled, repeated=True)
             return reader.pointwise(call, Norm("scale"), moving, **statistics(number=factor, bias=bias))
     left, right = reader.value(first), reader.value(second)
     if shape_of(first) != shape_of(second) or left.order != right.order:

@@ -92,9 +92,9 @@ def _masked(reader: Reader, call: Any, source: Any, noise: Noise, shape: tuple[i
 
 def _scale(reader: Reader, call: Any, value: Value, number: float, label: str = "scale") -> Value:
     """A number times a value that no call of the graph stands for."""
-    found = replace(reader.append(call, Norm("scale"), (value.node,), label, **statistics(number=number)), order=value.order)
-    reader.orders[reader.nodes[found.node].name] = value.order
-    return found
+    scale = replace(reader.append(call, Norm("scale"), (value.node,), label, **statistics(number=number)), order=value.order)
+    reader.orders[reader.nodes[scale.node].name] = value.order
+    return scale
 
 
 def _product(reader: Reader, call: Any, first: Any, second: Any) -> Value:
@@ -104,14 +104,14 @@ def _product(reader: Reader, call: Any, first: Any, second: Any) -> Value:
     if len(shape_of(first)) != len(shape_of(second)):
         raise Refusal(f"broadcasts {shape_of(first)} against {shape_of(second)}: not yet")
     if reader.signals[one.node] == reader.signals[two.node]:
-        found = _written_out(reader, one.node, two.node) or _written_out(reader, two.node, one.node)
-        if found is None:
+        written_out = _written_out(reader, one.node, two.node) or _written_out(reader, two.node, one.node)
+        if written_out is None:
             raise Refusal(
                 "never: a product of two functions of one signal, such as a square, depends on the data; SiLU, hard-swish, "
                 "Mish and GELU are known as they are written out, others as torch's own functions"
             )
         reader.rounded = True  # torch's hard-sigmoid takes its sixth in single precision
-        return _activation(reader, call, *found, one.order)
+        return _activation(reader, call, *written_out, one.order)
     if reader.shapes[one.node] < reader.shapes[two.node]:
         one, two = two, one
     return replace(reader.append(call, Multiply(), (one.node, two.node)), order=one.order)

@@ -106,7 +106,7 @@ class Reader:
                     refusals.setdefault(f"{call.target}: {refusal}", []).append(_place(call) or call.name)
         if refusals:
             count = sum(map(len, refusals.values()))
-            lines = "\n".join(f"  {listed(places)}: {reason}" for reason, places in told_once(refusals))
+            lines = "\n".join(f"  {listed(names)}: {reason}" for reason, names in told_once(refusals))
             raise UnsupportedError(f"{count} operations of this model have no rule here:\n{lines}")
         return self._finish()
 
@@ -163,8 +163,8 @@ class Reader:
         for part, result in pairs:
             if not isinstance(part, Value) or part.groups:
                 continue  # noise, or half of a channel shuffle
-            found = [int(n) for n in result.shape]
-            batch, *expected = found if part.order is None else [found[part.order.index(i)] for i in range(len(found))]
+            sizes = [int(n) for n in result.shape]
+            batch, *expected = sizes if part.order is None else [sizes[part.order.index(i)] for i in range(len(sizes))]
             if batch != self.batch or self.shapes[part.node] != tuple(expected):
                 shape = (self.batch, *self.shapes[part.node])
                 raise Refusal(f"gives {(batch, *expected)} in torch and {shape} here; please report this")
@@ -198,28 +198,28 @@ class Reader:
 
     def value(self, argument: Any) -> Value:
         """The value of an argument that must be an activation of the network, its axes in any order."""
-        found = self.values.get(argument)
-        if isinstance(found, Stale):
+        value = self.values.get(argument)
+        if isinstance(value, Stale):
             raise Refusal("reads a tensor of which there is another view, changed in place; use the out-of-place operation")
-        if isinstance(found, Noise):
+        if isinstance(value, Noise):
             raise Refusal("reads random numbers; a mask of zeros and ones that multiplies has a rule")
-        if not isinstance(found, Value):
+        if not isinstance(value, Value):
             raise Refusal("reads something that is not an activation of the network (a constant or a parameter)")
-        if found.groups:
+        if value.groups:
             raise Refusal("reads channels that were split in two axes; only a channel shuffle has a rule")
-        return found
+        return value
 
     def view(self, argument: Any) -> Value:
         """The value of an argument that is moved, which may stand between the reshapings of a channel shuffle."""
-        found = self.values.get(argument)
-        return found if isinstance(found, Value) else self.value(argument)
+        view = self.values.get(argument)
+        return view if isinstance(view, Value) else self.value(argument)
 
     def tensor(self, argument: Any) -> int:
         """The lattice node of an argument that must be an activation, (batch, channels, *positions)."""
-        found = self.value(argument)
-        if found.order is not None:
+        value = self.value(argument)
+        if value.order is not None:
             raise Refusal("reads a tensor whose axes were permuted; only pointwise operations, norms and linear layers do")
-        return found.node
+        return value.node
 
     def is_fixed(self, argument: Any) -> bool:
         """Is the argument made of parameters and constants alone?"""
@@ -236,10 +236,10 @@ class Reader:
         """The name of an argument that must be a parameter or buffer itself, or None where there is none."""
         if value is None:
             return None
-        found = self.values.get(value)
-        if isinstance(found, Fixed) and found.name is not None:
-            return found.name
-        if isinstance(found, Fixed):
+        parameter = self.values.get(value)
+        if isinstance(parameter, Fixed) and parameter.name is not None:
+            return parameter.name
+        if isinstance(parameter, Fixed):
             raise Refusal(f"replace: {COMPUTED.format(what, what)}")
         raise Refusal(f"never: its {what} depends on the input")
 
@@ -247,10 +247,10 @@ class Reader:
         """The numbers of an argument that is made of parameters and constants, as this call finds them."""
         if self._known is None:
             self._known = self.constants.values(self.tensors, self.constants.dtype)
-        found = self._known.get((call, argument))
-        if found is None or found.is_meta:
+        constant = self._known.get((call, argument))
+        if constant is None or constant.is_meta:
             raise Refusal("reads numbers that are not known on the meta device")
-        return found
+        return constant
 
     def keep(self, call: Any, argument: Any, made: Callable[[Any], Any]) -> str:
         """A tensor made of the numbers of an argument, under a name of its own."""
@@ -260,7 +260,7 @@ class Reader:
         self.rounded = True
         return name
 
-    def with_made(self, tensors: Mapping[str, Any], dtype: Any = None) -> dict[str, Any]:
+    def with_computed(self, tensors: Mapping[str, Any], dtype: Any = None) -> dict[str, Any]:
         """Another draw of the model's tensors, by name, with the constants of the graph and what is made of them."""
         all_of_them = {**self.tensors, **tensors}
         if not self.made:

@@ -18,10 +18,10 @@ def told_once(refusals: Mapping[str, list[str]]) -> Iterator[tuple[str, list[str
     for reasons in by_kind.values():
         here: set[str] = set()
         for reason in reasons:
-            places = [place for place in dict.fromkeys(refusals[reason]) if place not in told]
-            here.update(places)
-            if places:
-                yield reason, places
+            names = [name for name in dict.fromkeys(refusals[reason]) if name not in told]
+            here.update(names)
+            if names:
+                yield reason, names
         told |= here
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from landscape import predict, truncated_normal
-from landscape.weights.initialisation import fans
+from landscape.weights.fans import fans
 from landscape.weights.weight_draws import moments_of
 from lattice import Conv, ConvTranspose, Dense, SpecificationError
 

@@ -46,15 +46,15 @@ def test_digits_carry_at_the_edge_of_a_machine_word(edge):
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=4))
-@example([2**32, 2**64 - 1])  # carries into two more digits
-def test_handing_on_keeps_the_numbers_and_the_bounds(digits):
-    number = sum(digit << 32 * place for place, digit in enumerate(digits))
-    numbers = Numbers(np.array(digits, dtype=np.uint64)[:, np.newaxis], max(digits), number)
+@example([2**32, 2**64 - 1])  # carries into two more limbs
+def test_handing_on_keeps_the_numbers_and_the_bounds(limbs):
+    number = sum(limb << 32 * index for index, limb in enumerate(limbs))
+    numbers = Numbers(np.array(limbs, dtype=np.uint64)[:, np.newaxis], max(limbs), number)
     assert numbers.objects().tolist() == [number]
     propagate_carries = numbers.propagate_carries()
     assert propagate_carries.objects().tolist() == [number]
-    assert int(propagate_carries.digits.max()) <= propagate_carries.digit
-    assert numbers.with_room(MOST_GAIN).digit * MOST_GAIN < 2**64
+    assert int(propagate_carries.limbs.max()) <= propagate_carries.largest_limb
+    assert numbers.with_headroom(MOST_GAIN).largest_limb * MOST_GAIN < 2**64
 
 
 @pytest.mark.parametrize("depth", [500, 3000])

@@ -26,7 +26,7 @@ HAIR = 1e-6  # of a byte, so that arithmetic that gives a byte back up to its ow
 
 FUNCTIONS: Mapping[str, Corruption] = MappingProxyType(
     {
-        name: next(getattr(room, name) for room in (noise, blur, weather, digital, extra) if name in room.__all__)
+        name: next(getattr(module, name) for module in (noise, blur, weather, digital, extra) if name in module.__all__)
         for names in CATEGORIES.values()
         for name in names
     }
