@@ -28,7 +28,7 @@ def deep():
 
 def test_counted_win_rates_mend_the_map_and_its_scale():
     estimate = measure(deep, (1, 16, 16), draws=3000, seed=1)
-    counted = compare(predict(deep, (1, 16, 16)), estimate)
+    counted = compare(predict(deep, (1, 16, 16), gates="measured"), estimate)
     alike = compare(predict(deep, (1, 16, 16), gates="theory"), estimate)
     assert counted.error < alike.error / 2
     assert abs(counted.scale_ratio - 1) < 0.1
@@ -51,12 +51,12 @@ def test_without_a_gate_below_every_window_has_one_winner_in_every_pass():
 
 
 def test_the_prediction_says_how_the_winners_were_taken():
-    assert any("counted on white noise (2, 5, 10)" in reason for reason in predict(deep, (1, 16, 16)).reasons)
-    assert any("equally likely" in reason for reason in predict(deep, (1, 16, 16), gates="theory").reasons)
+    assert any("counted on white noise (2, 5, 10)" in reason for reason in predict(deep, (1, 16, 16), gates="measured").reasons)
+    assert any("from the forward mean field (2, 5, 10)" in reason for reason in predict(deep, (1, 16, 16), gates="theory").reasons)
     with torch.device("meta"):
         model = deep()
     land = predict(model, (1, 16, 16), initialisation=0.1)
-    assert any("equally likely" in reason for reason in land.reasons)
+    assert any("from the forward mean field (2, 5, 10)" in reason for reason in land.reasons)
     with pytest.raises(SpecificationError, match="'measured' or 'theory'"):
         predict(deep, (1, 16, 16), gates="half")
 
@@ -64,7 +64,7 @@ def test_the_prediction_says_how_the_winners_were_taken():
 def test_counting_is_repeatable_and_leaves_the_random_state_alone():
     model = deep()
     before = torch.get_rng_state()
-    first, second = (predict(model, (1, 16, 16)).squared for _ in range(2))
+    first, second = (predict(model, (1, 16, 16), gates="measured").squared for _ in range(2))
     assert (first == second).all()
     assert torch.equal(torch.get_rng_state(), before)
     assert model.training
@@ -97,7 +97,7 @@ def test_a_gate_that_reads_closed_gates_alone_does_not_count_as_closed():
     # for small signals a ReLU6 is a ReLU, whose gates are open half of the time wherever an open path leads to them
     torch.manual_seed(0)
     model = depthwise(nn.ReLU6)
-    counted = predict(model, (1, 2, 2)).squared
+    counted = predict(model, (1, 2, 2), gates="measured").squared
     known = predict(nn.Sequential(*(nn.ReLU() if isinstance(layer, nn.ReLU6) else layer for layer in model)), (1, 2, 2)).squared
     assert np.allclose(counted / known, 1, atol=0.1)
 
