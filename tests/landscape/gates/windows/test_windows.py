@@ -1,4 +1,4 @@
-"""Max-pools of correlated Gaussians, against simulation (5 standard errors: 1 false alarm in 10^6 comparisons) and closed forms."""
+"""Max-pools of correlated Gaussians, against simulation (5 standard errors: 1 false alarm in 10^6) and closed forms."""
 
 import numpy as np
 import pytest
