@@ -26,9 +26,14 @@ from landscape.weights.initialisation import (
 )
 
 __all__ = [
-    "Advice", "Change", "advise",
-    "Gates", "Guarantee", "Landscape", "Prior", "Report", "Trace", "assess", "path_sum", "predict", "squared_gradients",
-    "trace",
-    "glorot", "he", "he_fan_out", "lecun", "orthogonal", "rademacher", "torch_default", "truncated_normal",
-    "batchnorm", "importance", "initialisation", "moments",
+    # a prediction, how far it can be trusted, and its numbers
+    "predict", "Landscape", "Guarantee", "Report", "importance",
+    # what to change
+    "advise", "Advice", "Change",
+    # a torch model as a lattice, and what is known of its weights and gates
+    "trace", "Trace", "Prior", "Gates",
+    # initialisations: V[w] by layer
+    "he", "he_fan_out", "glorot", "lecun", "torch_default", "orthogonal", "rademacher", "truncated_normal", "initialisation",
+    # the laws themselves (Eq. 8, Lemma 2)
+    "squared_gradients", "path_sum", "assess", "moments", "batchnorm",
 ]  # fmt: skip

@@ -232,7 +232,7 @@ def predict(
         In "train" batch norms divide by the variance of a `batch` of white inputs, and the gradient is that of each output
         sample with respect to its own input (Lemma 2, corrected).
     gates : {None, "theory", "measured"}, default None
-        Where comes from what symmetry does not tell: gates behind residual sums, smooth activations, which cells win a max-pool.
+        Where comes from what symmetry does not tell: gates above sums, smooth activations, which cells win a max-pool.
         "theory" takes it from the lattice alone, for white inputs: without noise, the same bits each time. "measured" counts
         it in forward passes of the model, on `inputs` or on white noise. None is "measured" for given `inputs`, and "theory"
         otherwise; what theory has no rule for is then counted, and `reasons` say so.

@@ -133,6 +133,25 @@ def test_docstrings_keep_their_formulas_and_their_characters(extension):
     ]  # fmt: skip
 
 
+def test_sections_of_docstrings_stay_sections(extension):
+    pytest.importorskip("sphinx")
+    written = [
+        "One.",
+        "",
+        "Parameters",
+        "----------",
+        "x : ndarray, shape (n, *m)",
+        "    Any `Unit` * 2.",
+        "",
+        "Examples",
+        "--------",
+    ]
+    assert extension("docstrings").restructured([*written, ">>> 1 * 2"]) == [
+        "One.", "", "Parameters", "----------", "x : ndarray, shape (n, \\*m)", "    Any `Unit` \\* 2.", "", "",
+        "Examples", "--------", ">>> 1 * 2", "", "",
+    ]  # fmt: skip
+
+
 @pytest.mark.slow
 def test_the_site_builds_without_warnings_and_documents_every_public_name(tmp_path):
     for needed in ("furo", "myst_nb", "sphinx_design", "sphinx_copybutton", "latex2mathml"):

@@ -162,10 +162,9 @@ def compare(
 ) -> Agreement:
     """AGREE / DISAGREE / NOT ENOUGH DATA on `error` <= `tolerance`, the debiased relative rms error of the map.
 
-    AGREE where the whole confidence interval lies at or below the tolerance, DISAGREE where it lies above; NOT ENOUGH DATA
-    otherwise, and where the draws are worth fewer than 20 equal ones (`Estimate.effective_draws`). Pixels that the theory calls
-    unreachable must have gradient exactly 0, or the verdict is DISAGREE. With draws fixed before looking, either verdict is
-    wrong with probability 1 - `confidence` at most (measured: docs/false_alarms.md).
+    AGREE where the whole confidence interval lies at or below the tolerance, DISAGREE where it lies above or a pixel that no
+    path reaches has a gradient, NOT ENOUGH DATA otherwise, and for draws worth fewer than 20 equal ones (`effective_draws`).
+    With draws fixed before looking, either verdict is wrong with probability 1 - `confidence` at most (docs/false_alarms.md).
 
     Parameters
     ----------
