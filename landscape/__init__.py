@@ -14,6 +14,7 @@ from landscape.predict import Landscape, predict
 from landscape.prior import Gates, Prior
 from landscape.tracing.trace import Trace, trace
 from landscape.weights import initialisation
+from landscape.weights import initialisation as initialization
 from landscape.weights.initialisation import (
     glorot,
     he,
@@ -34,6 +35,7 @@ __all__ = [
     "trace", "Trace", "Prior", "Gates",
     # initialisations: V[w] by layer
     "he", "he_fan_out", "glorot", "lecun", "torch_default", "orthogonal", "rademacher", "truncated_normal", "initialisation",
+    "initialization",
     # the laws themselves (Eq. 8, Lemma 2)
     "squared_gradients", "path_sum", "assess", "moments", "batchnorm",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from landscape.gates.mean_field import theory_gates
+from landscape.input_checks import either_spelling
 from landscape.laws.moments import expected_squares
 from landscape.maps import measures
 from landscape.predict import Landscape, predict
@@ -30,6 +31,7 @@ from landscape.weights.initialisation import he, layer_variances
 from lattice import Add, Conv, Lattice, PilcroError, SpecificationError
 from lattice.checks import is_whole
 from lattice.network.ops import Op
+from lattice.results.values import Result
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +54,7 @@ def deviation_from_flat(squared: Array) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Change:
+class Change(Result):
     """One change: what it is in words, the network that it gives, and its map.
 
     Parameters
@@ -77,6 +79,9 @@ class Change:
         """The map's relative deviation from flat."""
         return deviation_from_flat(self.landscape.squared)
 
+    def _facts(self) -> dict[str, Any]:
+        return {"text": self.text, "deviation": self.deviation, "report": self.report()}
+
     def report(self) -> measures.Report:
         """The numbers of the map.
 
@@ -89,7 +94,7 @@ class Change:
 
 
 @dataclass(frozen=True, eq=False)
-class Advice:
+class Advice(Result):
     """What would lower a network's deviation from a flat map, the flattest first.
 
     Parameters
@@ -109,6 +114,17 @@ class Advice:
     changes: tuple[Change, ...]
     reweighting: Array
     unproductive: tuple[Unproductive, ...] = ()
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "before": {"deviation": self.before.deviation, "report": self.before.report()},
+            "changes": [change._facts() for change in self.changes],
+            "reweighting": self.reweighting,
+            "unproductive": self.unproductive,
+        }
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [change._facts() for change in (self.before, *self.changes)]
 
     def _repr_html_(self) -> str:
         from landscape.display.html import advice_html
@@ -152,8 +168,9 @@ class Advice:
         return plot_changes([(text, land.relative, land.guarantee.name) for text, land in shown])
 
 
+@either_spelling
 def advise(
-    model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice,
+    model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice | str,
     shape: tuple[int, ...] | None = None,
     *,
     initialisation: Any = None,
@@ -168,7 +185,7 @@ def advise(
 
     Parameters
     ----------
-    model : torch.nn.Module, callable or Lattice
+    model : torch.nn.Module, callable, Lattice or str
         The network, as for `predict`.
     shape : tuple of int or None, default None
         Shape of one input, (channels, *spatial); a lattice has its own.

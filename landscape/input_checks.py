@@ -4,16 +4,39 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from lattice import PilcroError, SpecificationError
 
-__all__ = ["call_factory", "checked_images", "checked_map", "users_line"]
+__all__ = ["call_factory", "checked_images", "checked_map", "either_spelling", "users_line"]
 
 Array = np.ndarray[Any, Any]
+P, R = ParamSpec("P"), TypeVar("R")
+
+
+def either_spelling(function: Callable[P, R]) -> Callable[P, R]:
+    """A function of `initialisation=` that understands `initialization=` too.
+
+    >>> @either_spelling
+    ... def variance(*, initialisation=None):
+    ...     return initialisation
+    >>> variance(initialization=1.0), variance(initialisation=2.0)
+    (1.0, 2.0)
+    """
+
+    @wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        if "initialization" in kwargs:
+            if "initialisation" in kwargs:
+                raise SpecificationError("initialisation= and initialization= are one argument: give one of them")
+            kwargs["initialisation"] = kwargs.pop("initialization")
+        return function(*args, **kwargs)
+
+    return called
 
 
 def checked_images(inputs: Any, shape: tuple[int, ...]) -> Array:

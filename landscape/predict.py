@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from landscape.input_checks import either_spelling
 from landscape.laws.guarantee import Guarantee
 from landscape.laws.moments import layer_gradients
 from landscape.laws.sizes import Size, stated_size
 from landscape.maps import measures
+from landscape.saved import read_landscape, write_landscape
 from landscape.stages import Request, apply_law, complete, path_law
+from landscape.structure.periods import stride_periods
 from landscape.tracing.trace import Trace
 from landscape.weights.initialisation import Initialisation
-from lattice import GlobalPool, Lattice, Window
-from lattice.network.ops import Windowed
+from lattice import Lattice
+from lattice.results.values import MapResult
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +33,7 @@ WORTH_SAYING = 0.005  # of the scale's relative error
 
 
 @dataclass(frozen=True, eq=False)
-class Landscape:
+class Landscape(MapResult):
     """A predicted importance map, and how far it can be trusted.
 
     Parameters
@@ -134,7 +138,7 @@ class Landscape:
         Report
             The numbers; `str` is a readable table.
         """
-        return measures.report(self.squared, _stride_periods(self.lattice), self.replicates)
+        return measures.report(self.squared, stride_periods(self.lattice), self.replicates)
 
     def layers(self, output: Any = None) -> dict[str, Array]:
         """How the map comes about: E[(dh_j/du)^2] at the output u of each layer, from the network's output to its input.
@@ -163,13 +167,71 @@ class Landscape:
         gradients = layer_gradients(self.traced, output)
         return {name: squared for name, squared in gradients.items() if squared.ndim}
 
-    def plot(self, ax: Any = None) -> Any:
+    def _facts(self) -> dict[str, Any]:
+        low, high, error = self.size
+        return {
+            "guarantee": self.guarantee,
+            "reasons": self.reasons,
+            "scale_range": (low, high),
+            "map_error": error,
+            "scale_error": self.scale_error,
+            "mode": "eval" if self.batch is None else "train",
+            "report": self.report(),
+        }
+
+    def _maps(self) -> dict[str, Array]:
+        return {"squared": self.squared, "standard_error": self.standard_error, "relative": self.relative}
+
+    def save(self, path: str | Path) -> Path:
+        """Write all of it to one file that holds no code: the maps as arrays, the network and its prior as JSON and arrays.
+
+        Parameters
+        ----------
+        path : str or Path
+            FILE.npz; `numpy.load` reads the maps in it, "squared", "standard_error" and "relative".
+
+        Returns
+        -------
+        Path
+            The path of the file.
+
+        Raises
+        ------
+        SpecificationError
+            If the name ends otherwise, the folder does not exist, or the lattice has an operation of the user's own.
+        """
+        return write_landscape(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Landscape:
+        """The landscape that `save` wrote: what can be asked of the one that was saved can be asked of this one.
+
+        Parameters
+        ----------
+        path : str or Path
+            FILE.npz.
+
+        Returns
+        -------
+        Landscape
+            Equal to the one that was saved.
+
+        Raises
+        ------
+        SpecificationError
+            If the file is damaged, or one of another kind.
+        """
+        return cls(**read_landscape(Path(path)))
+
+    def plot(self, ax: Any = None, **style: Any) -> Any:
         """Draw the relative map (see `landscape.maps.plot.plot_map`).
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default None
             Where to draw; None is a new figure.
+        **style : dict
+            What matplotlib's `imshow` takes (cmap, vmin, vmax, norm), on one axis what `plot` takes beside vmin and vmax.
 
         Returns
         -------
@@ -178,7 +240,7 @@ class Landscape:
         """
         from landscape.maps.plot import plot_map
 
-        return plot_map(self.relative, ax, title=f"predicted, {self.guarantee.name.lower().replace('_', ' ')}")
+        return plot_map(self.relative, ax, title=f"predicted, {self.guarantee.name.lower().replace('_', ' ')}", **style)
 
     def _repr_html_(self) -> str:
         from landscape.display.html import landscape_html
@@ -196,8 +258,9 @@ class Landscape:
         return "\n".join([*lines, str(self.report())])
 
 
+@either_spelling
 def predict(
-    model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice,
+    model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice | str,
     shape: tuple[int, ...] | None = None,
     *,
     initialisation: Initialisation | Mapping[str, float] | float | str | None = None,
@@ -216,9 +279,9 @@ def predict(
 
     Parameters
     ----------
-    model : torch.nn.Module, callable or Lattice
-        A module or, better for the scale, a factory of freshly initialised ones; or a `Lattice`. Trained weights are refused,
-        unless `initialisation` is "weights".
+    model : torch.nn.Module, callable, Lattice or str
+        A module or, better for the scale, a factory of freshly initialised ones; a `Lattice`; or the name of a model:
+        "resnet18" of torchvision, "timm:resnet50d", "file.py:factory". Trained weights are refused, unless `initialisation` is "weights".
     shape : tuple of int or None, default None
         Shape of one input, (channels, *spatial); a lattice has its own.
     initialisation : callable, str, float, mapping of str to float, or None, default None
@@ -274,16 +337,3 @@ def predict(
     traced, request, said = complete(model, request)
     squared, guarantee, reasons, traced, pooled = apply_law(traced, request, isinstance(model, Lattice), said)
     return Landscape(squared, guarantee, reasons, traced, traced.unit, pooled, batch if request.train else None)
-
-
-def _stride_periods(lattice: Lattice) -> list[int]:
-    """The products of strides from the input up: the periods at which a grid can appear."""
-    strides = [1] * len(lattice.nodes)
-    for position, node in enumerate(lattice.nodes):
-        if node.inputs:
-            strides[position] = max(strides[i] for i in node.inputs)
-        if isinstance(node.op, Windowed) and not isinstance(node.op, GlobalPool):
-            spatial = lattice.input_shapes(node)[0][1:]
-            windows = [window for window in node.op.windows(spatial) if isinstance(window, Window)]
-            strides[position] *= max((window.stride for window in windows), default=1)
-    return sorted(set(strides) - {1})

@@ -85,7 +85,7 @@ class Outcome(NamedTuple):
 # --- the network ----------------------------------------------------------------------------------------------------------
 
 
-def read(model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice, request: Request) -> tuple[Trace, Request]:
+def read(model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice | str, request: Request) -> tuple[Trace, Request]:
     """The network with what its weights say, and the request with its `inputs` checked against the shape."""
     if isinstance(model, Lattice):
         if request.shape is not None and tuple(request.shape) != model.input_shape:
@@ -106,7 +106,7 @@ def read(model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice, reque
 
 
 def complete(
-    model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice, request: Request
+    model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice | str, request: Request
 ) -> tuple[Trace, Request, tuple[str, ...]]:
     """The network with the rates of its gates, the request as it was met, and what is to be said of both.
 

@@ -31,7 +31,8 @@ from tests.drills.mounts import can_mount
 from tests.drills.server import Server
 from validation import Estimate, measure
 from validation.runtime import locks
-from validation.runtime.files import StorageError, read_arrays, write_figure
+from lattice.results.files import StorageError, read_arrays
+from validation.runtime.files import write_figure
 from validation.studies.table import Series, Table, provenance
 from validation.training import loop
 from validation.training.checkpoint import RunFolder, read_json

@@ -9,7 +9,7 @@ from validation.reproduction.scales import SCALES
 from validation.reproduction.significance import paired
 from validation.reproduction.sweep import Sweep, sweep
 from validation.reproduction.tables import text_table
-from validation.runtime.files import read_arrays
+from lattice.results.files import read_arrays
 
 __all__ = ["borders"]
 

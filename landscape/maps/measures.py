@@ -18,6 +18,7 @@ from landscape.maps.numbers import (
     relative,
     total_variation,
 )
+from lattice.results.values import Result
 
 __all__ = [
     "centre_bias", "effective_area", "flip_asymmetry", "gridding", "importance", "laplacian_energy", "relative",
@@ -28,7 +29,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Result):
     """The numbers that describe a landscape; each is defined by the function of its name.
 
     Parameters

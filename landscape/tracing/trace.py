@@ -17,13 +17,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from landscape.gates.gates import unknown_rates
-from landscape.input_checks import call_factory, users_line
+from landscape.input_checks import call_factory, either_spelling, users_line
 from landscape.prior import Gates, Prior
 from landscape.tracing.aten.table import REASONS, RULES
 from landscape.tracing.gate_counts import Parameters, observe
 from landscape.tracing.graph.randomness import only_torch_draws
 from landscape.tracing.graph.reader import Reader, named_tensors
 from landscape.tracing.input_hint import input_hint, takes
+from landscape.tracing.model_names import model_factory
 from landscape.tracing.outputs import resolve_output
 from landscape.tracing.weights import read_weights
 from landscape.weights.fans import weighted
@@ -72,8 +73,9 @@ class Trace(Prior):
         return trace_html(self)
 
 
+@either_spelling
 def trace(
-    model: torch.nn.Module | Callable[[], torch.nn.Module],
+    model: torch.nn.Module | Callable[[], torch.nn.Module] | str,
     shape: tuple[int, ...],
     *,
     initialisation: Initialisation | Mapping[str, float] | float | str | None = None,
@@ -89,8 +91,8 @@ def trace(
 
     Parameters
     ----------
-    model : torch.nn.Module or callable
-        A module, which has one draw of each weight, so that the second moment of a layer with n normal weights is off by
+    model : torch.nn.Module, callable or str
+        A name, as `predict` takes it; a module, which has one draw of each weight, so that the second moment of a layer with n normal weights is off by
         sqrt(2 / n); or a factory of freshly initialised modules, which is drawn from until every layer has shown 5,000 weights
         and every entry could be judged (4 to 100 draws; 2 to 4 of a network with a million weights). Each entry must be an
         independent random number: fixed filters, masks, ties and structured initialisations are refused. One draw tells less,
@@ -136,6 +138,7 @@ def trace(
     import torch
 
     shape = given_shape(shape)
+    model = model_factory(model) if isinstance(model, str) else model
     factory = None if isinstance(model, torch.nn.Module) or not callable(model) else model
     module: Any = _inside(model if factory is None else _draw(factory, 0))
     program, names = _export(module, shape, train)

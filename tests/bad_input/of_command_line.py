@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.bad_input.table import answers, refuses
 from validation.__main__ import main
-from validation.runtime.factories import model_factory
+from landscape.tracing.model_names import model_factory
 from validation.training.checkpoint import write_json
 
 FACTORIES = """

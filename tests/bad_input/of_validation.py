@@ -23,7 +23,7 @@ from validation.evaluation.measures.ablation import ablation
 from validation.evaluation.measures.location import location_sensitivity
 from validation.evaluation.runs.tables import collect
 from validation.montecarlo.estimate import Estimate
-from validation.runtime.files import StorageError, read_arrays, write_arrays
+from lattice.results.files import StorageError, read_arrays, write_arrays
 from validation.training.checkpoint import Checkpoint, RunFolder, TrainingError, read_json, write_json
 from validation.training.loop import train
 from validation.training.models import build as build_model

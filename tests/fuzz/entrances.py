@@ -26,7 +26,7 @@ from tests.fuzz.watch import watched
 from validation import Recipe
 from validation.montecarlo.estimate import Estimate
 from validation.montecarlo.shards import Shards, Tally
-from validation.runtime.files import write_arrays
+from lattice.results.files import write_arrays
 from validation.training.checkpoint import Checkpoint, RunFolder, write_json
 
 __all__ = ["ENTRANCES", "Entrance"]
@@ -75,7 +75,7 @@ _REAL_IMPORT = importlib.import_module
 
 
 def _model(folder: Path, data: bytes) -> None:
-    from validation.runtime.factories import model_factory
+    from landscape.tracing.model_names import model_factory
 
     with mock.patch("importlib.import_module", _import_what_is_there_already):
         model_factory(_text(data))

@@ -21,6 +21,7 @@ from scipy import stats
 from landscape import Landscape
 from lattice import SpecificationError
 from lattice.checks import is_real
+from lattice.results.values import MapResult
 from validation.montecarlo.measure import Estimate
 
 __all__ = ["Agreement", "Verdict", "checked_comparison", "compare"]
@@ -42,7 +43,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class Agreement:
+class Agreement(MapResult):
     """How well a predicted map agrees with a measured one.
 
     Parameters
@@ -139,13 +140,21 @@ class Agreement:
             lines.append(f"  {self.unreachable} pixels that no path reaches had a gradient")
         return "\n".join(lines)
 
-    def plot(self, ax: Any = None) -> Any:
+    def _facts(self) -> dict[str, Any]:
+        return {name: value for name, value in super()._facts().items() if name != "z"}
+
+    def _maps(self) -> dict[str, Array]:
+        return {"z": self.z}
+
+    def plot(self, ax: Any = None, **style: Any) -> Any:
         """Draw `z` over the input positions, its colours ending at the simultaneous band.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default None
             Where to draw; None is a new figure.
+        **style : dict
+            What matplotlib's `imshow` takes (cmap, vmin, vmax, norm).
 
         Returns
         -------
@@ -154,7 +163,7 @@ class Agreement:
         """
         from validation.comparison.figure import plot_z
 
-        return plot_z(self, ax)
+        return plot_z(self, ax, **style)
 
 
 def compare(

@@ -8,9 +8,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from lattice.results.values import MapResult
 from validation.fields import numbers as of_map
 from validation.fields.files import OWN, check_field, read_field, write_field
-from validation.fields.table import Number, all_numbers, area_ratio, as_dataframe, as_dict
+from validation.fields.table import Number, all_numbers, area_ratio
 from validation.montecarlo.estimate import Estimate
 
 __all__ = ["EffectiveField"]
@@ -19,7 +20,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class EffectiveField:
+class EffectiveField(MapResult):
     """Where one unit of a layer looks: a measured map of its input gradients, as `effective_receptive_field` returns it.
 
     Parameters
@@ -203,37 +204,18 @@ class EffectiveField:
 
     # --- what others take up
 
-    def to_dict(self, *, arrays: bool = True) -> dict[str, Any]:
-        """Everything that `--json` prints: facts, numbers, and the maps as nested lists.
-
-        Parameters
-        ----------
-        arrays : bool, default True
-            Whether the maps are in it.
-
-        Returns
-        -------
-        dict
-            Plain values, which JSON can hold.
-        """
-        return as_dict(self, self._facts(), arrays=arrays)
-
-    def to_dataframe(self) -> Any:
-        """A tidy table: a row per pixel, with its position, mean, standard error, and share of the influence.
-
-        Returns
-        -------
-        pandas.DataFrame
-            The table; there is no share where the map has negative entries.
-
-        Raises
-        ------
-        SpecificationError
-            If pandas is not installed.
-        """
-        return as_dataframe(self)
-
     def _facts(self) -> dict[str, Any]:
+        names = ("count", "seed", "device", "versions", "interrupted")
+        of_estimate = {name: self.count if name == "count" else getattr(self.estimate, name) for name in names}
+        numbers = {"numbers": self.numbers()} if (self.mean >= 0).all() else {}
+        return {**self._own(), **of_estimate, **numbers}
+
+    def _maps(self) -> dict[str, Array]:
+        share = {"share": self.share} if (self.mean >= 0).all() else {}
+        return {"mean": self.mean, "standard_error": self.standard_error, **share}
+
+    def _own(self) -> dict[str, Any]:
+        """What a file says beside the estimate."""
         cell = None if self.cell is None else [list(edges) for edges in self.cell]
         unit = None if self.unit is None else list(self.unit)
         return {**{name: getattr(self, name) for name in OWN}, "cell": cell, "unit": unit, "grid": list(self.grid)}
@@ -256,7 +238,7 @@ class EffectiveField:
         SpecificationError
             If the name ends otherwise, or the folder does not exist.
         """
-        return write_field(Path(path), self._facts(), self.estimate)
+        return write_field(Path(path), self._own(), self.estimate)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -282,7 +264,7 @@ class EffectiveField:
         check_field(loaded, Path(path))
         return loaded
 
-    def plot(self, ax: Any = None, *, scale: str = "linear") -> Any:
+    def plot(self, ax: Any = None, *, scale: str = "linear", **style: Any) -> Any:
         """Draw the map, with the unit marked.
 
         Parameters
@@ -291,6 +273,8 @@ class EffectiveField:
             Where to draw; None is a new figure.
         scale : {"linear", "log"}, default "linear"
             Scale of the colours.
+        **style : dict
+            What matplotlib's `imshow` takes (cmap, vmin, vmax, norm), on one axis what `plot` takes beside vmin and vmax.
 
         Returns
         -------
@@ -299,7 +283,7 @@ class EffectiveField:
         """
         from validation.fields.drawing import plot_field
 
-        return plot_field(self, ax, scale=scale)
+        return plot_field(self, ax, scale=scale, **style)
 
     def overlay(self, image: Any, ax: Any = None) -> Any:
         """Draw an image, darkened where the unit does not look.

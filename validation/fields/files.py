@@ -18,7 +18,8 @@ from validation.fields.attribution.images import Images
 from validation.fields.attribution.layers import Layer, UpTo
 from validation.montecarlo.estimate import ARRAYS, FACTS, Estimate
 from validation.montecarlo.shards import Shards, Tally
-from validation.runtime.files import checked_out, digest, read_arrays, write_arrays, write_bytes
+from lattice.results.files import digest, read_arrays, write_arrays, write_bytes
+from validation.runtime.files import checked_out
 from validation.runtime.locks import locked
 from validation.runtime.versions import versions
 

@@ -1,7 +1,7 @@
 """The numbers of a field in a table, each with its standard error and its source."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,16 +9,16 @@ import numpy as np
 
 from landscape.maps.numbers import centre_bias
 from lattice import SpecificationError
+from lattice.results.values import axis_names
 from validation.fields import numbers as of_map
 
 if TYPE_CHECKING:
     from validation.fields.field import EffectiveField
 
-__all__ = ["Number", "all_numbers", "area_ratio", "as_dataframe", "as_dict"]
+__all__ = ["Number", "all_numbers", "area_ratio"]
 
 Array = np.ndarray[Any, Any]
 
-AXES = {1: ("position",), 2: ("row", "column"), 3: ("slice", "row", "column")}
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def area_ratio(field: "EffectiveField", t: float, form: str) -> Number:
 def all_numbers(field: "EffectiveField", thresholds: Sequence[float]) -> tuple[Number, ...]:
     """Every number of a field, see `EffectiveField.numbers`."""
     of_map.contribution(field.mean)
-    names = AXES.get(field.mean.ndim, tuple(f"axis {a}" for a in range(field.mean.ndim)))
+    names = axis_names(field.mean.ndim)
     forms = ("free", "script", "text") if field.statistic in ("rectified", "positive") else ("free", "script")
     rows = [area_ratio(field, t, form) for form in forms for t in thresholds]
     fit, error = field.gaussian_fit()
@@ -102,38 +102,3 @@ def _periods(field: "EffectiveField") -> list[int]:
     stride = max(round(n / g) for n, g in zip(field.mean.shape, field.grid, strict=True))
     candidates = {2**k for k in range(1, stride.bit_length())} | {stride}
     return sorted(p for p in candidates if 1 < p <= min(stride, min(field.mean.shape) // 4))
-
-
-def as_dict(field: "EffectiveField", facts: dict[str, Any], *, arrays: bool) -> dict[str, Any]:
-    """A field as plain values, see `EffectiveField.to_dict`."""
-    content = facts | {"shape": list(field.mean.shape), "count": field.count, "seed": field.estimate.seed}
-    content |= {
-        "device": field.estimate.device,
-        "versions": dict(field.estimate.versions),
-        "interrupted": field.estimate.interrupted,
-    }
-    if (field.mean >= 0).all():
-        content["numbers"] = [
-            {
-                key: None if isinstance(value, float) and not np.isfinite(value) else value
-                for key, value in asdict(number).items()
-            }
-            for number in field.numbers()
-        ]
-    if arrays:
-        content |= {"mean": field.mean.tolist(), "standard_error": field.standard_error.tolist()}
-    return content
-
-
-def as_dataframe(field: "EffectiveField") -> Any:
-    """A field as a tidy table, see `EffectiveField.to_dataframe`."""
-    try:
-        import pandas  # type: ignore[import-untyped, unused-ignore]
-    except ImportError as error:
-        raise SpecificationError("to_dataframe() needs pandas: pip install pandas; or take .to_dict()") from error
-    names = AXES.get(field.mean.ndim, tuple(f"axis_{a}" for a in range(field.mean.ndim)))
-    columns = dict(zip(names, (axis.ravel() for axis in np.indices(field.mean.shape)), strict=True))
-    columns |= {"mean": field.mean.ravel(), "standard_error": field.standard_error.ravel()}
-    if (field.mean >= 0).all():
-        columns["share"] = field.share.ravel()
-    return pandas.DataFrame(columns)

@@ -10,7 +10,8 @@ import numpy as np
 
 from lattice import SpecificationError
 from lattice.checks import is_whole
-from validation.runtime.files import read_arrays, write_arrays
+from lattice.results.files import read_arrays, write_arrays
+from lattice.results.values import MapResult
 from validation.runtime.versions import versions
 
 __all__ = ["Estimate"]
@@ -22,7 +23,7 @@ FACTS = ("draws", "seed", "batched", "interrupted", "mode", "device", "versions"
 
 
 @dataclass(frozen=True, eq=False)
-class Estimate:
+class Estimate(MapResult):
     """A measured map of expected squared gradients, and how well it is known.
 
     Parameters
@@ -135,6 +136,31 @@ class Estimate:
     def largest_share(self) -> float:
         """max w / sum w: the share of the whole sum that the one heaviest draw carries."""
         return float(self.energies.max() / self.energies.sum()) if self.energies.any() else 1.0
+
+    def _facts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in FACTS}
+
+    def _maps(self) -> dict[str, Array]:
+        return {"mean": self.mean, "standard_error": self.standard_error}
+
+    def plot(self, ax: Any = None, **style: Any) -> Any:
+        """Draw the relative map.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default None
+            Where to draw; None is a new figure.
+        **style : dict
+            What matplotlib's `imshow` takes (cmap, vmin, vmax, norm), on one axis what `plot` takes beside vmin and vmax.
+
+        Returns
+        -------
+        matplotlib Axes
+            What was drawn on.
+        """
+        from landscape.maps.plot import plot_map
+
+        return plot_map(self.relative, ax, title=f"measured, {self.draws} draws", **style)
 
     def _repr_html_(self) -> str:
         from validation.report.html import estimate_html

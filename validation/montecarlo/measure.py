@@ -31,7 +31,7 @@ from validation.montecarlo.sampler import SMALL, Sampler
 from validation.montecarlo.shards import Shards, Tally
 from validation.montecarlo.sources import Factory, LatticeSource, ModuleSource
 from validation.montecarlo.threads import squares_in_order
-from validation.runtime.files import digest
+from lattice.results.files import digest
 from validation.runtime.locks import locked
 from validation.runtime.versions import versions
 from validation.runtime.workers import Workers, exact_arithmetic, one_thread_each

@@ -24,7 +24,8 @@ from validation.reproduction.tables import (
     robustness_table,
     score_tables,
 )
-from validation.runtime.files import write_bytes, write_figure
+from lattice.results.files import write_bytes
+from validation.runtime.files import write_figure
 from validation.runtime.process_group import world
 from validation.runtime.workers import one_thread_each
 

@@ -13,7 +13,8 @@ import numpy as np
 from scipy import optimize, stats
 
 from lattice import SpecificationError
-from validation.runtime.files import write_bytes, write_figure
+from lattice.results.files import write_bytes
+from validation.runtime.files import write_figure
 
 __all__ = ["Fit", "Provenance", "Series", "Table", "fit_power", "provenance"]
 

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from lattice import PilcroError, SpecificationError
-from validation.runtime.files import write_bytes
+from lattice.results.files import write_bytes
 from validation.runtime.locks import locked
 from validation.training.recipes import Recipe
 

@@ -20,7 +20,7 @@ from lattice.checks import whole
 from validation.datasets.catalogue import load
 from validation.datasets.dataset import NUMBERS, Dataset
 from validation.gradients.input_gradient import sample_uniforms
-from validation.runtime.files import write_arrays
+from lattice.results.files import write_arrays
 from validation.runtime.process_group import World, averaging, world
 from validation.runtime.seeds import generator
 from validation.runtime.stopping import stop_requested

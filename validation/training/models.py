@@ -134,7 +134,7 @@ def build(
         if name == "small":
             model: nn.Module = SmallResNet(channels, classes)
         elif ":" in name:
-            from validation.runtime.factories import model_factory
+            from landscape.tracing.model_names import model_factory
 
             model = call_factory(model_factory(name))
             if not isinstance(model, nn.Module):

@@ -9,7 +9,7 @@ import torch
 from lattice import SpecificationError
 from validation.datasets.dataset import Dataset
 from validation.gradients.objective import smoothness_target
-from validation.runtime.files import read_arrays, write_arrays
+from lattice.results.files import read_arrays, write_arrays
 from validation.runtime.process_group import World
 
 __all__ = ["cached_target"]

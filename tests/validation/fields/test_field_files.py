@@ -14,7 +14,7 @@ from validation.fields import measure
 from validation.fields.comparisons import moved_share
 from validation.fields.drawing import plot_beside, plot_fields, plot_growth, plot_overlay
 from validation.fields.predicted import beside
-from validation.runtime.files import read_arrays, write_arrays
+from lattice.results.files import read_arrays, write_arrays
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from validation import Estimate, measure
 from validation.montecarlo.measure import _units
 from validation.montecarlo.sampler import Sampler
 from validation.montecarlo.shards import Tally, same_answer
-from validation.runtime.files import read_arrays
+from lattice.results.files import read_arrays
 from validation.runtime.locks import locked
 from validation.runtime.workers import Workers
 

@@ -64,7 +64,7 @@ class _Asked:
 
     def factory(self) -> "Callable[[], nn.Module]":
         """What MODEL names."""
-        from validation.runtime.factories import model_factory
+        from landscape.tracing.model_names import model_factory
 
         whole("--images", self.images, 2)
         whole("--batch-size", self.batch_size, 1)

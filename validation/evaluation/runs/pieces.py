@@ -20,7 +20,7 @@ from torch import distributed
 from landscape.progress import progress_bar
 from lattice import SpecificationError
 from validation.evaluation.runs.subjects import Subject
-from validation.runtime.files import read_arrays, write_arrays
+from lattice.results.files import read_arrays, write_arrays
 from validation.runtime.locks import locked
 from validation.runtime.process_group import World
 

@@ -170,7 +170,7 @@ def of_factories(
     SpecificationError
         Where the numbers do not go together, and for weights that do not fit the network.
     """
-    from validation.runtime.factories import model_factory
+    from landscape.tracing.model_names import model_factory
 
     if len(names) != 1 and len(names) != len(weights):
         raise SpecificationError(

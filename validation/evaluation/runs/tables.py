@@ -9,7 +9,7 @@ import numpy as np
 
 from lattice import SpecificationError
 from validation.evaluation.runs.paper import Printed, printed
-from validation.runtime.files import read_arrays
+from lattice.results.files import read_arrays
 from validation.training.checkpoint import read_json
 from validation.training.penalty import Penalty
 from validation.training.recipes import Recipe

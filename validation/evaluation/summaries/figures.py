@@ -46,7 +46,7 @@ def plot_landscapes(groups: Sequence[Group], *, columns: int = 6) -> Any:
     axes = figure.subplots(high, wide, squeeze=False)
     for number, (group, pair) in enumerate(zip(groups, maps, strict=True)):
         for row, when in enumerate(("before", "after")):
-            ax = plot_map(pair[when], axes[number // wide * 2 + row][number % wide], most=most)
+            ax = plot_map(pair[when], axes[number // wide * 2 + row][number % wide], vmax=most)
             text = f"{fill(label(group.recipe, recipes), 24)}\nbefore training" if row == 0 else "after"
             value, error = _tv(group, "before" if row == 0 else "scores")
             ax.set_title(f"{text}: TV {value:.3g} ± {error:.1g}", fontsize=8)
@@ -174,7 +174,7 @@ def plot_places(names: Sequence[str], found: Sequence[Sequence[Any]]) -> Any:
         above, below = axes[:, column]
         title = fill(name, 28)
         if maps[column]:
-            plot_map(np.mean(maps[column], axis=0), above, title=f"{title}\npredicted before training", most=most)
+            plot_map(np.mean(maps[column], axis=0), above, title=f"{title}\npredicted before training", vmax=most)
         else:
             above.set_axis_off()
             above.set_title(f"{title}\nno prediction")

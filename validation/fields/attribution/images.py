@@ -19,7 +19,7 @@ from lattice.checks import given_shape, is_whole, whole
 from validation.datasets.catalogue import load
 from validation.datasets.dataset import Source
 from validation.datasets.folders import ENDINGS, Folder
-from validation.runtime.files import digest
+from lattice.results.files import digest
 
 __all__ = ["DATA_SETS", "Images", "images_from", "named_images", "white_noise"]
 

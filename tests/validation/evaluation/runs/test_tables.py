@@ -11,7 +11,7 @@ from validation.__main__ import main
 from validation.evaluation.runs.paper import TABLE_1, TABLE_2, printed
 from validation.evaluation.runs.tables import collect, grouped, latex, markdown
 from validation.evaluation.summaries.figures import plot_curves, plot_landscapes
-from validation.runtime.files import write_arrays
+from lattice.results.files import write_arrays
 from validation.training.checkpoint import write_json
 from validation.training.recipes import CIFAR100, IMAGENET, LAPTOP
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from validation.runtime.factories import model_factory
 
 __all__ = ["Advise"]
 
@@ -37,6 +36,7 @@ class Advise:
         """Try the changes and draw; returns what `--json` prints."""
         from landscape import advise
         from landscape.input_checks import call_factory
+        from landscape.tracing.model_names import model_factory
         from validation.runtime.files import FIGURES, checked_out, write_figure
 
         shape = self.shape or (self.channels, *(self.size * 2 if len(self.size) == 1 else self.size))
@@ -47,13 +47,7 @@ class Advise:
         result: dict[str, Any] = {
             "model": self.model,
             "shape": shape,
-            "before": {"deviation": advice.before.deviation, "report": asdict(advice.before.report())},
-            "changes": [
-                {"text": change.text, "deviation": change.deviation, "report": asdict(change.report())}
-                for change in advice.changes
-            ],
-            "reweighting": advice.reweighting.tolist(),
-            "unproductive": [asdict(layer) for layer in advice.unproductive],
+            **advice.to_dict(),
         }
         if self.out is not None:
             write_figure(self.out, advice.plot(), dpi=150)

@@ -7,7 +7,6 @@ from typing import Any
 
 import lattice
 from lattice.network.ops import Windowed
-from validation.runtime.factories import model_factory
 
 __all__ = ["Fields"]
 
@@ -36,6 +35,7 @@ class Fields:
     def run(self) -> dict[str, Any]:
         """Trace and print; returns what `--json` prints."""
         from landscape import he, trace
+        from landscape.tracing.model_names import model_factory
 
         shape = self.shape or (self.channels, *(self.size * 2 if len(self.size) == 1 else self.size))
         net = trace(model_factory(self.model), shape, initialisation=he, check=False).lattice

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import Any
 
 from lattice import SpecificationError
 from lattice.checks import is_real, whole
-from validation.runtime.factories import model_factory
 
 __all__ = ["Map"]
 
@@ -18,12 +17,12 @@ __all__ = ["Map"]
 class Map:
     """Predict the importance map that a network's topology forces on it, and check it by Monte Carlo.
 
-    MODEL is a torchvision name (resnet18), package.module:factory or file.py:factory; a factory takes no arguments and
-    returns a freshly initialised torch module.
+    MODEL is a torchvision name (resnet18), timm:NAME, hub:OWNER/REPOSITORY:NAME, package.module:factory or file.py:factory;
+    a factory takes no arguments and returns a freshly initialised torch module.
     """
 
     model: str
-    """torchvision name, package.module:factory or file.py:factory"""
+    """torchvision name, timm:NAME, hub:OWNER/REPOSITORY:NAME, package.module:factory or file.py:factory"""
     size: tuple[int, ...] = (224,)
     """height and width of the input in pixels: one number for both, or two"""
     channels: int = 3
@@ -38,6 +37,8 @@ class Map:
     """root seed of the draws"""
     out: Path | None = None
     """write a figure here (.png, .pdf, .svg)"""
+    save: Path | None = None
+    """keep the map here (FILE.npz, for `Landscape.load`); the measured one, of --check, in FILE-measured.npz (`Estimate.load`)"""
     report: Path | None = None
     """write one self-contained HTML page here: map, findings, layers, advice, and the check where there is one"""
     json: bool = False
@@ -46,6 +47,7 @@ class Map:
     def run(self) -> dict[str, Any]:
         """Predict, check and draw; returns what `--json` prints."""
         from landscape import predict
+        from landscape.tracing.model_names import model_factory
         from validation.comparison.compare import LEAST, compare
         from validation.comparison.figure import plot_agreement
         from validation.montecarlo.measure import measure
@@ -60,32 +62,28 @@ class Map:
         shape = self.shape or (self.channels, *(self.size * 2 if len(self.size) == 1 else self.size))
         factory = model_factory(self.model)
         checked_out(self.out, FIGURES)
+        checked_out(self.save, (".npz",), option="--save")
         checked_out(self.report, ("",), option="--report")
         land = predict(factory, shape)
-        result: dict[str, Any] = {
-            "model": self.model,
-            "shape": shape,
-            "guarantee": land.guarantee.name,
-            "reasons": land.reasons,
-            "report": asdict(land.report()),
-            "relative": land.relative.tolist(),
-        }
+        result: dict[str, Any] = {"model": self.model, **land.to_dict(arrays=False), "shape": shape}
         self.say(f"{self.model} over {shape}\n\n{land}\n")
         estimate = agreement = None
         if self.check:
             estimate = measure(factory, shape, draws=self.check, seed=self.seed, progress=not self.json)
             agreement = compare(land, estimate, tolerance=self.tolerance)
             self.say(f"\n{agreement}")
-            result["measured"] = estimate.relative.tolist()
-            result["standard_error"] = estimate.relative_error.tolist()
-            result["agreement"] = {key: value for key, value in asdict(agreement).items() if key not in ("z", "verdict")} | {
-                "verdict": agreement.verdict.name
-            }
+            result["agreement"] = agreement.to_dict(arrays=False)
         title = f"{self.model} at {' x '.join(map(str, shape[1:]))}"
         if self.out is not None:
             write_figure(self.out, plot_agreement(land, estimate, agreement, title=title), dpi=150)
             self.say(f"\nfigure: {self.out}")
             result["figure"] = str(self.out)
+        if self.save is not None:
+            saved = [land.save(self.save)]
+            if estimate is not None:
+                saved.append(estimate.save(self.save.with_name(f"{self.save.stem}-measured.npz")))
+            self.say("\n".join(["", *(f"map: {path}" for path in saved)]))
+            result["saved"] = [str(path) for path in saved]
         if self.report is not None:
             from validation.report.write import command_line, write_report
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lattice import SpecificationError
 from lattice.checks import whole
-from validation.runtime.files import checked_out, write_bytes, write_figure
+from lattice.results.files import write_bytes
+from validation.runtime.files import checked_out, write_figure
 
 if TYPE_CHECKING:
     import torch

@@ -23,7 +23,8 @@ class Tables:
     def run(self) -> dict[str, Any]:
         """Collect, write and print."""
         from validation.evaluation.runs.tables import collect, grouped, label, latex, markdown
-        from validation.runtime.files import checked_out, write_bytes
+        from lattice.results.files import write_bytes
+        from validation.runtime.files import checked_out
 
         checked_out(self.out)
         groups = grouped(collect(self.runs))
