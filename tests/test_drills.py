@@ -511,7 +511,9 @@ class Bend(nn.Module):
 
     def __init__(self, there, back, penalty):
         super().__init__()
-        self.there, self.back, self.penalty, self.steps = there, back, penalty, 0
+        self.there, self.back, self.penalty = there, back, penalty
+        # a buffer, so that the look at the gradients before step 0 leaves it as it was
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long), persistent=False)
 
     def forward(self, x):
         self.steps += self.training
