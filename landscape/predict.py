@@ -279,7 +279,8 @@ def predict(
     ----------
     model : torch.nn.Module, callable, Lattice or str
         A module or, better for the scale, a factory of freshly initialised ones; a `Lattice`; or the name of a model:
-        "resnet18" of torchvision, "timm:resnet50d", "file.py:factory". Trained weights are refused, unless `initialisation` is "weights".
+        "resnet18" of torchvision, "timm:resnet50d", "file.py:factory". Trained weights are refused, unless `initialisation`
+        is "weights".
     shape : tuple of int or None, default None
         Shape of one input, (channels, *spatial); a lattice has its own.
     initialisation : callable, str, float, mapping of str to float, or None, default None
@@ -293,7 +294,7 @@ def predict(
         In "train" batch norms divide by the variance of a `batch` of white inputs, and the gradient is that of each output
         sample with respect to its own input (Lemma 2, corrected).
     gates : {None, "theory", "measured"}, default None
-        Where comes from what symmetry does not tell: gates behind residual sums, smooth activations, which cells win a max-pool.
+        Where comes from what symmetry does not tell: gates above sums, smooth activations, which cells win a max-pool.
         "theory" takes it from the lattice alone, for white inputs: without noise, the same bits each time. "measured" counts
         it in forward passes of the model, on `inputs` or on white noise. None is "measured" for given `inputs`, and "theory"
         otherwise; what theory has no rule for is then counted, and `reasons` say so.

@@ -1,4 +1,4 @@
-"""Landscapes in files that hold no code: the maps as arrays for everyone, the network and its prior as data from known types."""
+"""Landscapes in files that hold no code: the maps as arrays, the network and its prior as data from known types."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ TAKES_MODEL = {
     ),
     "validation.fields.attribution.layers.find_layer": lambda model: find_layer(model, IMAGES[:1], "body"),
     "validation.fields.attribution.layers.layer_shapes": lambda model: layer_shapes(model, IMAGES[:1]),
-    "validation.fields.predicted.field_growth": lambda model: validation.field_growth(model, IMAGES, ["stem", "body"]),
+    "validation.fields.comparisons.field_growth": lambda model: validation.field_growth(model, IMAGES, ["stem", "body"]),
     "validation.fields.predicted.predicted_field": lambda model: validation.predicted_field(model, (2, 6, 6), layer="body"),
 }
 TAKES_FACTORY = {
@@ -232,6 +232,11 @@ TAKES_FACTORY = {
     ),
 }
 NOT_HERE = {
+    "landscape.stages.complete": "a part of predict",
+    "landscape.stages.read": "a part of predict",
+    "validation.fields.files.manifest_of": "what a folder belongs to; a part of effective_receptive_field",
+    "validation.runtime.preserve_state.call_model": "one call, inside what preserves the state",
+    "validation.training.start.decay_groups": "reads the parameters of the network that is trained",
     "validation.runtime.logits.logits": "one forward pass, in the mode that the caller chose",
     "validation.runtime.logits.probabilities": "the same",
     "validation.evaluation.measures.robustness.robustness": "under_corruption for each; corruptions take one or three channels",
@@ -399,7 +404,7 @@ def test_an_interrupt_while_gates_are_counted_leaves_nothing_behind(monkeypatch,
     model.body.append(nn.SiLU())  # a gate whose slope must be counted
     before, world = picture_of_model(model), picture()
     with pytest.raises(KeyboardInterrupt):
-        landscape.predict(model, (2, 6, 6))
+        landscape.predict(model, (2, 6, 6), gates="measured")
     assert not changed(before, picture_of_model(model)) + changed(world, picture())
 
 

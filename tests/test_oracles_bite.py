@@ -58,3 +58,11 @@ def test_there_are_seventy_and_no_two_alike():
     faults = [fault.planted() for room in FAULTS.values() for fault in room]
     assert len(faults) >= 70
     assert len({fault.name for fault in faults}) == len({fault.source for fault in faults}) == len(faults)
+
+
+def test_the_tests_that_a_fault_names_exist():
+    named = {test for room in FAULTS.values() for fault in room for test in fault.tests}
+    for test in named:
+        file, _, name = test.partition("::")
+        assert not name or f"def {name.partition('[')[0]}(" in (ROOT / file).read_text(encoding="utf-8"), test
+        assert (ROOT / file).is_file(), test

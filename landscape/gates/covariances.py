@@ -1,7 +1,8 @@
 r"""E[h_u h_u'] at pairs of positions of one input: how the forward mean field's products pass each op.
 
-From E[x_p x_q] = 0 for p != q of a white input on: fresh weights sum them over the taps that read both positions, so that border
-cells, which read fewer, differ from their neighbours; gates take Gaussians to Gaussians' products; fixed maps A C A'. Only the
+From E[x_p x_q] = 0 for p != q of a white input on: fresh weights sum them over the taps that read both positions, so that cells
+at the border, which read fewer, differ from their neighbours;
+gates take Gaussians to Gaussians' products; fixed maps A C A'. Only the
 pairs that a maximum or an average above asks for are carried (`landscape.structure.forward_pairs`).
 """
 
@@ -16,7 +17,7 @@ from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.composites import moments
 from landscape.gates.mean_field_rules import Known, Signal, batch_variance, spread
 from landscape.gates.windows.pools import at_codes
-from landscape.structure.forward_pairs import turned
+from landscape.structure.forward_pairs import on_diagonal, turned
 from landscape.structure.pairs import needed_above, operator
 from landscape.structure.plan import Axes, axis_maps
 from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, has_slopes, slopes
@@ -49,7 +50,7 @@ class Passing(NamedTuple):
 
     known: Known
     signals: list[Signal]
-    products: list[Product]
+    products: list[Any]
     axes: Axes
     runs: Runs
     signs: tuple[Sign, ...]
@@ -160,7 +161,7 @@ def _laws(mean: Array, power: Array, product: Array, axes: Axes) -> tuple[tuple[
     variances = [np.maximum(part - own**2, 0) for part, own in zip(powers, means, strict=True)]
     between = ratio(product - means[0] * means[1], np.sqrt(variances[0] * variances[1]))
     first, second = zip(means, variances, strict=True)
-    return first, second, np.clip(between, -1, 1)
+    return first, second, np.where(on_diagonal(axes), 1.0, np.clip(between, -1, 1))  # to the last digit: its root counts
 
 
 def _either(product: Any, first: tuple[Array, Array], second: tuple[Array, Array], correlation: Array) -> Array:

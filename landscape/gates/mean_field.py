@@ -18,7 +18,7 @@ import numpy as np
 from landscape.gates.composites import Affine, factor_squares, forms
 from landscape.gates.covariances import Passing, Product, gate_products, passed_pairs
 from landscape.gates.gates import Skip, gates_below, skips, unknown_rates
-from landscape.gates.mean_field_rules import Known, Run, Signal, batch_variance, gate, gaussian, of_run, passed, spread
+from landscape.gates.mean_field_rules import Known, Run, Signal, batch_variance, gate, gaussian, passed, spread
 from landscape.gates.runs import Step, chains, run_rates
 from landscape.gates.windows.laws import fields, maximum, pairs_of_maxima, small
 from landscape.gates.windows.pools import symmetric, windows
@@ -121,7 +121,8 @@ class _Field:
         self.products[position] = Product(np.broadcast_to(values, (len(runs), *values.shape[1:])), axes, runs)
         if isinstance(node.op, Windowed) and not isinstance(node.op, Weighted):
             same = [np.flatnonzero(pairs.first == pairs.second) for pairs in axes]
-            power = values[(slice(None), *np.ix_(*same))]
+            index: tuple[Any, ...] = (slice(None), *np.ix_(*same))
+            power = values[index]
             self.found[position] = self.found[position]._replace(power=power if len(power) == 1 else np.repeat(power, runs, 0))
 
     def known(self, position: int) -> Known:
@@ -247,7 +248,9 @@ def _trunks(
             rest = gaussian(whole)[1] - scale**2 * gaussian(h)[1]
             steps.append(Step(scale * np.ones(()), whole.mean - scale * h.mean, np.maximum(rest, 0)))
         mean, variance, _ = gaussian(below[unknown[names[0]].inputs[0]])
-        rates, first = run_rates([unknown[name].op for name in names], mean, variance, steps)
+        rates, first = run_rates(
+            [op for name in names if isinstance(op := unknown[name].op, Activation)], mean, variance, steps
+        )
         for place, name in enumerate(names[1:], start=1):
             gains[name], firsts[name] = rates[place, place], first[place]
         runs |= {(names[s], names[u]): rate for (s, u), rate in rates.items() if s != u}

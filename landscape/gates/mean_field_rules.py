@@ -59,8 +59,8 @@ class Known(NamedTuple):
 
     `variance`: V[w]. `factor`: the squared factor of a norm, `sign` its sign, (channels or 1, ...). `shift`: the mean and the
     variance of what is added. `shapes`: those that it reads. `train`: do norms see a batch? `parts`: the number of channels
-    and the symmetry of each run that it reads. `run`: it as a function of one signal, where a gate stands below it without weights between; `below`:
-    the same of what it reads.
+    and the symmetry of each run that it reads. `run`: it as a function of one signal, where a gate stands below it without
+    weights between; `below`: the same of what it reads.
     """
 
     variance: float

@@ -1,12 +1,12 @@
 r"""Whole runs of gates along a trunk: a_{l+1} = c phi(a_l) + b_l is a Markov process of one unit in the wide limit.
 
-b_l, the branches beside the skip, is Gaussian and independent of a_l, since fresh weights stand between. From the law of the first
-gate's a on, one step is the matrix
+b_l, the branches beside the skip, is Gaussian and independent of a_l, since fresh weights stand between. From the law of the
+first gate's a on, one step is the matrix
 
     T(i, j) = P(a_{l+1} in cell j | a_l = x_i) = N((e_{j+1} - c phi(x_i) - m) / w) - N((e_j - c phi(x_i) - m) / w),
 
-and E[prod phi'(a)^2] over a run from gate s up to gate u is the mass that is left of the law at s when it is multiplied by phi'^2
-at every gate. The cells of each gate go with its own deviation, and one of their edges is zero: every rate is a ratio.
+and E[prod phi'(a)^2] over a run from gate s up to gate u is the mass that is left of the law at s when it is multiplied by
+phi'^2 at every gate. The cells of each gate go with its own deviation, and one of their edges is zero: every rate is a ratio.
 """
 
 from collections.abc import Sequence
@@ -88,7 +88,9 @@ def run_rates(
     return rates, firsts
 
 
-def _rates(gates: Sequence[Activation], places: list[tuple[int, int]], mean: float, variance: float, *steps: float) -> list[float]:
+def _rates(
+    gates: Sequence[Activation], places: list[tuple[int, int]], mean: float, variance: float, *steps: float
+) -> list[float]:
     """The rates of one position."""
     edges = _edges(mean, variance)
     law = _cells(edges, np.array([mean]), variance)[0]

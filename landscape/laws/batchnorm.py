@@ -17,6 +17,7 @@ import numpy as np
 
 from landscape.gates.mean_field import batch_variance, signals
 from landscape.prior import Prior
+from landscape.structure.correlated_positions import correlated_positions
 from lattice import Activation, AssumptionError, Conv, Dropout, Lattice, Node, Norm, SpecificationError, mean_path_counts
 from lattice.network.ops import Pooling, Windowed
 
@@ -24,6 +25,7 @@ __all__ = ["averaged_next", "dropout_gains", "eq19", "eq23", "train_factors", "t
 
 Array = np.ndarray[Any, Any]
 SMALL_BATCH = 8
+LEAST_AVERAGED = 3  # mean and variance of one or two values leave nothing of a gradient that all positions share
 
 
 def train_factors(prior: Prior, batch: int) -> dict[str, Any]:
@@ -141,6 +143,11 @@ def train_reasons(lattice: Lattice, batch: int) -> tuple[str, ...]:
     tuple of str
         Reasons, for `Landscape.reasons`.
 
+    Raises
+    ------
+    AssumptionError
+        If it may leave out all of the gradient: under an average, in a batch of one or two.
+
     Examples
     --------
     >>> train_reasons(Lattice.chain((1, 9), [Conv(4, 3), Norm(), Activation("relu")]), batch=2)
@@ -149,9 +156,17 @@ def train_reasons(lattice: Lattice, batch: int) -> tuple[str, ...]:
     """
     from lattice.errors import listed
 
-    names = [node.name for node in lattice.nodes if isinstance(node.op, Norm) and node.op.kind == "batch"]
+    norms = [(i, node.name) for i, node in enumerate(lattice.nodes) if isinstance(node.op, Norm) and node.op.kind == "batch"]
+    names = [name for _, name in norms]
     if not names:
         return ()
+    alike = correlated_positions(lattice)
+    averaged = [name for i, name in norms if alike[i]]
+    if averaged and batch < LEAST_AVERAGED:
+        raise AssumptionError(
+            f"{listed(averaged)}: in a batch of {batch}, a batch norm under an average may take out the whole gradient, so "
+            f"that no least size can be stated; give a batch of {LEAST_AVERAGED} or more"
+        )
     reasons = [
         f"batch norm in train mode: the variance of a large batch of white inputs, at a batch of {batch} ({listed(names)})"
     ]

@@ -1,8 +1,9 @@
 r"""Which products E[h_u h_u'] of values at two positions the forward mean field must carry: the forward twin of `plan`.
 
 A maximum asks for all pairs of cells of a window; where pairs of maxima are asked for, for all pairs of cells of two windows.
-What is asked of a layer it asks of what it reads: a convolution with fresh weights the pairs that one tap reads, a sum or a gate
-the same pairs. Where that were too many, pairs further apart than a certain number of cells are taken as that far apart: what
+What is asked of a layer it asks of what it reads: a convolution with fresh weights the pairs that one tap reads, a sum or a
+gate the same pairs.
+Where that were too many, pairs further apart than a certain number of cells are taken as that far apart: what
 neighbours read in common reaches no further.
 """
 

@@ -92,11 +92,11 @@ def trace(
     Parameters
     ----------
     model : torch.nn.Module, callable or str
-        A name, as `predict` takes it; a module, which has one draw of each weight, so that the second moment of a layer with n normal weights is off by
-        sqrt(2 / n); or a factory of freshly initialised modules, which is drawn from until every layer has shown 5,000 weights
-        and every entry could be judged (4 to 100 draws; 2 to 4 of a network with a million weights). Each entry must be an
-        independent random number: fixed filters, masks, ties and structured initialisations are refused. One draw tells less,
-        `Trace.doubts` says what.
+        A name, as `predict` takes it; a module, which has one draw of each weight, so that the second moment of a layer with n
+        normal weights is off by sqrt(2 / n); or a factory of freshly initialised modules, which is drawn from until every
+        layer has shown 5,000 weights and every entry could be judged (4 to 100 draws; 2 to 4 of a network with a million
+        weights). Each entry must be an independent random number: fixed filters, masks, ties and structured initialisations
+        are refused. One draw tells less, `Trace.doubts` says what.
     shape : tuple of int
         Shape of one input, (channels, *spatial).
     initialisation : callable, str, float, mapping of str to float, or None, default None

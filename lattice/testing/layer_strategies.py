@@ -105,70 +105,20 @@ def _cells(channels: int, axes: int) -> int:
 @st.composite
 def _one_layer(draw: st.DrawFn, op: type[Op], shape: Shape, channels: int, modes: tuple[str, ...], shuffles: bool) -> Op:
     count, *spatial = shape
-    axes = len(spatial)
-
-    def integer(least: int, most: int) -> int:
-        return draw(st.integers(least, max(least, most)))
-
-    def width() -> int:
-        """Output channels; now and then as many as a pixel shuffle needs."""
-        if shuffles and 2**axes * prod(spatial) <= MOST_UNITS and integer(0, 4) == 4:
-            return 2**axes
-        return integer(1, channels)
-
-    def grouped() -> tuple[int, int]:
-        wanted = width()
-        groups = draw(st.sampled_from(_divisors(count)))
-        return (wanted if wanted % groups == 0 else groups), groups
-
-    def per_axis(values: list[Any]) -> Any:
-        """One value for all axes is written as one value, so that both ways of writing are drawn."""
-        return values[0] if len(set(values)) == 1 and not isinstance(values[0], tuple) else tuple(values)
-
-    if op is Conv:
-        channels_out, groups = grouped()
-        mode = draw(st.sampled_from(modes))
-        parts = [windows(draw, n, (mode,), _cells(channels_out, axes)) for n in spatial]
-        kernel, stride, dilation, padding, _ = (per_axis(list(values)) for values in zip(*parts, strict=True))
-        if mode == "zeros" and draw(st.booleans()):
-            named = "valid" if all(d * (k - 1) < n for (k, _, d, _, _), n in zip(parts, spatial, strict=True)) else "same"
-            return Conv(channels_out, kernel, stride, draw(st.sampled_from(("same", named))), dilation, groups, mode)
-        return Conv(channels_out, kernel, stride, padding, dilation, groups, mode)
-    if op is ConvTranspose:
-        channels_out, groups = grouped()
-        each = [_transposed(draw, n, max(n, _cells(channels_out, axes))) for n in spatial]
-        kernel, stride, padding, extra, dilation = (per_axis(list(values)) for values in zip(*each, strict=True))
-        return ConvTranspose(channels_out, kernel, stride, padding, extra, dilation, groups)
-    if op is Pool:
-        kind = draw(KINDS)
-        kernels = [integer(1, min(4, n)) for n in spatial]
-        # torch pads a pool by at most half its kernel, and dilates maxima only
-        pads = [(integer(0, k // 2),) * 2 for k in kernels]
-        most = [(n + 2 * lo - 1) // max(1, k - 1) for n, k, (lo, _) in zip(spatial, kernels, pads, strict=True)]
-        dilations = [integer(1, min(2, d)) if kind == "max" else 1 for d in most]
-        ceil, include = draw(st.booleans()), draw(st.booleans())
-        strides = [integer(1, 3) for _ in spatial]
-        return Pool(kind, per_axis(kernels), per_axis(strides), tuple(pads), per_axis(dilations), ceil, include)
+    if op in (Conv, ConvTranspose):
+        return _weighted(draw, op, shape, channels, modes, shuffles)
+    if op in (Pool, Pad, Blur):
+        return _padded(draw, op, shape, modes)
     if op is AdaptivePool:
-        return AdaptivePool(draw(KINDS), per_axis([integer(1, n) for n in spatial]))
+        return AdaptivePool(draw(KINDS), _per_axis([_integer(draw, 1, n) for n in spatial]))
     if op is GlobalPool:
         return GlobalPool(draw(KINDS))
-    if op is Pad:
-        mode = draw(st.sampled_from(modes))
-        most = [min(_copies(mode, n), max(0, _cells(count, axes) - n)) for n in spatial]
-        return Pad(tuple((lo := integer(0, m), min(integer(0, m), max(0, m - lo))) for m in most), mode)
-    if op is Blur:
-        mode = draw(st.sampled_from(modes))
-        fits = min(n + 2 * min(1, _copies(mode, n)) for n in spatial)
-        taps = draw(st.sampled_from([taps for taps in ((1,), (1, 1), (1, 2, 1), (1, 3)) if len(taps) <= fits]))
-        around = tuple((_fitting(draw, mode, n, len(taps)), min(1, _copies(mode, n))) for n in spatial)
-        return Blur(taps, per_axis([integer(1, 3) for _ in spatial]), around, mode)
     if op is Upsample:
-        scales = [integer(1, min(3, _cells(count, axes) // n)) for n in spatial]
-        return Upsample(per_axis(scales), draw(st.sampled_from(("nearest", "linear"))))
+        scales = [_integer(draw, 1, min(3, _cells(count, len(spatial)) // n)) for n in spatial]
+        return Upsample(_per_axis(scales), draw(st.sampled_from(("nearest", "linear"))))
     if op is Slice:
-        start = integer(0, count - 1)
-        return Slice(start, integer(start + 1, count))
+        start = _integer(draw, 0, count - 1)
+        return Slice(start, _integer(draw, start + 1, count))
     if op is ChannelShuffle:
         return ChannelShuffle(draw(st.sampled_from(_divisors(count))))
     if op is PixelShuffle:
@@ -176,6 +126,59 @@ def _one_layer(draw: st.DrawFn, op: type[Op], shape: Shape, channels: int, modes
     if op is Activation:
         return draw(st.sampled_from((Activation("relu"), Activation("abs"), Activation("leaky_relu", 0.1))))
     return op()
+
+
+def _integer(draw: st.DrawFn, least: int, most: int) -> int:
+    return draw(st.integers(least, max(least, most)))
+
+
+def _per_axis(values: list[Any]) -> Any:
+    """One value for all axes is written as one value, so that both ways of writing are drawn."""
+    return values[0] if len(set(values)) == 1 and not isinstance(values[0], tuple) else tuple(values)
+
+
+def _weighted(draw: st.DrawFn, op: type[Op], shape: Shape, channels: int, modes: tuple[str, ...], shuffles: bool) -> Op:
+    """A convolution, transposed or not; now and then with as many output channels as a pixel shuffle needs."""
+    count, *spatial = shape
+    axes = len(spatial)
+    wide = shuffles and 2**axes * prod(spatial) <= MOST_UNITS and _integer(draw, 0, 4) == 4
+    width = 2**axes if wide else _integer(draw, 1, channels)
+    groups = draw(st.sampled_from(_divisors(count)))
+    width = width if width % groups == 0 else groups
+    if op is ConvTranspose:
+        each = [_transposed(draw, n, max(n, _cells(width, axes))) for n in spatial]
+        kernel, stride, padding, extra, dilation = (_per_axis(list(values)) for values in zip(*each, strict=True))
+        return ConvTranspose(width, kernel, stride, padding, extra, dilation, groups)
+    mode = draw(st.sampled_from(modes))
+    parts = [windows(draw, n, (mode,), _cells(width, axes)) for n in spatial]
+    kernel, stride, dilation, padding, _ = (_per_axis(list(values)) for values in zip(*parts, strict=True))
+    if mode == "zeros" and draw(st.booleans()):
+        named = "valid" if all(d * (k - 1) < n for (k, _, d, _, _), n in zip(parts, spatial, strict=True)) else "same"
+        return Conv(width, kernel, stride, draw(st.sampled_from(("same", named))), dilation, groups, mode)
+    return Conv(width, kernel, stride, padding, dilation, groups, mode)
+
+
+def _padded(draw: st.DrawFn, op: type[Op], shape: Shape, modes: tuple[str, ...]) -> Op:
+    """A pool, a padding or a blur."""
+    count, *spatial = shape
+    if op is Pool:
+        kind = draw(KINDS)
+        kernels = [_integer(draw, 1, min(4, n)) for n in spatial]
+        # torch pads a pool by at most half its kernel, and dilates maxima only
+        pads = [(_integer(draw, 0, k // 2),) * 2 for k in kernels]
+        most = [(n + 2 * lo - 1) // max(1, k - 1) for n, k, (lo, _) in zip(spatial, kernels, pads, strict=True)]
+        dilations = [_integer(draw, 1, min(2, d)) if kind == "max" else 1 for d in most]
+        ceil, include = draw(st.booleans()), draw(st.booleans())
+        strides = [_integer(draw, 1, 3) for _ in spatial]
+        return Pool(kind, _per_axis(kernels), _per_axis(strides), tuple(pads), _per_axis(dilations), ceil, include)
+    mode = draw(st.sampled_from(modes))
+    if op is Pad:
+        most = [min(_copies(mode, n), max(0, _cells(count, len(spatial)) - n)) for n in spatial]
+        return Pad(tuple((lo := _integer(draw, 0, m), min(_integer(draw, 0, m), max(0, m - lo))) for m in most), mode)
+    fits = min(n + 2 * min(1, _copies(mode, n)) for n in spatial)
+    taps = draw(st.sampled_from([taps for taps in ((1,), (1, 1), (1, 2, 1), (1, 3)) if len(taps) <= fits]))
+    around = tuple((_fitting(draw, mode, n, len(taps)), min(1, _copies(mode, n))) for n in spatial)
+    return Blur(taps, _per_axis([_integer(draw, 1, 3) for _ in spatial]), around, mode)
 
 
 def _transposed(draw: st.DrawFn, n: int, most: int) -> tuple[int, int, tuple[int, int], int, int]:

@@ -10,6 +10,7 @@ def examples(name: str) -> str:
 
 
 FIELDS = "tests/validation/fields"
+LAYERS = f"{FIELDS}/attribution/test_layers.py"
 WORDS = "tests/lattice/counts/test_counting.py::test_counts_are_numbers_of_command_vectors"
 TRANSPOSE = "tests/lattice/network/test_axis.py::test_pulling_is_the_transpose_of_reading"
 TORCH_LAYER = "tests/lattice/test_against_torch.py::test_a_layer_reads_what_torch_reads"
@@ -177,11 +178,11 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
         Fault("squares summed over channels, not averaged", "contributions", "X / prod(h.shape[1:])",
               "X / prod(h.shape[2:])", (f"{FIELDS}/test_known_fields.py::test_a_recurrence_forgets_geometrically",)),
         Fault("images that are read as time", "fields:_own", "g[1].any()",
-              "g[1].isnan().any()", (f"{FIELDS}/test_layers.py::test_images_that_are_read_as_time_are_noticed",)),
+              "g[1].isnan().any()", (f"{LAYERS}::test_images_that_are_read_as_time_are_noticed",)),
         Fault("a layer without a copy", "UpTo.forward", "_copied(X)",
-              "X", (f"{FIELDS}/test_layers.py::test_a_later_layer_in_place_does_not_change_what_the_layer_returned",)),
+              "X", (f"{LAYERS}::test_a_later_layer_in_place_does_not_change_what_the_layer_returned",)),
         Fault("a class token forgotten", "Layer.unit", "self.leading + X",
-              "X", (f"{FIELDS}/test_layers.py::test_a_vision_transformer_has_a_grid_of_tokens_after_its_class_token",)),
+              "X", (f"{LAYERS}::test_a_vision_transformer_has_a_grid_of_tokens_after_its_class_token",)),
         Fault("a hook that stays", "UpTo.forward", "handle.remove()",
               "handle.id", (f"{FIELDS}/test_nothing_left.py::test_the_model_and_the_images_are_left_as_they_were",)),
         Fault("scores without their logarithm", "published_area_ratio", "np.log1p(X)",

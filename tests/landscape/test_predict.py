@@ -73,7 +73,7 @@ def test_a_lattice_is_taken_as_he_initialised_it_and_over_its_own_shape():
         predict(net).squared[0] = 1
 
 
-@pytest.mark.parametrize(("options", "message"), [({"mode": "test"}, "mode is 'test'"), ({"gates": None}, "gates is None")])
+@pytest.mark.parametrize(("options", "message"), [({"mode": "test"}, "mode is 'test'"), ({"gates": "half"}, "gates is 'half'")])
 def test_unknown_modes_are_refused(options, message):
     with pytest.raises(SpecificationError, match=message):
         predict(NORMED, **options)

@@ -65,7 +65,7 @@ def test_the_map_of_an_invariant_network_is_invariant(net):
 @pytest.mark.parametrize("layer", ["stem", "top"])
 def test_the_map_does_not_depend_on_how_large_the_weights_are(net, layer, scale):
     """Of layers that no sum weighs against another one."""
-    variances = {name: 0.05 for name in ("stem", "body", "side", "top", "head")}
+    variances = dict.fromkeys(("stem", "body", "side", "top", "head"), 0.05)
     one = predict(net, (3, 9, 9), check=False, initialisation=variances)
     other = predict(net, (3, 9, 9), check=False, initialisation={**variances, layer: 0.05 * scale**2})
     np.testing.assert_allclose(other.relative, one.relative, rtol=1e-9)

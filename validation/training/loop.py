@@ -83,7 +83,7 @@ class Run:
 
     def restore(self, saved: Checkpoint) -> None:
         """Take a checkpoint's state."""
-        weights = {name[6:]: value for name, value in saved.tensors.items() if name.startswith("model.")}
+        weights = {name.removeprefix("model."): value for name, value in saved.tensors.items() if name.startswith("model.")}
         self.model.load_state_dict(weights)
         for name, buffer in self.momenta().items():
             buffer.copy_(saved.tensors[f"momentum.{name}"])

@@ -14,6 +14,7 @@ Border cells of a padded layer have another variance, and neighbours that read c
 V and Cov. One factor is exact for cells that are alike and for any two; every number is a ratio, whatever the scale.
 """
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -105,13 +106,13 @@ def largest(window: Window, function: Curve) -> Largest:
 
 def _largest(window: Window, function: Curve) -> Largest:
     t, masses = _factor_points(window)
-    middle, own, widest = _given(window, t)
+    middle, own = _given(window, t)
     low, high = _ends(middle, own)
     cuts = [low, *(np.clip(np.full_like(low, kink), low, high) for kink in sorted(function.kinks)), high]
     wins, picked = (np.zeros(window.mean.shape) for _ in range(2))
     second, level, square = (np.zeros(len(wins)) for _ in range(3))
     means = np.zeros(t.shape)
-    for left, right in zip(cuts, cuts[1:], strict=False):
+    for left, right in itertools.pairwise(cuts):
         v = (left + right)[..., None] / 2 + (right - left)[..., None] / 2 * NODES
         value, slope = function.value(v), function.slope(v) ** 2
         density = _each_wins(v, middle, own) * ((right - left)[..., None] / 2 * WEIGHTS)[..., None]
@@ -148,7 +149,7 @@ def product_of_largest(window: Window, first: Array, second: Array, function: Cu
 
 def _product(window: Window, first: Array, second: Array, function: Curve) -> Array:
     t, masses = _factor_points(window)
-    middle, own, _ = _given(window, t)
+    middle, own = _given(window, t)
     low, high = _ends(middle, own, lowest=True)
     step = (high - low) / STEPS
     v = low[..., None] + step[..., None] * (np.arange(STEPS) + 0.5)
@@ -189,13 +190,13 @@ def _widest(own: Array) -> Array:
     return np.asarray(np.nan_to_num(own).max(axis=1))
 
 
-def _given(window: Window, t: Array) -> tuple[Array, Array, Array]:
+def _given(window: Window, t: Array) -> tuple[Array, Array]:
     """The means of the cells given t, (windows, t, cells), and their own deviations, none of which is zero."""
     middle = window.mean[:, None, :] + window.loading[:, None, :] * t[..., None]
     size = np.sqrt(np.nan_to_num(window.own) ** 2 + window.loading**2 + window.mean**2).max(axis=1)
     least = 1e-7 * np.where(size > 0, size, 1.0)  # of the size of a cell: ties of equal cells are broken by chance
     own = np.where(np.isnan(window.own), np.nan, np.maximum(window.own, least[:, None]))
-    return middle, own, _widest(own)
+    return middle, own
 
 
 def _ends(middle: Array, own: Array, lowest: bool = False) -> tuple[Array, Array]:

@@ -40,10 +40,15 @@ def fields(signal: Signal, product: Product, signs: tuple[Sign, ...], run: Run |
     gate = run.form.op if run is not None and run.form.kind == "gate" and run.form.gates == 1 else None
     if run is not None and base is not None and isinstance(gate, Activation) and gate.name in MONOTONE and not run.form.norms:
         laws = _gaussian(run.base, base, product.axes)
-        return [Field(*law, product.axes, gate) for law in zip(*laws, strict=True)]
+        return [_field(law, product.axes, gate) for law in zip(*laws, strict=True)]
     plain, rectified = _gaussian(signal, product, product.axes), _rectified(signal, product)
     chosen = [(rectified, RELU) if sign is Sign.NONNEGATIVE else (plain, IDENTITY) for sign in signs]
-    return [Field(*(part[place] for part in laws), product.axes, function) for place, (laws, function) in enumerate(chosen)]
+    return [_field((part[place] for part in laws), product.axes, function) for place, (laws, function) in enumerate(chosen)]
+
+
+def _field(law: Any, axes: Axes, activation: Activation) -> Field:
+    mean, variance, shared, covariance = law
+    return Field(mean, variance, shared, covariance, axes, activation)
 
 
 def _gaussian(signal: Signal, product: Product, axes: Axes) -> tuple[Array, ...]:

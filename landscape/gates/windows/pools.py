@@ -106,7 +106,7 @@ def _law(there: Array, mean: Array, variance: Array, shared: Array, upper: Array
 
 
 def _passed(found: Largest, picked: Array, positive: Array, activation: Activation) -> Array:
-    """E[f'^2; k wins]: by the sign of the winner, or as much as a winner passes that has one factor in common with the others."""
+    """E[f'^2; k wins]: by the sign of the winner, or as much as a winner passes with one factor in common."""
     if has_slopes(activation):
         down, up = slopes(activation)
         return np.asarray(up**2 * positive + down**2 * (picked - positive))
@@ -188,7 +188,7 @@ def _spare(first: int, second: int, common: int) -> float:
     alone = [np.ones((1, n), dtype=bool) for n in (first, second)]
     line = curve(Activation("identity"))
     means = [largest(_independent(one.shape[1]), line).level[0] for one in alone]
-    both = product_of_largest(_independent(cells), *members, line)[0]
+    both = product_of_largest(_independent(cells), members[0], members[1], line)[0]
     return float(both - means[0] * means[1] - common / (first * second))
 
 

@@ -49,8 +49,11 @@ def to_shared_winners(tables: list[Array], spatial: tuple[int, ...], rates: Arra
             continue
         first = np.ix_(*(pairs.first[row] for pairs, row in zip(above, rows, strict=True)))
         second = np.ix_(*(pairs.second[row] for pairs, row in zip(above, rows, strict=True)))
-        both = shares[k][(slice(None), *first)] * shares[m][(slice(None), *second)]
-        passed = np.broadcast_to(apart[(slice(None), *np.ix_(*rows))] * both, (channels, *map(len, rows)))
+        left: tuple[Any, ...] = (slice(None), *first)
+        right: tuple[Any, ...] = (slice(None), *second)
+        both = shares[k][left] * shares[m][right]
+        here: tuple[Any, ...] = (slice(None), *np.ix_(*rows))
+        passed = np.broadcast_to(apart[here] * both, (channels, *map(len, rows)))
         axes = zip(tables, one, above, rows, strict=True)
         cells = np.ravel_multi_index(np.ix_(*(table[a][pairs.first[row]] for table, a, pairs, row in axes)), spatial)
         for row, values in zip(flat, passed.reshape(channels, -1), strict=True):

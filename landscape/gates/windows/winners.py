@@ -1,6 +1,6 @@
 r"""Which of several correlated Gaussians is the largest: P(a_k > a_m for all m), and a_k > 0, for any covariance.
 
-The differences d_m = a_k - a_m are Gaussians, and P(all d_m > 0) is the integral over the unit cube to which Genz (1992) brings it:
+The differences d_m = a_k - a_m are Gaussians, and P(all d_m > 0) is the integral over the unit cube that Genz (1992) gives:
 with d = mean + L y, L triangular, y_m is drawn from what of its law is left after y_1, ..., y_{m-1}, and the integrand is the
 product of these parts. It is smooth, so that a few hundred points of a lattice of square roots of primes, each with its mirror
 image, give it to 1e-3 of its size; no random number is drawn.

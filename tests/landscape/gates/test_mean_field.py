@@ -526,7 +526,7 @@ def test_leaky_rectifiers_at_the_ends_of_a_skip_have_a_joint_rate(low, high):
     np.testing.assert_allclose(rate, np.full(rate.shape, expected), rtol=3e-3)
 
 
-def test_a_gate_over_a_rectified_branch_is_open_as_often_as_an_integral_says():
+def test_a_gate_over_a_rectified_branch_is_open_as_an_integral_says():
     leaky = Activation("leaky_relu", 0.5)
     net = Lattice.chain((1, 3), [Conv(4, 1), residual([Conv(4, 1), relu], [Conv(4, 1)]), leaky, Conv(1, 1)])
     variances = {"conv1": 1.0, "conv2": 0.5, "conv3": 0.1}  # the sum: a gate over N(0, 2), and N(0, 0.4)

@@ -34,17 +34,24 @@ FORM = 1  # goes up when the meaning of kept numbers changes
 class Piece:
     """What to compute, for subjects with the same data: `compute` yields the arrays of each subject it is given, in order.
 
-    `settings`: all that the numbers depend on besides the subject and the version of torch, as plain values.
+    `settings`: all that the numbers depend on besides the subject and the version of torch, as plain values. `part` tells the
+    pieces of one kind apart where they compute different arrays.
     """
 
     kind: str
     settings: Mapping[str, Any]
     subjects: tuple[Subject, ...]
     compute: Callable[[Sequence[Subject]], Iterable[Arrays]]
+    part: str = ""
+
+    @property
+    def name(self) -> str:
+        """Kind and part, as kept numbers are called."""
+        return f"{self.kind}-{self.part}" if self.part else self.kind
 
     def key(self, subject: Subject, place: World) -> dict[str, Any]:
         """All that a subject's numbers depend on."""
-        what = {"kind": self.kind, "settings": dict(self.settings), "subject": subject.sha256, "images": subject.images}
+        what = {"kind": self.name, "settings": dict(self.settings), "subject": subject.sha256, "images": subject.images}
         return what | {"form": FORM, "torch": torch.__version__, "device": place.device.type}
 
     def read(self, subject: Subject, place: World) -> Arrays | None:

@@ -53,7 +53,7 @@ def measured(
         return {}
     for piece, arrays in zip(pieces, found, strict=True):
         for subject, one in zip(piece.subjects, arrays, strict=True):
-            parts.setdefault((piece.kind.split("-")[0], id(subject)), []).append(one)
+            parts.setdefault((piece.kind, id(subject)), []).append(one)
     return {
         evaluation.kind: [
             [evaluation.result(subject, parts[evaluation.kind, id(subject)]) for subject in group.subjects] for group in groups

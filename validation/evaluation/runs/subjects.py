@@ -87,7 +87,9 @@ def trained(result: Result, data: Dataset) -> torch.nn.Module:
     if saved is None:
         raise SpecificationError(f"{result.folder} has no checkpoint")
     model = untrained(result, data)
-    model.load_state_dict({name[6:]: value for name, value in saved.tensors.items() if name.startswith("model.")})
+    model.load_state_dict(
+        {name.removeprefix("model."): value for name, value in saved.tensors.items() if name.startswith("model.")}
+    )
     return model.eval()
 
 

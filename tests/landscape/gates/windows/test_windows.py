@@ -1,4 +1,4 @@
-"""Max-pools of correlated Gaussians, against simulation (5 standard errors: 1 false alarm in 10^6 comparisons) and closed forms."""
+"""Max-pools of correlated Gaussians, against simulation (5 standard errors: 1 false alarm in 10^6) and closed forms."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def _row_and_rest():
 
 
 @pytest.mark.parametrize("n", [1, 2, 4, 9])
-def test_independent_cells_win_alike_and_are_positive_together_by_half_to_the_n(n):
+def test_independent_cells_win_alike_and_are_all_positive_once_in_2_to_n(n):
     window = common_factor(np.zeros((1, n)), np.eye(n)[None], np.ones((1, n), dtype=bool))
     np.testing.assert_allclose(largest(window, curve(relu)).wins, np.full((1, n), (1 - 0.5**n) / n), rtol=1e-6)
     picked, positive = winners(np.zeros((1, n)), np.eye(n)[None], np.ones((1, n), dtype=bool))
