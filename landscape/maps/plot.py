@@ -11,7 +11,17 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-__all__ = ["axes_or_new", "chosen_layers", "draw_image", "draw_line", "middle", "plot_changes", "plot_layers", "plot_map", "plot_profile"]
+__all__ = [
+    "axes_or_new",
+    "chosen_layers",
+    "draw_image",
+    "draw_line",
+    "middle",
+    "plot_changes",
+    "plot_layers",
+    "plot_map",
+    "plot_profile",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -49,7 +59,9 @@ def draw_image(ax: "Axes", values: Array, style: "Mapping[str, Any]", **ours: An
     if style.get("norm") is not None:
         defaults = {name: value for name, value in defaults.items() if name not in ("vmin", "vmax", "norm")}
     elif defaults.get("norm") is not None and {"vmin", "vmax"} & set(style):
-        raise SpecificationError("a logarithmic scale takes its ends from norm=, for example matplotlib.colors.LogNorm(1e-4, 1)")
+        raise SpecificationError(
+            "a logarithmic scale takes its ends from norm=, for example matplotlib.colors.LogNorm(1e-4, 1)"
+        )
     elif defaults.get("norm") is not None:
         defaults = {name: value for name, value in defaults.items() if name not in ("vmin", "vmax")}
     return _drawn(lambda: ax.imshow(values, **{**defaults, **style}))

@@ -47,8 +47,7 @@ def model_factory(name: str) -> Callable[[], torch.nn.Module]:
         from torchvision import models
     except ImportError as error:
         raise SpecificationError(
-            f"{name!r} is read as a torchvision name, and torchvision is not installed: {to_install('vision')}, "
-            f"or give {FORMS}"
+            f"{name!r} is read as a torchvision name, and torchvision is not installed: {to_install('vision')}, or give {FORMS}"
         ) from error
     if name not in models.list_models():
         raise SpecificationError(f"torchvision has no model {name!r}; {_meant(name, models.list_models())}")

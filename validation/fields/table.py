@@ -20,7 +20,6 @@ __all__ = ["Number", "all_numbers", "area_ratio"]
 Array = np.ndarray[Any, Any]
 
 
-
 @dataclass(frozen=True)
 class Number:
     """One number of a field, its standard error over images (NaN where there is none), and where it is defined."""

@@ -13,7 +13,20 @@ TYPES = {one.__name__: one for one in (Lattice, Node, Input, Conv, Activation)}
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, 3, 0.1, "text", (1, (2,)), [1, "a"], {("a", 1): 2.0}, frozenset({"b", "a"}), {}, (), Conv(2, (3, 1), mode="zeros")],
+    [
+        None,
+        True,
+        3,
+        0.1,
+        "text",
+        (1, (2,)),
+        [1, "a"],
+        {("a", 1): 2.0},
+        frozenset({"b", "a"}),
+        {},
+        (),
+        Conv(2, (3, 1), mode="zeros"),
+    ],
     ids=repr,
 )
 def test_plain_values_come_back_with_their_types(value):
