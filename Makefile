@@ -47,10 +47,10 @@ fresh: .venv  ## the default suite with each of 20 other seeds (hours)
 bench: .venv  ## measure the speed table, write benchmarks/results.md
 	$(PYTHON) -m benchmarks
 
-mutants: .venv  ## draw 200 small random faults of each room, print the share that the tests notice (hours)
+mutants: .venv  ## draw 200 small random faults of each area, print the share that the tests notice (hours)
 	.venv/bin/pip install -q -c constraints.txt -e '.[mutation]'
-	$(PYTHON) -m tests.faults.mutants --room core --draw 200
-	$(PYTHON) -m tests.faults.mutants --room rest --draw 200
+	$(PYTHON) -m tests.faults.mutants --area core --draw 200
+	$(PYTHON) -m tests.faults.mutants --area rest --draw 200
 
 figures: .venv laptop  ## rebuild every figure in docs/ (an hour, of which the laptop's runs take half)
 	$(PYTHON) -m experiments.figures
@@ -75,7 +75,7 @@ docs: .venv  ## build the documentation site in docs/_build/html, without warnin
 	.venv/bin/pip install -q -c constraints.txt -e '.[docs]'
 	$(PYTHON) -m sphinx -q -W --keep-going -n docs docs/_build/html
 
-fuzz: .venv  ## fuzz what reads text and files: FUZZ_SECONDS for each of six entrances (an hour in all)
+fuzz: .venv  ## fuzz what reads text and files: FUZZ_SECONDS for each of six entry points (an hour in all)
 	.venv/bin/pip install -q -c constraints.txt -e '.[fuzz]'
 	$(PYTHON) -m tests.fuzz --seconds $(FUZZ_SECONDS)
 

@@ -23,7 +23,7 @@ from tests.bad_input.table import same
 CASES = [*of_lattice.CASES, *of_landscape.CASES, *of_validation.CASES, *of_fields.CASES, *of_command_line.CASES]
 SECONDS = 60  # a request that takes longer than this hangs; the slowest row takes a few, most of it torch's import
 COMMANDS = ("map", "erf", "halo", "advise", "paths", "study", "train", "tables", "figures", "evaluate")
-ROOMS = {"validation.training", "validation.evaluation"}
+AREAS = {"validation.training", "validation.evaluation"}
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def public():
         yield from (f"{package.__name__}.{name}" for name in package.__all__)
     yield from (f"lattice.{op.__name__}" for op in vars(ops).values() if _is_op(op))
     yield from (f"pilcro {command}" for command in COMMANDS)
-    yield from sorted(ROOMS)
+    yield from sorted(AREAS)
 
 
 def _is_op(value):

@@ -1,7 +1,7 @@
 """The caller's world after a call: as it was, whether the call returns, fails or is interrupted, at whichever forward pass.
 
 Every public function that takes a model has a row here. Its model raises in the middle of a chosen forward pass, behind a
-batch norm that has just seen the batch, and two pictures of the world are compared: the one before and the one after.
+batch norm that has just seen the batch, and two pictures of all global state are compared: the one before and the one after.
 """
 
 import _thread
@@ -89,7 +89,7 @@ def network(fuse):
     return model
 
 
-# --- the world ------------------------------------------------------------------------------------------------------------
+# --- global state ------------------------------------------------------------------------------------------------------------
 
 
 def content(tensor):
@@ -298,7 +298,7 @@ class BoomError(Exception):
 
 
 def played(row, of_factory, at=None, error=None):
-    """What is changed in the world by one call, what became of it, and how often the network was called."""
+    """What one call changes of the global state, what became of it, and how often the network was called."""
     fuse = Fuse()
     fuse.at, fuse.error = at, error
     given, call = [], (TAKES_FACTORY if of_factory else TAKES_MODEL)[row]
@@ -438,7 +438,7 @@ def test_an_interrupt_during_restoration_is_raised_when_that_is_done(name):
     def interrupted(frame, event, argument):
         nonlocal put_back
         if frame.f_code.co_name != "restore":
-            return interrupted if "untouched" in frame.f_code.co_filename else None
+            return interrupted if "preserve_state" in frame.f_code.co_filename else None
         if event == "line":
             put_back += 1
             if put_back == line:

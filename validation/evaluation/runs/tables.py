@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lattice import SpecificationError
+from lattice.checks import is_real
 from lattice.results.files import read_arrays
 from validation.evaluation.runs.paper import Printed, printed
 from validation.training.checkpoint import read_json
@@ -96,7 +97,10 @@ def collect(folders: Sequence[Path]) -> list[Result]:
             recipe = content.get("recipe") if isinstance(content, dict) else None
             if not isinstance(recipe, dict):
                 raise SpecificationError(f"{place / 'result.json'} is no result of a run: it has no recipe")
-            content.setdefault("best", best_row(content.get("rows", [])))  # of runs of before there was one
+            rows = content.get("rows", [])
+            if not isinstance(rows, list) or not all(isinstance(row, dict) and is_real(row.get("top1")) for row in rows):
+                raise SpecificationError(f"{place / 'result.json'} is no result of a run: its rows are not numbers of epochs")
+            content.setdefault("best", best_row(rows))  # of runs of before there was one
             found.append(Result(place, Recipe.of(content["recipe"]), content))
     return found
 

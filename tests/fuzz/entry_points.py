@@ -1,4 +1,4 @@
-"""The entrances for text and files: each takes any bytes, with valid ones to begin from."""
+"""The entry points for text and files: each takes any bytes, with valid ones to begin from."""
 
 import hashlib
 import importlib
@@ -29,11 +29,11 @@ from validation.montecarlo.estimate import Estimate
 from validation.montecarlo.shards import Shards, Tally
 from validation.training.checkpoint import Checkpoint, RunFolder, write_json
 
-__all__ = ["ENTRANCES", "Entrance"]
+__all__ = ["ENTRY_POINTS", "EntryPoint"]
 
 
 @dataclass(frozen=True)
-class Entrance:
+class EntryPoint:
     """`read(folder, data)` takes any bytes; `seeds()` are valid ones; `unpickles`: a restricted unpickler is meant to run."""
 
     name: str
@@ -313,14 +313,14 @@ def _scratch():
         yield Path(folder)
 
 
-ENTRANCES = {
-    entrance.name: entrance
-    for entrance in (
-        Entrance("models", _model, lambda: [name.encode() for name in MODEL_NAMES]),
-        Entrance("arguments", _arguments, lambda: [line.replace(" ", "\n").encode() for line in LINES]),
-        Entrance("recipes", _recipe, lambda: [json.dumps(replace(Recipe(), seed=3).json()).encode()]),
-        Entrance("runs", _run, _runs),
-        Entrance("estimates", _estimate, _estimates),
-        Entrance("archives", _archive, _archives, unpickles=True),
+ENTRY_POINTS = {
+    entry.name: entry
+    for entry in (
+        EntryPoint("models", _model, lambda: [name.encode() for name in MODEL_NAMES]),
+        EntryPoint("arguments", _arguments, lambda: [line.replace(" ", "\n").encode() for line in LINES]),
+        EntryPoint("recipes", _recipe, lambda: [json.dumps(replace(Recipe(), seed=3).json()).encode()]),
+        EntryPoint("runs", _run, _runs),
+        EntryPoint("estimates", _estimate, _estimates),
+        EntryPoint("archives", _archive, _archives, unpickles=True),
     )
 }
