@@ -36,11 +36,11 @@ __all__ = ["Signal", "batch_variance", "signals", "theory_gates"]
 Array = np.ndarray[Any, Any]
 
 
-def signals(prior: Prior, *, input_power: float = 1.0, train: bool = False) -> tuple[Signal, ...]:
+def signals(prior: Prior, *, input_power: float = 1.0, train: bool = False, pairs: bool = True) -> tuple[Signal, ...]:
     """power, cross and mean of every node's output, in the order of the nodes; see the head of this file.
 
     `input_power` is that of the white input. With `train`, batch norms divide by the variance over a large batch of white
-    inputs. Raises `UnsupportedError` for an op without a rule.
+    inputs. Without `pairs`, the cells of a max-pool's window are taken as alike and independent: a fraction of the time. Raises `UnsupportedError` for an op without a rule.
 
     >>> from lattice import Conv, Lattice
     >>> net = Lattice.chain((1, 4), [Conv(8, 3, padding=1), Activation("relu")])
@@ -49,13 +49,13 @@ def signals(prior: Prior, *, input_power: float = 1.0, train: bool = False) -> t
     >>> signals(Prior(net, {"conv1": 2 / 3}, shifts={"conv1": (-2.0, 0.0)}))[-1].mean.round(3)
     array([[0.02, 0.05, 0.05, 0.02]])
     """
-    return tuple(_Field(prior, train).sweep(input_power))
+    return tuple(_Field(prior, train, pairs).sweep(input_power))
 
 
 class _Field:
     """One forward sweep: the signals so far, and each node as a pointwise function of one below it."""
 
-    def __init__(self, prior: Prior, train: bool) -> None:
+    def __init__(self, prior: Prior, train: bool, pairs: bool = True) -> None:
         lattice = prior.lattice
         self.prior, self.lattice, self.train = prior, lattice, train
         self.forms = forms(lattice, train)
@@ -63,7 +63,7 @@ class _Field:
         self.axes = {name: len(shape) - 1 for name, shape in zip(lattice.names, lattice.shapes, strict=True)}
         turned = {name for name, (mean, _) in prior.shifts.items() if np.any(mean)}
         self.signs_of_runs = run_signs(lattice, turned, prior.signs)
-        self.runs, self.asked = channel_runs(lattice), asked_pairs(lattice)
+        self.runs, self.asked = channel_runs(lattice), asked_pairs(lattice) if pairs else {}
         self.alike = symmetries(lattice) if even(prior) else Symmetries((), ())
         self.found: list[Signal] = []
         self.products: dict[int, Product] = {}
