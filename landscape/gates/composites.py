@@ -88,7 +88,7 @@ def forms(lattice: Lattice, train: bool = False) -> list[tuple[int, Form]]:
         form = None
         if isinstance(op, Activation):
             form = Form("gate", op, parts)
-        elif isinstance(op, Norm) and (op.kind == "scale" or (op.kind == "batch" and not train)):
+        elif isinstance(op, Norm) and _is_affine(op, train, parts[0]):
             form = Form("norm", node.name, parts)
         elif isinstance(op, Dropout) and not train:
             form = parts[0]
@@ -96,6 +96,14 @@ def forms(lattice: Lattice, train: bool = False) -> list[tuple[int, Form]]:
             form = Form("times" if isinstance(op, Multiply) else "plus", parts=parts)
         found.append((position, Z) if form is None else (below[0][0], form))
     return found
+
+
+def _is_affine(op: Norm, train: bool, below: Form) -> bool:
+    """Does a norm multiply by a number and add one? So does one over many channels in the wide limit.
+
+    What such a norm reads from fresh weights is Gaussian, and so is what it gives: only over a gate it is part of a function.
+    """
+    return op.kind == "scale" or (op.kind == "batch" and not train) or (op.kind in ("layer", "group") and below.gates > 0)
 
 
 def moments(form: Form, affine: Mapping[str, Affine], mean: Array, variance: Array, correlation: Array) -> Moments:

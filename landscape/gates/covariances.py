@@ -14,7 +14,7 @@ from scipy.special import ndtr
 
 from landscape.gates.activations import deviations, gaussian_moments, quadrant
 from landscape.gates.averaging import pointwise, ratio
-from landscape.gates.composites import moments
+from landscape.gates.composites import Affine, moments
 from landscape.gates.mean_field_rules import Known, Signal, batch_variance, spread
 from landscape.gates.windows.pools import at_codes
 from landscape.structure.forward_pairs import on_diagonal, turned
@@ -145,8 +145,8 @@ def _(op: Activation, passing: Passing) -> Array | None:
     for place in sorted(set(range(len(passing.signs))) - set(moving)):
         found[place] = slopes(op)[passing.signs[place] is Sign.NONNEGATIVE] ** 2 * products[place]
     if moving:
-        laws = _laws(mean[moving], power[moving], products[moving], passing.axes)
-        found[moving] = _either(lambda *law: gaussian_moments(op, *law)[2], *laws)
+        *laws, between = _laws(mean[moving], power[moving], products[moving], passing.axes)
+        found[moving] = _either(*(gaussian_moments(op, *law, between)[2] for law in laws))
     return found
 
 
@@ -164,9 +164,8 @@ def _laws(mean: Array, power: Array, product: Array, axes: Axes) -> tuple[tuple[
     return first, second, np.where(on_diagonal(axes), 1.0, np.clip(between, -1, 1))  # to the last digit: its root counts
 
 
-def _either(product: Any, first: tuple[Array, Array], second: tuple[Array, Array], correlation: Array) -> Array:
+def _either(one: Array, other: Array) -> Array:
     """E[phi(z) phi(z')] of two laws: the geometric mean of that of either, exact for a homogeneous phi of centred values."""
-    one, other = product(*first, correlation), product(*second, correlation)
     return np.asarray(np.sign(one) * np.sqrt(np.maximum(one * other, 0)))
 
 
@@ -174,11 +173,12 @@ def _of_run(passing: Passing) -> Array | None:
     run, product = passing.known.run, passing.base
     if run is None or product is None:
         return None
-    runs = product.runs
+    runs, axes = product.runs, passing.axes
     mean, power = (by_run(part, runs) for part in (run.base.mean, run.base.power))
-    laws = _laws(mean, power, product.at(passing.axes), passing.axes)
-    affine = {name: type(one)(*(by_run(part, runs) for part in one)) for name, one in run.affine.items()}
-    return _either(lambda *law: moments(run.form, affine, *law).cross, *laws)
+    first, second, between = _laws(mean, power, product.at(axes), axes)
+    norms = {name: [at_pairs(by_run(part, runs), axes) for part in one] for name, one in run.affine.items()}
+    sides = [{name: Affine(*(part[side] for part in parts)) for name, parts in norms.items()} for side in (0, 1)]
+    return _either(*(moments(run.form, own, *law, between).cross for own, law in zip(sides, (first, second), strict=True)))
 
 
 @passed_pairs.register

@@ -55,7 +55,7 @@ class Curve:
             if not step:
                 continue
             most = reach + abs(centre) if tail else min(BENDS * step, reach + abs(centre))
-            count = max(int(np.ceil(np.log(most / step) / np.log(RATIO))), 0) + 2
+            count = int(np.ceil(np.log(max(most / step, 1.0)) / np.log(RATIO))) + 2
             away = step * RATIO ** np.arange(-1.0, count)
             found += [centre - away, centre + away, np.array([centre])]
         points = np.unique(np.concatenate(found))

@@ -175,9 +175,17 @@ class _Field:
         base, form = self.forms[position]
         if base == position:
             return None
-        norms = [self.nodes[name] for name in form.norms]
-        affine = {norm.name: Affine(np.sqrt(self._factor(norm)) * self._sign(norm), self._shift(norm)[0]) for norm in norms}
-        return Run(form, affine, self.found[base])
+        return Run(form, {name: self._affine(self.nodes[name]) for name in form.norms}, self.found[base])
+
+    def _affine(self, node: Node) -> Affine:
+        """What a norm multiplies by and adds; one over the signal by what it reads."""
+        factor, shift = self._factor(node), self._shift(node)[0]
+        assert isinstance(node.op, Norm)
+        if node.op.kind not in SIGNAL_NORMS:
+            return Affine(np.sqrt(factor) * self._sign(node), shift)
+        below = self.found[node.inputs[0]]
+        scale = np.sqrt(factor / (spread(node.op, below, self.lattice.input_shapes(node)[0]) + node.op.eps)) * self._sign(node)
+        return Affine(scale, shift - scale * below.mean)
 
     def _factor(self, node: Node) -> Array:
         return self._each(node, self.prior.factors.get(node.name, 1.0))

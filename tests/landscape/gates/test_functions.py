@@ -1,5 +1,7 @@
 """Values and slopes of activations against torch's functions and autograd, and the points at which they are cut."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -64,6 +66,15 @@ def test_a_composition_is_torchs_and_is_cut_where_either_is(outer, inner):
         and kink > curve(Activation(inner)).value(points).min()
         for kink in curve(Activation(outer)).kinks
     )
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_of_values_that_are_all_zero_is_taken(name):
+    relu, points = curve(Activation("relu")), np.linspace(-3, 3, 7)
+    closed = replace(relu, value=lambda z: relu.value(-relu.value(z)), slope=lambda z: 0 * z)
+    whole = composed(curve(Activation(name)), closed, points)
+    np.testing.assert_array_equal(whole.slope(points), 0)
+    np.testing.assert_array_equal(whole.value(points), FUNCTIONS[name](np.zeros(7)))
 
 
 def test_cuts_reach_as_far_as_asked_for_and_grow_by_four():
