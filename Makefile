@@ -6,10 +6,10 @@ EVALUATED = none-0 none-0-reweighted curvature-0.003 target-0.0003 norm-0.01
 FUZZ_SECONDS ?= 600
 NETS ?= 5000
 
-.PHONY: help demo test lowest check slow fresh bench mutants figures laptop claims notebooks docs fuzz nets
+.PHONY: help demo test lowest check slow fresh bench mutants figures laptop claims notebooks docs fuzz nets architecture
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .venv: setup.cfg constraints.txt  ## a virtual environment with everything
 	python3 -m venv .venv
@@ -58,11 +58,15 @@ figures: .venv laptop  ## rebuild every figure in docs/ (an hour, of which the l
 laptop: .venv  ## train the laptop's runs, write docs/laptop.md (half an hour)
 	$(PYTHON) -m experiments.laptop
 	$(PYTHON) -m validation evaluate $(EVALUATED:%=runs/laptop/mnist-32-none-%-seed*) \
-	  --robustness --location --ablation --out docs/laptop-evaluation
-	$(PYTHON) -m validation evaluate runs/laptop/mnist-corner-* --location --out docs/laptop-evaluation-corners
+	  --robustness --location --ablation --out runs/laptop-evaluation
+	$(PYTHON) -m validation evaluate runs/laptop/mnist-corner-* --location --out runs/laptop-evaluation-corners
+	$(PYTHON) -m experiments.laptop runs/laptop-evaluation runs/laptop-evaluation-corners
 
 claims: .venv  ## run the check of every statement of the paper, write docs/claims.md
 	$(PYTHON) -m experiments.claims
+
+architecture: .venv  ## draw the folders and their imports, write docs/architecture.svg
+	$(PYTHON) -m experiments.architecture
 
 notebooks: .venv  ## run every notebook and keep its outputs
 	$(PYTHON) -m experiments.notebooks

@@ -12,7 +12,8 @@ os.environ.setdefault("MPLBACKEND", "agg")
 project = "pilcro"
 author = "the pilcro authors"
 copyright = "MIT licence"  # noqa: A001
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "docstrings", "public_names", "command_line", "fences"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+extensions += ["docstrings", "public_names", "command_line", "fences"]  # of docs/extensions
 exclude_patterns = ["_build", "notebooks/.ipynb_checkpoints", "**/.hypothesis"]
 html_theme = "furo"
 html_title = "pilcro"
@@ -36,11 +37,12 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 autodoc_inherit_docstrings = False
+napoleon_google_docstring = False
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100
 toc_object_entries_show_parents = "hide"
 
 # everything of ours that a page names must exist; what other libraries call their types is theirs
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!(lattice|landscape|validation)\.).*"), ("py:class", r"lattice\.routes\.Skip")]
+nitpick_ignore_regex = [("py:.*", r"(?!(lattice|landscape|validation)\.).*"), ("py:class", r"lattice\.sweep\.routes\.Skip")]
 suppress_warnings = ["ref.python"]  # a bare `Estimate` in a signature may be that of either package that has one

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 import lattice
 from experiments.pictures import save
-from landscape import advise, he_fan_out, predict
-from landscape.maps.plot import plot_layers, plot_map, plot_profile
+from landscape import predict
+from landscape.maps.plot import plot_map, plot_profile
 from lattice import Conv, Lattice
 from validation import Estimate, compare, measure, plot_agreement
 from validation.studies.gallery import FAMILIES, classifier
@@ -84,16 +84,6 @@ def resnet50() -> torch.nn.Module:
     return torchvision.models.resnet50(weights=None)
 
 
-def layers_resnet50() -> Figure:
-    """How the map of ResNet-50 at 224 pixels comes about, from its last block down to its input."""
-    with torch.device("meta"):
-        model = torchvision.models.resnet50(weights=None)
-    land = predict(model, (3, 224, 224), initialisation=he_fan_out)
-    figure = plot_layers(land.layers(), most=6)
-    figure.suptitle(f"ResNet-50 at 224: squared gradient at the output of each layer ({land.guarantee.name.lower()})")
-    return figure
-
-
 def limits() -> Figure:
     """One output of an unpadded chain tends to a Gaussian; a zero-padded strip tends to half a sine wave, not to one."""
     figure = Figure(figsize=(10, 3.6), layout="constrained")
@@ -133,20 +123,10 @@ def gallery_maps() -> Figure:
     return figure
 
 
-def advice_resnet18() -> Figure:
-    """ResNet-18 at 64 pixels: its map before, and after the changes that the theory ranks first."""
-    with torch.device("meta"):
-        model = torchvision.models.resnet18(weights=None)
-    return advise(model, (3, 64, 64), initialisation=he_fan_out).plot()
-
-
-FIGURES = {
-    function.__name__: function
-    for function in (paths, resnet50_224_225, resnet18_64, layers_resnet50, limits, gallery_maps, advice_resnet18)
-}
+FIGURES = {function.__name__: function for function in (paths, resnet50_224_225, resnet18_64, limits, gallery_maps)}
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for name in sys.argv[1:] or FIGURES:
         save(FIGURES[name](), FOLDER / name)
-        print(f"docs/figures/{name}.png, .pdf")
+        print(f"docs/figures/{name}.png")

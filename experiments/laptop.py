@@ -1,11 +1,15 @@
 """The laptop's results: `make laptop` trains every run below (half an hour on two cores) and writes docs/laptop.md and figures.
 
-Runs that are finished are not run again, and one that was stopped goes on.
+Runs that are finished are not run again, and one that was stopped goes on. With arguments, each OUT of a
+`pilcro evaluate --out OUT`, what pages show or read of these evaluations is kept in docs/.
 """
 
+import json
+import shutil
 import sys
 from pathlib import Path
 
+from experiments.claims.results import EVALUATION
 from experiments.pictures import save
 from validation.evaluation.runs.tables import collect, grouped, markdown
 from validation.evaluation.summaries.figures import plot_curves, plot_landscapes
@@ -98,6 +102,16 @@ def name(recipe: Recipe) -> str:
     return "-".join([*words, *(["reweighted"] if recipe.reweight else []), f"seed{recipe.seed}"])
 
 
+def keep_evaluation(out: Path) -> None:
+    """Keep in docs/ what pages show or read of `pilcro evaluate --out OUT`: the page, its figures, its rows of numbers."""
+    for path in (out.with_suffix(".md"), *out.parent.glob(f"{out.name}-*.png")):
+        shutil.copy(path, DOCS)
+    if out.name == EVALUATION.stem:
+        rows = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))["rows"]
+        lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+        EVALUATION.write_text(f'{{"rows": [\n{lines}\n]}}\n', encoding="utf-8")
+
+
 def main() -> None:
     parts = [INTRODUCTION]
     for study, (title, recipes) in STUDIES.items():
@@ -117,4 +131,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:]:
+        for out in sys.argv[1:]:
+            keep_evaluation(Path(out))
+    else:
+        main()

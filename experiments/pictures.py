@@ -1,4 +1,4 @@
-"""Figures as files: PNG in at most 256 colours, a third of the size, and PDF for those who print."""
+"""Figures as files: PNG in at most 256 colours, at a third of the size."""
 
 from io import BytesIO
 from pathlib import Path
@@ -10,8 +10,7 @@ __all__ = ["save", "with_a_palette"]
 
 
 def save(figure: Figure, path: Path, *, dpi: int = 110) -> None:
-    """Write `path` as .png and as .pdf."""
-    figure.savefig(path.with_suffix(".pdf"), dpi=dpi)
+    """Write `path` as .png."""
     picture = BytesIO()
     figure.savefig(picture, format="png", dpi=dpi)
     path.with_suffix(".png").write_bytes(with_a_palette(picture.getvalue()))

@@ -5,13 +5,13 @@ paths (Proposition 1, Eq. 8); the `Landscape` that it returns says how far it ca
 """
 
 from landscape.advise import Advice, Change, advise
-from landscape.gates.gates import Gates
 from landscape.laws import batchnorm, moments
 from landscape.laws.guarantee import Guarantee, assess
 from landscape.laws.moments import path_sum, squared_gradients
 from landscape.maps import measures as importance
 from landscape.maps.measures import Report
 from landscape.predict import Landscape, predict
+from landscape.prior import Gates, Prior
 from landscape.tracing.trace import Trace, trace
 from landscape.weights import initialisation
 from landscape.weights.initialisation import (
@@ -27,7 +27,8 @@ from landscape.weights.initialisation import (
 
 __all__ = [
     "Advice", "Change", "advise",
-    "Gates", "Guarantee", "Landscape", "Report", "Trace", "assess", "path_sum", "predict", "squared_gradients", "trace",
+    "Gates", "Guarantee", "Landscape", "Prior", "Report", "Trace", "assess", "path_sum", "predict", "squared_gradients",
+    "trace",
     "glorot", "he", "he_fan_out", "lecun", "orthogonal", "rademacher", "torch_default", "truncated_normal",
     "batchnorm", "importance", "initialisation", "moments",
 ]  # fmt: skip

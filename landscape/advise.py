@@ -7,7 +7,7 @@ and measured. A flatter map says where a network looks before training, and noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -17,9 +17,10 @@ import numpy as np
 from scipy.optimize import minimize
 
 from landscape.gates.mean_field import theory_gates
-from landscape.laws.moments import squared_gradients
+from landscape.laws.moments import expected_squares
 from landscape.maps import measures
 from landscape.predict import Landscape, predict
+from landscape.prior import Prior
 from landscape.progress import progress_bar
 from landscape.tracing.trace import trace
 from landscape.unproductive import Unproductive, unproductive_layers
@@ -51,7 +52,19 @@ def deviation_from_flat(squared: Array) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """One change: what it is in words, the network that it makes, and its map. `variances` are V[w] by layer."""
+    """One change: what it is in words, the network that it gives, and its map.
+
+    Parameters
+    ----------
+    text : str
+        The change in words.
+    lattice : Lattice
+        The changed network.
+    variances : dict of str to float
+        V[w] by layer.
+    landscape : Landscape
+        The predicted map of the changed network.
+    """
 
     text: str
     lattice: Lattice
@@ -64,16 +77,31 @@ class Change:
         return deviation_from_flat(self.landscape.squared)
 
     def report(self) -> measures.Report:
-        """The numbers of the map."""
+        """The numbers of the map.
+
+        Returns
+        -------
+        Report
+            Centre bias, blind spots, gridding, flip asymmetry and so on.
+        """
         return self.landscape.report()
 
 
 @dataclass(frozen=True, eq=False)
 class Advice:
-    """`before`: the network as it is; `changes`: what lowers its deviation from flat, the flattest first.
+    """What would lower a network's deviation from a flat map, the flattest first.
 
-    `reweighting`: factors on the input pixels, of mean square one over what is not blind, that would make the map of the
-    unchanged network flat at once; 0 where no path leads. `unproductive`: convolutions that add no context at this input size.
+    Parameters
+    ----------
+    before : Change
+        The network as it is.
+    changes : tuple of Change
+        What lowers its deviation from flat, the flattest first.
+    reweighting : ndarray of float64
+        Factors on the input pixels, of mean square one over what is not blind, that would make the map of the unchanged network
+        flat at once; 0 where no path leads.
+    unproductive : tuple of Unproductive, default ()
+        Convolutions that add no context at this input size.
     """
 
     before: Change
@@ -105,7 +133,18 @@ class Advice:
         return "\n".join(lines)
 
     def plot(self, most: int = 2) -> Any:
-        """The map before and after the best changes, on one scale; returns the matplotlib Figure."""
+        """The map before and after the best changes, on one scale.
+
+        Parameters
+        ----------
+        most : int, default 2
+            How many changes to draw.
+
+        Returns
+        -------
+        matplotlib Figure
+            One map per network.
+        """
         from landscape.maps.plot import plot_changes
 
         shown = [("as it is", self.before.landscape), *((c.text, c.landscape) for c in self.changes[:most])]
@@ -120,16 +159,39 @@ def advise(
     most: int = 8,
     progress: bool = False,
 ) -> Advice:
-    """Changes that lower sqrt(mean((r - 1)^2)) of the predicted map r, ranked: what to do about topology-induced bias.
+    """What to do about topology-induced bias: changes that lower sqrt(mean((r - 1)^2)) of the predicted map r, ranked.
 
     Tried: input sizes near by with even padding (225 for 224), padding that copies, kernels that the stride divides, strides
-    replaced by averages, the weight of branches against skips, and the best of these together. Arguments as for `predict`;
-    `most` changes are returned. Maps are those of theory (gates from the forward mean field). `progress`: a bar over the
-    changes that are tried.
+    replaced by averages, the weight of branches against skips, and the best of these together. Maps are those of theory (gates
+    from the forward mean field). Check a change with `validation.measure(change.lattice, initialisation=change.variances)`.
 
-    Raises what `predict` raises. Check a change with `validation.measure(change.lattice,
-    initialisation=change.variances)`.
+    Parameters
+    ----------
+    model : torch.nn.Module, callable or Lattice
+        The network, as for `predict`.
+    shape : tuple of int or None, default None
+        Shape of one input, (channels, *spatial); a lattice has its own.
+    initialisation : optional
+        V[w], as for `predict`.
+    most : int, default 8
+        How many changes to return at most, at least 1.
+    progress : bool, default False
+        Whether to show a bar over the changes that are tried.
 
+    Returns
+    -------
+    Advice
+        The network as it is, and the changes with their maps.
+
+    Raises
+    ------
+    SpecificationError
+        If `most` is less than 1, or a model comes without a shape.
+    PilcroError
+        What `predict` raises.
+
+    Examples
+    --------
     >>> from lattice import Dense, Flatten
     >>> net = Lattice.chain((1, 16), [Conv(8, 3, 2, padding=1), Conv(8, 3, 2, padding=1), Flatten(), Dense(4)])
     >>> advice = advise(net)
@@ -140,51 +202,48 @@ def advise(
         raise SpecificationError(f"most is {most!r}; it is the number of changes to return, at least 1")
     if isinstance(model, Lattice):
         land = predict(model, shape, initialisation=initialisation)
-        variances = layer_variances(model, he if initialisation is None else initialisation)
-        factors: Mapping[str, Any] = {}
-        before = Change("as it is", model, variances, land)
+        known = Prior(model, layer_variances(model, he if initialisation is None else initialisation))
+        before = Change("as it is", model, dict(known.variances), land)
     else:
         if shape is None:
             raise SpecificationError("advise(model, shape) needs the shape of one input, (channels, *spatial)")
-        found = trace(model, shape, initialisation=initialisation)
-        variances, factors = found.variances, found.factors
-        before = _changed("as it is", found.lattice, found.lattice, variances, factors)
+        known = trace(model, shape, initialisation=initialisation)
+        before = _changed("as it is", known.lattice, known)
     tried = []
     with progress_bar(progress, desc="trying", unit=" changes") as bar:
-        for change in _candidates(before, factors):
+        for change in _candidates(known):
             tried += [change] if change is not None else []
             bar.update()
     better = sorted((c for c in tried if c.deviation < before.deviation * 0.995), key=lambda change: change.deviation)
     relative = before.landscape.relative
     seen = relative > 0
     weights = np.where(seen, np.where(seen, relative, 1.0) ** -0.5, 0.0)
-    idle = unproductive_layers(before.lattice, variances, factors, before.landscape.traced.gates)
+    idle = unproductive_layers(before.landscape.traced)
     return Advice(before, tuple(better[:most]), weights / np.sqrt(np.mean(weights[seen] ** 2)), idle)
 
 
-def _changed(
-    text: str, lattice: Lattice, original: Lattice, variances: Mapping[str, float], factors: Mapping[str, Any]
-) -> Change:
+def _changed(text: str, lattice: Lattice, known: Prior) -> Change:
     """The change that a new lattice is: a layer of another fan-in keeps V[w] * fan_in."""
+    original = known.lattice
     own = dict(zip(original.names, original.nodes, strict=True))
     scaled = {}
     for node in lattice.nodes:
         if weighted(node.op):
             old = own[node.name]
             ratio = fans(old.op, original.input_shapes(old)[0])[0] / fans(node.op, lattice.input_shapes(node)[0])[0]
-            scaled[node.name] = variances[node.name] * ratio
-    land = predict(lattice, initialisation=scaled, factors=factors)
+            scaled[node.name] = known.variances[node.name] * ratio
+    land = predict(lattice, initialisation=scaled, factors=known.factors)
     return Change(text, lattice, scaled, land)
 
 
-def _candidates(before: Change, factors: Mapping[str, Any]) -> Iterator[Change | None]:
+def _candidates(known: Prior) -> Iterator[Change | None]:
     """Every change that is tried; None where one gives no network."""
-    net, variances = before.lattice, before.variances
+    net = known.lattice
 
     def attempt(text: str, make: Callable[[], Lattice]) -> Change | None:
         try:
             lattice = make()
-            return None if lattice == net else _changed(text, lattice, net, variances, factors)
+            return None if lattice == net else _changed(text, lattice, known)
         except PilcroError:
             return None
 
@@ -200,7 +259,7 @@ def _candidates(before: Change, factors: Mapping[str, Any]) -> Iterator[Change |
         yield attempt(f"inputs of {size} pixels, with even padding", partial(net.at_size, size))
     for text, make in (*modes, *strides):
         yield attempt(text, partial(make, net))
-    yield _branch_weights(before, factors)
+    yield _branch_weights(known)
     for mode_text, with_mode in modes:
         for text, make in strides:
             yield attempt(f"{text}; {mode_text}", lambda make=make, with_mode=with_mode: with_mode(make(net)))  # type: ignore[misc]
@@ -277,27 +336,28 @@ def _with_average_pools(net: Lattice) -> Lattice:
 # --- the variance of branches ---------------------------------------------------------------------------------------------
 
 
-def _branch_weights(before: Change, factors: Mapping[str, Any]) -> Change | None:
+def _branch_weights(known: Prior) -> Change | None:
     """Multipliers on the last layers of residual branches, by a direct search; in chains a variance only scales the map."""
-    net = before.lattice
+    net = known.lattice
     sums = [names for position in range(len(net.nodes)) if (names := _last_layers(net, position))]
     if not sums:
         return None
     groups = [list(chain.from_iterable(part)) for part in _split(sums, MOST_GROUPS)]
-    gates = theory_gates(net, before.variances, factors)
+    plain = Prior(net, known.variances, known.factors)
+    plain = replace(plain, gates=theory_gates(plain))
 
-    def scaled(logs: Array) -> dict[str, float]:
+    def scaled(logs: Array) -> Prior:
         factor = {name: float(np.exp(log)) for names, log in zip(groups, np.clip(logs, -4, 4), strict=True) for name in names}
-        return {name: value * factor.get(name, 1.0) for name, value in before.variances.items()}
+        return replace(plain, variances={name: value * factor.get(name, 1.0) for name, value in plain.variances.items()})
 
     def deviation(logs: Array) -> float:
-        return deviation_from_flat(squared_gradients(net, scaled(logs), factors, gates=gates))
+        return deviation_from_flat(expected_squares(scaled(logs)))
 
     found = minimize(deviation, np.zeros(len(groups)), method="Powell", options={"maxfev": 40 * len(groups), "xtol": 0.1})
     best = np.clip(np.atleast_1d(found.x), -4, 4)
     shown = ", ".join(f"{np.exp(log / 2):.2g}" for log in best)
     text = f"residual branches scaled at initialisation, from the bottom to the top, by {shown}"
-    return _changed(text, net, net, scaled(best), factors)
+    return _changed(text, net, scaled(best))
 
 
 def _split(items: list[Any], most: int) -> list[list[Any]]:

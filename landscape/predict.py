@@ -9,22 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.gates.gates import Gates
-from landscape.gates.mean_field import theory_gates
-from landscape.input_checks import checked_images
-from landscape.laws.batchnorm import dropout_gains, train_factors, train_reasons
-from landscape.laws.guarantee import Guarantee, assess
-from landscape.laws.infinite_width import fits, given_input_moments, refusals
-from landscape.laws.moments import layer_gradients, squared_gradients
-from landscape.laws.norm_gradient import kept_by_norms
-from landscape.laws.pooled_head import head_correction, pooled_gates
+from landscape.laws.guarantee import Guarantee
+from landscape.laws.moments import layer_gradients
 from landscape.laws.sizes import Size, stated_size
 from landscape.maps import measures
-from landscape.tracing.trace import Trace, trace
-from landscape.weights.initialisation import Initialisation, he, layer_variances
-from lattice import GlobalPool, Lattice, Norm, ResourceError, SpecificationError, UnsupportedError, Window
-from lattice.checks import given_shape
-from lattice.errors import listed
+from landscape.stages import Request, apply_law, fill_gates, path_law, read
+from landscape.tracing.trace import Trace
+from landscape.weights.initialisation import Initialisation
+from lattice import GlobalPool, Lattice, Window
 from lattice.network.ops import Windowed
 
 if TYPE_CHECKING:
@@ -72,7 +64,7 @@ class Landscape:
         """The map with one part of the forward passes left out each, computed when asked for; none if nothing was counted."""
         counted = self.traced.gates
         return tuple(
-            _law(replace(self.traced, gates=replace(gates, kept=counted.kept)), self.output, self.pooled, ())[0]
+            path_law(replace(self.traced, gates=replace(gates, kept=counted.kept), unit=self.output), self.pooled)[0]
             for gates in counted.replicates
         )
 
@@ -136,10 +128,7 @@ class Landscape:
         >>> {name: squared.tolist() for name, squared in predict(net, initialisation=1.0).layers().items()}
         {'conv2': [1.0, 1.0, 1.0, 1.0], 'conv1': [2.0, 3.0, 3.0, 2.0], 'input': [5.0, 8.0, 8.0, 5.0]}
         """
-        counted = self.traced
-        found = layer_gradients(
-            counted.lattice, counted.variances, counted.factors, counted.shifted, output, counted.gates, counted.signs
-        )  # fmt: skip
+        found = layer_gradients(self.traced, output)
         return {name: squared for name, squared in found.items() if squared.ndim}
 
     def plot(self, ax: Any = None) -> Any:
@@ -204,134 +193,11 @@ def predict(
     >>> land.squared, land.guarantee.name
     (array([16., 24., 24., 16.]), 'EXACT')
     """
-    if mode not in ("eval", "train"):
-        raise SpecificationError(f"mode is {mode!r}; it is 'eval' or 'train'")
-    if mode == "train" and inputs is not None:
-        raise UnsupportedError("mode='train' with inputs=: batch statistics of given images have no law here; give one of them")
-    if gates not in ("measured", "theory"):
-        raise SpecificationError(f"gates is {gates!r}; it is 'measured' or 'theory'")
-    if isinstance(model, Lattice):
-        if shape is not None and tuple(shape) != model.input_shape:
-            raise SpecificationError(f"the lattice has input shape {model.input_shape}, and shape={tuple(shape)} was given")
-        inputs = None if inputs is None else checked_images(inputs, model.input_shape)
-        variances = layer_variances(model, he if initialisation is None else initialisation)
-        traced = Trace(model, variances, _checked_factors(model, factors or {}), frozenset(), Gates())
-    else:
-        if shape is None:
-            raise SpecificationError("predict(model, shape) needs the shape of one input, (channels, *spatial)")
-        shape = given_shape(shape)
-        inputs = None if inputs is None else checked_images(inputs, shape)
-        observed = ("noise" if inputs is None else inputs) if gates == "measured" and mode == "eval" else None
-        train = mode == "train"
-        traced = trace(model, shape, initialisation=initialisation, inputs=observed, output=output, train=train, check=check)
-        output = traced.unit
-    if gates == "theory" or not (traced.gates.gains or traced.gates.taps or traced.gates.products):
-        traced = _with_theory(traced, batch if mode == "train" else None)
-    traced, taken = _with_gradients_of_norms(traced, gates == "measured" and inputs is not None)
-    guarantee, reasons = assess(traced.lattice, traced.shifted, traced.gates, traced.signs)
-    reasons = (*reasons, *taken)
-    more = train_reasons(traced.lattice, batch) if mode == "train" else ()
-    if traced.skewed:
-        more = (*more, f"weights with a structure: only their second moments are used ({listed(list(traced.skewed))})")
-    guarantee, reasons = min(guarantee, Guarantee.APPROXIMATE if more else guarantee), (*more, *reasons)
-    pooled = False
-    fresh = inputs is not None and guarantee is not Guarantee.EXACT and not traced.skewed
-    if fresh and _infinite_width_holds(traced, isinstance(model, Lattice)):
-        guarantee, reasons = (
-            Guarantee.WIDE_LIMIT,
-            ("gates that share filters: their joint moments are those of infinite width",),
-        )
-        squared = given_input_moments(traced.lattice, traced.variances, inputs, factors=traced.factors, output=output)
-        traced = replace(traced, gates=replace(traced.gates, replicates=()))  # what was counted is not in it
-    else:
-        pooled = guarantee is Guarantee.APPROXIMATE and (mode == "eval" or not _has_batch_norms(traced.lattice))
-        squared, reasons = _law(traced, output, pooled, reasons)
-    if not np.isfinite(squared).all():
-        raise ResourceError("the predicted map has entries that are not finite: the moments of this network leave float64")
-    if not squared.any():
-        closed = [name for name, variance in traced.variances.items() if variance == 0]
-        reasons = (*reasons, f"all weights are zero: nothing passes ({listed(closed)})") if closed else reasons
-    doubts = traced.doubts
-    if traced.unproven:
-        doubts = (f"a lattice that was not compared with the model's own gradient: {traced.unproven}", *doubts)
-    if doubts:
-        guarantee, reasons = Guarantee.APPROXIMATE, (*doubts, *reasons)
-    squared.setflags(write=False)
-    return Landscape(squared, guarantee, reasons, traced, output, pooled)
-
-
-def _law(traced: Trace, output: Any, pooled: bool, reasons: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
-    """The sum over paths with these gates; with `pooled`, what a pooled head adds to it, and that it was added."""
-    squared = squared_gradients(
-        traced.lattice, traced.variances, traced.factors, traced.shifted, output, traced.gates, traced.signs
-    )
-    if pooled:
-        return _with_pooled_head(traced, output, squared, reasons)
-    return squared, reasons
-
-
-def _has_batch_norms(lattice: Lattice) -> bool:
-    return any(isinstance(node.op, Norm) and node.op.kind == "batch" for node in lattice.nodes)
-
-
-def _checked_factors(lattice: Lattice, factors: Mapping[str, Any]) -> dict[str, Any]:
-    """Squared factors of norms by name: a finite number that is not negative, or one per channel or per unit."""
-    norms = {node.name: shape for node, shape in zip(lattice.nodes, lattice.shapes, strict=True) if isinstance(node.op, Norm)}
-    for name, factor in factors.items():
-        if name not in norms:
-            raise SpecificationError(f"factors names {name!r}; the norms of this lattice are {', '.join(norms) or 'none'}")
-        values = np.asarray(factor)
-        if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or (values < 0).any():
-            raise SpecificationError(f"{name}: its factor is {factor!r}; gamma^2 / sigma^2 is finite and not negative")
-        if values.shape not in ((), norms[name][:1], norms[name]):
-            raise SpecificationError(f"{name}: factors of shape {values.shape} for {norms[name]}; one, or one per channel")
-    return dict(factors)
-
-
-def _with_theory(traced: Trace, batch: int | None) -> Trace:
-    """Gates from the forward mean field; in train mode with the corrected Lemma 2's factors and dropout's gains."""
-    lattice, variances = traced.lattice, traced.variances
-    known = {"signs": traced.signs, "shifts": traced.shifts}
-    gates = theory_gates(lattice, variances, traced.factors, traced.shifted, batch is not None, **known)
-    if batch is None:
-        return replace(traced, gates=gates)
-    gates = replace(gates, gains={**gates.gains, **dropout_gains(lattice)})
-    return replace(traced, gates=gates, factors=train_factors(lattice, variances, batch, scales=traced.factors, **known))
-
-
-def _with_gradients_of_norms(traced: Trace, given: bool) -> tuple[Trace, tuple[str, ...]]:
-    """What norms over the signal leave of the gradient beside their factor, and in words how little that is."""
-    kept = kept_by_norms(traced.lattice, traced.variances, traced.factors, traced.gates, traced.signs, given)
-    if not kept:
-        return traced, ()
-    largest = max(float(np.max(np.abs(factor - 1))) for factor in kept.values())
-    reason = f"norms over the signal: their own gradient changes theirs by {largest:.0%} at most, as for Gaussian values"
-    return replace(traced, gates=replace(traced.gates, kept=kept)), (f"{reason} ({listed(list(kept))})",)
-
-
-def _with_pooled_head(traced: Trace, output: Any, squared: Array, reasons: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
-    """The map with what the second path law adds, where a gate stands under a global average at the head."""
-    found = pooled_gates(traced.lattice)
-    if not found:
-        return squared, reasons
-    name = listed([traced.lattice.nodes[gate].name for gate in found])
-    try:
-        more = head_correction(traced.lattice, traced.variances, traced.factors, output, traced.gates)
-    except UnsupportedError as refusal:
-        return squared, (*reasons, f"a pooled head: the second path law was left out: {refusal} ({name})")
-    assert more is not None
-    return squared + more, (*reasons, f"a pooled head: the second path law was added, for white inputs ({name})")
-
-
-def _infinite_width_holds(traced: Trace, strict: bool) -> bool:
-    """Does the law for given inputs cover this network? A `strict` caller has nothing else to go by, and is told why not."""
-    reasons = refusals(traced.lattice)
-    if traced.shifted:
-        reasons = (*reasons, f"{listed(sorted(traced.shifted))}: biases or shifts that are not zero")
-    if reasons and strict:
-        lines = "\n".join(f"  {reason}" for reason in reasons)
-        raise UnsupportedError(f"the law for given inputs does not cover this lattice; predict without inputs=:\n{lines}")
-    return not reasons and (strict or fits(traced.lattice))
+    request = Request(shape, initialisation, output, mode, gates, inputs, batch, factors, check)
+    traced, request = read(model, request)
+    traced, said = fill_gates(traced, request)
+    squared, guarantee, reasons, traced, pooled = apply_law(traced, request, isinstance(model, Lattice), said)
+    return Landscape(squared, guarantee, reasons, traced, traced.unit, pooled)
 
 
 def _stride_periods(lattice: Lattice) -> list[int]:

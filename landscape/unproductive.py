@@ -8,14 +8,13 @@ field: the predicted spread of the layer's centre unit, the standard deviation o
 gradients, no longer grows.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from landscape.gates.gates import Gates
-from landscape.laws.moments import squared_gradients
+from landscape.laws.moments import expected_squares
+from landscape.prior import Prior
 from lattice import Conv, GlobalPool, Lattice, Node, PilcroError, Window
 from lattice.network.ops import Windowed
 
@@ -44,24 +43,19 @@ class Unproductive:
         return f"{self.name}: its effective field is {self.growth:.1%} wider than that of its input"
 
 
-def unproductive_layers(
-    lattice: Lattice,
-    variances: Mapping[str, float],
-    factors: Mapping[str, Any] | None = None,
-    gates: Gates | None = None,
-) -> tuple[Unproductive, ...]:
+def unproductive_layers(prior: Prior) -> tuple[Unproductive, ...]:
     """The convolutions with more than one tap that add no context at this input size, from the bottom up.
 
-    `variances`, `factors`, `gates` as of `landscape.laws.moments.squared_gradients`. Networks with transposed convolutions or
-    resizing are judged by their effective field alone.
+    Networks with transposed convolutions or resizing are judged by their effective field alone.
 
     >>> layers = [Conv(4, 3, padding=1) for _ in range(6)]
     >>> net = Lattice.chain((1, 8), layers)
-    >>> for layer in unproductive_layers(net, {name: 1 / 12 for name in net.names[1:]}):
+    >>> for layer in unproductive_layers(Prior(net, {name: 1 / 12 for name in net.names[1:]})):
     ...     print(layer)
     conv5: its input already sees 9 pixels of 8, along every path
     conv6: its input already sees 11 pixels of 8, along every path
     """
+    lattice = prior.lattice
     smallest = _smallest_fields(lattice)
     size = lattice.input_shape[1:]
     found = []
@@ -73,8 +67,7 @@ def unproductive_layers(
         if covered is not None and all(seen > n for seen, n in zip(covered[0], size, strict=True)):
             found.append(Unproductive(node.name, covered[0], size, None))
             continue
-        known = (variances, factors, gates)
-        spread, before = (_spread(lattice, i, *known) for i in (position, below))
+        spread, before = (_spread(prior, i) for i in (position, below))
         if spread is not None and before is not None and before > 0 and spread < (1 + GROWTH) * before:
             found.append(Unproductive(node.name, covered[0] if covered else (), size, spread / before - 1))
     return tuple(found)
@@ -119,19 +112,16 @@ def _has_taps(lattice: Lattice, node: Node) -> bool:
     return any(isinstance(window, Window) and window.kernel > 1 for window in windows)
 
 
-def _spread(lattice: Lattice, position: int, variances: Mapping[str, float], factors: Any, gates: Gates | None) -> float | None:
+def _spread(prior: Prior, position: int) -> float | None:
     """The standard deviation of position, over all axes, under the squared gradients of the centre unit of a node."""
-    if not lattice.nodes[position].inputs:
+    if not position:
         return 0.0
-    cut = lattice.up_to(position)
-    names = set(cut.names)
-    own = {name: value for name, value in variances.items() if name in names}
-    scale = {name: value for name, value in (factors or {}).items() if name in names}
-    unit = tuple(n // 2 for n in cut.output_shape[1:])
+    cut = prior.up_to(position)
+    unit = tuple(n // 2 for n in cut.lattice.output_shape[1:])
     if not unit:
         return None
     try:
-        squared = squared_gradients(cut, own, scale, (), unit, gates)
+        squared = expected_squares(cut, unit)
     except PilcroError:
         return None
     total = float(squared.sum())

@@ -65,6 +65,7 @@ from lattice.network.ops import (
 from lattice.network.window import AdaptiveWindow, AxisMap, FilterWindow, ResizeWindow, TransposedWindow, Window
 from lattice.sweep.pullback import pull_back
 from lattice.sweep.routes import SKIP, Branch, Command, commands, path_exists, route
+from lattice.testing.transformations import compose, flip, transpose
 
 __all__ = [
     # the lattice
@@ -89,6 +90,8 @@ __all__ = [
     # geometry
     "receptive_field", "receptive_fields", "ReceptiveField", "AxisField", "last_map",
     "evenness", "StageEvenness", "even_sizes",
+    # other lattices, for theorems
+    "flip", "transpose", "compose",
     # graphs and drawings
     "to_networkx", "unit_graph", "draw_lattice", "draw_pascal", "plot_counts",
     # errors

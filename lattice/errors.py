@@ -4,7 +4,17 @@ __all__ = ["AssumptionError", "IrregularLatticeError", "PilcroError", "ResourceE
 
 
 class PilcroError(ValueError):
-    """Anything that pilcro refuses; the message restates the request, names the layer, and says what would work."""
+    """Anything that pilcro refuses; the message restates the request, names the layer, and says what would work.
+
+    Examples
+    --------
+    >>> import lattice
+    >>> try:
+    ...     lattice.Conv(4, kernel=0)
+    ... except lattice.PilcroError as error:
+    ...     print(type(error).__name__, error)
+    SpecificationError Conv: kernel is 0; the least is 1
+    """
 
 
 class SpecificationError(PilcroError):

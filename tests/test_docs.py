@@ -65,6 +65,12 @@ def test_a_broken_link_is_seen(tmp_path):
     assert broken_links(page) == ["#two", "none.md"]
 
 
+def test_every_picture_is_shown_by_a_page():
+    shown = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    pictures = [path for suffix in ("png", "svg", "pdf") for path in DOCS.rglob(f"*.{suffix}") if "_build" not in path.parts]
+    assert [str(path) for path in pictures if f"{path.name})" not in shown and path.name != "gallery.png"] == []
+
+
 def resolved(dotted):
     """What a dotted name stands for."""
     parts = dotted.split(".")

@@ -104,7 +104,7 @@ def goes_on(server, body, folder, undisturbed):
 # --- killed ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_save_reaches_the_disk_before_it_takes_its_name_and_the_name_before_anything_is_removed(undisturbed):
+def test_a_save_is_on_disk_before_its_name_and_the_name_before_removals(undisturbed):
     """So that it also survives a loss of power, which no test can try."""
     save = "create write flush fsync close replace unlink open,folder fsync"
     for body in BODIES:
@@ -396,7 +396,7 @@ def team(server, body, folder, *, crash=(0, 0)):
     return [server.wait(pid) for pid in pids]
 
 
-def test_when_one_of_two_training_processes_dies_the_other_ends_and_both_go_on(server, tmp_path):
+def test_when_one_of_two_training_processes_dies_both_can_go_on(server, tmp_path):
     whole = tmp_path / "whole" / "run"
     assert [end.code for end in team(server, "train", whole)] == [0, 0]
     for rank, count in ((0, 4), (1, 4), (1, 1)):
@@ -480,7 +480,7 @@ def interrupted_everywhere(place, step):
     return partial
 
 
-def test_interrupted_in_the_middle_of_its_sums_a_measurement_counts_each_draw_once(tmp_path):
+def test_an_interrupted_measurement_counts_each_draw_once(tmp_path):
     assert interrupted_everywhere(tmp_path, 61) > 2
 
 
@@ -529,7 +529,7 @@ BENDS = {  # there, back, in the penalty
 
 
 @pytest.mark.parametrize("name", BENDS)
-def test_no_checkpoint_holds_nan_or_infinity_and_the_last_one_is_gone_on_from(name, tmp_path, monkeypatch):
+def test_no_checkpoint_holds_nan_or_infinity_and_the_last_one_resumes(name, tmp_path, monkeypatch):
     there, back, penalty = BENDS[name]
     rate = Recipe.rate
     recipe = bodies.RECIPE.changed(kind="curvature", interval=4 if penalty else 3, warmup=0)

@@ -88,7 +88,7 @@ def test_a_dropped_skip_is_caught():
         assert verdict.outcome == "miss", verdict
 
 
-def test_a_wrong_map_within_the_stated_size_is_let_pass_and_one_beyond_it_is_not():
+def test_a_map_error_passes_within_the_stated_size_and_not_beyond():
     squared = counted(chain())
     assert compared(chain(), said(1.8 * squared, Guarantee.APPROXIMATE), DRAWS).outcome == "right"
     assert compared(chain(), said(2.5 * squared, Guarantee.APPROXIMATE), DRAWS).outcome == "miss"

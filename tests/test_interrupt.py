@@ -345,7 +345,7 @@ def test_after_a_call_the_world_is_as_it_was(row, of_factory, calls):
 
 
 @pytest.mark.parametrize(("row", "of_factory"), ROWS, ids=NAMES)
-def test_after_an_interrupt_the_world_is_as_it_was_and_the_call_can_be_made_again(row, of_factory, calls):
+def test_an_interrupt_leaves_no_side_effects_and_the_call_can_be_repeated(row, of_factory, calls):
     for at in moments(calls, row, of_factory):
         difference, outcome, _ = played(row, of_factory, at, KeyboardInterrupt())
         # measure promises the draws so far
@@ -366,7 +366,7 @@ def test_after_a_failure_inside_the_network_the_world_is_as_it_was(row, of_facto
 
 
 @pytest.mark.parametrize(("at", "told"), [(12, False), (60, True)])
-def test_an_interrupted_measurement_is_an_estimate_only_once_its_error_is_known(at, told):
+def test_an_interrupted_measurement_needs_an_error_to_be_an_estimate(at, told):
     fuse = Fuse()  # two calls a draw; a block is ten draws, and one has no spread
     fuse.at, fuse.error = at, KeyboardInterrupt()
 
@@ -404,7 +404,8 @@ def test_an_interrupt_while_gates_are_counted_leaves_nothing_behind(monkeypatch,
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), BoomError()], ids=["interrupt", "failure"])
-def test_training_that_is_interrupted_goes_on_from_its_folder_as_if_nothing_had_happened(tmp_path, monkeypatch, error):
+def test_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch, error):
+    """Training that is interrupted goes on from its folder as if nothing had happened."""
     pytest.importorskip("safetensors")
     pytest.importorskip("sklearn")
     recipe = LAPTOP.changed(data="digits", size=8, epochs=1, kind="curvature", alpha=1e-3, interval=5)
@@ -426,7 +427,7 @@ def test_training_that_is_interrupted_goes_on_from_its_folder_as_if_nothing_had_
 
 
 @pytest.mark.parametrize("name", ["predict", "importance_map", "location_sensitivity"])
-def test_an_interrupt_while_the_model_is_put_back_is_raised_when_that_is_done(name):
+def test_an_interrupt_during_restoration_is_raised_when_that_is_done(name):
     model, line, put_back = network(Fuse()), 0, 0
 
     def interrupted(frame, event, argument):
@@ -501,7 +502,7 @@ def test_without_tqdm_a_bar_is_silent(monkeypatch):
     assert SHOWN["empirical_landscape"](network(Fuse())).count == 6
 
 
-def test_importing_the_packages_neither_starts_pyplot_nor_changes_matplotlib():
+def test_imports_neither_start_pyplot_nor_change_matplotlib():
     code = (
         "import matplotlib; before = dict(matplotlib.rcParams)\n"
         "import lattice, landscape, validation, validation.__main__, sys\n"

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from tests.faults.anchors import ROOT, AnchorError, planted
 from tests.faults.catalogue import FAULTS
-from tests.faults.planting import Fault, judged
+from tests.faults.planting import Planted, judged
 
 SHARE = 12  # faults a test, so that the tests spread over workers
 
@@ -15,7 +16,7 @@ SHARE = 12  # faults a test, so that the tests spread over workers
 @pytest.mark.parametrize(("room", "start"), [(room, i) for room in FAULTS for i in range(0, len(FAULTS[room]), SHARE)])
 def test_every_planted_fault_is_noticed(room, start):
     faults = FAULTS[room][start : start + SHARE]
-    verdicts = judged(list(faults))
+    verdicts = judged([fault.planted() for fault in faults])
     unnoticed = [
         f"{fault.name}: pytest ended with {verdict.code}\n{verdict.output[-600:]}"
         for fault, verdict in zip(faults, verdicts, strict=True)
@@ -26,20 +27,34 @@ def test_every_planted_fault_is_noticed(room, start):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="faults are planted in forked processes")
 def test_without_a_fault_the_same_tests_pass():
-    sound = Fault(
-        "no fault", "lattice/counts/counting.py", "counts[0]\n", "counts[0]\n", ("tests/lattice/counts/test_counting.py",)
-    )
-    (verdict,) = judged([sound])
+    file = "lattice/counts/counting.py"
+    (verdict,) = judged([Planted("no fault", file, (ROOT / file).read_text(), ("tests/lattice/counts/test_counting.py",))])
     assert verdict.code == 0, verdict.output
 
 
-def test_a_fault_that_no_longer_fits_is_told():
-    stale = replace(FAULTS["moments"][0], old="a line that is not there")
-    with pytest.raises(ValueError, match=r"stands 0 times in landscape/laws/connections\.py, not once"):
-        stale.source()
+@pytest.mark.parametrize(
+    ("place", "old", "says"),
+    [
+        ("second_moment[Weighted]", "name_that_is_gone", "has 0 pieces `name_that_is_gone`, not one"),
+        ("second_moment[Weighted]", "X", "pieces `X`, not one"),
+        ("no_such_function", "X + 1", "no_such_function is defined in no file"),
+        ("_channels", "X + 1", "a fault needs one place"),
+    ],
+)
+def test_a_fault_that_no_longer_fits_is_told(place, old, says):
+    with pytest.raises(AnchorError) as told:
+        replace(FAULTS["moments"][0], place=place, old=old).planted()
+    assert str(told.value).startswith("standard deviation for variance: ")
+    assert says in str(told.value)
 
 
-def test_there_are_forty_and_no_two_alike():
-    faults = [fault for room in FAULTS.values() for fault in room]
-    assert len(faults) >= 40
-    assert len({fault.name for fault in faults}) == len({fault.source() for fault in faults}) == len(faults)
+def test_a_planted_fault_changes_one_piece_and_nothing_else():
+    file, source = planted("stern", "n & X", "not n & X")
+    before = (ROOT / file).read_text()
+    assert (before.count("if n & 1:"), source) == (1, before.replace("if n & 1:", "if (not n & 1):"))
+
+
+def test_there_are_seventy_and_no_two_alike():
+    faults = [fault.planted() for room in FAULTS.values() for fault in room]
+    assert len(faults) >= 70
+    assert len({fault.name for fault in faults}) == len({fault.source for fault in faults}) == len(faults)

@@ -1,22 +1,42 @@
-"""Docstrings as they are written here, made into reStructuredText: indented formulas, `names`, and plain prose.
+"""Docstrings as they are written here, made into reStructuredText: indented formulas, `names`, plain prose, and sections.
 
 An indented block is a formula, shown as it stands; what stands in backticks is a name to link to, or code; in prose every
-character means itself.
+character means itself. Below the prose come numpydoc's sections (`Parameters`, `Returns`, `Raises`, `Examples`), in which an
+indented block is the description of what stands above it; napoleon, which runs next, makes fields of them.
 """
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from sphinx.application import Sphinx
 from sphinx.util.nodes import make_refnode
 
 PACKAGES = ("lattice", "landscape", "validation")
 NAME = re.compile(r"[A-Za-z_][\w.]*")
+UNDERLINE = re.compile(r"-{3,}")
+PROSE = ("Examples", "Notes")  # sections that are read like what stands above them
 
 
 def restructured(lines: Iterable[str]) -> list[str]:
-    """The lines of a docstring as reStructuredText."""
+    """The lines of a docstring as reStructuredText with numpydoc's sections."""
+    lines = list(lines)
+    headings = [number for number, below in enumerate(lines[1:]) if UNDERLINE.fullmatch(below) and lines[number].strip()]
+    edges = [*headings, len(lines)]
+    result = _prose(lines[: edges[0]])
+    for start, stop in pairwise(edges):
+        heading, line, *body = lines[start:stop]
+        result += [heading, line, *(_prose(body) if heading in PROSE else _described(body)), ""]
+    return result
+
+
+def _described(lines: Iterable[str]) -> list[str]:
+    """The entries of a section, `name : type` each, with their descriptions indented; napoleon sees to the names."""
+    parts = (line.partition(" : ") if " : " in line and not line.startswith(" ") else ("", "", line) for line in lines)
+    return [name + colon + (rest if rest.startswith("*") else _escaped(rest)) for name, colon, rest in parts]
+
+
+def _prose(lines: Iterable[str]) -> list[str]:
     result: list[str] = []
     blocks = [list(block) for filled, block in groupby(lines, key=lambda line: bool(line.strip())) if filled]
     for block in blocks:
@@ -70,6 +90,6 @@ def _find(app: Sphinx, env, node, contnode):
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    app.connect("autodoc-process-docstring", _process)
+    app.connect("autodoc-process-docstring", _process, priority=400)  # napoleon's is 500
     app.connect("missing-reference", _find)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -109,9 +109,7 @@ def printed_jacobian(a: Sequence[float], gamma: float = 1.0) -> Array:
     misprint=True,
     instead="∂BN_j/∂a_i = γ/σ · (δ_ij − 1/N − x̂_i x̂_j/N): γ belongs to the second term too, and the two coordinates "
     "multiply instead of one being squared.",
-    tests=(
-        "tests/validation/montecarlo/test_measure.py::test_in_train_mode_a_sample_is_differentiated_with_respect_to_itself_alone",
-    ),
+    tests=("tests/validation/montecarlo/test_measure.py::test_in_train_mode_a_sample_is_differentiated_by_itself_alone",),
 )
 def norm_jacobian() -> Finding:
     cases = [([0.0, 1.0], 1.0), ([0.0, 1.0], 2.0), ([0.3, -1.0, 2.0, 0.4], 1.5)]

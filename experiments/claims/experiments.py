@@ -310,7 +310,7 @@ def penalties_and_accuracy() -> Finding:
     instead=SCALE
     + " The target flattens more at no cost; the curvature penalty at ten times its weight ends in the border pixels that Eq. "
     "16 does not see.",
-    tests=("tests/validation/gradients/test_objective.py::test_the_curvature_penalty_as_printed_does_not_see_the_corners_and_hardly_the_border",),
+    tests=("tests/validation/gradients/test_objective.py::test_the_printed_curvature_penalty_sees_no_corner_and_hardly_a_border",),
 )  # fmt: skip
 def target_before_curvature() -> Finding:
     rows = laptop()["digits"]
@@ -391,7 +391,7 @@ def bias_and_performance() -> Finding:
     "… and “are more robust to noise at test time”",
     instead=SCALE,
     tests=(
-        "tests/validation/evaluation/measures/test_robustness.py::test_what_is_kept_is_the_probability_of_the_class_predicted_for_the_clean_image_right_or_wrong",
+        "tests/validation/evaluation/measures/test_robustness.py::test_kept_is_the_probability_of_the_class_of_the_clean_image",
     ),
 )
 def penalties_and_robustness() -> Finding:
@@ -402,9 +402,7 @@ def penalties_and_robustness() -> Finding:
     "4.2.2, Fig. 5",
     "¶_t makes networks more robust to the ablation of their most relevant pixels",
     instead=SCALE,
-    tests=(
-        "tests/validation/evaluation/test_evaluation.py::test_ablation_is_deterministic_ends_where_it_should_and_relevant_pixels_go_first",
-    ),
+    tests=("tests/validation/evaluation/test_evaluation.py::test_ablation_is_deterministic_and_relevant_pixels_go_first",),
 )
 def penalties_and_ablation() -> Finding:
     return Finding(_evaluated("ablation"), None)

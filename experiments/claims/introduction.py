@@ -146,7 +146,7 @@ def _none(value: float) -> str:
     when="the variances of the weights are given with the topology",
     instead="In chains they are one constant; in residual networks they weigh branch against skip, so that another "
     "initialisation of the same topology has another map.",
-    tests=("tests/lattice/test_theorems.py::test_importance_is_not_proportional_to_the_number_of_paths_of_a_residual_net",),
+    tests=("tests/lattice/test_theorems.py::test_importance_of_a_residual_net_is_not_proportional_to_path_counts",),
 )
 def topology_alone() -> Finding:
     def change(net: object) -> float:

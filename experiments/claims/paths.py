@@ -41,7 +41,7 @@ EXAMPLES = [
     "“the number of paths from the output tensor to a single unit of the input tensor is greater for the input units located "
     "at the center than for units situated on the edges” (L = 2, K = 3, stride 1, no padding)",
     instead="Every cell that is L(K − 1) or more from both borders has the same K^L paths: a plateau, not one peak.",
-    tests=("tests/lattice/test_theorems.py::test_the_mean_over_the_outputs_of_padded_layers_is_a_plateau_with_dark_borders",),
+    tests=("tests/lattice/test_theorems.py::test_the_mean_over_outputs_of_padded_layers_has_dark_borders",),
 )
 def centre_has_more_paths_than_edges() -> Finding:
     counts = {size: listed_counts(chain(size, [Conv(1, 3)] * 2)) for size in range(5, 12)}
@@ -59,7 +59,7 @@ def centre_has_more_paths_than_edges() -> Finding:
     "after L such layers is the Fibonacci number F(L + 2).",
     tests=(
         "tests/lattice/test_theorems.py::test_circular_padding_at_stride_one_is_flat",
-        "tests/lattice/test_theorems.py::test_k3_with_stride_two_is_stern_s_sequence_and_its_worst_bias_a_fibonacci_number",
+        "tests/lattice/test_theorems.py::test_k3_with_stride_two_is_sterns_sequence_worst_bias_fibonacci",
     ),
 )
 def strides_and_circles() -> Finding:
@@ -448,9 +448,7 @@ def multinomial_formula() -> Finding:
     "the same formula with C > 1 channels",
     instead="All arrangements of a multiset end at one position, but in the channel of whichever command stands at the "
     "bottom: only the share #(C)_channel / L ends in the channel asked for. The plain sum counts the paths to all C channels.",
-    tests=(
-        "tests/lattice/counts/test_regular.py::test_with_channels_the_printed_formula_counts_the_paths_to_all_channels_of_the_position",
-    ),
+    tests=("tests/lattice/counts/test_regular.py::test_with_channels_the_printed_formula_counts_paths_to_all_of_them",),
 )
 def multinomial_with_channels() -> Finding:
     def tally(depth: int, channels: int) -> tuple[int, int, float]:
@@ -494,7 +492,7 @@ def _bell_distance(counts: Any) -> float:
     instead="With zero padding and depth ≫ n² the map of any unit tends to half a sine wave, sin(π(i + 1)/(n + 1)). With K = "
     "3 and stride 2 it is Stern's diatomic sequence at every depth.",
     tests=(
-        "tests/lattice/test_theorems.py::test_the_bell_of_one_unit_is_gaussian_with_an_error_of_order_one_over_the_depth",
+        "tests/lattice/test_theorems.py::test_the_bell_of_one_unit_is_gaussian_up_to_one_over_the_depth",
         "tests/lattice/test_theorems.py::test_a_deep_padded_strip_is_half_a_sine_wave_and_no_bell",
     ),
 )
@@ -520,7 +518,7 @@ def gaussian_bell() -> Finding:
     instead="Averaged over the outputs of zero-padded layers the counts are a plateau of K^L with dark borders.",
     tests=(
         "tests/lattice/test_theorems.py::test_the_mean_over_the_outputs_of_padded_layers_is_no_bell",
-        "tests/lattice/test_theorems.py::test_the_mean_over_the_outputs_of_padded_layers_is_a_plateau_with_dark_borders",
+        "tests/lattice/test_theorems.py::test_the_mean_over_outputs_of_padded_layers_has_dark_borders",
     ),
 )
 def mean_map_is_a_plateau() -> Finding:

@@ -392,7 +392,7 @@ def skips_add_a_constant() -> Finding:
     "output-to-input paths”",
     instead="Eq. 8 holds, Eq. 12 does not: each path has its own product of variances. One block is affine in the number of "
     "paths and not proportional; in a downsampling block even the order turns.",
-    tests=("tests/lattice/test_theorems.py::test_importance_is_not_proportional_to_the_number_of_paths_of_a_residual_net",),
+    tests=("tests/lattice/test_theorems.py::test_importance_of_a_residual_net_is_not_proportional_to_path_counts",),
 )
 def saliency_follows_the_number_of_paths() -> Finding:
     block = Lattice.chain((1, 3), [residual([Conv(1, 3, padding=1)])])
@@ -427,7 +427,7 @@ def saliency_follows_the_number_of_paths() -> Finding:
     "end of 3.2",
     "residual connections that downsample with a stride above one “modify the number of paths for a subset of locations and "
     "not for another”",
-    tests=("tests/lattice/test_theorems.py::test_with_strides_the_interior_is_flat_exactly_if_the_stride_divides_the_kernel",),
+    tests=("tests/lattice/test_theorems.py::test_the_interior_is_flat_iff_the_stride_divides_the_kernel",),
 )
 def strided_skips_pick_locations() -> Finding:
     size = 6

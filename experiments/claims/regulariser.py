@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from itertools import product
+from typing import Literal
 
 import numpy as np
 import torch
@@ -130,8 +131,9 @@ def mean_of_maps() -> Finding:
 @section.claim(
     "Eq. 15",
     "θ* = arg min (1/M) Σ_m CrossEntropy + α L(I′(f_θ))",
-    instead="The paper does not say whether α weighs sums or means over pixels: on 32 × 32 pixels a factor of 1024 (Eq. 17) "
-    "or 900 (Eq. 16).",
+    instead="Eq. 16 is printed as a mean over pixels and Eq. 17 as a sum, on 32 × 32 pixels a factor of 1024. One set of "
+    "weights for 32 × 32 and for 224 × 224 pixels fits means only, and so do the gradients at initialisation; the presets "
+    "take the mean.",
     tests=("tests/validation/gradients/test_objective.py::test_the_objective_is_cross_entropy_plus_the_weighted_penalty",),
 )
 def objective() -> Finding:
@@ -371,14 +373,23 @@ def two_backward_passes() -> Finding:
 @section.claim(
     "3.3.3",
     "evaluating the loss every T steps with weight α = α_0 T",
-    instead="The mean weight is α_0 for every T. (The penalised steps are T times as strong, which short runs may not bear: "
-    "`warmup`.)",
-    tests=("tests/validation/gradients/test_objective.py::test_the_penalty_falls_due_every_t_steps_with_weight_alpha_t_after_its_warm_up",),
-)  # fmt: skip
+    instead="α is the weight as applied, T included: `Penalty` does not multiply it by T again, unless it is given as α_0 "
+    '(`reading="alpha_0"`). The mean weight over steps is α_0 for every T.',
+    tests=(
+        "tests/validation/gradients/test_objective.py::test_the_weight_at_every_t_th_step_is_alpha_after_its_warm_up",
+        "tests/validation/gradients/test_objective.py::test_alpha_0_is_multiplied_by_t_so_that_its_mean_over_steps_is_itself",
+    ),
+)
 def every_t_steps() -> Finding:
-    means = {t: mean(Fraction(Penalty("target", alpha=3.0, interval=t).weight(step)) for step in range(60)) for t in (1, 5, 10)}
+    def weights(alpha: float, t: int, reading: Literal["alpha", "alpha_0"]) -> list[Fraction]:
+        penalty = Penalty("target", alpha=alpha, interval=t, reading=reading)
+        return [Fraction(penalty.weight(step)) for step in range(60)]
+
+    means = {t: mean(weights(3.0, t, "alpha_0")) for t in (1, 5, 10)}
+    same = all(weights(3.0 * t, t, "alpha") == weights(3.0, t, "alpha_0") for t in means)
     return Finding(
-        f"α_0 = 3, mean weight over 60 steps for T = 1, 5, 10: {listed(list(means.values()))}", set(means.values()) == {3}
+        f"α_0 = 3, mean weight over 60 steps for T = 1, 5, 10: {listed(list(means.values()))}; α = 3 T, step by step the same",
+        set(means.values()) == {3} and same,
     )
 
 

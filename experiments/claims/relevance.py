@@ -88,9 +88,7 @@ def shuffle_is_twice_eq_4() -> Finding:
     "E[f(x_0)] ≈ f(x̄_0) + ½ f″(x̄_0) σ²(x_0)",
     when="f is at most quadratic in x_0",
     instead="Otherwise an approximation whose first error is f‴ times the third central moment over 6.",
-    tests=(
-        "tests/validation/studies/test_shuffle.py::test_close_to_one_point_a_relu_net_is_linear_and_far_from_it_the_lemma_fails",
-    ),
+    tests=("tests/validation/studies/test_shuffle.py::test_near_a_point_a_relu_net_is_linear_and_far_off_the_lemma_fails",),
 )
 def taylor_expansion() -> Finding:
     def sides(power: int, values: Values) -> tuple[Fraction, Fraction]:
@@ -110,7 +108,7 @@ def taylor_expansion() -> Finding:
     "before Eq. 6",
     "in CNNs with ReLU “the second derivative of the (pre-loss) output layer w.r.t. the input units is zero almost everywhere”",
     instead="So it is for max-pools and eval-mode batch norm, and not for smooth activations or train-mode batch norm.",
-    tests=("tests/validation/gradients/test_objective.py::test_a_smooth_network_takes_double_backward_by_itself_and_the_linear_way_names_what_it_lacks",),
+    tests=("tests/validation/gradients/test_objective.py::test_a_smooth_network_takes_double_backward_by_itself",),
 )  # fmt: skip
 def second_derivative_is_zero() -> Finding:
     def largest(*top: nn.Module, train: bool = False) -> float:
@@ -146,9 +144,7 @@ def second_derivative_is_zero() -> Finding:
     when="f is linear in x_0 over the range of the data",
     instead="“Zero almost everywhere” does not give it: all curvature sits in the kinks, and Taylor's series does not see "
     "them.",
-    tests=(
-        "tests/validation/studies/test_shuffle.py::test_close_to_one_point_a_relu_net_is_linear_and_far_from_it_the_lemma_fails",
-    ),
+    tests=("tests/validation/studies/test_shuffle.py::test_near_a_point_a_relu_net_is_linear_and_far_off_the_lemma_fails",),
 )
 def mean_of_f_is_f_of_the_mean() -> Finding:
     left, right = mean(map(abs, SIGNS)), abs(mean(SIGNS))
@@ -200,7 +196,7 @@ def expectation_of_the_product() -> Finding:
     "anything.",
     tests=(
         "tests/validation/studies/test_shuffle.py::test_for_linear_nets_all_four_are_one_and_the_shuffle_is_twice_that",
-        "tests/validation/studies/test_study.py::test_the_lemma_holds_on_linear_nets_and_fails_as_inputs_spread_past_the_kinks",
+        "tests/validation/studies/test_study.py::test_the_lemma_holds_on_linear_nets_and_fails_past_the_kinks",
     ),
 )
 def zero_second_derivative_is_enough() -> Finding:

@@ -5,61 +5,28 @@ activations, which cell of a max-pool wins. The rates come from theory (`landsca
 white noise or on given images (`landscape.tracing.gate_counts`).
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
-import numpy as np
-
-from landscape.structure.plan import plan
-from landscape.structure.signs import SIGNAL_NORMS, Sign, has_slopes, node_signs
+from landscape.prior import Prior
+from landscape.structure.signs import SIGNAL_NORMS, Sign, has_slopes
 from lattice import Activation, AdaptivePool, Add, Dropout, GlobalPool, Lattice, Multiply, Node, Norm, Pool
 
-__all__ = ["Gates", "gate_under", "gates_below", "Skip", "skips", "unknown_rates"]
-
-Array = np.ndarray[Any, Any]
+__all__ = ["gate_under", "gates_below", "Skip", "skips", "unknown_rates"]
 
 
-@dataclass(frozen=True, eq=False)
-class Gates:
-    """Rates by node name; what is absent follows from symmetry, or takes the cells of a max-pool as alike.
-
-    `gains`: E[phi'(z)^2] of an activation, E[gate^2] of a product, 1 / E[variance] of a norm over the signal, over the
-    output (channels or 1, *spatial), or one number. `joint`: E[phi'(z) phi'(z')] at the pairs of positions that
-    `landscape.structure.plan` carries. `taps`: for a max-pool, how often each tap of each window passes its gradient, divided
-    by how often the gate below it is open: (taps, channels or 1, *outputs). `runs`: by (lowest, highest) gate of a trunk,
-    E[prod phi'(z)^2] over the gates from the one to the other (`landscape.laws.trunk`), (channels or 1, *spatial).
-    `firsts`: E[phi'(z)] of an activation, as `gains`. `products`: by (product, input number) E[g^2] of the factors g that
-    multiply this input, over the output of the product; `product_joint`: E[g g'] at the pairs of positions that are carried.
-    `kept`: what a norm over the signal leaves of the gradient beside 1 / E[variance] (`landscape.laws.norm_gradient`).
-    `replicates`: the same rates with one part of the forward passes left out each, from which a jackknife takes their error;
-    empty where they have none. `source`: where they come from, in words.
-    """
-
-    gains: Mapping[str, Any] = field(default_factory=dict)
-    joint: Mapping[str, Array] = field(default_factory=dict)
-    taps: Mapping[str, Array] = field(default_factory=dict)
-    runs: Mapping[tuple[str, str], Array] = field(default_factory=dict)
-    source: str = "taken as equally likely"
-    firsts: Mapping[str, Any] = field(default_factory=dict)
-    products: Mapping[tuple[str, int], Any] = field(default_factory=dict)
-    product_joint: Mapping[tuple[str, int], Any] = field(default_factory=dict)
-    replicates: Sequence["Gates"] = ()
-    kept: Mapping[str, Any] = field(default_factory=dict)
-
-
-def unknown_rates(lattice: Lattice, shifted: Collection[str] = (), signs: Mapping[str, Any] | None = None) -> dict[str, Node]:
-    """The nodes whose rates symmetry does not tell, by name; arguments as of `landscape.structure.signs.node_signs`.
+def unknown_rates(prior: Prior) -> dict[str, Node]:
+    """The nodes whose rates symmetry does not tell, by name.
 
     >>> from lattice import Conv
     >>> relu, silu = Activation("relu"), Activation("silu")
-    >>> list(unknown_rates(Lattice.chain((1, 8), [Conv(2, 3), relu, Conv(2, 3), silu, Pool("max", 2)])))
+    >>> net = Lattice.chain((1, 8), [Conv(2, 3), relu, Conv(2, 3), silu, Pool("max", 2)])
+    >>> list(unknown_rates(Prior(net, {"conv1": 1.0, "conv2": 1.0})))
     ['activation2', 'pool1']
     """
-    known = node_signs(lattice, shifted, signs)
-    found = {}
-    for node in lattice.nodes[1:]:
-        op, below = node.op, known[node.inputs[0]]
+    lattice, found = prior.lattice, {}
+    for position, node in enumerate(lattice.nodes[1:], start=1):
+        op, below = node.op, prior.sign(position)
         if isinstance(op, Activation):
             needed = not has_slopes(op) or below in (Sign.SKEWED, Sign.DATA)
         elif isinstance(op, Pool | AdaptivePool | GlobalPool):
@@ -70,8 +37,7 @@ def unknown_rates(lattice: Lattice, shifted: Collection[str] = (), signs: Mappin
             found[node.name] = node
     for skip in skips(lattice):
         found.update((name, lattice.nodes[lattice.names.index(name)]) for name in (skip.lower, skip.upper))
-    planned = plan(lattice)
-    for (a, b), axes in planned.carried.items():
+    for (a, b), axes in prior.plan.carried.items():
         if a == b and isinstance(lattice.nodes[a].op, Activation) and not all(pairs.is_diagonal for pairs in axes):
             found[lattice.nodes[a].name] = lattice.nodes[a]
     return found

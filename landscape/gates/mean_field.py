@@ -10,7 +10,6 @@ of the same inputs. A gate over a skip is taken as a Gaussian with the mean and 
 independent values.
 """
 
-from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,63 +18,45 @@ from scipy.special import ndtr, owens_t
 from landscape.gates.activations import deviations, gaussian_moments, mean_slope
 from landscape.gates.averaging import pointwise
 from landscape.gates.composites import Affine, factor_squares, forms
-from landscape.gates.gates import Gates, Skip, skips, unknown_rates
+from landscape.gates.gates import Skip, skips, unknown_rates
 from landscape.gates.mean_field_rules import Known, Run, Signal, batch_variance, gaussian, of_run, passed, spread
-from landscape.structure.plan import Axes, plan
+from landscape.prior import Gates, Prior
+from landscape.structure.plan import Axes
 from landscape.structure.signs import SIGNAL_NORMS, node_signs
-from lattice import Activation, Input, Lattice, Multiply, Node, Norm, UnsupportedError
+from lattice import Activation, Input, Multiply, Node, Norm, UnsupportedError
 
 __all__ = ["Signal", "batch_variance", "signals", "theory_gates"]
 
 Array = np.ndarray[Any, Any]
 
 
-def signals(
-    lattice: Lattice,
-    variances: Mapping[str, float],
-    *,
-    factors: Mapping[str, Any] | None = None,
-    input_power: float = 1.0,
-    train: bool = False,
-    signs: Mapping[str, Any] | None = None,
-    shifts: Mapping[str, Any] | None = None,
-) -> tuple[Signal, ...]:
+def signals(prior: Prior, *, input_power: float = 1.0, train: bool = False) -> tuple[Signal, ...]:
     """power, cross and mean of every node's output, in the order of the nodes; see the head of this file.
 
-    `variances` and `factors` by node name, as in `landscape.laws.moments.squared_gradients`; `signs` those of norms that are
-    negative, `shifts` the (mean, variance) of biases and of the shifts of norms, each a number or one per channel, as in
-    `landscape.tracing.trace.Trace`. With `train`, batch norms divide by the variance over a large batch of white inputs. Raises
-    `UnsupportedError` for an op without a rule.
+    `input_power` is that of the white input. With `train`, batch norms divide by the variance over a large batch of white
+    inputs. Raises `UnsupportedError` for an op without a rule.
 
-    >>> from lattice import Conv
+    >>> from lattice import Conv, Lattice
     >>> net = Lattice.chain((1, 4), [Conv(8, 3, padding=1), Activation("relu")])
-    >>> signals(net, {"conv1": 2 / 3})[-1].power.round(3)
+    >>> signals(Prior(net, {"conv1": 2 / 3}))[-1].power.round(3)
     array([[0.667, 1.   , 1.   , 0.667]])
-    >>> signals(net, {"conv1": 2 / 3}, shifts={"conv1": (-2.0, 0.0)})[-1].mean.round(3)
+    >>> signals(Prior(net, {"conv1": 2 / 3}, shifts={"conv1": (-2.0, 0.0)}))[-1].mean.round(3)
     array([[0.02, 0.05, 0.05, 0.02]])
     """
-    return tuple(_Field(lattice, variances, factors or {}, signs or {}, shifts or {}, train).sweep(input_power))
+    return tuple(_Field(prior, train).sweep(input_power))
 
 
 class _Field:
     """One forward sweep: the signals so far, and each node as a pointwise function of one below it."""
 
-    def __init__(
-        self,
-        lattice: Lattice,
-        variances: Mapping[str, float],
-        factors: Mapping[str, Any],
-        signs: Mapping[str, Any],
-        shifts: Mapping[str, Any],
-        train: bool,
-    ) -> None:
-        self.lattice, self.variances, self.train = lattice, variances, train
-        self.factors, self.signs, self.shifts = factors, signs, shifts
+    def __init__(self, prior: Prior, train: bool) -> None:
+        lattice = prior.lattice
+        self.prior, self.lattice, self.train = prior, lattice, train
         self.forms = forms(lattice, train)
         self.nodes = dict(zip(lattice.names, lattice.nodes, strict=True))
         self.axes = {name: len(shape) - 1 for name, shape in zip(lattice.names, lattice.shapes, strict=True)}
-        turned = {name for name, (mean, _) in shifts.items() if np.any(mean)}
-        self.symmetry = node_signs(lattice, turned, signs)
+        turned = {name for name, (mean, _) in prior.shifts.items() if np.any(mean)}
+        self.symmetry = node_signs(lattice, turned, prior.signs)
         self.found: list[Signal] = []
 
     def sweep(self, input_power: float) -> list[Signal]:
@@ -96,11 +77,11 @@ class _Field:
         _, form = self.forms[position]
         compound = form.kind in ("times", "plus") or form.gates > 1
         return Known(
-            self.variances.get(node.name, 1.0),
+            self.prior.variances.get(node.name, 1.0),
             self._factor(node),
             self.lattice.input_shapes(node),
             self.train,
-            self._each(node, self.signs.get(node.name, 1.0)),
+            self._sign(node),
             self._shift(node),
             self.symmetry[below],
             self.run(position) if compound else None,
@@ -116,7 +97,7 @@ class _Field:
         for name in (*skip.under, *skip.over):
             norm = self.nodes[name]
             of_batch = self.train and isinstance(norm.op, Norm) and norm.op.kind == "batch"
-            if of_batch or np.any(self._shift(norm)[0]) or np.any(np.asarray(self.signs.get(name, 1.0)) < 0):
+            if of_batch or np.any(self._shift(norm)[0]) or np.any(self._sign(norm) < 0):
                 return None
             if name in skip.under:
                 scale = scale * np.sqrt(self._factor(norm))
@@ -128,19 +109,17 @@ class _Field:
         if base == position:
             return None
         norms = [self.nodes[name] for name in form.norms]
-        affine = {
-            norm.name: Affine(
-                np.sqrt(self._factor(norm)) * self._each(norm, self.signs.get(norm.name, 1.0)), self._shift(norm)[0]
-            )
-            for norm in norms
-        }
+        affine = {norm.name: Affine(np.sqrt(self._factor(norm)) * self._sign(norm), self._shift(norm)[0]) for norm in norms}
         return Run(form, affine, self.found[base])
 
     def _factor(self, node: Node) -> Array:
-        return self._each(node, self.factors.get(node.name, 1.0))
+        return self._each(node, self.prior.factors.get(node.name, 1.0))
+
+    def _sign(self, node: Node) -> Array:
+        return self._each(node, self.prior.signs.get(node.name, 1.0))
 
     def _shift(self, node: Node) -> tuple[Array, Array]:
-        mean, variance = self.shifts.get(node.name, (0.0, 0.0))
+        mean, variance = self.prior.shifts.get(node.name, (0.0, 0.0))
         return self._each(node, mean), self._each(node, variance)
 
     def _each(self, node: Node, values: Any) -> Array:
@@ -149,25 +128,15 @@ class _Field:
         return array.reshape(-1, *(1,) * self.axes[node.name]) if array.ndim <= 1 else array
 
 
-def theory_gates(
-    lattice: Lattice,
-    variances: Mapping[str, float],
-    factors: Mapping[str, Any] | None = None,
-    shifted: Collection[str] = (),
-    train: bool = False,
-    *,
-    signs: Mapping[str, Any] | None = None,
-    shifts: Mapping[str, Any] | None = None,
-) -> Gates:
+def theory_gates(prior: Prior, train: bool = False) -> Gates:
     """The rates of all gates from the forward mean field, for a white input: E[phi'^2], products, norms, the trunk law.
 
-    Arguments as of `signals`; `shifted` names the layers whose bias or shift is not zero on average. Along a skip,
-    a = h + b with h = phi(z): P(both gates open) is the integral of P(b > -h) over the law of z.
+    Along a skip, a = h + b with h = phi(z): P(both gates open) is the integral of P(b > -h) over the law of z.
     """
-    unknown = unknown_rates(lattice, shifted, signs)
+    unknown = unknown_rates(prior)
     if not unknown:
         return Gates()
-    field = _Field(lattice, variances, factors or {}, signs or {}, shifts or {}, train)
+    lattice, field = prior.lattice, _Field(prior, train)
     below = field.sweep(1.0)
     gains: dict[str, Any] = {}
     firsts: dict[str, Any] = {}
@@ -178,7 +147,6 @@ def theory_gates(
             gains[node.name], firsts[node.name] = _gate(node.op, field.run(where[node.name]), below[node.inputs[0]])
         elif isinstance(node.op, Multiply):
             products |= _products(node, field.run(where[node.name]), [below[i] for i in node.inputs], lattice.shapes)
-            gains[node.name] = products[node.name, 0]
         elif isinstance(node.op, Norm) and node.op.kind in SIGNAL_NORMS:
             gains[node.name] = 1 / (spread(node.op, below[node.inputs[0]], lattice.input_shapes(node)[0]) + node.op.eps)
     runs: dict[tuple[str, str], Array] = {}
@@ -192,7 +160,7 @@ def theory_gates(
             rest = gaussian(below[where[skip.top]])[1] - scale**2 * gaussian(below[where[lower]])[1]
             gains[upper], runs[lower, upper] = pointwise(_skip, scale * mean, scale**2 * variance, rest, branch)
             firsts[upper] = gains[upper]
-    joint = _product_joint(lattice, below)
+    joint = _product_joint(prior, below)
     source = "from the forward mean field"
     return Gates(gains, runs=runs, source=source, firsts=firsts, products=products, product_joint=joint)
 
@@ -219,10 +187,10 @@ def _products(
     return {(node.name, place): np.broadcast_to(one, (len(one), *spatial)) for place, one in enumerate(factors)}
 
 
-def _product_joint(lattice: Lattice, below: list[Signal]) -> dict[tuple[str, int], Array]:
+def _product_joint(prior: Prior, below: list[Signal]) -> dict[tuple[str, int], Array]:
     """E[g g'] of the factors at pairs of positions: what inputs share, positions do too, and one cell is the same at all."""
-    found = {}
-    for (a, b), axes in plan(lattice).carried.items():
+    lattice, found = prior.lattice, {}
+    for (a, b), axes in prior.plan.carried.items():
         node = lattice.nodes[a]
         if a == b and isinstance(node.op, Multiply) and not all(pairs.is_diagonal for pairs in axes):
             for place in (0, 1):

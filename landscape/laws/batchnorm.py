@@ -11,12 +11,12 @@ number of paths, and the layers multiply along paths: Eq. 19 multiplies per-laye
 for another position in every layer once there is a stride, and for no path sum even without.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from landscape.gates.mean_field import batch_variance, signals
+from landscape.prior import Prior
 from lattice import Activation, AssumptionError, Conv, Dropout, Lattice, Node, Norm, SpecificationError, mean_path_counts
 from lattice.network.ops import Pooling, Windowed
 
@@ -26,37 +26,27 @@ Array = np.ndarray[Any, Any]
 SMALL_BATCH = 8
 
 
-def train_factors(
-    lattice: Lattice,
-    variances: Mapping[str, float],
-    batch: int,
-    *,
-    scales: Mapping[str, Any] | None = None,
-    signs: Mapping[str, Any] | None = None,
-    shifts: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+def train_factors(prior: Prior, batch: int) -> dict[str, Any]:
     """(N - 1) / N * gamma^2 / V[a] of every batch norm, by name: the corrected Lemma 2, for white inputs.
 
-    `scales` gives gamma^2 by norm (1 where absent), and the factors of the norms that are not batch norms, which stay as
-    they are; `signs` and `shifts` are those of `landscape.gates.mean_field.signals`. Raises `SpecificationError` where a norm
-    would see one value only, `AssumptionError` where the gradient is
-    exactly zero.
+    `prior.factors` are gamma^2 by batch norm, and the factors of the other norms, which stay as they are. Raises
+    `SpecificationError` where a norm would see one value only, `AssumptionError` where the gradient is exactly zero.
 
     >>> from lattice import Dense, Flatten
     >>> layers = [Conv(8, 3, padding=1, mode="circular"), Norm(), Activation("relu"), Flatten(), Dense(1)]
     >>> net = Lattice.chain((1, 10), layers)
-    >>> round(train_factors(net, {"conv1": 0.5, "dense1": 1.0}, batch=10)["norm1"] * 0.5 * 3, 4)  # 99/100: fan_in V[w] = 1.5
+    >>> prior = Prior(net, {"conv1": 0.5, "dense1": 1.0})
+    >>> round(train_factors(prior, batch=10)["norm1"] * 0.5 * 3, 4)  # 99/100: fan_in V[w] = 1.5
     0.99
     """
-    given = dict(scales or {})
+    lattice, result = prior.lattice, dict(prior.factors)
     _check(lattice, batch)
-    found = signals(lattice, variances, factors=given, train=True, signs=signs, shifts=shifts)
-    result = given
+    found = signals(prior, train=True)
     for position, node in enumerate(lattice.nodes):
         if isinstance(node.op, Norm) and node.op.kind == "batch":
             samples = _samples(lattice, position, batch)
             variance = batch_variance(found[node.inputs[0]]).ravel() + node.op.eps
-            factor = np.asarray(given.get(node.name, 1.0)) / variance
+            factor = np.asarray(prior.factors.get(node.name, 1.0)) / variance
             factor = factor * (samples - 1) / samples
             result[node.name] = float(factor[0]) if factor.size == 1 else factor
     return result

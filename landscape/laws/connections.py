@@ -6,17 +6,17 @@ the largest of them is open), or the rates that were counted; E[g^2] for a facto
 paths that differ in a fresh weight; where two paths can share all of theirs, it is the signed moment that counts.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import reduce, singledispatch
 from typing import Any
 
 import numpy as np
 
-from landscape.gates.gates import Gates
 from landscape.laws.covariance import across, sweep_moments
 from landscape.laws.trunk import trunk_factors
+from landscape.prior import Prior
 from landscape.structure.plan import Axes, pool_cells
-from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, activation_gain, node_signs, slopes
+from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, activation_gain, slopes
 from landscape.weights.initialisation import checked_variances
 from lattice import (
     Activation,
@@ -25,7 +25,6 @@ from lattice import (
     ChannelShuffle,
     Concat,
     Dropout,
-    Lattice,
     Multiply,
     Node,
     Norm,
@@ -35,7 +34,6 @@ from lattice import (
     UnsupportedError,
     Upsample,
 )
-from lattice.network.lattice import check_lattice
 from lattice.network.ops import Pooling, Rearrangement, Weighted, Windowed
 
 __all__ = ["Rules", "first_moment", "pair_moment", "second_moment"]
@@ -46,20 +44,11 @@ Array = np.ndarray[Any, Any]
 class Rules:
     """The weight of every node of a lattice for the diagonal and the general law: `landscape.laws.covariance.Local`."""
 
-    def __init__(
-        self,
-        lattice: Lattice,
-        variances: Mapping[str, float],
-        factors: Mapping[str, Any],
-        shifted: Collection[str],
-        gates: Gates,
-        signs: Mapping[str, Any] | None = None,
-    ) -> None:
-        check_lattice(lattice, "squared_gradients")
-        self.lattice, self.variances, self.factors, self.gates = lattice, checked_variances(lattice, variances), factors, gates
-        self.factor_signs = signs or {}
+    def __init__(self, prior: Prior) -> None:
+        self.prior, self.lattice, self.gates = prior, prior.lattice, prior.gates
+        self.variances = checked_variances(prior.lattice, prior.variances)
         self.edges: dict[tuple[str, int], Array] = {}
-        self.signs = dict(zip(lattice.names, node_signs(lattice, shifted, signs), strict=True))
+        self.signs = dict(zip(self.lattice.names, prior.node_signs, strict=True))
 
     def settle(self, cotangent: Array) -> None:
         """Find the factors of the trunk law for this cotangent, where gates of a trunk are known together."""
@@ -69,7 +58,7 @@ class Rules:
             return sweep_moments(self.lattice, self, cotangent)
 
         if self.gates.runs:
-            self.edges = trunk_factors(self.lattice, self.gates.runs, self.gates.gains, sweep, self._squared_norm)
+            self.edges = trunk_factors(self.prior, sweep, self._squared_norm)
 
     def _squared_norm(self, name: str) -> Any:
         return self.factor(self.lattice.nodes[self.lattice.names.index(name)])
@@ -115,7 +104,7 @@ class Rules:
 
     def factor(self, node: Node) -> Any:
         """gamma^2 / sigma^2 of a norm, over (channels, *spatial) or one number."""
-        factor = self._over_channels(node, self.factors.get(node.name, 1.0))
+        factor = self._over_channels(node, self.prior.factors.get(node.name, 1.0))
         assert isinstance(node.op, Norm)
         if node.op.kind in SIGNAL_NORMS:
             if node.name not in self.gates.gains:
@@ -127,7 +116,7 @@ class Rules:
 
     def factor_sign(self, node: Node) -> Any:
         """The sign of gamma / sigma of a norm, 1 or over (channels, ...)."""
-        return self._over_channels(node, self.factor_signs.get(node.name, 1.0))
+        return self._over_channels(node, self.prior.signs.get(node.name, 1.0))
 
     def _over_channels(self, node: Node, values: Any) -> Any:
         """One number, or one per channel beside axes of length one for the positions."""

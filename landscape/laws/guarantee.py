@@ -18,10 +18,9 @@ from enum import IntEnum
 from functools import singledispatch
 from typing import Any
 
-from landscape.gates.gates import Gates
+from landscape.prior import Gates, Prior
 from landscape.structure.correlated_positions import correlated_positions, reads_several
-from landscape.structure.plan import plan
-from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, has_slopes, node_signs, slopes
+from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, has_slopes, slopes
 from lattice import (
     Activation,
     Add,
@@ -42,7 +41,7 @@ from lattice.errors import listed
 from lattice.network.lattice import check_lattice
 from lattice.network.ops import Pooling, Rearrangement, Shape, Weighted
 
-__all__ = ["Guarantee", "assess"]
+__all__ = ["Guarantee", "assess", "warrant"]
 
 
 class Guarantee(IntEnum):
@@ -81,15 +80,24 @@ def assess(
     (<Guarantee.APPROXIMATE: 0>, ('relu under an average: gates at different positions share a filter (activation1)',))
     """
     check_lattice(lattice, "assess")
-    findings: dict[Finding, list[str]] = {}
-    found = node_signs(lattice, shifted, signs)
+    return warrant(Prior(lattice, {}, shifted=shifted, gates=gates or Gates(), signs=signs or {}))
+
+
+def warrant(prior: Prior) -> tuple[Guarantee, tuple[str, ...]]:
+    """The guarantee and the reasons of `assess`, for a network and its law in one value.
+
+    >>> from lattice import Conv
+    >>> warrant(Prior(Lattice.chain((1, 8), [Conv(4, 3)]), {"conv1": 1.0}))
+    (<Guarantee.EXACT: 2>, ())
+    """
+    lattice, findings = prior.lattice, dict[Finding, list[str]]()
     correlated = correlated_positions(lattice)
     for position, node in enumerate(lattice.nodes):
         spatial = lattice.input_shapes(node)[0][1:] if node.inputs else ()
-        below = [found[i] for i in node.inputs]
-        for finding in _findings(node.op, node, spatial, correlated[position], below, gates or Gates()):
+        below = [prior.node_signs[i] for i in node.inputs]
+        for finding in _findings(node.op, node, spatial, correlated[position], below, prior.gates):
             findings.setdefault(finding, []).append(node.name)
-    for finding, name in _meetings(lattice):
+    for finding, name in _meetings(prior):
         findings.setdefault(finding, []).append(name)
     guarantee = min((guarantee for guarantee, _ in findings), default=Guarantee.EXACT)
     return guarantee, tuple(f"{text} ({listed(names)})" for (_, text), names in sorted(findings.items(), key=lambda f: f[0][0]))
@@ -180,12 +188,12 @@ def _gate_findings(name: str, op: Activation, correlated: bool, sign: Sign, gate
     return found
 
 
-def _meetings(lattice: Lattice) -> list[tuple[Finding, str]]:
+def _meetings(prior: Prior) -> list[tuple[Finding, str]]:
     """Gates between a sum and the node where its branches meet again without fresh weights."""
-    planned = plan(lattice)
+    lattice = prior.lattice
     gated = (Guarantee.APPROXIMATE, "a gate on a branch that meets another one without fresh weights: taken as independent")
     names: dict[str, None] = {}
-    for step in planned.steps:
+    for step in prior.plan.steps:
         op = lattice.nodes[step.node].op
         nonlinear = isinstance(op, Activation | Multiply) or (isinstance(op, Pooling) and op.kind == "max")
         if step.side is not None and nonlinear:

@@ -15,7 +15,6 @@ t / 2 pi, sigma_u^2 (t + rho s) / 2 pi, sigma_u sigma_v (s + rho t) / 2 pi, sigm
 The cost is positions^2 of every layer for every input coordinate: for small nets.
 """
 
-from collections.abc import Mapping
 from functools import reduce
 from itertools import product
 from math import pi, prod
@@ -24,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from landscape.gates.averaging import ratio
+from landscape.prior import Prior
 from landscape.structure.plan import fixed_map
 from landscape.structure.signs import has_slopes, slopes
 from landscape.weights.initialisation import weighted
@@ -107,24 +107,18 @@ def refusals(lattice: Lattice) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def given_input_moments(
-    lattice: Lattice,
-    variances: Mapping[str, float],
-    inputs: Array,
-    *,
-    factors: Mapping[str, Any] | None = None,
-    output: Any = None,
-) -> Array:
+def given_input_moments(prior: Prior, inputs: Array, *, output: Any = None) -> Array:
     """E[(dh_j / dx_i)^2] over weights in the wide limit, output units j (or the one named) and input channels; float64 map.
 
-    `inputs` (N, channels, *spatial) are averaged over. `variances` and `factors` by node name as in
-    `landscape.laws.moments.squared_gradients`. Raises `UnsupportedError` with the `refusals` where there are any,
+    `inputs` (N, channels, *spatial) are averaged over. Raises `UnsupportedError` with the `refusals` where there are any,
     `SpecificationError` for inputs that do not fit, `ResourceError` where 2 GiB would not be enough.
 
     >>> net = Lattice.chain((1, 3), [Conv(9, 3, padding=1), Activation("relu"), GlobalPool(), Flatten(), Dense(1)])
-    >>> given_input_moments(net, {"conv1": 2 / 3, "dense1": 1 / 9}, np.array([[[1.0, -2.0, 0.5]]])).round(6)
+    >>> prior = Prior(net, {"conv1": 2 / 3, "dense1": 1 / 9})
+    >>> given_input_moments(prior, np.array([[[1.0, -2.0, 0.5]]])).round(6)
     array([0.073263, 0.164316, 0.071997])
     """
+    lattice = prior.lattice
     reasons = refusals(lattice)
     if reasons:
         listed = "\n".join(f"  {reason}" for reason in reasons)
@@ -145,7 +139,7 @@ def given_input_moments(
     for image in images:
         for start in range(0, coordinates, chunk):
             here = np.arange(start, min(start + chunk, coordinates))
-            total[here] += _Sweep(lattice, variances, factors or {}, image, here).output(output)
+            total[here] += _Sweep(prior, image, here).output(output)
     return np.asarray(total.reshape(lattice.input_shape).mean(axis=0) / len(images))
 
 
@@ -176,10 +170,8 @@ def _positions(lattice: Lattice, position: int) -> int:
 class _Sweep:
     """The moments between the layers of one lattice for one input and some of its coordinates, computed as asked for."""
 
-    def __init__(
-        self, lattice: Lattice, variances: Mapping[str, float], factors: Mapping[str, Any], image: Array, coordinates: Array
-    ) -> None:
-        self.lattice, self.variances, self.factors = lattice, variances, factors
+    def __init__(self, prior: Prior, image: Array, coordinates: Array) -> None:
+        self.prior, self.lattice = prior, prior.lattice
         self.image, self.coordinates = image, coordinates
         self.known: dict[tuple[int, int], Moments] = {}
 
@@ -243,7 +235,7 @@ class _Sweep:
         parts = [self.between(i, b) for i in node.inputs]
         m = Moments(*(reduce(np.add, part) for part in zip(*parts, strict=True)))
         if isinstance(op, Norm):
-            factor = np.sqrt(np.asarray(self.factors.get(node.name, 1.0), dtype=float)).reshape(-1, 1, 1, 1)
+            factor = np.sqrt(np.asarray(self.prior.factors.get(node.name, 1.0), dtype=float)).reshape(-1, 1, 1, 1)
             return Moments(*(factor * part for part in m))
         if isinstance(op, Windowed):
             spatial = self.lattice.input_shapes(node)[0][1:]
@@ -271,7 +263,7 @@ class _Sweep:
         node = self.lattice.nodes[a]
         op, shape = node.op, self.lattice.input_shapes(node)[0]
         below = self.between(node.inputs[0], node.inputs[0])
-        variance = self.variances[node.name]
+        variance = self.prior.variances[node.name]
         if isinstance(op, Dense):
             positions = _positions(self.lattice, node.inputs[0])
             channels = shape[0] // positions

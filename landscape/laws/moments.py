@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from landscape.gates.gates import Gates
 from landscape.laws.connections import Rules
 from landscape.laws.covariance import pull_moments, sweep_moments
+from landscape.prior import Gates, Prior
 from landscape.structure.plan import pool_cells
 from landscape.weights.initialisation import Initialisation, he, layer_variances
 from lattice import Lattice, Node, UnsupportedError, pull_back
 from lattice.counts.counting import one_unit
 from lattice.network.lattice import check_lattice
 
-__all__ = ["Rules", "layer_gradients", "path_sum", "pool_cells", "squared_gradients"]
+__all__ = ["Rules", "expected_squares", "layer_gradients", "path_sum", "pool_cells", "squared_gradients"]
 
 Array = np.ndarray[Any, Any]
 
@@ -48,35 +48,39 @@ def squared_gradients(
     >>> squared_gradients(net, {"conv1": 1.0, "dense1": 1.0})
     array([2., 3., 3., 2.])
     """
-    rules = Rules(lattice, variances, factors or {}, shifted, gates or Gates(), signs)
-    with np.errstate(over="ignore", under="ignore"):
-        rules.settle(_asked(lattice, output))
-        return pull_moments(lattice, rules, _asked(lattice, output)).mean(axis=0)
+    check_lattice(lattice, "squared_gradients")
+    return expected_squares(Prior(lattice, variances, factors or {}, shifted, gates or Gates(), signs=signs or {}), output)
 
 
-def layer_gradients(
-    lattice: Lattice,
-    variances: Mapping[str, float],
-    factors: Mapping[str, Any] | None = None,
-    shifted: Collection[str] = (),
-    output: Any = None,
-    gates: Gates | None = None,
-    signs: Mapping[str, Any] | None = None,
-) -> dict[str, Array]:
-    """E[(dh_j / du)^2] at the output u of every layer, from the output down: Eq. 8 cut off at each node of one sweep.
-
-    Arguments as of `squared_gradients`; returns float64 maps by node name, each over the positions of its layer (the mean
-    over its channels); layers without positions have arrays of no axes.
+def expected_squares(prior: Prior, output: Any = None) -> Array:
+    """E[(dh_j / dx_i)^2] as of `squared_gradients`, for a network and its law in one value.
 
     >>> from lattice import Conv, Flatten, Dense
     >>> net = Lattice.chain((1, 4), [Conv(1, kernel=3, padding=1), Flatten(), Dense(1)])
-    >>> layer_gradients(net, {"conv1": 1.0, "dense1": 1.0})["conv1"]
+    >>> expected_squares(Prior(net, {"conv1": 1.0, "dense1": 1.0}))
+    array([2., 3., 3., 2.])
+    """
+    rules = Rules(prior)
+    with np.errstate(over="ignore", under="ignore"):
+        rules.settle(_asked(prior.lattice, output))
+        return pull_moments(prior.lattice, rules, _asked(prior.lattice, output)).mean(axis=0)
+
+
+def layer_gradients(prior: Prior, output: Any = None) -> dict[str, Array]:
+    """E[(dh_j / du)^2] at the output u of every layer, from the output down: Eq. 8 cut off at each node of one sweep.
+
+    Returns float64 maps by node name, each over the positions of its layer (the mean over its channels); layers without
+    positions have arrays of no axes. Raises what `squared_gradients` raises.
+
+    >>> from lattice import Conv, Flatten, Dense
+    >>> net = Lattice.chain((1, 4), [Conv(1, kernel=3, padding=1), Flatten(), Dense(1)])
+    >>> layer_gradients(Prior(net, {"conv1": 1.0, "dense1": 1.0}))["conv1"]
     array([1., 1., 1., 1.])
     """
-    rules = Rules(lattice, variances, factors or {}, shifted, gates or Gates(), signs)
+    rules = Rules(prior)
     with np.errstate(over="ignore", under="ignore"):
-        rules.settle(_asked(lattice, output))
-        found = sweep_moments(lattice, rules, _asked(lattice, output))
+        rules.settle(_asked(prior.lattice, output))
+        found = sweep_moments(prior.lattice, rules, _asked(prior.lattice, output))
         return {node.name: values.mean(axis=0) for node, values in found}
 
 
@@ -96,8 +100,7 @@ def path_sum(
     array([3., 3., 3., 3.])
     """
     check_lattice(lattice, "path_sum")
-    variances = layer_variances(lattice, initialisation)
-    rules = Rules(lattice, variances, {}, (), Gates())
+    rules = Rules(Prior(lattice, layer_variances(lattice, initialisation)))
 
     def weight(node: Node) -> Any:
         factor = rules.squared(node)

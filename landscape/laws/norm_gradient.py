@@ -16,16 +16,15 @@ its inverse, and both together are (n - 2)/(n - 3) (D - 1)/(D - 2). For given in
 D belongs to the lowest norms only: what stands on a norm has one size already.
 """
 
-from collections.abc import Mapping
 from itertools import product
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from landscape.gates.gates import Gates
 from landscape.laws.batchnorm import averaged_next
-from landscape.laws.moments import squared_gradients
+from landscape.laws.moments import expected_squares
+from landscape.prior import Prior
 from landscape.structure.signs import SIGNAL_NORMS
 from lattice import AssumptionError, Lattice, Node, Norm
 from lattice.network.ops import Weighted
@@ -36,14 +35,7 @@ Array = np.ndarray[Any, Any]
 MOST_POSITIONS = 64  # above it the size of the middle position stands for all
 
 
-def kept_by_norms(
-    lattice: Lattice,
-    variances: Mapping[str, float],
-    factors: Mapping[str, Any],
-    gates: Gates,
-    signs: Mapping[str, Any],
-    given: bool = False,
-) -> dict[str, Array]:
+def kept_by_norms(prior: Prior, given: bool = False) -> dict[str, Array]:
     """The factor beside 1 / E[s^2] of every norm over the signal, by name: one number, or over (1, *spatial).
 
     `given`: E[1 / s^2] was counted on given inputs, and is what the factor stands beside.
@@ -52,10 +44,10 @@ def kept_by_norms(
 
     >>> from lattice import Conv
     >>> net = Lattice.chain((4, 5), [Conv(16, 3, padding=1, mode="circular"), Norm("layer")])
-    >>> kept_by_norms(net, {"conv1": 1.0}, {}, Gates(), {})["norm1"].round(3)  # 14/13 of 11/10
+    >>> kept_by_norms(Prior(net, {"conv1": 1.0}))["norm1"].round(3)  # 14/13 of 11/10
     array([[1.185, 1.185, 1.185, 1.185, 1.185]])
     """
-    kept: dict[str, Array] = {}
+    lattice, kept = prior.lattice, dict[str, Array]()
     normed: list[bool] = []  # is there a norm over the signal at or below each node?
     weights: list[bool] = []  # are there fresh weights?
     for position, node in enumerate(lattice.nodes):
@@ -68,8 +60,7 @@ def kept_by_norms(
             n = _values(node, lattice.shapes[position])
             kept[node.name] = np.asarray(_left(n - 1, 1, given, node))
             if weights[position] and not below:
-                law = (variances, factors, (), gates, signs)
-                kept[node.name] = kept[node.name] * _left(_inputs_seen(lattice, position, law), 0, given, node)
+                kept[node.name] = kept[node.name] * _left(_inputs_seen(prior, position), 0, given, node)
     return kept
 
 
@@ -103,16 +94,15 @@ def _left(freedom: Any, means: int, given: bool, node: Node) -> Any:
     return (freedom - 1) / (freedom + means if given else freedom - 2)
 
 
-def _inputs_seen(lattice: Lattice, position: int, law: tuple[Any, ...]) -> Array:
+def _inputs_seen(prior: Prior, position: int) -> Array:
     """D at every position of a norm over the channels, (1, *spatial); one number for a norm over positions too."""
-    node = lattice.nodes[position]
-    sub = lattice.up_to(node.inputs[0])
-    own = {name: law[0][name] for name in sub.names if name in law[0]}
-    spatial = sub.output_shape[1:]
+    node = prior.lattice.nodes[position]
+    part = prior.up_to(node.inputs[0])
+    spatial = part.lattice.output_shape[1:]
 
     def effective(output: tuple[int, ...] | None) -> float:
-        sums = squared_gradients(sub, own, law[1], law[2], output, law[3], law[4])
-        return float(sub.input_shape[0] * sums.sum() ** 2 / (sums**2).sum())
+        sums = expected_squares(part, output)
+        return float(part.lattice.input_shape[0] * sums.sum() ** 2 / (sums**2).sum())
 
     assert isinstance(node.op, Norm)
     if node.op.kind != "layer" or not spatial:

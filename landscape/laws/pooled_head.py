@@ -18,17 +18,16 @@ pyramids. Left out: what fluctuates in S and rho from input to input, of relativ
 channels).
 """
 
-from collections.abc import Mapping
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from landscape.gates.activations import gaussian_moments
-from landscape.gates.gates import Gates
 from landscape.gates.mean_field import Signal, signals
 from landscape.laws.connections import Rules
-from landscape.laws.moments import squared_gradients
+from landscape.laws.moments import expected_squares
+from landscape.prior import Prior
 from landscape.structure.plan import fixed_map
 from landscape.structure.signs import has_slopes
 from lattice import Activation, Concat, Dropout, GlobalPool, Lattice, Node
@@ -76,44 +75,37 @@ def _straight_to_the_top(lattice: Lattice, position: int) -> bool:
     return True
 
 
-def head_correction(
-    lattice: Lattice,
-    variances: Mapping[str, float],
-    factors: Mapping[str, Any] | None = None,
-    output: Any = None,
-    gates: Gates | None = None,
-) -> Array | None:
-    """What the second path law adds to `squared_gradients`, with its arguments: float64 over input positions.
+def head_correction(prior: Prior, output: Any = None) -> Array | None:
+    """What the second path law adds to `squared_gradients`: float64 over input positions.
 
     None where no gate stands right under a global average at the head. `UnsupportedError` for ops without a rule.
 
     >>> from lattice import Conv
     >>> net = Lattice.chain((1, 4), [Conv(64, 3, padding=1, mode="circular"), Activation("relu"), GlobalPool("avg")])
-    >>> head_correction(net, {"conv1": 2 / 3}).round(5)  # kappa = 1 / (2 pi), S = 2, c = 2/3: 3 * 2 pairs p != q of 16
+    >>> head_correction(Prior(net, {"conv1": 2 / 3})).round(5)  # kappa = 1 / (2 pi), S = 2, c = 2/3: 3 * 2 pairs p != q of 16
     array([0.01326, 0.01326, 0.01326, 0.01326])
     """
+    lattice = prior.lattice
     found = pooled_gates(lattice)
     if not found:
         return None
-    head = _weight_of_the_head(lattice, variances, factors, output, gates)
-    rest = lattice.up_to(lattice.nodes[_last_pool(lattice)].inputs[0])
-    known = signals(rest, {n: variances[n] for n in rest.names if n in variances}, factors=factors)
-    below = dict(zip(rest.names, known, strict=True))
-    rules = (variances, factors or {}, gates or Gates())
+    head = _weight_of_the_head(prior, output)
+    plain = Prior(lattice, prior.variances, prior.factors, gates=prior.gates)  # as if symmetric, without shifts
+    rest = plain.up_to(lattice.nodes[_last_pool(lattice)].inputs[0])
+    below = dict(zip(rest.lattice.names, signals(rest), strict=True))
     gated = [lattice.nodes[gate] for gate in found]
-    parts = [_per_channel(lattice, node, below[lattice.nodes[node.inputs[0]].name], *rules) for node in gated]
+    parts = [_per_channel(plain, node, below[lattice.nodes[node.inputs[0]].name]) for node in gated]
     return np.asarray(sum(head * lattice.shapes[gate][0] * part for gate, part in zip(found, parts, strict=True)))
 
 
-def _per_channel(
-    lattice: Lattice, gate: Node, signal: Signal, variances: Mapping[str, float], factors: Mapping[str, Any], gates: Gates
-) -> Array:
+def _per_channel(prior: Prior, gate: Node, signal: Signal) -> Array:
     """What one channel of this gate, which reads `signal`, adds under a head of weight one."""
-    sub = lattice.up_to(gate.inputs[0])
+    part = prior.up_to(gate.inputs[0])
+    sub = part.lattice
     spatial = sub.output_shape[1:]
     power = np.broadcast_to(signal.power.mean(axis=0), spatial)  # channels are alike, or taken so
     rho = float(np.clip(signal.cross.mean() / signal.power.mean(), -1, 1)) if signal.power.any() else 0.0
-    rules = Rules(sub, variances, factors, (), gates)
+    rules = Rules(part)
     root = np.where(power > 0, power, np.inf) ** -0.5
     squares = (_one_channel(sub, rules, root[None]).mean(axis=0)) ** 2
     positions = prod(spatial)
@@ -157,10 +149,9 @@ def _last_pool(lattice: Lattice) -> int:
     return max(i for i, node in enumerate(lattice.nodes) if isinstance(node.op, GlobalPool))
 
 
-def _weight_of_the_head(
-    lattice: Lattice, variances: Mapping[str, float], factors: Any, output: Any, gates: Gates | None
-) -> float:
+def _weight_of_the_head(prior: Prior, output: Any) -> float:
     """E[(dy / d(average of a channel))^2], averaged over the output units and the channels of the global average."""
+    lattice = prior.lattice
     pool = _last_pool(lattice)
     shape = lattice.shapes[pool]
     top = [node.op for node in lattice.nodes[pool + 1 :]]
@@ -168,6 +159,6 @@ def _weight_of_the_head(
         return 1.0 / shape[0]  # each output unit is the average of one channel
     head = Lattice.chain(shape, top)
     renamed = dict(zip((node.name for node in lattice.nodes[pool + 1 :]), head.names[1:], strict=True))
-    own = {new: variances[old] for old, new in renamed.items() if old in variances}
-    scale = {new: factors[old] for old, new in renamed.items() if factors and old in factors}
-    return float(squared_gradients(head, own, scale, (), output).mean())
+    own = {new: prior.variances[old] for old, new in renamed.items() if old in prior.variances}
+    scale = {new: prior.factors[old] for old, new in renamed.items() if old in prior.factors}
+    return float(expected_squares(Prior(head, own, scale), output).mean())

@@ -18,7 +18,8 @@ import numpy as np
 
 from landscape.gates.averaging import ratio
 from landscape.gates.gates import Skip, skips
-from lattice import Lattice, Node
+from landscape.prior import Prior
+from lattice import Node
 
 __all__ = ["trunk_factors"]
 
@@ -28,18 +29,17 @@ STILL = 1e-4  # relative change of the factors at which they stand still: rates 
 
 
 def trunk_factors(
-    lattice: Lattice,
-    runs: Mapping[tuple[str, str], Array],
-    gains: Mapping[str, Any],
+    prior: Prior,
     sweep: Callable[[Edges], Iterator[tuple[Node, Array]]],
     squared: Callable[[str], Any] = lambda norm: 1.0,
 ) -> Edges:
     """The factor on each skip, by (sum, input number), beside the gains of its gates.
 
-    `runs`: R by (lowest, highest gate); `gains`: phi'^2 by gate; `sweep`: the moments at every node's output from the top
-    down, given such factors; `squared`: the squared factor of a norm that stands on the way, by name.
+    `sweep`: the moments at every node's output from the top down, given such factors; `squared`: the squared factor of a norm
+    that stands on the way, by name.
     """
-    links = [link for link in reversed(list(skips(lattice))) if (link.lower, link.upper) in runs]  # from the top down
+    runs, gains = prior.gates.runs, prior.gates.gains
+    links = [link for link in reversed(list(skips(prior.lattice))) if (link.lower, link.upper) in runs]  # from the top down
     rates = {key: np.asarray(run).mean(axis=0) for key, run in runs.items()}
     rates |= {(gate, gate): _over_channels(gains[gate]) for link in links for gate in (link.lower, link.upper)}
     edges = {

@@ -37,7 +37,28 @@ Array = np.ndarray[Any, Any]
 
 
 def relative(squared: Array) -> Array:
-    """The map divided by its mean, so that 1 is a pixel of average importance."""
+    """The map divided by its mean, so that 1 is a pixel of average importance.
+
+    Parameters
+    ----------
+    squared : array_like
+        Expected squared gradients over input positions, or anything proportional to them.
+
+    Returns
+    -------
+    ndarray of float64
+        The map with mean one.
+
+    Raises
+    ------
+    SpecificationError
+        If the map is empty, negative somewhere, zero everywhere or not finite.
+
+    Examples
+    --------
+    >>> relative(np.array([1.0, 3.0]))
+    array([0.5, 1.5])
+    """
     values = checked_map(squared)
     return np.asarray(values / values.mean())
 
@@ -47,6 +68,18 @@ def importance(squared: Array) -> Array:
 
     Its mean SQUARE is one; its mean is at most one (the paper says "one on expectation").
 
+    Parameters
+    ----------
+    squared : array_like
+        Expected squared gradients over input positions, or anything proportional to them.
+
+    Returns
+    -------
+    ndarray of float64
+        The map with mean square one.
+
+    Examples
+    --------
     >>> importance(np.array([3.0, 4.0]))
     array([0.84852814, 1.13137085])
     """
@@ -57,6 +90,18 @@ def importance(squared: Array) -> Array:
 def total_variation(squared: Array) -> float:
     """TV = mean squared difference between neighbouring pixels of I' (Section 4.2.1), over all axes together.
 
+    Parameters
+    ----------
+    squared : array_like
+        Expected squared gradients over input positions, or anything proportional to them.
+
+    Returns
+    -------
+    float
+        The total variation; 0 for a flat map.
+
+    Examples
+    --------
     >>> total_variation(np.ones((4, 4)))
     0.0
     """
@@ -68,7 +113,20 @@ def total_variation(squared: Array) -> float:
 def laplacian_energy(squared: Array) -> float:
     """The variance of the discrete Laplacian of I' (Eq. 16 with k = 3: centre -2 per axis, no padding).
 
-    NaN where an axis has fewer than three cells.
+    Parameters
+    ----------
+    squared : array_like
+        Expected squared gradients over input positions, or anything proportional to them.
+
+    Returns
+    -------
+    float
+        The variance; NaN where an axis has fewer than three cells.
+
+    Examples
+    --------
+    >>> laplacian_energy(np.ones((4, 4)))
+    0.0
     """
     landscape = importance(squared)
     if min(landscape.shape) < 3:
@@ -82,8 +140,20 @@ def laplacian_energy(squared: Array) -> float:
 
 
 def centre_bias(squared: Array) -> float:
-    """Mean over the middle half of every axis, divided by the mean over all other pixels; 1 for a flat map.
+    """Mean over the middle half of every axis, divided by the mean over all other pixels.
 
+    Parameters
+    ----------
+    squared : array_like
+        Expected squared gradients over input positions, or anything proportional to them.
+
+    Returns
+    -------
+    float
+        1 for a flat map; infinite where the rest is zero.
+
+    Examples
+    --------
     >>> centre_bias(np.array([1.0, 2.0, 2.0, 1.0]))
     2.0
     """
@@ -97,11 +167,30 @@ def centre_bias(squared: Array) -> float:
 
 
 def gridding(squared: Array, period: int) -> float:
-    """How much of a grid of this period is in the map: the standard deviation of its phase means, 0 for none.
+    """How much of a grid of this period is in the map: the standard deviation of its phase means.
 
     The map is divided by its moving average over one period, so that smooth trends do not count; a phase is a residue
     of the position modulo the period, on every axis.
 
+    Parameters
+    ----------
+    squared : array_like
+        Expected squared gradients over input positions, or anything proportional to them.
+    period : int
+        The period in pixels, between 1 and the smallest axis.
+
+    Returns
+    -------
+    float
+        0 where there is no grid.
+
+    Raises
+    ------
+    SpecificationError
+        If the period does not fit the map.
+
+    Examples
+    --------
     >>> round(gridding(np.tile([1.0, 2.0], 50), 2), 2)
     0.33
     """
@@ -119,8 +208,20 @@ def gridding(squared: Array, period: int) -> float:
 
 
 def flip_asymmetry(squared: Array) -> tuple[float, ...]:
-    """For each axis, root mean square of (map - its mirror image) / 2, divided by the mean; 0 for a symmetric map.
+    """For each axis, root mean square of (map - its mirror image) / 2, divided by the mean.
 
+    Parameters
+    ----------
+    squared : array_like
+        Expected squared gradients over input positions, or anything proportional to them.
+
+    Returns
+    -------
+    tuple of float
+        One number per axis, 0 for a symmetric map.
+
+    Examples
+    --------
     >>> flip_asymmetry(np.array([1.0, 2.0, 3.0]))
     (0.408248290463863,)
     """
@@ -129,8 +230,27 @@ def flip_asymmetry(squared: Array) -> tuple[float, ...]:
 
 
 def effective_area(squared: Array, share: float = 0.9) -> float:
-    """The smallest fraction of the pixels that holds this share of the map; `share` itself for a flat map.
+    """The smallest fraction of the pixels that holds this share of the map.
 
+    Parameters
+    ----------
+    squared : array_like
+        Expected squared gradients over input positions, or anything proportional to them.
+    share : float, default 0.9
+        Share of the sum of the map, above 0 and at most 1.
+
+    Returns
+    -------
+    float
+        A fraction of the pixels; `share` itself for a flat map.
+
+    Raises
+    ------
+    SpecificationError
+        If the share is out of its range.
+
+    Examples
+    --------
     >>> effective_area(np.ones(100), 0.9)
     0.9
     """
@@ -146,8 +266,27 @@ def effective_area(squared: Array, share: float = 0.9) -> float:
 class Report:
     """The numbers that describe a landscape; each is defined by the function of its name.
 
-    `errors` is what the noise of counted gates alone gives on a flat map, one standard error of each number (of the squares,
-    total variation and Laplacian energy, the mean of what it adds); None where nothing was counted.
+    Parameters
+    ----------
+    centre_bias : float
+        Mean of the middle half / mean of the rest.
+    unreachable : float
+        Share of the pixels without a path.
+    faint : float
+        Share of the pixels below 1 % of the mean.
+    gridding : dict of int to float
+        By period, the standard deviation of the phase means.
+    flip_asymmetry : tuple of float
+        Per axis, of the mean.
+    total_variation : float
+        Mean squared difference of neighbouring pixels of I'.
+    laplacian_energy : float
+        Variance of the Laplacian of I'.
+    effective_area : dict of float to float
+        By share of the map, the fraction of the pixels that holds it.
+    errors : Report or None, default None
+        What the noise of counted gates alone gives on a flat map, one standard error of each number (of the squares, total
+        variation and Laplacian energy, the mean of what it adds); None where nothing was counted.
     """
 
     centre_bias: float
@@ -193,13 +332,45 @@ class Report:
 
 
 def is_noise(value: float, error: float) -> bool:
-    """Is this difference from a flat map less than twice what the noise of counted gates alone gives?"""
+    """Whether a difference from a flat map is less than twice what the noise of counted gates alone gives.
+
+    Parameters
+    ----------
+    value : float
+        The difference.
+    error : float
+        Its standard error.
+
+    Returns
+    -------
+    bool
+        True if it may be noise.
+
+    Examples
+    --------
+    >>> is_noise(0.1, 0.06)
+    True
+    """
     return abs(value) < 2 * error
 
 
 def shown(value: float, error: float) -> str:
     """A share of the mean in per cent, or the bound that noise puts on it.
 
+    Parameters
+    ----------
+    value : float
+        The share.
+    error : float
+        Its standard error.
+
+    Returns
+    -------
+    str
+        The share, or "under" and twice the error where it may be noise.
+
+    Examples
+    --------
     >>> shown(0.089, 0.01), shown(0.089, 0.06), shown(0.0001, 0.0001)
     ('8.9%', 'under 12.0%', '0.0%')
     """
@@ -208,9 +379,26 @@ def shown(value: float, error: float) -> str:
 
 
 def report(squared: Array, periods: Sequence[int] = (), replicates: Sequence[Array] = ()) -> Report:
-    """All the numbers at once; a grid is looked for at those `periods` that fit four times into every axis.
+    """All the numbers of a map at once.
 
-    `replicates` are the same map with one part of what was counted left out each: from them the `errors` follow.
+    Parameters
+    ----------
+    squared : array_like
+        Expected squared gradients over input positions, or anything proportional to them.
+    periods : sequence of int, default ()
+        Periods at which a grid is looked for, where they fit four times into every axis.
+    replicates : sequence of ndarray, default ()
+        The same map with one part of what was counted left out each; the `errors` follow from them.
+
+    Returns
+    -------
+    Report
+        The numbers.
+
+    Examples
+    --------
+    >>> report(np.ones(8), periods=[2]).gridding
+    {2: 0.0}
     """
     scaled = relative(squared)
     fitting = [p for p in periods if 1 < p <= min(scaled.shape) // 4]
@@ -233,6 +421,18 @@ def _numbers(scaled: Array, periods: Sequence[int]) -> Report:
 def deviations(replicates: Sequence[Array]) -> Array:
     """sqrt(G - 1) (map without part g - mean of these): as large as the standard error of the whole map (jackknife).
 
+    Parameters
+    ----------
+    replicates : sequence of ndarray
+        The map with one of G parts left out each.
+
+    Returns
+    -------
+    ndarray, shape (G, *positions)
+        The deviations.
+
+    Examples
+    --------
     >>> deviations([np.array([1.0]), np.array([3.0])]).tolist()
     [[-1.0], [1.0]]
     """

@@ -17,9 +17,10 @@ import numpy as np
 
 from landscape.gates.averaging import average_alike, ratio
 from landscape.gates.composites import forms
-from landscape.gates.gates import Gates, gate_under, gates_below, skips
+from landscape.gates.gates import gate_under, gates_below, skips
+from landscape.prior import Gates, Prior
 from landscape.structure.channel_runs import channel_runs
-from landscape.structure.plan import Axes, plan
+from landscape.structure.plan import Axes
 from landscape.structure.signs import Sign
 from landscape.structure.symmetry import Symmetries
 from lattice import Activation, AdaptivePool, GlobalPool, Lattice, Multiply, Node, Norm, Pool, UnsupportedError
@@ -39,11 +40,12 @@ SMALL = 0.01  # a mean slope below this part of its root mean square is one of b
 class Counter:
     """Sums over forward passes, one at a time; batches of one input."""
 
-    def __init__(self, lattice: Lattice, watched: dict[str, Node], signs: list[Sign], draws: int, given: bool = False) -> None:
+    def __init__(self, prior: Prior, watched: dict[str, Node], draws: int, given: bool = False) -> None:
+        lattice = prior.lattice
         self.lattice = lattice
         self.watched = watched
-        self.signs = dict(zip(lattice.names, signs, strict=True))
-        self.pairs = {lattice.nodes[a].name: axes for (a, b), axes in plan(lattice).carried.items() if a == b}
+        self.signs = dict(zip(lattice.names, prior.node_signs, strict=True))
+        self.pairs = {lattice.nodes[a].name: axes for (a, b), axes in prior.plan.carried.items() if a == b}
         self.skips = list(skips(lattice))
         self.below = gates_below(lattice)
         self.own = _gates_of_factors(lattice)
@@ -258,7 +260,6 @@ class _Rates:
                     below = self.means.get(("product joint below", n, place))
                     together = self.means["product joint", n, place]
                     product_joint[n, place] = (together if below is None else ratio(together, below))[None]
-        gains |= {n: products[n, 0] for n, place in products if place == 0}
         return Gates(gains, joint, taps, runs, source, firsts, products, product_joint, replicates)
 
     def _of(self, kind: str) -> list[str]:

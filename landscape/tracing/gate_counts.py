@@ -16,16 +16,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from landscape.gates.gates import Gates, gates_below, unknown_rates
-from landscape.structure.signs import node_signs
+from landscape.gates.gates import gates_below, unknown_rates
+from landscape.prior import Gates, Prior
 from landscape.structure.symmetry import Symmetries, symmetries
 from landscape.tracing.counter import Counter
 from landscape.tracing.graph.reader import Reader
-from landscape.tracing.weights import Shift
 from landscape.weights.initialisation import fans
 from lattice import Lattice, Multiply, Node, SpecificationError
 
-__all__ = ["Law", "observe"]
+__all__ = ["Parameters", "observe"]
 
 Array = np.ndarray[Any, Any]
 ENOUGH = 100_000  # filters: a win rate of one in nine is known to 1 % at one position
@@ -36,24 +35,19 @@ FEW_DRAWS = 4
 MOST_WORK = 20_000_000_000  # multiplications in all: about a second
 
 
-class Law(NamedTuple):
-    """How weights and biases are drawn: by node name V[w], the names of the parameters, and what is added; factors of norms."""
+class Parameters(NamedTuple):
+    """What a model calls the weight, and the bias where there is one, of each layer with weights, by node name."""
 
-    variances: Mapping[str, float]
     weights: Mapping[str, str]
     biases: Mapping[str, str]
-    shifts: Mapping[str, Shift]
-    factors: Mapping[str, Any]
-    signs: Mapping[str, Any]
 
 
 def observe(
     program: Any,
     names: dict[str, str],
     reader: Reader,
-    lattice: Lattice,
-    shifted: frozenset[str],
-    law: Law,
+    prior: Prior,
+    parameters: Parameters,
     inputs: Array | None = None,
 ) -> Gates:
     """The `Gates` of a traced model, from forward passes over `inputs` or white noise, each with weights drawn anew.
@@ -64,7 +58,7 @@ def observe(
     """
     import torch
 
-    wanted = unknown_rates(lattice, shifted, law.signs)
+    lattice, wanted = prior.lattice, unknown_rates(prior)
     like = next((tensor for tensor in reader.tensors.values() if tensor.is_floating_point()), torch.zeros(()))
     if not wanted or like.is_meta:
         return Gates()
@@ -74,22 +68,21 @@ def observe(
         )
     watched = _with_gates_below(lattice, wanted)
     top = max(lattice.names.index(name) for name in watched)
-    redrawn = {name: law.weights[name] for name in lattice.names[:top] if name in law.weights}
+    redrawn = {name: parameters.weights[name] for name in lattice.names[:top] if name in parameters.weights}
     draws = _draws_needed(lattice, watched, reader.tensors, redrawn)
     chosen, source = _chosen(inputs, draws)
     draws = draws if chosen is None else len(chosen)
-    alike = symmetries(lattice) if inputs is None and _even(lattice, law) else Symmetries((), ())
-    signs = node_signs(lattice, shifted, law.signs)
+    alike = symmetries(lattice) if inputs is None and _even(prior) else Symmetries((), ())
+    biases = {name: bias for name, bias in parameters.biases.items() if name in redrawn and np.any(_variance(prior, name))}
     wide = torch.promote_types(like.dtype, torch.float32)
     for dtype in dict.fromkeys((wide, torch.float64)):
-        counter = Counter(lattice, watched, signs, draws, given=inputs is not None)
+        counter = Counter(prior, watched, draws, given=inputs is not None)
         watcher = _watcher(program, reader, lattice, watched, counter, dtype)
         placeholders = [call.name for call in program.graph_module.graph.nodes if call.op == "placeholder"]
         images = None if inputs is None or chosen is None else (np.array(inputs[i]) for i in chosen)
         with torch.no_grad():
-            for draw, (tensors, image) in enumerate(
-                _drawn(lattice, reader.tensors, redrawn, law, draws, images, like.to(dtype))
-            ):
+            passes = _drawn(prior, reader.tensors, Parameters(redrawn, biases), draws, images, like.to(dtype))
+            for draw, (tensors, image) in enumerate(passes):
                 counter.begin(draw)
                 watcher.run(*(tensors[names[name]] if name in names else image for name in placeholders))
         if counter.in_range():
@@ -124,10 +117,11 @@ def _chosen(inputs: Array | None, draws: int) -> tuple[list[int] | None, str]:
     return chosen, f"counted on {draws} of {count} given inputs"
 
 
-def _even(lattice: Lattice, law: Law) -> bool:
+def _even(prior: Prior) -> bool:
     """Is nothing that a norm multiplies or adds different from position to position?"""
-    channels = {name: shape[0] for name, shape in zip(lattice.names, lattice.shapes, strict=True)}
-    values = [*law.factors.items(), *law.signs.items(), *((name, part) for name, shift in law.shifts.items() for part in shift)]
+    channels = {name: shape[0] for name, shape in zip(prior.lattice.names, prior.lattice.shapes, strict=True)}
+    added = ((name, part) for name, shift in prior.shifts.items() for part in shift)
+    values = [*prior.factors.items(), *prior.signs.items(), *added]
     return all(np.ndim(value) == 0 or np.shape(value) == (channels[name],) for name, value in values if name in channels)
 
 
@@ -184,10 +178,9 @@ def _channels_first(tensor: Any, order: tuple[int, ...] | None) -> Any:
 
 
 def _drawn(
-    lattice: Lattice,
+    prior: Prior,
     given: Mapping[str, Any],
-    redrawn: Mapping[str, str],
-    law: Law,
+    redrawn: Parameters,
     draws: int,
     images: Iterable[Array] | None,
     like: Any,
@@ -197,33 +190,32 @@ def _drawn(
 
     generator = torch.Generator().manual_seed(0)
     # each weight is a stretch of one row of normal numbers, from a place drawn at random: ten times as fast as new ones
-    longest = max((given[name].numel() for name in redrawn.values()), default=0)
+    longest = max((given[name].numel() for name in redrawn.weights.values()), default=0)
     normal = torch.randn(OFFSETS + longest, generator=generator).to(like)
     tensors = {name: tensor.detach() for name, tensor in given.items()}
     tensors |= {name: tensor.to(like) for name, tensor in tensors.items() if tensor.is_floating_point()}
-    fresh = {name: torch.empty_like(tensors[name]) for name in redrawn.values()}
-    biases = {layer: law.biases[layer] for layer in redrawn if layer in law.biases and np.any(_variance(law, layer))}
+    fresh = {name: torch.empty_like(tensors[name]) for name in redrawn.weights.values()}
     tensors |= fresh
     given_images = None if images is None else iter(images)
     for _ in range(draws):
-        for layer, name in redrawn.items():  # the rates are those of the law of the weights, not of one draw
+        for layer, name in redrawn.weights.items():  # the rates are those of the law of the weights, not of one draw
             start = int(torch.randint(OFFSETS, (1,), generator=generator))
             numbers = normal[start : start + fresh[name].numel()].view(fresh[name].shape)
-            torch.mul(numbers, law.variances[layer] ** 0.5, out=fresh[name])
-        for layer, name in biases.items():
-            mean, deviation = np.asarray(law.shifts[layer].mean), np.sqrt(_variance(law, layer))
+            torch.mul(numbers, prior.variances[layer] ** 0.5, out=fresh[name])
+        for layer, name in redrawn.biases.items():
+            mean, deviation = np.asarray(prior.shifts[layer][0]), np.sqrt(_variance(prior, layer))
             numbers = torch.randn(tensors[name].shape, generator=generator, dtype=torch.float64)
             tensors[name] = (torch.as_tensor(mean) + torch.as_tensor(deviation) * numbers).to(like)
         if given_images is None:
-            image = torch.randn(1, *lattice.input_shape, generator=generator, dtype=torch.float64)
+            image = torch.randn(1, *prior.lattice.input_shape, generator=generator, dtype=torch.float64)
         else:
             image = torch.tensor(next(given_images)[None])  # a copy: models may work in place
         yield tensors, image.to(like)
 
 
-def _variance(law: Law, layer: str) -> Array:
+def _variance(prior: Prior, layer: str) -> Array:
     """The variance of a layer's bias over draws; a constant has none, and stays."""
-    return np.asarray(law.shifts[layer].variance if layer in law.shifts else 0.0)
+    return np.asarray(prior.shifts[layer][1] if layer in prior.shifts else 0.0)
 
 
 def _draws_needed(lattice: Lattice, watched: Mapping[str, Node], tensors: dict[str, Any], parameters: dict[str, str]) -> int:

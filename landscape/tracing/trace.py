@@ -13,16 +13,17 @@ import logging
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from landscape.gates.gates import Gates, unknown_rates
+from landscape.gates.gates import unknown_rates
 from landscape.input_checks import call_factory
+from landscape.prior import Gates, Prior
 from landscape.tracing.aten.table import REASONS, RULES
-from landscape.tracing.gate_counts import Law, observe
+from landscape.tracing.gate_counts import Parameters, observe
 from landscape.tracing.graph.randomness import only_torch_draws
 from landscape.tracing.graph.reader import Reader, named_tensors
-from landscape.tracing.weights import Shift, read_weights
+from landscape.tracing.weights import read_weights
 from landscape.weights.initialisation import Initialisation, layer_variances, weighted
 from lattice import AssumptionError, Lattice, UnsupportedError
 from lattice.checks import given_shape
@@ -39,29 +40,24 @@ LARGE, MOST_DRAWS, FEW_DRAWS, CHEAP = 1_000_000, 100, 4, 2_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Trace:
-    """A model as a lattice, with what its weights say, by node name.
+class Trace(Prior):
+    """A `Prior` as a model says it: its lattice with what its weights say, by node name, and how well it is known.
 
-    `variances`: V[w] of each layer with weights. `factors`: the squared factor of each norm, gamma^2 / (running variance
-    + eps), a number or one per channel. `shifted`: layers whose bias or shift is not zero on average. `gates`: what gates
-    and choices let through where symmetry does not say it, counted in forward passes (empty where not asked for).
-    `skewed`: layers whose weights are not as in a fresh initialisation, though they were to be taken as they are.
-    `signs`: the sign of each norm's factor gamma / sigma where it is negative anywhere, -1 or one per channel (absent: 1).
-    `shifts`: mean and variance over channels or draws of the biases and shifts that are not all zero.
-    `variance_errors`: the relative standard error of each V[w], 0 where `initialisation` gave it: a map that is exact is so for
-    these V[w]. `doubts`: what the weights that were seen could not tell, or do not keep to: each forbids to call the law exact.
-    `unit`: the output unit that `output` asked for beside the entry. `unproven`: why the trace could not be compared with the
-    gradient of the model itself; empty where it was, and where that was not asked for.
+    Parameters
+    ----------
+    lattice, variances, factors, shifted, gates, skewed, signs, shifts
+        As of `Prior`. The `gates` were counted in forward passes, and are empty where that was not asked for.
+    variance_errors : mapping of str to float
+        The relative standard error of each V[w], 0 where `initialisation` gave it: a map that is exact is so for these V[w].
+    doubts : tuple of str, default ()
+        What the weights that were seen could not tell, or do not keep to: each forbids to call the law exact.
+    unit : optional
+        The output unit that `output` asked for beside the entry.
+    unproven : str, default ""
+        Why the trace could not be compared with the gradient of the model itself; empty where it was, and where that was not
+        asked for.
     """
 
-    lattice: Lattice
-    variances: dict[str, float]
-    factors: dict[str, Any]
-    shifted: frozenset[str]
-    gates: Gates
-    skewed: tuple[str, ...] = ()
-    signs: Mapping[str, Any] = field(default_factory=dict)
-    shifts: Mapping[str, Shift] = field(default_factory=dict)
     variance_errors: Mapping[str, float] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
     unit: Any = None
@@ -85,23 +81,50 @@ def trace(
 ) -> Trace:
     """The lattice of a model in evaluation mode over an input of shape (channels, *spatial), with its weights' variances.
 
-    V[w] is the second moment of the actual weights, or what `initialisation` says: a scheme or its name, one number, or a
-    mapping from layer name to variance. "weights" takes the second moments of trained weights too. A module
-    has one draw of each weight, so that the second moment of a layer with n normal weights is off by sqrt(2 / n); a
-    factory of freshly initialised modules is drawn from until every layer has shown 5,000 weights and every entry could be
-    judged (4 to 100 draws; 2 to 4 of a network with a million weights), and each entry must be an independent random number:
-    fixed filters, masks, ties and structured initialisations are refused. One draw tells less, `Trace.doubts` says what.
-    With `train` the model is traced in training mode; a model that is in evaluation mode is set to it, and in one that is in
-    training mode the parts that are not (frozen norms) are left so. The factors of batch norms are then their gamma^2.
-    `output` names one entry of a model that returns several tensors: a key ("out"), an index (0), or a path through nested
-    ones ("a", 0), see `resolve_output`.
-    `check` compares the lattice, with the model's own weights, with the model: output and input gradient at one random point.
-    `inputs` asks for gates to be counted in forward passes: "noise" on white noise, or on images (N, channels, *spatial);
-    see `landscape.tracing.gate_counts`; models on the meta device give none. The model and the global random state are left as
-    they were. Raises `UnsupportedError`, listing every operation without a rule, and where the lattice and the model differ,
-    naming the first layer that does; `AssumptionError` for tied weights, weights that are NaN or infinite, and weights whose
-    mean is not zero (trained ones, for example).
+    The graph of `torch.export` is read operation by operation; then (`check`) the lattice with the model's own weights is
+    compared with the model. The model and the global random state are left as they were.
 
+    Parameters
+    ----------
+    model : torch.nn.Module or callable
+        A module, which has one draw of each weight, so that the second moment of a layer with n normal weights is off by
+        sqrt(2 / n); or a factory of freshly initialised modules, which is drawn from until every layer has shown 5,000 weights
+        and every entry could be judged (4 to 100 draws; 2 to 4 of a network with a million weights). Each entry must be an
+        independent random number: fixed filters, masks, ties and structured initialisations are refused. One draw tells less,
+        `Trace.doubts` says what.
+    shape : tuple of int
+        Shape of one input, (channels, *spatial).
+    initialisation : callable, str, float, mapping of str to float, or None, default None
+        V[w]: None is the second moment of the actual weights, "weights" that of trained weights too; otherwise a scheme or its
+        name, one number, or a mapping from layer name to variance.
+    inputs : array_like, "noise" or None, default None
+        Asks for gates to be counted in forward passes: on white noise, or on images (N, channels, *spatial); see
+        `landscape.tracing.gate_counts`. Models on the meta device give none.
+    output : optional
+        One entry of a model that returns several tensors: a key ("out"), an index (0), or a path through nested ones ("a", 0).
+    train : bool, default False
+        Whether the model is traced in training mode; a model that is in evaluation mode is set to it, and in one that is in
+        training mode the parts that are not (frozen norms) are left so. The factors of batch norms are then their gamma^2.
+    check : bool, default True
+        Whether to compare output and input gradient of lattice and model at one random point.
+
+    Returns
+    -------
+    Trace
+        The lattice, and by node name the variances, factors, shifts, signs and gates.
+
+    Raises
+    ------
+    UnsupportedError
+        If there are operations without a rule (all are listed), or the lattice and the model differ (the first layer that does
+        is named).
+    AssumptionError
+        If weights are tied, NaN or infinite, or their mean is not zero (trained ones, for example).
+    SpecificationError
+        If the shape or another argument does not fit the model.
+
+    Examples
+    --------
     >>> from torch import nn
     >>> traced = trace(lambda: nn.Sequential(nn.Conv1d(2, 64, 3), nn.ReLU()), (2, 9))
     >>> traced.lattice.names, abs(traced.variances["0"] - 1 / 18) < 0.005
@@ -135,14 +158,13 @@ def trace(
         more_draws = _fresh(factory, most, first if given is None else {})
     draws = (reader.with_made(tensors) for tensors in more_draws)
     found = read_weights(lattice, weights, reader.tensors, given, train, as_they_are, draws, least)
-    variances, shifted = found.variances, found.shifted
-    watched = unknown_rates(lattice, shifted, found.signs) if inputs is not None else {}
+    known = (found.variances, found.factors, found.shifted, Gates(), found.skewed, found.signs, found.shifts)
+    traced = Trace(lattice, *known, found.variance_errors, found.doubts, unit, unproven)
+    if inputs is None or not unknown_rates(traced):
+        return traced
+    biases = {name: str(weights[name]["bias"]) for name in parameters if weights[name].get("bias") is not None}
     images = None if isinstance(inputs, str) else inputs
-    biases = {name: str(weights[name]["bias"]) for name in variances if weights[name].get("bias") is not None}
-    law = Law(variances, parameters, biases, found.shifts, found.factors, found.signs)
-    gates = observe(program, names, reader, lattice, shifted, law, images) if watched else Gates()
-    more = (found.skewed, found.signs, found.shifts, found.variance_errors, found.doubts)
-    return Trace(lattice, variances, found.factors, shifted, gates, *more, unit, unproven)
+    return replace(traced, gates=observe(program, names, reader, traced, Parameters(parameters, biases), images))
 
 
 def _draw(factory: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from landscape.prior import Shift
 from landscape.weights.fixed_weights import tied_layers, undecided
 from landscape.weights.fresh_weights import centred, doubts_about, problem_with
 from landscape.weights.initialisation import weighted
@@ -15,18 +16,11 @@ from landscape.weights.weight_draws import FINEST, LayerDraws, Moments, moments_
 from lattice import AssumptionError, Lattice, Norm
 from lattice.errors import listed
 
-__all__ = ["Shift", "Weights", "read_weights"]
+__all__ = ["Weights", "read_weights"]
 
 Array = np.ndarray[Any, Any]
 NUMBERS = ("eps", "number", "shift")  # what a norm knows besides tensors
 MOST_UNDECIDED = 16  # draws, where entries did not change and that may be chance
-
-
-class Shift(NamedTuple):
-    """What a layer adds: the mean and the variance of its bias, each a number or an array over channels."""
-
-    mean: Any
-    variance: Any
 
 
 class Weights(NamedTuple):

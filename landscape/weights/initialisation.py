@@ -39,13 +39,50 @@ WEIGHTED = (Conv, ConvTranspose, Dense)
 
 
 def weighted(op: Op) -> bool:
-    """Does this layer have weights?"""
+    """Whether a layer has weights.
+
+    Parameters
+    ----------
+    op : Op
+        The layer.
+
+    Returns
+    -------
+    bool
+        True for convolutions, transposed ones, and linear layers.
+
+    Examples
+    --------
+    >>> weighted(Conv(16, kernel=3))
+    True
+    """
     return isinstance(op, WEIGHTED)
 
 
 def fans(op: Op, shape: Shape) -> tuple[int, int]:
-    """(fan_in, fan_out) of a layer that reads `shape` = (channels, *spatial), as torch counts them.
+    """(fan_in, fan_out) of a layer, as torch counts them.
 
+    Parameters
+    ----------
+    op : Op
+        A layer with weights.
+    shape : tuple of int
+        The shape that it reads, (channels, *spatial).
+
+    Returns
+    -------
+    fan_in : int
+        (input channels / groups) * taps.
+    fan_out : int
+        Output channels * taps, of all groups together.
+
+    Raises
+    ------
+    SpecificationError
+        If the layer has no weights.
+
+    Examples
+    --------
     >>> fans(Conv(16, kernel=3, groups=2), (8, 32, 32))
     (36, 144)
     """
@@ -62,6 +99,20 @@ def fans(op: Op, shape: Shape) -> tuple[int, int]:
 def he(op: Op, shape: Shape) -> float:
     """V[w] = 2 / fan_in (He et al. 2015), torch's `kaiming_normal_`.
 
+    Parameters
+    ----------
+    op : Op
+        A layer with weights.
+    shape : tuple of int
+        The shape that it reads, (channels, *spatial).
+
+    Returns
+    -------
+    float
+        The variance of its weights.
+
+    Examples
+    --------
     >>> he(Conv(16, kernel=3), (8, 32, 32)) == 2 / 72
     True
     """
@@ -71,6 +122,20 @@ def he(op: Op, shape: Shape) -> float:
 def he_fan_out(op: Op, shape: Shape) -> float:
     """V[w] = 2 / fan_out, torch's `kaiming_normal_(mode="fan_out")`: the convolutions of torchvision's ResNets and VGGs.
 
+    Parameters
+    ----------
+    op : Op
+        A layer with weights.
+    shape : tuple of int
+        The shape that it reads, (channels, *spatial).
+
+    Returns
+    -------
+    float
+        The variance of its weights.
+
+    Examples
+    --------
     >>> he_fan_out(Conv(16, kernel=3), (8, 32, 32)) == 2 / 144
     True
     """
@@ -80,6 +145,20 @@ def he_fan_out(op: Op, shape: Shape) -> float:
 def glorot(op: Op, shape: Shape) -> float:
     """V[w] = 2 / (fan_in + fan_out) (Glorot & Bengio 2010), torch's `xavier_normal_`.
 
+    Parameters
+    ----------
+    op : Op
+        A layer with weights.
+    shape : tuple of int
+        The shape that it reads, (channels, *spatial).
+
+    Returns
+    -------
+    float
+        The variance of its weights.
+
+    Examples
+    --------
     >>> glorot(Conv(16, kernel=3), (8, 32, 32)) == 2 / (72 + 144)
     True
     """
@@ -89,6 +168,20 @@ def glorot(op: Op, shape: Shape) -> float:
 def lecun(op: Op, shape: Shape) -> float:
     """V[w] = 1 / fan_in (LeCun et al. 1998).
 
+    Parameters
+    ----------
+    op : Op
+        A layer with weights.
+    shape : tuple of int
+        The shape that it reads, (channels, *spatial).
+
+    Returns
+    -------
+    float
+        The variance of its weights.
+
+    Examples
+    --------
     >>> lecun(Conv(16, kernel=3), (8, 32, 32)) == 1 / 72
     True
     """
@@ -98,6 +191,20 @@ def lecun(op: Op, shape: Shape) -> float:
 def torch_default(op: Op, shape: Shape) -> float:
     """V[w] = 1 / (3 fan_in): torch's own initialisation of Conv and Linear, `kaiming_uniform_(a=sqrt(5))`.
 
+    Parameters
+    ----------
+    op : Op
+        A layer with weights.
+    shape : tuple of int
+        The shape that it reads, (channels, *spatial).
+
+    Returns
+    -------
+    float
+        The variance of its weights.
+
+    Examples
+    --------
     >>> torch_default(Conv(16, kernel=3), (8, 32, 32)) == 1 / 216
     True
     """
@@ -107,6 +214,20 @@ def torch_default(op: Op, shape: Shape) -> float:
 def orthogonal(op: Op, shape: Shape) -> float:
     """V[w] = 1 / max(rows, columns) of the weight as a matrix, torch's `orthogonal_`; such weights are uncorrelated.
 
+    Parameters
+    ----------
+    op : Op
+        A layer with weights.
+    shape : tuple of int
+        The shape that it reads, (channels, *spatial).
+
+    Returns
+    -------
+    float
+        The variance of its weights.
+
+    Examples
+    --------
     >>> orthogonal(Conv(16, kernel=3), (8, 32, 32)) == 1 / 72
     True
     """
@@ -118,6 +239,20 @@ def orthogonal(op: Op, shape: Shape) -> float:
 def rademacher(op: Op, shape: Shape) -> float:
     """V[w] = 1: weights +1 or -1, so that the map of a linear net is its mean path count.
 
+    Parameters
+    ----------
+    op : Op
+        A layer with weights.
+    shape : tuple of int
+        The shape that it reads, (channels, *spatial).
+
+    Returns
+    -------
+    float
+        The variance of its weights.
+
+    Examples
+    --------
     >>> rademacher(Conv(16, kernel=3), (8, 32, 32)) == 1
     True
     """
@@ -125,10 +260,29 @@ def rademacher(op: Op, shape: Shape) -> float:
 
 
 def truncated_normal(std: float = 1.0, low: float = -2.0, high: float = 2.0) -> Initialisation:
-    """V[w] of a normal variable of this deviation cut off at low and high, torch's `trunc_normal_`, the same for all layers.
+    """V[w] of a normal variable cut off at low and high, torch's `trunc_normal_`, the same for all layers.
 
-    The cuts are absolute, as in torch, and must be symmetric: only weights of mean zero have a path law.
+    Parameters
+    ----------
+    std : float, default 1.0
+        Standard deviation of the normal variable before it is cut.
+    low : float, default -2.0
+        The lower cut, absolute, as in torch.
+    high : float, default 2.0
+        The upper cut; -low, since only weights of mean zero have a path law.
 
+    Returns
+    -------
+    callable
+        A scheme, (op, shape) -> V[w].
+
+    Raises
+    ------
+    SpecificationError
+        If the cuts are not -c and c.
+
+    Examples
+    --------
     >>> round(truncated_normal()(Conv(16, kernel=3), (8, 32, 32)), 4)
     0.7737
     """
@@ -145,8 +299,27 @@ SCHEMES["truncated_normal"] = truncated_normal()
 
 
 def layer_variances(lattice: Lattice, initialisation: "Initialisation | Mapping[str, float] | float | str") -> dict[str, float]:
-    """V[w] of every layer with weights, by node name: from a scheme or its name, one number, or a mapping that names all.
+    """V[w] of every layer with weights, by node name.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    initialisation : callable, str, float, or mapping of str to float
+        A scheme or its name, one number, or a mapping that names all layers with weights.
+
+    Returns
+    -------
+    dict of str to float
+        Variance by layer name.
+
+    Raises
+    ------
+    SpecificationError
+        If there is no such scheme, a layer is missing or unknown, or a variance is negative or not finite.
+
+    Examples
+    --------
     >>> layer_variances(Lattice.chain((1, 8), [Conv(4, kernel=3), Conv(4, kernel=3)]), 0.5)
     {'conv1': 0.5, 'conv2': 0.5}
     >>> layer_variances(Lattice.chain((1, 8), [Conv(4, kernel=2)]), "he")
@@ -177,7 +350,30 @@ def layer_variances(lattice: Lattice, initialisation: "Initialisation | Mapping[
 
 
 def checked_variances(lattice: Lattice, variances: Mapping[str, Any]) -> dict[str, float]:
-    """The variances of all layers with weights as floats: each is there, finite and not negative."""
+    """The variances of all layers with weights as floats: each is there, finite and not negative.
+
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    variances : mapping of str to float
+        Variance by layer name.
+
+    Returns
+    -------
+    dict of str to float
+        Variance by layer name.
+
+    Raises
+    ------
+    SpecificationError
+        If one is missing, negative or not finite; the message names the layer.
+
+    Examples
+    --------
+    >>> checked_variances(Lattice.chain((1, 8), [Conv(4, kernel=2)]), {"conv1": 1})
+    {'conv1': 1.0}
+    """
     found: dict[str, Any] = {node.name: variances.get(node.name) for node in lattice.nodes if weighted(node.op)}
     for name, variance in found.items():
         if not is_real(variance) or not float(variance) >= 0:

@@ -26,6 +26,17 @@ class PascalNumber(sympy.Function):  # type: ignore[misc]
 
     A number where K, L, n are numbers (`pascal_coefficient`); prints as \binom{L}{n}_{K}; `rewrite(Sum)` is `pascal_formula`.
 
+    Parameters
+    ----------
+    kernel : sympy expression or int
+        Kernel size K.
+    depth : sympy expression or int
+        Number of layers L.
+    n : sympy expression or int
+        Position in the row.
+
+    Examples
+    --------
     >>> PascalNumber(3, 4, 4), sympy.latex(PascalNumber(3, L, L))
     (19, '{\\binom{L}{L}}_{3}')
     """
@@ -48,13 +59,28 @@ class PascalNumber(sympy.Function):  # type: ignore[misc]
 
 
 def pascal_formula(kernel: int, depth: Any = L, n: Any = POSITION) -> sympy.Expr:
-    """Entry n of row L of the generalised Pascal triangle, for L >= 1 layers of a given kernel.
+    """Entry n of row L of the generalised Pascal triangle, for L >= 1 layers of a given kernel, as a formula.
 
         sum_(j=0..floor(n/K)) (-1)^j C(L, j) C(L - 1 + n - K j, L - 1);     C(L, n) for K = 2
 
-    `depth` and `n` are symbols (L, n by default), or any sympy expressions or ints. `doit()` evaluates the sum where n is
-    a number. `pascal_coefficient` is the fast way to numbers.
+    `doit()` evaluates the sum where n is a number; `pascal_coefficient` is the fast way to numbers.
 
+    Parameters
+    ----------
+    kernel : int
+        Kernel size K.
+    depth : sympy expression or int, default L
+        Number of layers.
+    n : sympy expression or int, default n
+        Position in the row.
+
+    Returns
+    -------
+    sympy.Expr
+        The formula.
+
+    Examples
+    --------
     >>> pascal_formula(2)
     binomial(L, n)
     >>> pascal_formula(3), pascal_formula(3, 4, 4).doit()
@@ -72,12 +98,31 @@ def pascal_formula(kernel: int, depth: Any = L, n: Any = POSITION) -> sympy.Expr
 
 
 def residual_formula(kernel: int, depth: Any = L, d: Any = OFFSET) -> sympy.Expr:
-    """Paths at offset d of L residual blocks, an identity skip around an odd kernel K = 2 r + 1, borders left out.
+    """Formula for the paths at offset d of L residual blocks, an identity skip around an odd kernel K = 2 r + 1.
 
         C(2L, L + d) for K = 3;     in general sum_m C(L, m) p_m(d), p_m the row of the m blocks that are not skipped
 
-    Arguments as for `pascal_formula`; `residual_row` gives numbers.
+    Parameters
+    ----------
+    kernel : int
+        Kernel size K, odd.
+    depth : sympy expression or int, default L
+        Number of blocks.
+    d : sympy expression or int, default d
+        Offset from the output's position.
 
+    Returns
+    -------
+    sympy.Expr
+        The formula; `residual_row` gives numbers.
+
+    Raises
+    ------
+    SpecificationError
+        If the kernel is even.
+
+    Examples
+    --------
     >>> residual_formula(3)
     binomial(2*L, L + d)
     >>> residual_formula(5), residual_formula(5, 3, 1).doit()
@@ -96,12 +141,28 @@ def residual_formula(kernel: int, depth: Any = L, d: Any = OFFSET) -> sympy.Expr
 
 
 def strip_formula(width: Any = N, depth: Any = L, output: Any = OUTPUT, input: Any = INPUT) -> sympy.Expr:
-    """Path counts of L zero-padded k = 3 layers over N cells, from output j to input i: the spectral form.
+    """Formula for the path counts of L zero-padded k = 3 layers over N cells, from output j to input i: the spectral form.
 
         2/(N+1) sum_(m=1..N) sin(pi m (i+1)/(N+1)) sin(pi m (j+1)/(N+1)) (1 + 2 cos(pi m/(N+1)))^L
 
-    Arguments as for `pascal_formula`; `strip_counts_reflection` gives numbers.
+    Parameters
+    ----------
+    width : sympy expression or int, default N
+        Number of cells.
+    depth : sympy expression or int, default L
+        Number of layers.
+    output : sympy expression or int, default j
+        The output cell.
+    input : sympy expression or int, default i
+        The input cell.
 
+    Returns
+    -------
+    sympy.Expr
+        The formula; `strip_counts_reflection` gives numbers.
+
+    Examples
+    --------
     >>> sympy.simplify(strip_formula(3, 4, 0, 1).doit())
     12
     """

@@ -25,7 +25,15 @@ Array = np.ndarray[Any, Any]
 
 
 class Moments(NamedTuple):
-    """Mean and variance of the offset of a path on one axis, exact."""
+    """Mean and variance of the offset of a path on one axis, exact (see `offset_moments`).
+
+    Parameters
+    ----------
+    mean : Fraction
+        Mean offset, in input cells.
+    variance : Fraction
+        Variance of the offset, in input cells squared.
+    """
 
     mean: Fraction
     variance: Fraction
@@ -33,7 +41,19 @@ class Moments(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GaussianLimit:
-    """A limit law beside the truth: shares of the paths per input position, and the measured distance between them."""
+    """A limit law beside the truth: shares of the paths per input position, and the measured distance between them.
+
+    Parameters
+    ----------
+    share : ndarray of float64
+        Share of the paths at each input position, as the limit law gives it.
+    exact : ndarray of float64
+        The true share, #p / sum of #p, over the same positions (spatial commands).
+    total_variation : float
+        Their total variation distance, sum |share - exact| / 2.
+    largest_error : float
+        The largest error of one share.
+    """
 
     share: Array
     exact: Array
@@ -46,9 +66,25 @@ def offset_moments(lattice: Lattice) -> tuple[Moments, ...]:
 
         mean = sum_l S_l d_l (K_l - 1) / 2,      variance = sum_l S_l^2 d_l^2 (K_l^2 - 1) / 12
 
-    An output at j looks at S j + mean, S the product of all strides. Pools count as layers. Raises
-    `IrregularLatticeError`, which names the layer, where layers branch or read padding.
+    An output at j looks at S j + mean, S the product of all strides. Pools count as layers.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        An unpadded chain of layers with windows.
+
+    Returns
+    -------
+    tuple of Moments
+        Mean and variance per spatial axis, exact fractions, in input cells.
+
+    Raises
+    ------
+    IrregularLatticeError
+        If layers branch or read padding; the message names the layer.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice
     >>> offset_moments(Lattice.chain((1, 20), [Conv(1, kernel=3, stride=2), Conv(1, kernel=3)]))
     (Moments(mean=Fraction(3, 1), variance=Fraction(10, 3)),)
@@ -78,13 +114,32 @@ def gaussian_limit(lattice: Lattice, output: Where, order: int = 2) -> GaussianL
 
         share(i) = g phi(z) / sigma [1 + kappa_4 He_4(z) / (24 sigma^4) + ...],     z = (i - S j - mean) / sigma
 
-    per axis, on the cells that the steps S_l d_l, with greatest common divisor g, can reach; axes multiply. `order` 2 is the
-    Gaussian, 4 adds the term in kappa_4, 6 those in kappa_6 and kappa_4^2 (all odd cumulants are 0). With strides the
+    per axis, on the cells that the steps S_l d_l, with greatest common divisor g, can reach; axes multiply. With strides the
     limit of the single shares need not exist (k = 3, s = 2: Stern's sequence); the distance shows it.
 
-    Returns `GaussianLimit`: `share` (float64 over input positions), `exact` (#p / sum of #p, spatial commands), their
-    total variation distance sum |share - exact| / 2, and the largest error of one share. Errors as `offset_moments`.
+    Parameters
+    ----------
+    lattice : Lattice
+        An unpadded chain of layers with windows.
+    output : Unit, tuple of int or int
+        The output unit; a bare position means channel 0.
+    order : {2, 4, 6}, default 2
+        2 is the Gaussian, 4 adds the term in kappa_4, 6 those in kappa_6 and kappa_4^2 (all odd cumulants are 0).
 
+    Returns
+    -------
+    GaussianLimit
+        The limit's shares, the true ones, and two distances between them.
+
+    Raises
+    ------
+    SpecificationError
+        If the order is another one, or the output does not exist.
+    IrregularLatticeError
+        If layers branch or read padding; the message names the layer.
+
+    Examples
+    --------
     >>> from lattice import families
     >>> [round(gaussian_limit(families.plain(41, 20), (0,), order).total_variation, 6) for order in (2, 4, 6)]
     [0.004476, 0.000105, 6e-06]

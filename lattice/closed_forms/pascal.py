@@ -28,7 +28,7 @@ MOST_STERN_BITS = 2**20  # of a place in it: seconds
 
 
 def pascal_row(kernel: int, depth: int) -> list[int]:
-    """Row `depth` of the generalised Pascal triangle: what one output of `depth` unpadded stride-1 layers reads (Section 3.1).
+    """Row `depth` of the generalised Pascal triangle: the paths of one output of unpadded stride-1 layers (Section 3.1).
 
         sum_n a_n x^n = A(x) = (1 + x + ... + x^(K-1))^L = ((1 - x^K) / (1 - x))^L
 
@@ -39,8 +39,27 @@ def pascal_row(kernel: int, depth: int) -> list[int]:
     in three products by small numbers, whatever K. The row is a palindrome, so half of it is computed. This is faster than a
     power in python-flint followed by the conversion to Python ints, so there is no second back end.
 
-    Returns (kernel - 1) depth + 1 ints. `ResourceError` where they would take more than 2 GiB.
+    Parameters
+    ----------
+    kernel : int
+        Kernel size K, at least 1.
+    depth : int
+        Number of layers L, at least 0.
 
+    Returns
+    -------
+    list of int
+        Exact counts, (kernel - 1) depth + 1 of them; entry n counts the paths to input cell n.
+
+    Raises
+    ------
+    SpecificationError
+        If an argument is not a whole number in its range.
+    ResourceError
+        If the row would take more than 2 GiB.
+
+    Examples
+    --------
     >>> pascal_row(3, 4), pascal_row(2, 5)
     ([1, 4, 10, 16, 19, 16, 10, 4, 1], [1, 5, 10, 10, 5, 1])
     """
@@ -71,14 +90,33 @@ def pascal_row(kernel: int, depth: int) -> list[int]:
 
 
 def residual_row(kernel: int, depth: int) -> list[int]:
-    """What one output of `depth` residual blocks reads away from the borders: identity skip around an odd kernel.
+    """Row `depth` for residual blocks, an identity skip around an odd kernel: the paths of one output away from the borders.
 
         sum_d c_d x^d = (1 + x^-r + ... + x^r)^L,  K = 2 r + 1:    c_d = sum_m C(L, m) p_m(d),
 
     p_m being row m of the generalised Pascal triangle. For k = 3 this is ((1 + x)^2 / x)^L: c_d = C(2L, L + d).
 
-    Returns (kernel - 1) depth + 1 ints, from d = -r L to r L; errors as `pascal_row`.
+    Parameters
+    ----------
+    kernel : int
+        Kernel size K, odd.
+    depth : int
+        Number of blocks L, at least 0.
 
+    Returns
+    -------
+    list of int
+        Exact counts, (kernel - 1) depth + 1 of them, for the offsets d = -r L to r L.
+
+    Raises
+    ------
+    SpecificationError
+        If the kernel is even: it has no centre for the skip to join.
+    ResourceError
+        If the row would take more than 2 GiB.
+
+    Examples
+    --------
     >>> residual_row(3, 3), residual_row(5, 1)
     ([1, 6, 15, 20, 15, 6, 1], [1, 1, 2, 1, 1])
     """
@@ -102,7 +140,7 @@ def residual_row(kernel: int, depth: int) -> list[int]:
 
 
 def pascal_coefficient(kernel: int, depth: int, n: int) -> int:
-    """Entry n of `pascal_row(kernel, depth)` without the row: from layers as deep as 10^6.
+    """Entry n of `pascal_row(kernel, depth)` without the row, up to a depth of 10^6 and beyond.
 
         a_n = sum_j (-1)^j C(L, j) C(L - 1 + n - K j, L - 1)        (inclusion and exclusion)
 
@@ -110,8 +148,27 @@ def pascal_coefficient(kernel: int, depth: int, n: int) -> int:
     division; n is first moved to the nearer end of the row. About n log2(L) bits are multiplied: the central coefficient of
     L = 10^6, K = 3 takes seconds with python-flint and some ten seconds without.
 
-    Returns 0 for n outside the row. `ResourceError` where the sum's denominator has more than 2^28 bits.
+    Parameters
+    ----------
+    kernel : int
+        Kernel size K, at least 1.
+    depth : int
+        Number of layers L, at least 0.
+    n : int
+        Index in the row, from 0; outside of the row the answer is 0.
 
+    Returns
+    -------
+    int
+        The exact count.
+
+    Raises
+    ------
+    ResourceError
+        If the denominator of the sum has more than 2^28 bits.
+
+    Examples
+    --------
     >>> pascal_coefficient(3, 4, 4), pascal_coefficient(3, 4, 9)
     (19, 0)
     >>> pascal_coefficient(3, 10**5, 10**5).bit_length()
@@ -145,11 +202,28 @@ def pascal_coefficient(kernel: int, depth: int, n: int) -> int:
 
 
 def stern(n: int) -> int:
-    """Stern's diatomic sequence: a(0) = 0, a(1) = 1, a(2n) = a(n), a(2n+1) = a(n) + a(n+1).
+    """Entry n of Stern's diatomic sequence: a(0) = 0, a(1) = 1, a(2n) = a(n), a(2n+1) = a(n) + a(n+1).
 
     a(n+1) is the number of ways to write n as a sum of powers of two, each used at most twice: the coefficient of x^n in
     prod_l (1 + x^(2^l) + x^(2 2^l)), so position n < 2^L of one output of L layers with k = 3, s = 2 has a(n+1) paths.
 
+    Parameters
+    ----------
+    n : int
+        Index in the sequence, at least 0.
+
+    Returns
+    -------
+    int
+        The exact value a(n).
+
+    Raises
+    ------
+    ResourceError
+        If n has too many bits.
+
+    Examples
+    --------
     >>> [stern(n) for n in range(12)]
     [0, 1, 1, 2, 1, 3, 2, 3, 1, 4, 3, 5]
     """
@@ -167,14 +241,29 @@ def stern(n: int) -> int:
 
 
 def stern_period(depth: int) -> list[int]:
-    """Paths from all outputs to the interior positions of `depth` unpadded layers with k = 3, s = 2: one period of 2^L.
+    """One period, 2^L positions, of the paths from all outputs to the interior of unpadded layers with k = 3, s = 2.
 
         sum_j #p_(j -> i) = a(2^L + (i mod 2^L) + 1) = a(r + 1) + a(2^L - r - 1),  r = i mod 2^L
 
-    since the two outputs that see an interior position contribute a(r+1) and its mirror image.
+    since the two outputs that see an interior position contribute a(r+1) and its mirror image; a is `stern`.
 
-    Returns 2^depth ints, from r = 0; `ResourceError` beyond depth 24.
+    Parameters
+    ----------
+    depth : int
+        Number of layers L, from 0 to 24.
 
+    Returns
+    -------
+    list of int
+        Exact counts for r = 0, ..., 2^depth - 1.
+
+    Raises
+    ------
+    ResourceError
+        If the depth is more than 24; `stern` gives single entries, `stern_maximum` the largest.
+
+    Examples
+    --------
     >>> stern_period(3)
     [4, 3, 5, 2, 5, 3, 4, 1]
     """
@@ -192,12 +281,29 @@ def stern_period(depth: int) -> list[int]:
 
 
 def stern_maximum(depth: int) -> int:
-    """The worst bias of `depth` layers with k = 3, s = 2 on one axis: the Fibonacci number F(L + 2), against a least of 1.
+    """The largest entry of `stern_period(depth)`: the Fibonacci number F(L + 2), against a least entry of 1.
 
         max over the interior of sum_j #p_(j -> i) = max of a(n) for 2^L <= n <= 2^(L+1) = F(L + 2)
 
-    reached at n = (4 2^L - (-1)^L) / 3, since a's largest value doubles back by the Fibonacci recurrence (Lehmer 1929).
+    reached at n = (4 2^L - (-1)^L) / 3 (Lehmer 1929). It is the worst bias of `depth` layers with k = 3, s = 2 on one axis.
 
+    Parameters
+    ----------
+    depth : int
+        Number of layers L, at least 0.
+
+    Returns
+    -------
+    int
+        The exact maximum.
+
+    Raises
+    ------
+    ResourceError
+        If the number would be too long to add up.
+
+    Examples
+    --------
     >>> [stern_maximum(depth) for depth in range(6)]
     [1, 2, 3, 5, 8, 13]
     """

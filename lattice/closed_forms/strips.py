@@ -29,8 +29,29 @@ def strip_counts_reflection(width: int, depth: int, output: int | None = None) -
 
     A path that leaves the strip at -1 or N is paired with its mirror image there; what remains are those that stay inside.
 
-    `output` j, or None: summed over all. Returns exact ints, an object array (width,).
+    Parameters
+    ----------
+    width : int
+        Number of cells N, at least 1.
+    depth : int
+        Number of layers L, at least 0.
+    output : int or None, default None
+        The output cell j; None is the sum over all of them.
 
+    Returns
+    -------
+    ndarray of object, shape (width,)
+        Exact Python ints, one per input cell i.
+
+    Raises
+    ------
+    SpecificationError
+        If the strip has no such output.
+    ResourceError
+        If it would take more than 10^8 sums.
+
+    Examples
+    --------
     >>> strip_counts_reflection(5, 2)
     array([5, 8, 9, 8, 5], dtype=object)
     """
@@ -49,14 +70,35 @@ def strip_counts_reflection(width: int, depth: int, output: int | None = None) -
 
 
 def strip_counts_spectral(width: int, depth: int, output: int | None = None) -> Array:
-    """The same counts from the eigenvectors of the layer, the discrete Dirichlet problem.
+    """The counts of `strip_counts_reflection` from the eigenvectors of a layer, the discrete Dirichlet problem.
 
         #p_(j -> i) = 2/(N+1) sum_(m=1..N) sin(pi m (i+1)/(N+1)) sin(pi m (j+1)/(N+1)) (1 + 2 cos(pi m/(N+1)))^L
 
-    Evaluated in fixed point with 32 bits to spare, 2 log2(N+1) of them for the sum, then rounded: exact ints.
+    Evaluated in fixed point with 32 bits to spare, 2 log2(N+1) of them for the sum, then rounded, so that the counts are exact.
 
-    `output` j, or None: summed over all. Returns an object array (width,).
+    Parameters
+    ----------
+    width : int
+        Number of cells N, at least 1.
+    depth : int
+        Number of layers L, at least 0.
+    output : int or None, default None
+        The output cell j; None is the sum over all of them.
 
+    Returns
+    -------
+    ndarray of object, shape (width,)
+        Exact Python ints, one per input cell i.
+
+    Raises
+    ------
+    SpecificationError
+        If the strip has no such output.
+    ResourceError
+        If the products would be too long.
+
+    Examples
+    --------
     >>> strip_counts_spectral(5, 2, output=0)
     array([2, 2, 1, 0, 0], dtype=object)
     """
@@ -96,8 +138,23 @@ def perron_vector(width: int) -> Array:
     The eigenvector of the largest eigenvalue 1 + 2 cos(pi/(N+1)) of a k = 3 layer (Perron's: the only positive one). The
     counts over (1 + 2 cos(pi/(N+1)))^L tend to it for every output, once `perron_depth` is passed.
 
-    Returns float64 (width,), at most 1.
+    Parameters
+    ----------
+    width : int
+        Number of cells N, at least 1.
 
+    Returns
+    -------
+    ndarray of float64, shape (width,)
+        The sine wave, at most 1.
+
+    Raises
+    ------
+    ResourceError
+        If the width is more than 2^28.
+
+    Examples
+    --------
     >>> perron_vector(3).round(4)
     array([0.7071, 1.    , 0.7071])
     """
@@ -113,8 +170,27 @@ def perron_depth(width: int, tolerance: float = 0.01) -> int:
     bounds the relative distance of #p_(j -> i) to its first term for all i and j, since |sin m t / sin t| <= m. The spectral
     gap decides: lambda_1/lambda_2 is about 1 + pi^2/(N+1)^2, so the depth is about (N+1)^2/pi^2 log(4/tolerance).
 
-    Returns the smallest such L, an int. Raises `SpecificationError` for a tolerance that is not positive.
+    Parameters
+    ----------
+    width : int
+        Number of cells N, at least 1.
+    tolerance : float, default 0.01
+        Relative distance to the sine wave (`perron_vector`), positive.
 
+    Returns
+    -------
+    int
+        The smallest such number of layers L.
+
+    Raises
+    ------
+    SpecificationError
+        If the tolerance is not positive.
+    ResourceError
+        If the width is more than 2^28.
+
+    Examples
+    --------
     >>> perron_depth(8), perron_depth(224)
     (47, 30731)
     """

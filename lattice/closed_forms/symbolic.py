@@ -35,8 +35,20 @@ AXES = sympy.symbols("x y z")
 
 
 def variance_symbols(lattice: Lattice) -> dict[str, sympy.Symbol]:
-    """V_1..V_L: a positive symbol for the weight variance of each convolutional or dense layer, by name, in lattice order.
+    """V_1..V_L: a positive symbol for the weight variance of each convolutional or dense layer.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+
+    Returns
+    -------
+    dict of str to sympy.Symbol
+        Symbol by layer name, in the order of the lattice.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice
     >>> variance_symbols(Lattice.chain((1, 9), [Conv(1, kernel=3), Conv(1, kernel=3)]))
     {'conv1': V_1, 'conv2': V_2}
@@ -47,14 +59,38 @@ def variance_symbols(lattice: Lattice) -> dict[str, sympy.Symbol]:
 
 
 def path_polynomial(lattice: Lattice, output: Where, input: Where, channels: bool = True) -> sympy.Expr:
-    """Eq. 8's inner sum, left symbolic: sum over the paths from `output` to `input` of prod of V over the layers crossed.
+    """Eq. 8's inner sum in symbols: sum over the paths from `output` to `input` of prod of V over the layers crossed.
 
         sum over C in P_(j -> i) of prod_(l in Layers(C)) V_l
 
     One symbol per convolutional or dense layer (`variance_symbols`); pools and sums have no weight and count as 1. With all
-    V = 1 it is `path_count`; in a chain it is #p V_1 ... V_L, and only branches make it more than one term. Errors as
-    `path_counts`, and `ResourceError` where there are too many ways through the layers.
+    V = 1 it is `path_count`; in a chain it is #p V_1 ... V_L, and only branches make it more than one term.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    output : Unit, tuple of int or int
+        The output unit; a bare position means channel 0.
+    input : Unit, tuple of int or int
+        The input unit; a bare position means channel 0.
+    channels : bool, default True
+        Whether paths that differ in a channel are told apart; False counts spatial commands only.
+
+    Returns
+    -------
+    sympy.Expr
+        A polynomial in V_1, ..., V_L with exact integer coefficients.
+
+    Raises
+    ------
+    SpecificationError
+        If a unit does not exist.
+    ResourceError
+        If there are too many ways through the layers.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice, residual
     >>> net = Lattice.chain((1, 5), [Conv(1, kernel=3, padding=1), residual([Conv(1, kernel=3, padding=1)])])
     >>> path_polynomial(net, (2,), (2,)), path_polynomial(net, (2,), (0,))
@@ -74,8 +110,31 @@ def path_polynomials(
 
         sum_j sum over C in P_(j -> i) of prod_(l in Layers(C)) V_l
 
-    Returns an object array of sympy expressions over input positions; arguments and errors are those of `path_counts`.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    output : Unit, tuple of int, int or None, default None
+        The output unit; a bare position means channel 0, None is the sum over all output units.
+    channels : bool, default True
+        Whether paths that differ in a channel are told apart; False counts spatial commands only.
+    input_channel : int or None, default None
+        The input channel; needed where input channels have different sums.
 
+    Returns
+    -------
+    ndarray of object
+        Sympy expressions over input positions.
+
+    Raises
+    ------
+    SpecificationError
+        If a unit does not exist, or input channels differ and none is named.
+    ResourceError
+        If there would be more than 10^6 terms over all positions.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice
     >>> path_polynomials(Lattice.chain((1, 4), [Conv(1, kernel=3, padding=1)]))
     array([2*V_1, 3*V_1, 3*V_1, 2*V_1], dtype=object)
@@ -127,9 +186,24 @@ def generating_function(lattice: Lattice) -> sympy.Expr:
     identity skip adds 1 to the factor of its block; on two or three axes the letters are x, y, z. Exact for every output
     whose routes read no padding; padded layers are taken as if the input went on beyond its borders.
 
-    Returns a sympy expression, factored as the layers are. `SpecificationError` names a layer that is not the same at all
-    positions (upsampling, uneven adaptive pools, heads), or branches whose strides differ.
+    Parameters
+    ----------
+    lattice : Lattice
+        Layers with windows, sums, pointwise layers; no head.
 
+    Returns
+    -------
+    sympy.Expr
+        The generating function, factored as the layers are.
+
+    Raises
+    ------
+    SpecificationError
+        If a layer is not the same at all positions (upsampling, uneven adaptive pools, heads), or branches have different
+        strides; the message names the layer.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice, residual
     >>> generating_function(Lattice.chain((1, 30), [Conv(1, kernel=3, stride=2), Conv(1, kernel=2, dilation=3)]))
     (x**6 + 1)*(x**2 + x + 1)

@@ -20,11 +20,31 @@ MAP_COLOURS = "cividis"  # made for colour-blind readers, and monotone in grey
 def plot_counts(counts: Any, ax: "Axes | None" = None, *, relative: bool = False, **style: Any) -> "Axes":
     """Path counts over input positions: dots on a line for one axis, an image for two.
 
-    `counts`: exact integers of any length, Fractions or floats, as `path_counts` and the closed forms return them.
-    `relative` divides them by their mean, exactly, so that counts beyond float64 can be drawn too; `style` goes to
-    matplotlib. Raises `SpecificationError` for three axes and more, for counts without a path where `relative` is asked
-    for, and for numbers that float64 cannot hold where it is not.
+    Parameters
+    ----------
+    counts : array_like
+        Exact integers of any length, Fractions or floats over one or two axes, as `path_counts` and the closed forms return
+        them.
+    ax : matplotlib Axes or None, default None
+        Where to draw; None is a new figure.
+    relative : bool, default False
+        Whether counts are divided by their mean, exactly, so that counts beyond float64 can be drawn too.
+    **style : dict
+        Options of matplotlib's `plot` (one axis) or `imshow` (two axes).
 
+    Returns
+    -------
+    matplotlib Axes
+        What was drawn on.
+
+    Raises
+    ------
+    SpecificationError
+        If there are three axes or more, if `relative` is asked for and all counts are zero, or if it is not and float64 cannot
+        hold a count.
+
+    Examples
+    --------
     >>> from lattice import pascal_row
     >>> axes = plot_counts(pascal_row(3, 2), label="L = 2")
     >>> axes.lines[0].get_ydata().tolist(), axes.get_ylabel()

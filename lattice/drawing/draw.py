@@ -39,16 +39,39 @@ def draw_lattice(
 ) -> "Axes":
     """Figure 1: the units of a one-dimensional lattice as rows of dots, an edge per tap, path counts in the units.
 
-    `output` is the unit from which paths are counted, None all of them (Figure 1a); units and edges that no path crosses
-    are faint. `commands`, bottom layer first, is the command vector of a route from `output` to highlight (Figure 1b),
-    each command written on its edge. `counts`: "input" writes #p in the input units, "all" in every unit, None nowhere.
+    Layers are drawn with one channel; pointwise layers are not drawn, and a sum is drawn where its branches end, so that a skip
+    is one more edge of that row. Units stand above the centre of what they see. Units and edges that no path crosses are faint.
 
-    Layers are drawn with one channel (`spatial_lattice`); pointwise layers are not drawn, and a sum is drawn where its
-    branches end, so that a skip is one more edge of that row. Units stand above the centre of what they see.
+    Parameters
+    ----------
+    lattice : Lattice
+        A network over an input of one spatial axis.
+    output : Unit, tuple of int, int or None, default None
+        The unit from which paths are counted (Figure 1b); None is all output units (Figure 1a).
+    commands : sequence or None, default None
+        The command vector, bottom layer first, of a route from `output` to highlight, each command written on its edge; in
+        the forms that `route` takes.
+    counts : {"input", "all", None}, default "input"
+        Where the number of paths #p is written: in the input units, in every unit, or nowhere.
+    labels : bool, default True
+        Whether layers are named at the side and taps explained by a legend.
+    ax : matplotlib Axes or None, default None
+        Where to draw; None is a new figure.
 
-    Raises `SpecificationError` for a lattice with more than one axis or a route that does not exist, `ResourceError` for
-    one too large to be read.
+    Returns
+    -------
+    matplotlib Axes
+        What was drawn on.
 
+    Raises
+    ------
+    SpecificationError
+        If the lattice has more than one spatial axis, the route does not exist, or `counts` is something else.
+    ResourceError
+        If the drawing would be too large to be read.
+
+    Examples
+    --------
     >>> from lattice import families
     >>> axes = draw_lattice(families.plain(7, depth=2), output=(1,), commands=[2, 0])
     >>> [text.get_text() for text in axes.texts if text.get_gid() == "count"]
@@ -97,8 +120,29 @@ def draw_pascal(kernel: int = 3, depth: int = 5, *, ax: "Axes | None" = None) ->
     Entry i of row L is the number of ways to write i as a sum of L taps, the sum of `kernel` neighbours in the row above
     (Section 3.1); row L sums to kernel^L. Darker entries have a larger share of their row: the bell of the central limit.
 
-    Raises `ResourceError` where the numbers could not be read; `path_counts` has them all.
+    Parameters
+    ----------
+    kernel : int, default 3
+        Kernel size, at least 1.
+    depth : int, default 5
+        The last row, at least 0.
+    ax : matplotlib Axes or None, default None
+        Where to draw; None is a new figure.
 
+    Returns
+    -------
+    matplotlib Axes
+        What was drawn on.
+
+    Raises
+    ------
+    SpecificationError
+        If an argument is not a whole number in its range.
+    ResourceError
+        If the numbers could not be read side by side; `pascal_row` has them all.
+
+    Examples
+    --------
     >>> axes = draw_pascal(kernel=3, depth=2)
     >>> [text.get_text() for text in axes.texts if text.get_gid() == "count"]
     ['1', '1', '1', '1', '1', '2', '3', '2', '1']

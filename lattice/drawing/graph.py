@@ -22,10 +22,22 @@ BYTES_PER_EDGE = 800  # of a MultiDiGraph with a command on every edge, measured
 
 
 def to_networkx(lattice: Lattice) -> "nx.DiGraph[str]":
-    """The layers as a DiGraph: one node per layer, by name, with `op`, `shape` and `position`; one edge per reader.
+    """The layers as a directed graph: one node per layer, by name, with `op`, `shape` and `position`; one edge per reader.
 
-    An edge carries `inputs`, the places in the reader's list of inputs that it fills: two of them in h + h.
+    An edge carries `inputs`, the indices in the reader's list of inputs that it fills: two of them in h + h.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+
+    Returns
+    -------
+    networkx.DiGraph
+        Edges point the way data flows.
+
+    Examples
+    --------
     >>> from lattice import families
     >>> graph = to_networkx(families.plain(5, depth=2))
     >>> list(graph.edges), graph.nodes["conv2"]["shape"]
@@ -42,13 +54,31 @@ def to_networkx(lattice: Lattice) -> "nx.DiGraph[str]":
 
 
 def unit_graph(lattice: Lattice, *, most_edges: int = 200_000) -> "nx.MultiDiGraph[tuple[str, Any]]":
-    """The units as a MultiDiGraph: one node (layer name, `Unit`) per unit, one edge per command, `command` on the edge.
+    """The units as a directed multigraph: one node (layer name, `Unit`) per unit, one edge per command (Definition 2).
 
-    Nodes carry `layer`, `position` and `channel`. An edge whose `command` is None is the one way down (a pointwise layer,
-    a concatenation). It is built from the rules of `routes`, unit by unit, and knows nothing of the pull-back.
+    Nodes carry `layer`, `position` and `channel`; edges carry `command`, None where there is one way down (a pointwise layer, a
+    concatenation). A walk from an output to an input against the edges is a path. The graph is built from the rules of
+    `lattice.sweep.routes`, unit by unit, and shares no code with the sweep that counts paths.
 
-    Raises `ResourceError` before it starts where there would be more than `most_edges` edges.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    most_edges : int, default 200000
+        The largest number of edges to build.
 
+    Returns
+    -------
+    networkx.MultiDiGraph
+        Edges point the way data flows.
+
+    Raises
+    ------
+    ResourceError
+        If there would be more than `most_edges` edges; raised before the graph is built.
+
+    Examples
+    --------
     >>> from lattice import families
     >>> graph = unit_graph(families.plain(5, depth=2))
     >>> graph.number_of_nodes(), graph.number_of_edges()

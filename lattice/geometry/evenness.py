@@ -29,11 +29,24 @@ __all__ = ["StageEvenness", "even_sizes", "evenness", "lean", "padding_read"]
 class StageEvenness:
     """How one windowed layer meets the two borders of one axis of `size` cells.
 
-    `read`: the padded cells that some tap reads, (low side, high side), counted from the input's first cell, so that -1 is
-    the nearest on the low side and `size` the nearest on the high side.
-    `missed`: how many cells at each end of the input no window reads.
-    `lean`: how many cells further the windows reach over the high border than over the low one (of a transposed
-    convolution: cells of its output). They are flip symmetric, `even`, iff it is 0.
+    Parameters
+    ----------
+    node : str
+        Name of the layer.
+    axis : int
+        Spatial axis, from 0.
+    size : int
+        Cells that the layer reads on this axis.
+    window : AxisMap
+        The layer's window on this axis.
+    read : tuple of tuple of int
+        The padded cells that some tap reads, (low side, high side), counted from the input's first cell, so that -1 is the
+        nearest on the low side and `size` the nearest on the high side.
+    missed : tuple of int
+        How many cells at each end of the input no window reads.
+    lean : int
+        How many cells further the windows reach over the high border than over the low one (of a transposed convolution:
+        cells of its output; of nearest resizing: summed over the outputs). They are flip symmetric, `even`, iff it is 0.
     """
 
     node: str
@@ -46,6 +59,7 @@ class StageEvenness:
 
     @property
     def even(self) -> bool:
+        """Whether the windows are flip symmetric."""
         return self.lean == 0
 
     def __str__(self) -> str:
@@ -57,9 +71,24 @@ class StageEvenness:
 def evenness(lattice: Lattice) -> tuple[StageEvenness, ...]:
     """One row per windowed layer and axis, bottom first: what it reads of its padding, and whether it is flip symmetric.
 
-    Layers without windows (sums, concatenations, pointwise layers, heads) treat both directions alike, with one
-    exception that has no row: a `PixelShuffle` swaps its channels under a flip, so its input channels differ.
+        (n + lo + hi - span) mod s = hi - lo,     span = d (K - 1) + 1
 
+    is the condition for symmetric windows (Alsallakh et al., "Mind the Pad", 2021). Layers without windows (sums,
+    concatenations, pointwise layers, heads) treat both directions the same, with one exception that has no row: a
+    `PixelShuffle` swaps its channels under a flip, so its input channels differ.
+
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+
+    Returns
+    -------
+    tuple of StageEvenness
+        Rows with `node`, `axis`, `even` and the padded cells that are read.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice
     >>> for size in (8, 9):
     ...     print(*evenness(Lattice.chain((1, size), [Conv(1, kernel=3, stride=2, padding=1)])))
@@ -101,10 +130,17 @@ def _(window: TransposedWindow, n: int) -> int:
     return window.output_padding - window.padding[1] + window.padding[0]
 
 
-@lean.register(AdaptiveWindow)
-@lean.register(ResizeWindow)
-def _(window: AxisMap, n: int) -> int:
-    return 0  # bins floor(j n / m) .. ceil((j + 1) n / m) - 1, and centres (j + 1/2) n / m, mirror into themselves
+@lean.register
+def _(window: AdaptiveWindow, n: int) -> int:
+    return 0  # bins floor(j n / m) .. ceil((j + 1) n / m) - 1 mirror into themselves
+
+
+@lean.register
+def _(window: ResizeWindow, n: int) -> int:
+    if window.mode == "linear":
+        return 0  # centres (j + 1/2) n / m mirror into themselves
+    cells = window.table(n)[0]  # floor(j n / m): the mirror image of output j never reads a lower cell than j itself
+    return int((cells + cells[::-1] - (n - 1)).sum())
 
 
 @singledispatch
@@ -135,11 +171,31 @@ def _without_copies(window: AxisMap) -> AxisMap:
 def even_sizes(net_of_size: Lattice | Callable[[int], Lattice], around: int = 224, within: int = 64) -> tuple[int, ...]:
     """The input sizes near `around` at which every window of the net is flip symmetric, the nearest first.
 
-    `net_of_size(n)` is the lattice for inputs of size n; a `Lattice` (a traced one, say) stands for itself at that size.
-    Sizes from around - within to around + within are tried, and those at which there is no lattice (`SpecificationError`)
-    passed over. Stages of stride 2 with equal paddings leave 32 a + 1 for ResNets and MobileNets. Empty where no size will
-    do; `evenness` then names the stages in the way.
+    Sizes at which there is no lattice (`SpecificationError`) are passed over. Stages of stride 2 with equal paddings leave
+    32 a + 1 for ResNets and MobileNets.
 
+    Parameters
+    ----------
+    net_of_size : Lattice or callable
+        A function from an input size, an int, to the lattice for it; or a `Lattice` (a traced one, say), whose layers are then
+        taken at each size.
+    around : int, default 224
+        The size to look near, in cells per axis.
+    within : int, default 64
+        How far to look on both sides: from around - within to around + within.
+
+    Returns
+    -------
+    tuple of int
+        The sizes, the nearest first; empty where there is none (`evenness` then names the stages in the way).
+
+    Raises
+    ------
+    SpecificationError
+        If `net_of_size` is neither a lattice nor a function, or a size is no whole number.
+
+    Examples
+    --------
     >>> from lattice import families
     >>> even_sizes(lambda n: families.resnet((3, n, n)), around=224, within=40)
     (225, 193, 257)

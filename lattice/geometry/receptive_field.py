@@ -40,13 +40,22 @@ Array = np.ndarray[Any, Any]
 class AxisField:
     """The receptive field of a layer's units on one axis, in input cells, on the unbounded line.
 
-    `size`: cells from the first that a unit sees to the last, both included; the largest, where units differ.
-    `stride`: how far the field moves from one unit to the next, exact; 0 for a flat layer, whose features stand in one
-    place. Where branches have different strides, that of the branch with the largest field; `reasons` lists them all.
-    `padding`: how many cells the fields of all the layer's units stretch beyond the input, (lo, hi); negative where cells
-    at that border are seen by no unit.
-    `centre`: the middle of the first unit's field; cell i stands at i.
-    `aligned`: do all branches below have one stride and one centre? `reasons` names each merge where they do not.
+    Parameters
+    ----------
+    size : int
+        Cells from the first that a unit sees to the last, both included; the largest, where units differ.
+    stride : Fraction
+        How far the field moves from one unit to the next, exact; 0 for a flat layer, whose features share one position.
+        Where branches have different strides, that of the branch with the largest field; `reasons` lists them all.
+    padding : tuple of int
+        How many cells the fields of all the layer's units stretch beyond the input, (lo, hi); negative where cells at that
+        border are seen by no unit.
+    centre : Fraction
+        The middle of the first unit's field; cell i stands at i.
+    field : Field
+        The cells that every unit sees, as periods of the unbounded line.
+    reasons : tuple of str, default ()
+        Each merge whose branches differ in stride or centre, in words.
     """
 
     size: int
@@ -58,6 +67,7 @@ class AxisField:
 
     @property
     def aligned(self) -> bool:
+        """Whether all branches below have one stride and one centre; `reasons` names each merge where they do not."""
         return not self.reasons
 
     @property
@@ -67,7 +77,18 @@ class AxisField:
         return seen.start if seen else -self.padding[0]
 
     def seen(self, j: int) -> range:
-        """The cells from the first to the last that unit `j` sees; cells below 0 or beyond the input are padding."""
+        """The cells from the first to the last that unit `j` sees; cells below 0 or beyond the input are padding.
+
+        Parameters
+        ----------
+        j : int
+            Index of the unit on this axis.
+
+        Returns
+        -------
+        range
+            Input cells.
+        """
         interval = self.field.at(j)
         return range(0) if interval is None else range(interval[0], interval[1] + 1)
 
@@ -80,25 +101,37 @@ class AxisField:
 
 @dataclass(frozen=True, slots=True)
 class ReceptiveField:
-    """The receptive field of the layer `node`: one `AxisField` per input axis; `str` is a readable table."""
+    """The receptive field of the layer `node`: one `AxisField` per input axis; `str` is a readable table.
+
+    Parameters
+    ----------
+    node : str
+        Name of the layer.
+    axes : tuple of AxisField
+        The field on each spatial axis of the input.
+    """
 
     node: str
     axes: tuple[AxisField, ...]
 
     @property
     def size(self) -> tuple[int, ...]:
+        """Cells from the first that a unit sees to the last, per axis."""
         return tuple(axis.size for axis in self.axes)
 
     @property
     def stride(self) -> tuple[Fraction, ...]:
+        """How many input cells the field moves from one unit to the next, per axis, exact fractions."""
         return tuple(axis.stride for axis in self.axes)
 
     @property
     def padding(self) -> tuple[tuple[int, int], ...]:
+        """How many cells the fields stretch beyond the input, (lo, hi) per axis."""
         return tuple(axis.padding for axis in self.axes)
 
     @property
     def aligned(self) -> bool:
+        """Whether all branches have one stride and one centre on every axis."""
         return all(axis.aligned for axis in self.axes)
 
     @property
@@ -128,14 +161,32 @@ class ReceptiveField:
 def receptive_field(lattice: Lattice, node: str | None = None, channel: int | None = None) -> ReceptiveField:
     """What one unit of a layer can see, per axis: the hull of the input cells that some route from it reaches.
 
-    `node` names the layer; None is the output. A head sees everything below it: units of a `GlobalPool`, and of a flat
-    layer, have the hull of all positions as their field. Ask for `node=last_map(lattice)` to get the number that tables of
-    receptive fields print for a classifier. `channel` names one channel where branches give them different fields (a
-    concatenation); None is the hull over all channels.
+    A head sees everything below it: units of a `GlobalPool`, and of a flat layer, have the hull of all positions as their
+    field. Ask for `node=last_map(lattice)` (`lattice.geometry.receptive_field.last_map`) to get the number that tables of
+    receptive fields print for a classifier. The field is that of a unit far from the borders; `cells_seen` in the same module
+    lists what one given unit sees, borders and holes included.
 
-    The field is that of a unit far from the borders; `cells_seen` lists what one given unit sees, borders and holes
-    included. Raises `SpecificationError` for a layer or channel that does not exist.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    node : str or None, default None
+        Name of the layer; None is the output.
+    channel : int or None, default None
+        One channel, where branches give channels different fields (a concatenation); None is the hull over all channels.
 
+    Returns
+    -------
+    ReceptiveField
+        Size, stride, padding (lo, hi), and whether branches are aligned, per input axis, in input cells.
+
+    Raises
+    ------
+    SpecificationError
+        If the layer or the channel does not exist.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice, Pool
     >>> net = Lattice.chain((3, 32), [Conv(8, kernel=3, padding=1), Pool("max", 2), Conv(8, kernel=3, padding=1)])
     >>> print(receptive_field(net))
@@ -150,6 +201,18 @@ def receptive_field(lattice: Lattice, node: str | None = None, channel: int | No
 def receptive_fields(lattice: Lattice) -> tuple[ReceptiveField, ...]:
     """The receptive field of every layer, in the order of the lattice's nodes, from one pass.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+
+    Returns
+    -------
+    tuple of ReceptiveField
+        One per node, the input first.
+
+    Examples
+    --------
     >>> from lattice import families
     >>> [field.size[0] for field in receptive_fields(families.plain(9, depth=3))]
     [1, 3, 5, 7]
@@ -162,6 +225,18 @@ def receptive_fields(lattice: Lattice) -> tuple[ReceptiveField, ...]:
 def last_map(lattice: Lattice) -> str:
     """The name of the last layer below the head: below the flat layers and whatever pools over all positions.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+
+    Returns
+    -------
+    str
+        Name of the layer.
+
+    Examples
+    --------
     >>> from lattice import families
     >>> net = families.resnet((3, 224, 224))
     >>> last_map(net), receptive_field(net, last_map(net)).size

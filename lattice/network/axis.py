@@ -16,25 +16,82 @@ Place: TypeAlias = tuple[Any, ...]
 
 
 class AxisMap(ABC):
-    """The relation *output cell j, tap k -> input cell i* of one axis; a subclass says `outputs`, `taps` and `cell`."""
+    """The relation *output cell j, tap k -> input cell i* of one axis; a subclass says `outputs`, `taps` and `cell`.
+
+    See `lattice.network.window` for the maps of convolutions, pools and resizes.
+    """
 
     __slots__ = ()
 
     @abstractmethod
     def outputs(self, n: int) -> int:
-        """Number of output cells over an input of `n` cells; `SpecificationError` where there would be none."""
+        """Number of output cells over an input of `n` cells.
+
+        Parameters
+        ----------
+        n : int
+            Cells of the input, at least 1.
+
+        Returns
+        -------
+        int
+            Cells of the output.
+
+        Raises
+        ------
+        SpecificationError
+            If there would be none.
+        """
 
     @abstractmethod
     def taps(self, n: int) -> int:
-        """Number of taps of one output cell (the largest number, where cells differ)."""
+        """Number of taps of one output cell (the largest number, where cells differ).
+
+        Parameters
+        ----------
+        n : int
+            Cells of the input.
+
+        Returns
+        -------
+        int
+            Taps.
+        """
 
     @abstractmethod
     def cell(self, j: int, k: int, n: int) -> int | None:
-        """The input cell that output cell `j` reads through tap `k`, or None where the tap reads nothing."""
+        """The input cell that output cell `j` reads through tap `k`.
+
+        Parameters
+        ----------
+        j : int
+            Output cell.
+        k : int
+            Tap.
+        n : int
+            Cells of the input.
+
+        Returns
+        -------
+        int or None
+            Input cell; None where the tap reads nothing.
+        """
 
     def table(self, n: int) -> Array:
-        """`cell` for all taps and outputs at once: int array (taps, outputs), -1 where a tap reads nothing.
+        """`cell` for all taps and outputs at once.
 
+        Parameters
+        ----------
+        n : int
+            Cells of the input.
+
+        Returns
+        -------
+        ndarray of int, shape (taps, outputs)
+            Input cells, -1 where a tap reads nothing.
+
+        Examples
+        --------
         >>> from lattice import Window
         >>> Window(kernel=3, padding=(1, 1)).table(4)
         array([[-1,  0,  1,  2],
@@ -44,8 +101,20 @@ class AxisMap(ABC):
         return _table(self, n)
 
     def matrix(self, n: int) -> Array:
-        """The linear map of this axis, float64 (outputs, n): 1 for every tap that reads a cell, unless a subclass weighs them.
+        """The linear map of this axis: 1 for every tap that reads a cell, unless a subclass has weights.
 
+        Parameters
+        ----------
+        n : int
+            Cells of the input.
+
+        Returns
+        -------
+        ndarray of float64, shape (outputs, n)
+            The matrix.
+
+        Examples
+        --------
         >>> from lattice import Window
         >>> Window(kernel=2).matrix(3)
         array([[1., 1., 0.],
@@ -54,11 +123,33 @@ class AxisMap(ABC):
         return np.asarray((self.table(n)[..., None] == np.arange(n)).sum(axis=0), dtype=float)
 
     def runs(self, n: int) -> list[Run]:
-        """The table as runs: pairs of slices (cells, outputs) that `pull` adds at once."""
+        """The table as runs: pairs of slices (cells, outputs) that `pull` adds at once.
+
+        Parameters
+        ----------
+        n : int
+            Cells of the input.
+
+        Returns
+        -------
+        list of tuple of slice
+            Slices of input cells and of outputs, of equal length.
+        """
         return runs(self.table(n))
 
     def is_identity(self, n: int) -> bool:
-        """Does this read each of `n` cells once, in its place?"""
+        """Whether output cell j reads cell j and nothing else, for each of `n` cells.
+
+        Parameters
+        ----------
+        n : int
+            Cells of the input.
+
+        Returns
+        -------
+        bool
+            True if the map leaves every cell as it is.
+        """
         if _places(self, n, -1)[:2] == (True, ()):
             return True
         return self.taps(n) <= 1 and self.table(n).tolist() == [list(range(n))]  # copied padding may bring a cell to its place
@@ -66,8 +157,19 @@ class AxisMap(ABC):
     def pull(self, cotangent: Array, n: int, axis: int) -> Array:
         """Transpose of reading: every input cell collects the cotangents of the (output, tap) pairs that read it.
 
-        `cotangent` has `outputs(n)` cells along `axis`, counted from the end (-1 is the last), and the result has `n`.
-        Works in any number type that adds.
+        Parameters
+        ----------
+        cotangent : ndarray
+            Any number type that adds, with `outputs(n)` cells along `axis`.
+        n : int
+            Cells of the input.
+        axis : int
+            Axis of the array, counted from the end (-1 is the last).
+
+        Returns
+        -------
+        ndarray
+            The same shape and dtype with `n` cells along `axis`.
         """
         starts_in_place, places, rest = _places(self, n, axis)
         result = np.empty(cotangent.shape, cotangent.dtype) if starts_in_place else zeros_like(cotangent, axis, n)
@@ -80,7 +182,22 @@ class AxisMap(ABC):
         return result
 
     def pull_repeatedly(self, cotangent: Array, n: int, times: int) -> Array:
-        """`pull` on the last axis, `times` in a row: between two arrays laid out once, where whole cells are contiguous."""
+        """`pull` on the last axis, `times` in a row, between two arrays laid out once.
+
+        Parameters
+        ----------
+        cotangent : ndarray
+            With `n` cells on the last axis.
+        n : int
+            Cells of input and output.
+        times : int
+            How often to pull.
+
+        Returns
+        -------
+        ndarray
+            The same shape and dtype.
+        """
         if times == 1:
             return self.pull(cotangent, n, -1)
         starts_in_place, places, _ = _places(self, n, -2)

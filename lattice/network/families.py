@@ -25,8 +25,39 @@ def plain(
 ) -> Lattice:
     """`depth` equal convolutions over one input channel: the paper's archetypal CNN (Figure 1).
 
-    `size` is the input's spatial size, an int (one axis) or one per axis; `channels` the width of every layer.
+    Parameters
+    ----------
+    size : int or sequence of int
+        Spatial size of the input: one axis, or one entry per axis.
+    depth : int
+        Number of layers, at least 0.
+    kernel : int or tuple of int, default 3
+        Kernel size, one for all axes or one per axis; likewise stride and dilation.
+    stride : int or tuple of int, default 1
+        Stride.
+    padding : int or tuple, default 0
+        Padding, as for `Conv`.
+    dilation : int or tuple of int, default 1
+        Dilation.
+    channels : int, default 1
+        Width of every layer.
+    mode : str, default "zeros"
+        What padded cells hold, as for `Conv`.
+    activation : str or None, default None
+        Torch's name of an activation behind every layer.
 
+    Returns
+    -------
+    Lattice
+        The network, over an input of shape (1, *size).
+
+    Raises
+    ------
+    SpecificationError
+        If an argument is out of its range, or a layer does not fit.
+
+    Examples
+    --------
     >>> plain(5, depth=2).output_shape
     (1, 1)
     """
@@ -45,8 +76,31 @@ def resnet(
 ) -> Lattice:
     """A post-activation ResNet of basic blocks (He et al. 2016): ResNet-18 by default, ResNet-34 with (3, 4, 6, 3).
 
-    `Norm` stands for batch normalisation. Shapes: `input_shape` (channels, height, width) to (classes,).
+    `Norm` stands for batch normalisation.
 
+    Parameters
+    ----------
+    input_shape : tuple of int, default (3, 224, 224)
+        Shape of one input, (channels, height, width).
+    blocks : sequence of int, default (2, 2, 2, 2)
+        Number of blocks of each stage.
+    width : int, default 64
+        Channels of the first stage; each later one has twice as many.
+    classes : int, default 1000
+        Outputs of the head.
+
+    Returns
+    -------
+    Lattice
+        The network, with output shape (classes,).
+
+    Raises
+    ------
+    SpecificationError
+        If `blocks` is not a sequence of positive whole numbers, or a layer does not fit.
+
+    Examples
+    --------
     >>> resnet((3, 64, 64)).output_shape
     (1000,)
     """
@@ -66,6 +120,29 @@ def bottleneck_resnet(
 ) -> Lattice:
     """A ResNet of bottleneck blocks, the stride in the 3x3 layer as in torchvision: ResNet-50 by default.
 
+    Parameters
+    ----------
+    input_shape : tuple of int, default (3, 224, 224)
+        Shape of one input, (channels, height, width).
+    blocks : sequence of int, default (3, 4, 6, 3)
+        Number of blocks of each stage.
+    width : int, default 64
+        Inner channels of the first stage; each later one has twice as many.
+    classes : int, default 1000
+        Outputs of the head.
+
+    Returns
+    -------
+    Lattice
+        The network, with output shape (classes,).
+
+    Raises
+    ------
+    SpecificationError
+        If `blocks` is not a sequence of positive whole numbers, or a layer does not fit.
+
+    Examples
+    --------
     >>> bottleneck_resnet().output_shape
     (1000,)
     """
@@ -111,6 +188,29 @@ def vgg(
 ) -> Lattice:
     """A VGG net (Simonyan & Zisserman 2014), with one dense layer as its head: VGG-11's features by default.
 
+    Parameters
+    ----------
+    input_shape : tuple of int, default (3, 224, 224)
+        Shape of one input, (channels, height, width).
+    stages : sequence of sequences of int
+        Channels of each stage's 3x3 convolutions; a 2x2 max-pool ends every stage.
+    norm : bool, default False
+        Whether a `Norm` (batch normalisation) follows every convolution.
+    classes : int, default 1000
+        Outputs of the head.
+
+    Returns
+    -------
+    Lattice
+        The network, with output shape (classes,).
+
+    Raises
+    ------
+    SpecificationError
+        If `stages` is not a sequence of sequences, or a layer does not fit.
+
+    Examples
+    --------
     >>> vgg((3, 32, 32), classes=10).output_shape
     (10,)
     """

@@ -19,7 +19,20 @@ MOST_UNITS = 2**256  # of a layer; estimates of the cost, in float64, stay finit
 
 
 class Unit(NamedTuple):
-    """One unit of a layer: its spatial position and its channel (a feature of a flat layer has position ())."""
+    """One unit of a layer: its spatial position and its channel.
+
+    Parameters
+    ----------
+    position : tuple of int
+        Index on each spatial axis; () for a feature of a flat layer.
+    channel : int, default 0
+        Channel, or feature of a flat layer.
+
+    Examples
+    --------
+    >>> Unit((2, 3), channel=1)
+    Unit(position=(2, 3), channel=1)
+    """
 
     position: tuple[int, ...]
     channel: int = 0
@@ -27,7 +40,23 @@ class Unit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One layer in its place: its name, its op, and the positions of the nodes that it reads."""
+    """One layer of a lattice: its name, its op, and the indices of the nodes that it reads.
+
+    Parameters
+    ----------
+    name : str
+        Name, different from that of every other node of the lattice.
+    op : Op
+        What the layer does.
+    inputs : tuple of int, default ()
+        Indices, in `Lattice.nodes`, of the nodes that it reads, in order; each stands before this one.
+
+    Examples
+    --------
+    >>> from lattice import Conv
+    >>> Node("conv1", Conv(4, kernel=3), inputs=(0,)).name
+    'conv1'
+    """
 
     name: str
     op: Op
@@ -36,7 +65,15 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Branches:
-    """Several chains that read the same input, and the op that merges them (`Add` or `Concat`)."""
+    """Several chains that read the same input, and the op that merges them (`Add` or `Concat`).
+
+    Parameters
+    ----------
+    chains : tuple of tuple
+        The layers of each chain, bottom first; an empty chain is the identity.
+    merge : Op
+        The op that joins the outputs of the chains.
+    """
 
     chains: tuple[tuple["Layer", ...], ...]
     merge: Op
@@ -46,8 +83,27 @@ Layer: TypeAlias = Op | Branches
 
 
 def residual(body: Sequence[Layer], shortcut: Sequence[Layer] = ()) -> Branches:
-    """h + body(h), or shortcut(h) + body(h): a sum of two chains that read the same input; empty is the identity (SKIP).
+    """A residual block, h + body(h) or shortcut(h) + body(h): the sum of two chains that read the same input.
 
+    Parameters
+    ----------
+    body : sequence of layers
+        The layers of the block, bottom first.
+    shortcut : sequence of layers, default ()
+        The layers of the other branch, bottom first; empty is the identity skip (`SKIP`).
+
+    Returns
+    -------
+    Branches
+        A layer for `Lattice.chain`.
+
+    Raises
+    ------
+    SpecificationError
+        If a branch is not a sequence of layers.
+
+    Examples
+    --------
     >>> from lattice import Conv
     >>> Lattice.chain((4, 8), [residual([Conv(4, kernel=3, padding=1)])]).names
     ('input', 'conv1', 'add1')
@@ -56,8 +112,25 @@ def residual(body: Sequence[Layer], shortcut: Sequence[Layer] = ()) -> Branches:
 
 
 def concatenate(*chains: Sequence[Layer]) -> Branches:
-    """Chains that read the same input, side by side along the channel axis; an empty chain is the identity.
+    """A merge of chains that read the same input, side by side along the channel axis.
 
+    Parameters
+    ----------
+    *chains : sequence of layers
+        The layers of each chain, bottom first; an empty chain is the identity.
+
+    Returns
+    -------
+    Branches
+        A layer for `Lattice.chain`.
+
+    Raises
+    ------
+    SpecificationError
+        If a chain is not a sequence of layers.
+
+    Examples
+    --------
     >>> from lattice import Conv
     >>> Lattice.chain((4, 8), [concatenate([Conv(2, kernel=1)], [])]).output_shape
     (6, 8)
@@ -74,11 +147,25 @@ def _chain(layers: Any) -> tuple[Layer, ...]:
 
 @dataclass(frozen=True)
 class Lattice:
-    """A network as a lattice of units: nodes in topological order, the input first, the output last.
+    """A network as a lattice of units: nodes in topological order, the input first, the output last (Section 3.1).
 
-    Shapes are checked at construction; an error names the node. Every node must be reached from the output: a lattice
-    holds what the output depends on and nothing else.
+    Frozen and hashable. Shapes are checked at construction; an error names the node. Every node must be reached from the
+    output: a lattice holds what the output depends on and nothing else. `shapes` has the output shape of each node.
 
+    Parameters
+    ----------
+    nodes : iterable of Node
+        The layers in topological order; the first is the `Input`, the last the output. `Lattice.chain` makes them of layers.
+
+    Raises
+    ------
+    SpecificationError
+        If shapes do not fit, a name occurs twice, or a node is not read; the message names the node.
+    ResourceError
+        If a layer has 2^256 units or more.
+
+    Examples
+    --------
     >>> from lattice import Conv
     >>> net = Lattice.chain((1, 8), [Conv(4, kernel=3, padding=1), residual([Conv(4, kernel=3, padding=1)])])
     >>> net.names, net.shapes[-1]
@@ -129,9 +216,32 @@ class Lattice:
 
     @classmethod
     def chain(cls, input_shape: Shape, layers: Iterable[Layer]) -> "Lattice":
-        """Layers on top of each other, bottom first, over an input of shape (channels, *spatial).
+        """Layers on top of each other, bottom first, over one input.
 
-        A layer is an op or the `Branches` that `residual` and `concatenate` make; nodes are called conv1, conv2, add1, ...
+        Nodes are called conv1, conv2, add1, ... after their ops.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            Shape of one input, (channels, *spatial), with up to three spatial axes.
+        layers : iterable of Op or Branches
+            The layers, bottom first: ops, and what `residual` and `concatenate` return.
+
+        Returns
+        -------
+        Lattice
+            The network.
+
+        Raises
+        ------
+        SpecificationError
+            If something is not a layer, or does not fit what it reads.
+
+        Examples
+        --------
+        >>> from lattice import Conv, Dense, Flatten
+        >>> Lattice.chain((3, 8, 8), [Conv(16, kernel=3), Flatten(), Dense(10)]).output_shape
+        (10,)
         """
         layers = _chain(layers)
         nodes = [Node("input", Input(input_shape))]
@@ -173,7 +283,7 @@ class Lattice:
 
     @cached_property
     def readers(self) -> tuple[tuple[int, ...], ...]:
-        """For each node the positions of the nodes that read it, once per reading."""
+        """For each node the indices of the nodes that read it, once per reading."""
         readers: list[list[int]] = [[] for _ in self.nodes]
         for position, node in enumerate(self.nodes):
             for i in node.inputs:
@@ -181,12 +291,40 @@ class Lattice:
         return tuple(map(tuple, readers))
 
     def input_shapes(self, node: Node) -> tuple[Shape, ...]:
-        """The shapes that a node reads."""
+        """The shapes that a node reads, in the order of its inputs.
+
+        Parameters
+        ----------
+        node : Node
+            A node of this lattice.
+
+        Returns
+        -------
+        tuple of tuple of int
+            Shapes (channels, *spatial) or (features,).
+        """
         return tuple(self.shapes[i] for i in node.inputs)
 
     def at_size(self, size: int) -> "Lattice":
-        """The same layers over an input of `size` cells on every axis; `SpecificationError` where a layer does not fit.
+        """The same layers over an input of `size` cells on every axis.
 
+        Parameters
+        ----------
+        size : int
+            Cells on every spatial axis, at least 1.
+
+        Returns
+        -------
+        Lattice
+            The network at that size.
+
+        Raises
+        ------
+        SpecificationError
+            If a layer does not fit an input of that size.
+
+        Examples
+        --------
         >>> from lattice import families
         >>> families.plain(9, depth=2).at_size(33).output_shape
         (1, 29)
@@ -198,8 +336,25 @@ class Lattice:
         return Lattice((Node(first.name, Input((channels, *(size for _ in spatial))), first.inputs), *others))
 
     def up_to(self, node: "int | str") -> "Lattice":
-        """The lattice whose output is this node, by position or by name: what the node depends on.
+        """The lattice whose output is this node: what the node depends on.
 
+        Parameters
+        ----------
+        node : int or str
+            Index or name of a node.
+
+        Returns
+        -------
+        Lattice
+            The part of the network below and including the node.
+
+        Raises
+        ------
+        SpecificationError
+            If there is no layer of that name.
+
+        Examples
+        --------
         >>> from lattice import Conv
         >>> Lattice.chain((1, 8), [Conv(4, 3), Conv(2, 3)]).up_to("conv1").output_shape
         (4, 6)
@@ -217,9 +372,30 @@ class Lattice:
         return Lattice(tuple(Node(node.name, node.op, tuple(moved[i] for i in node.inputs)) for node in nodes))
 
     def unit(self, where: "Unit | tuple[int, ...] | int", node: int = -1) -> Unit:
-        """The unit of a node (default: the output) that `where` names: a `Unit`, or a bare position, which means channel 0.
+        """The unit of a node that `where` names.
 
-        `SpecificationError` where the node has no such unit.
+        Parameters
+        ----------
+        where : Unit, tuple of int or int
+            A `Unit`, or a bare position, which means channel 0; () is the first feature of a flat layer.
+        node : int, default -1
+            Index of the node; the output unless told otherwise.
+
+        Returns
+        -------
+        Unit
+            Position and channel.
+
+        Raises
+        ------
+        SpecificationError
+            If the node has no such unit.
+
+        Examples
+        --------
+        >>> from lattice import Conv
+        >>> Lattice.chain((1, 8), [Conv(4, 3)]).unit(2)
+        Unit(position=(2,), channel=0)
         """
         shape = self.shapes[node]
         bare = tuple(where) if isinstance(where, tuple | list) else (where,)

@@ -38,10 +38,29 @@ def _check(window: AxisMap, **least: int) -> None:
 class Window(AxisMap):
     """A sliding window: output j reads cell i = stride * j + dilation * k - lo at tap k = 0..kernel-1.
 
-    `padding` is (lo, hi). With mode "zeros" a tap that falls outside reads nothing; with "circular", "reflect",
-    "replicate" or "symmetric" it reads the cell that the padding copies (numpy's names "wrap", "reflect", "edge",
-    "symmetric"). `ceil` counts outputs as torch's `ceil_mode` does.
+    Parameters
+    ----------
+    kernel : int, default 1
+        Taps.
+    stride : int, default 1
+        Cells from one output to the next.
+    dilation : int, default 1
+        Cells from one tap to the next.
+    padding : tuple of int, default (0, 0)
+        Padded cells (lo, hi).
+    mode : {"zeros", "circular", "reflect", "replicate", "symmetric"}, default "zeros"
+        With "zeros" a tap that falls outside reads nothing; otherwise it reads the cell that the padding copies (numpy's names
+        "wrap", "reflect", "edge", "symmetric").
+    ceil : bool, default False
+        Whether outputs are counted as with torch's `ceil_mode`.
 
+    Raises
+    ------
+    SpecificationError
+        If a number is out of its range, or the mode another one.
+
+    Examples
+    --------
     >>> window = Window(kernel=3, stride=2, padding=(1, 1))
     >>> window.outputs(8), [window.cell(0, k, 8) for k in range(3)]
     (4, [None, 0, 1])
@@ -129,8 +148,24 @@ class Window(AxisMap):
         return result
 
     def shortened(self, n: int, cells: int) -> tuple["Window", int]:
-        """With zero padding: the same window over the first `cells` of n cells, and how many outputs read any of these.
+        """With zero padding: the same window over the first `cells` of `n` cells, and how many outputs read any of these.
 
+        Parameters
+        ----------
+        n : int
+            Cells of the input.
+        cells : int
+            Cells that are kept.
+
+        Returns
+        -------
+        window : Window
+            The window over the cells that are kept.
+        outputs : int
+            How many outputs read any of them.
+
+        Examples
+        --------
         >>> Window(kernel=3, stride=2, padding=(1, 1)).shortened(8, 3)
         (Window(kernel=3, stride=2, dilation=1, padding=(1, 1), mode='zeros', ceil=False), 2)
         """
@@ -166,6 +201,25 @@ class Window(AxisMap):
 class FilterWindow(Window):
     """A sliding window whose taps have fixed weights: `weights[k]` for tap k.
 
+    Parameters
+    ----------
+    kernel : int, default 1
+        Taps.
+    stride : int, default 1
+        Cells from one output to the next.
+    dilation : int, default 1
+        Cells from one tap to the next.
+    padding : tuple of int, default (0, 0)
+        Padded cells (lo, hi).
+    mode : str, default "zeros"
+        What padded cells hold, as for `Window`.
+    ceil : bool, default False
+        Whether outputs are counted as with torch's `ceil_mode`.
+    weights : tuple of float
+        One finite number per tap.
+
+    Examples
+    --------
     >>> FilterWindow(kernel=3, stride=2, padding=(1, 1), weights=(0.25, 0.5, 0.25)).matrix(4)
     array([[0.5 , 0.25, 0.  , 0.  ],
            [0.  , 0.25, 0.5 , 0.25]])
@@ -189,6 +243,21 @@ class FilterWindow(Window):
 class TransposedWindow(AxisMap):
     """The transpose of a zero-padded window: output j reads cell i at tap k where j = stride * i + dilation * k - lo.
 
+    Parameters
+    ----------
+    kernel : int, default 1
+        Taps.
+    stride : int, default 1
+        Output cells from one input cell to the next.
+    dilation : int, default 1
+        Cells from one tap to the next.
+    padding : tuple of int, default (0, 0)
+        Output cells (lo, hi) that are cut off.
+    output_padding : int, default 0
+        Output cells added on the high side.
+
+    Examples
+    --------
     >>> TransposedWindow(kernel=3, stride=2, padding=(1, 1), output_padding=1).table(2)
     array([[-1,  1, -1, -1],
            [ 0, -1,  1, -1],
@@ -227,6 +296,13 @@ class TransposedWindow(AxisMap):
 class AdaptiveWindow(AxisMap):
     """Adaptive pooling to `size` outputs: output j reads cells floor(j n / size) to ceil((j + 1) n / size) - 1.
 
+    Parameters
+    ----------
+    size : int
+        Outputs, at least 1.
+
+    Examples
+    --------
     >>> AdaptiveWindow(2).table(5)
     array([[0, 2],
            [1, 3],
@@ -260,11 +336,20 @@ class ResizeWindow(AxisMap):
     """Resizing to `size` cells: "nearest" reads cell floor(j n / size); "linear" the two neighbours of its centre.
 
     Torch multiplies j by n / size in single precision, which is just below the whole number now and then, and so does
-    "nearest" here: for n = 2 and size = 82 output 41 reads cell 0.
+    "nearest" here: for n = 2 and size = 82 output 41 reads cell 0. A linear tap whose coefficient is zero, or that torch clamps
+    onto the other, reads nothing.
 
-    `align_corners` puts the centres of the first and of the last output onto those of the first and the last cell. A linear
-    tap whose coefficient is zero, or that torch clamps onto the other, reads nothing.
+    Parameters
+    ----------
+    size : int
+        Outputs, at least 1.
+    mode : {"nearest", "linear"}, default "nearest"
+        How an output reads the input.
+    align_corners : bool, default False
+        Whether the centres of the first and of the last output lie on those of the first and the last cell.
 
+    Examples
+    --------
     >>> ResizeWindow(4, "nearest").table(2)
     array([[0, 0, 1, 1]])
     >>> ResizeWindow(4, "linear").table(2)

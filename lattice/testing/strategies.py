@@ -22,6 +22,7 @@ from lattice.errors import SpecificationError
 from lattice.network.lattice import Branches, Lattice, Layer, Unit
 from lattice.network.ops import Dense, Flatten, Op, PixelShuffle, Shape
 from lattice.sweep.routes import AnyCommand, Choice, all_units, choices_at
+from lattice.testing.fixed_windows import FixedWindows, fixed_chains
 from lattice.testing.layer_strategies import EVERY_MODE, EVERY_OP, MOST_UNITS, blocks, layers, windows
 
 __all__ = ["EVERY_MODE", "EVERY_OP", "blocks", "lattices", "layers", "routes", "units", "windows"]
@@ -39,6 +40,12 @@ def lattices(
     ops: Sequence[type[Op]] = EVERY_OP,
     branches: bool = True,
     heads: bool = True,
+    kernel: int | None = None,
+    stride: int | None = None,
+    padding: int | None = None,
+    dilation: int | None = None,
+    regular: bool = False,
+    symmetric: bool = False,
 ) -> Lattice:
     """Lattices with up to `depth` layers over an input with up to `channels` channels and `size` cells per axis.
 
@@ -47,13 +54,30 @@ def lattices(
     `axes` draws the number of spatial axes (1 to 3 by default), `ops` and `modes` restrict the layers and paddings,
     `branches` allows residual blocks and concatenations (strided ones too), `heads` a final Flatten and Dense.
 
+    What a theorem assumes is fixed by the rest, and sizes follow from it: `kernel`, `stride`, `padding` and `dilation` hold
+    for every window, `regular` nets are those of `is_regular`, and `symmetric` ones have windows that are their own mirror
+    images (`evenness`). Such nets are chains of convolutions and pools with pointwise layers and, where a skip fits,
+    identity skips; they may be larger than `size`.
+
     >>> from hypothesis import given
     >>> from lattice import Conv, path_counts
     >>> @given(lattices(ops=[Conv], modes=["circular"], channels=1))
     ... def test_with_circular_padding_every_net_has_paths(net):
     ...     assert path_counts(net).sum() > 0
     >>> test_with_circular_padding_every_net_has_paths()
+
+    >>> from lattice import is_regular
+    >>> @given(lattices(regular=True, kernel=3))
+    ... def test_the_order_of_commands_does_not_matter(net):
+    ...     assert is_regular(net, channels=False)
+    >>> test_the_order_of_commands_does_not_matter()
     """
+    fixed = FixedWindows(kernel, stride, padding, dilation, regular, symmetric)
+    if fixed:
+        shape, result = draw(fixed_chains(fixed, axes, depth, channels, tuple(modes), tuple(ops), branches))
+        if heads and not regular and draw(st.booleans()):
+            result += [Flatten(), Dense(draw(st.integers(1, 3)))]
+        return Lattice.chain(shape, result)
     dimensions = draw(axes if axes is not None else st.sampled_from((1, 1, 1, 2, 2, 3)))
     count = draw(st.integers(1, channels + (PixelShuffle in ops)))
     count = count if count <= channels else 2**dimensions

@@ -8,6 +8,7 @@ from torch import nn
 
 import landscape
 from landscape import batchnorm, importance, initialisation, moments
+from landscape.prior import Prior
 from lattice import (
     AssumptionError,
     Conv,
@@ -433,11 +434,12 @@ REST = [
         lambda _: landscape.squared_gradients(NET, {"conv1": float("nan"), "conv2": 1.0}),
         "conv1",
     ),
+    refuses("landscape.Prior", "no lattice", lambda _: landscape.Prior("net", {}), "Lattice"),
     refuses("landscape.squared_gradients", "no lattice", lambda _: landscape.squared_gradients(None, {}), "Lattice"),
     refuses(
         "landscape.moments",
         "an output that is not there",
-        lambda _: moments.layer_gradients(NET, {"conv1": 1.0, "conv2": 1.0}, output=9),
+        lambda _: moments.layer_gradients(Prior(NET, {"conv1": 1.0, "conv2": 1.0}), output=9),
         "no unit at",
     ),
     refuses("landscape.advise", "most 0", lambda _: landscape.advise(NET, most=0), "most is 0"),
@@ -528,7 +530,7 @@ REST = [
         "landscape.importance", "values near zero", lambda _: importance.importance(np.array([1e-300, 1e-300])), np.ones(2)
     ),
     answers("landscape.importance", "total variation of one pixel", lambda _: importance.total_variation(np.ones(1)), 0.0),
-    refuses("landscape.batchnorm", "no batch", lambda _: batchnorm.train_factors(_normed(), {"conv1": 1.0}, 0), "batch"),
+    refuses("landscape.batchnorm", "no batch", lambda _: batchnorm.train_factors(Prior(_normed(), {"conv1": 1.0}), 0), "batch"),
 ]
 
 

@@ -31,7 +31,7 @@ def test_a_true_prediction_is_refuted_as_seldom_as_claimed(name, draws):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "draws"), ROWS)
-def test_an_error_of_the_stated_resolution_is_seen_and_its_size_is_not_misjudged(name, draws):
+def test_an_error_of_the_stated_resolution_is_seen_and_sized(name, draws):
     planted = row(name, draws).planted
     assert planted
     for kind, (told, mistaken) in planted.items():

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from tests.faults.planting import ROOT, Fault, judged
+from tests.faults.anchors import ROOT
+from tests.faults.planting import Planted, judged
 from tests.faults.reach import Reach, reach
 
 CORE = (
@@ -120,7 +121,7 @@ def sites(file: str) -> Iterator[Site]:
                 yield Site(file, line, name, occurrence)
 
 
-def mutant(site: Site, reached: Reach) -> Fault | None:
+def mutant(site: Site, reached: Reach) -> Planted | None:
     """The fault of a site; None where the changed text does not compile or is what it was."""
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
@@ -134,7 +135,7 @@ def mutant(site: Site, reached: Reach) -> Fault | None:
     except SyntaxError:
         return None
     name = f"{site.file}:{site.line} {site.operator} {site.occurrence}"
-    return Fault(name, site.file, text, changed, reached.tests(site.file, site.line, seconds=SECONDS))
+    return Planted(name, site.file, changed, reached.tests(site.file, site.line, seconds=SECONDS))
 
 
 def _walk(node: object) -> Iterator[object]:
@@ -148,9 +149,10 @@ def _is_prose(text: str, line: int) -> bool:
     return text.splitlines()[line - 1].lstrip().startswith(("import ", "from ", "@dataclass", "raise ", 'f"'))
 
 
-def difference(fault: Fault) -> str:
+def difference(fault: Planted) -> str:
     """What the mutant changes, as a diff without its surroundings."""
-    lines = difflib.unified_diff(fault.old.splitlines(), fault.new.splitlines(), lineterm="", n=0)
+    before = (ROOT / fault.file).read_text(encoding="utf-8")
+    lines = difflib.unified_diff(before.splitlines(), fault.source.splitlines(), lineterm="", n=0)
     return "\n".join(line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---"))
 
 

@@ -17,31 +17,40 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-LIBRARY = ("lattice", "landscape", "validation")
+from tests.faults.anchors import LIBRARY, ROOT, AnchorError, planted
+
 MOST_BYTES = 8 * 2**30
 ERRORED = 99  # the exit code of a process that could not run its tests at all
 
 
 @dataclass(frozen=True)
-class Fault:
-    """`old` stands in the file exactly once, and `new` in its place; `tests` (pytest's node ids) must then fail."""
+class Planted:
+    """A file of the library with a faulty source, and the tests (pytest's node ids) that must fail with it."""
 
     name: str
     file: str
+    source: str
+    tests: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """In `place`, a function of the library, the piece `old` becomes `new` (written as `tests.faults.anchors` says)."""
+
+    name: str
+    place: str
     old: str
     new: str
     tests: tuple[str, ...]
 
-    def source(self) -> str:
-        """The faulty source; `ValueError` where the fault no longer fits the file."""
-        text = (ROOT / self.file).read_text(encoding="utf-8")
-        if text.count(self.old) != 1:
-            raise ValueError(f"{self.name}: {self.old!r} stands {text.count(self.old)} times in {self.file}, not once")
-        return text.replace(self.old, self.new)
+    def planted(self) -> Planted:
+        """The fault in its file; `AnchorError` where it no longer fits the library."""
+        try:
+            return Planted(self.name, *planted(self.place, self.old, self.new), self.tests)
+        except AnchorError as gone:
+            raise AnchorError(f"{self.name}: {gone}") from None
 
 
 @dataclass(frozen=True)
@@ -77,14 +86,12 @@ class Loader(importlib.machinery.SourceFileLoader):
         return compile(self.text, self.path, "exec", dont_inherit=True)
 
 
-def judged(faults: list[Fault], *, limit: int = 300) -> list[Verdict]:
+def judged(faults: list[Planted], *, limit: int = 300) -> list[Verdict]:
     """Each fault's verdict, in order, from one fresh process that forks for each; `limit` seconds a fault."""
-    sources = [fault.source() for fault in faults]
-    request = [{**asdict(fault), "source": source} for fault, source in zip(faults, sources, strict=True)]
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.planting", str(limit)],
         cwd=ROOT,
-        input=json.dumps(request),
+        input=json.dumps([asdict(fault) for fault in faults]),
         capture_output=True,
         text=True,
         check=False,

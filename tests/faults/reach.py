@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.planting import LIBRARY, ROOT
+from tests.faults.anchors import LIBRARY, ROOT
 
 JUDGES = ("tests/lattice", "tests/landscape", "tests/validation", "tests/test_bad_input.py", *LIBRARY)
 

@@ -17,6 +17,7 @@ from landscape.advise import (
     _with_mode,
     deviation_from_flat,
 )
+from landscape.prior import Prior
 from landscape.weights.initialisation import layer_variances
 from lattice import (
     Activation,
@@ -185,7 +186,7 @@ def test_every_padding_with_zeros_and_no_other_copies(mode):
 
 
 @pytest.mark.parametrize(("size", "within", "stride"), [(32, 5, 2), (10, 4, 2), (33, 5, 2), (11, 4, 4), (40, 6, 4), (40, 6, 6)])
-def test_the_nearest_sizes_with_even_padding_are_those_whose_counts_are_symmetric(size, within, stride):
+def test_the_nearest_even_sizes_are_those_of_symmetric_counts(size, within, stride):
     net = Lattice.chain((1, size), [Conv(1, 3, stride), Conv(1, 1)])
 
     def even(n):
@@ -215,7 +216,7 @@ def test_every_change_has_the_variances_of_its_own_fan_in():
 
 def test_changes_together_are_those_that_their_words_say():
     net = Lattice.chain((1, 20), [Conv(4, 3, 2, padding=1), relu, Conv(4, 3, 2, padding=1), relu, *HEAD])
-    found = {change.text: change for change in _candidates(advise(net).before, {}) if change is not None}
+    found = {change.text: change for change in _candidates(Prior(net, layer_variances(net, he))) if change is not None}
     (size, *_) = _even_sizes(net)
     rewrites = {"kernels": _with_dividing_kernels, "stride 1": _with_average_pools}
     assert sum(text.startswith("inputs of") and ";" not in text for text in found) == len(_even_sizes(net))
@@ -230,7 +231,8 @@ def test_changes_together_are_those_that_their_words_say():
             assert f"{size} pixels" in text or text.startswith(tuple(rewrites))
 
 
-def test_what_is_returned_is_flatter_by_more_than_half_a_per_cent_and_no_more_than_asked_for():
+def test_changes_flatten_by_over_half_a_per_cent_and_are_at_most_as_asked():
+    """What is returned is flatter by more than half a per cent and no more than asked for."""
     every, few = advise(strided(), most=99), advise(strided(), most=2)
     assert [change.text for change in few.changes] == [change.text for change in every.changes[:2]]
     assert all(change.deviation < every.before.deviation * 0.995 for change in every.changes)
@@ -246,7 +248,7 @@ def test_a_change_that_changes_nothing_of_the_map_is_no_advice():
     assert not any(change.text.startswith("residual") for change in advise(net, most=99).changes)
 
 
-def test_the_text_of_an_advice_has_the_numbers_of_its_changes_and_of_the_reweighting():
+def test_the_text_of_an_advice_has_the_numbers_of_its_changes():
     advice = advise(strided())
     text = str(advice).splitlines()
     assert len(text) == 2 + len(advice.changes) + 2
@@ -281,7 +283,7 @@ def test_the_reweighting_has_mean_square_one_where_there_are_paths():
     ],
     ids=str,
 )
-def test_the_layer_at_the_end_of_a_branch_is_the_one_whose_variance_weighs_it(block, layers):
+def test_the_last_layer_of_a_branch_has_the_variance_that_weighs_it(block, layers):
     net = Lattice.chain((2, 5, 5), [Conv(2, 1), block, relu])
     assert [_last_layers(net, position) for position in range(len(net.nodes))] == [*[[]] * (len(net.nodes) - 2), layers, []]
 

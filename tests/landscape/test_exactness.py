@@ -245,7 +245,7 @@ def test_path_sum_is_equation_8_as_printed_and_nothing_more():
         path_sum(Lattice.chain((1, 6), [Blur((1, 2, 1))]), 1.0)
 
 
-def test_an_absolute_value_passes_every_square_whatever_the_signs_of_what_it_reads():
+def test_an_absolute_value_passes_every_square_whatever_its_signs():
     summed = [Conv(1, 2), residual([Conv(1, 1)]), Activation("abs"), Flatten(), Dense(1)]
     for layers in (summed, [Activation("abs"), Conv(1, 3), Activation("abs"), Flatten(), Dense(2)]):
         net = Lattice.chain((1, 5), layers)
@@ -282,7 +282,7 @@ def test_only_an_odd_activation_keeps_a_symmetry(name, sign, after):
     assert output_sign(Activation(name), [sign]) is after
 
 
-def test_moments_move_to_other_pairs_by_their_place_and_are_zero_where_there_were_none():
+def test_moments_move_to_other_pairs_by_place_and_are_zero_elsewhere():
     above, below = Pairs.of(2, 3, np.array([0, 2, 5])), Pairs.of(2, 3, np.array([0, 1, 5]))
     moments = np.array([[1.0, 2.0, 3.0]])
     assert _rearranged(moments, (above,), (below,)).tolist() == [[1.0, 0.0, 3.0]]
@@ -290,7 +290,7 @@ def test_moments_move_to_other_pairs_by_their_place_and_are_zero_where_there_wer
     assert _rearranged(square, (above, above), (above, below)).tolist() == [[[0, 0, 2], [3, 0, 5], [6, 0, 8]]]
 
 
-def test_a_branch_that_reads_the_input_without_weights_asks_for_pairs_and_leaves_a_map():
+def test_a_branch_without_weights_asks_for_pairs_and_leaves_a_map():
     point = Conv(1, 1)
     net = Lattice.chain(
         (2, 2), [concatenate([point, residual([Pool("avg", 3, 1, padding=1)])], [point], [Norm()]), GlobalPool("avg")]

@@ -170,7 +170,7 @@ def test_a_gate_multiplies_its_trunk_by_what_was_counted(gate_first):
     found = trace(model, (1, 8, 8), inputs="noise")
     (product,) = [node for node in found.lattice.nodes if isinstance(node.op, Multiply)]
     assert found.lattice.nodes[product.inputs[0]].name == "conv"
-    gain = found.gates.gains[product.name]
+    gain = found.gates.products[product.name, 0]
     assert 0.2 < gain.mean() < 0.3  # sigmoid of about 0
     land, plain = predict(model, (1, 8, 8)), predict(model.conv, (1, 8, 8))
     # the paths through the gate add 4e-4: a sixteenth of a sigmoid's slope squared, over 64 pixels that it averages

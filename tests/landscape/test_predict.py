@@ -119,7 +119,8 @@ def test_given_inputs_matter_only_where_the_law_is_not_exact():
         predict(Lattice.chain((2, 6), [Conv(3, 3), Pool("max", 2), *HEAD]), inputs=images)
 
 
-def test_the_law_for_given_inputs_is_left_where_biases_are_not_zero_or_weights_are_trained():
+def test_the_law_for_given_inputs_needs_fresh_weights_and_zero_biases():
+    """The law for given inputs is left where biases are not zero or weights are trained."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv1d(2, 40, 3), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(40, 2))
     images = np.random.default_rng(0).normal(size=(3, 2, 6))
@@ -135,7 +136,7 @@ def test_the_law_for_given_inputs_is_left_where_biases_are_not_zero_or_weights_a
     assert trained.reasons[0].endswith("only their second moments are used (0)")
 
 
-def test_the_second_path_law_is_added_under_a_pooled_head_in_evaluation_mode():
+def test_the_second_path_law_is_added_under_a_pooled_head_in_eval_mode():
     net = Lattice.chain((2, 6), [Conv(3, 3), Norm("batch"), relu, GlobalPool(), *HEAD])
     added = "a pooled head: the second path law was added"
     assert any(reason.startswith(added) for reason in predict(net).reasons)

@@ -4,13 +4,14 @@ import pytest
 from torch import nn
 
 from landscape import advise
+from landscape.prior import Prior
 from landscape.unproductive import unproductive_layers
 from lattice import Conv, Lattice, Pool, residual
 
 
 def names(net, **options):
     variances = {node.name: 0.1 for node in net.nodes if isinstance(node.op, Conv)}
-    return {layer.name: layer for layer in unproductive_layers(net, variances, **options)}
+    return {layer.name: layer for layer in unproductive_layers(Prior(net, variances, **options))}
 
 
 def chain(size, *layers):

@@ -214,7 +214,7 @@ def test_an_axis_resized_to_any_size_reads_what_torch_reads(mode, align, size):
         assert cells == [set(np.flatnonzero(row > 1e-12)) for row in reads]
 
 
-def test_nearest_resizing_reads_the_cells_that_torch_reads_in_single_precision():
+def test_nearest_resizing_reads_the_cells_that_torch_reads_in_float32():
     """All pairs of sizes to 96; j n / size rounded down would read another cell in 74 of them."""
     other = 0
     for n in range(1, 97):

@@ -91,7 +91,7 @@ def test_a_coefficient_is_an_inclusion_exclusion_sum(kernel, depth, n):
 
 
 @given(st.integers(0, 12))
-def test_the_bell_of_one_unit_is_gaussian_with_an_error_of_order_one_over_the_depth(more):
+def test_the_bell_of_one_unit_is_gaussian_up_to_one_over_the_depth(more):
     depth = 10 + more
     limit = gaussian_limit(families.plain(2 * depth + 1, depth), (0,))
     assert 0.05 < limit.total_variation * depth < 0.12
@@ -142,7 +142,7 @@ def test_a_deep_padded_strip_is_half_a_sine_wave_and_no_bell(width, data):
 
 
 @given(st.integers(0, 2), st.integers(1, 4), st.integers(2, 14))
-def test_one_more_cell_adds_all_words_exactly_if_no_path_meets_both_borders(radius, depth, width):
+def test_one_more_cell_adds_all_words_iff_no_path_meets_both_borders(radius, depth, width):
     """Zero 'same' padding, K = 2r + 1: total(w, L) - total(w - 1, L) = K^L iff w > r L.
 
     A word of taps fits w - (its span) places, its span being the highest minus the lowest of its partial sums, or none. So
@@ -170,7 +170,7 @@ def test_circular_padding_at_stride_one_is_flat(kernel, dilation, depth, data):
 
 @settings(max_examples=60)
 @given(st.integers(1, 7), st.integers(1, 4), st.integers(1, 3))
-def test_with_strides_the_interior_is_flat_exactly_if_the_stride_divides_the_kernel(kernel, stride, depth):
+def test_the_interior_is_flat_iff_the_stride_divides_the_kernel(kernel, stride, depth):
     """A period of s^L is flat iff prod_l F(w^(s^l)) = 0 for all s^L-th roots w of one, F(x) = (1 - x^K)/(1 - x).
 
     If s | K the factor that kills w is the one with w^(s^l) a primitive s-th root or a power of it. If not, a primitive
@@ -192,7 +192,7 @@ def test_with_a_dilation_it_must_also_share_no_divisor_with_the_stride(kernel, s
 
 
 @given(st.integers(1, 6))
-def test_k3_with_stride_two_is_stern_s_sequence_and_its_worst_bias_a_fibonacci_number(depth):
+def test_k3_with_stride_two_is_sterns_sequence_worst_bias_fibonacci(depth):
     net = Lattice.chain((1, 5 * 2**depth - 1), [Conv(1, 3, stride=2)] * depth)
     counts = path_counts(net)
     assert_equal(path_counts(net, (0,))[: 2**depth], [stern(n + 1) for n in range(2**depth)])
@@ -218,7 +218,7 @@ def test_windows_are_symmetric_exactly_if_the_stride_leaves_no_rest(more, kernel
     assert not even or counts == counts[::-1]
 
 
-def test_the_stages_of_a_resnet_are_even_for_sizes_one_above_a_multiple_of_32():
+def test_resnet_stages_are_even_for_sizes_one_above_a_multiple_of_32():
     def layers():
         return [Conv(1, 7, 2, padding=3), Pool("max", 3, 2, padding=1), *[Conv(1, 3, 2, padding=1) for _ in range(3)]]
 
@@ -311,7 +311,7 @@ def test_skips_do_not_add_a_constant_number_of_paths():
     assert added == [2, 3, 2]
 
 
-def test_importance_is_not_proportional_to_the_number_of_paths_of_a_residual_net():
+def test_importance_of_a_residual_net_is_not_proportional_to_path_counts():
     """Erratum 3: Eq. 12 takes V out of Eq. 8's sum, but a skipped layer has no V. Counterexample: one block, three cells."""
     net = Lattice.chain((1, 3), [residual([Conv(1, 3, padding=1)])])
     variance = sympy.Symbol("V_1", positive=True)
@@ -323,7 +323,7 @@ def test_importance_is_not_proportional_to_the_number_of_paths_of_a_residual_net
 
 
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 12))
-def test_the_mean_over_the_outputs_of_padded_layers_is_a_plateau_with_dark_borders(radius, depth, more):
+def test_the_mean_over_outputs_of_padded_layers_has_dark_borders(radius, depth, more):
     """Erratum 11, the corrected statement: all K^L paths from r L cells inside the borders on, fewer nearer to them."""
     kernel, reach = 2 * radius + 1, radius * depth
     width = 2 * reach + more

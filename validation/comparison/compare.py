@@ -34,7 +34,7 @@ ROUNDING = 1e-5  # gradients are computed in float32: no scale is known better
 
 
 class Verdict(Enum):
-    """What the draws allow to be said about the error of the map."""
+    """What the draws allow to be said about the error of the map: AGREE, DISAGREE or NOT_ENOUGH_DATA (see `compare`)."""
 
     AGREE = "the error of the map lies below the tolerance"
     DISAGREE = "the error of the map lies above the tolerance"
@@ -45,13 +45,36 @@ class Verdict(Enum):
 class Agreement:
     """How well a predicted map agrees with a measured one.
 
-    `error`: relative root mean square error of the map, the noise taken out; `error_interval`: its confidence interval.
-    `resolution`: the error that such draws tell from none with a probability of 80 %. `scale_ratio`: mean measured / mean
-    predicted, `scale_ratio_error` its standard error, `scale_interval` its confidence interval, both with the error that the
-    prediction itself has where V[w] is an estimate (`Landscape.scale_error`). `unreachable`: pixels that the theory calls
-    unreachable and that had a gradient. `z`: (measured - predicted) / standard error of the relative maps,
-    per pixel; were the prediction true, all |z| together would stay below `critical_z` with probability `confidence`.
-    `worst`: the pixels beyond it, worst first.
+    Parameters
+    ----------
+    verdict : Verdict
+        AGREE, DISAGREE or NOT_ENOUGH_DATA on error <= tolerance.
+    error : float
+        Relative root mean square error of the map, the noise taken out.
+    error_interval : tuple of float
+        Its confidence interval (low, high).
+    tolerance : float
+        The error that was tolerated.
+    confidence : float
+        The confidence of the verdict and of the intervals.
+    resolution : float
+        The error that such draws tell from none with a probability of 80 %.
+    scale_ratio : float
+        Mean measured / mean predicted.
+    scale_ratio_error : float
+        Its standard error, with the error that the prediction itself has where V[w] is an estimate (`Landscape.scale_error`).
+    scale_interval : tuple of float
+        Its confidence interval (low, high).
+    unreachable : int
+        Pixels that the theory calls unreachable and that had a gradient.
+    z : ndarray of float64
+        (measured - predicted) / standard error of the relative maps, per pixel.
+    critical_z : float
+        Were the prediction true, all |z| together would stay below this with probability `confidence`.
+    worst : tuple of tuple of int
+        The pixels beyond it, worst first.
+    draws : int
+        The number of draws.
     """
 
     verdict: Verdict
@@ -76,7 +99,7 @@ class Agreement:
 
     @property
     def scale_is_off(self) -> bool:
-        """Whether the confidence interval of the scale excludes 1. The verdict is on the map alone and does not say so."""
+        """Whether the confidence interval of the scale excludes 1; the verdict is on the map alone and does not say so."""
         low, high = self.scale_interval
         return not low <= 1 <= high
 
@@ -84,6 +107,8 @@ class Agreement:
     def scale_in_words(self) -> str:
         """The scale, its standard error, and whether that refutes a scale of 1.
 
+        Examples
+        --------
         >>> from landscape import predict
         >>> from lattice import families
         >>> from validation import measure
@@ -115,7 +140,18 @@ class Agreement:
         return "\n".join(lines)
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw `z` over the input positions, its colours ending at the simultaneous band; returns the matplotlib Axes."""
+        """Draw `z` over the input positions, its colours ending at the simultaneous band.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default None
+            Where to draw; None is a new figure.
+
+        Returns
+        -------
+        matplotlib Axes
+            What was drawn on.
+        """
         from validation.comparison.figure import plot_z
 
         return plot_z(self, ax)
@@ -126,13 +162,36 @@ def compare(
 ) -> Agreement:
     """AGREE / DISAGREE / NOT ENOUGH DATA on `error` <= `tolerance`, the debiased relative rms error of the map.
 
-    `predicted`: a `Landscape`, or a map of expected squared gradients over the same positions. AGREE where the whole
-    confidence interval lies at or below the tolerance, DISAGREE where it lies above, neither where the draws are worth fewer
-    than 20 equal ones (`Estimate.effective_draws`); pixels that the theory calls unreachable must have gradient exactly 0, or
-    the verdict is DISAGREE. With draws fixed before looking, either
-    verdict is wrong with probability 1 - `confidence` at most (measured: docs/false_alarms.md). Raises `SpecificationError`
-    for maps of different shapes, NaN, and fewer than 20 blocks of draws.
+        error^2 = 1/N sum_i (m_i - p_i)^2 - (noise of m),     m, p the measured and predicted maps, each of mean one
 
+    AGREE where the whole confidence interval lies at or below the tolerance, DISAGREE where it lies above; NOT ENOUGH DATA
+    otherwise, and where the draws are worth fewer than 20 equal ones (`Estimate.effective_draws`). Pixels that the theory calls
+    unreachable must have gradient exactly 0, or the verdict is DISAGREE. With draws fixed before looking, either verdict is
+    wrong with probability 1 - `confidence` at most (measured: docs/false_alarms.md).
+
+    Parameters
+    ----------
+    predicted : Landscape or ndarray
+        A prediction, or a map of expected squared gradients over the same positions.
+    estimate : Estimate
+        What `measure` returned.
+    tolerance : float, default 0.05
+        The relative error of the map that is tolerated.
+    confidence : float, default 0.99
+        Between 0 and 1.
+
+    Returns
+    -------
+    Agreement
+        The verdict, the error and the scale with their intervals, and z per pixel.
+
+    Raises
+    ------
+    SpecificationError
+        If the maps have different shapes or entries that are not finite, or there are fewer than 20 blocks of draws.
+
+    Examples
+    --------
     >>> from landscape import predict
     >>> from lattice import families
     >>> from validation import measure

@@ -24,8 +24,29 @@ def plot_agreement(
 ) -> "Figure":
     """The predicted map, and, with an `Estimate`, the measured one, their difference and profiles with error bands.
 
-    Returns a matplotlib `Figure` that belongs to no window.
+    Parameters
+    ----------
+    land : Landscape
+        The prediction.
+    estimate : Estimate or None, default None
+        The measurement to draw beside it.
+    agreement : Agreement or None, default None
+        Their comparison; None computes it.
+    title : str, default ""
+        Title of the figure.
 
+    Returns
+    -------
+    matplotlib Figure
+        A figure that belongs to no window.
+
+    Raises
+    ------
+    SpecificationError
+        If `land` is no `Landscape`.
+
+    Examples
+    --------
     >>> from landscape import predict
     >>> from lattice import families
     >>> len(plot_agreement(predict(families.plain(9, depth=2))).axes)
@@ -67,10 +88,29 @@ def plot_agreement(
 
 
 def plot_z(agreement: Agreement, ax: "Axes | None" = None) -> "Axes":
-    """z = (measured - predicted) / standard error over the input positions, its colours ending at the simultaneous band.
+    """Draw z = (measured - predicted) / standard error over the input positions, its colours ending at the simultaneous band.
 
     A true prediction leaves noise without a pattern and no pixel beyond the band (drawn as the ends of the colours).
 
+    Parameters
+    ----------
+    agreement : Agreement
+        What `compare` returned.
+    ax : matplotlib Axes or None, default None
+        Where to draw; None is a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+        What was drawn on.
+
+    Raises
+    ------
+    SpecificationError
+        If it is no `Agreement`.
+
+    Examples
+    --------
     >>> from landscape import predict
     >>> from lattice import families
     >>> from matplotlib.figure import Figure
@@ -101,9 +141,33 @@ def plot_against_paths(
 ) -> "Axes":
     """What Proposition 1 misses: the truth, and what `predict` says, over the sum over single paths, along the middle.
 
-    `single`: `landscape.path_sum`. `truth`: the map of `enumerated_squared_gradients`, or an `Estimate`, which is drawn with
-    two standard errors. Pixels without a path are left out.
+    Pixels without a path are left out.
 
+    Parameters
+    ----------
+    single : ndarray
+        The sum over single paths, `landscape.path_sum`, over input positions.
+    truth : ndarray or Estimate
+        The map of `enumerated_squared_gradients`, or an `Estimate`, which is drawn with two standard errors.
+    land : Landscape or None, default None
+        The prediction.
+    ax : matplotlib Axes or None, default None
+        Where to draw; None is a new figure.
+    title : str, default ""
+        Title of the axes.
+
+    Returns
+    -------
+    matplotlib Axes
+        What was drawn on.
+
+    Raises
+    ------
+    SpecificationError
+        If the maps have different shapes.
+
+    Examples
+    --------
     >>> from landscape import path_sum, predict
     >>> from lattice import families
     >>> from matplotlib.figure import Figure

@@ -41,8 +41,28 @@ def assert_exact(
 ) -> None:
     """Raise `AssertionError` unless the map equals the mean over every +-1 weight pattern (tier 0; no false alarms).
 
-    Arguments as `enumerated_squared_gradients`; `rtol` is relative to the largest entry of the true map.
+    Parameters
+    ----------
+    lattice : Lattice
+        A network of at most 22 weights.
+    predicted : ndarray
+        Map of expected squared gradients over input positions.
+    initialisation : callable, mapping of str to float, or float, default 1.0
+        V[w]: a scheme, one number for all layers, or one per layer name.
+    inputs : ndarray or None, default None
+        Images (N, channels, *spatial) to average over; None is one input without special values.
+    rtol : float, default 1e-12
+        Tolerance, relative to the largest entry of the true map.
 
+    Raises
+    ------
+    AssertionError
+        If the maps differ; the message names the worst pixel.
+    SpecificationError
+        If the shapes differ.
+
+    Examples
+    --------
     >>> from lattice import Dense, Flatten
     >>> assert_exact(Lattice.chain((1, 3), [Conv(1, 3, padding=1), Flatten(), Dense(1)]), np.array([2.0, 3.0, 2.0]))
     """
@@ -64,9 +84,26 @@ def assert_chi_square(predicted: Array, estimate: Estimate, channels: int = 1, *
 
     For a lattice with ONE layer with weights and no gates, weights normal, one input per draw: each input gradient is a
     signed sum of different weights, so normal with the predicted variance, independent over draws and the `channels` of
-    the input. Two-sided at every pixel, Bonferroni over pixels: a true prediction fails with probability `false_alarm`.
-    With n draws an error of about 7 sqrt(2 / (n channels)) is seen (8 % at 15,000 draws).
+    the input. With n draws an error of about 7 sqrt(2 / (n channels)) is seen (8 % at 15,000 draws).
 
+    Parameters
+    ----------
+    predicted : ndarray
+        Map of expected squared gradients over input positions.
+    estimate : Estimate
+        What `measure` returned.
+    channels : int, default 1
+        Channels of the input.
+    false_alarm : float
+        Probability that a true prediction fails, two-sided at every pixel, Bonferroni over pixels.
+
+    Raises
+    ------
+    AssertionError
+        If the law is refuted, or a pixel that no path reaches has a gradient.
+
+    Examples
+    --------
     >>> from landscape import predict
     >>> from validation import measure
     >>> net = Lattice.chain((1, 6), [Conv(2, 3, padding=1)])
@@ -92,11 +129,36 @@ def assert_chi_square(predicted: Array, estimate: Estimate, channels: int = 1, *
 def assert_agrees(
     predicted: Any, estimate: Estimate, *, tolerance: float, scale: bool = True, false_alarm: float = FALSE_ALARM
 ) -> Agreement:
-    """Raise `AssertionError` where Monte Carlo refutes the map (tier 2); returns the `Agreement` otherwise.
+    """Raise `AssertionError` where Monte Carlo refutes the map (tier 2).
 
     Refuted: the confidence interval of the map error, at 1 - `false_alarm`, lies above `tolerance`; or, with `scale`, the
     confidence interval of measured / predicted scale excludes 1.
 
+    Parameters
+    ----------
+    predicted : Landscape or ndarray
+        A prediction, or a map of expected squared gradients.
+    estimate : Estimate
+        What `measure` returned.
+    tolerance : float
+        The relative error of the map that is tolerated.
+    scale : bool, default True
+        Whether the scale is judged too.
+    false_alarm : float
+        Probability that a true prediction fails.
+
+    Returns
+    -------
+    Agreement
+        The comparison, where it is not refuted.
+
+    Raises
+    ------
+    AssertionError
+        If the map or its scale is refuted.
+
+    Examples
+    --------
     >>> from landscape import predict
     >>> from validation import measure
     >>> net = Lattice.chain((1, 6), [Conv(2, 3, padding=1), Conv(2, 3)])
@@ -118,11 +180,30 @@ def _check_rate(false_alarm: float) -> None:
 
 
 def negative_controls(lattice: Lattice, initialisation: Initialisation | Mapping[str, float] | float = 1.0) -> dict[str, Array]:
-    """Maps of Proposition 1 with one planted mistake each: what a judge must refuse.
+    """One map of Proposition 1 for each planted mistake: what a judge must refuse.
 
     "variance": every V[w] times 1.1; "padding NAME": a padding moved by one cell to the other side; "skip NAME": an
-    identity branch dropped. Raises `SpecificationError` where the lattice has nothing to plant a mistake in.
+    identity branch dropped.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    initialisation : callable, mapping of str to float, or float, default 1.0
+        V[w]: a scheme, one number for all layers, or one per layer name.
+
+    Returns
+    -------
+    dict of str to ndarray of float64
+        Wrong maps over input positions, by mistake.
+
+    Raises
+    ------
+    SpecificationError
+        If the lattice has no weights, so that there is nothing to plant a mistake in.
+
+    Examples
+    --------
     >>> from lattice import residual
     >>> net = Lattice.chain((1, 8), [Conv(1, 3), residual([Conv(1, 3, padding=1)])])
     >>> list(negative_controls(net))

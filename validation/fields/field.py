@@ -43,12 +43,26 @@ class Number:
 
 @dataclass(frozen=True, eq=False)
 class EffectiveField:
-    """Where one unit of a layer looks.
+    """Where one unit of a layer looks: a measured map of its input gradients, as `effective_receptive_field` returns it.
 
-    `estimate`: the mean map over images or initialisations, its standard error and the sums that both come from. `layer`: its
-    name ("" for the output). `unit`: its index into the layer's positions, None for the mean over all. `grid`: the layer's
-    units as they tile the input; `cell`: the pixels [first, stop) per axis that the unit stands for, None where it stands for
-    none. `statistic`: "squared", "absolute", "signed" or "rectified". `images`: which ones; `over`: "image" or "draw".
+    Parameters
+    ----------
+    estimate : Estimate
+        The mean map over images or initialisations, its standard error and the sums that both come from.
+    layer : str
+        Name of the layer ("" for the output).
+    unit : tuple of int or None
+        Index into the layer's positions; None for the mean over all.
+    statistic : {"squared", "absolute", "signed", "rectified", "positive"}
+        What was averaged.
+    images : str
+        Which images.
+    over : {"image", "draw"}
+        What the mean is over.
+    grid : tuple of int
+        The layer's units as they tile the input.
+    cell : tuple of tuple of int, or None
+        The pixels [first, stop) per axis that the unit stands for; None where it stands for none.
     """
 
     estimate: Estimate = field(repr=False)
@@ -64,7 +78,28 @@ class EffectiveField:
     def of(
         cls, estimate: Estimate, layer: Layer, index: tuple[int, ...] | None, statistic: str, images: str, over: str
     ) -> Self:
-        """The field of a unit of a layer."""
+        """The field of a unit of a layer.
+
+        Parameters
+        ----------
+        estimate : Estimate
+            The measured map.
+        layer : Layer
+            The layer, as `validation.fields.layers.find_layer` describes it.
+        index : tuple of int or None
+            Index of the unit; None for the mean over all.
+        statistic : str
+            What was averaged.
+        images : str
+            Which images.
+        over : {"image", "draw"}
+            What the mean is over.
+
+        Returns
+        -------
+        EffectiveField
+            The field.
+        """
         return cls(estimate, layer.name, index, statistic, images, over, layer.grid, layer.cell(index))
 
     @property
@@ -113,16 +148,45 @@ class EffectiveField:
         return f"{self.layer or 'output'}, {where}"
 
     def number(self, statistic: Callable[[Array], Any]) -> tuple[Array, Array]:
-        """Any number of the mean map, with its standard error (the jackknife over images)."""
+        """Any number of the mean map, with its standard error (the jackknife over images).
+
+        Parameters
+        ----------
+        statistic : callable
+            From a mean map, float64 over input positions, to a number or an array.
+
+        Returns
+        -------
+        value : ndarray
+            The number of the mean map.
+        standard_error : ndarray
+            Its standard error, of the same shape.
+        """
         counts = self.estimate.block_draws
         sums = self.estimate.blocks * counts.reshape(-1, *(1 for _ in self.mean.shape))
         return of_map.with_error(statistic, sums, counts)
 
     def area_ratio(self, t: float, form: str = "free") -> Number:
-        """r(t), the high-contribution area ratio: "free" of scale, as RepLKNet's "script" has it, or as its "text" has it.
+        """r(t), the high-contribution area ratio: how much of the image holds the share t of the influence.
 
-        See `validation.fields.numbers`. NaN where the script returns none. The standard error is that of the interpolated
-        number.
+        The standard error is that of the interpolated number. See `validation.fields.numbers`.
+
+        Parameters
+        ----------
+        t : float
+            Share of the influence, between 0 and 1.
+        form : {"free", "script", "text"}, default "free"
+            "free" of scale, as RepLKNet's "script" has it, or as its "text" has it.
+
+        Returns
+        -------
+        Number
+            The ratio and its standard error; NaN where the script returns none.
+
+        Raises
+        ------
+        SpecificationError
+            If `form` is something else, or t is no share.
         """
         t = of_map.checked_share(t)
         if form == "free":
@@ -143,7 +207,15 @@ class EffectiveField:
         return Number(f"r({t:.0%}), {form}", found[1] if found else float("nan"), spread, source)
 
     def gaussian_fit(self) -> tuple[of_map.Gaussian, of_map.Gaussian]:
-        """The least-squares Gaussian (Luo et al., 2016), and the standard errors of its numbers in the same places."""
+        """The least-squares Gaussian (Luo et al., 2016), and the standard errors of its numbers.
+
+        Returns
+        -------
+        fit : Gaussian
+            Centre, width, amplitude, misfit and spread, in pixels.
+        errors : Gaussian
+            Standard error of each.
+        """
         fit = self._gaussian
         axes = self.mean.ndim
 
@@ -160,7 +232,23 @@ class EffectiveField:
         return of_map.gaussian_fit(self.mean)
 
     def numbers(self, thresholds: Sequence[float] = of_map.THRESHOLDS) -> tuple[Number, ...]:
-        """All of them, with their sources and standard errors; for statistics whose maps are not negative."""
+        """All numbers that describe the field, with their sources and standard errors.
+
+        Parameters
+        ----------
+        thresholds : sequence of float
+            Shares t of the area ratios.
+
+        Returns
+        -------
+        tuple of Number
+            Area ratios, Gaussian fit, side, centre bias, flip asymmetry, lean and gridding.
+
+        Raises
+        ------
+        SpecificationError
+            If the map has negative entries (statistic "signed").
+        """
         of_map.contribution(self.mean)
         names = AXES.get(self.mean.ndim, tuple(f"axis {a}" for a in range(self.mean.ndim)))
         forms = ("free", "script", "text") if self.statistic in ("rectified", "positive") else ("free", "script")
@@ -205,7 +293,18 @@ class EffectiveField:
         return sorted(p for p in candidates if 1 < p <= min(stride, min(self.mean.shape) // 4))
 
     def report(self, thresholds: Sequence[float] = of_map.THRESHOLDS) -> str:
-        """The numbers as a table in text."""
+        """The numbers as a table in text.
+
+        Parameters
+        ----------
+        thresholds : sequence of float
+            Shares t of the area ratios.
+
+        Returns
+        -------
+        str
+            One line per number: name, value with standard error, source.
+        """
         rows = [(number.name, str(number), number.source) for number in self.numbers(thresholds)]
         wide = [max(len(row[i]) for row in rows) for i in range(2)]
         return "\n".join(f"{name:<{wide[0]}}  {value:<{wide[1]}}  {source}" for name, value, source in rows)
@@ -213,7 +312,18 @@ class EffectiveField:
     # --- what others take up
 
     def to_dict(self, *, arrays: bool = True) -> dict[str, Any]:
-        """Everything that `--json` prints: facts, numbers, and the maps as nested lists."""
+        """Everything that `--json` prints: facts, numbers, and the maps as nested lists.
+
+        Parameters
+        ----------
+        arrays : bool, default True
+            Whether the maps are in it.
+
+        Returns
+        -------
+        dict
+            Plain values, which JSON can hold.
+        """
         content = self._facts() | {"shape": list(self.mean.shape), "count": self.count, "seed": self.estimate.seed}
         content |= {
             "device": self.estimate.device,
@@ -233,7 +343,18 @@ class EffectiveField:
         return content
 
     def to_dataframe(self) -> Any:
-        """A tidy pandas table: a row per pixel, with its position, mean, standard error, and share of the influence."""
+        """A tidy table: a row per pixel, with its position, mean, standard error, and share of the influence.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The table; there is no share where the map has negative entries.
+
+        Raises
+        ------
+        SpecificationError
+            If pandas is not installed.
+        """
         try:
             import pandas  # type: ignore[import-untyped, unused-ignore]
         except ImportError as error:
@@ -251,7 +372,23 @@ class EffectiveField:
         return {**{name: getattr(self, name) for name in OWN}, "cell": cell, "unit": unit, "grid": list(self.grid)}
 
     def save(self, path: str | Path) -> Path:
-        """Write all of it to FILE.npz or FILE.safetensors: arrays, and a JSON header with their hash. Returns the path."""
+        """Write all of it to one file: arrays, and a JSON header with their hash.
+
+        Parameters
+        ----------
+        path : str or Path
+            FILE.npz or FILE.safetensors.
+
+        Returns
+        -------
+        Path
+            The path of the file.
+
+        Raises
+        ------
+        SpecificationError
+            If the name ends otherwise, or the folder does not exist.
+        """
         path = Path(path)
         checked_out(path, ENDINGS, option="save")
         estimate = {name: getattr(self.estimate, name) for name in FACTS} | {"versions": dict(self.estimate.versions)}
@@ -268,7 +405,23 @@ class EffectiveField:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """The field that `save` wrote; raises `SpecificationError` for a damaged file and for one of another kind."""
+        """The field that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+            FILE.npz or FILE.safetensors.
+
+        Returns
+        -------
+        EffectiveField
+            Equal to the one that was saved.
+
+        Raises
+        ------
+        SpecificationError
+            If the file is damaged, or one of another kind.
+        """
         path = Path(path)
         header, arrays = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else read_arrays(path)
         if header.pop("format", None) != FORMAT or set(header) != {*OWN, "estimate"} or set(arrays) != set(ARRAYS):
@@ -300,13 +453,39 @@ class EffectiveField:
             raise SpecificationError(f"{path} is no field: its arrays of shapes {shapes} and its facts do not fit together")
 
     def plot(self, ax: Any = None, *, scale: str = "linear") -> Any:
-        """Draw the map on a "linear" or "log" scale, with the unit marked; returns the matplotlib Axes."""
+        """Draw the map, with the unit marked.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default None
+            Where to draw; None is a new figure.
+        scale : {"linear", "log"}, default "linear"
+            Scale of the colours.
+
+        Returns
+        -------
+        matplotlib Axes
+            What was drawn on.
+        """
         from validation.fields.drawing import plot_field
 
         return plot_field(self, ax, scale=scale)
 
     def overlay(self, image: Any, ax: Any = None) -> Any:
-        """Draw an image (channels, rows, columns), darkened where the unit does not look; returns the matplotlib Axes."""
+        """Draw an image, darkened where the unit does not look.
+
+        Parameters
+        ----------
+        image : array_like
+            (channels, rows, columns).
+        ax : matplotlib Axes or None, default None
+            Where to draw; None is a new figure.
+
+        Returns
+        -------
+        matplotlib Axes
+            What was drawn on.
+        """
         from validation.fields.drawing import plot_overlay
 
         return plot_overlay(self, image, ax)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from landscape.laws.moments import squared_gradients
+from landscape.laws.moments import expected_squares
 from landscape.tracing.trace import Trace, trace
 from lattice import AssumptionError, PilcroError, SpecificationError
 from lattice.checks import is_real, whole
@@ -37,12 +37,28 @@ MOST_PHASES = 1024  # predicted units; beyond, those with one phase on all axes
 class Halo:
     """How far the influence on a unit reaches.
 
-    `beyond` (h = 0, 1, ...): the measured share of the influence further than h pixels outside the unit's cell, with its
-    standard error `beyond_error`, at the worst unit that was measured, `field.unit`. `predicted`: the same as predicted, at
-    the worst of all phases, `source` says from what ("at initialisation"); None where the network cannot be traced. `exact`:
-    the receptive field per axis, (below, above) the cell, over all phases; None where it cannot be traced, and then `refused`
-    says why. `overlap`: the smallest h with beyond[h] <= 1 - keep; `overlap_high` is that with two standard errors added.
-    `phases`: how many were looked at. `by_unit`: overlap by unit measured.
+    Parameters
+    ----------
+    field : EffectiveField
+        The measured field, at the worst unit that was measured.
+    keep : float
+        The share of the influence to keep.
+    beyond : ndarray of float64
+        Entry h is the measured share of the influence further than h pixels outside the unit's cell.
+    beyond_error : ndarray of float64
+        Its standard error.
+    predicted : ndarray of float64 or None
+        The same as predicted, at the worst of all phases; None where the network cannot be traced.
+    exact : tuple of tuple of int, or None
+        The receptive field per axis, (below, above) the cell, over all phases; None where the network cannot be traced.
+    refused : str
+        Why it cannot be traced.
+    phases : int
+        How many phases were looked at.
+    by_unit : dict of tuple of int to int
+        The overlap of each unit that was measured.
+    source : str, default ""
+        What the prediction is from ("at initialisation").
     """
 
     field: EffectiveField
@@ -58,7 +74,7 @@ class Halo:
 
     @property
     def overlap(self) -> int:
-        """The smallest overlap, in pixels on each side, that keeps the wanted share of the influence."""
+        """The smallest h with beyond[h] <= 1 - keep: the overlap on each side, in pixels, that keeps the wanted share."""
         return _overlap(self.beyond, self.keep)
 
     @property
@@ -74,12 +90,18 @@ class Halo:
 
     @property
     def is_cut(self) -> bool:
-        """Does the measured field touch the border of the image? Then it may reach further in a larger one."""
+        """Whether the measured field touches the border of the image; then it may reach further in a larger one."""
         edges = [np.take(self.field.mean, end, axis=axis) for axis in range(self.field.mean.ndim) for end in (0, -1)]
         return any(bool(edge.any()) for edge in edges)
 
     def to_dict(self) -> dict[str, Any]:
-        """What `--json` prints."""
+        """What `--json` prints.
+
+        Returns
+        -------
+        dict
+            Plain values, which JSON can hold.
+        """
         return {
             "layer": self.field.layer,
             "unit": self.field.unit,
@@ -101,7 +123,18 @@ class Halo:
         }
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the shares beyond h on a logarithmic scale; returns the matplotlib Axes."""
+        """Draw the shares beyond h on a logarithmic scale.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default None
+            Where to draw; None is a new figure.
+
+        Returns
+        -------
+        matplotlib Axes
+            What was drawn on.
+        """
         from validation.fields.drawing import plot_halo
 
         return plot_halo(self, ax)
@@ -141,19 +174,48 @@ def halo(
 ) -> Halo:
     """The share of the influence on a unit beyond h pixels, for every h, and the smallest overlap that keeps the share `keep`.
 
-    Of a measured field, or of a model or factory with `images` and options as of `effective_receptive_field`, at the unit whose
-    phase is worst: that of the prediction (of `fresh`, a factory, for a trained model), and the centre. Where the network
-    cannot be traced, `period` units from the centre on along the diagonal are measured (1 unless given). `unit`: look at this
-    one alone. `shape`: of one input, where the images do not tell it.
+    Of a measured field, or of a model or factory with `images`, at the unit whose phase is worst: that of the prediction, and
+    the centre. Where the network cannot be traced, `period` units from the centre on along the diagonal are measured.
 
-    Raises `SpecificationError` for a unit that stands for no pixels (a class token, or the mean over all).
+    Parameters
+    ----------
+    field_or_model : EffectiveField, torch.nn.Module or callable
+        A measured field; or a model or factory, which is measured.
+    images : optional
+        Images or a shape, as for `effective_receptive_field`; needed for a model.
+    keep : float, default 0.99
+        The share of the influence to keep.
+    layer : str or None, default None
+        Name of the layer.
+    unit : int, tuple of int or None, default None
+        Look at this one alone.
+    period : int or None, default None
+        Units to measure where the network cannot be traced; None is 1.
+    shape : tuple of int or None, default None
+        Shape of one input, (channels, *spatial), where the images do not tell it.
+    fresh : callable or None, default None
+        A factory of freshly initialised modules, from which a trained model is predicted.
+    **options : dict
+        As for `effective_receptive_field`.
 
+    Returns
+    -------
+    Halo
+        The shares, measured and predicted, and the overlap in pixels.
+
+    Raises
+    ------
+    SpecificationError
+        If the unit stands for no pixels (a class token, or the mean over all), or `keep` is no share.
+
+    Examples
+    --------
     >>> import torch
     >>> conv = nn.Conv1d(1, 1, 5, padding=2, bias=False)
     >>> with torch.no_grad():
     ...     _ = conv.weight.copy_(torch.tensor([[[1.0, 1.0, 2.0, 1.0, 1.0]]]))
-    >>> found = halo(effective_receptive_field(conv, torch.randn(3, 1, 9)), keep=0.7)
-    >>> found.beyond[:3], found.overlap
+    >>> reach = halo(effective_receptive_field(conv, torch.randn(3, 1, 9)), keep=0.7)
+    >>> reach.beyond[:3], reach.overlap
     (array([0.5 , 0.25, 0.  ]), 1)
     """
     if not is_real(keep) or not 0 < float(keep) <= 1:
@@ -268,9 +330,7 @@ def _worst(traced: Trace, layer: Layer, phases: Sequence[Unit], keep: float) -> 
     """The unit whose predicted influence needs the largest overlap (then has most beyond it), and its shares."""
     found = []
     for unit in phases:
-        squared = squared_gradients(
-            traced.lattice, traced.variances, traced.factors, traced.shifted, unit, traced.gates, traced.signs
-        )
+        squared = expected_squares(traced, unit)
         cell = layer.cell(unit)
         assert cell is not None
         beyond = share_beyond(squared, cell)

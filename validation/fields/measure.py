@@ -58,22 +58,64 @@ def effective_receptive_field(
 ) -> EffectiveField:
     """Where a unit of a layer looks: the mean over images of its squared input gradient, with a standard error per pixel.
 
-    `model`: any torch module, trained or not, that autograd can differentiate; or a factory of freshly initialised ones, and
-    then the mean is over `draws` initialisations. `images_or_shape`: an array or tensor (N, channels, *positions), a loader,
-    the name of a data set, a folder, or a shape (channels, *positions): white noise, `draws` images of it for a module.
-    `count`: how many images at most. `layer`: a name of `model.named_modules()`, "" for the output, None for the output or the
-    last layer with positions. `unit`: "centre" (size // 2 on each axis), an index into the layer's positions, a token's
-    number, or "mean" (over all units). `statistic`: see `validation.fields.contributions`. `layout`: where the layer's
-    channels are ("auto" reads it from the shapes), `entry` which tensor is meant of a layer that returns several,
-    `channels_last`: the model reads (N, *positions, channels).
+        squared(i) = 1/N sum_n (1 / (C K)) sum_c sum_k (dh_c / dx_(k,i))^2      (Luo et al. 2016; other statistics below)
 
-    Evaluation mode, with the modes, buffers, gradients, hooks and random state of before afterwards; the images are copied.
-    `device`: None for where the model lies. `folder`: finished images are kept there and not computed again. Memory: a batch,
-    and at most 64 float64 maps. A keyboard interrupt returns what there is so far.
+    for features h_c of one unit, C of them, and K input channels. Evaluation mode, with the modes, buffers, gradients, hooks
+    and random state of before afterwards; the images are copied. Memory: a batch, and at most 64 float64 maps. A keyboard
+    interrupt returns what there is so far.
 
-    Raises `SpecificationError` for a layer, unit or images that do not exist, `UnsupportedError` where the layer's features do
-    not depend on the input or cannot be differentiated, `AssumptionError` for features or gradients that are not finite.
+    Parameters
+    ----------
+    model : torch.nn.Module or callable
+        Any module, trained or not, that autograd can differentiate; or a factory of freshly initialised ones, and then the mean
+        is over `draws` initialisations.
+    images_or_shape : array_like, iterable, str, Path or tuple of int
+        Images (N, channels, *positions), a loader of batches, the name of a data set, or a folder; or a shape (channels,
+        *positions): white noise, `draws` images of it for a module.
+    layer : str or None, default None
+        A name of `model.named_modules()`, "" for the output, None for the output or the last layer with positions.
+    unit : "centre", "mean", int or tuple of int, default "centre"
+        "centre" is size // 2 on each axis, otherwise an index into the layer's positions or a token's number; "mean" is over
+        all units.
+    statistic : {"squared", "absolute", "signed", "rectified", "positive"}, default "squared"
+        What is averaged, see `validation.fields.contributions`.
+    count : int or None, default None
+        How many images at most.
+    draws : int, default 200
+        Initialisations of a factory, or images of white noise.
+    seed : int, default 0
+        The root seed of weights, noise and cotangents.
+    batch_size : int, default 8
+        Images of one backward pass.
+    layout : str, default "auto"
+        Where the layer's channels are; "auto" reads it from the shapes.
+    entry : str, int or None, default None
+        Which tensor is meant of a layer that returns several.
+    channels_last : bool, default False
+        Whether the model reads (N, *positions, channels).
+    device : str or None, default None
+        None is where the model lies.
+    folder : str or Path or None, default None
+        Where finished images are kept; they are not computed again.
+    progress : bool, default False
+        Whether to show a bar.
 
+    Returns
+    -------
+    EffectiveField
+        The map over input positions with standard errors, its numbers, plots and files.
+
+    Raises
+    ------
+    SpecificationError
+        If a layer, a unit or the images do not exist.
+    UnsupportedError
+        If the layer's features do not depend on the input, or cannot be differentiated.
+    AssumptionError
+        If features or gradients are not finite.
+
+    Examples
+    --------
     >>> conv = nn.Conv1d(1, 1, 3, padding=1, bias=False)
     >>> with torch.no_grad():
     ...     _ = conv.weight.copy_(torch.tensor([[[1.0, 2.0, 3.0]]]))

@@ -40,9 +40,31 @@ def predicted_field(
 ) -> Landscape:
     """E[(dh_c / dx_i)^2] of one unit of a layer at initialisation: what a field of statistic "squared" estimates over draws.
 
-    Arguments as of `effective_receptive_field`: `layout`, `entry`, `channels_last` among the options, and `initialisation` as
-    of `landscape.predict`. Raises what `predict` raises where the network up to that layer cannot be traced.
+    Parameters
+    ----------
+    model : torch.nn.Module or callable
+        A module that is as it was initialised, or a factory of freshly initialised ones.
+    shape : tuple of int
+        Shape of one input, (channels, *spatial).
+    layer : str or None, default None
+        Name of the layer, as for `effective_receptive_field`.
+    unit : "centre", "mean", int or tuple of int, default "centre"
+        The unit, as for `effective_receptive_field`.
+    **options : dict
+        `layout`, `entry`, `channels_last` of `effective_receptive_field`, and `initialisation` of `landscape.predict`.
 
+    Returns
+    -------
+    Landscape
+        The predicted map with its guarantee.
+
+    Raises
+    ------
+    PilcroError
+        If the network up to that layer cannot be traced, as `landscape.predict` raises it.
+
+    Examples
+    --------
     >>> land = predicted_field(nn.Conv1d(1, 4, 3, padding=1, bias=False), (1, 5), initialisation=1.0)
     >>> land.squared, land.guarantee.name
     (array([0., 1., 1., 1., 0.]), 'EXACT')
@@ -75,10 +97,18 @@ def cut_model(
 class Beside:
     """A field and the prediction for it.
 
-    `agreement`: the verdict of `validation.compare` (None for fewer than 20 images or draws). `moved`: the share of the
-    influence that lies elsewhere than predicted, between 0 and 1, with its standard error.
-    `distance`: the debiased relative distance ||measured - predicted|| / ||predicted|| of the maps of mean one, with
-    `distance_interval`; None where `agreement` is. `land` is None, and `refused` says why, where there is no prediction.
+    Parameters
+    ----------
+    field : EffectiveField
+        The measured field.
+    land : Landscape or None
+        The prediction; None where there is none.
+    agreement : Agreement or None
+        The verdict of `validation.compare`; None for fewer than 20 images or draws.
+    moved : Number or None
+        The share of the influence that lies elsewhere than predicted, between 0 and 1, with its standard error.
+    refused : str, default ""
+        Why there is no prediction.
     """
 
     field: EffectiveField
@@ -89,12 +119,15 @@ class Beside:
 
     @property
     def distance(self) -> float | None:
-        """How far the field is from the prediction, without the noise of the images."""
+        """The debiased relative distance ||measured - predicted|| / ||predicted|| of the maps of mean one.
+
+        None without `agreement`.
+        """
         return None if self.agreement is None else self.agreement.error / self._size
 
     @property
     def distance_interval(self) -> tuple[float, float] | None:
-        """Its confidence interval."""
+        """The confidence interval of `distance`, (low, high); None without `agreement`."""
         if self.agreement is None:
             return None
         low, high = self.agreement.error_interval
@@ -151,12 +184,35 @@ def beside(
 ) -> Beside:
     """The prediction at initialisation for the layer and unit of a field, and how far the field is from it.
 
-    `model`: a factory, or a module that is as it was initialised; options as of `predicted_field`. For a network that cannot be
-    traced `Beside.refused` says why. Raises `SpecificationError` for a model whose layer has another shape than the field's.
+    Parameters
+    ----------
+    field : EffectiveField
+        What `effective_receptive_field` returned.
+    model : torch.nn.Module or callable
+        A factory of freshly initialised modules, or a module that is as it was initialised.
+    shape : tuple of int
+        Shape of one input, (channels, *spatial).
+    tolerance : float, default 0.05
+        The relative error of the map that the verdict tolerates.
+    **options : dict
+        As for `predicted_field`.
 
+    Returns
+    -------
+    Beside
+        The prediction, the share of the influence that lies elsewhere, and the verdict; where the network cannot be traced,
+        `Beside.refused` says why.
+
+    Raises
+    ------
+    SpecificationError
+        If the model's layer has another shape than the field's.
+
+    Examples
+    --------
     >>> factory = lambda: nn.Conv1d(2, 8, 3, padding=1, bias=False)
-    >>> found = beside(effective_receptive_field(factory, (2, 9), draws=2000), factory, (2, 9), tolerance=0.2)
-    >>> found.agreement.verdict.name, found.land.guarantee.name
+    >>> both = beside(effective_receptive_field(factory, (2, 9), draws=2000), factory, (2, 9), tolerance=0.2)
+    >>> both.agreement.verdict.name, both.land.guarantee.name
     ('AGREE', 'EXACT')
     """
     shape = given_shape(tuple(shape))
@@ -205,8 +261,30 @@ def _elsewhere(reference: Array, mean: Array) -> float:
 def compare_fields(subjects: Mapping[str, Any], images: Any = None, **options: Any) -> dict[str, dict[str, Number]]:
     """Several fields side by side: their numbers by name, and "moved", each one's distance from the first.
 
-    `subjects`: fields, or models and factories whose fields over `images` are measured, with options as of
-    `effective_receptive_field`: `compare_fields({"before": untrained, "after": trained}, images, layer="layer2")`.
+    Parameters
+    ----------
+    subjects : mapping
+        Fields, or models and factories whose fields over `images` are measured, by name; two at least.
+    images : optional
+        Images or a shape, as for `effective_receptive_field`, for subjects that are no fields.
+    **options : dict
+        As for `effective_receptive_field`.
+
+    Returns
+    -------
+    dict of str to dict of str to Number
+        For each subject its numbers by name.
+
+    Raises
+    ------
+    SpecificationError
+        If there are fewer than two subjects.
+
+    Examples
+    --------
+    >>> nets = {"before": nn.Conv1d(1, 1, 3, padding=1), "after": nn.Conv1d(1, 1, 3, padding=1)}
+    >>> sorted(compare_fields(nets, (1, 9), draws=5))
+    ['after', 'before']
     """
     measured = images is not None and isinstance(subjects, Mapping)
     fields = {
@@ -231,10 +309,33 @@ def field_growth(
     most: int = 8,
     **options: Any,
 ) -> dict[str, EffectiveField]:
-    """The field of the centre unit of several layers, from the input up, by name; options as of `effective_receptive_field`.
+    """The field of the centre unit of several layers, from the input up.
 
-    `layers`: their names; None for at most `most` of those that have positions, evenly spread over the order in which they run.
     `validation.fields.drawing.plot_growth` draws them in one figure.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or callable
+        As for `effective_receptive_field`.
+    images : array_like or tuple of int
+        Images or a shape, as for `effective_receptive_field`.
+    layers : sequence of str or None, default None
+        Their names; None for those that have positions, evenly spread over the order in which they run.
+    most : int, default 8
+        How many layers at most, where they are not named.
+    **options : dict
+        As for `effective_receptive_field`.
+
+    Returns
+    -------
+    dict of str to EffectiveField
+        The fields by layer name, in the order in which layers run.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Conv1d(1, 1, 3, padding=1), nn.Conv1d(1, 1, 3, padding=1))
+    >>> list(field_growth(net, (1, 9), ["0", "1"], draws=4))
+    ['0', '1']
     """
     names = list(layers) if layers is not None else _spread(model, images, most, options)
     return {name: effective_receptive_field(model, images, layer=name, **options) for name in names}

@@ -45,11 +45,21 @@ def channel_importance(squared: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class EmpiricalLandscape:
-    """A measured landscape over a data set.
+    """A measured landscape over a data set: squared input gradients of the logits of a trained (or any) network.
 
-    `sums` (blocks, channels, *positions): sums of (dh_y/dx_i)^2 over each block's images; `maps` (blocks, *positions):
-    sums of each image's Eq. 14; `images` (blocks,). `flat` (blocks,): images without any gradient, whose own Eq. 14 is
-    undefined; they count in the means of squares and not in `mean_of_maps`. `classes`: "sampled" or "all".
+    Parameters
+    ----------
+    sums : ndarray of float64, shape (blocks, channels, *positions)
+        Sums of (dh_y/dx_i)^2 over each block's images.
+    maps : ndarray of float64, shape (blocks, *positions)
+        Sums of each image's Eq. 14.
+    images : ndarray of int, shape (blocks,)
+        Images of each block.
+    flat : ndarray of int, shape (blocks,)
+        Images without any gradient, whose own Eq. 14 is undefined; they count in the means of squares and not in
+        `mean_of_maps`.
+    classes : {"sampled", "all"}
+        How the class y was taken.
     """
 
     sums: Array
@@ -100,12 +110,30 @@ class EmpiricalLandscape:
         return jackknife(lambda mean: mean, self.maps[kept], (self.images - self.flat)[kept])[2]
 
     def total_variation(self, average: str = "map_of_means") -> tuple[float, float, float]:
-        """TV of a map (Section 4.2.1: mean squared difference of neighbouring pixels): (value, standard error, without bias).
+        """TV of a map (Section 4.2.1): the mean squared difference of neighbouring pixels.
 
         The noise of finitely many images adds to every squared difference, so the plain value, which the paper's tables
-        hold, is too large; the third number has the jackknife's estimate of that taken out. `average`: "map_of_means" or
-        "mean_of_maps" (both brought to mean square one before differences are taken, so that the two compare; the mean of
-        maps as it stands has this times its own mean square).
+        hold, is too large; the third number has the jackknife's estimate of that taken out.
+
+        Parameters
+        ----------
+        average : {"map_of_means", "mean_of_maps"}, default "map_of_means"
+            Which map; both are brought to mean square one before differences are taken, so that the two compare (the mean
+            of maps as it stands has this times its own mean square).
+
+        Returns
+        -------
+        value : float
+            The total variation.
+        standard_error : float
+            Its standard error.
+        unbiased : float
+            The value without the contribution of the noise.
+
+        Raises
+        ------
+        SpecificationError
+            If `average` is another name.
         """
         if average == "map_of_means":
             value, bias, error = jackknife(lambda mean: total_variation(channel_importance(mean)), self.sums, self.images)
@@ -117,7 +145,18 @@ class EmpiricalLandscape:
         return float(value), float(error), float(value - bias)
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw `map_of_means`, divided by its mean, with its TV in the title; returns the matplotlib Axes."""
+        """Draw `map_of_means`, divided by its mean, with its TV in the title.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default None
+            Where to draw; None is a new figure.
+
+        Returns
+        -------
+        matplotlib Axes
+            What was drawn on.
+        """
         from landscape.maps.plot import plot_map
 
         value, error, _ = self.total_variation()
@@ -149,16 +188,36 @@ def empirical_landscape(
 ) -> EmpiricalLandscape:
     """I(f)^2 over a data set, streamed: (1/M) sum_m (dh_y/dx)^2 with y ~ p(y|X_m), or summed over all y with weights p(y|X_m).
 
-    `batches`: an iterable (a DataLoader, say) of images (N, channels, *positions), or of tuples and lists that begin with
-    them. `model` returns logits (N, classes); it is put in evaluation mode meanwhile and left as it was. `classes`:
-    "sampled" (one backward pass per batch, y drawn from `generator`, one uniform number per image, so the same classes
-    for any batch size) or "all" (exact, one backward pass per class). Memory: one batch, and 64 blocks of float64 maps.
-    `progress`: a bar over the batches.
+    The model is put in evaluation mode meanwhile and left as it was. Memory: one batch, and 64 blocks of float64 maps.
 
-    Raises `SpecificationError` for no images, images that are not finite floating point or change shape, a generator that
-    is missing, and gradients that are not finite (with the image's number); `UnsupportedError` for outputs that are not
-    logits (N, classes).
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Returns logits (N, classes).
+    batches : iterable
+        A DataLoader, say, of images (N, channels, *positions), or of tuples and lists that begin with them.
+    generator : torch.Generator or None, default None
+        Where y is drawn from, one uniform number per image, so the same classes for any batch size; needed for "sampled".
+    classes : {"sampled", "all"}, default "sampled"
+        "sampled" takes one backward pass per batch, "all" is exact and takes one backward pass per class.
+    progress : bool, default False
+        Whether to show a bar over the batches.
 
+    Returns
+    -------
+    EmpiricalLandscape
+        Maps over input positions with standard errors, total variation, and a plot.
+
+    Raises
+    ------
+    SpecificationError
+        If there are no images, images are not finite floating point or change shape, the generator is missing, or gradients
+        are not finite (with the image's number).
+    UnsupportedError
+        If outputs are not logits (N, classes).
+
+    Examples
+    --------
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2, bias=False))
     >>> with torch.no_grad():
     ...     weight = model[1].weight.copy_(torch.tensor([[1.0, 2.0, 1.0, 0.0], [-1.0, 2.0, 1.0, 0.0]]))

@@ -20,6 +20,7 @@ from lattice.checks import is_whole
 from validation.gradients.input_gradient import input_gradient, sample_uniforms
 
 __all__ = [
+    "Border",
     "Reduction",
     "curvature_penalty",
     "importance_map",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 Reduction = Literal["sum", "mean"]
+Border = Literal["unpadded", "replicate", "reflect"]
 
 
 def normalised(squared: torch.Tensor) -> torch.Tensor:
@@ -61,19 +63,44 @@ def importance_map(
 ) -> torch.Tensor:
     """I'(f) of a batch (Eq. 14 of 1/B sum_m (dh_y/dx)^2 with y ~ p(y|x)), differentiable in the parameters.
 
-    `images` (B, channels, *positions); the map has the shape of the positions. The classes are drawn from `generator`, one
-    uniform number an image, or from the numbers `uniforms` (B,) themselves. The model runs in evaluation mode, on copies of
-    its buffers, and is left as it was; so a later forward pass in training mode cannot change the map's gradient. `way`, the
-    way to the gradient: "linearised", "double_backward", "forward_mode", or "auto": linearised where every layer has a
-    rule, otherwise double backward. Second derivatives of the map exist by double backward only. `reduce`: applied to the
-    mean square, before it is normalised (the mean over processes, `devices.mean_over_processes`).
+        I' = sqrt(d_w d_h) ||I^2||_channels / ||I^2||_F,     I^2 = 1/B sum_m (dh_y(x_m)/dx)^2
 
-    Raises `SpecificationError` for images that are no floating-point batch, `UnsupportedError` for a model whose outputs
-    are not logits (B, classes).
+    The model runs in evaluation mode, on copies of its buffers, and is left as it was; so a later forward pass in training mode
+    cannot change the map's gradient.
 
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Returns logits (B, classes).
+    images : torch.Tensor
+        (B, channels, *positions), floating point.
+    generator : torch.Generator or None, default None
+        Where the classes are drawn from, one uniform number an image.
+    uniforms : torch.Tensor or None, default None
+        (B,): these numbers themselves, in place of a generator.
+    way : {"auto", "linearised", "double_backward", "forward_mode"}, default "auto"
+        The way to the gradient; "auto" is linearised where every layer has a rule, otherwise double backward. Second
+        derivatives of the map exist by double backward only.
+    reduce : callable or None, default None
+        Applied to the mean square before it is normalised (the mean over processes, for example).
+
+    Returns
+    -------
+    torch.Tensor
+        The map over input positions, of mean square one.
+
+    Raises
+    ------
+    SpecificationError
+        If images are no floating-point batch, or neither generator nor uniforms are given.
+    UnsupportedError
+        If outputs are not logits (B, classes).
+
+    Examples
+    --------
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
-    >>> found = importance_map(model, torch.ones(3, 1, 2, 2), generator=torch.Generator().manual_seed(0))
-    >>> found.shape, round(found.square().mean().item(), 4), found.requires_grad
+    >>> importance = importance_map(model, torch.ones(3, 1, 2, 2), generator=torch.Generator().manual_seed(0))
+    >>> importance.shape, round(importance.square().mean().item(), 4), importance.requires_grad
     (torch.Size([2, 2]), 1.0, True)
     """
     if not isinstance(images, torch.Tensor):
@@ -87,15 +114,41 @@ def importance_map(
     return normalised(squared if reduce is None else reduce(squared))
 
 
-def laplacian(values: torch.Tensor, width: int = 3, *, axes: int | None = None) -> torch.Tensor:
-    """Delta_k: the sum over axes of second differences, each binomially smoothed over `width` cells; no padding.
+def laplacian(values: torch.Tensor, width: int = 3, *, axes: int | None = None, border: Border = "unpadded") -> torch.Tensor:
+    """Delta_k: the sum over axes of second differences, each binomially smoothed over `width` cells.
 
     On one axis the kernel is [1, -2, 1] convolved with the normalised binomial of width k - 2, so that quadratics keep
-    their second derivative; k = 3 on two axes is the 5-point stencil. It acts on the last `axes` axes (default: all), and
-    each becomes k - 1 cells shorter. Raises `SpecificationError` for an even width, or one that does not fit.
+    their second derivative; k = 3 on two axes is the 5-point stencil (Section 3.3.1).
 
+    Parameters
+    ----------
+    values : torch.Tensor
+        A map, or anything whose last `axes` axes are positions.
+    width : int
+        k, odd and 3 at least.
+    axes : int, optional
+        How many of the last axes are positions (default: all).
+    border : {"unpadded", "replicate", "reflect"}
+        "unpadded": cells whose stencil fits, k - 1 fewer along each axis; the corners of the map then enter no difference. The
+        other two have a value for each cell, the cells outside being copies of the nearest one, or mirrored about the border's
+        centre. With "replicate" only constant maps have a Laplacian of zero.
+
+    Returns
+    -------
+    torch.Tensor
+        The Laplacian, of the dtype of `values`.
+
+    Raises
+    ------
+    SpecificationError
+        For an even width, or one that does not fit, and for another border.
+
+    Examples
+    --------
     >>> laplacian(torch.arange(5.0) ** 2, width=3)
     tensor([2., 2., 2.])
+    >>> laplacian(torch.arange(5.0) ** 2, width=3, border="replicate")
+    tensor([ 1.,  2.,  2.,  2., -7.])
     """
     if not isinstance(values, torch.Tensor):
         raise SpecificationError(f"a map is a torch.Tensor here, not a {type(values).__name__}")
@@ -108,6 +161,7 @@ def laplacian(values: torch.Tensor, width: int = 3, *, axes: int | None = None) 
     for _ in range(width - 3):
         kernel = np.convolve(kernel, [0.5, 0.5])
     radius = width // 2
+    values = _extended(values, places, radius, border)
     total = torch.zeros((), dtype=values.dtype, device=values.device)
     for axis in places:
         inner = values
@@ -119,22 +173,81 @@ def laplacian(values: torch.Tensor, width: int = 3, *, axes: int | None = None) 
     return total
 
 
-def curvature_penalty(importance: torch.Tensor, width: int = 3, *, reduction: Reduction = "mean") -> torch.Tensor:
+def _extended(values: torch.Tensor, places: range, radius: int, border: str) -> torch.Tensor:
+    if border not in ("unpadded", "replicate", "reflect"):
+        raise SpecificationError(f"border is {border!r}; it is 'unpadded', 'replicate' or 'reflect'")
+    if border == "unpadded":
+        return values
+    for axis in places:
+        last = values.shape[axis] - 1
+        cells = torch.arange(-radius, last + radius + 1, device=values.device)
+        inside = cells.clamp(0, last) if border == "replicate" else last - (last - cells.abs()).abs()
+        values = values.index_select(axis, inside)
+    return values
+
+
+def curvature_penalty(
+    importance: torch.Tensor, width: int = 3, *, reduction: Reduction = "mean", border: Border = "unpadded"
+) -> torch.Tensor:
     """Var(Delta_k I') (Eq. 16): the mean squared deviation of the Laplacian from its mean, over the cells that it has.
 
-    "mean" is the equation as printed; "sum" multiplies it by the number of cells, (d_w - k + 1)(d_h - k + 1): the same
-    alpha weighs 900 times more on 32x32 pixels with k = 3.
+    Parameters
+    ----------
+    importance : torch.Tensor
+        A map (positions); Eq. 14 gives it a mean square of one.
+    width : int
+        k of the Laplacian.
+    reduction : {"mean", "sum"}
+        "mean" is the equation as printed; "sum" multiplies it by the number of cells, (d_w - k + 1)(d_h - k + 1) without
+        padding: the same alpha weighs 900 times more on 32x32 pixels with k = 3.
+    border : {"unpadded", "replicate", "reflect"}
+        See `laplacian`. Without padding, as printed, the four corners are free, and a network can hide its gradient there.
 
-    >>> float(curvature_penalty(torch.ones(5, 5)))
-    0.0
+    Returns
+    -------
+    torch.Tensor
+        A scalar, differentiable in `importance`.
+
+    Raises
+    ------
+    SpecificationError
+        For a width that does not fit, another reduction or another border.
+
+    Examples
+    --------
+    >>> corner = torch.zeros(5, 5)
+    >>> corner[0, 0] = 5.0
+    >>> [round(float(curvature_penalty(corner, border=border)), 2) for border in ("unpadded", "replicate")]
+    [0.0, 6.0]
     """
-    curved = laplacian(importance, width)
+    curved = laplacian(importance, width, border=border)
     return _reduced((curved - curved.mean()).square(), reduction)
 
 
 def target_penalty(importance: torch.Tensor, target: torch.Tensor, *, reduction: Reduction = "sum") -> torch.Tensor:
-    """||I' - S||^2 (Eq. 17), summed over positions as printed; "mean" divides by d_w d_h: 1024 on 32x32 pixels.
+    """||I' - S||^2 (Eq. 17), summed over positions as printed.
 
+    Parameters
+    ----------
+    importance : torch.Tensor
+        I', over input positions, as `importance_map` returns it.
+    target : torch.Tensor
+        S, of the same shape, as `smoothness_target` returns it.
+    reduction : {"sum", "mean"}, default "sum"
+        "mean" divides by the number of positions: 1024 on 32x32 pixels.
+
+    Returns
+    -------
+    torch.Tensor
+        A number, differentiable in the map.
+
+    Raises
+    ------
+    SpecificationError
+        If the shapes differ, or one is no tensor.
+
+    Examples
+    --------
     >>> float(target_penalty(torch.ones(2, 2), torch.zeros(2, 2)))
     4.0
     """
@@ -153,12 +266,31 @@ def _reduced(values: torch.Tensor, reduction: str) -> torch.Tensor:
 
 
 def smoothness_target(images: torch.Tensor | Iterable[torch.Tensor], width: int = 3) -> torch.Tensor:
-    """S = 1/M sum_m sqrt(d_w d_h) ||Delta_k X_m||_channels / ||Delta_k X_m||_F (Section 3.3.2, before Eq. 17), float64.
+    """S = 1/M sum_m sqrt(d_w d_h) ||Delta_k X_m||_channels / ||Delta_k X_m||_F (Section 3.3.2, before Eq. 17).
 
-    `images` (M, channels, *positions), or batches of them. The Laplacian is not padded, which would put an edge around every
-    image: a cell at the border has the value of its nearest inner cell, so that stationary images give a flat target. Images
-    whose Laplacian is zero everywhere have no shape and are left out. Raises `SpecificationError` where no image has one.
+    The Laplacian is not padded, which would put an edge around every image: a cell at the border has the value of its nearest
+    inner cell, so that stationary images give a flat target. Images whose Laplacian is zero everywhere have no shape and are
+    left out.
 
+    Parameters
+    ----------
+    images : torch.Tensor or iterable of torch.Tensor
+        (M, channels, *positions), or batches of them.
+    width : int, default 3
+        Width k of the Laplacian, odd.
+
+    Returns
+    -------
+    torch.Tensor
+        The target over input positions, float64.
+
+    Raises
+    ------
+    SpecificationError
+        If no image has a Laplacian that is not zero, images have different sizes, or entries that are not finite.
+
+    Examples
+    --------
     >>> smoothness_target(torch.rand(8, 3, 6, 5)).shape
     torch.Size([6, 5])
     """

@@ -55,7 +55,13 @@ NUMPY_PADDING = {"circular": "wrap", "reflect": "reflect", "replicate": "edge", 
 
 
 class LatticeModule(nn.Module):
-    """A lattice as a torch module: one submodule per node, in evaluation mode without biases."""
+    """A lattice as a torch module: one submodule per node, in evaluation mode without biases.
+
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    """
 
     def __init__(self, lattice: Lattice) -> None:
         super().__init__()
@@ -63,14 +69,31 @@ class LatticeModule(nn.Module):
         self.layers = nn.ModuleList(module(node.op, lattice.input_shapes(node)) for node in lattice.nodes[1:])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The output of the lattice for a batch (N, channels, *spatial)."""
+        """The output of the lattice for a batch.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            Inputs (N, channels, *spatial).
+
+        Returns
+        -------
+        torch.Tensor
+            Outputs (N, *output_shape).
+        """
         values = [x]
         for node, layer in zip(self.lattice.nodes[1:], self.layers, strict=True):
             values.append(layer(*(values[i] for i in node.inputs)))
         return values[-1]
 
     def weights(self) -> dict[str, nn.Parameter]:
-        """The weight of each layer that has one, by node name."""
+        """The weight of each layer that has one, by node name.
+
+        Returns
+        -------
+        dict of str to torch.nn.Parameter
+            Weights as torch lays them out.
+        """
         found: dict[str, nn.Parameter] = {}
         for node, layer in zip(self.lattice.nodes[1:], self.layers, strict=True):
             if weighted(node.op):
@@ -88,10 +111,31 @@ def build(
 ) -> LatticeModule:
     """The torch network of a lattice, weights drawn with the variances of `initialisation`, in evaluation mode.
 
-    `distribution`: "normal", "uniform" or "rademacher" (plus or minus the standard deviation). `generator`: where the
-    weights are drawn from (None: torch's global state, as every torch initialisation). Raises `UnsupportedError` where
-    torch has no such layer.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    initialisation : callable, mapping of str to float, or float, default landscape.he
+        V[w]: a scheme, one number for all layers, or one per layer name.
+    generator : torch.Generator or None, default None
+        Where the weights are drawn from; None is torch's global state, as for every torch initialisation.
+    distribution : {"normal", "uniform", "rademacher"}, default "normal"
+        Their distribution; "rademacher" is plus or minus the standard deviation.
 
+    Returns
+    -------
+    torch.nn.Module
+        From a batch (N, channels, *spatial) to (N, *output_shape), float32.
+
+    Raises
+    ------
+    UnsupportedError
+        If torch has no such layer.
+    SpecificationError
+        If the generator is none.
+
+    Examples
+    --------
     >>> from lattice import families
     >>> net = build(families.plain(8, depth=2, channels=4), generator=torch.Generator().manual_seed(0))
     >>> net(torch.zeros(1, 1, 8)).shape

@@ -29,10 +29,27 @@ def enumerated_squared_gradients(
 ) -> Array:
     """(1 / 2^n) sum over the 2^n sign patterns of (1/Z) sum_j (dh_j/dx_i)^2, n weights, Z outputs: Eq. 8's left side.
 
-    `inputs`: (N, channels, *spatial), averaged over (default: `generic_input`, one input without special values).
-    `initialisation` gives V[w] per layer. Returns the float64 map over input positions, averaged over input channels.
-    `ResourceError` above 22 weights.
+    Parameters
+    ----------
+    lattice : Lattice
+        A network of at most 22 weights.
+    inputs : ndarray or None, default None
+        Images (N, channels, *spatial) to average over; None is one input without special values (`generic_input`).
+    initialisation : callable, mapping of str to float, or float, default 1.0
+        V[w]: a scheme, one number for all layers, or one per layer name.
 
+    Returns
+    -------
+    ndarray of float64
+        The map over input positions, averaged over input channels.
+
+    Raises
+    ------
+    ResourceError
+        If there are more than 22 weights.
+
+    Examples
+    --------
     >>> from lattice import Conv, Flatten, Dense
     >>> enumerated_squared_gradients(Lattice.chain((1, 4), [Conv(1, kernel=3, padding=1), Flatten(), Dense(1)]))
     array([2., 3., 3., 2.])

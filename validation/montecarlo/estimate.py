@@ -25,10 +25,39 @@ FACTS = ("draws", "seed", "batched", "interrupted", "mode", "device", "versions"
 class Estimate:
     """A measured map of expected squared gradients, and how well it is known.
 
-    `mean`, `standard_error`: float64 over input positions. `draws`: how many initialisations; `seed`: the root seed.
-    `blocks`, `block_draws`: means of consecutive draws (blocks, *positions) and how many draws each holds; `compare`
-    takes their spread. `energies`: each draw's map summed over positions (draws,). `batched`: whether draws ran together.
-    `interrupted`: fewer draws than asked for. `mode`, `device`, `versions`: where the numbers come from.
+    Parameters
+    ----------
+    mean : ndarray of float64
+        The mean map over input positions.
+    standard_error : ndarray of float64
+        Its standard error, of the same shape.
+    draws : int
+        How many initialisations.
+    seed : int
+        The root seed.
+    blocks : ndarray of float64, shape (blocks, *positions)
+        Means of consecutive draws; `compare` takes their spread.
+    block_draws : ndarray of int, shape (blocks,)
+        How many draws each block holds.
+    batched : bool
+        Whether draws ran together.
+    interrupted : bool, default False
+        Whether these are fewer draws than asked for.
+    energies : ndarray of float64, shape (draws,)
+        Each draw's map summed over positions.
+    mode : {"eval", "train"}, default "eval"
+        The mode of the network.
+    device : str, default "cpu"
+        Where it ran.
+    versions : mapping of str to str
+        Versions of Python and the libraries.
+
+    Examples
+    --------
+    >>> from lattice import families
+    >>> from validation import measure
+    >>> measure(families.plain(9, depth=2), draws=20).draws
+    20
     """
 
     mean: Array
@@ -46,8 +75,24 @@ class Estimate:
 
     @classmethod
     def of_blocks(cls, sums: Array, counts: Array, **facts: Any) -> Self:
-        """The estimate from sums over the draws of each block (blocks, *positions) and their numbers (blocks,).
+        """The estimate from sums over the draws of each block.
 
+        Parameters
+        ----------
+        sums : ndarray, shape (blocks, *positions)
+            Sums of the maps of each block's draws.
+        counts : ndarray of int, shape (blocks,)
+            How many draws each block holds.
+        **facts : dict
+            The other fields of `Estimate`: seed, batched, and so on.
+
+        Returns
+        -------
+        Estimate
+            The mean over all draws, and its standard error from the spread of the blocks.
+
+        Examples
+        --------
         >>> estimate = Estimate.of_blocks(np.array([[2.0], [4.0]]), np.array([1, 1]), seed=0, batched=False)
         >>> float(estimate.mean[0]), float(estimate.standard_error[0])
         (3.0, 1.0)
@@ -107,9 +152,24 @@ class Estimate:
         )
 
     def save(self, path: str | Path) -> Path:
-        """Write all of it to one file: arrays, and a JSON header with their hash. Returns the path.
+        """Write all of it to one file: arrays, and a JSON header with their hash.
 
-        The file is there as a whole or not at all (temporary name, fsync, rename), and holds nothing that could run.
+        The file is there as a whole or not at all (temporary name, fsync, rename), and holds nothing that could be executed.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file to write.
+
+        Returns
+        -------
+        Path
+            The path of the file.
+
+        Raises
+        ------
+        SpecificationError
+            If the folder does not exist.
         """
         if not os.path.isdir(Path(path).absolute().parent):
             raise SpecificationError(f"cannot save to {path}: the folder {Path(path).absolute().parent} does not exist")
@@ -119,7 +179,23 @@ class Estimate:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """The estimate that `save` wrote; raises `SpecificationError` for a damaged file and for one of another kind."""
+        """The estimate that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file to read.
+
+        Returns
+        -------
+        Estimate
+            Equal to the one that was saved.
+
+        Raises
+        ------
+        SpecificationError
+            If the file is damaged, or one of another kind.
+        """
         header, arrays = read_arrays(Path(path))
         if header.pop("format", None) != FORMAT:
             raise SpecificationError(f"{path} is no estimate; Estimate.load reads what Estimate.save wrote")

@@ -63,30 +63,72 @@ def measure(
 ) -> Estimate:
     """(1/Z) sum_j (dh_j/dx_i)^2 averaged over `draws` initialisations and inputs (Proposition 1's left side).
 
-    `factory()` returns a freshly initialised module, or is a `Lattice` (then `initialisation`, default he, and
-    `distribution` say how its weights are drawn). `shape`: (channels, *spatial) of one input. `inputs`: None for white
-    noise, or images (N, channels, *spatial), of which each draw takes `inputs_per_draw` at random, without repetition.
-    Squares are averaged over the inputs of a draw. `mode`: "eval", or "train": BatchNorm takes the statistics of the batch
-    of `inputs_per_draw` inputs, and the gradient is that of each output sample with respect to its own input sample.
-    `output`, as in `landscape.predict`: one output unit (3, 4), the mean over its channels, instead of all; the entry "out" or
-    0 of a model that returns several tensors; or both, ("out", 3, 4).
+        estimate = 1/D sum_d mean over inputs of sum_j (dh_j/dx_i)^2 / Z,     Z outputs, draw d fixed by (seed, d) alone
 
-    `device`: "auto" (CUDA if there is one), "cpu", "cuda". `batched`: run `chunk` draws at once with torch.func (None:
-    where the network is small); where torch.func cannot, draws run one by one and `Estimate.batched` is False. The draws
-    are the same either way. `chunk`: None for as many draws as hold about 256 MiB, 64 at most.
-    Draws of a lattice run in as many chunks at once as torch has threads, each with its own memory.
+    On a CPU, with the same `batched`, `chunk` and number of torch threads, the result is the same to the bit: in one go or
+    resumed, by one process or by many. Under `torchrun` (every process making this call) the draws are shared out, and each
+    process returns the whole estimate. A keyboard interrupt returns an `Estimate` with the draws so far, unless these are all
+    of one block (of `draws` / 200, or one), whose error is not known, or there are several processes. Random states, modes,
+    running statistics and TF32 settings are left as they were.
 
-    `folder`: where finished draws are kept, in a file for every `shard` draws or more; the same call goes on from them
-    after any end, and a finished folder returns its result at once. A folder knows its model by its layers, and by the weights,
-    output and gradient of draw 0. Under `torchrun` (every process making this call) the
-    draws are shared out, and each process returns the whole estimate. On a CPU, with the same `batched`, `chunk` and
-    number of torch threads, the result is the same to the bit: in one go or resumed, by one process or by many.
+    Parameters
+    ----------
+    factory : callable or Lattice
+        A function without arguments that returns a freshly initialised `torch.nn.Module`; or a `Lattice`, whose weights are
+        then drawn by `initialisation` and `distribution`.
+    shape : tuple of int or None, default None
+        Shape of one input, (channels, *spatial); a lattice has its own.
+    draws : int, default 1000
+        How many initialisations.
+    seed : int, default 0
+        The root seed.
+    device : {"auto", "cpu", "cuda"}, default "auto"
+        "auto" is CUDA if there is one.
+    mode : {"eval", "train"}, default "eval"
+        In "train" BatchNorm takes the statistics of the batch of `inputs_per_draw` inputs, and the gradient is that of each
+        output sample with respect to its own input sample.
+    output : optional
+        As in `landscape.predict`: None for all output units; one unit (3, 4), the mean over its channels; the entry "out" or 0
+        of a model that returns several tensors; or both, ("out", 3, 4).
+    inputs : array_like or None, default None
+        Images (N, channels, *spatial), of which each draw takes `inputs_per_draw` at random, without repetition; None is white
+        noise.
+    inputs_per_draw : int, default 1
+        Inputs of a draw, over which squares are averaged.
+    batched : bool or None, default None
+        Whether `chunk` draws run at once with torch.func; None is where the network is small. Where torch.func cannot, draws
+        run one by one and `Estimate.batched` is False. The draws are the same either way.
+    chunk : int or None, default None
+        Draws that run at once; None is as many as hold about 256 MiB, 64 at most. Draws of a lattice run in as many chunks at
+        once as torch has threads, each with its own memory.
+    initialisation : optional
+        Variances of a lattice's weights: a scheme such as `landscape.he` (the default), a number, or a mapping by layer.
+    distribution : {"normal", "uniform", "rademacher"}, default "normal"
+        Distribution of a lattice's weights.
+    folder : str or Path or None, default None
+        Where finished draws are kept, in a file for every `shard` draws or more; the same call goes on from them after any
+        end. A folder knows its model by its layers, and by the weights, output and gradient of draw 0.
+    shard : int, default 100
+        Draws of a file.
+    progress : bool, default False
+        Whether to show a bar over the draws.
 
-    Returns an `Estimate`; a keyboard interrupt returns one with the draws so far, unless these are all of one block (of
-    `draws` / 200, or one), whose error is not known, or there are several processes. Random states, modes, running
-    statistics and TF32 settings are left as they were. Raises `AssumptionError` where the factory returns the same weights
-    twice, `SpecificationError` for a folder of other arguments or in use.
+    Returns
+    -------
+    Estimate
+        Mean map and standard error, float64 over input positions.
 
+    Raises
+    ------
+    AssumptionError
+        If the factory returns the same weights twice, or gradients are not finite.
+    SpecificationError
+        If an argument is out of its range, or the folder belongs to other arguments or is in use.
+    ResourceError
+        If there are too many draws to keep.
+
+    Examples
+    --------
     >>> from lattice import families
     >>> estimate = measure(families.plain(9, depth=2, channels=4), draws=50)
     >>> estimate.mean.shape, estimate.draws

@@ -39,12 +39,29 @@ Array = np.ndarray[Any, Any]
 class ShuffledImportance:
     """The four measures of Lemma 1 as float64 maps, their standard errors, and the ratios of their totals.
 
-    Maps are (channels, *positions) where a unit is one entry, (*positions) where it is all channels of a position.
-    `errors` holds a map per name in `MEASURES`; `ratios[name]` = (sum of the measure / sum of `squared_gradient`, its
-    standard error). The errors are those of drawing the samples afresh: a sample acts both as receiver and as donor of
-    x_i, and both roles are counted (an error from the receivers alone would be half of the right one). The noise of few
-    random donors appears in both roles too, so they err on the safe side: for Eq. 4 by a factor of 1.4 at 4 replacements.
-    `mean_replaced` holds xbar fixed.
+    Maps are (channels, *positions) where a unit is one entry, (*positions) where it is all channels of a position. The errors
+    are those of drawing the samples afresh: a sample acts both as receiver and as donor of x_i, and both roles are counted (an
+    error from the receivers alone would be half of the right one). The noise of few random donors appears in both roles too, so
+    they err on the safe side: for Eq. 4 by a factor of 1.4 at 4 replacements. `mean_replaced` holds xbar fixed.
+
+    Parameters
+    ----------
+    shuffled : ndarray of float64
+        Mean squared effect of a shuffle.
+    expectation_replaced : ndarray of float64
+        Eq. 4: squared effect of taking the expectation over replacements.
+    mean_replaced : ndarray of float64
+        Eq. 7: squared effect of replacing by the mean.
+    squared_gradient : ndarray of float64
+        V[x_i] E[(df/dx_i)^2].
+    errors : dict of str to ndarray
+        Standard error of each map, by name.
+    ratios : dict of str to tuple of float
+        (sum of the measure / sum of `squared_gradient`, its standard error), by name.
+    samples : int
+        Number of samples M.
+    replacements : int
+        Donors per sample.
     """
 
     shuffled: Array
@@ -57,7 +74,18 @@ class ShuffledImportance:
     replacements: int
 
     def map_error(self, measure: str) -> float:
-        """Relative rms difference of two maps of mean one: the measure's and the squared gradient's."""
+        """Relative rms difference of two maps of mean one: the measure's and the squared gradient's.
+
+        Parameters
+        ----------
+        measure : str
+            Name of the measure: "shuffled", "expectation_replaced" or "mean_replaced".
+
+        Returns
+        -------
+        float
+            The difference.
+        """
         first, second = getattr(self, measure), self.squared_gradient
         return float(np.sqrt(np.mean(np.square(first / first.mean() - second / second.mean()))))
 
@@ -78,17 +106,39 @@ def shuffled_importance(
     unit: str = "entry",
     chunk: int = 1024,
 ) -> ShuffledImportance:
-    """Shuffled, Eq. 4, Eq. 7 and V[x_i] E[(df/dx_i)^2] of every input unit over the samples `inputs` (M, channels, *spatial).
+    """Shuffled, Eq. 4, Eq. 7 and V[x_i] E[(df/dx_i)^2] of every input unit over samples: the measures of Lemma 1.
 
-    `model`: any module from a batch to one tensor (M, ...); the mean over its outputs is taken, in evaluation mode.
-    `replacements`: random permutations of each unit over the samples, two at least, drawn from `generator` (Eq. 4 is
-    estimated without bias from products of two); None: every sample in turn, without any noise of donors. `unit`:
-    "entry" shuffles one channel of one position, "position" all channels together, with (df/dx)' Cov[x] (df/dx) as the
-    squared gradient. `chunk` bounds how many inputs the model sees at once; differences of f are taken in its own
-    precision, so that effects below 1e-6 of f want a float64 model.
+    Differences of f are taken in the model's own precision, so that effects below 1e-6 of f want a float64 model.
 
-    Raises `SpecificationError` for fewer than two samples, a single replacement, and units that never vary.
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any module from a batch to one tensor (M, ...); f is the mean over its outputs, in evaluation mode.
+    inputs : torch.Tensor
+        Samples (M, channels, *spatial), floating point and finite, two at least.
+    generator : torch.Generator
+        Where permutations are drawn from.
+    replacements : int or None, default 4
+        Random permutations of each unit over the samples, two at least (Eq. 4 is estimated without bias from products of two);
+        None is every sample in turn, without any noise of donors.
+    unit : {"entry", "position"}, default "entry"
+        "entry" shuffles one channel of one position, "position" all channels together, with (df/dx)' Cov[x] (df/dx) as the
+        squared gradient.
+    chunk : int, default 1024
+        Inputs that the model gets at once, at most.
 
+    Returns
+    -------
+    ShuffledImportance
+        The four maps, their standard errors, and the ratios of their totals.
+
+    Raises
+    ------
+    SpecificationError
+        If there are fewer than two samples, a single replacement, or no input changes the outputs.
+
+    Examples
+    --------
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3, 1)).double()
     >>> x = torch.randn(20, 1, 3, generator=torch.Generator().manual_seed(0)).double()
     >>> result = shuffled_importance(model, x, generator=torch.Generator(), replacements=None)

@@ -2,6 +2,7 @@
 
     lock                       held while a process trains here
     config.json                the recipe, the hash of the data, versions
+    start.json                 the gradient norms of penalty and cross-entropy before the first step
     step-00000120.safetensors  weights and momentum after 120 steps
     step-00000120.json         the step, the metrics so far, the hash of the tensors and of this file itself
     landscape.npz              the validation landscape at the end
@@ -16,7 +17,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The state after `step` steps: named tensors, and the metrics so far (`rows` of epochs, `sums` of the one under way)."""
+    """The state after `step` steps: named tensors, and the metrics so far (`rows` of epochs, `sums` of the one under way,
+    `early` scores inside the first)."""
 
     step: int
     tensors: dict[str, torch.Tensor]
     rows: list[dict[str, Any]]
     sums: list[float]
+    early: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,11 @@ class RunFolder:
         found = read_json(path)
         if not isinstance(found.get("recipe"), Mapping):
             raise SpecificationError(f"{path} is no configuration of a run: it has no recipe; take another folder")
-        there, here = _flat(found["recipe"]), _flat(config["recipe"])
+        try:  # a folder of an older version says less, and means what that version meant
+            there = _flat(Recipe.of(found["recipe"]).json())
+        except SpecificationError as error:
+            raise SpecificationError(f"{path}: {error}") from error
+        here = _flat(config["recipe"])
         other = [
             f"{key} is {there.get(key)!r} there and {here.get(key)!r} here"
             for key in sorted({*there, *here})
@@ -138,7 +145,7 @@ class RunFolder:
         content = save(tensors)
         try:
             write_bytes(self.path / f"{name}.safetensors", content)
-            facts = {"step": checkpoint.step, "rows": checkpoint.rows, "sums": checkpoint.sums}
+            facts = {name: getattr(checkpoint, name) for name in ("step", "rows", "sums", "early")}
             write_json(self.path / f"{name}.json", {**facts, "tensors": hashlib.sha256(content).hexdigest()})
             for old in sorted(self.path.glob("step-*.json"))[:-KEPT]:
                 old.unlink()
@@ -177,7 +184,7 @@ class RunFolder:
         if hashlib.sha256(content).hexdigest() != facts.get("tensors"):
             raise SpecificationError(f"{tensors} is damaged: it does not have the hash that it was written with")
         try:
-            return Checkpoint(facts["step"], load(content), facts["rows"], facts["sums"])
+            return Checkpoint(facts["step"], load(content), facts["rows"], facts["sums"], facts.get("early", []))
         except Exception as error:  # safetensors has errors of its own
             raise SpecificationError(f"{tensors} is damaged: {error}") from error
 

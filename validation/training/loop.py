@@ -5,7 +5,7 @@ stopped (on the CPU), and two processes see the batch that one would.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -22,13 +22,14 @@ from validation.datasets.dataset import NUMBERS, Dataset
 from validation.gradients.input_gradient import sample_uniforms
 from validation.runtime.files import write_arrays
 from validation.runtime.process_group import World, averaging, world
-from validation.runtime.seeds import generator, number
+from validation.runtime.seeds import generator
 from validation.runtime.stopping import stop_requested
 from validation.training.checkpoint import Checkpoint, RunFolder, TrainingError, read_json, write_json
-from validation.training.models import build
+from validation.training.models import initial_network
 from validation.training.penalty import Objective
 from validation.training.recipes import Recipe
-from validation.training.scores import flip_asymmetry, score
+from validation.training.scores import best_row, flip_asymmetry, score
+from validation.training.start import decay_groups, gradient_norms, seeded_dropout, stated
 from validation.training.target import cached_target
 
 __all__ = ["Run", "train"]
@@ -45,7 +46,9 @@ class Run:
     objective: Objective
     optimiser: torch.optim.SGD
     step: int = 0
+    norms: dict[str, float] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
+    early: list[dict[str, Any]] = field(default_factory=list)
     sums: list[float] = field(default_factory=lambda: [0.0] * len(SUMS))
 
     @property
@@ -76,7 +79,7 @@ class Run:
         """The state as named tensors and numbers."""
         weights = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         momenta = {f"momentum.{name}": value for name, value in self.momenta().items()}
-        return Checkpoint(self.step, weights | momenta, self.rows, self.sums)
+        return Checkpoint(self.step, weights | momenta, self.rows, self.sums, self.early)
 
     def restore(self, saved: Checkpoint) -> None:
         """Take a checkpoint's state."""
@@ -84,31 +87,32 @@ class Run:
         self.model.load_state_dict(weights)
         for name, buffer in self.momenta().items():
             buffer.copy_(saved.tensors[f"momentum.{name}"])
-        self.step, self.rows, self.sums = saved.step, list(saved.rows), list(saved.sums)
+        self.step, self.rows, self.sums, self.early = saved.step, list(saved.rows), list(saved.sums), list(saved.early)
+
+
+def batch_of(run: Run, place: World, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(images, labels, uniform numbers) of one step: this process's part of them."""
+    source, recipe = run.data.train, run.recipe
+    epoch, within = divmod(step, run.epoch_steps)
+    order = torch.randperm(len(source), generator=generator(recipe.seed, "order", epoch))
+    part = place.part(recipe.batch)
+    indices = order[within * recipe.batch : (within + 1) * recipe.batch][part]
+    numbers = torch.rand(recipe.batch, NUMBERS, generator=generator(recipe.seed, "augmentation", step))[part]
+    uniforms = sample_uniforms(recipe.batch, generator(recipe.seed, "classes", step))[part]
+    return source.batch(indices, numbers), source.labels[indices], uniforms
 
 
 def batches(run: Run, place: World) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """(images, labels, uniform numbers) of this process, from run.step on; folders are decoded one batch ahead."""
-    source, recipe = run.data.train, run.recipe
-
-    def batch(step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        epoch, within = divmod(step, run.epoch_steps)
-        order = torch.randperm(len(source), generator=generator(recipe.seed, "order", epoch))
-        part = place.part(recipe.batch)
-        indices = order[within * recipe.batch : (within + 1) * recipe.batch][part]
-        numbers = torch.rand(recipe.batch, NUMBERS, generator=generator(recipe.seed, "augmentation", step))[part]
-        uniforms = sample_uniforms(recipe.batch, generator(recipe.seed, "classes", step))[part]
-        return source.batch(indices, numbers), source.labels[indices], uniforms
-
-    if not source.prefetch:
-        yield from map(batch, range(run.step, run.steps))
+    """`batch_of` each step from run.step on; folders are decoded one batch ahead."""
+    if not run.data.train.prefetch:
+        yield from (batch_of(run, place, step) for step in range(run.step, run.steps))
         return
     with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(batch, run.step)
+        coming = ahead.submit(batch_of, run, place, run.step)
         for step in range(run.step, run.steps):
             ready = coming.result()
             if step + 1 < run.steps:
-                coming = ahead.submit(batch, step + 1)
+                coming = ahead.submit(batch_of, run, place, step + 1)
             yield ready
 
 
@@ -120,14 +124,41 @@ def train(
     device: str = "auto",
     save_every: int = 200,
     progress: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Train a recipe in a run folder, from where it stands; returns what result.json holds. A finished run returns at once.
+    """Train a recipe in a run folder, from where it stands (Eq. 15, Section 4.1). A finished run returns at once.
 
-    A checkpoint is written every `save_every` steps and after each epoch. SIGTERM and SIGINT save and raise `SystemExit` (143,
-    130). `root`: where CIFAR's archives or the image folders lie. Started by torchrun, all processes share each batch.
+    SIGTERM and SIGINT save and raise `SystemExit` (143, 130). Started by torchrun, all processes share each batch.
 
-    Raises `SpecificationError` for a folder that another process holds, or that holds another configuration; `TrainingError`
-    for NaN (before it reaches the weights) and for a disk that refuses.
+    Parameters
+    ----------
+    recipe : Recipe
+        All that the result depends on.
+    folder : Path
+        Of the run; see `checkpoint`.
+    root : Path, optional
+        Where CIFAR's archives or the image folders lie.
+    device : {"auto", "cpu", "cuda"}
+        "auto": a GPU for each process, where there is one.
+    save_every : int
+        Steps from one checkpoint to the next; there is one after each epoch, too.
+    progress : bool
+        Show a bar.
+    say : callable, optional
+        Is given one line when training starts: the gradient norms of penalty and cross-entropy at step 0.
+
+    Returns
+    -------
+    dict
+        What result.json holds: scores at the end and before training, epoch by epoch and of the best epoch, the gradient norms
+        at step 0, the recipe, the hash of the data.
+
+    Raises
+    ------
+    SpecificationError
+        For a folder that another process holds, or that holds another configuration.
+    TrainingError
+        For NaN (before it reaches the weights) and for a disk that refuses.
     """
     if not isinstance(recipe, Recipe):
         raise SpecificationError(f"recipe is a {type(recipe).__name__}; it is a Recipe, and Recipe.of(values) makes one")
@@ -147,6 +178,9 @@ def train(
         if place.agree(place.first and (folder / "result.json").exists()):
             return read_json(folder / "result.json") if place.first else {}
         run = begin(recipe, data, folder, place)
+        run.norms = norms_at_start(run, home, place)
+        if say is not None and place.first:
+            say(stated(run.norms))
         saved = home.latest() if place.first else None
         if saved is not None:
             run.restore(saved)
@@ -160,6 +194,9 @@ def train(
             ended = run.step % run.epoch_steps == 0
             if ended:
                 close_epoch(run, place)
+            elif run.step in early_steps(run) and place.first:
+                found = score(run.model, run.data.test, device=place.device)
+                run.early.append({"epoch": run.step / run.epoch_steps, **found.row()})
             if place.agree(bool(stop)):
                 if place.first:
                     home.save(run.checkpoint())
@@ -171,9 +208,7 @@ def train(
 
 def begin(recipe: Recipe, data: Dataset, folder: Path, place: World) -> Run:
     """A run at step 0: model, target, objective, optimiser."""
-    channels = data.train.batch(torch.arange(1)).shape[1]
-    seed = number(recipe.seed, "weights")
-    model = build(recipe.model, channels, data.classes, seed=seed, size=recipe.size, reweight=recipe.reweight)
+    model = initial_network(recipe, data)
     if place.size > 1 and place.device.type == "cuda":
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]  # none for the CPU
     model.to(place.device, memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)  # type: ignore[call-overload]
@@ -183,10 +218,25 @@ def begin(recipe: Recipe, data: Dataset, folder: Path, place: World) -> Run:
     objective = Objective(
         model, recipe.penalty, target, label_smoothing=recipe.label_smoothing, precision=recipe.precision
     ).to(place.device)  # fmt: skip
-    decayed = [p for p in model.parameters() if recipe.decay_norms or p.ndim > 1]
-    others = [p for p in model.parameters() if not (recipe.decay_norms or p.ndim > 1)]
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return Run(recipe, data, objective, torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum))
+    optimiser = torch.optim.SGD(decay_groups(model, recipe), lr=recipe.lr, momentum=recipe.momentum)
+    return Run(recipe, data, objective, optimiser)
+
+
+def norms_at_start(run: Run, home: RunFolder, place: World) -> dict[str, float]:
+    """What `gradient_norms` says of the fresh network, as start.json keeps it."""
+    path = home.path / "start.json"
+    if place.agree(place.first and path.exists()):
+        return dict(read_json(path)) if place.first else {}
+    found = gradient_norms(run.objective, run.recipe, batch_of(run, place, 0), place)
+    if place.first:
+        write_json(path, found)
+    return found
+
+
+def early_steps(run: Run) -> set[int]:
+    """The steps inside the first epoch after which the test images are scored, evenly spaced (Figure 4's zoom)."""
+    parts = run.recipe.early_scores + 1
+    return {round(run.epoch_steps * i / parts) for i in range(1, parts)} if run.step < run.epoch_steps else set()
 
 
 def update(
@@ -200,8 +250,7 @@ def update(
         images = images.contiguous(memory_format=torch.channels_last)
     run.objective.train()
     run.optimiser.zero_grad(set_to_none=True)
-    with torch.random.fork_rng(devices=[place.device] if place.device.type == "cuda" else ()):  # dropout, if there is any
-        torch.manual_seed(number(run.recipe.seed, "dropout", run.step * place.size + place.rank))
+    with seeded_dropout(run.recipe, run.step, place):
         try:
             total, loss, penalty, logits = objective(images, labels, uniforms, weight)
             total.backward()
@@ -245,17 +294,17 @@ def finish(run: Run, home: RunFolder, place: World) -> dict[str, Any]:
     """Write the landscape and the result: the scores at the end, before training, and epoch by epoch."""
     recipe, data = run.recipe, run.data
     last = score(run.model, data.test, device=place.device)
-    channels = data.train.batch(torch.arange(1)).shape[1]
-    seed = number(recipe.seed, "weights")
-    fresh = build(recipe.model, channels, data.classes, seed=seed, size=recipe.size, reweight=recipe.reweight)
-    first = score(fresh.to(place.device), data.test, device=place.device)
+    first = score(initial_network(recipe, data).to(place.device), data.test, device=place.device)
     result = {
         "recipe": recipe.json(),
         "data": data.sha256,
         "test_images": len(data.test),
         "scores": last.row() | {"asymmetry": flip_asymmetry(last.landscape)},
         "before": first.row() | {"asymmetry": flip_asymmetry(first.landscape)},
+        "best": best_row(run.rows),
         "rows": run.rows,
+        "early": run.early,
+        "gradient_norms": run.norms,
         "torch": torch.__version__,
     }
     write_arrays(home.path / "landscape.npz", {"kind": "landscape"}, {"after": last.landscape, "before": first.landscape})

@@ -7,8 +7,11 @@ from torch import nn
 
 from landscape.input_checks import call_factory
 from lattice import SpecificationError
+from validation.datasets.dataset import Dataset
+from validation.runtime.seeds import number
+from validation.training.recipes import Recipe
 
-__all__ = ["Reweighted", "SmallResNet", "build"]
+__all__ = ["Reweighted", "SmallResNet", "build", "initial_network"]
 
 
 class Block(nn.Module):
@@ -65,7 +68,7 @@ class Reweighted(nn.Module):
         return result
 
 
-def _torchvision(name: str, classes: int, *, small: bool) -> nn.Module:
+def _torchvision(name: str, classes: int, *, stem: str) -> nn.Module:
     try:
         from torchvision import models
     except ImportError as error:
@@ -73,7 +76,7 @@ def _torchvision(name: str, classes: int, *, small: bool) -> nn.Module:
     if name not in models.list_models():
         raise SpecificationError(f"torchvision has no model {name!r}; give small, NAME-cifar, NAME or file.py:factory")
     model: Any = models.get_model(name, weights=None, num_classes=classes)
-    if small:
+    if stem == "cifar":
         if not isinstance(model, models.ResNet):
             raise SpecificationError(f"{name}-cifar: only ResNets have a form for 32 pixels here; give {name} itself")
         # the customary change for 32 pixels: a stem of 3x3 without stride and without pool
@@ -83,11 +86,48 @@ def _torchvision(name: str, classes: int, *, small: bool) -> nn.Module:
     return model
 
 
-def build(name: str, channels: int, classes: int, *, seed: int, size: int = 32, reweight: bool = False) -> nn.Module:
+def _stem(name: str, stem: str) -> str:
+    """The stem of torchvision's network `name`: what was asked for, where it goes with the name."""
+    if stem == "auto":
+        return "cifar" if name.endswith("-cifar") else "imagenet"
+    if ":" in name or name == "small":
+        raise SpecificationError(f"the stem {stem!r} is for torchvision's ResNets; {name} has its own, so leave stem at 'auto'")
+    if stem == "imagenet" and name.endswith("-cifar"):
+        raise SpecificationError(f"{name} with the stem 'imagenet' contradicts itself; give {name.removesuffix('-cifar')}")
+    return stem
+
+
+def build(
+    name: str, channels: int, classes: int, *, seed: int, size: int = 32, reweight: bool = False, stem: str = "auto"
+) -> nn.Module:
     """A freshly initialised model; its weights depend on `seed` alone, and torch's own random state stays as it was.
 
-    `name`: "small", a torchvision name, a torchvision ResNet's name with "-cifar", package.module:factory or file.py:factory.
+    Parameters
+    ----------
+    name : str
+        "small", a torchvision name, a torchvision ResNet's name with "-cifar", package.module:factory or file.py:factory.
+    channels, classes : int
+        Of the data; factories decide for themselves.
+    seed : int
+        Of the weights.
+    size : int
+        Pixels of an image's side, for `reweight`.
+    reweight : bool
+        Multiply each input pixel by the weight that `landscape.advise` proposes.
+    stem : {"auto", "imagenet", "cifar"}
+        Of a torchvision ResNet: 7x7 with stride 2 and a max-pool, or 3x3 without; "auto": as the name says.
+
+    Returns
+    -------
+    torch.nn.Module
+        On the CPU, in training mode.
+
+    Raises
+    ------
+    SpecificationError
+        For a name that nothing has, and a stem that does not go with it.
     """
+    stem = _stem(name, stem)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         if name == "small":
@@ -99,10 +139,30 @@ def build(name: str, channels: int, classes: int, *, seed: int, size: int = 32, 
             if not isinstance(model, nn.Module):
                 raise SpecificationError(f"{name} returned a {type(model).__name__}; it must return a torch.nn.Module")
         else:
-            model = _torchvision(name.removesuffix("-cifar"), classes, small=name.endswith("-cifar"))
+            model = _torchvision(name.removesuffix("-cifar"), classes, stem=stem)
         if reweight:
             from landscape import advise
 
             weights = torch.as_tensor(advise(model, (channels, size, size), most=1).reweighting)
             model = Reweighted(model, weights)
     return model
+
+
+def initial_network(recipe: Recipe, data: Dataset) -> nn.Module:
+    """The network of a recipe before its first step: `build` with its seed, for the channels and classes of the data.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its model, stem, size, reweighting and seed count.
+    data : Dataset
+        What it is trained on.
+
+    Returns
+    -------
+    torch.nn.Module
+        On the CPU, in training mode.
+    """
+    channels = data.train.batch(torch.arange(1)).shape[1]
+    options: dict[str, Any] = {"size": recipe.size, "reweight": recipe.reweight, "stem": recipe.stem}
+    return build(recipe.model, channels, data.classes, seed=number(recipe.seed, "weights"), **options)

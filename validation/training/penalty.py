@@ -1,5 +1,6 @@
 """When and how strongly the landscape is penalised, and the whole loss of one training step in one forward pass."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,43 +10,60 @@ from torch.nn import functional
 from lattice import SpecificationError
 from lattice.checks import is_real, is_whole
 from validation.gradients.input_gradient import input_gradient
-from validation.gradients.objective import Reduction, curvature_penalty, importance_map, target_penalty
+from validation.gradients.objective import Border, Reduction, curvature_penalty, importance_map, target_penalty
 from validation.runtime.logits import logits as answered
 from validation.runtime.process_group import mean_over_processes
 
 __all__ = ["Objective", "Penalty"]
 
-KINDS = ("none", "curvature", "target", "norm")
+CHOICES = {
+    "kind": ("none", "curvature", "target", "norm"),
+    "reduction": ("mean", "sum", "literal"),
+    "reading": ("alpha", "alpha_0"),
+    "border": ("unpadded", "replicate", "reflect"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Penalty:
-    """alpha L(I'(f)) of Eq. 15, every T steps with weight alpha T (Section 3.3.3).
+    """weight * L(I'(f)) of Eq. 15, at steps 0, T, 2T, ... (Section 3.3.3); the weight at those steps is `alpha` itself.
 
-    Defaults are the paper's: T = 10, k = 3, alpha in {1, 10, 100}. The paper does not say whether its alpha was for sums or
-    means over pixels. "literal": Eq. 16 is a variance, so a mean, and Eq. 17 a sum. On d x d pixels "sum" weighs (d - 2)^2
-    times more than "mean" for the curvature with k = 3 (900 at 32 pixels), d^2 times for the target (1024). The kind "norm"
-    is a comparison, not the paper's: the mean squared norm of the input gradient, whatever its shape.
+    Section 3.3.3 defines alpha = alpha_0 T, and Section 4.1 lists alpha in {1, 10, 100}: alpha already contains T. With
+    `reading="alpha_0"` the number given is alpha_0, and is multiplied by T. Defaults are the paper's: T = 10, k = 3.
 
-    Raises `SpecificationError` for values outside of these.
+    Eq. 17 is printed as a sum over pixels. Its mean is the default: one set of weights for 32 x 32 and for 224 x 224 pixels
+    fits no sum, and at initialisation of ResNet-50 on 32 x 32 pixels the summed penalty's gradient with alpha = 100 is hundreds of
+    times that of the cross-entropy. "literal": Eq. 16 is a variance, so a mean, and Eq. 17 a sum. On d x d pixels "sum" weighs
+    (d - 2)^2 times more than "mean" for the curvature with k = 3 (900 at 32 pixels), d^2 times for the target (1024). The kind
+    "norm" is a comparison, not the paper's: the mean squared norm of the input gradient, whatever its shape.
+
+    Raises
+    ------
+    SpecificationError
+        For values outside of these.
     """
 
     kind: Literal["none", "curvature", "target", "norm"] = "none"
     """none, curvature (Eq. 16), target (Eq. 17), or norm (the gradient's size alone, for comparison)"""
     alpha: float = 10.0
-    """weight alpha_0"""
+    """weight of the penalty at the steps that have one"""
     interval: int = 10
-    """T: the penalty is taken every T steps, T times as strong"""
+    """T: steps from one penalty to the next"""
     width: int = 3
     """k of the Laplacian"""
     warmup: int = 0
-    """steps over which the weight rises linearly from zero (the paper has none; short runs collapse without)"""
-    reduction: Literal["literal", "sum", "mean"] = "literal"
-    """over pixels: literal (Eq. 16 a mean, Eq. 17 a sum), sum or mean"""
+    """steps over which the penalty's weight rises linearly from zero (the paper has none)"""
+    reduction: Literal["mean", "sum", "literal"] = "mean"
+    """over pixels: mean, sum, or literal (Eq. 16 a mean, Eq. 17 a sum)"""
+    reading: Literal["alpha", "alpha_0"] = "alpha"
+    """what alpha is: the weight as applied, or alpha_0, which is multiplied by T"""
+    border: Border = "unpadded"
+    """of the curvature's Laplacian: unpadded (as printed; blind to the corners), replicate or reflect"""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS or self.reduction not in ("literal", "sum", "mean"):
-            raise SpecificationError(f"{self}: kind is one of {', '.join(KINDS)}; reduction is literal, sum or mean")
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise SpecificationError(f"{self}: {name} is one of {', '.join(allowed)}")
         numbers = is_real(self.alpha) and is_whole(self.interval) and is_whole(self.warmup) and is_whole(self.width)
         if not numbers or self.alpha < 0 or self.interval < 1 or self.warmup < 0:
             raise SpecificationError(
@@ -54,20 +72,66 @@ class Penalty:
         if self.width < 3 or self.width % 2 == 0:
             raise SpecificationError(f"{self}: the width of a Laplacian is odd (it has a centre), and 3 at least")
 
-    def weight(self, step: int) -> float:
-        """alpha T min(1, step / warmup) at steps 0, T, 2T, ..., and 0 at all others.
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Penalty":
+        """The penalty of plain values, as they are saved.
 
+        Runs from before `reading` existed multiplied alpha by T, and reduced as printed where they did not say otherwise;
+        values without it are read so.
+
+        Parameters
+        ----------
+        values : Mapping
+            Values by the names of the fields.
+
+        Returns
+        -------
+        Penalty
+            With the fields that are missing at their defaults.
+
+        Examples
+        --------
+        >>> Penalty.of({"kind": "target", "alpha": 1.0, "interval": 10, "reduction": "literal"}).weight(0)
+        10.0
+        """
+        old = {} if "reading" in values or not values else {"reading": "alpha_0", "reduction": "literal"}
+        return cls(**{**old, **values})
+
+    @property
+    def applied(self) -> float:
+        """The weight at steps that have a penalty, after its warm-up."""
+        if self.kind == "none":
+            return 0.0
+        return self.alpha * self.interval if self.reading == "alpha_0" else self.alpha
+
+    def weight(self, step: int) -> float:
+        """alpha min(1, step / warmup) at steps 0, T, 2T, ..., and 0 at all others (alpha_0 T for alpha, where that was given).
+
+        Parameters
+        ----------
+        step : int
+            Updates made so far.
+
+        Returns
+        -------
+        float
+            What the penalty is multiplied by at this step.
+
+        Examples
+        --------
         >>> [Penalty("curvature", alpha=2.0, interval=3).weight(step) for step in range(5)]
+        [2.0, 0.0, 0.0, 2.0, 0.0]
+        >>> [Penalty("curvature", alpha=2.0, interval=3, reading="alpha_0").weight(step) for step in range(5)]
         [6.0, 0.0, 0.0, 6.0, 0.0]
         """
-        if self.kind == "none" or step % self.interval:
+        if step % self.interval:
             return 0.0
-        return self.alpha * self.interval * (min(1.0, step / self.warmup) if self.warmup else 1.0)
+        return float(self.applied * (min(1.0, step / self.warmup) if self.warmup else 1.0))
 
     def of_map(self, importance: torch.Tensor, target: torch.Tensor | None = None) -> torch.Tensor:
         """L(I'): Eq. 16 or 17 of a map, without its weight."""
         if self.kind == "curvature":
-            return curvature_penalty(importance, self.width, reduction=self._reduction("mean"))
+            return curvature_penalty(importance, self.width, reduction=self._reduction("mean"), border=self.border)
         if self.kind == "target":
             if target is None:
                 raise SpecificationError("a target penalty without its target: give smoothness_target(training images)")

@@ -10,14 +10,17 @@ from lattice import SpecificationError
 from lattice.checks import is_real, is_whole
 from validation.training.penalty import Penalty
 
-__all__ = ["CIFAR100", "IMAGENET", "LAPTOP", "LAPTOP_ALPHAS", "RECIPES", "Recipe"]
+__all__ = ["CIFAR100", "IMAGENET", "LAPTOP", "RECIPES", "Recipe"]
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that a run's result depends on. SGD with a cosine from `lr` to zero over all steps.
+    """Everything that a run's result depends on. SGD with a cosine from `lr` to zero over all steps (Section 4.1).
 
-    Raises `SpecificationError` for values that mean nothing.
+    Raises
+    ------
+    SpecificationError
+        For values that mean nothing.
     """
 
     data: str = "mnist"
@@ -30,20 +33,28 @@ class Recipe:
     """none, flip (RC-), flip+crop (RC+) or zoom"""
     model: str = "small"
     """small, a torchvision name, NAME-cifar, package.module:factory or file.py:factory"""
+    stem: Literal["auto", "imagenet", "cifar"] = "auto"
+    """of torchvision's ResNets: imagenet (7x7 stride 2, max-pool), cifar (3x3, no pool), auto (cifar for NAME-cifar)"""
     batch: int = 64
     """images of a step, over all processes"""
     epochs: int = 6
     """passes over the training images"""
     lr: float = 0.1
-    """learning rate of the first step"""
+    """learning rate of the first step, after its warm-up"""
+    lr_warmup: int = 0
+    """steps over which the learning rate rises linearly to lr, before the cosine"""
     momentum: float = 0.9
     """momentum of SGD"""
     weight_decay: float = 5e-4
     """L2 weight decay"""
     decay_norms: bool = True
-    """whether norms' scales and all biases decay too"""
+    """whether the scales and shifts of norms decay too"""
+    decay_biases: bool = True
+    """whether the biases of all other layers decay too"""
     label_smoothing: float = 0.0
     """mass spread over all classes"""
+    early_scores: int = 0
+    """how often the test images are scored inside the first epoch (Figure 4's zoom)"""
     penalty: Penalty = field(default_factory=Penalty)
     """the regulariser"""
     reweight: bool = False
@@ -56,30 +67,58 @@ class Recipe:
     """root of all randomness: weights, order, augmentation, sampled classes"""
 
     def __post_init__(self) -> None:
-        least = {"size": 1, "evaluation_size": 0, "batch": 1, "epochs": 1, "seed": 0}
+        least = {"size": 1, "evaluation_size": 0, "batch": 1, "epochs": 1, "lr_warmup": 0, "early_scores": 0, "seed": 0}
         right = {name: is_whole(value := getattr(self, name)) and value >= n for name, n in least.items()}
         right |= {name: is_real(getattr(self, name)) for name in ("lr", "momentum", "label_smoothing", "weight_decay")}
         right["lr"] = right["lr"] and self.lr > 0
         right["weight_decay"] = right["weight_decay"] and self.weight_decay >= 0
         right |= {name: right[name] and 0 <= getattr(self, name) < 1 for name in ("momentum", "label_smoothing")}
         right |= {name: isinstance(getattr(self, name), str) for name in ("data", "augment", "model")}
-        right |= {name: isinstance(getattr(self, name), bool) for name in ("decay_norms", "reweight", "channels_last")}
+        flags = ("decay_norms", "decay_biases", "reweight", "channels_last")
+        right |= {name: isinstance(getattr(self, name), bool) for name in flags}
         right |= {"precision": self.precision in ("float32", "bfloat16"), "penalty": isinstance(self.penalty, Penalty)}
+        right["stem"] = self.stem in ("auto", "imagenet", "cifar")
         wrong = [f"{name} {getattr(self, name)}" for name, is_right in right.items() if not is_right]
         if wrong:
             raise SpecificationError(f"a recipe with {', '.join(wrong)}: no run can have that")
 
     def rate(self, step: int, steps: int) -> float:
-        """lr (1 + cos(pi step / steps)) / 2.
+        """lr (1 + cos(pi (step - w) / (steps - w))) / 2 after a warm-up of w steps, and lr (step + 1) / (w + 1) during it.
 
+        Parameters
+        ----------
+        step : int
+            Updates made so far.
+        steps : int
+            Updates of the whole run.
+
+        Returns
+        -------
+        float
+            The learning rate of the next update.
+
+        Examples
+        --------
         >>> [round(Recipe(lr=0.2).rate(step, 4), 3) for step in range(5)]
         [0.2, 0.171, 0.1, 0.029, 0.0]
+        >>> [round(Recipe(lr=0.3, lr_warmup=2).rate(step, 4), 3) for step in range(5)]
+        [0.1, 0.2, 0.3, 0.15, 0.0]
         """
-        return self.lr * (1 + math.cos(math.pi * step / steps)) / 2
+        if step < self.lr_warmup:
+            return self.lr * (step + 1) / (self.lr_warmup + 1)
+        part = (step - self.lr_warmup) / max(1, steps - self.lr_warmup)
+        return self.lr * (1 + math.cos(math.pi * part)) / 2
 
     def json(self) -> dict[str, Any]:
         """Plain values, as they are saved.
 
+        Returns
+        -------
+        dict
+            The fields by name, those of the penalty in a dictionary of their own.
+
+        Examples
+        --------
         >>> Recipe.of(LAPTOP.json()) == LAPTOP
         True
         """
@@ -87,7 +126,26 @@ class Recipe:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Recipe":
-        """The recipe of plain values; raises `SpecificationError` for a field that there is not."""
+        """The recipe of plain values, of this version or of an older one.
+
+        Runs from before `Penalty.reading` existed keep theirs (see `Penalty.of`); before `decay_biases` existed, `decay_norms`
+        spoke for biases, too.
+
+        Parameters
+        ----------
+        values : Mapping
+            What `json` gave.
+
+        Returns
+        -------
+        Recipe
+            With the fields that are missing at their defaults.
+
+        Raises
+        ------
+        SpecificationError
+            For a field that there is not.
+        """
         inner = values.get("penalty", {}) if isinstance(values, Mapping) else None
         if not isinstance(inner, Mapping):
             raise SpecificationError(f"a recipe and its penalty are values by name, not {values!r:.80}")
@@ -95,10 +153,27 @@ class Recipe:
         unknown |= set(inner) - {f.name for f in fields(Penalty)}
         if unknown:
             raise SpecificationError(f"a recipe has no {', '.join(sorted(unknown))}; was it written by a newer version?")
-        return cls(**{**values, "penalty": Penalty(**inner)})
+        biases = {"decay_biases": values["decay_norms"]} if "decay_norms" in values else {}
+        return cls(**{**biases, **values, "penalty": Penalty.of(inner)})
 
     def changed(self, **values: Any) -> "Recipe":
-        """The same with other values; `kind`, `alpha` and the penalty's others go to the penalty."""
+        """The same with other values; `kind`, `alpha` and the penalty's others go to the penalty.
+
+        Parameters
+        ----------
+        **values
+            Fields of the recipe or of its penalty.
+
+        Returns
+        -------
+        Recipe
+            A new one.
+
+        Raises
+        ------
+        SpecificationError
+            For a field that there is not, and for values that mean nothing.
+        """
         inner = {name: values.pop(name) for name in [f.name for f in fields(Penalty)] if name in values}
         unknown = set(values) - {f.name for f in fields(Recipe)}
         if unknown:
@@ -109,17 +184,15 @@ class Recipe:
         return json.dumps(self.json(), indent=1)
 
 
-LAPTOP = Recipe(penalty=Penalty(warmup=100))
-# Of some hundred steps, where the paper has tens of thousands: its weights of 1 to 100 crush a net that has hardly begun to
-# learn. These flatten the landscape and cost no accuracy (docs/laptop.md)
-LAPTOP_ALPHAS = {"none": 0.0, "curvature": 0.003, "target": 3e-4, "norm": 0.01}
+LAPTOP = Recipe()
 # Section 4.1.1. The paper gives no weight decay for CIFAR; 5e-4 is what goes with batch 128 and rate 0.1 everywhere
 CIFAR100 = Recipe(
     data="cifar100", augment="flip+crop", model="resnet50-cifar", batch=128, epochs=200, lr=0.1, momentum=0.9
 )  # fmt: skip
-# Section 4.1.2. The paper gives no number of epochs; 90 is the customary one
+# Section 4.1.2. The paper gives no number of epochs; 90 is the customary one. Its decay "excluded BatchNorm trainable
+# parameters", and no others: the last layer's bias decays
 IMAGENET = Recipe(
     data="folder", size=224, evaluation_size=288, augment="zoom", model="resnet50", batch=256, epochs=90, lr=0.256,
-    momentum=0.875, weight_decay=3e-5, decay_norms=False, label_smoothing=0.1,
+    momentum=0.875, weight_decay=3e-5, decay_norms=False, label_smoothing=0.1, early_scores=8,
 )  # fmt: skip
 RECIPES = {"laptop": LAPTOP, "cifar100": CIFAR100, "imagenet": IMAGENET}

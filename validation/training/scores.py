@@ -1,6 +1,6 @@
 """How good a network is, and how flat: Top-1, Top-5, loss and TV over a validation set (Section 4)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from validation.runtime.logits import logits
 from validation.runtime.preserve_state import preserve_state
 from validation.runtime.seeds import generator
 
-__all__ = ["Scores", "flip_asymmetry", "score"]
+__all__ = ["Scores", "best_row", "flip_asymmetry", "score"]
 
 Array = np.ndarray[Any, Any]
 
@@ -43,6 +43,27 @@ def flip_asymmetry(importance: Array) -> tuple[float, ...]:
     """
     flipped = [np.flip(importance, axis) for axis in range(importance.ndim)]
     return tuple(float(np.linalg.norm(importance - other) / np.linalg.norm(importance + other)) for other in flipped)
+
+
+def best_row(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The epoch with the highest Top-1, the first of equals: Table 2's "TV at Top-1" is the TV of this epoch.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        One for each epoch, with "top1" among its numbers.
+
+    Returns
+    -------
+    dict
+        A copy of that row; empty where there are no rows.
+
+    Examples
+    --------
+    >>> best_row([{"epoch": 1, "top1": 0.5}, {"epoch": 2, "top1": 0.7}, {"epoch": 3, "top1": 0.7}])
+    {'epoch': 2, 'top1': 0.7}
+    """
+    return dict(max(rows, key=lambda row: row["top1"])) if rows else {}
 
 
 def score(model: torch.nn.Module, source: Source, *, batch: int = 250, device: torch.device | str = "cpu") -> Scores:

@@ -8,7 +8,7 @@ from torch.nn import functional
 from landscape.gates.composites import forms
 from landscape.gates.gates import gates_below
 from landscape.gates.mean_field import signals, theory_gates
-from landscape.structure.signs import node_signs
+from landscape.prior import Prior
 from landscape.tracing.counter import Counter
 from lattice import Activation, Add, Conv, Dropout, Input, Lattice, Multiply, Node, Norm
 
@@ -58,8 +58,8 @@ def test_a_run_of_gates_is_one_function_of_the_gaussian_below(ops):
     variances = {"conv1": 2.0, "conv2": 1.0}
     known = {"factors": FACTOR, "signs": SIGN, "shifts": BIAS} if any(isinstance(op, Norm) for op in ops) else {}
     known = known or {"shifts": {"conv1": BIAS["conv1"]}}
-    found = dict(zip(net.names, signals(net, variances, **known), strict=True))
-    gates = theory_gates(net, variances, known.pop("factors", None), tuple(known["shifts"]), **known)
+    found = dict(zip(net.names, signals(Prior(net, variances, **known)), strict=True))
+    gates = theory_gates(Prior(net, variances, **known, shifted=tuple(known["shifts"])))
     z = 0.3 + 2.4**0.5 * torch.randn(3, SAMPLES, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     before = torch.ones_like(z)
     for name, op, (values, slope) in zip(net.names[2:-1], ops, sampled(ops, z), strict=True):
@@ -87,12 +87,12 @@ NODES = (Node("input", Input((1, 3))), Node("conv", Conv(2, 1), (0,)))
 
 def test_a_product_of_two_functions_of_one_signal_is_one_function_of_it():
     """z sigmoid(z) is SiLU; of z tanh(z) the paths through tanh are weighed by E[z^2 tanh'^2] / E[tanh'^2]."""
-    silu = signals(Lattice((*NODES, Node("silu", Activation("silu"), (1,)))), {"conv": 2.0})[-1]
+    silu = signals(Prior(Lattice((*NODES, Node("silu", Activation("silu"), (1,)))), {"conv": 2.0}))[-1]
     for inputs in ((1, 2), (2, 1)):
         net = Lattice((*NODES, Node("gate", Activation("sigmoid"), (1,)), Node("product", Multiply(), inputs)))
-        for part, expected in zip(signals(net, {"conv": 2.0})[-1], silu, strict=True):
+        for part, expected in zip(signals(Prior(net, {"conv": 2.0}))[-1], silu, strict=True):
             np.testing.assert_allclose(part, expected, rtol=1e-12, atol=1e-300)
-        products = theory_gates(net, {"conv": 2.0}).products
+        products = theory_gates(Prior(net, {"conv": 2.0})).products
         z = 2**0.5 * np.random.default_rng(0).normal(size=SAMPLES)
         gate = 1 / (1 + np.exp(-z))
         slope = (gate * (1 - gate)) ** 2
@@ -103,7 +103,7 @@ def test_a_product_of_two_functions_of_one_signal_is_one_function_of_it():
 
 def test_a_sum_of_functions_of_one_signal_adds_before_it_is_squared():
     net = Lattice((*NODES, Node("gate", relu, (1,)), Node("sum", Add(), (1, 2, 1))))  # 2 z + relu(z): slopes 2 and 3
-    power, _, mean = signals(net, {"conv": 2.0})[-1]
+    power, _, mean = signals(Prior(net, {"conv": 2.0}))[-1]
     np.testing.assert_allclose(power, np.full((1, 3), 2 * (4 + 9) / 2), rtol=1e-12)
     np.testing.assert_allclose(mean, np.full((1, 3), (2 / (2 * np.pi)) ** 0.5), rtol=1e-12)
 
@@ -129,19 +129,21 @@ def test_a_product_is_weighed_by_the_other_factor_whatever_is_broadcast(shapes):
     assert net.output_shape == (4, 3)
     variances = {"wide": 0.5, "thin": 2.0, "pooled": 6.0}
     powers = {"wide": 1.0, "thin": 4.0, "pooled": 6.0 * 2 / 3}
-    products = theory_gates(net, variances).products
+    products = theory_gates(Prior(net, variances)).products
     for place, shape in enumerate(shapes):
         other = layers[shapes[1 - place]]
         np.testing.assert_allclose(
             np.broadcast_to(products["product", place], (1, 3)), np.full((1, 3), powers[other]), rtol=1e-12
         )
         assert shape != other
-    np.testing.assert_allclose(signals(net, variances)[-1].power, np.full((1, 3), np.prod([powers[layers[s]] for s in shapes])))
+    np.testing.assert_allclose(
+        signals(Prior(net, variances))[-1].power, np.full((1, 3), np.prod([powers[layers[s]] for s in shapes]))
+    )
 
 
 def test_a_counter_keeps_groups_of_neighbouring_passes():
     net = Lattice.chain((1, 4), [Conv(2, 1), leaky, relu])
-    counter = Counter(net, {}, node_signs(net), 20)
+    counter = Counter(Prior(net, {}), {}, 20)
     for draw in range(20):
         counter.begin(draw)
     assert len(counter.groups) == 8

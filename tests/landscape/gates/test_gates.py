@@ -3,6 +3,7 @@
 import pytest
 
 from landscape.gates.gates import Skip, skips, unknown_rates
+from landscape.prior import Prior
 from lattice import (
     Activation,
     AdaptivePool,
@@ -44,19 +45,19 @@ relu, silu, conv = Activation("relu"), Activation("silu"), Conv(2, 3, padding=1)
     ids=str,
 )
 def test_rates_are_asked_for_where_no_symmetry_tells_them(layers, asked):
-    found = unknown_rates(Lattice.chain((1, 8), layers))
+    found = unknown_rates(Prior(Lattice.chain((1, 8), layers), {}))
     assert sorted(found) == sorted(asked)
     assert all(node.name == name for name, node in found.items())
 
 
 def test_a_gate_over_what_is_shifted_is_asked_for():
     net = Lattice.chain((1, 8), [conv, relu, conv, relu])
-    assert list(unknown_rates(net, {"conv2"})) == ["activation2"]
+    assert list(unknown_rates(Prior(net, {}, shifted={"conv2"}))) == ["activation2"]
 
 
 def test_a_product_is_asked_for_whatever_stands_on_its_sides():
     nodes = [Node("input", Input((1, 8))), Node("a", conv, (0,)), Node("b", conv, (0,)), Node("both", Multiply(), (1, 2))]
-    assert list(unknown_rates(Lattice(tuple(nodes)))) == ["both"]
+    assert list(unknown_rates(Prior(Lattice(tuple(nodes)), {}))) == ["both"]
 
 
 BLOCK = Node("low", relu, (1,)), Node("branch", conv, (2,))

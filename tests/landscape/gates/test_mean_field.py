@@ -9,6 +9,7 @@ from torch.nn import functional
 from landscape import he, predict
 from landscape.gates.activations import FUNCTIONS, gaussian_moments
 from landscape.gates.mean_field import _skip, signals, theory_gates
+from landscape.prior import Prior
 from landscape.weights.initialisation import layer_variances
 from lattice import (
     Activation,
@@ -118,7 +119,7 @@ CONV = Conv(WIDTH, 3, padding=1)
 def test_power_cross_and_mean_are_those_of_wide_networks_borders_included(layers, allowed):
     net = Lattice.chain((8, 6), layers)
     positions = net.output_shape[1]
-    found = np.array([np.broadcast_to(part[0], positions) for part in signals(net, layer_variances(net, he))[-1]])
+    found = np.array([np.broadcast_to(part[0], positions) for part in signals(Prior(net, layer_variances(net, he)))[-1]])
     truth, error = counted(net)
     assert (np.abs(found - truth) < 5 * error + allowed * np.abs(truth).max(axis=1, keepdims=True)).all()
     assert found[0, 0] < 0.97 * found[0, positions // 2]  # the border is weaker, and that was seen
@@ -129,7 +130,7 @@ def test_power_cross_and_mean_are_those_of_wide_networks_borders_included(layers
 )
 def test_a_group_norm_takes_out_the_mean_that_a_gate_has_left(layers):
     net = Lattice.chain((8, 6), layers)
-    power = signals(net, layer_variances(net, he))[-1].power[0]
+    power = signals(Prior(net, layer_variances(net, he)))[-1].power[0]
     (truth, *_), (error, *_) = counted(net)
     assert (np.abs(power - truth) < 5 * error + 0.03 * truth.max()).all()
 
@@ -145,7 +146,7 @@ def test_theory_and_counting_agree_on_the_gates_of_a_residual_net():
     from landscape import trace
 
     traced = trace(factory, (3, 16), inputs="noise")
-    theory = theory_gates(traced.lattice, traced.variances)
+    theory = theory_gates(Prior(traced.lattice, traced.variances))
     assert len(theory.runs) == 3  # of neighbours; counting knows the longer runs too
     assert set(theory.runs) < set(traced.gates.runs)
     assert len(traced.gates.runs) == 6
@@ -190,9 +191,9 @@ def test_a_gate_and_a_norm_have_their_size_from_theory():
     assert agreement.error < 0.05
 
 
-def test_a_pixel_shuffle_moves_the_signal_of_unlike_channels_as_it_moves_values():
+def test_a_pixel_shuffle_moves_moments_as_it_moves_values():
     net = Lattice.chain((2, 3, 4), [concatenate([Conv(3, 3, padding=1), relu], [Conv(5, 1)]), PixelShuffle(2)])
-    *_, below, shuffled = signals(net, layer_variances(net, he))
+    *_, below, shuffled = signals(Prior(net, layer_variances(net, he)))
     for part, moved in zip(below, shuffled, strict=True):
         np.testing.assert_array_equal(moved, functional.pixel_shuffle(torch.tensor(part)[None], 2)[0].numpy())
 
@@ -200,7 +201,7 @@ def test_a_pixel_shuffle_moves_the_signal_of_unlike_channels_as_it_moves_values(
 def test_what_has_no_mean_field_is_refused_by_name():
     net = Lattice.chain((4, 4, 4), [Conv(4, 1), Activation("rrelu")])
     with pytest.raises(UnsupportedError, match="activation1: rrelu: no moments"):
-        signals(net, layer_variances(net, he))
+        signals(Prior(net, layer_variances(net, he)))
 
 
 # --- one op at a time, over channels and positions that differ --------------------------------------------------------------
@@ -209,11 +210,11 @@ UNLIKE = concatenate([Conv(4, 3, padding=1), relu], [Conv(2, (1, 3), padding=(0,
 ALIKE = [Conv(6, 3, padding=1), relu]
 
 
-def below_and_above(shape, layers, op, **options):
+def below_and_above(shape, layers, op, train=False, **options):
     """The signals that an op reads and gives; every layer below it has V[w] = 0.2, the op itself 0.7."""
     net = Lattice.chain(shape, [*layers, op])
     variances = {**dict.fromkeys(net.names, 0.2), net.names[-1]: 0.7}
-    *_, below, above = signals(net, variances, **options)
+    *_, below, above = signals(Prior(net, variances, **options), train=train)
     return [np.broadcast_to(part, net.shapes[-2]) for part in below], [np.broadcast_to(part, net.shapes[-1]) for part in above]
 
 
@@ -239,7 +240,7 @@ def through(op, part, weight=None):
     ],
     ids=str,
 )
-def test_fresh_weights_sum_powers_over_the_cells_and_channels_that_torch_reads(op, layers):
+def test_fresh_weights_sum_powers_over_what_torch_reads(op, layers):
     below, above = below_and_above((3, 5, 6), layers, op)
     for part, found in zip(below[:2], above[:2], strict=True):
         np.testing.assert_allclose(found, through(op, part, 0.7), rtol=1e-12)
@@ -276,7 +277,7 @@ def test_what_moves_or_keeps_values_moves_or_keeps_their_moments(op, layers):
     ],
     ids=str,
 )
-def test_a_fixed_map_adds_what_positions_share_as_a_level_and_the_rest_as_variances(op):
+def test_a_fixed_map_adds_shared_parts_as_levels_the_rest_as_variances(op):
     (power, cross, mean), above = below_and_above((3, 5, 4), [UNLIKE], op)
     matrix = through(op, np.eye(20).reshape(20, 5, 4)).reshape(20, -1)  # channels are moved alike: each is one cell here
     rows = [part.reshape(6, 20) for part in (np.sqrt(cross), power - cross, mean)]
@@ -285,7 +286,7 @@ def test_a_fixed_map_adds_what_positions_share_as_a_level_and_the_rest_as_varian
         np.testing.assert_allclose(found.reshape(6, -1), truth, rtol=1e-9, atol=1e-15)
 
 
-def test_factors_of_a_norm_are_one_number_or_one_per_channel_or_one_per_unit():
+def test_factors_of_a_norm_are_per_network_channel_or_unit():
     rng = np.random.default_rng(0)
     for factor in (0.3, rng.random(6), rng.random((6, 4, 5))):
         (power, cross, mean), above = below_and_above((3, 4, 5), [UNLIKE], Norm("scale"), factors={"norm1": factor})
@@ -297,7 +298,8 @@ def test_factors_of_a_norm_are_one_number_or_one_per_channel_or_one_per_unit():
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("kind", ["batch", "instance"])
 @pytest.mark.parametrize("layers", [[UNLIKE], ALIKE], ids=["unlike", "alike"])
-def test_a_norm_over_positions_does_what_torchs_batch_norm_does_to_values_with_these_moments(kind, train, layers):
+def test_a_norm_over_positions_does_what_torchs_batch_norm_does(kind, train, layers):
+    """A norm over positions does what torch's batch norm does to values with these moments."""
     (power, cross, mean), above = below_and_above((3, 4, 5), layers, Norm(kind, eps=0.05), train=train)
     if kind == "batch" and not train:  # the statistics that it has seen are in its factor
         for found, truth in zip(above, (power, cross, mean), strict=True):
@@ -323,9 +325,9 @@ def test_norms_over_the_signal_divide_by_the_variance_of_their_channels():
     for norm, spread in spreads.items():
         net = Lattice.chain((1, 2, 3), [concatenate([Conv(3, 1), relu], [Conv(3, 1)]), norm, Conv(2, 1)])
         variances = {"conv1": v, "conv2": v, "conv3": 1.0}
-        power = signals(net, variances)[-2].power
+        power = signals(Prior(net, variances))[-2].power
         np.testing.assert_allclose(power, np.broadcast_to((own / (spread + eps))[:, None, None], power.shape), rtol=1e-9)
-        gain = theory_gates(net, variances).gains["norm1"]
+        gain = theory_gates(Prior(net, variances)).gains["norm1"]
         truth = np.broadcast_to(1 / (spread + eps), 6)[:, None, None]
         np.testing.assert_allclose(np.broadcast_to(gain, (6, 2, 3)), np.broadcast_to(truth, (6, 2, 3)), rtol=1e-9)
 
@@ -345,8 +347,8 @@ def test_variances_of_branches_add_whatever_their_means():
     branches = [[Conv(3, 1), relu], [Conv(3, 3, padding=1), relu], [Conv(3, 1)]]
     net = Lattice.chain((2, 5), [Branches(tuple(map(tuple, branches)), Add())])
     variances = {"conv1": 0.3, "conv2": 0.9, "conv3": 0.5}
-    parts = [signals(net, variances)[position] for position in (2, 4, 5)]
-    total = signals(net, variances)[-1]
+    parts = [signals(Prior(net, variances))[position] for position in (2, 4, 5)]
+    total = signals(Prior(net, variances))[-1]
     assert [net.nodes[i].name for i in net.nodes[-1].inputs] == [net.names[position] for position in (2, 4, 5)]
     np.testing.assert_allclose(total.mean, sum(part.mean for part in parts))
     np.testing.assert_allclose(total.power - total.mean**2, sum(part.power - part.mean**2 for part in parts))
@@ -358,19 +360,19 @@ def test_a_product_of_independent_factors_has_the_product_of_the_moments():
     nodes += [Node("other", Conv(2, 1), (0,)), Node("open", relu, (3,))]
     net = Lattice((*nodes, Node("product", Multiply(), (4, 2))))
     variances = {"conv": 2.0, "other": 0.7}
-    _, _, gate, _, trunk, product = signals(net, variances)
+    _, _, gate, _, trunk, product = signals(Prior(net, variances))
     for one, other, both in zip(trunk, gate, product, strict=True):
         np.testing.assert_allclose(both, one * other)
-    found = theory_gates(net, variances).products
+    found = theory_gates(Prior(net, variances)).products
     np.testing.assert_allclose(found["product", 0], np.broadcast_to(gate.power, (1, 3)))
     np.testing.assert_allclose(found["product", 1], np.broadcast_to(trunk.power, (1, 3)))
 
 
 def test_the_power_of_the_input_is_one_unless_told_otherwise():
     net = Lattice.chain((2, 3), [Conv(1, 1)])
-    assert (signals(net, {"conv1": 0.5})[-1].power == 1).all()
-    assert (signals(net, {"conv1": 0.5}, input_power=3.0)[-1].power == 3).all()
-    first = signals(net, {"conv1": 0.5})[0]
+    assert (signals(Prior(net, {"conv1": 0.5}))[-1].power == 1).all()
+    assert (signals(Prior(net, {"conv1": 0.5}), input_power=3.0)[-1].power == 3).all()
+    first = signals(Prior(net, {"conv1": 0.5}))[0]
     assert not first.cross.any()
     assert not first.mean.any()
 
@@ -418,9 +420,10 @@ POOLS = {
 
 @pytest.mark.parametrize("pool", POOLS, ids=str)
 @pytest.mark.parametrize("rectified", [False, True])
-def test_a_max_pool_gives_the_largest_of_as_many_independent_values_as_lie_in_the_window(pool, rectified):
+def test_a_max_pool_gives_the_largest_of_the_values_in_its_window(pool, rectified):
+    """A max pool gives the largest of as many independent values as lie in the window."""
     net = Lattice.chain((1, 4, 5), [Conv(1, 1), *([relu] if rectified else []), pool])
-    found = signals(net, {"conv1": 1.7})[-1]
+    found = signals(Prior(net, {"conv1": 1.7}))[-1]
     for place in np.ndindex(*POOLS[pool].shape):
         first, second = order_statistics(POOLS[pool][place], lowest=0 if rectified else -np.inf)
         truth = 1.7 * second, 1.7 * first**2, 1.7**0.5 * first
@@ -434,16 +437,18 @@ def test_what_the_cells_share_moves_their_largest_as_a_whole(n):
     """Two inputs at one position, as two positions of one input, are correlated by 1 / pi above one gate."""
     r = 1 / np.pi
     first, second = order_statistics(n)
-    *_, found = signals(Lattice.chain((1, n), [Conv(1, 1), relu, Conv(1, 1), GlobalPool("max")]), {"conv1": 2.0, "conv2": 3.0})
+    *_, found = signals(
+        Prior(Lattice.chain((1, n), [Conv(1, 1), relu, Conv(1, 1), GlobalPool("max")]), {"conv1": 2.0, "conv2": 3.0})
+    )
     truth = 3 * (r + (1 - r) * second), 3 * (r + (1 - r) * first**2), (3 * (1 - r)) ** 0.5 * first
     np.testing.assert_allclose(np.ravel(found), truth, rtol=2e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("n", [1, 2, 6])
 @pytest.mark.parametrize("layers", [[], [Conv(1, 1), relu], [Conv(1, 1), relu, Conv(1, 1), relu]], ids=len)
-def test_the_largest_of_correlated_rectified_values_is_that_of_a_simulation(n, layers):
+def test_the_largest_of_correlated_rectified_values_is_as_simulated(n, layers):
     net = Lattice.chain((1, n), [Conv(1, 1), relu, *layers, GlobalPool("max")])
-    *_, z, _, found = signals(net, dict.fromkeys(net.names, 2.0))
+    *_, z, _, found = signals(Prior(net, dict.fromkeys(net.names, 2.0)))
     variance, r = z.power.flat[0], z.cross.flat[0] / z.power.flat[0]
     rng = np.random.default_rng(0)
     common = rng.normal(size=400_000)
@@ -472,10 +477,10 @@ def test_the_gates_of_a_skip_are_open_as_often_as_a_double_integral_says(mean, d
     np.testing.assert_allclose(upper, (both + closed / 2) * one, rtol=1e-8)
 
 
-def test_a_skip_over_a_branch_opens_both_gates_by_the_angle_between_their_signals():
+def test_a_skip_opens_both_gates_by_the_angle_between_their_inputs():
     """b > -z for z > 0: the angle pi / 2 + arctan(s / w) of the plane, s and w the deviations of the trunk and the branch."""
     net = Lattice.chain((1, 3), [Conv(4, 1), relu, residual([Conv(4, 1)]), relu, Flatten(), Dense(1)])
-    gates = theory_gates(net, {"conv1": 2.0, "conv2": 0.3})
+    gates = theory_gates(Prior(net, {"conv1": 2.0, "conv2": 0.3}))
     both = 1 / 4 + np.arctan((2.0 / (0.3 * 4 * 1.0)) ** 0.5) / (2 * np.pi)
     (rate,) = gates.runs.values()
     assert set(gates.runs) == {("activation1", "activation2")}
@@ -483,14 +488,14 @@ def test_a_skip_over_a_branch_opens_both_gates_by_the_angle_between_their_signal
     np.testing.assert_allclose(gates.gains["activation2"], np.broadcast_to(both + 1 / 4, rate.shape), rtol=1e-6)
 
 
-def test_the_gate_at_the_lower_end_of_a_skip_may_read_a_signal_with_a_mean():
+def test_the_gate_at_the_lower_end_of_a_skip_may_read_a_mean():
     """A relu over relu + filter: its input is N(m, power - m^2), and the filter beside the next skip is N(0, w^2)."""
     block = [residual([Conv(3, 1)]), relu]
     net = Lattice.chain((1, 3), [Conv(3, 1), relu, *block, *block, Flatten(), Dense(1)])
     variances = dict(
         zip([node.name for node in net.nodes if isinstance(node.op, Conv | Dense)], (2.0, 0.3, 0.2, 1.0), strict=True)
     )
-    known = dict(zip(net.names, signals(net, variances), strict=True))
+    known = dict(zip(net.names, signals(Prior(net, variances)), strict=True))
     (_, lower, upper) = [node for node in net.nodes if node.op == relu]
     z, total = known[net.nodes[lower.inputs[0]].name], known[net.nodes[upper.inputs[0]].name]
     mean, deviation = z.mean.flat[0], (z.power - z.mean**2).flat[0] ** 0.5
@@ -498,26 +503,27 @@ def test_the_gate_at_the_lower_end_of_a_skip_may_read_a_signal_with_a_mean():
     assert mean > 0.3 * deviation
     passed = lambda t: stats.norm.pdf(t, mean, deviation) * stats.norm.cdf(t / width)  # noqa: E731
     expected = integrate.quad(passed, 0, mean + 12 * deviation)[0]
-    np.testing.assert_allclose(theory_gates(net, variances).runs[lower.name, upper.name], expected, rtol=1e-6)
+    np.testing.assert_allclose(theory_gates(Prior(net, variances)).runs[lower.name, upper.name], expected, rtol=1e-6)
 
 
 def test_only_rectifiers_at_both_ends_of_a_skip_have_a_joint_rate():
     leaky = Activation("leaky_relu", 0.2)
     for lower, upper in ((leaky, relu), (relu, leaky), (leaky, leaky)):
         net = Lattice.chain((1, 3), [Conv(4, 1), lower, residual([Conv(4, 1)]), upper, Flatten(), Dense(1)])
-        assert not theory_gates(net, layer_variances(net, he)).runs
+        assert not theory_gates(Prior(net, layer_variances(net, he))).runs
 
 
-def test_a_gate_over_values_that_are_not_symmetric_is_open_as_often_as_their_gaussian_is_positive():
+def test_a_gate_over_skewed_values_is_open_as_often_as_their_gaussian():
+    """A gate over values that are not symmetric is open as often as their gaussian is positive."""
     leaky = Activation("leaky_relu", 0.5)
     net = Lattice.chain((1, 3), [Conv(4, 1), residual([Conv(4, 1), relu], [Conv(4, 1)]), leaky, Conv(1, 1)])
     variances = {"conv1": 1.0, "conv2": 0.5, "conv3": 0.1}  # the sum: a gate of power 1 and mean 1 / sqrt(pi); variance 0.4
     mean, variance = (2 / (2 * np.pi)) ** 0.5, 1 - 1 / np.pi + 0.4
     positive = (1 + special.erf(mean / (2 * variance) ** 0.5)) / 2
-    gain = theory_gates(net, variances).gains["activation2"]
+    gain = theory_gates(Prior(net, variances)).gains["activation2"]
     np.testing.assert_allclose(gain, np.full(gain.shape, positive + (1 - positive) / 4), rtol=1e-3)
 
 
 def test_what_needs_no_rates_has_none():
-    gates = theory_gates(Lattice.chain((1, 4), [Conv(2, 3), relu, Flatten(), Dense(1)]), {})
+    gates = theory_gates(Prior(Lattice.chain((1, 4), [Conv(2, 3), relu, Flatten(), Dense(1)]), {}))
     assert (dict(gates.gains), dict(gates.runs)) == ({}, {})

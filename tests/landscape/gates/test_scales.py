@@ -12,6 +12,7 @@ from landscape.gates.mean_field import signals, theory_gates
 from landscape.laws.infinite_width import given_input_moments
 from landscape.laws.moments import squared_gradients
 from landscape.maps.measures import relative
+from landscape.prior import Prior
 from landscape.tracing import gate_counts
 from landscape.weights.initialisation import he, layer_variances
 from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Norm, Pool, concatenate, residual
@@ -30,7 +31,7 @@ SCALES = [1e-18, 1e-6, 1e18]  # of V[w]
 
 
 def known(net, variances):
-    gates = theory_gates(net, variances)
+    gates = theory_gates(Prior(net, variances))
     return gates, squared_gradients(net, variances, gates=gates)
 
 
@@ -66,7 +67,7 @@ def test_inputs_may_have_any_scale(scale):
     for layers in NETS:
         net = Lattice.chain((2, 12), layers)
         variances = layer_variances(net, he)
-        for one, other in zip(signals(net, variances), signals(net, variances, input_power=scale), strict=True):
+        for one, other in zip(signals(Prior(net, variances)), signals(Prior(net, variances), input_power=scale), strict=True):
             for part, scaled, power in zip(one, other, (scale, scale, scale**0.5), strict=True):
                 np.testing.assert_allclose(scaled / power, part, rtol=1e-9, atol=1e-12 * np.abs(part).max())
 
@@ -76,8 +77,8 @@ def test_given_inputs_and_their_weights_may_have_any_scale(scale):
     """The law of infinite width is exact in the scale of the images, and E[u^2] E[v^2] need not fit into a float64."""
     net = Lattice.chain((1, 4), [Conv(9, 3, padding=1), relu, Conv(9, 3, padding=1), leaky, GlobalPool(), *HEAD])
     variances, image = layer_variances(net, he), np.array([[[1.0, -2.0, 0.5, 0.3]]])
-    expected = given_input_moments(net, variances, image)
-    np.testing.assert_allclose(given_input_moments(net, variances, scale * image), expected, rtol=1e-9)
+    expected = given_input_moments(Prior(net, variances), image)
+    np.testing.assert_allclose(given_input_moments(Prior(net, variances), scale * image), expected, rtol=1e-9)
 
 
 class Trunk(nn.Module):
@@ -124,7 +125,7 @@ class TwoScaledLayers(nn.Module):
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
-def test_rates_are_counted_in_double_precision_where_single_would_leave_its_range(scale, monkeypatch):
+def test_rates_are_counted_in_float64_where_float32_leaves_its_range(scale, monkeypatch):
     """Three layers of weights of 1e-30 and 1e30: every value is 0 or infinite in float32; a trunk's gates do not see it."""
     monkeypatch.setattr(gate_counts, "MOST_CALLS", 1600)  # the same draws in both
     one, other = (predict(TwoScaledLayers(factor), (1, 6)) for factor in (1.0, scale))

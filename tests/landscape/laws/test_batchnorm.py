@@ -7,6 +7,7 @@ from torch import nn
 
 from landscape import lecun, predict
 from landscape.laws.batchnorm import dropout_gains, eq19, eq23, train_factors, train_reasons
+from landscape.prior import Prior
 from lattice import (
     Activation,
     AssumptionError,
@@ -76,14 +77,14 @@ def test_one_layer_is_torchs_own_variance(seed):
     inverse = 1 / model[0](x).var(dim=(0, 2), correction=0)
     net = Lattice.chain((4, 9), [Conv(512, 3, padding=1), Norm()])
     variance = model[0].weight.square().mean().item()
-    factor = train_factors(net, {"conv1": variance}, batch=400)["norm1"]
+    factor = train_factors(Prior(net, {"conv1": variance}), batch=400)["norm1"]
     assert factor == pytest.approx(1 / (1 / inverse).mean().item(), rel=0.01)
 
 
 def test_what_padding_adds_to_a_batch_has_no_level():
     """Half of the positions are padding: power v/2 and level (v / 2 pi)^(1/2) at the others, so V[a] = v/4 - v/(8 pi)."""
     net = Lattice.chain((1, 4), [Conv(64, 1), relu, Pad(2), Norm()])
-    factor = train_factors(net, {"conv1": 3.0}, batch=10)["norm1"]
+    factor = train_factors(Prior(net, {"conv1": 3.0}), batch=10)["norm1"]
     assert factor == pytest.approx(79 / 80 / (3 / 4 - 3 / (8 * np.pi)))
 
 
@@ -153,7 +154,7 @@ def test_factors_divide_by_the_variance_that_each_norm_sees(batch):
     own = np.array([0.5, 1.0, 2.0])
     scales = {"norm1": 0.3, "norm2": own}
     given = dict(scales)
-    found = train_factors(net, {"conv1": 0.7, "conv2": 0.2, "dense1": 1.0}, batch=batch, scales=scales)
+    found = train_factors(Prior(net, {"conv1": 0.7, "conv2": 0.2, "dense1": 1.0}, factors=scales), batch=batch)
     samples = batch * 15
     correction = (samples - 1) / samples
     assert isinstance(found["norm1"], float)
@@ -165,17 +166,17 @@ def test_factors_divide_by_the_variance_that_each_norm_sees(batch):
 
 def test_other_norms_keep_the_factors_they_were_given():
     net = Lattice.chain((2, 6), [circular(4, 3), Norm("scale"), Norm(), *HEAD])
-    found = train_factors(net, {"conv1": 0.5, "dense1": 1.0}, batch=4, scales={"norm1": 0.25})
+    found = train_factors(Prior(net, {"conv1": 0.5, "dense1": 1.0}, factors={"norm1": 0.25}), batch=4)
     assert found["norm1"] == 0.25
     assert found["norm2"] == pytest.approx(23 / 24 / (3 * 0.25))
-    assert set(train_factors(net, {"conv1": 0.5, "dense1": 1.0}, batch=4)) == {"norm2"}
+    assert set(train_factors(Prior(net, {"conv1": 0.5, "dense1": 1.0}), batch=4)) == {"norm2"}
 
 
 @pytest.mark.parametrize("batch", [True, 0, -3, 2.5, "4", None])
 def test_a_batch_is_a_number_of_inputs(batch):
     with pytest.raises(SpecificationError, match="it is the number of inputs in a batch"):
-        train_factors(CHAIN, dict.fromkeys(CHAIN.names, 1.0), batch)
-    assert train_factors(CHAIN, dict.fromkeys(CHAIN.names, 1.0), np.int64(4))
+        train_factors(Prior(CHAIN, dict.fromkeys(CHAIN.names, 1.0)), batch)
+    assert train_factors(Prior(CHAIN, dict.fromkeys(CHAIN.names, 1.0)), np.int64(4))
 
 
 @pytest.mark.parametrize(("layers", "batch"), [
@@ -191,7 +192,7 @@ def test_a_batch_is_a_number_of_inputs(batch):
 ], ids=str)  # fmt: skip
 def test_small_batches_are_taken_where_a_variance_is_left(layers, batch):
     net = Lattice.chain((1, 3), layers)
-    found = train_factors(net, {"conv1": 0.5}, batch=batch)
+    found = train_factors(Prior(net, {"conv1": 0.5}), batch=batch)
     if "norm1" in found:
         samples = batch * net.shapes[net.names.index("norm1")][1]
         assert found["norm1"] == pytest.approx((samples - 1) / samples / (0.5 * layers[0].kernel))
@@ -201,7 +202,7 @@ def test_small_batches_are_taken_where_a_variance_is_left(layers, batch):
 def test_an_average_over_what_a_batch_of_one_has_normalised_is_refused(between):
     net = Lattice.chain((1, 9), [Conv(2, 3), relu, Conv(2, 3), Norm(), *between, GlobalPool()])
     with pytest.raises(AssumptionError, match="norm1: in a batch of one"):
-        train_factors(net, {"conv1": 1.0, "conv2": 1.0}, batch=1)
+        train_factors(Prior(net, {"conv1": 1.0, "conv2": 1.0}), batch=1)
 
 
 def test_reasons_name_the_batch_norms_and_small_batches():

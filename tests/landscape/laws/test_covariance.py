@@ -5,10 +5,10 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from landscape.gates.gates import Gates
 from landscape.laws import covariance
 from landscape.laws.batchnorm import dropout_gains
 from landscape.laws.moments import squared_gradients
+from landscape.prior import Gates
 from landscape.structure.plan import plan
 from landscape.weights.initialisation import weighted
 from lattice import (

@@ -3,8 +3,8 @@
 import pytest
 
 from landscape import Guarantee, predict
-from landscape.gates.gates import Gates
 from landscape.laws.guarantee import assess
+from landscape.prior import Gates
 from lattice import (
     Activation,
     AdaptivePool,

@@ -12,6 +12,7 @@ from torch import nn
 from landscape import he, predict, squared_gradients
 from landscape.laws import infinite_width
 from landscape.laws.infinite_width import _slope_moments, fits, given_input_moments, refusals
+from landscape.prior import Prior
 from landscape.weights.initialisation import layer_variances
 from lattice import (
     Activation,
@@ -49,7 +50,7 @@ def images(shape, count=2, seed=0):
 def assert_enumerated(net, rtol=1e-12):
     x = images(net.input_shape)
     truth = enumerated_squared_gradients(net, x)
-    moments = given_input_moments(net, layer_variances(net, 1.0), x)
+    moments = given_input_moments(Prior(net, layer_variances(net, 1.0)), x)
     np.testing.assert_allclose(moments, truth, rtol=rtol, atol=rtol * truth.max())
 
 
@@ -82,7 +83,9 @@ def test_chains_under_a_flattened_head_equal_their_enumeration(gate):
 def test_the_diagonal_rule_is_the_same_where_it_is_exact():
     net = Lattice.chain((3, 8, 8), [Conv(16, 3, 2, 1), relu, Conv(16, 3, padding=1), relu, Flatten(), Dense(4)])
     variances = layer_variances(net, he)
-    np.testing.assert_allclose(given_input_moments(net, variances, images(net.input_shape)), squared_gradients(net, variances))
+    np.testing.assert_allclose(
+        given_input_moments(Prior(net, variances), images(net.input_shape)), squared_gradients(net, variances)
+    )
 
 
 def kernel(x, y, layers, padded):
@@ -118,21 +121,21 @@ def test_relu_under_a_pooled_head_is_the_mixed_derivative_of_the_kernel(layers, 
 
     net = Lattice.chain((1, n), [part for _ in range(layers) for part in (Conv(5, 3, padding=1, mode=padded), relu)] + HEAD)
     variances = {name: 1.0 if name.startswith("conv1") else 1 / 5 for name in net.names if name.startswith(("conv", "dense"))}
-    found = given_input_moments(net, variances, x[None, None])
+    found = given_input_moments(Prior(net, variances), x[None, None])
     # equal positions of equal inputs have a kink of the kernel: differences are right to O(h) there
     np.testing.assert_allclose(found, [mixed(i) for i in range(n)], rtol=20 * h)
 
 
 @settings(max_examples=25)
 @given(st.integers(0, 10**6), st.sampled_from(MODES), st.integers(1, 2), st.booleans())
-def test_the_map_does_not_depend_on_the_scale_of_the_input_and_moves_with_it(seed, mode, stride, skip):
+def test_the_map_ignores_the_scale_of_the_input_and_moves_with_it(seed, mode, stride, skip):
     body = [relu, Conv(4, 3, padding=1, mode=mode)]
     net = Lattice.chain((1, 6), [Conv(4, 3, stride, 1, mode=mode), residual(body) if skip else Activation("relu"), *HEAD])
     variances = layer_variances(net, he)
     x = images((1, 6), 1, seed)
-    found = given_input_moments(net, variances, x)
-    np.testing.assert_allclose(given_input_moments(net, variances, 7 * x), found, rtol=1e-9)
-    mirrored = given_input_moments(net, variances, x[..., ::-1])
+    found = given_input_moments(Prior(net, variances), x)
+    np.testing.assert_allclose(given_input_moments(Prior(net, variances), 7 * x), found, rtol=1e-9)
+    mirrored = given_input_moments(Prior(net, variances), x[..., ::-1])
     if stride == 1:
         np.testing.assert_allclose(mirrored[::-1], found, rtol=1e-9)
 
@@ -141,7 +144,7 @@ def test_where_the_input_is_zero_a_relu_is_closed():
     x = images((1, 9), 1)
     x[..., :5] = 0
     net = Lattice.chain((1, 9), [Conv(4, 3), relu, *HEAD])
-    found = given_input_moments(net, layer_variances(net, he), x)
+    found = given_input_moments(Prior(net, layer_variances(net, he)), x)
     assert (found[:3] == 0).all()  # read by dead windows only
     assert (found[3:] > 0).all()
 
@@ -190,16 +193,16 @@ def test_what_it_does_not_cover_is_said_before_anything_is_computed(layers, reas
         return
     assert any(reason in text for text in refusals(net)), refusals(net)
     with pytest.raises(UnsupportedError, match="does not cover this lattice"):
-        given_input_moments(net, layer_variances(net, 1.0), images((1, 8)))
+        given_input_moments(Prior(net, layer_variances(net, 1.0)), images((1, 8)))
 
 
 def test_inputs_that_do_not_fit_and_nets_that_are_too_large_are_refused():
     net = Lattice.chain((1, 8), [Conv(2, 3), relu, *HEAD])
     with pytest.raises(SpecificationError, match=r"\(2, 1, 9\); the lattice reads \(N, 1, 8\)"):
-        given_input_moments(net, layer_variances(net, 1.0), images((1, 9)))
+        given_input_moments(Prior(net, layer_variances(net, 1.0)), images((1, 9)))
     large = Lattice.chain((3, 128, 128), [Conv(2, 3), relu, *HEAD])
     with pytest.raises(ResourceError, match=r"GiB for one input coordinate; give a smaller input"):
-        given_input_moments(large, layer_variances(large, 1.0), np.zeros((1, 3, 128, 128)))
+        given_input_moments(Prior(large, layer_variances(large, 1.0)), np.zeros((1, 3, 128, 128)))
 
 
 @pytest.mark.parametrize("dead", [(True, False), (False, True)])
@@ -252,10 +255,10 @@ def test_every_unit_of_the_output_has_the_sum_over_its_own_paths(shape, layers, 
     spatial = net.output_shape[1:]
     for channel, *position in np.ndindex(net.output_shape):
         unit = Unit(tuple(position), channel)
-        found = given_input_moments(net, variances, x, factors=factors, output=unit)
+        found = given_input_moments(Prior(net, variances, factors=factors), x, output=unit)
         np.testing.assert_allclose(found, expected[(channel, *position)], rtol=1e-12, atol=1e-15)
     mean = expected.mean(axis=tuple(range(1 + len(spatial))))
-    np.testing.assert_allclose(given_input_moments(net, variances, x, factors=factors), mean, rtol=1e-12)
+    np.testing.assert_allclose(given_input_moments(Prior(net, variances, factors=factors), x), mean, rtol=1e-12)
 
 
 def weighted_op(op):
@@ -274,7 +277,7 @@ SLOPES = {relu: (0.0, 0.0, 1.0), leaky: (0.3, 0.3, 1.0), absolute: (-1.0, 0.0, 1
     ],
     ids=["line", "plane"],
 )
-def test_one_layer_under_a_pooled_head_is_its_mean_over_drawn_filters_black_pixels_too(gate, shape, kernel, options):
+def test_one_layer_under_a_pooled_head_is_its_mean_over_drawn_filters(gate, shape, kernel, options):
     x = images(shape, 1)
     x[..., : shape[-1] // 2 + 1] = 0
     cells = torch.eye(prod(shape), dtype=torch.float64).reshape(-1, *shape)
@@ -289,7 +292,9 @@ def test_one_layer_under_a_pooled_head_is_its_mean_over_drawn_filters_black_pixe
     gradient = np.stack([((w @ read) * slope).mean(axis=1) for read in reads], axis=1).reshape(draws, *shape) ** 2
     gradient = gradient.mean(axis=1)
     error = gradient.std(axis=0, ddof=1) / draws**0.5
-    found = given_input_moments(Lattice.chain(shape, [Conv(3, kernel, **options), gate, GlobalPool()]), {"conv1": 0.5}, x)
+    found = given_input_moments(
+        Prior(Lattice.chain(shape, [Conv(3, kernel, **options), gate, GlobalPool()]), {"conv1": 0.5}), x
+    )
     assert (np.abs(found - gradient.mean(axis=0)) <= 5 * error + 1e-12).all()
 
 
@@ -305,8 +310,8 @@ def test_two_gates_over_the_same_values_add_up_to_one(branches):
         for gate in (residual(*map(list, chains)), Activation("leaky_relu", slope))
     )
     variances = layer_variances(one, he)
-    expected = 4 * given_input_moments(one, variances, x)
-    np.testing.assert_allclose(given_input_moments(together, variances, x), expected, rtol=1e-10, atol=1e-15)
+    expected = 4 * given_input_moments(Prior(one, variances), x)
+    np.testing.assert_allclose(given_input_moments(Prior(together, variances), x), expected, rtol=1e-10, atol=1e-15)
 
 
 def test_enumeration_agrees_where_pixels_are_black():
@@ -315,25 +320,25 @@ def test_enumeration_agrees_where_pixels_are_black():
     for gate in (relu, leaky, absolute):
         net = Lattice.chain((1, 6), [Conv(1, 3, padding=1), gate, Flatten(), Dense(1)])
         truth = enumerated_squared_gradients(net, x)
-        np.testing.assert_allclose(given_input_moments(net, layer_variances(net, 1.0), x), truth, rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(given_input_moments(Prior(net, layer_variances(net, 1.0)), x), truth, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 14])
 def test_what_does_not_fit_into_memory_at_once_is_done_in_pieces(at_once, monkeypatch):
     net = Lattice.chain((2, 7), [Conv(4, 3), relu, *HEAD])
     variances, x = layer_variances(net, he), images((2, 7))
-    whole = given_input_moments(net, variances, x)
+    whole = given_input_moments(Prior(net, variances), x)
     # from above: four arrays of squares, in float64, of (positions of each node) and of the image once more for each channel
     most = 4 * 8 * (7**2 + 5**2 + 5**2 + 3 * 1 + 2 * 7**2)
     monkeypatch.setattr(infinite_width, "MOST_BYTES", 4 * at_once * most)
     assert fits(net)
-    np.testing.assert_allclose(given_input_moments(net, variances, x), whole, rtol=1e-12)
+    np.testing.assert_allclose(given_input_moments(Prior(net, variances), x), whole, rtol=1e-12)
 
 
 def test_the_mean_over_images_is_that_of_their_moments():
     net = Lattice.chain((1, 5), [Conv(4, 3, padding=1), relu, *HEAD])
     variances, x = layer_variances(net, he), images((1, 5), 3)
-    each = [given_input_moments(net, variances, x[i : i + 1]) for i in range(3)]
-    np.testing.assert_allclose(given_input_moments(net, variances, x), np.mean(each, axis=0), rtol=1e-12)
+    each = [given_input_moments(Prior(net, variances), x[i : i + 1]) for i in range(3)]
+    np.testing.assert_allclose(given_input_moments(Prior(net, variances), x), np.mean(each, axis=0), rtol=1e-12)
     with pytest.raises(SpecificationError, match="inputs have shape"):
-        given_input_moments(net, variances, x[:0])
+        given_input_moments(Prior(net, variances), x[:0])

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from landscape import predict
-from landscape.gates.gates import Gates
 from landscape.laws.norm_gradient import kept_by_norms
+from landscape.prior import Gates, Prior
 from landscape.tracing import gate_counts
 from lattice import AssumptionError, Conv, GlobalPool, Lattice, Norm, Pool
 
@@ -72,7 +72,7 @@ def test_the_scale_through_a_norm_is_right_within_a_fifth(name, gates, monkeypat
 
 def test_the_border_loses_more_since_it_sees_fewer_inputs():
     net = Lattice.chain((1, 9), [Conv(32, 5, padding=2), Norm("layer")])
-    kept = kept_by_norms(net, {"conv1": 1.0}, {}, Gates(), {})["norm1"][0]
+    kept = kept_by_norms(Prior(net, {"conv1": 1.0}))["norm1"][0]
     own = (31 - 1) / (31 - 2)
     np.testing.assert_allclose(kept[4] / own, (5 - 1) / (5 - 2))  # five inputs of one size
     np.testing.assert_allclose(kept[0] / own, (3 - 1) / (3 - 2))
@@ -93,7 +93,7 @@ def test_the_projections_of_a_group_norm_leave_two_directions_out():
 
 def test_a_norm_above_another_one_loses_its_own_projection_only():
     net = Lattice.chain((1, 9), [Conv(32, 3), Norm("layer"), Conv(16, 3), Norm("group", 4)])
-    kept = kept_by_norms(net, {"conv1": 1.0, "conv2": 1.0}, {}, Gates(gains={"norm1": 1.0}), {})
+    kept = kept_by_norms(Prior(net, {"conv1": 1.0, "conv2": 1.0}, gates=Gates(gains={"norm1": 1.0})))
     np.testing.assert_allclose(kept["norm2"], (19 - 1) / (19 - 2))  # 4 channels of 5 positions
 
 

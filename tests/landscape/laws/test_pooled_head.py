@@ -8,6 +8,7 @@ from landscape import he, predict, squared_gradients
 from landscape.laws import pooled_head
 from landscape.laws.infinite_width import given_input_moments
 from landscape.laws.pooled_head import _squared_map, head_correction, pooled_gates
+from landscape.prior import Prior
 from landscape.weights.initialisation import layer_variances
 from lattice import (
     Activation,
@@ -44,7 +45,7 @@ def recursion(net, inputs=400, seed=0):
     """The infinite-width second moment averaged over white inputs; and its standard error."""
     variances = layer_variances(net, he)
     noise = np.random.default_rng(seed).normal(size=(inputs, 1, *net.input_shape))
-    maps = np.array([given_input_moments(net, variances, x) for x in noise])
+    maps = np.array([given_input_moments(Prior(net, variances), x) for x in noise])
     return maps.mean(axis=0), maps.std(axis=0, ddof=1) / inputs**0.5
 
 
@@ -68,7 +69,7 @@ def test_both_laws_together_are_the_infinite_width_limit_for_white_inputs(net, a
     truth, error = recursion(net)
     variances = layer_variances(net, he)
     paths = squared_gradients(net, variances)
-    both = paths + head_correction(net, variances)
+    both = paths + head_correction(Prior(net, variances))
     assert abs(both.mean() / truth.mean() - 1) < allowed + 4 * np.mean(error) / truth.mean()
     assert abs(both.mean() / truth.mean() - 1) < 0.6 * abs(paths.mean() / truth.mean() - 1)
 
@@ -106,13 +107,13 @@ def test_it_is_silent_where_no_gate_stands_under_the_head():
     aside = Lattice.chain((1, 8), [Conv(4, 3), relu, residual([Conv(4, 3, padding=1)]), *HEAD])
     for net in (flat, linear, aside):
         assert pooled_gates(net) == ()
-        assert head_correction(net, layer_variances(net, he)) is None
+        assert head_correction(Prior(net, layer_variances(net, he))) is None
 
 
 def test_it_vanishes_where_a_pyramid_leaves_few_positions():
     net = chain(2, 2, 2, 2, shape=(3, 32, 32))
     variances = layer_variances(net, he)
-    assert head_correction(net, variances).mean() < 2e-3 * squared_gradients(net, variances).mean()
+    assert head_correction(Prior(net, variances)).mean() < 2e-3 * squared_gradients(net, variances).mean()
 
 
 @pytest.mark.parametrize("op", [Blur((1, 2, 1), 2), Upsample(2, mode="linear")], ids=["blur", "resize"])
@@ -171,10 +172,10 @@ def test_it_is_the_law_written_out_for_sums_of_paths(name, gate):
     expected = second_law(shape, convs, variances, below)
     given = {f"conv{i}": v for i, v in enumerate(variances, 1)}
     bare = Lattice.chain(shape, [*gated(convs, gate), GlobalPool("avg")])
-    np.testing.assert_allclose(head_correction(bare, given), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(head_correction(Prior(bare, given)), expected, rtol=1e-9, atol=1e-12)
     dense = Lattice.chain(shape, [*gated(convs, gate), Dropout(0.1), GlobalPool("avg"), Flatten(), Dense(5), relu, Dense(2)])
     head = convs[-1].channels * 0.4 * 5 * 0.6 / 2
-    found = head_correction(dense, given | {"dense1": 0.4, "dense2": 0.6})
+    found = head_correction(Prior(dense, given | {"dense1": 0.4, "dense2": 0.6}))
     np.testing.assert_allclose(found, head * expected, rtol=1e-9, atol=1e-12)
 
 
@@ -184,16 +185,16 @@ def test_gates_side_by_side_add_up_and_norms_scale():
     net = Lattice.chain(shape, [concatenate(gated(left), gated(right)), GlobalPool("avg"), Flatten(), Norm(), Dense(3)])
     expected = 4 * second_law(shape, left, [0.5, 0.8]) + 2 * second_law(shape, right, [0.3])
     assert [net.nodes[i].op for i in pooled_gates(net)] == [relu, relu]
-    found = head_correction(net, variances, factors={"norm1": 0.25})
+    found = head_correction(Prior(net, variances, factors={"norm1": 0.25}))
     np.testing.assert_allclose(found, 0.7 * 0.25 * expected, rtol=1e-9)
     normed = Lattice.chain(shape, [Conv(3, 3), Norm(), relu, *HEAD])
-    found = head_correction(normed, {"conv1": 0.5, "dense1": 0.7}, factors={"norm1": 0.25})
+    found = head_correction(Prior(normed, {"conv1": 0.5, "dense1": 0.7}, factors={"norm1": 0.25}))
     np.testing.assert_allclose(found, 3 * 0.7 * second_law(shape, [Conv(3, 3)], [0.5 * 0.25]), rtol=1e-9)
 
 
 def test_a_skip_below_the_head_adds_its_paths():
     net = Lattice.chain((2, 6), [Conv(3, 2), residual([Conv(3, 3, padding=1)]), relu, GlobalPool("avg")])
-    found = head_correction(net, {"conv1": 0.5, "conv2": 0.3})
+    found = head_correction(Prior(net, {"conv1": 0.5, "conv2": 0.3}))
     expected = second_law((2, 6), [Conv(3, 2), residual([Conv(3, 3, padding=1)])], [0.5, 0.3], gates=0)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
@@ -202,9 +203,9 @@ def test_large_nets_keep_the_terms_of_a_position_with_itself(monkeypatch):
     net = Lattice.chain((1, 4), [Conv(8, 3, padding=1, mode="circular"), relu, GlobalPool("avg")])
     # kappa = 1 / (2 pi), S = 2, c = 2 / 3: of 16 pairs of positions 9 read one input, 3 of them with themselves
     one = (2 / 3) ** 2 / 2 / (2 * np.pi) / 16
-    np.testing.assert_allclose(head_correction(net, {"conv1": 2 / 3}), 6 * one, rtol=1e-9)
+    np.testing.assert_allclose(head_correction(Prior(net, {"conv1": 2 / 3})), 6 * one, rtol=1e-9)
     monkeypatch.setattr(pooled_head, "MOST_NUMBERS", 4 * (4 + 32) - 1)
-    np.testing.assert_allclose(head_correction(net, {"conv1": 2 / 3}), 9 * one, rtol=1e-9)
+    np.testing.assert_allclose(head_correction(Prior(net, {"conv1": 2 / 3})), 9 * one, rtol=1e-9)
 
 
 def nodes(*given):
@@ -234,4 +235,4 @@ GATING = (*STEM, (GlobalPool("avg"), (2,)), (Multiply(), (2, 3)))
 def test_the_gates_right_under_a_head_are_found(net, found):
     assert pooled_gates(net) == found
     if not found:
-        assert head_correction(net, dict.fromkeys(net.names, 1.0)) is None
+        assert head_correction(Prior(net, dict.fromkeys(net.names, 1.0))) is None

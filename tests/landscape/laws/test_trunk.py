@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from landscape import predict, squared_gradients, trace
-from landscape.gates.gates import Gates, skips
+from landscape.gates.gates import skips
 from landscape.laws.covariance import sweep_moments
 from landscape.laws.moments import Rules
 from landscape.laws.trunk import trunk_factors
+from landscape.prior import Gates, Prior
 from lattice import Activation, Conv, Dense, Flatten, Lattice, residual
 from validation import compare, measure
 
@@ -76,13 +77,13 @@ def test_the_factors_of_a_run_are_those_of_its_paths_counted_one_by_one(known):
     channels = np.array([[0.05], [-0.05]])  # whose mean is what counts
     runs = {(gates[low], gates[high]): rate + channels for (low, high), rate in rates.items() if low < high}
     variances = {name: branch / width for name in net.names if name.startswith("conv")} | {"conv1": 1 / width, "dense1": 1.0}
-    rules = Rules(net, variances, {}, (), Gates(gains, runs=runs))
+    rules = Rules(Prior(net, variances, gates=Gates(gains, runs=runs)))
 
     def sweep(edges):
         rules.edges = edges
         return sweep_moments(net, rules, np.ones((1,)))
 
-    rules.edges = trunk_factors(net, runs, gains, sweep)
+    rules.edges = trunk_factors(rules.prior, sweep)
     found = {node.name: values for node, values in sweep_moments(net, rules, np.ones((1,)))}["input"]
 
     def rate(low, high, cell):
@@ -106,7 +107,7 @@ def test_counted_runs_hold_every_stretch_of_a_trunk():
     assert (traced.gates.runs[lowest, top] < traced.gates.runs[lowest, middle]).all()
 
 
-def test_a_run_is_the_mean_of_the_product_of_its_slopes_in_networks_drawn_anew():
+def test_a_run_is_the_mean_product_of_slopes_in_fresh_networks():
     """Three gates over one position, counted once more with a fresh network for every pass."""
     stem, branch, width = 0.5, 0.5, 64
     rng = np.random.default_rng(0)

@@ -60,7 +60,7 @@ def test_axes_may_be_swapped_where_they_are_treated_alike():
     assert len(found.swaps) == 3
 
 
-def test_an_average_is_invariant_keeps_the_mean_and_leaves_what_is_invariant():
+def test_an_average_is_a_projection_that_keeps_the_mean():
     rates = np.random.default_rng(0).random((2, 4, 4, 4))
     whole = Symmetries((0, 1, 2), ((0, 1), (0, 2), (1, 2)))
     average = whole.average(rates)

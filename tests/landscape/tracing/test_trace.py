@@ -292,7 +292,7 @@ def test_an_initialisation_stands_in_for_trained_weights():
         predict(trained, (1, 9))
 
 
-def test_trained_weights_are_taken_by_their_second_moments_if_asked_for_and_it_is_said():
+def test_trained_weights_count_by_second_moments_if_asked_for():
     trained = with_weights(nn.Conv1d(1, 99, 3), lambda m: m.weight.add_(0.5))
     land = predict(trained, (1, 9), initialisation="weights")
     assert land.guarantee.name == "APPROXIMATE"
@@ -476,7 +476,8 @@ def test_a_blur_pool_is_traced_and_its_map_agrees_with_monte_carlo():
         ((0.0, 1.0, 0.0), (1.0, 4.0, 1.0), (0.0, 1.0, 0.0)),  # no product of rows and columns
     ],
 )
-def test_a_convolution_with_another_fixed_filter_is_refused_and_not_taken_for_a_fresh_one(taps):
+def test_a_convolution_with_a_fixed_filter_is_not_taken_for_a_fresh_one(taps):
+    """A convolution with another fixed filter is refused and not taken for a fresh one."""
     model = nn.Sequential(nn.Conv2d(1, 2, 3), BlurPool(2, taps))
     with pytest.raises(UnsupportedError, match=r"1\.taps is a buffer, so fixed"):
         trace(model, (1, 8, 8))

@@ -180,12 +180,12 @@ def test_a_frozen_norm_keeps_its_running_statistics_in_training_mode():
     assert found.shifted == {"parts.frozen"}
 
 
-def test_norms_without_running_statistics_are_norms_of_the_batch_in_training_mode():
+def test_norms_without_running_statistics_use_the_batch_in_training():
     norm = nn.BatchNorm1d(4, track_running_stats=False)
     assert in_training(lambda m, x: m.parts["norm"](m.one(x)), norm=norm).lattice.nodes[-1].op.kind == "batch"
 
 
-def test_the_squared_gradient_of_a_dropped_branch_is_that_of_all_its_masks():
+def test_a_dropped_branch_has_the_squared_gradient_of_all_its_masks():
     """y + conv(dropout(y)) on a pixel of one channel: all four masks, and both signs of every weight."""
 
     class Tiny(nn.Module):

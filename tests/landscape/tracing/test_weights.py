@@ -132,7 +132,7 @@ def test_a_bias_that_is_not_zero_on_average_shifts_its_layer(value, shifted):
     assert trace(model, (1, 9), initialisation="he").shifted == trace(model, (1, 9)).shifted
 
 
-def test_a_batch_norm_multiplies_by_gamma_squared_over_its_running_variance():
+def test_a_batch_norm_multiplies_by_gamma_squared_over_its_variance():
     torch.manual_seed(0)
     model = nn.Sequential(nn.BatchNorm1d(5, eps=0.3), nn.BatchNorm1d(5, affine=False, eps=0.1))
     for layer in model:
@@ -148,7 +148,7 @@ def test_a_batch_norm_multiplies_by_gamma_squared_over_its_running_variance():
     assert trained["1"] == 1
 
 
-def test_a_batch_norm_shifts_by_beta_minus_gamma_times_the_running_mean_over_sigma():
+def test_a_batch_norm_shifts_by_beta_minus_gamma_mean_over_sigma():
     model = nn.BatchNorm1d(3, eps=0.0)
     model.running_var.fill_(4.0)
     model.weight.data.fill_(6.0)

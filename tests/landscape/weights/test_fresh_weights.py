@@ -203,14 +203,15 @@ def test_random_signs_are_fresh_in_several_draws_and_in_doubt_in_one():
     assert "all have one size" in " ".join(land.reasons)
 
 
-def test_sparse_weights_are_in_doubt_where_the_zeros_move_and_refused_where_one_draw_shows_them():
+def test_sparse_weights_are_in_doubt_if_their_zeros_move_else_refused():
+    """Sparse weights are in doubt where the zeros move and refused where one draw shows them."""
     model = changed(lambda w: nn.init.sparse_(w.view(len(w), -1), 0.5))
     assert predict(lambda: model(8), (1, 6, 6)).reasons[0].startswith("sparse weights: 50% of them are zero")
     with pytest.raises(AssumptionError, match="288 of its 576 entries are exactly zero"):
         predict(model(8), (1, 6, 6))
 
 
-def test_weights_that_ask_for_no_gradient_are_fresh_if_they_change_from_draw_to_draw():
+def test_weights_without_gradient_are_fresh_if_each_draw_changes_them():
     def model():
         net = around(conv(8), 8)
         net[2].weight.requires_grad_(False)

@@ -194,7 +194,7 @@ def test_combinations_are_lazy_and_sorted():
     assert all(row == sorted(row) for row in taps)
 
 
-def test_with_channels_the_printed_formula_counts_the_paths_to_all_channels_of_the_position():
+def test_with_channels_the_printed_formula_counts_paths_to_all_of_them():
     """Erratum: a route ends in the channel of its bottom command, so the formula is too large by the number of channels."""
     net = Lattice.chain((2, 1), [Conv(2, kernel=1), Conv(2, kernel=1)])
     multisets = {tuple(sorted(vector, key=repr)) for vector in commands(net, (0,))}

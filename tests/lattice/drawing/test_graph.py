@@ -59,7 +59,7 @@ def test_two_taps_that_read_one_cell_are_two_edges():
     assert unit_graph(net).number_of_edges(("input", Unit((0,), 0)), ("conv1", Unit((0,), 0))) == 2
 
 
-def test_a_graph_that_would_not_fit_is_refused_with_its_size_and_the_cheaper_call():
+def test_a_graph_too_large_is_refused_with_its_size_and_a_cheaper_call():
     with pytest.raises(ResourceError, match=r"units and 1,688,498,496 edges.*path_counts\(lattice\).*to_networkx"):
         unit_graph(families.resnet())
     with pytest.raises(ResourceError, match="most_edges=11"):

@@ -254,7 +254,8 @@ def test_a_sum_of_branches_that_have_a_field_per_channel():
     assert [receptive_field(net, channel=c).size[0] for c in range(2)] == [5, 3]
 
 
-def test_a_depthwise_layer_keeps_the_fields_of_its_channels_apart_and_a_slice_drops_them():
+def test_a_depthwise_layer_keeps_channel_fields_apart_a_slice_drops_them():
+    """A depthwise layer keeps the fields of its channels apart and a slice drops them."""
     wide = concatenate([Conv(1, 1)], [Conv(1, 5, padding=2)])
     net = Lattice.chain((1, 20), [wide, Conv(4, 3, padding=1, groups=2)])
     assert [receptive_field(net, channel=c).size[0] for c in range(4)] == [3, 3, 7, 7]
@@ -272,7 +273,7 @@ def test_misaligned_branches_are_explained_one_by_one():
     assert receptive_field(net, "conv2").aligned
 
 
-def test_branches_with_different_strides_still_have_a_size_a_stride_and_a_padding():
+def test_branches_of_different_strides_have_one_size_stride_and_padding():
     net = Lattice.chain((1, 8), [residual([Conv(1, 1, 2)], [Conv(1, 5)]), Conv(1, 1)])
     field = receptive_field(net)[0]
     # units see {0..4}, {1..5} with {2}, {2..6} with {4}, {3..7} with {6}
@@ -364,7 +365,7 @@ def windows():
 
 
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 3), st.integers(0, 3), st.integers(0, 40))
-def test_with_equal_paddings_a_stage_is_even_iff_its_stride_divides_what_is_left(kernel, stride, dilation, padding, more):
+def test_with_equal_paddings_a_stage_is_even_iff_its_stride_divides(kernel, stride, dilation, padding, more):
     span = dilation * (kernel - 1) + 1
     n = max(1, span - 2 * padding) + more
     (row,) = evenness(Lattice.chain((1, n), [Conv(1, kernel, stride, padding, dilation)]))
@@ -490,3 +491,10 @@ def test_a_sum_of_maps_may_be_symmetric_though_its_windows_are_not():
     assert (counts == counts[::-1]).all()
     assert not any(row.even for row in evenness(net))
     assert isinstance(net.nodes[-1].op, Add)
+
+
+@pytest.mark.parametrize(("n", "size"), [(5, 3), (3, 5), (8, 4), (2, 82), (4, 8), (3, 9), (7, 7)])
+def test_a_nearest_resize_is_even_iff_its_table_mirrors(n, size):
+    (row,) = evenness(Lattice.chain((1, n), [Upsample(size=size)]))
+    cells = row.window.table(n)[0]
+    assert row.even == (cells == n - 1 - cells[::-1]).all()

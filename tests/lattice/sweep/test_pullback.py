@@ -58,7 +58,7 @@ def test_pulling_is_the_transpose_of_reading(drawn, dtype, axis, seed):
     assert (cotangent == before).all()
 
 
-def test_a_window_that_is_not_told_more_moves_by_one_cell_and_reads_no_padding():
+def test_a_window_moves_by_one_cell_and_reads_no_padding_by_default():
     assert (Window(3).outputs(7), TransposedWindow(3).outputs(7)) == (5, 9)
     for kind in (Window, TransposedWindow):
         for padding in ((0, -1), (-1, 0), (0, 0.5), (True, 0)):

@@ -87,7 +87,7 @@ def test_everything_is_written_and_says_what_the_run_scored(runs, whole):
     assert json.loads((folder / "out.json").read_text())["tables"] == told["tables"]
 
 
-def test_kill_9_at_any_time_and_the_same_command_again_give_the_same_bytes(runs, whole, tmp_path):
+def test_kill_9_at_any_time_and_a_second_try_give_the_same_bytes(runs, whole, tmp_path):
     process = evaluate(runs, tmp_path)
     deadline = time.monotonic() + 300
     while len(list((tmp_path / "cache").glob("*.npz"))) < 3:
@@ -107,7 +107,7 @@ def test_kill_9_at_any_time_and_the_same_command_again_give_the_same_bytes(runs,
     assert not list((tmp_path / "cache").glob(".*.tmp"))
 
 
-def test_each_of_two_processes_computes_its_own_pieces_and_the_first_gathers_all(tmp_path, monkeypatch):
+def test_two_processes_share_the_pieces_and_the_first_gathers_all(tmp_path, monkeypatch):
     monkeypatch.setattr(pieces.distributed, "barrier", lambda: None)
     subject = SimpleNamespace(sha256="s", images=("d", (1, 8, 8)), home=tmp_path)
     made = []

@@ -122,7 +122,8 @@ def test_the_pixels_beyond_the_band_are_named_worst_first():
     assert "no path" not in str(found)
 
 
-def test_the_tolerance_belongs_to_agreement_and_the_interval_that_holds_it_decides_nothing():
+def test_an_interval_around_the_tolerance_decides_nothing():
+    """The tolerance belongs to agreement and the interval that holds it decides nothing."""
     truth, estimate = synthetic(blocks=60, spread=0.1)
     low, high = compare(truth * np.linspace(1, 2, 6).reshape(2, 3), estimate).error_interval
     assert 0 < low < high
@@ -145,7 +146,7 @@ def test_twenty_equal_draws_are_enough_and_what_is_worth_less_is_not():
         compare(truth, synthetic(blocks=19, equal=True)[1])
 
 
-def test_a_gradient_where_no_path_leads_is_a_disagreement_however_few_the_draws():
+def test_a_gradient_where_no_path_leads_is_always_a_disagreement():
     truth, estimate = synthetic(spread=1e-3)
     truth[0, 1] = truth[1, 2] = 0
     found = compare(truth, replace(estimate, energies=np.eye(1, estimate.draws)[0]), tolerance=100)
@@ -185,7 +186,7 @@ def test_a_scale_is_off_where_its_interval_excludes_one(interval, off):
         *({"tolerance": value} for value in (-0.01, -2, float("inf"), float("nan"), None)),
     ],
 )
-def test_a_tolerance_below_zero_and_a_confidence_that_is_no_probability_are_refused(options):
+def test_a_negative_tolerance_and_a_false_confidence_are_refused(options):
     truth, estimate = synthetic()
     with pytest.raises(SpecificationError, match=next(iter(options))):
         compare(truth, estimate, **options)
@@ -219,7 +220,7 @@ def test_maps_of_any_real_type_and_scale_are_taken_as_they_are():
     assert (checked_comparison(predict(net), measure(net, draws=2)) == predict(net).squared).all()
 
 
-def test_the_error_of_estimated_variances_widens_the_interval_of_the_scale():
+def test_errors_of_estimated_variances_widen_the_interval_of_the_scale():
     net = families.plain(12, depth=2, channels=4, padding=1)
     land, estimate = predict(net), measure(net, draws=400)
     errors = {name: 0.1 * (position + 1) for position, name in enumerate(land.traced.variances)}
@@ -233,7 +234,7 @@ def test_the_error_of_estimated_variances_widens_the_interval_of_the_scale():
     assert (drawn.verdict, drawn.error_interval) == (known.verdict, known.error_interval)  # those are of the map alone
 
 
-def test_a_factorys_own_variances_are_not_told_from_the_scheme_that_drew_them():
+def test_a_factorys_own_variances_agree_with_the_scheme_that_drew_them():
     """The maps of both are the same but for the error of V[w], far larger than that of 4,000 draws."""
 
     def factory():

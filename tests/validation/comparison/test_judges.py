@@ -94,7 +94,7 @@ def test_a_planted_pixel_is_named():
     assert compare(predict(net), estimate, confidence=0.99).worst == ()
 
 
-def test_a_map_four_times_off_is_said_to_have_another_scale_whatever_the_verdict():
+def test_a_map_four_times_off_is_said_to_have_another_scale():
     estimate = measure(NULL, draws=2000)
     right, wrong = (compare(factor * predict(NULL).squared, estimate, tolerance=0.1) for factor in (1, 4))
     assert right.verdict is wrong.verdict is Verdict.AGREE

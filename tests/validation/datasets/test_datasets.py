@@ -154,7 +154,7 @@ def pictures(tmp_path):
     return tmp_path
 
 
-def test_folders_are_read_zoomed_by_their_numbers_and_evaluated_at_their_own_size(pictures):
+def test_folders_are_zoomed_by_number_and_evaluated_at_their_own_size(pictures):
     data = load("folder", root=pictures, size=24, evaluation_size=32, augment="zoom")
     assert (len(data.train), len(data.test), data.classes) == (6, 4, 2)
     numbers = torch.rand(6, NUMBERS, generator=torch.Generator().manual_seed(0))
@@ -167,7 +167,7 @@ def test_folders_are_read_zoomed_by_their_numbers_and_evaluated_at_their_own_siz
     torch.testing.assert_close(data.train.batch(torch.arange(6), flipped), one.flip(3))
 
 
-def test_zoom_boxes_have_the_areas_and_aspects_that_they_should_and_lie_inside():
+def test_zoom_boxes_have_the_areas_and_aspects_they_should():
     rng = np.random.default_rng(0)
     boxes = np.array([zoom_box(120, 100, rng.random(4)) for _ in range(2000)])
     widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
@@ -197,7 +197,7 @@ def test_folders_that_are_not_as_they_should_be_say_how(pictures):
 # --- the target
 
 
-def test_the_target_is_kept_and_computed_anew_when_it_is_damaged_or_of_other_data(tmp_path):
+def test_the_target_is_kept_and_computed_anew_if_damaged_or_of_other_data(tmp_path):
     pytest.importorskip("sklearn")
     data = load("digits", size=8)
     target = cached_target(data, 3, tmp_path)

@@ -99,7 +99,7 @@ def test_shifts_beyond_the_image_are_refused(most, pairs):
         shift_consistency(TopLeft(), points(), most=most, pairs=pairs)
 
 
-def test_the_exposure_of_a_point_is_the_importance_under_it_wherever_it_is_moved():
+def test_the_exposure_of_a_moved_point_is_the_importance_under_it():
     importance = np.random.default_rng(0).random((8, 8))
     variance = variance_map(points())
     assert np.flatnonzero(variance).tolist() == [2 * 8 + 2]
@@ -126,7 +126,8 @@ def linear(seed=0, size=6, classes=2):
     return nn.Sequential(nn.Flatten(), nn.Linear(size * size, classes))
 
 
-def test_integrated_gradients_of_a_linear_network_are_weight_times_distance_from_the_mean_baseline():
+def test_integrated_gradients_of_a_linear_net_are_weight_times_distance():
+    """Integrated gradients of a linear network are weight times distance from the mean baseline."""
     pytest.importorskip("captum")
     model, source = linear(), noise()
     image, baselines = source.batch(torch.tensor([0]))[0], source.batch(torch.arange(1, 9))
@@ -162,7 +163,7 @@ def test_integrated_gradients_are_the_integral_written_out():
     torch.testing.assert_close(relevance(model, image, 1, baselines, steps=12), total / 8, rtol=1e-4, atol=1e-6)
 
 
-def test_no_more_images_than_a_chunk_exist_at_once_however_many_baselines_and_steps():
+def test_no_more_images_than_a_chunk_exist_at_once():
     pytest.importorskip("captum")
     model, source = Bent(), noise(300)
     image, baselines = source.batch(torch.tensor([0]))[0], source.batch(torch.arange(1, 300))
@@ -172,7 +173,7 @@ def test_no_more_images_than_a_chunk_exist_at_once_however_many_baselines_and_st
     assert model.most > 2000
 
 
-def test_the_curve_replaces_the_first_k_pixels_of_the_order_by_the_images_mean():
+def test_the_curve_replaces_the_first_k_pixels_by_the_images_mean():
     model, source = linear(), noise()
     image = source.batch(torch.tensor([3]))[0]
     order = torch.randperm(36, generator=torch.Generator().manual_seed(2))
@@ -184,7 +185,7 @@ def test_the_curve_replaces_the_first_k_pixels_of_the_order_by_the_images_mean()
         assert found[count].item() == pytest.approx((p[1] / p[0]).item(), rel=1e-6)
 
 
-def test_ablation_is_deterministic_ends_where_it_should_and_relevant_pixels_go_first():
+def test_ablation_is_deterministic_and_relevant_pixels_go_first():
     pytest.importorskip("captum")
     model, source = linear(), noise(60)
     with torch.no_grad():

@@ -197,7 +197,7 @@ def test_an_empty_folder_is_named(model, tmp_path):
         effective_receptive_field(model, str(tmp_path))
 
 
-def test_the_prediction_beside_it_agrees_at_initialisation_and_training_moves_it():
+def test_the_prediction_agrees_at_initialisation_and_training_moves_it():
     def factory():
         return nn.Sequential(nn.Conv2d(2, 16, 3, padding=1, bias=False), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1, bias=False))
 

@@ -152,7 +152,7 @@ def test_standard_errors_hold_their_level_over_200_repetitions():
 
 
 @pytest.mark.slow
-def test_standard_errors_hold_their_level_of_every_number_with_more_images():
+def test_standard_errors_of_every_number_hold_their_level():
     pixels, numbers = level(400, images=400)
     assert 0.035 < pixels.mean() < 0.08
     assert max(numbers.values()) < 0.1

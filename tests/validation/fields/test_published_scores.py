@@ -67,7 +67,8 @@ def test_the_area_ratio_is_that_of_the_published_script(scale):
         assert published_area_ratio(field.mean, share)[0] == expected[0]
 
 
-def test_the_published_ratio_depends_on_the_scale_of_the_gradients_and_the_free_one_does_not():
+def test_the_published_ratio_depends_on_the_scale_ours_does_not():
+    """The published ratio depends on the scale of the gradients and the free one does not."""
     images = torch.randn(4, 3, 24, 24)
     fields = [effective_receptive_field(network(), images, statistic="absolute")]
     big = 1e5 * fields[0].mean

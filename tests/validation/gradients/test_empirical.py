@@ -54,7 +54,7 @@ def test_the_exact_sum_is_the_papers_definition():
     np.testing.assert_allclose(found.squared, squares.mean(axis=(0, 1)), rtol=1e-10)
 
 
-def test_the_two_averages_are_eq_14_of_the_mean_and_the_mean_of_eq_14_and_they_differ():
+def test_eq_14_of_the_mean_and_the_mean_of_eq_14_differ():
     model, images = network(), pictures()
     found = empirical_landscape(model, images.split(16), classes="all")
     squares = definition(model, images)

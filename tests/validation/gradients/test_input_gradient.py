@@ -23,7 +23,7 @@ from validation.gradients.input_gradient import WAYS, input_gradient, sample_cla
         ([1.0], 1.0, 0),
     ],
 )
-def test_a_class_is_drawn_where_the_distribution_function_passes_the_number(probabilities, uniform, drawn):
+def test_a_class_is_drawn_where_the_cdf_passes_the_number(probabilities, uniform, drawn):
     logits = torch.tensor([probabilities]).double().log()
     assert sample_classes(logits, torch.tensor([uniform])).tolist() == [[drawn]]
 

@@ -127,7 +127,7 @@ def test_a_linear_rule_has_the_gradient_of_double_backward(rule):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_linear_is_refused_by_name_and_auto_goes_the_other_way(name):
+def test_what_is_not_linear_is_refused_by_name_and_auto_avoids_it(name):
     torch.manual_seed(1)
     model, x = Net(REFUSED[name]).double(), images()
     with pytest.raises(UnsupportedError, match=f"calls {name}"):

@@ -418,16 +418,31 @@ def test_images_without_shape_are_left_out_and_alone_refused():
 # --- when and how strongly
 
 
-def test_the_penalty_falls_due_every_t_steps_with_weight_alpha_t_after_its_warm_up():
+def test_the_weight_at_every_t_th_step_is_alpha_after_its_warm_up():
     penalty = Penalty("target", alpha=2, interval=5, warmup=20)
-    assert [penalty.weight(step) for step in (0, 4, 5, 10, 11, 20, 25)] == [0, 0, 2.5, 5, 0, 10, 10]
-    # the mean weight is alpha, whatever T is
+    assert [penalty.weight(step) for step in (0, 4, 5, 10, 11, 20, 25)] == [0, 0, 0.5, 1, 0, 2, 2]
+
+
+def test_alpha_0_is_multiplied_by_t_so_that_its_mean_over_steps_is_itself():
     for interval in (1, 3, 10):
-        assert sum(Penalty("curvature", 3.0, interval).weight(step) for step in range(30)) / 30 == pytest.approx(3)
+        given = Penalty("curvature", 3.0, interval, reading="alpha_0")
+        assert sum(given.weight(step) for step in range(30)) / 30 == pytest.approx(3)
+        assert given.applied == Penalty("curvature", 3.0 * interval, interval).applied == 3.0 * interval
+
+
+def test_values_from_before_readings_had_names_keep_the_one_they_had():
+    """They multiplied by T, and summed Eq. 17 over pixels."""
+    old = {"kind": "target", "alpha": 0.5, "interval": 10, "width": 3, "warmup": 0, "reduction": "literal"}
+    found = Penalty.of(old)
+    assert (found.reading, found.reduction, found.weight(0)) == ("alpha_0", "literal", 5.0)
+    assert Penalty.of({}) == Penalty()
+    assert Penalty.of({"reading": "alpha"}) == Penalty()
 
 
 def test_the_defaults_are_the_papers():
-    assert Penalty() == Penalty(kind="none", alpha=10, interval=10, width=3, warmup=0, reduction="literal")
+    assert Penalty() == Penalty(
+        kind="none", alpha=10, interval=10, width=3, warmup=0, reduction="mean", reading="alpha", border="unpadded"
+    )
 
 
 @pytest.mark.parametrize("warmup", [1, 4])
@@ -456,6 +471,8 @@ def test_with_every_step_the_weight_rises_linearly(warmup):
         {"width": -3},
         {"width": 3.0},
         {"reduction": "max"},
+        {"reading": "beta"},
+        {"border": "zeros"},
     ],
 )
 def test_a_penalty_that_means_nothing_is_refused(bad):
@@ -543,3 +560,34 @@ def test_the_curvature_penalty_as_printed_does_not_see_the_corners_and_hardly_th
 
     assert concentrated(0, 0) == concentrated(15, 0) == 0 == float(curvature_penalty(torch.ones(16, 16)))
     assert concentrated(8, 8) > 15 * concentrated(0, 8) > 0
+
+
+@pytest.mark.parametrize("border", ["replicate", "reflect"])
+@pytest.mark.parametrize("width", [3, 5])
+def test_with_a_border_rule_every_cell_has_a_laplacian(border, width):
+    """Beside numpy's own padding, and the inner cells are those of the unpadded one."""
+    values = torch.rand(7, 8, generator=seeded(3), dtype=torch.float64)
+    radius, mode = width // 2, {"replicate": "edge", "reflect": "reflect"}[border]
+    padded = torch.from_numpy(np.pad(values.numpy(), radius, mode=mode))
+    found = laplacian(values, width, border=border)
+    torch.testing.assert_close(found, laplacian(padded, width))
+    torch.testing.assert_close(found[radius:-radius, radius:-radius], laplacian(values, width))
+
+
+def test_replicated_borders_leave_nowhere_to_hide_a_landscape():
+    """The unpadded Laplacian is blind to whole spaces of maps, the four corners among them; the replicated one to constants."""
+
+    def blind(border):
+        units = torch.eye(36, dtype=torch.float64).reshape(36, 6, 6)
+        matrix = torch.stack([laplacian(unit, border=border).flatten() for unit in units])
+        return 36 - int(torch.linalg.matrix_rank(matrix - matrix.mean(dim=1, keepdim=True)))
+
+    assert blind("replicate") == 1
+    assert blind("unpadded") == 36 - 15  # 16 values less their mean
+    corner = torch.zeros(16, 16, dtype=torch.float64)
+    corner[0, 0] = 16.0
+    found = [float(Penalty("curvature", border=border).of_map(corner)) for border in ("unpadded", "replicate", "reflect")]
+    assert found[0] == 0
+    assert min(found[1:]) > 3
+    with pytest.raises(SpecificationError, match="'unpadded', 'replicate' or 'reflect'"):
+        laplacian(corner, border="zeros")

@@ -139,7 +139,7 @@ def test_a_penalty_has_the_slope_of_finite_differences(kind, layer):
 
 
 @pytest.mark.parametrize("layer", ["layer norm", "instance norm"])
-def test_forward_mode_through_these_norms_is_refused_or_right_also_where_their_branch_counts_nothing_yet(layer):
+def test_forward_mode_through_these_norms_is_refused_or_right(layer):
     """A branch that begins at weight zero: the values along u agree, and so do the gradients of all but later steps."""
     branch = network(LAYERS[layer])[:2]
 
@@ -214,7 +214,7 @@ UNSEEN = {
 
 @pytest.mark.parametrize("what", UNSEEN)
 @pytest.mark.parametrize("way", ["auto", "linearised"])
-def test_what_the_linear_way_does_not_see_cannot_hide_behind_a_weight_of_zero(what, way):
+def test_what_the_linear_way_lacks_cannot_hide_behind_a_zero_weight(what, way):
     """The branch counts nothing in the values along u, and all in the gradient with respect to its weight."""
 
     class Branch(nn.Module):
@@ -238,7 +238,9 @@ def test_what_the_linear_way_does_not_see_cannot_hide_behind_a_weight_of_zero(wh
     torch.testing.assert_close(found, expected)
 
 
-def test_a_function_that_can_be_differentiated_once_is_refused_before_its_derivative_counts_as_zero():
+def test_a_function_differentiable_once_is_refused_not_taken_as_zero():
+    """A function that can be differentiated once is refused before its derivative counts as zero."""
+
     class Gate(nn.Module):
         def __init__(self):
             super().__init__()
@@ -258,7 +260,7 @@ def test_a_derivative_that_torch_lacks_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_an_output_without_parameters_or_without_the_input_has_a_gradient_all_the_same(way):
+def test_an_output_without_parameters_or_input_still_has_a_gradient(way):
     assert input_gradient(nn.Flatten(), images(), torch.rand(6), way=way).sum() == 6
 
     class Constant(nn.Module):

@@ -260,7 +260,7 @@ def test_activations_are_torchs_with_their_parameter():
         built(Activation("snake"), 2, 5)
 
 
-def test_each_layer_has_the_variance_of_its_name_and_is_drawn_anew_by_draw_weights():
+def test_draw_weights_draws_each_layer_with_the_variance_of_its_name():
     net = Lattice.chain(
         (2, 12), [Conv(50, 3, padding=(0, 2)), Activation("relu"), Conv(40, 3, mode="reflect", padding=1), Flatten(), Dense(9)]
     )

@@ -210,7 +210,7 @@ def own_sample_blocks(index):
 
 
 @pytest.mark.parametrize("batched", [False, True])
-def test_in_train_mode_a_sample_is_differentiated_with_respect_to_itself_alone(batched):
+def test_in_train_mode_a_sample_is_differentiated_by_itself_alone(batched):
     draws = sampler(double)
     maps = draws.squares(range(3), batched)
     for index in range(3):
@@ -315,7 +315,7 @@ class Hidden(nn.Module):
 
 
 @pytest.mark.parametrize("model", [InPlace, Hidden])
-def test_a_model_that_cannot_be_batched_is_looped_over_and_the_estimate_says_so(model):
+def test_a_model_that_cannot_be_batched_is_looped_over_and_said_to_be(model):
     asked = measure(model, (2, 8, 8), draws=6, batched=True)
     looped = measure(model, (2, 8, 8), draws=6, batched=False)
     assert not asked.batched

@@ -61,7 +61,7 @@ def test_all_patterns_of_eight_cotangents_are_equally_likely():
     assert stats.chisquare(counts).pvalue > 1e-6
 
 
-def test_a_map_is_the_mean_square_over_inputs_and_channels_over_the_number_of_outputs():
+def test_a_map_is_the_mean_square_over_inputs_and_channels_over_outputs():
     draws = sampler(lambda: nn.Sequential(nn.Conv2d(2, 3, 2), nn.Tanh(), nn.Conv2d(3, 2, 2)).double(), (2, 4, 5), batch=3)
     x, v = draws._inputs(range(2, 4)), draws._cotangents(range(2, 4))
     for batched in (False, True):
@@ -165,7 +165,9 @@ def test_one_new_weight_among_many_is_fresh_enough():
         measure(lambda: nn.Sequential(constant), (2, 5), draws=3)
 
 
-def test_the_memory_of_a_draw_is_its_input_and_twice_what_is_kept_or_once_more_for_every_sample_in_train_mode():
+def test_the_memory_of_a_draw_is_its_input_and_what_autograd_keeps():
+    """The memory of a draw is its input and twice what is kept or once more for every sample in train mode."""
+
     def convolution():
         return nn.Sequential(nn.Conv1d(2, 6, 3, bias=False), nn.ReLU())
 

@@ -316,7 +316,7 @@ def test_the_lock_falls_with_its_holder(tmp_path):
 @pytest.mark.parametrize(
     ("draws", "blocks", "chunk"), [(1000, 200, 64), (1000, 200, 1), (11, 11, 64), (5000, 200, 7), (450, 200, 5)]
 )
-def test_units_are_whole_blocks_that_fill_a_chunk_and_hold_every_draw_once(draws, blocks, chunk):
+def test_units_are_whole_blocks_that_hold_every_draw_once(draws, blocks, chunk):
     tally = Tally.empty(draws, blocks, (1,))
     units = _units(tally.block_of, chunk, tally.done)
     assert [draw for unit in units for draw in unit] == list(range(draws))

@@ -71,7 +71,7 @@ def test_with_independent_inputs_the_shuffle_is_twice_eq_4_for_any_net():
     assert np.abs(broken.shuffled / broken.expectation_replaced - 2).max() > 0.01
 
 
-def test_close_to_one_point_a_relu_net_is_linear_and_far_from_it_the_lemma_fails():
+def test_near_a_point_a_relu_net_is_linear_and_far_off_the_lemma_fails():
     centre = torch.randn(1, 4, generator=seeded(5)).double()
     noise = torch.randn(1500, 1, 4, generator=seeded(6)).double()
     near, far = (shuffled_importance(RELU, centre + scale * noise, generator=seeded(), replacements=8) for scale in (1e-4, 3.0))
@@ -145,7 +145,8 @@ def standard_error(function, count):
 
 
 @pytest.mark.parametrize("unit", ["entry", "position"])
-def test_values_and_errors_are_the_measures_and_their_derivatives_in_the_weights_of_the_samples(unit):
+def test_values_are_the_measures_and_errors_their_derivatives_by_weights(unit):
+    """Values and errors are the measures and their derivatives in the weights of the samples."""
     model, x = wide_net(), correlated(7, (2, 3))
     found = shuffled_importance(model=model, inputs=x, generator=seeded(), replacements=None, unit=unit)
     units = list(np.ndindex(2, 3) if unit == "entry" else np.ndindex(3))
@@ -258,7 +259,7 @@ def test_the_model_never_sees_more_inputs_at_once_than_the_chunk(chunk, replacem
     assert 0 < max(seen) <= chunk
 
 
-def test_one_channel_of_a_position_is_the_position_where_there_is_one_channel():
+def test_one_channel_is_the_position_where_there_is_one_channel():
     x = correlated(10, (1, 4))
     entry, position = (shuffled_importance(RELU, x, generator=seeded(), unit=unit) for unit in ("entry", "position"))
     for name in MEASURES:
@@ -303,7 +304,7 @@ def test_bad_requests_are_refused(inputs, options, message):
 
 
 @pytest.mark.parametrize("function", [lambda h: (h, h), lambda h: h[:1], lambda h: h.sum()[None]])
-def test_a_model_that_returns_something_else_than_one_row_a_sample_is_refused(function):
+def test_a_model_that_does_not_return_one_row_a_sample_is_refused(function):
     class Returning(nn.Module):
         def forward(self, x):
             return function(RELU(x))
@@ -312,7 +313,7 @@ def test_a_model_that_returns_something_else_than_one_row_a_sample_is_refused(fu
         shuffled_importance(Returning(), correlated(4, (1, 4)), generator=seeded())
 
 
-def test_a_bias_free_relu_net_does_not_care_about_the_scale_of_centred_inputs():
+def test_a_bias_free_relu_net_ignores_the_scale_of_centred_inputs():
     """Its kinks pass through the origin, so small variance does not rescue the lemma there: f(a x) = a f(x)."""
     relu = Activation("relu")
     net = build(Lattice.chain((1, 4), [Conv(4, 2), relu, Conv(4, 2), relu, Flatten(), Dense(2)]), generator=seeded(1)).double()

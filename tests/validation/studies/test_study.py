@@ -64,7 +64,8 @@ def test_a_power_law_needs_something_to_fit(y, error):
         fit_power(range(1, len(y) + 1), y, error)
 
 
-def test_contrast_is_zero_for_the_truth_known_for_a_planted_error_and_its_error_is_its_spread():
+def test_contrast_is_zero_for_the_truth_and_known_for_a_planted_error():
+    """Contrast is zero for the truth known for a planted error and its error is its spread."""
     net = chain_net(3)
     p = predict(net).squared
     runs = [measure(net, draws=300, seed=seed) for seed in range(24)]
@@ -77,7 +78,7 @@ def test_contrast_is_zero_for_the_truth_known_for_a_planted_error_and_its_error_
     assert np.isnan(contrast(np.ones_like(p), runs[0])).all()
 
 
-def test_enumeration_finds_no_scale_error_in_an_exact_net_and_one_in_a_wide_limit_net():
+def test_enumeration_finds_a_scale_error_in_wide_limit_nets_only():
     assert np.abs(exact_scale(Lattice.chain((1, 3), [Conv(2, 2), RELU, Conv(2, 2)]), inputs=5)).max() < 1e-12
     assert predict(tiny_residual(1)).guarantee.name == "WIDE_LIMIT"
     value, error = exact_scale(tiny_residual(1), inputs=80)
@@ -97,7 +98,7 @@ def test_a_wide_limit_net_comes_to_its_prediction_as_one_over_the_width():
     assert set(table.column("guarantee")) == {"WIDE_LIMIT"}
 
 
-def test_the_error_of_an_exponent_is_right_where_the_values_lie_side_by_side():
+def test_the_error_of_an_exponent_is_right_for_adjacent_values():
     """Of values y1 and y2 that lie h apart in log x, it is |error of log y2 / y1| / h, however small h."""
     fit = fit_power([1e6, 1e6 * (1 + 2e-6)], [1, 1], [0.01, 0.01])
     assert fit.exponent_error == pytest.approx(0.01 * 2**0.5 / 2e-6, rel=1e-4)
@@ -145,7 +146,7 @@ def test_noise_falls_as_one_over_the_square_root_of_the_draws(monkeypatch):
     assert abs(square - floor**2) < 4 * error
 
 
-def test_the_gallery_measures_what_is_supported_and_says_why_the_rest_is_not():
+def test_the_gallery_measures_what_is_supported_and_says_why_not_the_rest():
     pytest.importorskip("torchvision")
     table = gallery(("squeezenet1_1", "vit_b_16"), 32, draws=20)
     assert table.column("network") == ["squeezenet1_1", "vit_b_16"]
@@ -192,7 +193,7 @@ def test_a_gallery_goes_on_from_its_folder(tmp_path, monkeypatch):
         drawn(("mnasnet0_5",), draws=30)
 
 
-def test_the_lemma_holds_on_linear_nets_and_fails_as_inputs_spread_past_the_kinks():
+def test_the_lemma_holds_on_linear_nets_and_fails_past_the_kinks():
     random = torch.get_rng_state()
     table = lemma_table((0.03, 3.0), (0.0,), samples=150, replacements=4)
     assert torch.equal(torch.get_rng_state(), random)

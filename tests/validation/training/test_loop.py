@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,19 @@ import pytest
 import torch
 
 from lattice import SpecificationError
+from validation import curvature_penalty, importance_map, smoothness_target
+from validation.cli.commands.train import Train
+from validation.datasets.catalogue import load
+from validation.evaluation.runs.tables import collect, grouped, label
+from validation.runtime.process_group import World
+from validation.runtime.seeds import number
 from validation.training import loop
-from validation.training.checkpoint import RunFolder, TrainingError, read_json
+from validation.training.checkpoint import RunFolder, TrainingError, read_json, write_json
 from validation.training.loop import train
+from validation.training.models import build
+from validation.training.penalty import Objective, Penalty
 from validation.training.recipes import CIFAR100, IMAGENET, LAPTOP, Recipe
+from validation.training.start import decay_groups, gradient_norms
 
 pytest.importorskip("safetensors")
 pytest.importorskip("sklearn")
@@ -262,16 +272,136 @@ def test_what_cannot_be_trained_says_why(tmp_path, values, words):
         train(TINY.changed(**values), tmp_path, device="cpu")
 
 
-def test_the_momentum_of_weight_decay_spares_norms_where_the_recipe_says_so(tmp_path):
-    from validation.datasets.catalogue import load
-    from validation.runtime.process_group import World
+def decayed(recipe):
+    """Which of the digits' network's parameters decay, by name."""
+    model = build("small", 1, 10, seed=0)
+    ids = {id(p) for p in decay_groups(model, recipe)[0]["params"]}
+    return {name for name, p in model.named_parameters() if id(p) in ids}
 
-    data = load("digits", size=8)
-    run = loop.begin(TINY.changed(decay_norms=False), data, tmp_path, World(0, 1, torch.device("cpu")))
-    decayed, spared = run.optimiser.param_groups
-    assert all(p.ndim > 1 for p in decayed["params"])
-    assert spared["weight_decay"] == 0
-    assert all(p.ndim == 1 for p in spared["params"])
+
+def test_imagenets_weight_decay_spares_the_parameters_of_batch_norms_and_no_others():
+    model = build("small", 1, 10, seed=0)
+    norms = {
+        f"{name}.{p}" for name, m in model.named_modules() if isinstance(m, torch.nn.BatchNorm2d) for p in ("weight", "bias")
+    }
+    every = {name for name, _ in model.named_parameters()}
+    assert decayed(IMAGENET) == every - norms
+    assert "8.bias" in decayed(IMAGENET)  # the last layer's
+    assert decayed(CIFAR100) == every
+    assert decayed(IMAGENET.changed(decay_biases=False)) == every - norms - {"8.bias"}
+
+
+def test_a_run_from_before_biases_were_told_from_norms_keeps_its_decay():
+    old = {name: value for name, value in TINY.changed(decay_norms=False).json().items() if name != "decay_biases"}
+    assert not Recipe.of(old).decay_biases
+
+
+# --- the weight as applied
+
+
+def test_the_presets_apply_alpha_itself_to_the_mean_over_pixels():
+    importance, target = torch.rand(32, 32) + 0.5, torch.ones(32, 32)
+    for preset in (CIFAR100, IMAGENET, LAPTOP):
+        penalty = preset.changed(kind="target", alpha=10.0).penalty
+        assert penalty.interval == 10
+        assert penalty.weight(200) == 10
+        assert penalty.of_map(importance, target).item() == pytest.approx(((importance - target) ** 2).mean().item())
+
+
+@pytest.mark.slow
+def test_the_papers_largest_alpha_is_of_the_cross_entropys_order_only_as_a_mean():
+    """ResNet-50 for 32 pixels, before its first step: what alpha = 100 of P_t weighs. The sum is 1024 times the mean."""
+    generator = torch.Generator().manual_seed(0)
+    batch = torch.randn(16, 3, 32, 32, generator=generator), torch.randint(100, (16,), generator=generator)
+    batch = (*batch, torch.rand(16, generator=generator))
+    alone, ratios = World(0, 1, torch.device("cpu")), {}
+    target = smoothness_target(batch[0]).float()
+    for reduction in ("mean", "sum"):
+        recipe = CIFAR100.changed(kind="target", alpha=100.0, reduction=reduction)
+        objective = Objective(build(recipe.model, 3, 100, seed=0), recipe.penalty, target)
+        ratios[reduction] = gradient_norms(objective, recipe, batch, alone)["ratio"]
+    assert 0.3 < ratios["mean"] < 5
+    assert ratios["sum"] == pytest.approx(1024 * ratios["mean"], rel=1e-3)
+
+
+def test_the_gradient_norms_at_step_0_are_those_of_two_backward_passes(whole):
+    """By double backward, on the batch that the first update sees."""
+    norms = read_json(whole / "result.json")["gradient_norms"]
+    data, alone = load("digits", size=8, augment="flip"), World(0, 1, torch.device("cpu"))
+    run = loop.begin(TINY, data, whole, alone)
+    images, labels, uniforms = loop.batch_of(run, alone, 0)
+    model = build("small", 1, 10, seed=number(0, "weights"), size=8)
+
+    def norm(value):
+        found = torch.autograd.grad(value, list(model.parameters()), allow_unused=True)
+        return float(torch.cat([g.flatten() for g in found if g is not None]).norm())
+
+    plain = norm(torch.nn.functional.cross_entropy(model(images), labels))  # running statistics move, as in the update
+    landscape = importance_map(model, images, uniforms=uniforms, way="double_backward")
+    assert norms["penalty"] == pytest.approx(1e-3 * norm(curvature_penalty(landscape)), rel=1e-4)
+    assert norms["cross_entropy"] == pytest.approx(plain, rel=1e-4)
+    assert norms["ratio"] == pytest.approx(norms["penalty"] / norms["cross_entropy"])
+
+
+def test_a_run_says_at_its_start_how_large_the_penalty_is_and_leaves_nothing_behind(whole, tmp_path):
+    said = []
+    train_and_crash(tmp_path, 0, say=said.append)
+    assert len(said) == 1
+    assert said[0].startswith("gradient norms at step 0: penalty")
+    assert read_json(tmp_path / "start.json") == read_json(whole / "start.json")
+    train(TINY, tmp_path, device="cpu", save_every=11, say=said.append)
+    assert said[0] == said[1]
+    assert files(tmp_path) == files(whole)
+
+
+def test_an_old_run_says_which_reading_it_had_and_goes_on_only_with_it(tmp_path):
+    """Before, alpha was multiplied by T, and Eq. 17 summed; its files said neither."""
+    recipe = TINY.changed(reading="alpha_0", reduction="literal", decay_norms=False, decay_biases=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "TINY", recipe)
+        train_and_crash(tmp_path, 2, save_every=1)
+    config = read_json(tmp_path / "config.json")
+    for name in ("stem", "lr_warmup", "decay_biases", "early_scores"):
+        del config["recipe"][name]
+    for name in ("reading", "border"):
+        del config["recipe"]["penalty"][name]
+    write_json(tmp_path / "config.json", config)
+    with pytest.raises(SpecificationError, match=r"penalty\.reading is 'alpha_0' there and 'alpha' here"):
+        train(recipe.changed(reading="alpha"), tmp_path, device="cpu")
+    train(recipe, tmp_path, device="cpu")
+    (group,) = grouped(collect([tmp_path]))
+    assert label(group.recipe) == "curvature, alpha_0 0.001, reduction literal"
+
+
+# --- within the first epoch, and the best one
+
+
+def test_scores_inside_the_first_epoch_change_nothing_in_the_training(whole, tmp_path):
+    recipe = TINY.changed(early_scores=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "TINY", recipe)
+        train_and_crash(tmp_path, 9, save_every=1)
+    result = train(recipe, tmp_path, device="cpu", save_every=11)
+    assert [row["epoch"] for row in result["early"]] == [6 / 22, 11 / 22, 16 / 22]
+    plain = read_json(whole / "result.json")
+    assert result["rows"] == plain["rows"]
+    assert plain["early"] == []
+    assert plain["best"] == max(plain["rows"], key=lambda row: row["top1"])
+
+
+def test_every_hyperparameter_can_be_given_on_the_command_line():
+    options = {f.name for f in fields(Train)}
+    assert {f.name for f in fields(Recipe)} <= options
+    assert {f.name for f in fields(Penalty)} - {"kind"} <= options  # its kind is --penalty
+
+
+def test_the_stem_of_a_resnet_is_an_option():
+    shapes = {stem: build("resnet18", 3, 5, seed=0, stem=stem).conv1.kernel_size for stem in ("auto", "imagenet", "cifar")}
+    assert shapes == {"auto": (7, 7), "imagenet": (7, 7), "cifar": (3, 3)}
+    assert build("resnet18-cifar", 3, 5, seed=0).conv1.kernel_size == (3, 3)
+    for name, stem in (("resnet18-cifar", "imagenet"), ("small", "cifar")):
+        with pytest.raises(SpecificationError, match="stem"):
+            build(name, 3, 5, seed=0, stem=stem)
 
 
 # --- several processes
@@ -357,8 +487,6 @@ def test_the_gradient_over_two_processes_is_that_of_one_only_with_the_map_reduce
 
 
 def test_a_batch_that_does_not_split_is_refused():
-    from validation.runtime.process_group import World
-
     assert World(1, 2, torch.device("cpu")).part(64) == slice(32, 64)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from validation.training.recipes import LAPTOP_ALPHAS, RECIPES, Recipe
+from validation.training.recipes import RECIPES, Recipe
 
 __all__ = ["Train"]
 
@@ -24,31 +24,53 @@ class Train:
     penalty: Literal["none", "curvature", "target", "norm"] | None = None
     """none, curvature (Eq. 16), target (Eq. 17), norm (the gradient's size, for comparison)"""
     alpha: float | None = None
-    """weight of the penalty (default: the paper's 10; for the laptop what its length allows, see LAPTOP_ALPHAS)"""
+    """weight of the penalty at the steps that have one (default: the paper's 10)"""
+    reading: Literal["alpha", "alpha_0"] | None = None
+    """what alpha is: the weight as applied, or alpha_0, which is multiplied by T"""
     interval: int | None = None
     """steps from one penalty to the next (T)"""
     width: int | None = None
     """width of the Laplacian (k)"""
     warmup: int | None = None
     """steps over which the penalty's weight rises from zero"""
-    reduction: Literal["literal", "sum", "mean"] | None = None
-    """of the penalty over pixels: literal (Eq. 16 a mean, Eq. 17 a sum), sum or mean"""
+    reduction: Literal["mean", "sum", "literal"] | None = None
+    """of the penalty over pixels: mean, sum, or literal (Eq. 16 a mean, Eq. 17 a sum)"""
+    border: Literal["unpadded", "replicate", "reflect"] | None = None
+    """of the curvature's Laplacian: unpadded (as printed; blind to the corners), replicate or reflect"""
     data: str | None = None
     """mnist, mnist-corner, digits, photos, cifar10, cifar100 or folder"""
     root: Path | None = None
     """where CIFAR's archives or the image folders lie"""
     size: int | None = None
     """pixels of a training image's side"""
+    evaluation_size: int | None = None
+    """pixels of a test image's side, for folders (0: the same)"""
     augment: Literal["none", "flip", "flip+crop", "zoom"] | None = None
     """none, flip (RC-), flip+crop (RC+) or zoom"""
     model: str | None = None
     """small, a torchvision name, NAME-cifar, package.module:factory or file.py:factory"""
+    stem: Literal["auto", "imagenet", "cifar"] | None = None
+    """of torchvision's ResNets: imagenet (7x7 stride 2, max-pool), cifar (3x3, no pool), auto (cifar for NAME-cifar)"""
     batch: int | None = None
     """images of a step, over all processes"""
     epochs: int | None = None
     """passes over the training images"""
     lr: float | None = None
-    """learning rate of the first step"""
+    """learning rate of the first step, after its warm-up"""
+    lr_warmup: int | None = None
+    """steps over which the learning rate rises linearly to lr"""
+    momentum: float | None = None
+    """momentum of SGD"""
+    weight_decay: float | None = None
+    """L2 weight decay"""
+    decay_norms: bool | None = None
+    """whether the scales and shifts of norms decay too"""
+    decay_biases: bool | None = None
+    """whether the biases of all other layers decay too"""
+    label_smoothing: float | None = None
+    """mass spread over all classes"""
+    early_scores: int | None = None
+    """how often the test images are scored inside the first epoch (Figure 4's zoom)"""
     reweight: bool | None = None
     """multiply each input pixel by the weight that landscape.advise proposes"""
     precision: Literal["float32", "bfloat16"] | None = None
@@ -69,8 +91,6 @@ class Train:
         apart = ("run_folder", "preset", "penalty", "root", "device", "save_every", "json")
         given = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in apart}
         given["kind"] = self.penalty
-        if self.preset == "laptop" and self.alpha is None and self.penalty is not None:
-            given["alpha"] = LAPTOP_ALPHAS[self.penalty]
         return RECIPES[self.preset].changed(**{name: value for name, value in given.items() if value is not None})
 
     def run(self) -> dict[str, Any]:
@@ -89,6 +109,7 @@ class Train:
             device=self.device,
             save_every=self.save_every,
             progress=not self.json,
+            say=None if self.json else lambda text: print(text, flush=True),
         )
         if first and not self.json:
             before, after = result["before"], result["scores"]

@@ -18,9 +18,8 @@ from validation.datasets.dataset import Dataset, Source
 from validation.evaluation.runs.tables import Result, collect, grouped, label
 from validation.runtime.logits import logits
 from validation.runtime.preserve_state import preserve_state
-from validation.runtime.seeds import number
 from validation.training.checkpoint import RunFolder
-from validation.training.models import build
+from validation.training.models import initial_network
 
 __all__ = ["Repeats", "Subject", "of_factories", "of_runs", "read_weights", "trained"]
 
@@ -79,9 +78,7 @@ def trained(result: Result, data: Dataset) -> torch.nn.Module:
 
 def untrained(result: Result, data: Dataset) -> torch.nn.Module:
     """The network of a run as it was before its first step."""
-    recipe, channels = result.recipe, data.train.images(torch.arange(1)).shape[1]
-    seed = number(recipe.seed, "weights")
-    return build(recipe.model, channels, data.classes, seed=seed, size=recipe.size, reweight=recipe.reweight)
+    return initial_network(result.recipe, data)
 
 
 def of_runs(folders: Sequence[Path], *, root: Path | None, device: torch.device, kept: Path | None) -> list[Repeats]:

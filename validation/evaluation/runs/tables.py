@@ -106,7 +106,7 @@ def label(recipe: Recipe, beside: Sequence[Recipe] = ()) -> str:
     'target, alpha 10'
     """
     penalty = recipe.penalty
-    words = ["no penalty" if penalty.kind == "none" else f"{penalty.kind}, alpha {penalty.alpha:g}"]
+    words = ["no penalty" if penalty.kind == "none" else f"{penalty.kind}, {penalty.reading} {penalty.alpha:g}"]
     for field in fields(Recipe):
         value = getattr(recipe, field.name)
         differ = len({getattr(other, field.name) for other in (recipe, *beside)}) > 1
@@ -114,8 +114,10 @@ def label(recipe: Recipe, beside: Sequence[Recipe] = ()) -> str:
             words.append(field.name if value is True else f"{field.name} {value}")
     for field in fields(Penalty):
         penalised = [other.penalty for other in (recipe, *beside) if other.penalty.kind != "none"]
-        if field.name not in ("kind", "alpha") and len({getattr(other, field.name) for other in penalised}) > 1:
-            words += [f"{field.name} {getattr(penalty, field.name)}"] if penalty.kind != "none" else []
+        differ = len({getattr(other, field.name) for other in penalised}) > 1
+        differ |= field.name == "reduction" and penalty.reduction != field.default  # else it would be read as another weight
+        if field.name not in ("kind", "alpha", "reading") and differ and penalty.kind != "none":
+            words += [f"{field.name} {getattr(penalty, field.name)}"]
     return ", ".join(words)
 
 

@@ -250,7 +250,9 @@ def test_dropout_keeps_its_probability():
     assert trace(nn.Dropout(0.3), (2, 3)).lattice.nodes[-1].op == lattice.Dropout(0.3)
 
 
-def test_a_linear_layer_over_the_last_axis_is_a_convolution_where_that_holds_the_channels():
+def test_a_linear_layer_over_a_last_axis_of_channels_is_a_convolution():
+    """A linear layer over the last axis is a convolution where that holds the channels."""
+
     class Last(nn.Module):
         def __init__(self):
             super().__init__()
@@ -633,7 +635,7 @@ def test_what_is_computed_and_does_not_fit_is_refused_for_that_reason(function, 
         read(Fixed(function))
 
 
-def test_buffers_that_a_pass_changes_and_reads_are_refused_and_others_are_left_alone():
+def test_buffers_that_a_pass_changes_and_reads_are_refused_others_not():
     def counted(m, x):
         m.two.add_(1)
         return x * m.two
@@ -682,7 +684,9 @@ def test_activations_that_are_written_out_are_known(name, function):
 
 
 @pytest.mark.parametrize("name", WRITTEN_OUT)
-def test_the_slopes_of_activations_that_are_written_out_are_counted_as_those_of_torchs_own(name):
+def test_slopes_of_activations_written_out_are_counted_as_torchs_own(name):
+    """The slopes of activations that are written out are counted as those of torch's own."""
+
     def counted(function):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Conv2d(4, 512, 1), Function(function))

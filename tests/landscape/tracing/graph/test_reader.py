@@ -173,7 +173,7 @@ def test_a_view_that_is_not_read_again_may_be_changed():
     assert list(ops(unread)) == ["one", "add", "two"]
 
 
-def test_what_is_changed_after_it_was_read_keeps_its_value_for_whoever_read_it():
+def test_a_value_changed_after_it_was_read_is_kept_for_its_readers():
     def later(m, x):
         y = m.one(x)
         z = y + 0

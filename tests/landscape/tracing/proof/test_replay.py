@@ -109,7 +109,7 @@ def test_a_forward_that_does_another_thing_when_it_is_recorded_is_refused():
     refused(other, "First where they part: the value at two")
 
 
-def test_random_numbers_that_are_not_torchs_are_refused_and_left_as_they_were():
+def test_random_numbers_other_than_torchs_are_refused_and_restored():
     for module in (random, np.random):
         python, numpy = random.getstate(), np.random.get_state()[2]  # noqa: NPY002
         refused(lambda m, x, module=module: m.one(x) * (2 if module.random() < 2 else 1), "Python or NumPy", train=True)
@@ -125,7 +125,7 @@ def erased(m, x):
     return y
 
 
-def test_calls_in_place_on_views_are_needed_and_without_that_rule_the_replay_sees_it(monkeypatch):
+def test_the_replay_sees_it_where_in_place_calls_on_views_are_ignored(monkeypatch):
     refused(erased, "fill_.Tensor: not yet")
 
     def without_memory(self, result):

@@ -51,7 +51,8 @@ def softmax_1(bytes_mean):
     return 1 / (1 + np.exp(-0.1 * (bytes_mean - 128)))
 
 
-def test_what_is_kept_is_the_probability_of_the_class_predicted_for_the_clean_image_right_or_wrong():
+def test_kept_is_the_probability_of_the_class_of_the_clean_image():
+    """What is kept is the probability of the class predicted for the clean image right or wrong."""
     source = images()
     (found,) = under_corruption([Brightness()], source, "darker", (1, 3), Darker(source), images=range(12), chunk=5)
     clean = source.pixels.double().mean(dim=(1, 2, 3)).numpy()
@@ -77,7 +78,7 @@ def test_a_network_that_ignores_its_input_keeps_exactly_everything():
         assert (mean.tolist(), error.tolist()) == ([1, 1], [0, 0])
 
 
-def test_corruption_goes_before_normalisation_and_does_not_depend_on_chunks_or_blocks():
+def test_corruption_precedes_normalisation_and_ignores_chunks():
     source = images(channels=3)
     made = Made(source, 3, "cifar")
     assert made.images("gaussian_noise", 2, 0, 12).dtype == torch.uint8
@@ -105,7 +106,7 @@ def drawn(count, seed=0, names=3, severities=(1, 2, 3, 4, 5), chance=0.6):
     return Robustness(CATEGORIES["noise"][:names], severities, kept, right, generator.random(count) < 0.9)
 
 
-def test_a_network_against_itself_has_a_corruption_error_of_one_without_any_error():
+def test_a_network_against_itself_has_a_corruption_error_of_exactly_one():
     run = drawn(50)
     found = corruption_error(run, [run])
     assert found.each.tolist() == [1, 1, 1]
@@ -126,7 +127,7 @@ def test_corruption_errors_are_the_ratios_of_their_definition():
     assert found.mean == pytest.approx(found.each.mean())
 
 
-def test_standard_errors_hold_over_new_images_where_corruptions_of_one_image_go_together():
+def test_standard_errors_hold_where_corruptions_of_an_image_go_together():
     """Over 300 sets of 200 images: the spread of the estimates against the mean of their stated errors, within 15 %."""
     runs = [drawn(200, seed) for seed in range(300)]
     others = [drawn(200, 1000 + seed, chance=0.4) for seed in range(300)]
@@ -139,7 +140,7 @@ def test_standard_errors_hold_over_new_images_where_corruptions_of_one_image_go_
     assert np.std([mean for mean, _ in right]) > 1.5 * naive
 
 
-def test_alexnet_is_the_reference_of_the_published_benchmark_and_of_nothing_else():
+def test_alexnet_is_the_reference_of_the_published_benchmark_only():
     assert list(ALEXNET) == list(named(PAPER))
     count = 10
     right = np.zeros((15, 5, count), dtype=bool)

@@ -49,7 +49,7 @@ def test_repeats_are_averaged_with_their_standard_error(runs):
     assert r"0.7200 $\pm$ 0.01" in latex(list(groups.values()))
 
 
-def test_the_papers_numbers_stand_beside_its_own_settings_and_beside_no_others(runs):
+def test_the_papers_numbers_stand_beside_its_own_settings_only(runs):
     made_up(runs / "short", CIFAR100.changed(epochs=20), 0.5)
     lines = markdown(grouped(collect([runs]))).splitlines()
     assert lines[0].count("paper:") == 4
@@ -60,7 +60,16 @@ def test_the_papers_numbers_stand_beside_its_own_settings_and_beside_no_others(r
 
 @pytest.mark.parametrize(
     "other",
-    [{"batch": 64}, {"alpha": 3.0}, {"interval": 1}, {"warmup": 10}, {"reduction": "mean"}, {"model": "resnet18-cifar"}],
+    [
+        {"batch": 64},
+        {"alpha": 3.0},
+        {"interval": 1},
+        {"warmup": 10},
+        {"reduction": "literal"},
+        {"reading": "alpha_0"},
+        {"border": "replicate"},
+        {"model": "resnet18-cifar"},
+    ],
 )
 def test_another_setting_has_no_row_in_the_paper(other):
     recipe = CIFAR100.changed(kind="target", alpha=10.0)
@@ -114,11 +123,11 @@ def test_the_commands_write_their_files(runs, capsys):
     assert "does not exist" in capsys.readouterr().err
 
 
-def test_train_takes_the_papers_names_and_a_laptops_weights(tmp_path):
+def test_train_takes_the_papers_names_and_weights(tmp_path):
     from validation.cli.commands.train import Train
 
     assert Train(tmp_path, preset="cifar100", penalty="target").recipe().penalty.alpha == 10
-    assert Train(tmp_path, penalty="target").recipe().penalty.alpha == 3e-4
+    assert Train(tmp_path, penalty="target").recipe().penalty.weight(0) == 10
     assert Train(tmp_path, penalty="curvature", alpha=2.0, epochs=3).recipe() == LAPTOP.changed(
         kind="curvature", alpha=2.0, epochs=3
     )

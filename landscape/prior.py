@@ -1,0 +1,124 @@
+r"""A network and the law of its weights as one value: what every law reads, and what it makes a better one of.
+
+The lattice says what is connected to what, `Prior` how large the connections are: V[w] of each layer, the factors of the
+norms, what gates and choices let through. Reading a model makes one (`landscape.tracing.trace`), gates and norms complete it,
+a law turns it into a map.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from landscape.structure.plan import Plan, plan
+from landscape.structure.signs import Sign, node_signs
+from lattice import Lattice
+from lattice.network.lattice import check_lattice
+
+__all__ = ["Gates", "Prior", "Shift"]
+
+Array = np.ndarray[Any, Any]
+
+
+class Shift(NamedTuple):
+    """What a layer adds: the mean and the variance of its bias, each a number or an array over channels."""
+
+    mean: Any
+    variance: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Gates:
+    """Rates by node name; what is absent follows from symmetry, or takes the cells of a max-pool as alike.
+
+    `gains`: E[phi'(z)^2] of an activation, 1 / E[variance] of a norm over the signal, over the output (channels or 1,
+    *spatial), or one number. `joint`: E[phi'(z) phi'(z')] at the pairs of positions that `landscape.structure.plan` carries.
+    `taps`: for a max-pool, how often each tap of each window passes its gradient, divided by how often the gate below it is
+    open: (taps, channels or 1, *outputs). `runs`: by (lowest, highest) gate of a trunk, E[prod phi'(z)^2] over the gates from
+    the one to the other (`landscape.laws.trunk`), (channels or 1, *spatial). `firsts`: E[phi'(z)] of an activation, as `gains`.
+    `products`: by (product, input number) E[g^2] of the factors g that multiply this input, over the output of the product;
+    `product_joint`: E[g g'] at the pairs of positions that are carried. `kept`: what a norm over the signal leaves of the
+    gradient beside 1 / E[variance] (`landscape.laws.norm_gradient`).
+    `replicates`: the same rates with one part of the forward passes left out each, from which a jackknife takes their error;
+    empty where they have none. `source`: where they come from, in words.
+    """
+
+    gains: Mapping[str, Any] = field(default_factory=dict)
+    joint: Mapping[str, Array] = field(default_factory=dict)
+    taps: Mapping[str, Array] = field(default_factory=dict)
+    runs: Mapping[tuple[str, str], Array] = field(default_factory=dict)
+    source: str = "taken as equally likely"
+    firsts: Mapping[str, Any] = field(default_factory=dict)
+    products: Mapping[tuple[str, int], Any] = field(default_factory=dict)
+    product_joint: Mapping[tuple[str, int], Any] = field(default_factory=dict)
+    replicates: Sequence["Gates"] = ()
+    kept: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """A lattice and what is known of its numbers before any of them is seen, by node name.
+
+    `variances`: V[w] of each layer with weights. `factors`: the squared factor of each norm, gamma^2 / (running variance
+    + eps): a number, one per channel, or one per unit (absent: 1). `shifted`: layers whose bias or shift is not zero on
+    average. `gates`: what gates and choices let through where symmetry does not say it. `skewed`: layers whose weights are
+    not as in a fresh initialisation, though they were to be taken as they are. `signs`: the sign of each norm's factor gamma /
+    sigma where it is negative anywhere, -1 or one per channel (absent: 1). `shifts`: mean and variance over channels or draws
+    of the biases and shifts that are not all zero.
+
+    >>> from lattice import Activation, Conv
+    >>> prior = Prior(Lattice.chain((1, 8), [Conv(4, kernel=3), Activation("relu")]), {"conv1": 2 / 3})
+    >>> [sign.name for sign in prior.node_signs], prior.plan.is_diagonal
+    (['DATA', 'FILTER', 'NONNEGATIVE'], True)
+    """
+
+    lattice: Lattice
+    variances: Mapping[str, float]
+    factors: Mapping[str, Any] = field(default_factory=dict)
+    shifted: Collection[str] = frozenset()
+    gates: Gates = field(default_factory=Gates)
+    skewed: tuple[str, ...] = ()
+    signs: Mapping[str, Any] = field(default_factory=dict)
+    shifts: Mapping[str, Shift | tuple[Any, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_lattice(self.lattice, "Prior")
+
+    @cached_property
+    def node_signs(self) -> tuple[Sign, ...]:
+        """The symmetry of every node's values, in the order of the nodes: `landscape.structure.signs.node_signs`."""
+        return tuple(node_signs(self.lattice, self.shifted, self.signs))
+
+    @property
+    def plan(self) -> Plan:
+        """Which moments between positions a sweep must carry: `landscape.structure.plan.plan`."""
+        return plan(self.lattice)
+
+    def sign(self, position: int) -> Sign:
+        """The symmetry of what the node at this position reads as its first input."""
+        return self.node_signs[self.lattice.nodes[position].inputs[0]]
+
+    def with_gates(self, **rates: Any) -> Self:
+        """The same with these parts of its `gates` replaced."""
+        return replace(self, gates=replace(self.gates, **rates))
+
+    def up_to(self, position: int) -> "Prior":
+        """What is known of the network whose output is the node at this position, with the gates of the whole one."""
+        part = self.lattice.up_to(position)
+        names = set(part.names)
+
+        def own(values: Mapping[str, Any]) -> dict[str, Any]:
+            return {name: value for name, value in values.items() if name in names}
+
+        return Prior(
+            part,
+            own(self.variances),
+            own(self.factors),
+            frozenset(self.shifted) & names,
+            self.gates,
+            tuple(name for name in self.skewed if name in names),
+            own(self.signs),
+            own(self.shifts),
+        )

@@ -1,0 +1,222 @@
+"""The stages of a prediction: a request is checked, a network is read, its gates are filled in, a law makes the map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from landscape.gates.mean_field import theory_gates
+from landscape.input_checks import checked_images
+from landscape.laws.batchnorm import dropout_gains, train_factors, train_reasons
+from landscape.laws.guarantee import Guarantee, warrant
+from landscape.laws.infinite_width import fits, given_input_moments, refusals
+from landscape.laws.moments import expected_squares
+from landscape.laws.norm_gradient import kept_by_norms
+from landscape.laws.pooled_head import head_correction, pooled_gates
+from landscape.tracing.trace import Trace, trace
+from landscape.weights.initialisation import Initialisation, he, layer_variances
+from lattice import Lattice, Norm, ResourceError, SpecificationError, UnsupportedError
+from lattice.checks import given_shape
+from lattice.errors import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+__all__ = ["Outcome", "Request", "apply_law", "fill_gates", "path_law", "read"]
+
+Array = np.ndarray[Any, Any]
+MODES, GATES = ("eval", "train"), ("measured", "theory")
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What is asked of `landscape.predict`, beside the network: its arguments by their names, checked."""
+
+    shape: tuple[int, ...] | None = None
+    initialisation: Initialisation | Mapping[str, float] | float | str | None = None
+    output: Any = None
+    mode: str = "eval"
+    gates: str = "measured"
+    inputs: Any = None
+    batch: int = 32
+    factors: Mapping[str, Any] | None = None
+    check: bool = True
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise SpecificationError(f"mode is {self.mode!r}; it is 'eval' or 'train'")
+        if self.mode == "train" and self.inputs is not None:
+            raise UnsupportedError(
+                "mode='train' with inputs=: batch statistics of given images have no law here; give one of them"
+            )
+        if self.gates not in GATES:
+            raise SpecificationError(f"gates is {self.gates!r}; it is 'measured' or 'theory'")
+
+    @property
+    def train(self) -> bool:
+        """Is it about training mode?"""
+        return self.mode == "train"
+
+
+class Outcome(NamedTuple):
+    """A map, how far it can be trusted and why not further, and what it was made from.
+
+    `pooled`: was the second path law under a pooled head asked for too?
+    """
+
+    squared: Array
+    guarantee: Guarantee
+    reasons: tuple[str, ...]
+    traced: Trace
+    pooled: bool
+
+
+# --- the network ----------------------------------------------------------------------------------------------------------
+
+
+def read(model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice, request: Request) -> tuple[Trace, Request]:
+    """The network with what its weights say, and the request with its `inputs` checked against the shape."""
+    if isinstance(model, Lattice):
+        if request.shape is not None and tuple(request.shape) != model.input_shape:
+            raise SpecificationError(
+                f"the lattice has input shape {model.input_shape}, and shape={tuple(request.shape)} was given"
+            )
+        request = _with_checked_inputs(request, model.input_shape)
+        variances = layer_variances(model, he if request.initialisation is None else request.initialisation)
+        return Trace(model, variances, _checked_factors(model, request.factors or {}), unit=request.output), request
+    if request.shape is None:
+        raise SpecificationError("predict(model, shape) needs the shape of one input, (channels, *spatial)")
+    shape = given_shape(request.shape)
+    request = _with_checked_inputs(request, shape)
+    counted = request.gates == "measured" and not request.train
+    observed = None if not counted else "noise" if request.inputs is None else request.inputs
+    options = {"output": request.output, "train": request.train, "check": request.check}
+    return trace(model, shape, initialisation=request.initialisation, inputs=observed, **options), request
+
+
+def _with_checked_inputs(request: Request, shape: tuple[int, ...]) -> Request:
+    return request if request.inputs is None else replace(request, inputs=checked_images(request.inputs, shape))
+
+
+def _checked_factors(lattice: Lattice, factors: Mapping[str, Any]) -> dict[str, Any]:
+    """Squared factors of norms by name: a finite number that is not negative, or one per channel or per unit."""
+    norms = {node.name: shape for node, shape in zip(lattice.nodes, lattice.shapes, strict=True) if isinstance(node.op, Norm)}
+    for name, factor in factors.items():
+        if name not in norms:
+            raise SpecificationError(f"factors names {name!r}; the norms of this lattice are {', '.join(norms) or 'none'}")
+        values = np.asarray(factor)
+        if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or (values < 0).any():
+            raise SpecificationError(f"{name}: its factor is {factor!r}; gamma^2 / sigma^2 is finite and not negative")
+        if values.shape not in ((), norms[name][:1], norms[name]):
+            raise SpecificationError(f"{name}: factors of shape {values.shape} for {norms[name]}; one, or one per channel")
+    return dict(factors)
+
+
+# --- its gates ------------------------------------------------------------------------------------------------------------
+
+
+def fill_gates(traced: Trace, request: Request) -> tuple[Trace, tuple[str, ...]]:
+    """The network with the rates of its gates and norms, and what is to be said of the norms' own gradients."""
+    counted = traced.gates.gains or traced.gates.taps or traced.gates.products
+    if request.gates == "theory" or not counted:
+        traced = _with_theory(traced, request)
+    return _with_gradients_of_norms(traced, request.gates == "measured" and request.inputs is not None)
+
+
+def _with_theory(traced: Trace, request: Request) -> Trace:
+    """Gates from the forward mean field; in train mode with the corrected Lemma 2's factors and dropout's gains."""
+    gates = theory_gates(traced, request.train)
+    if not request.train:
+        return replace(traced, gates=gates)
+    gates = replace(gates, gains={**gates.gains, **dropout_gains(traced.lattice)})
+    return replace(traced, gates=gates, factors=train_factors(traced, request.batch))
+
+
+def _with_gradients_of_norms(traced: Trace, given: bool) -> tuple[Trace, tuple[str, ...]]:
+    """What norms over the signal leave of the gradient beside their factor, and in words how little that is."""
+    kept = kept_by_norms(traced, given)
+    if not kept:
+        return traced, ()
+    largest = max(float(np.max(np.abs(factor - 1))) for factor in kept.values())
+    reason = f"norms over the signal: their own gradient changes theirs by {largest:.0%} at most, as for Gaussian values"
+    return traced.with_gates(kept=kept), (f"{reason} ({listed(list(kept))})",)
+
+
+# --- the law --------------------------------------------------------------------------------------------------------------
+
+
+def apply_law(traced: Trace, request: Request, by_hand: bool, said: tuple[str, ...] = ()) -> Outcome:
+    """The map by the law that holds for this network, with its guarantee and the reasons why that is not better.
+
+    `by_hand`: the network is a lattice that the caller made. `said`: reasons that the stages before this one found.
+    """
+    outcome = _by_the_law_that_holds(traced, request, by_hand, said)
+    squared, guarantee, reasons = outcome.squared, outcome.guarantee, outcome.reasons
+    if not np.isfinite(squared).all():
+        raise ResourceError("the predicted map has entries that are not finite: the moments of this network leave float64")
+    if not squared.any():
+        closed = [name for name, variance in traced.variances.items() if variance == 0]
+        reasons = (*reasons, f"all weights are zero: nothing passes ({listed(closed)})") if closed else reasons
+    doubts = traced.doubts
+    if traced.unproven:
+        doubts = (f"a lattice that was not compared with the model's own gradient: {traced.unproven}", *doubts)
+    if doubts:
+        guarantee, reasons = Guarantee.APPROXIMATE, (*doubts, *reasons)
+    squared.setflags(write=False)
+    return outcome._replace(guarantee=guarantee, reasons=reasons)
+
+
+def _by_the_law_that_holds(traced: Trace, request: Request, by_hand: bool, said: tuple[str, ...]) -> Outcome:
+    guarantee, reasons = warrant(traced)
+    more = train_reasons(traced.lattice, request.batch) if request.train else ()
+    if traced.skewed:
+        more = (*more, f"weights with a structure: only their second moments are used ({listed(list(traced.skewed))})")
+    guarantee, reasons = Guarantee.APPROXIMATE if more else guarantee, (*more, *reasons, *said)
+    fresh = request.inputs is not None and guarantee is not Guarantee.EXACT and not traced.skewed
+    if fresh and _infinite_width_holds(traced, by_hand):
+        squared = given_input_moments(traced, request.inputs, output=traced.unit)
+        reasons = ("gates that share filters: their joint moments are those of infinite width",)
+        return Outcome(squared, Guarantee.WIDE_LIMIT, reasons, traced.with_gates(replicates=()), False)  # nothing counted in it
+    pooled = guarantee is Guarantee.APPROXIMATE and not (request.train and _has_batch_norms(traced.lattice))
+    squared, added = path_law(traced, pooled)
+    return Outcome(squared, guarantee, (*reasons, *added), traced, pooled)
+
+
+def path_law(traced: Trace, pooled: bool) -> tuple[Array, tuple[str, ...]]:
+    """The sum over paths; with `pooled`, with what a pooled head adds to it, and what is to be said of that."""
+    squared = expected_squares(traced, traced.unit)
+    return _with_pooled_head(traced, squared) if pooled else (squared, ())
+
+
+def _with_pooled_head(traced: Trace, squared: Array) -> tuple[Array, tuple[str, ...]]:
+    """The map with what the second path law adds, where a gate stands under a global average at the head."""
+    found = pooled_gates(traced.lattice)
+    if not found:
+        return squared, ()
+    name = listed([traced.lattice.nodes[gate].name for gate in found])
+    try:
+        more = head_correction(traced, traced.unit)
+    except UnsupportedError as refusal:
+        return squared, (f"a pooled head: the second path law was left out: {refusal} ({name})",)
+    assert more is not None
+    return squared + more, (f"a pooled head: the second path law was added, for white inputs ({name})",)
+
+
+def _has_batch_norms(lattice: Lattice) -> bool:
+    return any(isinstance(node.op, Norm) and node.op.kind == "batch" for node in lattice.nodes)
+
+
+def _infinite_width_holds(traced: Trace, strict: bool) -> bool:
+    """Does the law for given inputs cover this network? A `strict` caller has nothing else to go by, and is told why not."""
+    reasons = refusals(traced.lattice)
+    if traced.shifted:
+        reasons = (*reasons, f"{listed(sorted(traced.shifted))}: biases or shifts that are not zero")
+    if reasons and strict:
+        lines = "\n".join(f"  {reason}" for reason in reasons)
+        raise UnsupportedError(f"the law for given inputs does not cover this lattice; predict without inputs=:\n{lines}")
+    return not reasons and (strict or fits(traced.lattice))
