@@ -11,7 +11,7 @@ from landscape.gates.activations import distinct, gaussian_moments, significant
 from landscape.gates.averaging import ratio
 from landscape.gates.composites import Affine, Form, moments
 from landscape.gates.functions import Curve, curve
-from landscape.structure.plan import fixed_map, pool_cells
+from landscape.structure.plan import axis_maps, fixed_map, pool_cells
 from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, has_slopes, slopes
 from lattice import (
     Activation,
@@ -33,7 +33,9 @@ from lattice import (
     Slice,
     UnsupportedError,
 )
+from lattice.network.attention import Attention
 from lattice.network.ops import Windowed
+from lattice.network.rearrange import Rearrange, sources
 
 __all__ = ["Known", "Run", "Signal", "batch_variance", "gaussian", "passed", "spread"]
 
@@ -233,6 +235,28 @@ def _(op: ChannelShuffle, known: Known, below: list[Signal]) -> Signal:
 
 
 @passed.register
+def _(op: Rearrange, known: Known, below: list[Signal]) -> Signal:
+    """Each cell has the moments of the one that it reads, and a zero has none."""
+    (shape,) = known.shapes
+    alike = op.keeps_axes and op.takes[0] is None and all(part.shape[0] == 1 for part in below[0])
+    if alike:
+        op, shape = Rearrange(((1,), *op.factors[1:]), op.groups, op.takes), (1, *shape[1:])
+    read = sources(op, shape)
+
+    def moved(part: Array) -> Array:
+        return np.where(read >= 0, np.broadcast_to(part, shape).ravel()[np.maximum(read, 0)], 0.0)
+
+    return Signal(*map(moved, below[0]))
+
+
+@passed.register
+def _(op: Attention, known: Known, below: list[Signal]) -> Signal:
+    """Values are averaged over the positions that are read."""
+    (maps,) = [[a.values for ((a, _),) in axis_maps(op, known.shapes[2], known.shapes[0]) or ()]]
+    return _mixed(maps, below[2])
+
+
+@passed.register
 def _(op: PixelShuffle, known: Known, below: list[Signal]) -> Signal:
     """Channels (c, a, b, ...) of position (i, j, ...) become channel c of position (r i + a, r j + b, ...)."""
     spatial = known.shapes[0][1:]
@@ -263,6 +287,10 @@ def _(op: Windowed, known: Known, below: list[Signal]) -> Signal:
     if getattr(op, "kind", "") == "max":
         assert isinstance(op, Pool | AdaptivePool | GlobalPool)
         return _maximum(op, known, z, maps)
+    return _mixed(maps, z)
+
+
+def _mixed(maps: list[Array], z: Signal) -> Signal:
     level = _through(maps, np.sqrt(z.cross))
     apart = _through([a**2 for a in maps], z.power - z.cross)
     return Signal(apart + level**2, level**2, _through(maps, z.mean))

@@ -34,7 +34,9 @@ from lattice import (
     UnsupportedError,
     Upsample,
 )
+from lattice.network.attention import Attention
 from lattice.network.ops import Pooling, Rearrangement, Weighted, Windowed
+from lattice.network.rearrange import Rearrange, Resample
 
 __all__ = ["Rules", "first_moment", "pair_moment", "second_moment"]
 
@@ -172,8 +174,10 @@ def _(op: Pooling, rules: Rules, node: Node, place: int) -> Any:
     return float(weight.flat[0]) if np.ptp(weight) == 0 else weight
 
 
-@second_moment.register
-def _(op: Blur, rules: Rules, node: Node, place: int) -> Any:
+@second_moment.register(Attention)
+@second_moment.register(Blur)
+@second_moment.register(Resample)
+def _(op: Op, rules: Rules, node: Node, place: int) -> Any:
     return None
 
 
@@ -240,6 +244,8 @@ def _(op: Pooling, rules: Rules, node: Node, place: int) -> Any:
 @first_moment.register(Blur)
 @first_moment.register(Dropout)
 @first_moment.register(Pad)
+@first_moment.register(Rearrange)
+@first_moment.register(Resample)
 @first_moment.register(Upsample)
 def _(op: Op, rules: Rules, node: Node, place: int) -> Any:
     return 1
@@ -293,6 +299,7 @@ def _(op: Multiply, rules: Rules, node: Node, axes: Axes, place: int) -> Any:
 
 @pair_moment.register(Add)
 @pair_moment.register(Concat)
+@pair_moment.register(Attention)
 @pair_moment.register(Rearrangement)
 def _(op: Op, rules: Rules, node: Node, axes: Axes, place: int) -> Any:
     return 1

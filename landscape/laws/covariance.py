@@ -19,9 +19,8 @@ from math import prod
 from typing import Any, Protocol
 
 import numpy as np
-from scipy import sparse
-
-from landscape.structure.pairs import Maps, operator
+from landscape.structure.joint_pairs import collect_jointly
+from landscape.structure.pairs import Maps, apply_maps
 from landscape.structure.plan import Axes, Plan, State, Step, plan, window_sizes
 from landscape.weights.initialisation import weighted
 from lattice import (
@@ -37,7 +36,9 @@ from lattice import (
     ResourceError,
     UnsupportedError,
 )
+from lattice.network.attention import Attention
 from lattice.network.ops import Windowed
+from lattice.network.rearrange import Rearrange
 from lattice.sweep.pullback import pull, sum_channels
 
 __all__ = ["Local", "across", "pull_moments", "sweep_moments"]
@@ -169,6 +170,11 @@ def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array
     elif isinstance(node.op, Multiply):
         weighed = _times(here, _pair_weight(node, local, step, output, above))
         result = _to_factor(weighed, shapes[left], output, step.maps, above, below)
+    elif isinstance(node.op, Attention):
+        assert step.maps is not None
+        result = _collect(step.maps, here, above, below)
+    elif isinstance(node.op, Rearrange):
+        result = _rearranged_cells(node.op, shapes[0], step, here, above, below)
     elif isinstance(node.op, PixelShuffle):
         assert step.maps is not None
         result = _unshuffle(node.op, shapes[0], step.maps, here, above, below)
@@ -251,14 +257,23 @@ def _through_windows(node: Node, shape: Shape, step: Step, local: Local, here: A
 def _collect(maps: tuple[Maps, ...], here: Array, above: Axes, below: Axes) -> Array:
     """Apply the operator of each axis."""
     for axis, (readings, needed, there) in enumerate(zip(maps, below, above, strict=True), start=1):
-        here = _apply(operator(readings, needed, there), here, axis)
+        moved = np.moveaxis(here, axis, 0)
+        result = apply_maps(readings, needed, there, moved)
+        here = np.moveaxis(result.reshape(-1, *moved.shape[1:]), 0, axis)
     return here
 
 
-def _apply(matrix: sparse.csr_array, array: Array, axis: int) -> Array:
-    moved = np.moveaxis(array, axis, 0)
-    result = matrix @ moved.reshape(moved.shape[0], -1)
-    return np.moveaxis(result.reshape(-1, *moved.shape[1:]), 0, axis)
+def _rearranged_cells(op: Rearrange, shape: Shape, step: Step, here: Array, above: Axes, below: Axes) -> Array:
+    """The moments go where the cells came from; channels that nothing reads get none."""
+    if step.maps is None:
+        return collect_jointly(op, shape, here, above, below)
+    here = _collect(step.maps, here, above, below)
+    take = op.takes[0]
+    if take is None:
+        return here
+    channels = Rearrange(((len(take),),), ((0,),), (take,))
+    moved = np.moveaxis(np.broadcast_to(here, (len(take), *here.shape[1:])), 0, -1)
+    return np.moveaxis(pull(channels, (shape[:1],), moved, (len(take),))[0], -1, 0)
 
 
 def _unshuffle(op: PixelShuffle, shape: Shape, maps: tuple[Maps, ...], here: Array, above: Axes, below: Axes) -> Array:

@@ -39,7 +39,9 @@ from lattice import (
 )
 from lattice.errors import listed
 from lattice.network.lattice import check_lattice
+from lattice.network.attention import Attention
 from lattice.network.ops import Pooling, Rearrangement, Shape, Weighted
+from lattice.network.rearrange import Resample
 
 __all__ = ["Guarantee", "assess", "warrant"]
 
@@ -117,6 +119,7 @@ def _findings(op: Op, node: Node, spatial: Shape, correlated: bool, below: list[
 @_findings.register(Input)
 @_findings.register(Pad)
 @_findings.register(Rearrangement)
+@_findings.register(Resample)
 @_findings.register(Upsample)
 @_findings.register(Weighted)
 def _(op: Op, node: Node, spatial: Shape, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
@@ -141,6 +144,12 @@ def _(op: Activation, node: Node, spatial: Shape, correlated: bool, below: list[
 @_findings.register
 def _(op: Multiply, node: Node, spatial: Shape, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
     text = f"a product of two signals: the size of each factor depends on the data, {gates.source}"
+    return [(Guarantee.APPROXIMATE, text)]
+
+
+@_findings.register
+def _(op: Attention, node: Node, spatial: Shape, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
+    text = "attention: a fixed mixing of positions, as for logits without variance; paths through queries and keys are left out"
     return [(Guarantee.APPROXIMATE, text)]
 
 

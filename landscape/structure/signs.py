@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from lattice import Activation, Add, Blur, Concat, Dropout, Input, Lattice, Multiply, Norm, Op, Pad, UnsupportedError, Upsample
+from lattice.network.attention import Attention
 from lattice.network.ops import Pooling, Rearrangement, Weighted
+from lattice.network.rearrange import Resample
 
 __all__ = ["Sign", "activation_gain", "has_slopes", "node_signs", "slopes"]
 
@@ -125,9 +127,15 @@ def _(op: Norm, inputs: list[Sign]) -> Sign:
 @output_sign.register(Dropout)
 @output_sign.register(Pad)
 @output_sign.register(Rearrangement)
+@output_sign.register(Resample)
 @output_sign.register(Upsample)
 def _(op: Op, inputs: list[Sign]) -> Sign:
     return inputs[0]
+
+
+@output_sign.register
+def _(op: Attention, inputs: list[Sign]) -> Sign:
+    return inputs[2]  # a mean of values
 
 
 @output_sign.register

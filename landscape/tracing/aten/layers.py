@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from landscape.tracing.aten.registry import RULES, per_axis, positions, rule
 from landscape.tracing.graph.reader import Reader, Refusal, Stale, Value, operation, shape_of
-from lattice import AdaptivePool, Blur, Conv, ConvTranspose, Dense, Flatten, GlobalPool, Op, Pad, PixelShuffle, Pool, Upsample
+from lattice import AdaptivePool, Blur, Conv, ConvTranspose, Dense, GlobalPool, Op, Pad, PixelShuffle, Pool, Upsample
 from lattice.network.window import ResizeWindow
 
 ROUNDING = 1e-5  # of a filter that was made in single precision, relative to its largest tap
@@ -75,14 +76,18 @@ def _transposed(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 
 @rule("linear")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
-    source = reader.value(a["input"])
-    units, _ = shape_of(a["weight"])
+    """Over the channels of every position, whatever these are: a convolution of kernel 1."""
+    units, last = shape_of(a["weight"])[0], len(shape_of(a["input"])) - 1
     weights: dict[str, Any] = {"weight": reader.parameter(a["weight"], "weight"), "bias": reader.parameter(a["bias"], "bias")}
-    if source.order is None and len(shape_of(call)) == 2:
-        return reader.append(call, Dense(units), (source.node,), **weights)
-    if source.order is None or source.order[-1] != 1:
-        raise Refusal("a linear layer over positions: not a convolution; over the channels it is one of kernel 1")
-    return reader.pointwise(call, Conv(units, 1), a["input"], **weights)
+    node, rows = reader.rows(reader.value(a["input"]), (last,))
+    if prod(reader.shapes[node][1:]) == 1:
+        node = reader.arranged(node, np.arange(prod(reader.shapes[node])))
+    spatial = reader.shapes[node][1:]
+    op = Conv(units, 1) if spatial else Dense(units)
+    layout = rows.layout((last,), (units,), spatial)
+    value = reader.append(call, op, (node,), **weights)
+    here = reader.layout(value)
+    return reader.placed(value, None if layout.shape == here.shape and np.array_equal(layout, here) else layout)
 
 
 @rule("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d")
@@ -135,16 +140,6 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
         raise Refusal("takes a part of an operation's result that has no rule (the indices of a max-pool, for example)")
     part: Value = parts[index]
     return part
-
-
-@rule("mean")
-def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
-    shape = shape_of(call.args[0])
-    dims = sorted(d % len(shape) for d in a.get("dim") or range(len(shape)))
-    if dims != list(range(2, len(shape))) or not dims:
-        raise Refusal(f"a mean over axes {dims}; only one over all positions is a global pool")
-    value = reader.append(call, GlobalPool("avg"), (reader.tensor(a["self"]),))
-    return value if a.get("keepdim") else reader.append(call, Flatten(), (value.node,))
 
 
 @rule("pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d")

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
+from math import prod
 from typing import Any
 
-from landscape.tracing.aten.registry import along_channels, rule, statistics
+import numpy as np
+
+from landscape.tracing.aten.registry import met, rule, statistics
+from landscape.tracing.graph.layouts import inverse
 from landscape.tracing.graph.reader import COPIES, Noise, Reader, Refusal, Value, operation, shape_of
+from landscape.tracing.graph.values import Scores, same_layout
 from lattice import Activation, Add, Dropout, Norm
 
 
@@ -25,25 +31,33 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 
 @rule("layer_norm", "native_layer_norm")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
-    source, shape = reader.value(a["input"]), shape_of(a["input"])
-    order = source.order or tuple(range(len(shape)))
-    axes = set(order[len(shape) - len(a["normalized_shape"]) :])
-    if axes == {1}:
-        op = Norm("layer", eps=a["eps"])
-    elif axes == set(range(1, len(shape))):
-        op = Norm("group", 1, a["eps"])
-    else:
-        raise Refusal(f"normalises over axes {sorted(axes)}; over the channels, or over channels and positions, has a rule")
-    names = {what: _of_layer(reader, call, a, what) for what in ("weight", "bias") if a[what] is not None}
-    value = reader.pointwise(call, op, a["input"], **statistics(**names))
+    shape = shape_of(a["input"])
+    source, kind, groups = normalised(reader, reader.value(a["input"]), range(len(shape) - len(a["normalized_shape"]), len(shape)))
+    names: dict[str, Any] = {}
+    for what in ("weight", "bias"):
+        if a[what] is not None:
+            names |= met(reader, call, source, a[what], what)
+    op = Norm(kind, groups, a["eps"])
+    value = reader.placed(reader.append(call, op, (source.node,), **statistics(**names)), source.layout)
     return value if operation(call) == "layer_norm" else [value]
 
 
-def _of_layer(reader: Reader, call: Any, a: dict[str, Any], what: str) -> str | None:
-    """The scale or shift of a layer norm, which has one number for each that it normalises."""
-    if len(a["normalized_shape"]) == 1:
-        return reader.parameter(a[what], what)
-    return along_channels(reader, call, a["input"], a[what], repeated=True)
+def normalised(reader: Reader, value: Value, axes: Iterable[int]) -> tuple[Value, str, int]:
+    """A value whose node has what is normalised together, over these axes of the tensor, as channels or as all units.
+
+    "layer": `groups` of the channels at each position; "group": all channels and positions.
+    """
+    chosen, channels = tuple(axes), reader.channel_axes(value)
+    layout = reader.layout(value)
+    if set(chosen) >= {axis for axis, n in enumerate(layout.shape) if n > 1 and (axis or reader.batch == 1)}:
+        source = reader.whole(value)
+        return source, "group" if len(reader.shapes[source.node]) > 1 else "layer", 1
+    outer = tuple(axis for axis in channels if axis not in chosen)
+    node, rows = reader.rows(value, (*outer, *chosen))
+    widths = tuple(layout.shape[axis] for axis in (*outer, *chosen))
+    source = Value(node, rows.layout((*outer, *chosen), widths, reader.shapes[node][1:]))
+    plain = np.array_equal(reader.layout(Value(node)), source.layout) if source.layout.shape[1:] == reader.shapes[node] else False
+    return (Value(node) if plain else source), "layer", prod(layout.shape[axis] for axis in outer)
 
 
 @rule("group_norm")
@@ -113,13 +127,17 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 @rule("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     name, p, source = operation(call), a["p"], call.args[0]
+    if isinstance(reader.values.get(source), Scores):
+        if a["train"] and p:
+            raise Refusal("drops shares of attention in training mode: not yet")
+        return reader.values[source]
     if not a["train"] or p == 0:
         return reader.pointwise(call, Dropout(0.0 if reader.train else p), source)  # it drops nothing
     if not reader.train:
         raise Refusal("drops units in evaluation mode; call it with training=self.training")
     if "alpha" in name:
         raise Refusal("an alpha dropout in training mode replaces units by a number: not yet")
-    if name == "feature_dropout" and reader.value(source).order is not None:
+    if name == "feature_dropout" and reader.value(source).layout is not None:
         raise Refusal("drops along an axis of a tensor whose axes were permuted")
     by_channel = name == "feature_dropout" and len(shape_of(source)) > 2
     value = reader.pointwise(call, Dropout(p, "channel" if by_channel else "unit"), source)
@@ -145,14 +163,57 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
             return reader.pointwise(call, Norm("scale"), moving, **statistics(number=factor, shift=number * float(fixed)))
         if reader.is_fixed(fixed):
             made = None if number == 1 else (lambda value, number=number: number * value)
-            bias = along_channels(reader, call, moving, fixed, made, repeated=True)
-            return reader.pointwise(call, Norm("scale"), moving, **statistics(number=factor, bias=bias))
+            scores = reader.values.get(moving)
+            if isinstance(scores, Scores):
+                return _biased(reader, call, scores, fixed, number, factor)
+            source = reader.whole(reader.value(moving))
+            if shape_of(call) != shape_of(moving):
+                source = broadcast(reader, source, shape_of(call))
+            role = met(reader, call, source, fixed, "bias", made)
+            op = reader.append(call, Norm("scale"), (source.node,), **statistics(number=factor, **role))
+            return reader.placed(op, source.layout)
     left, right = reader.value(first), reader.value(second)
-    if shape_of(first) != shape_of(second) or left.order != right.order:
-        raise Refusal(f"broadcasts {shape_of(first)} against {shape_of(second)}: not yet")
     if alpha != 1:
         right = reader.pointwise(call, Norm("scale"), second, label="scale", **statistics(number=alpha))
-    return replace(reader.append(call, Add(), (left.node, right.node)), order=left.order)
+    return total(reader, call, [left, right])
+
+
+def _biased(reader: Reader, call: Any, scores: Scores, fixed: Any, number: float, factor: float) -> Scores:
+    """Logits times a factor plus a constant: position biases, masks."""
+    if shape_of(call) != scores.layout.shape:
+        raise Refusal(f"broadcasts logits {scores.layout.shape} against {shape_of(fixed)}")
+    flat = scores.layout.ravel().tolist()
+
+    def made(value: Any) -> Any:
+        full = value.new_zeros(len(flat))
+        full[flat] = number * value.expand(scores.layout.shape).flatten()
+        return full
+
+    scaled = scores.times(factor)
+    return replace(scaled, constants=(*scaled.constants, (call, fixed, made)))
+
+
+def broadcast(reader: Reader, value: Value, shape: tuple[int, ...]) -> Value:
+    """A value repeated to a shape, as a node of its own."""
+    return reader.whole(Value(value.node, np.broadcast_to(reader.layout(value), shape)))
+
+
+def total(reader: Reader, call: Any, values: list[Value], shape: tuple[int, ...] | None = None) -> Value:
+    """The sum of values, each broadcast to one shape, that of the call, in the places of the first that has that shape."""
+    shape = shape_of(call) if shape is None else shape
+    full = [place for place, value in enumerate(values) if reader.layout(value).shape == shape]
+    kept = [place for place in full if inverse(reader.layout(values[place]), reader.batch * prod(reader.shapes[values[place].node]))
+            is not None]  # fmt: skip
+    place = (kept or full or [0])[0]
+    first = reader.whole(values[place]) if full else broadcast(reader, values[place], shape)
+    nodes = []
+    for other, value in enumerate(values):
+        alike = other == place or (
+            reader.shapes[value.node] == reader.shapes[first.node] and same_layout(value.layout, first.layout)
+        )
+        nodes.append(first.node if other == place else value.node if alike else
+                     reader.arranged(value.node, reader.like(first, value, shape)))  # fmt: skip
+    return reader.placed(reader.append(call, Add(), tuple(nodes)), first.layout)
 
 
 @rule("neg", "negative")
@@ -169,4 +230,4 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
         raise Refusal(f"broadcasts {shape_of(source)} to {shape_of(call)}: not yet")
     reader.rounded = reader.rounded or operation(call) == "copy" or call.meta["val"].dtype != source.meta["val"].dtype
     value = reader.values.get(source)
-    return value if isinstance(value, Noise) else reader.view(source)
+    return value if isinstance(value, Noise | Scores) else reader.value(source)

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from landscape.tracing.graph.aliasing import Memory, changed_argument
 from landscape.tracing.graph.constants import Constants, operation
-from landscape.tracing.graph.values import Fixed, Noise, Stale, Unknown, Value
+from landscape.tracing.graph.layouts import Rows, first_sample, inverse, plain, rows_of, steps
+from landscape.tracing.graph.values import Fixed, Noise, Stale, Unknown, Value, same_layout
 from lattice import Activation, Add, Conv, Dropout, Input, Multiply, Node, Norm, Op, Pad, SpecificationError, UnsupportedError
 from lattice.errors import listed
 from lattice.network.shapes import output_shape
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COPIES",
-    "RESHAPES",
     "Fixed",
     "Noise",
     "Reader",
@@ -43,8 +44,9 @@ class Refusal(Exception):  # noqa: N818
 
 
 Rule: TypeAlias = Callable[["Reader", Any, dict[str, Any]], Any]
-COPIES = ("contiguous", "clone", "alias", "to", "_to_copy", "lift_fresh_copy", "detach", "positive")
+Array = np.ndarray[Any, Any]
 RESHAPES = ("flatten", "view", "reshape", "_unsafe_view", "squeeze", "unsqueeze")
+COPIES = ("contiguous", "clone", "alias", "to", "_to_copy", "lift_fresh_copy", "detach", "positive")
 COMPUTED = "computes a {} from other tensors (weight norm, masks, a parametrisation); remove that, or fold it into the {}"
 
 
@@ -85,7 +87,8 @@ class Reader:
         self.values: dict[Any, Any] = {}
         self.weights: dict[str, dict[str, Any]] = {}
         self.calls: dict[str, Any] = {}  # node name: the call that it stands for
-        self.orders: dict[str, tuple[int, ...] | None] = {}  # node name: how the axes of what it reads stand
+        self.layouts: dict[str, Array | None] = {}  # node name: how the numbers of what it gives stand
+        self.moved: dict[tuple[int, Op], int] = {}  # rearrangements of a node that were appended
         self.used: Counter[str] = Counter()
         self.batch = 1
         self._known: dict[tuple[Any, Any], Any] | None = None
@@ -132,6 +135,7 @@ class Reader:
             self.values[call] = self._fixed(call)
             return
         name = operation(call)
+        self.call = call
         try:
             if name not in self.rules:
                 raise Refusal(self.reasons.get(name, "not yet: no rule for it"))
@@ -160,13 +164,12 @@ class Reader:
         results = call.meta["val"]
         pairs = zip(value, results, strict=False) if isinstance(value, list) else [(value, results)]
         for part, result in pairs:
-            if not isinstance(part, Value) or part.groups:
-                continue  # noise, or half of a channel shuffle
-            found = [int(n) for n in result.shape]
-            batch, *expected = found if part.order is None else [found[part.order.index(i)] for i in range(len(found))]
-            if batch != self.batch or self.shapes[part.node] != tuple(expected):
-                shape = (self.batch, *self.shapes[part.node])
-                raise Refusal(f"gives {(batch, *expected)} in torch and {shape} here; please report this")
+            if not isinstance(part, Value):
+                continue  # noise, or logits
+            found = tuple(int(n) for n in result.shape)
+            here = (self.batch, *self.shapes[part.node]) if part.layout is None else part.layout.shape
+            if here != found:
+                raise Refusal(f"gives {found} in torch and {here} here; please report this")
 
     def _rebind(self, changed: Any, value: Any) -> None:
         """After an in-place call every name of the changed tensor means its new value; other views of its memory are stale."""
@@ -176,7 +179,8 @@ class Reader:
             if other is None or isinstance(other, Unknown):
                 continue
             same = isinstance(before, Value) and isinstance(other, Value) and other.node == before.node
-            self.values[node] = replace(other, node=value.node) if same and isinstance(value, Value) else Stale()
+            same = same and isinstance(value, Value) and same_layout(before.layout, value.layout)  # all units, in their places
+            self.values[node] = replace(other, node=value.node) if same else Stale()
         self.values[changed] = value
 
     def append(self, call: Any, op: Op, inputs: tuple[int, ...], label: str = "", **weights: Any) -> Value:
@@ -204,21 +208,74 @@ class Reader:
             raise Refusal("reads random numbers; a mask of zeros and ones that multiplies has a rule")
         if not isinstance(found, Value):
             raise Refusal("reads something that is not an activation of the network (a constant or a parameter)")
-        if found.groups:
-            raise Refusal("reads channels that were split in two axes; only a channel shuffle has a rule")
         return found
 
-    def view(self, argument: Any) -> Value:
-        """The value of an argument that is moved, which may stand between the reshapings of a channel shuffle."""
-        found = self.values.get(argument)
-        return found if isinstance(found, Value) else self.value(argument)
+    def layout(self, value: Value) -> Array:
+        """Which unit of its node stands where in a value's tensor."""
+        return plain(self.batch, self.shapes[value.node]) if value.layout is None else value.layout
 
     def tensor(self, argument: Any) -> int:
-        """The lattice node of an argument that must be an activation, (batch, channels, *positions)."""
+        """A lattice node of an argument that must be an activation, (batch, channels, *positions) as it is read."""
         found = self.value(argument)
-        if found.order is not None:
-            raise Refusal("reads a tensor whose axes were permuted; only pointwise operations, norms and linear layers do")
-        return found.node
+        if found.layout is None:
+            return found.node
+        own = first_sample(found.layout, self.batch, prod(self.shapes[found.node]))
+        if own is None:
+            raise Refusal(f"reads {found.layout.shape} with positions or channels in its first axis, that of the batch")
+        return self.arranged(found.node, own)
+
+    def arranged(self, node: int, wanted: Array) -> int:
+        """The lattice node whose (channels, *positions) are these units of a node."""
+        for op in steps(wanted, self.shapes[node]):
+            key = (node, op)
+            if key not in self.moved:
+                self.moved[key] = self.append(self.call, op, (node,), "rearranged").node
+            node = self.moved[key]
+        return node
+
+    def rows(self, value: Value, axes: tuple[int, ...]) -> tuple[int, Rows]:
+        """A value with its channels on these axes: the node whose channels they are, and the rows that its positions are."""
+        layout = self.layout(value)
+        rows = rows_of(layout, axes, self.batch, self.shapes[value.node])
+        if rows is None:
+            raise Refusal(f"reads {layout.shape} with samples of the batch that are not treated alike")
+        return self.arranged(value.node, rows.wanted), rows
+
+    def names_of(self, argument: Any) -> str | None:
+        """The parameter or buffer that a fixed argument is, in any shape; None where it is made of several, or of none."""
+        found = self.values.get(argument)
+        return found.name if isinstance(found, Fixed) else None
+
+    def whole(self, found: Value) -> Value:
+        """A value in a node all of whose units it has, each once."""
+        if found.layout is None or inverse(found.layout, self.batch * prod(self.shapes[found.node])) is not None:
+            return found
+        axes = self.channel_axes(found)
+        node, rows = self.rows(found, axes)
+        shape = found.layout.shape
+        return Value(node, rows.layout(axes, tuple(shape[axis] for axis in axes), self.shapes[node][1:]))
+
+    def channel_axes(self, value: Value) -> tuple[int, ...]:
+        """The axes of a tensor along which the channel of its node changes."""
+        if value.layout is None:
+            return (1,)
+        channels = value.layout // max(prod(self.shapes[value.node][1:]), 1)
+        channels = np.where(value.layout >= 0, channels % self.shapes[value.node][0], -1)
+        largest = [channels.max(axis=axis, keepdims=True) for axis in range(channels.ndim)]
+        return tuple(a for a, most in enumerate(largest) if ((channels != most) & (channels >= 0)).any())
+
+    def like(self, value: Value, other: Value, shape: tuple[int, ...]) -> Array:
+        """For each unit of the node of `value`, all of whose units it has, the one of `other` in its place of the tensor.
+
+        (channels, *positions); both are broadcast to `shape`, which `value` has.
+        """
+        places = inverse(self.layout(value), self.batch * prod(self.shapes[value.node]))
+        assert places is not None
+        own = np.broadcast_to(self.layout(other), shape).ravel()[places].reshape(self.batch, *self.shapes[value.node])
+        found = first_sample(own, self.batch, prod(self.shapes[other.node]))
+        if found is None:
+            raise Refusal("meets a tensor of which other samples of the batch stand in its place")
+        return found
 
     def is_fixed(self, argument: Any) -> bool:
         """Is the argument made of parameters and constants alone?"""
@@ -226,10 +283,13 @@ class Reader:
 
     def pointwise(self, call: Any, op: Op, argument: Any, label: str = "", **weights: Any) -> Value:
         """Append an op that keeps the axes in their order."""
-        source = self.value(argument)
-        value = replace(self.append(call, op, (source.node,), label, **weights), order=source.order)
-        self.orders[self.nodes[value.node].name] = source.order
-        return value
+        source = self.whole(self.value(argument))
+        return self.placed(self.append(call, op, (source.node,), label, **weights), source.layout)
+
+    def placed(self, value: Value, layout: Array | None) -> Value:
+        """A value of this layout, which is also what the proof and the counts find it by."""
+        self.layouts[self.nodes[value.node].name] = layout
+        return replace(value, layout=layout)
 
     def parameter(self, value: Any, what: str) -> str | None:
         """The name of an argument that must be a parameter or buffer itself, or None where there is none."""
@@ -273,7 +333,9 @@ class Reader:
         if isinstance(self.values[self.result], Fixed):
             raise UnsupportedError("the model's output is not computed from its input")
         try:
-            needed = {self.value(self.result).node}
+            self.call = self.result
+            result = self.values[self.result] = self.whole(self.value(self.result))
+            needed = {result.node}
         except Refusal as refusal:
             raise UnsupportedError(f"the model's output {refusal}") from refusal
         for position in reversed(range(len(self.nodes))):

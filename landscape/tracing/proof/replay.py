@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import singledispatch
+from functools import reduce, singledispatch
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,8 @@ from lattice import (
     UnsupportedError,
     Upsample,
 )
+from lattice.network.attention import Attention
+from lattice.network.rearrange import Rearrange, Resample, sources
 
 __all__ = ["Own", "apply", "replay"]
 
@@ -175,6 +178,38 @@ def _(op: Blur, own: Own, x: torch.Tensor) -> torch.Tensor:
 
 
 @apply.register
+def _(op: Resample, own: Own, x: torch.Tensor) -> torch.Tensor:
+    for axis, (window, n) in enumerate(zip(op.axes, x.shape[2:], strict=True), start=2):
+        x = (x.movedim(axis, -1) @ torch.from_numpy(window.matrix(n)).to(x).T).movedim(-1, axis)
+    return x
+
+
+@apply.register
+def _(op: Attention, own: Own, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Window by window, (N, windows, heads, positions, width) each; `rows` and `columns` are the positions of each window."""
+    rows, columns, bias = own.numbers.get("rows"), own.numbers.get("columns"), own.numbers.get("bias")
+    if rows is None:
+        rows, columns, bias = _allowed(op, queries, keys)
+    q = queries.flatten(2)[:, :, rows.to(queries.device)].unflatten(1, (op.heads, -1)).permute(0, 3, 1, 4, 2)
+    k, v = (x.flatten(2)[:, :, columns.to(x.device)].unflatten(1, (op.heads, -1)).permute(0, 3, 1, 4, 2) for x in (keys, values))
+    logits = q @ k.transpose(-1, -2) * (own.numbers.get("scale") or q.shape[-1] ** -0.5)
+    logits = logits if bias is None else logits + bias.to(logits)
+    mixed = (torch.softmax(logits, -1) @ v).permute(0, 2, 4, 1, 3).flatten(3).flatten(1, 2)  # (N, channels, positions)
+    places = torch.empty_like(rows.flatten()).scatter_(0, rows.flatten(), torch.arange(rows.numel()))
+    return mixed[:, :, places.to(mixed.device)].unflatten(2, tuple(queries.shape[2:]))
+
+
+def _allowed(op: Attention, queries: torch.Tensor, keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """All positions as one window, and -inf where an output does not read."""
+    windows = op.windows(tuple(queries.shape[2:]), tuple(keys.shape[2:]))
+    read = reduce(np.multiply.outer, [w.matrix(n) > 0 for w, n in zip(windows, keys.shape[2:], strict=True)], np.ones((), bool))
+    axes = keys.dim() - 2
+    there = torch.from_numpy(read.transpose(*range(0, 2 * axes, 2), *range(1, 2 * axes, 2)).reshape(prod(read.shape[::2]), -1))
+    bias = torch.zeros(there.shape, dtype=queries.dtype).masked_fill(~there, -torch.inf)
+    return torch.arange(len(there))[None], torch.arange(there.shape[1])[None], bias
+
+
+@apply.register
 def _(op: Upsample, own: Own, x: torch.Tensor) -> torch.Tensor:
     spatial = tuple(x.shape[2:])
     windows = op.windows(spatial)
@@ -202,6 +237,13 @@ def _(op: Slice, own: Own, x: torch.Tensor) -> torch.Tensor:
 def _(op: ChannelShuffle, own: Own, x: torch.Tensor) -> torch.Tensor:
     split: torch.Tensor = torch.unflatten(x, 1, (op.groups, -1))
     return split.transpose(1, 2).flatten(1, 2)
+
+
+@apply.register
+def _(op: Rearrange, own: Own, x: torch.Tensor) -> torch.Tensor:
+    read = torch.from_numpy(sources(op, tuple(x.shape[1:])).copy()).to(x.device)
+    found = x.flatten(1)[:, read.clamp(min=0)]
+    return found if bool((read >= 0).all()) else found * (read >= 0)
 
 
 @apply.register
