@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from landscape.prior import Prior
 from landscape.structure.signs import SIGNAL_NORMS, Sign, has_slopes
-from lattice import Activation, AdaptivePool, Add, Dropout, GlobalPool, Lattice, Multiply, Node, Norm, Pool
+from lattice import Activation, Add, Dropout, Lattice, Multiply, Node, Norm
+from lattice.network.ops import Pooling
 
 __all__ = ["gate_under", "gates_below", "Skip", "skips", "unknown_rates"]
 
@@ -29,7 +30,7 @@ def unknown_rates(prior: Prior) -> dict[str, Node]:
         op, below = node.op, prior.sign(position)
         if isinstance(op, Activation):
             needed = not has_slopes(op) or below in (Sign.SKEWED, Sign.DATA)
-        elif isinstance(op, Pool | AdaptivePool | GlobalPool):
+        elif isinstance(op, Pooling):
             needed = op.kind == "max"
         else:
             needed = isinstance(op, Multiply) or (isinstance(op, Norm) and op.kind in SIGNAL_NORMS)

@@ -15,26 +15,21 @@ from landscape.structure.plan import axis_maps, fixed_map, pool_cells
 from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, has_slopes, slopes
 from lattice import (
     Activation,
-    AdaptivePool,
     Add,
     ChannelShuffle,
     Concat,
-    Conv,
-    ConvTranspose,
     Dense,
     Dropout,
     Flatten,
-    GlobalPool,
     Multiply,
     Norm,
     Op,
     PixelShuffle,
-    Pool,
     Slice,
     UnsupportedError,
 )
 from lattice.network.attention import Attention
-from lattice.network.ops import Windowed
+from lattice.network.ops import Pooling, WeightedWindow, Windowed
 from lattice.network.rearrange import Rearrange, sources
 
 __all__ = ["Known", "Run", "Signal", "batch_variance", "gaussian", "passed", "spread"]
@@ -85,9 +80,8 @@ def passed(op: Op, known: Known, below: list[Signal]) -> Signal:
     raise UnsupportedError(f"no forward mean field for {op}")
 
 
-@passed.register(Conv)
-@passed.register(ConvTranspose)
-def _(op: Conv | ConvTranspose, known: Known, below: list[Signal]) -> Signal:
+@passed.register
+def _(op: WeightedWindow, known: Known, below: list[Signal]) -> Signal:
     channels, *spatial = known.shapes[0]
 
     def summed(values: Array) -> Array:
@@ -182,7 +176,9 @@ def spread(op: Norm, z: Signal, shape: Shape) -> Array:
     """The variance of the signal over the axes of a norm: the channels of a position, a group and all positions, ..."""
     power, mean = (np.broadcast_to(part, shape) for part in (z.power, z.mean))
     if op.kind == "layer":
-        return np.asarray(power.mean(axis=0, keepdims=True) - mean.mean(axis=0, keepdims=True) ** 2)
+        split = (op.groups, shape[0] // op.groups, *shape[1:])
+        each = power.reshape(split).mean(axis=1) - mean.reshape(split).mean(axis=1) ** 2
+        return np.asarray(each if op.groups == 1 else np.repeat(each, split[1], axis=0))
     if op.kind == "instance":
         return batch_variance(z)
     positions = tuple(range(1, len(shape)))
@@ -285,7 +281,7 @@ def _(op: Windowed, known: Known, below: list[Signal]) -> Signal:
     z = below[0]
     maps = [fixed_map(op, axis, spatial).values for axis in range(len(spatial))]
     if getattr(op, "kind", "") == "max":
-        assert isinstance(op, Pool | AdaptivePool | GlobalPool)
+        assert isinstance(op, Pooling)
         return _maximum(op, known, z, maps)
     return _mixed(maps, z)
 
@@ -302,7 +298,7 @@ def _through(maps: list[Array], values: Array) -> Array:
     return values
 
 
-def _maximum(op: Pool | AdaptivePool | GlobalPool, known: Known, z: Signal, maps: list[Array]) -> Signal:
+def _maximum(op: Pooling, known: Known, z: Signal, maps: list[Array]) -> Signal:
     """The largest of n values that have the average law of the window.
 
     The largest of a function that rises is the function of the largest; of other values that are never negative it is taken

@@ -14,6 +14,7 @@ Proposition 1 is the diagonal of this law. `landscape.structure.plan` says which
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import Any, Protocol
@@ -24,22 +25,18 @@ from landscape.structure.pairs import Maps, apply_maps
 from landscape.structure.plan import Axes, Plan, State, Step, plan, window_sizes
 from landscape.weights.initialisation import weighted
 from lattice import (
-    AdaptivePool,
-    Conv,
-    ConvTranspose,
-    GlobalPool,
     Lattice,
     Multiply,
     Node,
     PixelShuffle,
-    Pool,
     ResourceError,
     UnsupportedError,
 )
 from lattice.network.attention import Attention
-from lattice.network.ops import Windowed
+from lattice.network.ops import Pooling, WeightedWindow, Windowed
 from lattice.network.rearrange import Rearrange
 from lattice.sweep.pullback import pull, sum_channels
+from lattice.sweep.reverse import accumulate
 
 __all__ = ["Local", "across", "pull_moments", "sweep_moments"]
 
@@ -108,8 +105,31 @@ def _check_range(mantissas: Array, exponent: int) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Scaled:
+    """Moments m 2^e: one exponent for all that is carried in one state keeps the numbers within range."""
+
+    mantissas: Array
+    exponent: int
+
+    @classmethod
+    def of(cls, values: Array, exponent: int) -> "_Scaled":
+        """The same with numbers near one, where they are far from it."""
+        largest = np.abs(values).max()
+        if np.isfinite(largest) and largest > 0 and not TAME[0] < largest < TAME[1]:
+            shift = int(np.log2(largest))
+            return cls(np.ldexp(values, -shift), exponent + shift)
+        return cls(values, exponent)
+
+    def __add__(self, other: "_Scaled") -> "_Scaled":
+        if self.exponent == other.exponent:
+            return _Scaled(self.mantissas + other.mantissas, self.exponent)
+        low, high = sorted((self, other), key=lambda one: one.exponent)
+        return _Scaled(high.mantissas + np.ldexp(low.mantissas, low.exponent - high.exponent), high.exponent)
+
+
 def _sweep(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[Node, Array, int]]:
-    """(node, m, e) with m 2^e the diagonal of K: one exponent for all that is carried keeps the numbers within range."""
+    """(node, m, e) with m 2^e the diagonal of K, from the output down: the steps of the plan, in its order."""
     planned = plan(lattice)
     if planned.unresolved:
         raise UnsupportedError(
@@ -117,23 +137,15 @@ def _sweep(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[N
             "different channels, in a product, or through a maximum; their joint moments have no rule here"
         )
     _check_size(lattice, planned)
-    values: dict[State, Array] = {(len(lattice.nodes) - 1,) * 2: cotangent}
-    last = {step.source: position for position, step in enumerate(planned.steps)}
-    told = set()
-    exponent = 0
-    for position, step in enumerate(planned.steps):
-        if step.source not in told and step.source[0] == step.source[1]:  # whatever flows into it comes before
-            told.add(step.source)
-            yield lattice.nodes[step.source[0]], _diagonal(values[step.source], planned.carried[step.source]), exponent
-        here = values.pop(step.source) if last[step.source] == position else values[step.source]
-        below = _pass(lattice, planned, local, step, here)
-        values[step.target] = values[step.target] + below if step.target in values else below
-        largest = np.abs(below).max()
-        if np.isfinite(largest) and largest > 0 and not TAME[0] < largest < TAME[1]:
-            shift = int(np.log2(largest))
-            exponent += shift
-            values = {state: np.ldexp(array, -shift) for state, array in values.items()}
-    yield lattice.nodes[0], _diagonal(values[(0, 0)], planned.carried[(0, 0)]), exponent
+    steps = planned.onward
+
+    def onward(state: State, here: _Scaled) -> Iterator[tuple[State, _Scaled]]:
+        for step in steps[state]:
+            yield step.target, _Scaled.of(_pass(lattice, planned, local, step, here.mantissas), here.exponent)
+
+    for state, here in accumulate((*steps, (0, 0)), _Scaled(cotangent, 0), onward):
+        if state[0] == state[1]:
+            yield lattice.nodes[state[0]], _diagonal(here.mantissas, planned.carried[state]), here.exponent
 
 
 def _diagonal(values: Array, axes: Axes) -> Array:
@@ -244,10 +256,10 @@ def _through_windows(node: Node, shape: Shape, step: Step, local: Local, here: A
     op = node.op
     assert step.maps is not None
     if weighted(op):
-        assert isinstance(op, Conv | ConvTranspose)
+        assert isinstance(op, WeightedWindow)
         here = sum_channels(_times(here, local.squared(node)), len(above), op.channels, shape[0], op.groups)
     elif getattr(op, "kind", "") == "max":
-        assert isinstance(op, Pool | AdaptivePool | GlobalPool)
+        assert isinstance(op, Pooling)
         if step.side is None:
             return _maximum(op, node, shape[1:], step.maps, local, here, above, below)
         here = _times(here, local.single(node))
@@ -309,7 +321,7 @@ def _to_winners(op: Windowed, spatial: Shape, here: Array, rates: Array) -> Arra
 
 
 def _maximum(
-    op: Pool | AdaptivePool | GlobalPool,
+    op: Pooling,
     node: Node,
     spatial: Shape,
     maps: tuple[Maps, ...],

@@ -33,8 +33,6 @@ from lattice import (
     Add,
     Blur,
     Concat,
-    Conv,
-    ConvTranspose,
     Dense,
     Dropout,
     Flatten,
@@ -49,7 +47,7 @@ from lattice import (
     UnsupportedError,
     Upsample,
 )
-from lattice.network.ops import Windowed
+from lattice.network.ops import Pooling, WeightedWindow, Windowed
 
 __all__ = ["fits", "given_input_moments", "refusals"]
 
@@ -96,7 +94,7 @@ def refusals(lattice: Lattice) -> tuple[str, ...]:
         elif isinstance(op, Input):
             leaves.append(frozenset({"data"}))
         else:
-            plain = not isinstance(op, Pool | AdaptivePool | GlobalPool) or op.kind == "avg"
+            plain = not isinstance(op, Pooling) or op.kind == "avg"
             if not isinstance(op, LINEAR) or not plain or (isinstance(op, Norm) and op.kind not in ("batch", "scale")):
                 found.append(f"{node.name}: {op} has no rule")
             if isinstance(op, Add) and {"data", "gate"} <= below:
@@ -269,7 +267,7 @@ class _Sweep:
             channels = shape[0] // positions
             sums = (np.trace(_summed(part, channels, 1), axis1=2, axis2=3)[..., None, None] for part in below)
             return Moments(*(variance * part for part in sums))
-        assert isinstance(op, Conv | ConvTranspose)
+        assert isinstance(op, WeightedWindow)
         readings = _readings(op, shape[1:])
         sums = (_summed(part, shape[0], op.groups) for part in below)
         collected = (reduce(np.add, [_read(part, cells) for cells in readings]) for part in sums)
@@ -361,7 +359,7 @@ def _per_output(moments: Array, channels: int) -> Array:
     return moments if moments.shape[0] == 1 else np.repeat(moments, channels // moments.shape[0], axis=0)
 
 
-def _readings(op: Conv | ConvTranspose, spatial: tuple[int, ...]) -> list[Array]:
+def _readings(op: WeightedWindow, spatial: tuple[int, ...]) -> list[Array]:
     """For every tap the flat index of the input cell that each output reads, -1 for none."""
     tables = [window.table(n) for window, n in zip(op.windows(spatial), spatial, strict=True)]
     readings = []

@@ -18,6 +18,7 @@ pyramids. Left out: what fluctuates in S and rho from input to input, of relativ
 channels).
 """
 
+from collections.abc import Iterator
 from math import prod
 from typing import Any
 
@@ -33,6 +34,7 @@ from landscape.structure.signs import has_slopes
 from lattice import Activation, Concat, Dropout, GlobalPool, Lattice, Node
 from lattice.network.ops import Windowed
 from lattice.sweep.pullback import pull
+from lattice.sweep.reverse import bottom, sweep
 
 __all__ = ["head_correction", "pooled_gates"]
 
@@ -123,18 +125,18 @@ def _one_channel(sub: Lattice, rules: Rules, cotangent: Array) -> Array:
     wide = np.zeros((*cotangent.shape[: cotangent.ndim - len(sub.output_shape)], *sub.output_shape))
     channel = wide.ndim - len(sub.output_shape)
     np.moveaxis(wide, channel, 0)[0] = np.moveaxis(cotangent, channel, 0)[0]
-    values = {len(sub.nodes) - 1: wide}
-    for position in reversed(range(1, len(sub.nodes))):
-        node, here = sub.nodes[position], values.pop(position)
+
+    def step(position: int, here: Array) -> Iterator[Array]:
+        node = sub.nodes[position]
         shapes = sub.input_shapes(node)
-        for place, i in enumerate(node.inputs):
+        for place in range(len(node.inputs)):
             weight = rules.squared(node, place)
             if weight is None:
-                part = _squared_map(node.op, shapes[0][1:], here)  # type: ignore[arg-type]
+                yield _squared_map(node.op, shapes[0][1:], here)  # type: ignore[arg-type]
             else:
-                part = pull(node.op, shapes, here * weight, sub.shapes[position])[place]
-            values[i] = values[i] + part if i in values else part
-    return values[0]
+                yield pull(node.op, shapes, here * weight, sub.shapes[position])[place]
+
+    return bottom(sweep(sub, wide, step))
 
 
 def _squared_map(op: Windowed, spatial: tuple[int, ...], here: Array) -> Array:

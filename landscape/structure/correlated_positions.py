@@ -10,6 +10,7 @@ from lattice import Blur, Dense, Lattice, Op, Pad, UnsupportedError, Upsample
 from lattice.network.attention import Attention
 from lattice.network.ops import Merge, Pointwise, Pooling, Rearrangement, Shape, Weighted, Windowed
 from lattice.network.rearrange import Resample
+from lattice.sweep.reverse import sweep
 
 __all__ = ["correlated_positions", "reads_several"]
 
@@ -21,13 +22,12 @@ def correlated_positions(lattice: Lattice) -> list[bool]:
     >>> correlated_positions(Lattice.chain((1, 9), [Conv(2, 3), Pool("avg", 2), Conv(2, 3)]))
     [True, True, False, False]
     """
-    result = [False] * len(lattice.nodes)
-    for position in reversed(range(1, len(lattice.nodes))):
+
+    def step(position: int, here: int) -> list[bool]:
         node = lattice.nodes[position]
-        passed = _correlates(node.op, lattice.input_shapes(node)[0][1:], result[position])
-        for i in node.inputs:
-            result[i] = result[i] or passed
-    return result
+        return [_correlates(node.op, lattice.input_shapes(node)[0][1:], here > 0)] * len(node.inputs)
+
+    return [here > 0 for _, here in sweep(lattice, False, step)][::-1]  # how many ways lead to correlated positions
 
 
 @singledispatch

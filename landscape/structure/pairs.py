@@ -10,7 +10,7 @@ map and B that of the right one. A layer of two or three axes is the product of 
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +57,7 @@ class Pairs:
     def __or__(self, other: "Pairs") -> "Pairs":
         return self if self == other else Pairs.of(self.left, self.right, np.union1d(self.codes, other.codes))
 
-    @property
+    @cached_property
     def is_diagonal(self) -> bool:
         """Is every position paired with itself, and with no other?"""
         return self.left == self.right and len(self) == self.left and self == diagonal(self.left)

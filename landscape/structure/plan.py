@@ -10,7 +10,7 @@ Moments also run between two nodes, where two branches that met in a sum meet ag
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, reduce, singledispatch
+from functools import cached_property, lru_cache, reduce, singledispatch
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,14 @@ class Plan:
     steps: tuple[Step, ...]
     carried: Mapping[State, Axes]
     unresolved: tuple[str, ...]
+
+    @cached_property
+    def onward(self) -> Mapping[State, tuple[Step, ...]]:
+        """The steps that lead on from each pair of nodes, in the order of the sweep."""
+        found: dict[State, tuple[Step, ...]] = {}
+        for step in self.steps:
+            found[step.source] = (*found.get(step.source, ()), step)
+        return found
 
     @property
     def is_diagonal(self) -> bool:

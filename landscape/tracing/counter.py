@@ -23,7 +23,7 @@ from landscape.structure.channel_runs import channel_runs
 from landscape.structure.plan import Axes
 from landscape.structure.signs import Sign
 from landscape.structure.symmetry import Symmetries
-from lattice import Activation, AdaptivePool, GlobalPool, Lattice, Multiply, Node, Norm, Pool, UnsupportedError
+from lattice import Activation, Lattice, Multiply, Node, Norm, Pool, UnsupportedError
 from lattice.network.ops import Pooling
 
 __all__ = ["Counter"]
@@ -186,7 +186,7 @@ class Counter:
 
     def tables(self, node: Node) -> tuple[list[Array], tuple[int, ...]]:
         """Per axis, which cell each tap of each output reads; and the sizes of the input."""
-        assert isinstance(node.op, Pool | AdaptivePool | GlobalPool)
+        assert isinstance(node.op, Pooling)
         spatial = self.lattice.input_shapes(node)[0][1:]
         return [window.table(n) for window, n in zip(node.op.windows(spatial), spatial, strict=True)], spatial
 

@@ -15,6 +15,7 @@ from landscape.weights.initialisation import weighted
 from landscape.weights.weight_draws import FINEST, LayerDraws, Moments, moments_of, pooled
 from lattice import AssumptionError, Lattice, Norm
 from lattice.errors import listed
+from lattice.network.attention import Attention
 
 __all__ = ["Weights", "read_weights"]
 
@@ -75,7 +76,7 @@ def read_weights(
         node.name for node in lattice.nodes if train and isinstance(node.op, Norm) and node.op.kind == "batch"
     }  # in training mode, not frozen
     for node in lattice.nodes:
-        if node.name in weights:
+        if node.name in weights and not isinstance(node.op, Attention):
             _read_node(
                 found, node.name, weighted(node.op), weights[node.name], tensors, given is not None, node.name in of_batch
             )
@@ -239,7 +240,7 @@ def _numbers(tensors: dict[str, Any], name: str | None) -> Any:
 
 def _one_or_each(values: Array) -> Any:
     """One number where all channels have the same."""
-    return float(values[0]) if np.ptp(values) == 0 else values
+    return float(values.flat[0]) if np.ptp(values) == 0 else values
 
 
 def _norm_coefficient(found: dict[str, Any], used: dict[str, Any]) -> tuple[Array, Array]:
@@ -247,6 +248,12 @@ def _norm_coefficient(found: dict[str, Any], used: dict[str, Any]) -> tuple[Arra
     variance = found["running_var"] + used["eps"] if found["running_var"] is not None else np.ones(1)
     gamma = found["weight"].ravel() if found["weight"] is not None else np.ones_like(variance)
     beta = found["bias"].ravel() if found["bias"] is not None else np.zeros_like(variance)
+    maps = [found.get(f"{role}_map") for role in ("weight", "bias")]
+    if maps[0] is not None or maps[1] is not None:  # one for each unit, (channels, *positions); no running statistics then
+        units = next(one.ndim for one in maps if one is not None)
+        gamma, beta = (each.reshape(-1, *(1,) * (units - 1)) if one is None else one for each, one in zip((gamma, beta), maps, strict=True))
+        number, shift = used.get("number", 1.0), used.get("shift", 0.0)
+        return number * gamma.astype(np.float64), np.asarray(beta + shift, dtype=np.float64)
     mean = found["running_mean"] if found["running_mean"] is not None else np.zeros_like(variance)
     number, shift = used.get("number", 1.0), used.get("shift", 0.0)
     deviation = np.sqrt(variance.astype(np.float64))

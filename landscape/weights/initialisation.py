@@ -15,6 +15,7 @@ from scipy.stats import truncnorm
 
 from lattice import Conv, ConvTranspose, Dense, Lattice, Op, SpecificationError
 from lattice.checks import is_real
+from lattice.network.ops import WeightedWindow
 
 __all__ = [
     "Initialisation",
@@ -88,7 +89,7 @@ def fans(op: Op, shape: Shape) -> tuple[int, int]:
     """
     if isinstance(op, Dense):
         return shape[0], op.units
-    if not isinstance(op, Conv | ConvTranspose):
+    if not isinstance(op, WeightedWindow):
         raise SpecificationError(f"{op} has no weights, so no fans")
     taps = prod(window.taps(n) for window, n in zip(op.windows(shape[1:]), shape[1:], strict=True))
     if isinstance(op, ConvTranspose):

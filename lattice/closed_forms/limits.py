@@ -16,7 +16,7 @@ import numpy as np
 from lattice.counts.counting import Where, path_counts
 from lattice.errors import IrregularLatticeError, SpecificationError
 from lattice.network.lattice import Lattice, Unit, check_lattice
-from lattice.network.ops import Activation, Dropout, Input, Norm, Windowed
+from lattice.network.ops import Input, Pointwise, Windowed
 from lattice.network.window import Window
 
 __all__ = ["GaussianLimit", "Moments", "gaussian_limit", "offset_cumulant", "offset_moments"]
@@ -169,7 +169,7 @@ def _unpadded_axes(lattice: Lattice, request: str) -> list[tuple[list[tuple[int,
         if isinstance(node.op, Windowed):
             spatial = lattice.shapes[position][1:]
             chain.append((node.name, node.op.windows(spatial), spatial))
-        elif not isinstance(node.op, Activation | Norm | Dropout):
+        elif not isinstance(node.op, Pointwise):
             raise IrregularLatticeError(
                 f"{request} needs a chain of layers, and {node.name} ({node.op}) is none; path_counts has no such limit"
             )

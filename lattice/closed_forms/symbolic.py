@@ -16,9 +16,10 @@ from lattice.counts.counting import Where, one_unit, spatial_lattice
 from lattice.counts.distributions import is_weighted
 from lattice.errors import ResourceError, SpecificationError
 from lattice.network.lattice import Lattice, Node, Unit, check_lattice
-from lattice.network.ops import Activation, Add, Dropout, Input, Norm, Summed, Windowed
+from lattice.network.ops import Add, Input, Pointwise, Windowed
 from lattice.network.window import Window
 from lattice.sweep.pullback import pull_back
+from lattice.sweep.reverse import bottom, sweep
 
 __all__ = [
     "generating_function",
@@ -162,14 +163,11 @@ def path_polynomials(
 
 def _check_terms(lattice: Lattice) -> None:
     """A path sum has at most as many terms as there are ways through the layers."""
-    ways: list[int] = []
-    for node in lattice.nodes:
-        below = [ways[i] for i in node.inputs] or [1]
-        ways.append(sum(below) if isinstance(node.op, Summed) else max(below))
-    terms = ways[-1] * prod(lattice.input_shape[1:])
+    ways = bottom(sweep(lattice, 1, lambda position, here: [here] * len(lattice.nodes[position].inputs)))
+    terms = ways * prod(lattice.input_shape[1:])
     if terms > MOST_TERMS:
         raise ResourceError(
-            f"path polynomials with up to {ways[-1]:.1e} terms at each of {prod(lattice.input_shape[1:])} positions (the limit "
+            f"path polynomials with up to {ways:.1e} terms at each of {prod(lattice.input_shape[1:])} positions (the limit "
             f"is {MOST_TERMS:.0e} in all); path_length_distribution counts the same paths by how many weights they cross"
         )
 
@@ -231,7 +229,7 @@ def generating_function(lattice: Lattice) -> sympy.Expr:
             shared = len(list(takewhile(lambda same: len(set(same)) == 1, zip(*inputs, strict=False))))
             factors.append((*inputs[0][:shared], sympy.Add(*(sympy.Mul(*branch[shared:]) for branch in inputs))))
             strides.append(strides[node.inputs[0]])
-        elif isinstance(node.op, Activation | Norm | Dropout):
+        elif isinstance(node.op, Pointwise):
             factors.append(inputs[0])
             strides.append(strides[node.inputs[0]])
         else:

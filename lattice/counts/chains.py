@@ -22,7 +22,7 @@ import numpy as np
 from lattice.counts.limbs import LIMB_LIMIT, Numbers
 from lattice.network.axis import AxisMap
 from lattice.network.lattice import Lattice, Unit
-from lattice.network.ops import Activation, Conv, ConvTranspose, Dense, Flatten, Op, Shape, Windowed
+from lattice.network.ops import Dense, Flatten, Op, Pointwise, Shape, WeightedWindow, Windowed
 from lattice.network.window import Window
 from lattice.sweep.pullback import pull, sum_channels
 
@@ -31,7 +31,7 @@ __all__ = ["chain_counts", "pull_stem", "stem_top"]
 Array = np.ndarray[Any, Any]
 Step: TypeAlias = tuple[AxisMap, int]  # a window and the cells below it
 
-WINDOWED, CELLWISE, DENSE, FLATTEN = map(pull.dispatch, (Windowed, Activation, Dense, Flatten))  # their rules
+WINDOWED, CELLWISE, DENSE, FLATTEN = map(pull.dispatch, (Windowed, Pointwise, Dense, Flatten))  # their rules
 ADDITIONS_PER_INT = 4  # measured: what making a Python int from its digits costs in additions of Python ints
 BLOCK = 32  # columns of a symmetric map that are computed together
 
@@ -86,7 +86,7 @@ def _one_hot(length: int, place: int) -> Array:
 
 def _channels(op: Op, below: Shape, cotangent: Array, axes: int = 0) -> Array:
     """What each input channel collects of the output channels."""
-    if isinstance(op, Conv | ConvTranspose):
+    if isinstance(op, WeightedWindow):
         return sum_channels(cotangent, axes, op.channels, below[0], op.groups)
     return sum_channels(cotangent, axes, op.units, below[0], 1) if isinstance(op, Dense) else cotangent
 

@@ -5,7 +5,7 @@ On one axis with n cells, m outputs and K taps a cell is read m K / n times on a
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, singledispatch
 from math import log2, log10, prod
 
 import numpy as np
@@ -13,7 +13,8 @@ import numpy as np
 from lattice.checks import is_whole
 from lattice.errors import ResourceError, SpecificationError
 from lattice.network.lattice import Lattice
-from lattice.network.ops import Conv, ConvTranspose, Dense, Op, Shape, Windowed
+from lattice.network.ops import Concat, Dense, Op, Pointwise, Rearrangement, Shape, Summed, WeightedWindow, Windowed
+from lattice.sweep.pullback import gain
 
 __all__ = ["MOST_BYTES", "MOST_SECONDS", "Estimate", "check_size", "estimate", "show_count"]
 
@@ -44,11 +45,11 @@ def estimate(lattice: Lattice, one_output: bool = False) -> Estimate:
     bytes_ = 8.0 * prod(lattice.output_shape) if one_output else 0.0
     bits: dict[int, float] = {len(lattice.nodes) - 1: 1.0}
     op, shape = None, None
-    for position in reversed(range(1, len(lattice.nodes))):
+    for position in reversed(range(1, len(lattice.nodes))):  # not `sweep`: small counts take no longer than this
         node = lattice.nodes[position]
         if node.op is not op or lattice.shapes[node.inputs[0]] != shape:  # else as in the layer above
             op, shape = node.op, lattice.shapes[node.inputs[0]]
-            readings, doublings = _readings(op, shape)
+            readings, doublings = _cost(op, lattice.input_shapes(node), lattice.shapes[position])
         below_bits = bits[position] + doublings
         additions += readings
         seconds += readings * (1 + below_bits / 32) * SECONDS_PER_WORD
@@ -59,12 +60,39 @@ def estimate(lattice: Lattice, one_output: bool = False) -> Estimate:
 
 
 @lru_cache(maxsize=512)
-def _readings(op: Op, shape: Shape) -> tuple[float, float]:
-    """How many readings, axis by axis, an op makes of its input, and how many bits longer its numbers become."""
-    axes = zip(op.windows(shape[1:]), shape[1:], strict=True) if isinstance(op, Windowed) else ()
-    readings = [window.outputs(n) * window.taps(n) / n for window, n in axes]
-    channels = op.channels // op.groups if isinstance(op, Conv | ConvTranspose) else op.units if isinstance(op, Dense) else 1
-    return sum(readings) * prod(shape[1:]), log2(prod(readings) * channels)
+def _cost(op: Op, inputs: tuple[Shape, ...], output: Shape) -> tuple[float, float]:
+    return _readings(op, inputs, output)
+
+
+@singledispatch
+def _readings(op: Op, inputs: tuple[Shape, ...], output: Shape) -> tuple[float, float]:
+    """How many readings, axis by axis, an op makes of its input, and how many bits longer its numbers become.
+
+    Of an op without a rule, as many as it makes of ones.
+    """
+    most = gain(op, inputs, output)
+    return most * max(prod(shape[1:]) for shape in inputs), log2(max(most, 1))
+
+
+@_readings.register(Concat)
+@_readings.register(Pointwise)
+@_readings.register(Rearrangement)
+@_readings.register(Summed)
+def _(op: Op, inputs: tuple[Shape, ...], output: Shape) -> tuple[float, float]:
+    return 0.0, 0.0
+
+
+@_readings.register
+def _(op: Dense, inputs: tuple[Shape, ...], output: Shape) -> tuple[float, float]:
+    return 0.0, log2(op.units)
+
+
+@_readings.register
+def _(op: Windowed, inputs: tuple[Shape, ...], output: Shape) -> tuple[float, float]:
+    spatial = inputs[0][1:]
+    readings = [window.outputs(n) * window.taps(n) / n for window, n in zip(op.windows(spatial), spatial, strict=True)]
+    channels = op.channels // op.groups if isinstance(op, WeightedWindow) else 1
+    return sum(readings) * prod(spatial), log2(prod(readings) * channels)
 
 
 def check_size(request: str, estimate: Estimate) -> None:

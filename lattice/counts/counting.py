@@ -12,9 +12,24 @@ from lattice.checks import is_whole
 from lattice.counts.chains import chain_counts, pull_stem, stem_top
 from lattice.counts.cost import Estimate, check_size, estimate
 from lattice.counts.limbs import pull_back_limbs
-from lattice.errors import SpecificationError
+from lattice.errors import SpecificationError, UnsupportedError
 from lattice.network.lattice import Lattice, Node, Unit, check_lattice
-from lattice.network.ops import Add, ChannelShuffle, Concat, Conv, ConvTranspose, Dense, Input, Norm, Op, PixelShuffle, Slice
+from lattice.network.ops import (
+    Add,
+    ChannelShuffle,
+    Concat,
+    Dense,
+    Flatten,
+    Input,
+    Norm,
+    Op,
+    PixelShuffle,
+    Pointwise,
+    Slice,
+    Summed,
+    WeightedWindow,
+    Windowed,
+)
 from lattice.sweep.pullback import pull_back
 
 __all__ = ["mean_path_counts", "one_unit", "path_counts", "spatial_lattice"]
@@ -135,13 +150,20 @@ def spatial_lattice(lattice: Lattice) -> Lattice:
 @singledispatch
 def _spatial_op(op: Op) -> Op | None:
     """The op without its channels, or None where nothing is left of it."""
+    raise UnsupportedError(f"no spatial commands of {op!r}; add a rule with lattice.counts.counting._spatial_op.register")
+
+
+@_spatial_op.register(Flatten)
+@_spatial_op.register(Pointwise)
+@_spatial_op.register(Summed)
+@_spatial_op.register(Windowed)
+def _(op: Op) -> Op:
     return op
 
 
-@_spatial_op.register(Conv)
-@_spatial_op.register(ConvTranspose)
-def _(op: Any) -> Any:
-    return replace(op, channels=1, groups=1)
+@_spatial_op.register
+def _(op: WeightedWindow) -> Any:
+    return replace(op, channels=1, groups=1)  # type: ignore[type-var]
 
 
 @_spatial_op.register

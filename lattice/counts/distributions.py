@@ -6,7 +6,10 @@ digits of the result in base 2^B.
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
+from functools import reduce
 from math import prod
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -14,8 +17,9 @@ import numpy as np
 from lattice.counts.counting import Where, one_unit, path_counts, spatial_lattice
 from lattice.errors import ResourceError, SpecificationError
 from lattice.network.lattice import Lattice, Node, Unit, check_lattice
-from lattice.network.ops import Activation, Add, Conv, ConvTranspose, Dense, Summed, Windowed
-from lattice.sweep.pullback import pull, pull_back
+from lattice.network.ops import Activation, Add, Weighted
+from lattice.sweep.pullback import gain, pull, pull_back
+from lattice.sweep.reverse import bottom, sweep
 from lattice.sweep.routes import identity_branches
 
 __all__ = ["is_weighted", "log_path_counts", "path_count", "path_length_distribution", "skip_distribution"]
@@ -109,15 +113,15 @@ def log_path_counts(
     check_lattice(lattice, "log_path_counts")
     if not channels:
         lattice = spatial_lattice(lattice)
-    mantissas, exponents = _wide_pull_back(lattice, one_unit(lattice, output, one=1.0))
-    mantissas, exponents = (_named_channel(part, lattice, input_channel) for part in (mantissas, exponents))
+    wide = _wide_pull_back(lattice, one_unit(lattice, output, one=1.0))
+    mantissas, exponents = (_named_channel(part, lattice, input_channel) for part in (wide.mantissas, wide.exponents))
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(mantissas) + exponents * np.log(2.0))
 
 
 def is_weighted(node: Node) -> bool:
     """Does a path through this node cross a weight? Convolutions and dense layers have weights, pools and sums have none."""
-    return isinstance(node.op, Conv | ConvTranspose | Dense)
+    return isinstance(node.op, Weighted)
 
 
 # --- distributions --------------------------------------------------------------------------------------------------------
@@ -130,7 +134,7 @@ def _by_marks(
     most = _most_marks(lattice, marked)
     if not channels:
         lattice = spatial_lattice(lattice)
-    bits = _most_paths(lattice, output).bit_length()
+    bits = _most_paths(lattice).bit_length()
     positions = prod(lattice.input_shape[1:])
     if bits * (most + 1) * positions > MOST_BITS:
         raise ResourceError(
@@ -151,22 +155,15 @@ def _by_marks(
     return result
 
 
-def _most_paths(lattice: Lattice, output: Where | None) -> int:
-    """No input unit has more paths than this: all commands of all layers, from all outputs, as if nothing were cut off."""
-    paths: list[int] = []
-    for node in lattice.nodes:
-        below = [paths[i] for i in node.inputs] or [1]
-        shapes = lattice.input_shapes(node)
-        taps = 1
-        if isinstance(node.op, Windowed):
-            windows = zip(node.op.windows(shapes[0][1:]), shapes[0][1:], strict=True)
-            taps = prod(window.taps(n) for window, n in windows)
-        if isinstance(node.op, Conv | ConvTranspose):
-            taps *= shapes[0][0] // node.op.groups
-        elif isinstance(node.op, Dense):
-            taps = shapes[0][0]
-        paths.append(taps * (sum(below) if isinstance(node.op, Summed) else max(below)))
-    return paths[-1] * (1 if output is not None else prod(lattice.output_shape))
+def _most_paths(lattice: Lattice) -> int:
+    """No input unit has more paths than this, from all outputs together: each layer reads a unit as often as any, at most."""
+
+    def step(position: int, here: int) -> list[int]:
+        node = lattice.nodes[position]
+        most = here * gain(node.op, lattice.input_shapes(node), lattice.shapes[position])
+        return [most] * len(node.inputs)
+
+    return bottom(sweep(lattice, 1, step))
 
 
 def _most_marks(lattice: Lattice, marked: Collection[str]) -> int:
@@ -210,37 +207,44 @@ def _named_channel(counts: Array, lattice: Lattice, input_channel: int | None) -
 # --- numbers m 2^e, each with its own exponent ------------------------------------------------------------------------------
 
 
-def _wide_pull_back(lattice: Lattice, cotangent: Array) -> tuple[Array, Array]:
-    """`pull_back` with every weight 1, of numbers m 2^e: returns m in [1/2, 1) or 0, and e."""
-    waiting = {len(lattice.nodes) - 1: _normal(cotangent, np.zeros(cotangent.shape, dtype=np.int64))}
-    for position in reversed(range(1, len(lattice.nodes))):
-        node = lattice.nodes[position]
-        mantissas, exponents = waiting.pop(position)
+@dataclass(frozen=True, slots=True)
+class _Wide:
+    """An array of numbers m 2^e, m in [1/2, 1) or 0."""
+
+    mantissas: Array
+    exponents: Array
+
+    def __add__(self, other: "_Wide") -> "_Wide":
+        """What lies below the last bit of the larger number vanishes, as in any float."""
+        lowest = np.iinfo(np.int32).min
+        m, e = np.broadcast_arrays(self.mantissas, self.exponents)
+        n, f = np.broadcast_arrays(other.mantissas, other.exponents)
+        high = np.maximum(np.where(m > 0, e, lowest), np.where(n > 0, f, lowest))
+        high = np.where((m > 0) | (n > 0), high, 0)
+        total = np.ldexp(m, np.where(m > 0, np.maximum(e - high, -2000), 0)) + np.ldexp(
+            n, np.where(n > 0, np.maximum(f - high, -2000), 0)
+        )
+        return _normal(total, high)
+
+
+def _normal(values: Array, exponents: Array) -> _Wide:
+    mantissas, more = np.frexp(values)
+    return _Wide(mantissas, exponents + more)
+
+
+def _wide_pull_back(lattice: Lattice, cotangent: Array) -> _Wide:
+    """`pull_back` with every weight 1, of numbers m 2^e."""
+
+    def step(position: int, here: _Wide) -> list[_Wide]:
+        node, mantissas, exponents = lattice.nodes[position], here.mantissas, here.exponents
         present = np.unique(exponents[mantissas > 0] // BAND) if (mantissas > 0).any() else np.zeros(1, dtype=np.int64)
-        here = np.stack(
+        bands = np.stack(
             [np.ldexp(np.where(exponents // BAND == band, mantissas, 0.0), exponents - BAND * band) for band in present]
         )
-        pulled = pull(node.op, lattice.input_shapes(node), here, lattice.shapes[position])
-        for below, bands in zip(node.inputs, pulled, strict=True):
-            passed = _normal(bands[0], np.full(bands.shape[1:], BAND * present[0]))
-            for band, part in zip(present[1:], bands[1:], strict=True):
-                passed = _sum(passed, _normal(part, np.full(part.shape, BAND * band)))
-            waiting[below] = _sum(waiting[below], passed) if below in waiting else passed
-    return waiting[0]
+        pulled = pull(node.op, lattice.input_shapes(node), bands, lattice.shapes[position])
+        return [
+            reduce(add, (_normal(part, np.full(part.shape, BAND * band)) for band, part in zip(present, parts, strict=True)))
+            for parts in pulled
+        ]
 
-
-def _normal(values: Array, exponents: Array) -> tuple[Array, Array]:
-    mantissas, more = np.frexp(values)
-    return mantissas, exponents + more
-
-
-def _sum(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Elementwise sum; what lies below the last bit of the larger number vanishes, as in any float."""
-    lowest = np.iinfo(np.int32).min
-    (m, e), (n, f) = np.broadcast_arrays(*one), np.broadcast_arrays(*other)
-    high = np.maximum(np.where(m > 0, e, lowest), np.where(n > 0, f, lowest))
-    high = np.where((m > 0) | (n > 0), high, 0)
-    total = np.ldexp(m, np.where(m > 0, np.maximum(e - high, -2000), 0)) + np.ldexp(
-        n, np.where(n > 0, np.maximum(f - high, -2000), 0)
-    )
-    return _normal(total, high)
+    return bottom(sweep(lattice, _normal(cotangent, np.zeros(cotangent.shape, dtype=np.int64)), step))

@@ -12,16 +12,17 @@ since the last digit has nothing to hand on: that would be 2^(32 length) or more
 largest number needs, which is bounded in the same way.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise, repeat
 from typing import Any
 
 import numpy as np
 
 from lattice.network.lattice import Lattice
-from lattice.network.ops import Activation, Op, Shape
-from lattice.sweep.pullback import pull
+from lattice.network.ops import Pointwise
+from lattice.sweep.pullback import gain, pull
+from lattice.sweep.reverse import bottom, sweep
 
 __all__ = ["Numbers", "pull_back_limbs"]
 
@@ -31,7 +32,7 @@ LOW, HIGH = np.uint64(2**32 - 1), np.uint64(32)
 LIMB_LIMIT = 2**64  # every digit stays below
 MOST_GAIN = 2**31  # digits that have just handed on are at most 2^32, and have room for this
 
-CELLWISE = pull.dispatch(Activation)  # the rule of layers that pass everything on as it is
+CELLWISE = pull.dispatch(Pointwise)  # the rule of layers that pass everything on as it is
 
 
 def pull_back_limbs(lattice: Lattice, cotangent: Array, down_to: int = 0) -> Array:
@@ -41,26 +42,18 @@ def pull_back_limbs(lattice: Lattice, cotangent: Array, down_to: int = 0) -> Arr
     """
     largest = int(cotangent.max())
     top = Numbers(cotangent.astype(np.uint64)[np.newaxis], largest, largest)
-    waiting: dict[int, Numbers] = {len(lattice.nodes) - 1: top}
-    for position in reversed(range(down_to + 1, len(lattice.nodes))):
+
+    def step(position: int, here: Numbers) -> Iterable[Numbers]:
         node, output = lattice.nodes[position], lattice.shapes[position]
         if pull.dispatch(type(node.op)) is CELLWISE:
-            (below,), here = node.inputs, waiting.pop(position)
-            waiting[below] = waiting[below] + here if below in waiting else here
-            continue
+            return (here,)
         inputs = lattice.input_shapes(node)
         most = gain(node.op, inputs, output)
-        here = waiting.pop(position).with_room(most)
-        for below, digits in zip(node.inputs, pull(node.op, inputs, here.digits, output), strict=True):
-            passed = Numbers(digits, here.digit * most, here.number * most)
-            waiting[below] = waiting[below] + passed if below in waiting else passed
-    return waiting[down_to].objects()
+        here = here.with_room(most)
+        pulled = pull(node.op, inputs, here.digits, output)
+        return [Numbers(digits, here.digit * most, here.number * most) for digits in pulled]
 
-
-@lru_cache(maxsize=4096)
-def gain(op: Op, inputs: tuple[Shape, ...], output: Shape) -> int:
-    """How often an op reads a unit, at most: the largest number in its pull-back of ones (exact in float64 below 2^53)."""
-    return int(max(passed.max() for passed in pull(op, inputs, np.ones((1, *output[1:])), output)))
+    return bottom(sweep(lattice, top, step, down_to)).objects()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,14 @@ import numpy as np
 from lattice.counts.multisets import alike
 from lattice.errors import IrregularLatticeError
 from lattice.network.lattice import Lattice, Node
-from lattice.network.ops import Activation, Conv, ConvTranspose, Dense, Dropout, Input, Norm, Windowed
+from lattice.network.ops import (
+    Dense,
+    Input,
+    Pointwise,
+    Weighted,
+    WeightedWindow,
+    Windowed,
+)
 from lattice.network.window import Window
 
 __all__ = ["StackLayer", "regular_stack"]
@@ -57,7 +64,7 @@ def _stack(lattice: Lattice) -> list[StackLayer]:
         below = node.inputs[0]
         if isinstance(node.op, Windowed | Dense):
             layers.append(_layer(node, lattice.shapes[below], lattice.shapes[position]))
-        elif not isinstance(node.op, Activation | Norm | Dropout):
+        elif not isinstance(node.op, Pointwise):
             raise IrregularLatticeError(
                 f"{node.name}: {node.op} makes the lattice more than a stack of layers, and the multinomial formula holds for "
                 f"stacks only; path_counts(net, output) counts the paths of every lattice"
@@ -70,8 +77,8 @@ def _layer(node: Node, below: tuple[int, ...], above: tuple[int, ...]) -> StackL
     op = node.op
     windows = op.windows(below[1:]) if isinstance(op, Windowed) else ()
     tables = tuple(window.table(n) for window, n in zip(windows, below[1:], strict=True))
-    if isinstance(op, Conv | ConvTranspose | Dense):
-        groups = 1 if isinstance(op, Dense) else op.groups
+    if isinstance(op, Weighted):
+        groups = op.groups if isinstance(op, WeightedWindow) else 1
         read, written = np.arange(below[0])[:, None], np.arange(above[0])[None, :]
         same_group = read // (below[0] // groups) == written // (above[0] // groups)
         return StackLayer(node, windows, tables, np.where(same_group, read, -1), True)

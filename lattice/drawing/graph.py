@@ -11,9 +11,9 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from lattice.errors import ResourceError
+from lattice.errors import ResourceError, UnsupportedError
 from lattice.network.lattice import Lattice, check_lattice
-from lattice.network.ops import Conv, ConvTranspose, Dense, Op, Shape, Summed, Windowed
+from lattice.network.ops import Concat, Dense, Op, Pointwise, Rearrangement, Shape, Summed, WeightedWindow, Windowed
 from lattice.sweep.routes import all_units, choices_at
 
 __all__ = ["count_edges", "to_networkx", "unit_graph"]
@@ -116,7 +116,14 @@ def count_edges(lattice: Lattice) -> int:
 
 @singledispatch
 def _edges(op: Op, inputs: tuple[Shape, ...], output: Shape) -> int:
-    """Commands at all units of an op; one per unit where an op has no rule of its own."""
+    """Commands at all units of an op."""
+    raise UnsupportedError(f"no number of edges for {op!r}; add one with lattice.drawing.graph._edges.register")
+
+
+@_edges.register(Concat)
+@_edges.register(Pointwise)
+@_edges.register(Rearrangement)
+def _(op: Op, inputs: tuple[Shape, ...], output: Shape) -> int:
     return prod(output)
 
 
@@ -133,6 +140,6 @@ def _(op: Dense, inputs: tuple[Shape, ...], output: Shape) -> int:
 @_edges.register
 def _(op: Windowed, inputs: tuple[Shape, ...], output: Shape) -> int:
     ((channels, *spatial),) = inputs
-    read = channels // op.groups if isinstance(op, Conv | ConvTranspose) else 1
+    read = channels // op.groups if isinstance(op, WeightedWindow) else 1
     taps = (int(np.sum(window.table(n) >= 0)) for window, n in zip(op.windows(tuple(spatial)), spatial, strict=True))
     return output[0] * read * prod(taps)

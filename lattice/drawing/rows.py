@@ -7,8 +7,8 @@ from lattice.counts.counting import one_unit
 from lattice.drawing.html import brief
 from lattice.geometry.receptive_field import AxisField, receptive_fields
 from lattice.network.lattice import Lattice, Unit
-from lattice.network.ops import Activation, Dropout, Flatten, Norm, Summed
-from lattice.sweep.pullback import sweep
+from lattice.network.ops import Flatten, Pointwise, Summed
+from lattice.sweep.pullback import node_cotangents
 from lattice.sweep.routes import identity_branches
 
 __all__ = ["Row", "rows_of"]
@@ -29,7 +29,7 @@ def rows_of(net: Lattice, start: Unit | None) -> list[Row]:
     # each layer stands in the row of its own, of the layer it follows cell by cell, or of the sum that alone reads it
     row_of = list(range(len(net.nodes)))
     for position, node in enumerate(net.nodes):
-        if isinstance(node.op, Activation | Norm | Dropout | Flatten):
+        if isinstance(node.op, Pointwise | Flatten):
             row_of[position] = row_of[node.inputs[0]]
     for position, node in enumerate(net.nodes):
         if isinstance(node.op, Summed):
@@ -41,7 +41,7 @@ def rows_of(net: Lattice, start: Unit | None) -> list[Row]:
                 joined = {row_of[i] for i in ends} | {row_of[position]}
                 # the latest row, so that whatever a branch reads stands below it
                 row_of = [max(joined - {position}) if row in joined else row for row in row_of]
-    cotangents = {node.name: here for node, here in sweep(net, lambda node: 1, one_unit(net, start, one=1))}
+    cotangents = {node.name: here for node, here in node_cotangents(net, lambda node: 1, one_unit(net, start, one=1))}
     fields = receptive_fields(net)
     rows = []
     for storey, row in enumerate(dict.fromkeys(sorted(row_of))):
@@ -76,7 +76,7 @@ def _line(here: Any, size: int) -> Any:
 
 def _named(net: Lattice, position: int) -> str:
     op = net.nodes[position].op
-    if isinstance(op, Activation | Norm | Dropout | Flatten):
+    if isinstance(op, Pointwise | Flatten):
         return ""
     if isinstance(op, Summed):
         return "skip" if identity_branches(net, position) else ""

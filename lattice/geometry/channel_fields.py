@@ -13,22 +13,19 @@ from itertools import groupby
 from lattice.errors import SpecificationError, UnsupportedError
 from lattice.geometry.periods import Field, Period, everywhere, hull, interleave, read
 from lattice.network.ops import (
-    Activation,
     Add,
     ChannelShuffle,
     Concat,
-    Conv,
-    ConvTranspose,
     Dense,
-    Dropout,
     Flatten,
     Input,
     Multiply,
-    Norm,
     Op,
     PixelShuffle,
+    Pointwise,
     Shape,
     Slice,
+    WeightedWindow,
     Windowed,
 )
 
@@ -77,10 +74,8 @@ def _(op: Input, inputs: tuple[Shape, ...], below: list[list[Run]], output: Shap
     return [Run(output[0], (Field((Period(1, ((0, 0),)),)),) * (len(output) - 1))]
 
 
-@channel_fields.register(Activation)
-@channel_fields.register(Dropout)
-@channel_fields.register(Norm)
-def _(op: Op, inputs: tuple[Shape, ...], below: list[list[Run]], output: Shape, name: str) -> list[Run]:
+@channel_fields.register
+def _(op: Pointwise, inputs: tuple[Shape, ...], below: list[list[Run]], output: Shape, name: str) -> list[Run]:
     return below[0]
 
 
@@ -88,7 +83,7 @@ def _(op: Op, inputs: tuple[Shape, ...], below: list[list[Run]], output: Shape, 
 def _(op: Windowed, inputs: tuple[Shape, ...], below: list[list[Run]], output: Shape, name: str) -> list[Run]:
     ((channels, *spatial),), (runs,) = inputs, below
     windows = op.windows(tuple(spatial))
-    if isinstance(op, Conv | ConvTranspose):
+    if isinstance(op, WeightedWindow):
         groups = 1 if len(runs) == 1 else op.groups  # channels that see the same need no groups
         width, made = channels // groups, op.channels // groups
         runs = [Run(made, _all(runs_between(runs, g * width, (g + 1) * width))) for g in range(groups)]

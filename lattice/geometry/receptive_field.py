@@ -28,7 +28,7 @@ from lattice.errors import SpecificationError
 from lattice.geometry.channel_fields import Run, channel_fields, runs_between
 from lattice.geometry.periods import Field, hull
 from lattice.network.lattice import Lattice, check_lattice
-from lattice.network.ops import Activation, AdaptivePool, Concat, Dropout, GlobalPool, Norm, Summed
+from lattice.network.ops import AdaptivePool, Concat, GlobalPool, Pointwise, Summed
 from lattice.sweep.pullback import pull_back
 
 __all__ = ["AxisField", "ReceptiveField", "cells_seen", "last_map", "receptive_field", "receptive_fields"]
@@ -246,7 +246,7 @@ def last_map(lattice: Lattice) -> str:
     position = len(lattice.nodes) - 1
     while len(lattice.nodes[position].inputs) == 1:
         op, shape = lattice.nodes[position].op, lattice.shapes[position]
-        pointwise = isinstance(op, Activation | Norm | Dropout) and set(shape[1:]) <= {1}
+        pointwise = isinstance(op, Pointwise) and set(shape[1:]) <= {1}
         whole = isinstance(op, GlobalPool | AdaptivePool) and set(shape[1:]) == {1}
         if len(shape) > 1 and not pointwise and not whole:
             break

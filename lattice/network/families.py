@@ -6,7 +6,8 @@ from typing import Any
 from lattice.checks import is_whole, whole
 from lattice.errors import SpecificationError
 from lattice.network.lattice import Lattice, Layer, residual
-from lattice.network.ops import Activation, Conv, Dense, Flatten, GlobalPool, Norm, Padding, PerAxis, Pool, Shape
+from lattice.network.ops import Activation, Conv, Dense, Flatten, GlobalPool, Norm, Pool, Shape
+from lattice.network.parameters import Padding, PerAxis
 
 __all__ = ["bottleneck_resnet", "plain", "resnet", "vgg"]
 

@@ -5,21 +5,19 @@ from math import prod
 
 from lattice.errors import SpecificationError
 from lattice.network.ops import (
-    Activation,
     Add,
     ChannelShuffle,
     Concat,
-    Conv,
-    ConvTranspose,
     Dense,
-    Dropout,
     Flatten,
     Multiply,
     Norm,
     Op,
     PixelShuffle,
+    Pointwise,
     Shape,
     Slice,
+    WeightedWindow,
     Windowed,
 )
 
@@ -30,15 +28,15 @@ __all__ = ["output_shape"]
 def output_shape(op: Op, *inputs: Shape) -> Shape:
     """The shape of an op's output for the shapes of its inputs; `SpecificationError` where they do not fit.
 
+    >>> from lattice import Conv
     >>> output_shape(Conv(8, kernel=3, stride=2, padding=1), (3, 32, 32))
     (8, 16, 16)
     """
     raise SpecificationError(f"no shape rule for {op!r}; add one with lattice.network.shapes.output_shape.register")
 
 
-@output_shape.register(Activation)
-@output_shape.register(Dropout)
-def _(op: Op, shape: Shape) -> Shape:
+@output_shape.register
+def _(op: Pointwise, shape: Shape) -> Shape:
     return shape
 
 
@@ -53,7 +51,7 @@ def _(op: Norm, shape: Shape) -> Shape:
 def _(op: Windowed, shape: Shape) -> Shape:
     channels, *spatial = _spatial(op, shape)
     sizes = (window.outputs(n) for window, n in zip(op.windows(tuple(spatial)), spatial, strict=True))
-    if not isinstance(op, Conv | ConvTranspose):
+    if not isinstance(op, WeightedWindow):
         return (channels, *sizes)
     if channels % op.groups:
         raise SpecificationError(f"{op}: {channels} input channels do not divide into {op.groups} groups")

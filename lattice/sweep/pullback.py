@@ -1,4 +1,4 @@
-r"""The one reverse sweep: what reaches each input unit from the output, over all paths, in any number type.
+r"""What reaches each input unit from the output, over all paths, in any number type: one reverse sweep.
 
     c(u) = sum over the units v that read u of weight(layer of v) * c(v),        c(output) = the given cotangent,
 
@@ -19,26 +19,24 @@ import numpy as np
 from lattice.errors import SpecificationError
 from lattice.network.lattice import Lattice, Node, check_lattice
 from lattice.network.ops import (
-    Activation,
     Add,
     ChannelShuffle,
     Concat,
-    Conv,
-    ConvTranspose,
     Dense,
-    Dropout,
     Flatten,
     Multiply,
-    Norm,
     Op,
     PixelShuffle,
+    Pointwise,
     Shape,
     Slice,
+    WeightedWindow,
     Windowed,
 )
 from lattice.network.window import AxisMap
+from lattice.sweep.reverse import bottom, sweep
 
-__all__ = ["pull", "pull_back", "sum_broadcast", "sum_channels", "sweep"]
+__all__ = ["node_cotangents", "gain", "pull", "pull_back", "sum_broadcast", "sum_channels"]
 
 Array = np.ndarray[Any, Any]
 Weight = Callable[[Node], Any]
@@ -58,13 +56,11 @@ def pull_back(lattice: Lattice, weight: Weight, cotangent: Array) -> Array:
     array([[1, 2, 3, 2, 1]], dtype=object)
     """
     check_lattice(lattice, "pull_back")
-    for _, here in sweep(lattice, weight, cotangent):
-        below = here  # the cotangents above it are let go, so that their memory serves again
-    return below
+    return bottom(node_cotangents(lattice, weight, cotangent))
 
 
-def sweep(lattice: Lattice, weight: Weight, cotangent: Array) -> Iterator[tuple[Node, Array]]:
-    """The same sweep, one node at a time from the output down: yields (node, cotangent of its output), the input last."""
+def node_cotangents(lattice: Lattice, weight: Weight, cotangent: Array) -> Iterator[tuple[Node, Array]]:
+    """The same, one node at a time from the output down: yields (node, cotangent of its output), the input last."""
     top = lattice.output_shape
     if not isinstance(cotangent, np.ndarray | np.generic):
         raise SpecificationError(f"cotangent is a {type(cotangent).__name__}; it is an array over the output, {top}")
@@ -72,14 +68,10 @@ def sweep(lattice: Lattice, weight: Weight, cotangent: Array) -> Iterator[tuple[
         raise SpecificationError(f"weight is {weight!r}; it is a function of a node, for example lambda node: 1")
     if cotangent.ndim < len(top) or not _fits(cotangent.shape[cotangent.ndim - len(top) :], top):
         raise SpecificationError(f"a cotangent of shape {cotangent.shape} does not fit the output {top} of the lattice")
-    waiting: dict[int, Array] = {len(lattice.nodes) - 1: cotangent}
-    for position in reversed(range(len(lattice.nodes))):
-        node = lattice.nodes[position]
-        here = waiting.pop(position)
-        yield node, here
-        if not node.inputs:
-            return
-        shapes = tuple([lattice.shapes[i] for i in node.inputs])
+    nodes, shapes = lattice.nodes, lattice.shapes
+
+    def step(position: int, here: Array) -> tuple[Array, ...]:
+        node = nodes[position]
         own = weight(node)
         try:
             weighted = _times(own, here)
@@ -87,9 +79,21 @@ def sweep(lattice: Lattice, weight: Weight, cotangent: Array) -> Iterator[tuple[
             raise SpecificationError(
                 f"{node.name}: its weight does not broadcast against its cotangent of shape {here.shape}: {error}"
             ) from error
-        pulled = pull(node.op, shapes, weighted, lattice.shapes[position])
-        for below, passed in zip(node.inputs, pulled, strict=True):
-            waiting[below] = waiting[below] + passed if below in waiting else passed
+        return pull(node.op, tuple([shapes[i] for i in node.inputs]), weighted, shapes[position])
+
+    for position, here in sweep(lattice, cotangent, step):
+        yield nodes[position], here
+
+
+@lru_cache(maxsize=4096)
+def gain(op: Op, inputs: tuple[Shape, ...], output: Shape) -> int:
+    """How often an op reads a unit, at most: the largest number in its pull-back of ones (exact in float64 below 2^53).
+
+    >>> from lattice import Conv
+    >>> gain(Conv(4, kernel=3), ((2, 9),), (4, 7))
+    12
+    """
+    return int(max(passed.max() for passed in pull(op, inputs, np.ones((1, *output[1:])), output)))
 
 
 def _fits(shape: Shape, full: Shape) -> bool:
@@ -111,10 +115,8 @@ def pull(op: Op, inputs: tuple[Shape, ...], cotangent: Array, output: Shape) -> 
     raise SpecificationError(f"no pull-back rule for {op!r}; add one with lattice.sweep.pullback.pull.register")
 
 
-@pull.register(Activation)
-@pull.register(Dropout)
-@pull.register(Norm)
-def _(op: Op, inputs: tuple[Shape, ...], cotangent: Array, output: Shape) -> tuple[Array, ...]:
+@pull.register
+def _(op: Pointwise, inputs: tuple[Shape, ...], cotangent: Array, output: Shape) -> tuple[Array, ...]:
     return (cotangent,)
 
 
@@ -141,7 +143,7 @@ def _moving_axes(op: Windowed, spatial: Shape) -> tuple[tuple[AxisMap, int, int]
 @pull.register
 def _(op: Windowed, inputs: tuple[Shape, ...], cotangent: Array, output: Shape) -> tuple[Array, ...]:
     ((channels, *spatial),) = inputs
-    if isinstance(op, Conv | ConvTranspose):
+    if isinstance(op, WeightedWindow):
         cotangent = sum_channels(cotangent, len(spatial), op.channels, channels, op.groups)
     for window, n, axis in _moving_axes(op, tuple(spatial)):
         cotangent = window.pull(cotangent, n, axis)

@@ -26,23 +26,20 @@ from lattice.checks import is_whole
 from lattice.errors import SpecificationError
 from lattice.network.lattice import Lattice, Unit, check_lattice
 from lattice.network.ops import (
-    Activation,
     Add,
     ChannelShuffle,
     Concat,
-    Conv,
-    ConvTranspose,
     Dense,
-    Dropout,
     Flatten,
     Input,
     Multiply,
-    Norm,
     Op,
     PixelShuffle,
+    Pointwise,
     Shape,
     Slice,
     Summed,
+    WeightedWindow,
     Windowed,
 )
 
@@ -220,7 +217,7 @@ def _next_command(
     channels, *spatial = lattice.shapes[node.inputs[0]]
     if isinstance(node.op, Dense) and len(entries) == 1:
         return Command((), *entries)
-    if not isinstance(node.op, Conv | ConvTranspose):
+    if not isinstance(node.op, WeightedWindow):
         return Command(entries)
     if len(entries) == len(spatial) and channels == 1:
         entries = (*entries, 0)
@@ -315,10 +312,8 @@ def choices(op: Op, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
     raise SpecificationError(f"no route rule for {op!r}; add one with lattice.sweep.routes.choices.register")
 
 
-@choices.register(Activation)
-@choices.register(Dropout)
-@choices.register(Norm)
-def _(op: Op, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
+@choices.register
+def _(op: Pointwise, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
     yield None, 0, unit
 
 
@@ -327,7 +322,7 @@ def _(op: Windowed, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
     ((channels, *spatial),) = inputs
     windows = op.windows(tuple(spatial))
     below: range | tuple[None]
-    if isinstance(op, Conv | ConvTranspose):
+    if isinstance(op, WeightedWindow):
         group = unit.channel // (op.channels // op.groups)
         width = channels // op.groups
         below = range(group * width, (group + 1) * width)

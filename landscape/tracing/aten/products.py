@@ -129,7 +129,7 @@ def _product(reader: Reader, call: Any, first: Any, second: Any) -> Value:
             )
         reader.rounded = True  # torch's hard-sigmoid takes its sixth in single precision
         return _activation(reader, call, *found, one.layout)
-    return _two_signals(reader, call, one, two)
+    return _two_signals(reader, call, first, second)
 
 
 def scaled_by(reader: Reader, call: Any, value: Value, number: float) -> Value:
@@ -137,22 +137,31 @@ def scaled_by(reader: Reader, call: Any, value: Value, number: float) -> Value:
     return _scale(reader, call, value, number)
 
 
-def _two_signals(reader: Reader, call: Any, one: Value, two: Value) -> Value:
+def _two_signals(reader: Reader, call: Any, first: Any, second: Any) -> Value:
     """A product in the places of the factor that has the shape of the call; of the other one cell may stand for several."""
     shape = shape_of(call)
-    if reader.layout(one).shape != shape:
-        one, two = two, one
-    if reader.layout(one).shape != shape:
-        one = broadcast(reader, one, shape)
-    one = reader.whole(one)
+    if shape_of(first) != shape:
+        first, second = second, first
+    one, two = reader.value(first), reader.value(second)
+    one = reader.whole(one if shape_of(first) == shape else Value(one.node, np.broadcast_to(reader.layout(one), shape)))
     units = reader.shapes[one.node]
+    numbers = [call.args.index(factor) for factor in (first, second)]
     if reader.shapes[two.node] == units and same_layout(one.layout, two.layout):
-        return reader.placed(reader.append(call, Multiply(), (one.node, two.node)), one.layout)
+        found = reader.append(call, Multiply(), (one.node, two.node))
+        places = None if one.layout is None else inverse(one.layout, reader.batch * prod(units))
+        reader.factors[reader.nodes[found.node].name] = [(number, places) for number in numbers]
+        return reader.placed(found, one.layout)
     wanted = reader.like(one, two, shape)
+    read = [inverse(reader.layout(one), reader.batch * prod(units)), None]
+    cells = np.broadcast_to(np.arange(prod(shape_of(second))).reshape(shape_of(second)), shape).ravel()
+    read[1] = cells[read[0]].reshape(reader.batch, *units)[0]
     for axis, n in enumerate(wanted.shape):
         line = wanted.take([0], axis)
-        wanted = line if n > 1 and (wanted == line).all() else wanted
-    return reader.placed(reader.append(call, Multiply(), (one.node, reader.arranged(two.node, wanted))), one.layout)
+        if n > 1 and (wanted == line).all():
+            wanted, read[1] = line, read[1].take([0], axis)
+    found = reader.append(call, Multiply(), (one.node, reader.arranged(two.node, wanted)))
+    reader.factors[reader.nodes[found.node].name] = list(zip(numbers, read, strict=True))
+    return reader.placed(found, one.layout)
 
 
 # --- activations that are written out ---------------------------------------------------------------------------------------

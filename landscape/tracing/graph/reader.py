@@ -88,6 +88,7 @@ class Reader:
         self.weights: dict[str, dict[str, Any]] = {}
         self.calls: dict[str, Any] = {}  # node name: the call that it stands for
         self.layouts: dict[str, Array | None] = {}  # node name: how the numbers of what it gives stand
+        self.factors: dict[str, list[tuple[int, Array | None]]] = {}  # product: for each input the argument, and what it reads
         self.moved: dict[tuple[int, Op], int] = {}  # rearrangements of a node that were appended
         self.used: Counter[str] = Counter()
         self.batch = 1

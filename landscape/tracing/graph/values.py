@@ -72,6 +72,7 @@ class Scores:
     constants: tuple[tuple[Any, Any, Callable[[Any], Any]], ...] = ()
     soft: bool = False
     factor: float = 1.0  # of the shares
+    fixed: Array | None = None  # constants that no tensor of the graph has: a causal mask
 
     def times(self, number: float) -> Scores:
         """The same times a number, constants included."""

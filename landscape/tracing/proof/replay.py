@@ -83,8 +83,14 @@ def replay(
             mask = made(masks[draw]).to(x) if draw in masks else None
         own = Own(numbers, mask, reader.calls.get(node.name), reader.train)
         values.append(apply(node.op, own, *(values[i] for i in node.inputs)))
-    order = reader.values[reader.result].order
-    return values if order is None else [*values[:-1], values[-1].permute(order)]
+    return [*values[:-1], as_in_model(values[-1], reader.values[reader.result].layout)]
+
+
+def as_in_model(x: torch.Tensor, layout: Any) -> torch.Tensor:
+    """A node's numbers (N, channels, *spatial) as they stand in the model's tensor."""
+    if layout is None:
+        return x
+    return x.flatten()[torch.from_numpy(np.ascontiguousarray(layout)).to(x.device)]
 
 
 @singledispatch
@@ -187,13 +193,16 @@ def _(op: Resample, own: Own, x: torch.Tensor) -> torch.Tensor:
 @apply.register
 def _(op: Attention, own: Own, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """Window by window, (N, windows, heads, positions, width) each; `rows` and `columns` are the positions of each window."""
-    rows, columns, bias = own.numbers.get("rows"), own.numbers.get("columns"), own.numbers.get("bias")
-    if rows is None:
-        rows, columns, bias = _allowed(op, queries, keys)
+    biases = [number for role, number in own.numbers.items() if role.startswith(("bias", "fixed"))]
+    if "rows" in own.numbers:
+        rows, columns = (torch.from_numpy(np.ascontiguousarray(own.numbers[role])) for role in ("rows", "columns"))
+    else:
+        rows, columns, *biases = _allowed(op, queries, keys)
     q = queries.flatten(2)[:, :, rows.to(queries.device)].unflatten(1, (op.heads, -1)).permute(0, 3, 1, 4, 2)
     k, v = (x.flatten(2)[:, :, columns.to(x.device)].unflatten(1, (op.heads, -1)).permute(0, 3, 1, 4, 2) for x in (keys, values))
     logits = q @ k.transpose(-1, -2) * (own.numbers.get("scale") or q.shape[-1] ** -0.5)
-    logits = logits if bias is None else logits + bias.to(logits)
+    for bias in biases:
+        logits = logits + torch.as_tensor(bias).to(logits)
     mixed = (torch.softmax(logits, -1) @ v).permute(0, 2, 4, 1, 3).flatten(3).flatten(1, 2)  # (N, channels, positions)
     places = torch.empty_like(rows.flatten()).scatter_(0, rows.flatten(), torch.arange(rows.numel()))
     return mixed[:, :, places.to(mixed.device)].unflatten(2, tuple(queries.shape[2:]))
@@ -278,14 +287,16 @@ def _(op: Dropout, own: Own, x: torch.Tensor) -> torch.Tensor:
 
 @apply.register
 def _(op: Norm, own: Own, x: torch.Tensor) -> torch.Tensor:
-    weight, bias = own.per_channel("weight", x), own.per_channel("bias", x)
+    weight, bias = (own.per_channel(role, x) if own.numbers.get(f"{role}_map") is None else own.numbers[f"{role}_map"]
+                    for role in ("weight", "bias"))  # fmt: skip
     if op.kind == "batch" or own.numbers["running_var"] is not None:
         of_batch = op.kind == "batch" and own.train
         mean, variance = (None, None) if of_batch else (own.numbers["running_mean"], own.numbers["running_var"])
         gamma, beta = own.numbers["weight"], own.numbers["bias"]
         return functional.batch_norm(x, mean, variance, gamma, beta, of_batch, eps=own.numbers["eps"])
     if op.kind == "layer":
-        x = functional.layer_norm(x.movedim(1, -1), x.shape[1:2], eps=op.eps).movedim(-1, 1)
+        split = x.movedim(1, -1).unflatten(-1, (op.groups, -1))
+        x = functional.layer_norm(split, split.shape[-1:], eps=op.eps).flatten(-2).movedim(-1, 1)
     elif op.kind == "group":
         x = functional.group_norm(x, op.groups, eps=op.eps)
     elif op.kind == "instance":

@@ -25,7 +25,7 @@ from lattice import (
     residual,
     spatial_lattice,
 )
-from lattice.counts.distributions import _sum, log_path_counts, path_count, path_length_distribution, skip_distribution
+from lattice.counts.distributions import _Wide, log_path_counts, path_count, path_length_distribution, skip_distribution
 from lattice.testing.strategies import lattices
 
 MOST_PATHS = 500
@@ -161,8 +161,9 @@ def test_lengths_cross_weights_and_not_pools():
 @pytest.mark.parametrize(("one", "other"), [((0.5, -5000), (0.0, 0)), ((0.0, 0), (0.5, -5000)), ((0.0, 0), (0.0, 7))])
 def test_adding_nothing_changes_no_number_however_small(one, other):
     expected = one if one[0] else (other[0], other[1] if other[0] else None)
-    mantissa, exponent = _sum(*((np.array([m]), np.array([e])) for m, e in (one, other)))
-    assert (mantissa[0], exponent[0] if mantissa[0] else None) == expected
+    first, second = (_Wide(np.array([m]), np.array([e])) for m, e in (one, other))
+    total = first + second
+    assert (total.mantissas[0], total.exponents[0] if total.mantissas[0] else None) == expected
 
 
 def test_huge_distributions_are_estimated_and_refused():

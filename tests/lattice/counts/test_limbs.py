@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from lattice import Conv, Dense, Lattice, Pool, ResourceError, families, path_counts, residual
 from lattice.counts.cost import MOST_BYTES, MOST_SECONDS, estimate, show_count
 from lattice.counts.counting import one_unit
-from lattice.counts.limbs import MOST_GAIN, Numbers, gain, pull_back_limbs
+from lattice.counts.limbs import MOST_GAIN, Numbers, pull_back_limbs
+from lattice.sweep.pullback import gain
 from lattice.testing.strategies import lattices
 from tests.object_sweep import assert_same_ints, in_objects
 

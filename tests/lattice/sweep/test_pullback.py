@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lattice import AdaptiveWindow, ResizeWindow, SpecificationError, TransposedWindow, Window, families, pull_back
 from lattice.network.axis import overlaid
 from lattice.network.window import PADDING_MODES
-from lattice.sweep.pullback import sweep
+from lattice.sweep.pullback import node_cotangents
 from lattice.testing.strategies import lattices, windows
 
 
@@ -135,7 +135,7 @@ def test_a_weight_may_differ_between_units(net, seed):
 
 @given(lattices())
 def test_every_node_is_visited_once_from_the_output_down(net):
-    visited = [(node, here.shape) for node, here in sweep(net, gain, np.ones(net.output_shape))]
+    visited = [(node, here.shape) for node, here in node_cotangents(net, gain, np.ones(net.output_shape))]
     assert [node for node, _ in visited] == list(reversed(net.nodes))
     for (_, shape), full in zip(visited, reversed(net.shapes), strict=True):
         assert shape in (full, (1, *full[1:]))
@@ -143,7 +143,7 @@ def test_every_node_is_visited_once_from_the_output_down(net):
 
 @given(lattices())
 def test_a_sweep_does_not_write_into_what_it_has_yielded(net):
-    kept = [(here, here.copy()) for _, here in sweep(net, gain, np.ones(net.output_shape))]
+    kept = [(here, here.copy()) for _, here in node_cotangents(net, gain, np.ones(net.output_shape))]
     assert all((here == then).all() for here, then in kept)
 
 
