@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from landscape import he
+from landscape.tracing.proof.replay import Own, apply
 from landscape.weights.initialisation import Initialisation, layer_variances, weighted
 from lattice import (
     Activation,
@@ -38,7 +39,9 @@ from lattice import (
     Upsample,
     Window,
 )
+from lattice.network.attention import Attention
 from lattice.network.lattice import check_lattice
+from lattice.network.rearrange import Rearrange, Resample
 
 __all__ = ["LatticeModule", "build", "draw_weight", "draw_weights"]
 
@@ -357,6 +360,13 @@ def _(op: Slice, shapes: Shapes) -> Any:
 @module.register
 def _(op: ChannelShuffle, shapes: Shapes) -> Any:
     return _Function(lambda x: x.unflatten(1, (op.groups, -1)).transpose(1, 2).flatten(1, 2))
+
+
+@module.register(Attention)
+@module.register(Rearrange)
+@module.register(Resample)
+def _(op: Op, shapes: Shapes) -> Any:
+    return _Function(lambda *tensors: apply(op, Own({}), *tensors))
 
 
 @module.register

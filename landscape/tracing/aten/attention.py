@@ -229,7 +229,7 @@ def _chosen(reader: Reader, side: _Side, where: Array, what: str) -> tuple[int, 
 
 def _windowed(made: Made, where: Array, rows: int, keys: int) -> Made:
     """Constants over all groups x queries x keys, as (windows, heads, queries, keys) of the first sample."""
-    return lambda value: made(value).reshape(-1, rows, keys)[where.tolist()]
+    return lambda value: made(value).reshape(-1, rows, keys)[_indices(where)]
 
 
 def _shares(reader: Reader, scores: Scores, numbers: dict[str, str], where: Array, places: Any) -> Array:
@@ -249,7 +249,7 @@ def _reads(shares: Array, places: Any, queries: tuple[int, ...], keys: tuple[int
     least = np.finfo(np.float32).eps * shares.max(axis=-1, keepdims=True)
     read = (shares > least).any(axis=1)  # (windows or 1, queries, keys)
     there = np.zeros((prod(queries), prod(keys)), dtype=bool)
-    for window, (rows, columns) in enumerate(zip(*places, strict=True)):
+    for window, (rows, columns) in enumerate(zip(places[0], places[1], strict=True)):
         there[np.ix_(rows, columns)] |= read[window if len(read) > 1 else 0]
     if there.all():
         return (None,) * len(keys)
@@ -262,3 +262,9 @@ def _reads(shares: Array, places: Any, queries: tuple[int, ...], keys: tuple[int
     if not np.array_equal(product, grid):
         raise Refusal("attends to positions that are no product of parts of each axis: not yet")
     return tuple(tuple(tuple(np.flatnonzero(row).tolist()) for row in axis) for axis in each)
+
+
+def _indices(places: Array) -> Any:
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(places))

@@ -10,7 +10,7 @@ import numpy as np
 
 from landscape.tracing.aten.registry import RULES, per_axis, positions, rule
 from landscape.tracing.graph.reader import Reader, Refusal, Stale, Value, operation, shape_of
-from lattice import AdaptivePool, Blur, Conv, ConvTranspose, Dense, GlobalPool, Op, Pad, PixelShuffle, Pool, Upsample
+from lattice import AdaptivePool, Blur, Conv, ConvTranspose, Dense, GlobalPool, Op, Pad, Pool, Upsample
 from lattice.network.window import ResizeWindow
 
 ROUNDING = 1e-5  # of a filter that was made in single precision, relative to its largest tap
@@ -145,7 +145,7 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 @rule("pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d")
 @rule("replication_pad1d", "replication_pad2d", "replication_pad3d", "_pad_circular")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
-    axes, name = positions(call), operation(call)
+    axes, name = len(shape_of(call.args[0])) - 2, operation(call)
     named = {"constant_pad_nd": "constant", "_pad_circular": "circular"}
     copies = "reflect" if name.startswith("reflection") else "replicate"
     mode = a["mode"] if "mode" in a else named.get(name, copies)
@@ -153,16 +153,28 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
         raise Refusal(f"pads with the constant {a['value']}: not yet")
     flat = list(a["pad"] if "pad" in a else a["padding"])  # last axis first, (lo, hi) each
     pairs = [tuple(flat[i : i + 2]) for i in range(0, len(flat), 2)]
-    if len(pairs) > axes or min(flat, default=0) < 0:
-        raise Refusal(f"pads by {flat}: only positions, and by no negative amount, have a rule")
+    value = reader.value(call.args[0])
+    if not any(flat):
+        return value
+    if mode == "constant" and (len(pairs) > axes or min(flat) < 0 or value.layout is not None):
+        return _padded(reader, value, pairs[::-1])
+    if len(pairs) > axes or min(flat) < 0:
+        raise Refusal(f"pads by {flat} with copies: only positions, and by no negative amount, have a rule")
     pairs += [(0, 0)] * (axes - len(pairs))
     padding = tuple(reversed(pairs))
     return reader.append(call, Pad(padding, "zeros" if mode == "constant" else mode), (reader.tensor(call.args[0]),))
 
 
-@rule("pixel_shuffle")
-def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
-    return reader.append(call, PixelShuffle(a["upscale_factor"]), (reader.tensor(a["self"]),))
+def _padded(reader: Reader, value: Value, pairs: list[tuple[int, ...]]) -> Value:
+    """Zeros around the last axes of a tensor, whatever they are, and fewer cells where a number is negative."""
+    layout = reader.layout(value)
+    for axis, (lo, hi) in enumerate(pairs, start=layout.ndim - len(pairs)):
+        n = layout.shape[axis]
+        layout = layout.take(range(max(-lo, 0), n - max(-hi, 0)), axis)
+        sides = [(0, 0)] * layout.ndim
+        sides[axis] = (max(lo, 0), max(hi, 0))
+        layout = np.pad(layout, sides, constant_values=-1)
+    return Value(value.node, layout)
 
 
 LINEAR = ("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d")

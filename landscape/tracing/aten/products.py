@@ -120,7 +120,7 @@ def _scale(reader: Reader, call: Any, value: Value, number: float, label: str = 
 
 def _product(reader: Reader, call: Any, first: Any, second: Any) -> Value:
     one, two = reader.value(first), reader.value(second)
-    if reader.signals[one.node] == reader.signals[two.node]:
+    if reader.signals[one.node] == reader.signals[two.node] and same_layout(one.layout, two.layout):
         found = _written_out(reader, one.node, two.node) or _written_out(reader, two.node, one.node)
         if found is None:
             raise Refusal(
@@ -140,6 +140,14 @@ def scaled_by(reader: Reader, call: Any, value: Value, number: float) -> Value:
 def _two_signals(reader: Reader, call: Any, first: Any, second: Any) -> Value:
     """A product in the places of the factor that has the shape of the call; of the other one cell may stand for several."""
     shape = shape_of(call)
+    plain = reader.value(first).layout is reader.value(second).layout is None
+    if len(shape_of(first)) == len(shape_of(second)) and (plain or shape not in (shape_of(first), shape_of(second))):
+        if shape_of(first) < shape_of(second):
+            first, second = second, first
+        nodes = [reader.tensor(factor) for factor in (first, second)]
+        found = reader.append(call, Multiply(), tuple(nodes))
+        reader.factors[reader.nodes[found.node].name] = [(call.args.index(factor), None) for factor in (first, second)]
+        return found
     if shape_of(first) != shape:
         first, second = second, first
     one, two = reader.value(first), reader.value(second)

@@ -16,6 +16,7 @@ from lattice import AdaptivePool, GlobalPool, Op
 __all__: list[str] = []
 
 Array = np.ndarray[Any, Any]
+MOST_PARTS = 64  # each becomes a node
 
 
 @rule("mean", "sum", "amax", "max")
@@ -29,6 +30,14 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
     value = reader.value(call.args[0])
     if name == "max" and len(dims) == len(shape):
         raise Refusal("the largest of all numbers: not yet")
+    channels, over = set(reader.channel_axes(value)), "max" if name in ("amax", "max") else "avg"
+    apart = tuple(d for d in dims if d not in channels and shape[d] > 1)
+    if apart and set(dims) & channels:  # over positions first
+        value = _over_positions(reader, call, over, value, apart)
+        if name == "sum":
+            value = scaled_by(reader, call, value, float(prod(shape[d] for d in apart)))
+        value = Value(value.node, np.expand_dims(reader.layout(value), apart))
+        shape = tuple(1 if d in apart else n for d, n in enumerate(shape))
     layout = reader.layout(value)
     kept = np.moveaxis(layout, dims, range(-len(dims), 0)).reshape(*(n for d, n in enumerate(shape) if d not in dims), -1)
     if kept.shape[-1] == 1:
@@ -36,7 +45,7 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
     elif set(dims) & set(reader.channel_axes(value)):
         found = _over_channels(reader, call, name, value, kept)
     else:
-        found = _over_positions(reader, call, "max" if name in ("amax", "max") else "avg", value, dims)
+        found = _over_positions(reader, call, over, value, dims)
         if name == "sum":
             found = scaled_by(reader, call, found, float(kept.shape[-1]))
     if a.get("keepdim"):
@@ -48,6 +57,8 @@ def _over_channels(reader: Reader, call: Any, name: str, value: Value, kept: Arr
     """The sum of parts: each is the same tensor at one place of the axes that are summed over."""
     if name in ("amax", "max"):
         raise Refusal(f"takes the largest over channels, {kept.shape[-1]} of them: not yet")
+    if kept.shape[-1] > MOST_PARTS:
+        raise Refusal(f"adds {kept.shape[-1]} channels: up to {MOST_PARTS} have a rule")
     parts = [Value(value.node, kept[..., k]) for k in range(kept.shape[-1])]
     found = total(reader, call, parts, kept.shape[:-1])
     return found if name == "sum" else scaled_by(reader, call, found, 1 / len(parts))

@@ -91,10 +91,10 @@ def met(
     numbers = each(reader.known(call, argument))
     if not bool((numbers == numbers[:1]).all()):
         raise Refusal("meets numbers that differ from sample to sample of the batch")
-    channels = numbers[0].flatten(1)
+    channels = numbers[0].reshape(units[0], -1)
     alike = bool((channels == channels[:, :1]).all())
     if alike and (name is None or len(units) == 1 or _by_channel(reader, source, shape)):
-        return {role: reader.keep(call, argument, lambda value: make(each(value)[0].flatten(1)[:, 0]))}
+        return {role: reader.keep(call, argument, lambda value: make(each(value)[0].reshape(units[0], -1)[:, 0]))}
     return {f"{role}_map": reader.keep(call, argument, lambda value: make(each(value)[0]))}
 
 

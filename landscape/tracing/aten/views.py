@@ -28,8 +28,6 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
     if isinstance(source, Scores):
         return source.moved(_moved(reader, call, source.layout))
     value = reader.value(call.args[0])
-    if operation(call) == "im2col" and any(call.args[3]):
-        raise Refusal("pads what it unfolds; pad before it")
     whole = _moved(reader, call, reader.layout(value))
     return [_placed(reader, value, part) for part in whole] if isinstance(whole, list) else _placed(reader, value, whole)
 
@@ -40,13 +38,16 @@ def _moved(reader: Reader, call: Any, layout: Any) -> Any:
 
     def known(node: Any) -> Any:
         if node is call.args[0]:
-            return torch.from_numpy(np.ascontiguousarray(layout))
+            return torch.from_numpy(np.array(layout))
         if reader.is_fixed(node):
             return reader.known(call, node)
         if operation(call) in ("view_as", "reshape_as", "expand_as"):
             return torch.empty(shape_of(node))
         raise Refusal("moves numbers to places that depend on the input")
 
+    if operation(call) == "im2col":  # it is for floating point, and pads with 0
+        columns = call.target(torch.from_numpy(layout + 1.0), *call.args[1:], **call.kwargs)
+        return columns.long().numpy() - 1
     arguments = torch.fx.node.map_arg((call.args, call.kwargs), known)
     if operation(call) == "as_strided" and not reader.values[call.args[0]].layout is None:
         raise Refusal("strides over the memory of a tensor that was moved; use view and permute")

@@ -66,7 +66,7 @@ class Rows:
         """The layout of a result with these channels, on these axes, in a node with these positions."""
         width, cells = prod(channels), prod(spatial)
         units = self.samples[:, None] * width * cells + np.arange(width) * cells + self.positions[:, None]
-        full = units.reshape(*self.shape, *channels)
+        full = units.reshape((*self.shape, *channels))
         return np.moveaxis(full, range(len(self.shape), full.ndim), axes)
 
 

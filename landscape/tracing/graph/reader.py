@@ -287,6 +287,13 @@ class Reader:
         source = self.whole(self.value(argument))
         return self.placed(self.append(call, op, (source.node,), label, **weights), source.layout)
 
+    def _as_returned(self, value: Value) -> Value:
+        """A result whose second axis is that of its channels, in a node of just that shape."""
+        if value.layout is None or (self.channel_axes(value) != (1,) and value.layout.ndim > 2):
+            return value
+        own = first_sample(value.layout, self.batch, prod(self.shapes[value.node]))
+        return value if own is None else Value(self.arranged(value.node, own))
+
     def placed(self, value: Value, layout: Array | None) -> Value:
         """A value of this layout, which is also what the proof and the counts find it by."""
         self.layouts[self.nodes[value.node].name] = layout
@@ -335,7 +342,7 @@ class Reader:
             raise UnsupportedError("the model's output is not computed from its input")
         try:
             self.call = self.result
-            result = self.values[self.result] = self.whole(self.value(self.result))
+            result = self.values[self.result] = self._as_returned(self.whole(self.value(self.result)))
             needed = {result.node}
         except Refusal as refusal:
             raise UnsupportedError(f"the model's output {refusal}") from refusal

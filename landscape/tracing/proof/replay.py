@@ -90,7 +90,7 @@ def as_in_model(x: torch.Tensor, layout: Any) -> torch.Tensor:
     """A node's numbers (N, channels, *spatial) as they stand in the model's tensor."""
     if layout is None:
         return x
-    return x.flatten()[torch.from_numpy(np.ascontiguousarray(layout)).to(x.device)]
+    return x.flatten()[torch.from_numpy(np.array(layout)).to(x.device)]
 
 
 @singledispatch
