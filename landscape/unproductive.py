@@ -16,7 +16,7 @@ import numpy as np
 from landscape.laws.moments import expected_squares
 from landscape.prior import Prior
 from lattice import Conv, GlobalPool, Lattice, Node, PilcroError, Window
-from lattice.network.ops import Windowed
+from lattice.network.ops import Merge, Pointwise, Rearrangement, Weighted, Windowed
 
 __all__ = ["Unproductive", "unproductive_layers"]
 
@@ -95,8 +95,10 @@ def _smallest_fields(lattice: Lattice) -> list[tuple[tuple[int, ...], tuple[int,
 def _grown(lattice: Lattice, node: Node, sizes: tuple[int, ...], strides: tuple[int, ...]) -> Any:
     if isinstance(node.op, GlobalPool):
         return lattice.input_shape[1:], strides
-    if not isinstance(node.op, Windowed):
+    if isinstance(node.op, Merge | Pointwise | Rearrangement | Weighted) and not isinstance(node.op, Windowed):
         return sizes, strides
+    if not isinstance(node.op, Windowed):
+        return None
     spatial = lattice.input_shapes(node)[0][1:]
     windows = [window for window in node.op.windows(spatial) if isinstance(window, Window)]
     if len(windows) < len(spatial) or len(spatial) != len(sizes):

@@ -38,6 +38,7 @@ from lattice.errors import (
 from lattice.geometry.evenness import StageEvenness, even_sizes, evenness
 from lattice.geometry.receptive_field import AxisField, ReceptiveField, last_map, receptive_field, receptive_fields
 from lattice.network import families
+from lattice.network.attention import Attention
 from lattice.network.lattice import Branches, Lattice, Node, Unit, concatenate, residual
 from lattice.network.ops import (
     Activation,
@@ -62,9 +63,12 @@ from lattice.network.ops import (
     Slice,
     Upsample,
 )
+from lattice.network.rearrange import ListedWindow, Rearrange, Resample
 from lattice.network.window import AdaptiveWindow, AxisMap, FilterWindow, ResizeWindow, TransposedWindow, Window
+from lattice.sweep.choices import SKIP, Branch, Command
+from lattice.sweep import attended, rearranged  # noqa: F401 - rules
 from lattice.sweep.pullback import pull_back
-from lattice.sweep.routes import SKIP, Branch, Command, commands, path_exists, route
+from lattice.sweep.routes import commands, path_exists, route
 from lattice.testing.transformations import compose, flip, transpose
 
 __all__ = [
@@ -72,9 +76,10 @@ __all__ = [
     "Lattice", "Node", "Unit", "Branches", "residual", "concatenate", "families",
     # its layers
     "Op", "Input", "Conv", "ConvTranspose", "Dense", "Pool", "GlobalPool", "AdaptivePool", "Pad", "Blur", "Upsample",
+    "Rearrange", "Resample", "Attention",
     "PixelShuffle", "Add", "Concat", "Slice", "ChannelShuffle", "Flatten", "Activation", "Norm", "Multiply", "Dropout",
     # one axis of a layer
-    "AxisMap", "Window", "TransposedWindow", "AdaptiveWindow", "ResizeWindow", "FilterWindow",
+    "AxisMap", "Window", "TransposedWindow", "AdaptiveWindow", "ResizeWindow", "FilterWindow", "ListedWindow",
     # Definitions 1 and 2
     "route", "commands", "path_exists", "Command", "SKIP", "Branch", "combinations", "multinomial_count", "is_regular",
     # counts

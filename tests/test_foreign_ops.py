@@ -9,10 +9,28 @@ from landscape import predict
 from landscape.laws import connections, guarantee
 from landscape.laws.moments import squared_gradients
 from landscape.structure import correlated_positions, plan, shared_signal, signs
-from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Op, PilcroError, Pool, path_counts
+from lattice import (
+    Activation,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalPool,
+    Input,
+    Lattice,
+    Node,
+    Op,
+    PilcroError,
+    Pool,
+    commands,
+    evenness,
+    path_counts,
+    path_length_distribution,
+)
+from lattice.drawing.graph import count_edges
 from lattice.network import shapes
-from lattice.network.ops import Pointwise, Rearrangement
-from lattice.sweep import pullback, routes
+from lattice.network.ops import Pointwise, Rearrangement, Summed, Weighted
+from lattice.sweep import choices, pullback
+from validation import enumerated_squared_gradients
 
 CHAIN = [Conv(2, 3, padding=1), Flatten(), Dense(1)]
 
@@ -47,7 +65,7 @@ def lattice_rules(op):
     return [
         lambda: shapes.output_shape.register(op, lambda self, shape: shape),
         lambda: pullback.pull.register(op, pulled),
-        lambda: routes.choices.register(op, led),
+        lambda: choices.choices.register(op, led),
         lambda: signs.output_sign.register(op, lambda self, inputs: inputs[0]),
     ]
 
@@ -135,3 +153,104 @@ def test_signs_of_an_unknown_op_are_not_guessed():
     for register in (*lattice_rules(op)[:-1], *law_rules(op)):
         register()
     assert right_or_refused([CHAIN[0], op(), Activation("relu"), *CHAIN[1:]], None) is None
+
+
+def outcome(analysis):
+    """What an analysis gives, or that it refused."""
+    refusal = ""
+    try:
+        return analysis()
+    except PilcroError as error:
+        refusal = str(error)
+    assert "register" in refusal
+    return None
+
+
+def doubling_neighbours(base):
+    @dataclass(frozen=True, slots=True)
+    class Pairs(base):
+        """y_i = 2 x_i + x_(i - 1), around: three paths from each unit."""
+
+    return Pairs
+
+
+def test_counts_of_a_foreign_op_that_reads_several_cells_are_right_or_refused():
+    op = doubling_neighbours(Op)
+    rules = [
+        lambda: shapes.output_shape.register(op, lambda self, shape: shape),
+        lambda: pullback.pull.register(op, lambda self, inputs, c, output: (2 * c + np.roll(c, -1, -1),)),
+    ]
+    around = Conv(1, 3, padding=1, mode="circular")
+    layers = [around, *[op()] * 40, around]
+    plain = path_counts(Lattice.chain((1, 5), [layers[0], layers[-1]]))
+    for step in range(3):
+        counts = outcome(lambda: path_counts(Lattice.chain((1, 5), layers)))
+        lengths = outcome(lambda: path_length_distribution(Lattice.chain((1, 5), layers)))
+        spatial = outcome(lambda: path_counts(Lattice.chain((1, 5), layers), channels=False))
+        edges = outcome(lambda: count_edges(Lattice.chain((1, 5), layers)))
+        even = outcome(lambda: evenness(Lattice.chain((1, 5), layers)))
+        assert (spatial, edges, even) == (None, None, None)
+        if step < 2:
+            assert (counts, lengths) == (None, None)
+            rules[step]()
+    assert counts.sum() == plain.sum() * 3**40
+    assert (lengths.sum(axis=0) == counts).all()
+    assert (lengths[:2] == 0).all()
+
+
+def test_a_foreign_rearrangement_needs_one_rule():
+    op = rearranging(Rearrangement)
+    layers = [Conv(2, 3, padding=(0, 1)), op(), Pool("avg", 2, 1), Conv(1, 2), Pool("avg", 2, 1)]
+    head = [GlobalPool("avg"), Flatten(), Dense(1)]
+    assert outcome(lambda: Lattice.chain((1, 6), layers)) is None
+    shapes.sources.register(op, lambda self, shape: np.arange(np.prod(shape)).reshape(shape)[..., ::-1])
+    net = Lattice.chain((1, 6), [*layers, *head])
+    listed = [len(list(commands(net, None, (i,)))) for i in range(6)]
+    assert path_counts(net).tolist() == listed
+    np.testing.assert_allclose(predict(net, initialisation=1.0).squared, enumerated_squared_gradients(net), rtol=1e-12)
+
+
+def test_a_foreign_rearrangement_of_channels_asks_for_its_maps():
+    @dataclass(frozen=True, slots=True)
+    class Turned(Rearrangement):
+        """Channels in reverse order."""
+
+    shapes.sources.register(Turned, lambda self, shape: np.arange(np.prod(shape)).reshape(shape)[::-1])
+    layers = [Conv(2, 3, padding=1), Turned(), Flatten(), Dense(1)]
+    assert outcome(lambda: predict(Lattice.chain((1, 5), layers), initialisation=1.0)) is None
+    assert path_counts(Lattice.chain((1, 5), layers)).tolist() == [4, 6, 6, 6, 4]
+
+
+def test_branches_of_one_signal_that_meet_in_a_foreign_sum_are_refused():
+    @dataclass(frozen=True, slots=True)
+    class Difference(Summed):
+        """a - b."""
+
+    shapes.output_shape.register(Difference, lambda self, one, other: one)
+    pullback.pull.register(Difference, lambda self, inputs, c, output: (c, c))
+    signs.output_sign.register(Difference, lambda self, inputs: signs.Sign.SUM)
+    connections.second_moment.register(Difference, lambda self, rules, node, place: 1)
+    connections.pair_moment.register(Difference, lambda self, rules, node, axes, place: 1)
+    guarantee._findings.register(Difference, lambda *_: [])
+    nodes = [
+        Node("input", Input((1, 5))),
+        Node("conv", Conv(2, 3, padding=1), (0,)),
+        Node("pool", Pool("avg", 3, 1, padding=1), (1,)),
+        Node("less", Difference(), (1, 2)),
+        Node("flat", Flatten(), (3,)),
+        Node("top", Dense(1), (4,)),
+    ]
+    with pytest.raises(PilcroError, match=r"less: branches of one signal"):
+        predict(Lattice(tuple(nodes)), initialisation=1.0)
+
+
+def test_weights_of_a_foreign_kind_are_asked_for_their_fans():
+    @dataclass(frozen=True, slots=True)
+    class Scaled(Weighted):
+        """A weight for each unit."""
+
+    shapes.output_shape.register(Scaled, lambda self, shape: shape)
+    net = Lattice.chain((1, 5), [Scaled()])
+    with pytest.raises(PilcroError, match=r"no fans of .*Scaled.*register"):
+        predict(net)
+    assert outcome(lambda: predict(net, initialisation=1.0)) is None

@@ -29,8 +29,9 @@ from lattice import (
     UnsupportedError,
 )
 from lattice.network.attention import Attention
-from lattice.network.ops import Pooling, WeightedWindow, Windowed
-from lattice.network.rearrange import Rearrange, sources
+from lattice.network.ops import Pooling, Rearrangement, WeightedWindow, Windowed
+from lattice.network.rearrange import Rearrange
+from lattice.network.shapes import sources
 
 __all__ = ["Known", "Run", "Signal", "batch_variance", "gaussian", "passed", "spread"]
 
@@ -77,7 +78,9 @@ class Known(NamedTuple):
 
 @singledispatch
 def passed(op: Op, known: Known, below: list[Signal]) -> Signal:
-    raise UnsupportedError(f"no forward mean field for {op}")
+    raise UnsupportedError(
+        f"no forward mean field for {op!r}; add a rule with landscape.gates.mean_field_rules.passed.register"
+    )
 
 
 @passed.register
@@ -217,6 +220,12 @@ def _(op: Concat, known: Known, below: list[Signal]) -> Signal:
         return np.concatenate([np.broadcast_to(part, shape) for part, shape in zip(parts, known.shapes, strict=True)])
 
     return Signal(*(joined(parts) for parts in zip(*below, strict=True)))
+
+
+@passed.register
+def _(op: Rearrangement, known: Known, below: list[Signal]) -> Signal:
+    places = sources(op, known.shapes[0])
+    return Signal(*(np.broadcast_to(part, known.shapes[0]).ravel()[places] for part in below[0]))
 
 
 @passed.register

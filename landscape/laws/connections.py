@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from landscape.laws.covariance import across, sweep_moments
+from landscape.laws.covariance import sweep_moments
 from landscape.laws.trunk import trunk_factors
 from landscape.prior import Prior
+from landscape.structure.arrays import across
 from landscape.structure.plan import Axes, pool_cells
 from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, activation_gain, slopes
 from landscape.weights.initialisation import checked_variances

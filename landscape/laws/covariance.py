@@ -13,15 +13,17 @@ Proposition 1 is the diagonal of this law. `landscape.structure.plan` says which
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import Any, Protocol
 
 import numpy as np
+
+from landscape.structure.arrays import across, collect, diagonal_of, on_diagonal, outer, rearranged, sides
 from landscape.structure.joint_pairs import collect_jointly
-from landscape.structure.pairs import Maps, apply_maps
+from landscape.structure.pairs import Maps
 from landscape.structure.plan import Axes, Plan, State, Step, plan, window_sizes
 from landscape.weights.initialisation import weighted
 from lattice import (
@@ -38,7 +40,7 @@ from lattice.network.rearrange import Rearrange
 from lattice.sweep.pullback import pull, sum_channels
 from lattice.sweep.reverse import accumulate
 
-__all__ = ["Local", "across", "pull_moments", "sweep_moments"]
+__all__ = ["Local", "pull_moments", "sweep_moments"]
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -145,14 +147,7 @@ def _sweep(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[N
 
     for state, here in accumulate((*steps, (0, 0)), _Scaled(cotangent, 0), onward):
         if state[0] == state[1]:
-            yield lattice.nodes[state[0]], _diagonal(here.mantissas, planned.carried[state]), here.exponent
-
-
-def _diagonal(values: Array, axes: Axes) -> Array:
-    """The moments of single positions among those that are carried."""
-    if all(pairs.is_diagonal for pairs in axes):
-        return values
-    return values[across([np.flatnonzero(pairs.first == pairs.second) for pairs in axes])]
+            yield lattice.nodes[state[0]], diagonal_of(here.mantissas, planned.carried[state]), here.exponent
 
 
 def _check_size(lattice: Lattice, planned: Plan) -> None:
@@ -184,17 +179,24 @@ def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array
         result = _to_factor(weighed, shapes[left], output, step.maps, above, below)
     elif isinstance(node.op, Attention):
         assert step.maps is not None
-        result = _collect(step.maps, here, above, below)
+        result = collect(step.maps, here, above, below)
     elif isinstance(node.op, Rearrange):
         result = _rearranged_cells(node.op, shapes[0], step, here, above, below)
     elif isinstance(node.op, PixelShuffle):
         assert step.maps is not None
         result = _unshuffle(node.op, shapes[0], step.maps, here, above, below)
+    elif step.maps is not None and shapes[left][0] == output[0]:  # positions move, channels stay
+        result = collect(step.maps, _times(here, _pair_weight(node, local, step, output, above)), above, below)
+    elif step.maps is not None:
+        raise UnsupportedError(
+            f"{node.name}: {node.op!r} moves positions and changes the channels, where moments between positions are carried; "
+            "there is a rule for pixel shuffles only, in landscape.laws.covariance"
+        )
     else:
         sizes = tuple(map(len, above))
         weighed = _times(here, _pair_weight(node, local, step, output, above))
         result = pull(node.op, tuple((shape[0], *sizes) for shape in shapes), weighed, (output[0], *sizes))[left]
-        result = _rearranged(result, above, below)
+        result = rearranged(result, above, below)
     if left != right or step.side is not None:
         return result
     factor = local.edge(node, left)
@@ -222,7 +224,7 @@ def _to_factor(here: Array, shape: Shape, output: Shape, maps: tuple[Maps, ...] 
     """What an input of a product collects, summed over the positions and channels that it was broadcast to."""
     if shape[0] < output[0]:  # different channels are uncorrelated: their moments add
         here = here.sum(axis=0, keepdims=True) * (output[0] // here.shape[0])
-    return _rearranged(here, above, below) if maps is None else _collect(maps, here, above, below)
+    return rearranged(here, above, below) if maps is None else collect(maps, here, above, below)
 
 
 def _at(values: Any, output: Shape, axes: Axes, side: int | None) -> Any:
@@ -231,22 +233,6 @@ def _at(values: Any, output: Shape, axes: Axes, side: int | None) -> Any:
         return values
     full = np.broadcast_to(values, (np.shape(values)[0] if np.ndim(values) == len(output) else 1, *output[1:]))
     return full[across([pairs.second if side else pairs.first for pairs in axes])]
-
-
-def across(indices: Sequence[Array]) -> tuple[Any, ...]:
-    """The index of all channels, and of every combination of the indices of the axes."""
-    return (slice(None), *np.ix_(*indices))
-
-
-def _rearranged(here: Array, above: Axes, below: Axes) -> Array:
-    """The same moments at the pairs `below`: those that are not among `above` are zero."""
-    for axis, (old, new) in enumerate(zip(above, below, strict=True), start=1):
-        if old != new:
-            places = np.minimum(np.searchsorted(old.codes, new.codes), len(old) - 1)
-            shape = [1] * here.ndim
-            shape[axis] = -1
-            here = np.take(here, places, axis) * (old.codes[places] == new.codes).reshape(shape)
-    return here
 
 
 # --- ops that read neighbourhoods -----------------------------------------------------------------------------------------
@@ -263,23 +249,14 @@ def _through_windows(node: Node, shape: Shape, step: Step, local: Local, here: A
         if step.side is None:
             return _maximum(op, node, shape[1:], step.maps, local, here, above, below)
         here = _times(here, local.single(node))
-    return _collect(step.maps, here, above, below)
-
-
-def _collect(maps: tuple[Maps, ...], here: Array, above: Axes, below: Axes) -> Array:
-    """Apply the operator of each axis."""
-    for axis, (readings, needed, there) in enumerate(zip(maps, below, above, strict=True), start=1):
-        moved = np.moveaxis(here, axis, 0)
-        result = apply_maps(readings, needed, there, moved)
-        here = np.moveaxis(result.reshape(-1, *moved.shape[1:]), 0, axis)
-    return here
+    return collect(step.maps, here, above, below)
 
 
 def _rearranged_cells(op: Rearrange, shape: Shape, step: Step, here: Array, above: Axes, below: Axes) -> Array:
     """The moments go where the cells came from; channels that nothing reads get none."""
     if step.maps is None:
         return collect_jointly(op, shape, here, above, below)
-    here = _collect(step.maps, here, above, below)
+    here = collect(step.maps, here, above, below)
     take = op.takes[0]
     if take is None:
         return here
@@ -291,7 +268,7 @@ def _rearranged_cells(op: Rearrange, shape: Shape, step: Step, here: Array, abov
 def _unshuffle(op: PixelShuffle, shape: Shape, maps: tuple[Maps, ...], here: Array, above: Axes, below: Axes) -> Array:
     """Positions r i + a of the output become channels a of position i."""
     parts = [
-        _collect(tuple((axis[a],) for axis, a in zip(maps, offsets, strict=True)), here, above, below)
+        collect(tuple((axis[a],) for axis, a in zip(maps, offsets, strict=True)), here, above, below)
         for offsets in product(range(op.factor), repeat=len(maps))
     ]
     stacked = np.stack(np.broadcast_arrays(*parts), axis=1)  # (channels of the output or 1, offsets, *pairs)
@@ -341,31 +318,15 @@ def _maximum(
         alone = _to_winners(op, spatial, own, rates)
     # Of two windows, with `shared` cells in both and `union` cells together, one cell wins both with probability 1 / union
     # each; what is left of the probability goes evenly to the pairs of different winners.
-    first, second = (_outer([size[places] for size, places in zip(sizes, side, strict=True)]) for side in _sides(above))
+    first, second = (outer([size[places] for size, places in zip(sizes, side, strict=True)]) for side in sides(above))
     inside = [axis[0][0].values > 0 for axis in maps]
-    shared = _outer([(a[pairs.first] & a[pairs.second]).sum(axis=1) for a, pairs in zip(inside, above, strict=True)])
+    shared = outer([(a[pairs.first] & a[pairs.second]).sum(axis=1) for a, pairs in zip(inside, above, strict=True)])
     union, pairs_of_cells = first + second - shared, first * second
-    apart = here * ~_on_diagonal(above) * local.single(node) * pairs_of_cells  # the maps carry 1 / (cells of each window)
-    one = _collect(maps, apart / union, above, below)
-    two = _collect(maps, apart * (1 - shared / union) / np.maximum(pairs_of_cells - shared, 1), above, below)
-    result = np.where(_on_diagonal(below), one, two)
+    apart = here * ~on_diagonal(above) * local.single(node) * pairs_of_cells  # the maps carry 1 / (cells of each window)
+    one = collect(maps, apart / union, above, below)
+    two = collect(maps, apart * (1 - shared / union) / np.maximum(pairs_of_cells - shared, 1), above, below)
+    result = np.where(on_diagonal(below), one, two)
     if len(result) < len(alone):
         result = np.repeat(result, len(alone), axis=0)
     result[across([pairs.first == pairs.second for pairs in below])] += alone
     return np.asarray(result)
-
-
-def _sides(axes: Axes) -> tuple[list[Array], list[Array]]:
-    return [pairs.first for pairs in axes], [pairs.second for pairs in axes]
-
-
-def _outer(factors: list[Array]) -> Array:
-    result = np.ones(())
-    for factor in factors:
-        result = np.multiply.outer(result, factor)
-    return result
-
-
-def _on_diagonal(axes: Axes) -> Array:
-    """Is a pair one position with itself, on every axis?"""
-    return np.asarray(_outer([pairs.first == pairs.second for pairs in axes]), dtype=bool)

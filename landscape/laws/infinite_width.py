@@ -16,17 +16,16 @@ The cost is positions^2 of every layer for every input coordinate: for small net
 """
 
 from functools import reduce
-from itertools import product
-from math import pi, prod
-from typing import Any, NamedTuple
+from math import prod
+from typing import Any
 
 import numpy as np
 
-from landscape.gates.averaging import ratio
+from landscape.gates.quadrants import Moments, truncated
 from landscape.prior import Prior
+from landscape.structure.arrays import tap_cells
 from landscape.structure.plan import fixed_map
 from landscape.structure.signs import has_slopes, slopes
-from landscape.weights.initialisation import weighted
 from lattice import (
     Activation,
     AdaptivePool,
@@ -55,17 +54,7 @@ Array = np.ndarray[Any, Any]
 MOST_BYTES = 2**31
 MOST_TRAFFIC = 2**36  # bytes of moments over all input coordinates
 NOT_GAUSSIAN = "a gate over something that is not Gaussian (a gate or the data themselves, added or not)"
-SINGULAR = 1e-12  # 1 - rho^2 below which two values are one
 LINEAR = (Add, Concat, Flatten, Dropout, Norm, Pool, AdaptivePool, GlobalPool, Pad, Blur, Upsample)
-
-
-class Moments(NamedTuple):
-    """E[u v], E[u dv], E[du v], E[du dv] of two layers: (channels or 1, coordinates or 1, positions, positions)."""
-
-    uu: Array
-    ud: Array
-    du: Array
-    dd: Array
 
 
 def refusals(lattice: Lattice) -> tuple[str, ...]:
@@ -89,7 +78,7 @@ def refusals(lattice: Lattice) -> tuple[str, ...]:
             if below - {"side by side"} != {"fresh"}:
                 found.append(f"{node.name}: {NOT_GAUSSIAN}")
             leaves.append(frozenset({"gate"}))
-        elif weighted(op):
+        elif isinstance(op, Dense | WeightedWindow):
             leaves.append(frozenset({"fresh"}))
         elif isinstance(op, Input):
             leaves.append(frozenset({"data"}))
@@ -268,7 +257,7 @@ class _Sweep:
             sums = (np.trace(_summed(part, channels, 1), axis1=2, axis2=3)[..., None, None] for part in below)
             return Moments(*(variance * part for part in sums))
         assert isinstance(op, WeightedWindow)
-        readings = _readings(op, shape[1:])
+        readings = [cells.ravel() for cells in tap_cells(op, shape[1:])]
         sums = (_summed(part, shape[0], op.groups) for part in below)
         collected = (reduce(np.add, [_read(part, cells) for cells in readings]) for part in sums)
         return Moments(*(_per_output(variance * part, op.channels) for part in collected))
@@ -280,71 +269,11 @@ class _Sweep:
         cross, first, second = self.between(u, v), self.between(u, u), self.between(v, v)
         own = tuple(np.diagonal(part, axis1=2, axis2=3)[..., :, None] for part in (first.uu, first.ud))
         other = tuple(np.diagonal(part, axis1=2, axis2=3)[..., None, :] for part in (second.uu, second.ud))
-        return _truncated(cross, own, other, phi, psi)
+        return truncated(cross, own, other, phi, psi)
 
     def _below(self, a: int) -> tuple[int, tuple[float, float]]:
         node = self.lattice.nodes[a]
         return (node.inputs[0], slopes(node.op)) if isinstance(node.op, Activation) else (a, (1.0, 1.0))
-
-
-def _truncated(
-    cross: Moments, own: tuple[Array, ...], other: tuple[Array, ...], phi: tuple[float, float], psi: tuple[float, float]
-) -> Moments:
-    """The moments of phi(u), psi(v) and their derivatives, as above. `own` is E[u^2], E[u du] of u; `other` those of v."""
-    (uu, u_du), (vv, v_dv) = own, other
-    uv, u_dv, v_du = cross.uu, cross.ud, cross.du
-    su, sv = np.sqrt(uu), np.sqrt(vv)
-    dead_u, dead_v = uu <= 0, vv <= 0
-    rho = np.clip(ratio(uv, _geometric_mean(uu, vv)), -1, 1)
-    ones, uus, uvs, vvs = _slope_moments(rho, (uu, uv, vv), (dead_u, dead_v), phi, psi)
-    room = (1 - rho) * (1 + rho)
-    apart = (room > SINGULAR) & ~dead_u & ~dead_v
-    alone_u, alone_v = ~apart & ~dead_u, ~apart & dead_u & ~dead_v
-
-    def regress(with_u: Array, with_v: Array) -> tuple[Array, Array]:
-        """The coefficients of u and of v in the regression on both, or on the one that is there."""
-        x, y = ratio(with_u, su), ratio(with_v, sv)
-        on_u = np.where(apart, ratio(ratio(x - rho * y, room), su), 0.0) + np.where(alone_u, ratio(x, su), 0.0)
-        on_v = np.where(apart, ratio(ratio(y - rho * x, room), sv), 0.0) + np.where(alone_v, ratio(y, sv), 0.0)
-        return on_u, on_v
-
-    a, a2 = regress(u_du, v_du)
-    b, b2 = regress(u_dv, v_dv)
-    rest = cross.dd - (a * b * uu + (a * b2 + a2 * b) * uv + a2 * b2 * vv)
-    dd = a * b * uus + (a * b2 + a2 * b) * uvs + a2 * b2 * vvs + rest * ones
-    return Moments(uvs, b * uus + b2 * uvs, a * uvs + a2 * vvs, dd)
-
-
-def _geometric_mean(a: Array, b: Array) -> Array:
-    """sqrt(a b), exactly a where b is a, and where the product would leave the range of float64 too."""
-    (a, left), (b, right) = np.frexp(a), np.frexp(b)
-    power = left + right
-    return np.ldexp(np.sqrt(a * b * (1 + power % 2)), power // 2)
-
-
-def _slope_moments(
-    rho: Array,
-    second: tuple[Array, Array, Array],
-    dead: tuple[Array, Array],
-    phi: tuple[float, float],
-    psi: tuple[float, float],
-) -> list[Array]:
-    """E[phi'(u) psi'(v) f] for f = 1, u^2, u v, v^2, from the moments over quadrants; at 0 torch takes the slope below."""
-    (uu, uv, vv), (dead_u, dead_v) = second, dead
-    scale = _geometric_mean(uu, vv)
-    s, t = np.sqrt(1 - rho**2), pi - np.arccos(rho)
-    both = (t / (2 * pi), uu * (t + rho * s) / (2 * pi), scale * (s + rho * t) / (2 * pi), vv * (t + rho * s) / (2 * pi))
-    half = (np.full((), 0.5), uu / 2, uv / 2, vv / 2)  # over u > 0 alone, or v > 0 alone
-    full = (np.ones(()), uu, uv, vv)
-    step_u, step_v = phi[1] - phi[0], psi[1] - psi[0]
-    zero_u, zero_v = (0.0 if slopes_ == (-1.0, 1.0) else slopes_[0] for slopes_ in (phi, psi))  # abs'(0) = 0
-    result = []
-    for all_, one_side, quadrant in zip(full, half, both, strict=True):
-        value = phi[0] * psi[0] * all_ + (phi[0] * step_v + psi[0] * step_u) * one_side + step_u * step_v * quadrant
-        value = np.where(dead_u, zero_u * (psi[0] * all_ + step_v * one_side), value)
-        value = np.where(dead_v, zero_v * (phi[0] * all_ + step_u * one_side), value)
-        result.append(np.where(dead_u & dead_v, zero_u * zero_v * all_, value))
-    return result
 
 
 def _summed(moments: Array, channels: int, groups: int) -> Array:
@@ -357,18 +286,6 @@ def _summed(moments: Array, channels: int, groups: int) -> Array:
 def _per_output(moments: Array, channels: int) -> Array:
     """The moments of each output channel from those of its group."""
     return moments if moments.shape[0] == 1 else np.repeat(moments, channels // moments.shape[0], axis=0)
-
-
-def _readings(op: WeightedWindow, spatial: tuple[int, ...]) -> list[Array]:
-    """For every tap the flat index of the input cell that each output reads, -1 for none."""
-    tables = [window.table(n) for window, n in zip(op.windows(spatial), spatial, strict=True)]
-    readings = []
-    for taps in product(*(range(len(table)) for table in tables)):
-        rows = np.ix_(*(table[tap] for table, tap in zip(tables, taps, strict=True)))
-        inside = np.logical_and.reduce(np.broadcast_arrays(*(row >= 0 for row in rows)))
-        cells = np.ravel_multi_index(tuple(np.maximum(row, 0) for row in rows), spatial)
-        readings.append(np.where(inside, cells, -1).ravel())
-    return readings
 
 
 def _read(moments: Array, cells: Array) -> Array:

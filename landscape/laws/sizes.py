@@ -31,8 +31,8 @@ from landscape.structure.correlated_positions import correlated_positions
 from landscape.structure.shared_signal import meet, shared_signals
 from landscape.structure.signs import SIGNAL_NORMS
 from landscape.weights.initialisation import fans
-from lattice import Activation, Add, Conv, Lattice, Multiply, Node, Norm
-from lattice.network.ops import Pooling, Summed
+from lattice import Activation, Add, Blur, Conv, Dropout, Input, Lattice, Multiply, Node, Norm, Pad, Upsample
+from lattice.network.ops import Merge, Pooling, Rearrangement, Summed, Weighted
 
 __all__ = ["Size", "stated_size"]
 
@@ -79,11 +79,15 @@ def _shaped(lattice: Lattice) -> Iterator[tuple[Node, tuple[int, ...]]]:
 
 
 def _is_gate(node: Node) -> bool:
-    """Is it a gate, a maximum, or a norm over the signal?"""
+    """Is it a gate, a maximum, or a norm over the signal? So counts what is not known to be linear."""
     op = node.op
     if isinstance(op, Activation):
         return op.name != "identity"
-    return _is_maximum(node) or (isinstance(op, Norm) and op.kind in SIGNAL_NORMS)
+    if isinstance(op, Norm):
+        return op.kind in SIGNAL_NORMS
+    if isinstance(op, Pooling):
+        return _is_maximum(node)
+    return not isinstance(op, Blur | Dropout | Input | Merge | Pad | Rearrangement | Upsample | Weighted)
 
 
 def _channels_of_means(lattice: Lattice) -> Iterator[int]:
@@ -103,8 +107,8 @@ def _is_maximum(node: Node) -> bool:
 
 def _narrowest(lattice: Lattice) -> int:
     """The least number of channels that something nonlinear, or a sum, reads; those of the input are the data's."""
-    ops = Activation | Norm | Pooling | Multiply | Summed
-    read = [i for node in lattice.nodes if isinstance(node.op, ops) for i in node.inputs if i]
+    deciding = (node for node in lattice.nodes if isinstance(node.op, Norm | Pooling | Summed | Activation) or _is_gate(node))
+    read = [i for node in deciding for i in node.inputs if i]
     return min((lattice.shapes[i][0] for i in read), default=1)
 
 

@@ -17,7 +17,8 @@ import numpy as np
 from landscape.structure.pairs import Pairs
 from lattice import ResourceError
 from lattice.network.ops import Shape
-from lattice.network.rearrange import Rearrange, sources
+from lattice.network.rearrange import Rearrange
+from lattice.network.shapes import sources
 
 __all__ = ["carried_jointly", "collect_jointly", "gathers_channels", "needed_jointly", "spreads_channels"]
 

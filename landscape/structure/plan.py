@@ -11,17 +11,20 @@ Moments also run between two nodes, where two branches that met in a sum meet ag
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce, singledispatch
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from landscape.structure.arrays import Axes
 from landscape.structure.correlated_positions import correlated_positions
 from landscape.structure.joint_pairs import carried_jointly, gathers_channels, needed_jointly, spreads_channels
-from landscape.structure.pairs import Maps, Matrix, Pairs, carried_below, diagonal, freeze, needed_above
+from landscape.structure.pairs import Maps, Matrix, carried_below, diagonal, freeze, needed_above
 from landscape.structure.shared_signal import Reach, meet, shared_signals
 from lattice import (
     Activation,
     Add,
+    ChannelShuffle,
     Concat,
     Dense,
     Flatten,
@@ -31,18 +34,19 @@ from lattice import (
     Op,
     PixelShuffle,
     Pool,
+    Slice,
     UnsupportedError,
     Window,
 )
 from lattice.network.attention import Attention
 from lattice.network.ops import Merge, Pointwise, Pooling, Rearrangement, Shape, Summed, Weighted, Windowed
 from lattice.network.rearrange import Rearrange
+from lattice.network.shapes import sources
 
 __all__ = ["Axes", "Plan", "State", "Step", "fixed_map", "plan", "pool_cells", "window_sizes"]
 
 Array = np.ndarray[Any, Any]
 State = tuple[int, int]
-Axes = tuple[Pairs, ...]
 
 
 @dataclass(frozen=True)
@@ -177,7 +181,7 @@ def _carried(lattice: Lattice, step: Step, needed: Axes, above: Axes) -> Axes:
     own = tuple(diagonal(n) for n in shape[1:])
     if isinstance(op, Rearrange):
         return carried_jointly(op, shape, needed, above, own)
-    return own if isinstance(op, Flatten) else above
+    return own if len(lattice.shapes[step.node]) == 1 else above  # flat features are apart, wherever they stood
 
 
 # --- the steps ------------------------------------------------------------------------------------------------------------
@@ -202,7 +206,7 @@ def _steps(lattice: Lattice) -> tuple[list[Step], tuple[str, ...]]:
                 found = _one_side(lattice, node, source, source.index(n), free)
             else:
                 unresolved[node.name] = None
-            if isinstance(node.op, Multiply) and meet(*(free[i] for i in node.inputs)):
+            if not isinstance(node.op, Add | Concat) and any(meet(free[a], free[b]) for a, b in combinations(node.inputs, 2)):
                 unresolved[node.name] = None
             steps += found
             states.difference_update([source])
@@ -280,10 +284,12 @@ def axis_maps(op: Op, shape: Shape, output: Shape) -> tuple[Maps, ...] | None:
     raise UnsupportedError(f"no map of positions for {op!r}; add one with landscape.structure.plan.axis_maps.register")
 
 
+@axis_maps.register(ChannelShuffle)
 @axis_maps.register(Dense)
+@axis_maps.register(Flatten)
 @axis_maps.register(Merge)
 @axis_maps.register(Pointwise)
-@axis_maps.register(Rearrangement)
+@axis_maps.register(Slice)
 def _(op: Op, shape: Shape, output: Shape) -> tuple[Maps, ...] | None:
     return None
 
@@ -303,6 +309,27 @@ def _(op: Attention, shape: Shape, output: Shape) -> tuple[Maps, ...]:
     read = [window.matrix(n) for window, n in zip(op.windows(output[1:], shape[1:]), shape[1:], strict=True)]
     fixed = [freeze(cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)) for cells in read]
     return tuple(((a, a),) for a in fixed)
+
+
+@axis_maps.register
+def _(op: Rearrangement, shape: Shape, output: Shape) -> tuple[Maps, ...] | None:
+    """The map of each axis, where channels stay and the axes are rearranged one by one."""
+    if len(output) == len(shape):
+        read, own = np.array(np.unravel_index(sources(op, shape), shape)), np.indices(output)
+        lines = [np.moveaxis(read[axis], axis, 0).reshape(n, -1)[:, 0] for axis, n in enumerate(output)]
+        if all(np.array_equal(lines[axis][own[axis]], read[axis]) for axis in range(len(output))) and _ascends(lines[0]):
+            fixed = [
+                freeze((line[:, None] == np.arange(n)).astype(float)) for line, n in zip(lines[1:], shape[1:], strict=True)
+            ]
+            return tuple(((a, a),) for a in fixed)
+    raise UnsupportedError(
+        f"{op!r} moves cells between channels, or not axis by axis; add a rule with landscape.structure.plan.axis_maps.register"
+    )
+
+
+def _ascends(line: Array) -> bool:
+    """Is it 0, 1, 2, ...?"""
+    return np.array_equal(line, np.arange(len(line)))
 
 
 @axis_maps.register

@@ -7,49 +7,42 @@ passes, so that leaving one group out at a time tells how precise they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import reduce
-from itertools import product
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from landscape.gates.averaging import average_alike, ratio
 from landscape.gates.composites import forms
 from landscape.gates.gates import gate_under, gates_below, skips
 from landscape.prior import Gates, Prior
-from landscape.structure.channel_runs import channel_runs
 from landscape.structure.plan import Axes
 from landscape.structure.signs import Sign
 from landscape.structure.symmetry import Symmetries
+from landscape.tracing.rates import Key, Rates, Replicates, Watched
 from lattice import Activation, Lattice, Multiply, Node, Norm, Pool, UnsupportedError
 from lattice.network.ops import Pooling
 
 __all__ = ["Counter"]
 
 Array = np.ndarray[Any, Any]
-Key = tuple[Any, ...]
 MOST_GROUPS = 8
 MOST_KEPT = 1 << 25  # numbers that the groups keep for pairs of positions: fewer groups above it
 MOST_POSITIONS = 256  # whose products are all taken, by one multiplication of matrices
 MOST_PRODUCTS = 300_000  # of slopes at pairs of more positions, in one pass; fewer channels do then
-SMALL = 0.01  # a mean slope below this part of its root mean square is one of both signs, and divides nothing
 
 
-class Counter:
+class Counter(Watched):
     """Sums over forward passes, one at a time; batches of one input."""
 
     def __init__(self, prior: Prior, watched: dict[str, Node], draws: int, given: bool = False) -> None:
+        super().__init__(prior, watched)
         lattice = prior.lattice
-        self.lattice = lattice
-        self.watched = watched
         self.signs = dict(zip(lattice.names, prior.node_signs, strict=True))
-        self.pairs = {lattice.nodes[a].name: axes for (a, b), axes in prior.plan.carried.items() if a == b}
         self.skips = list(skips(lattice))
         self.below = gates_below(lattice)
         self.own = _gates_of_factors(lattice)
-        self.runs = dict(zip(lattice.names, channel_runs(lattice), strict=True))
         self.runs_up: dict[str, dict[str, Any]] = {}  # of this pass: gate: lowest gate of a trunk: product of squared slopes
         self.slopes: dict[str, Any] = {}  # of this pass: gate: product of the slopes of the gates from it down
         self.draws = draws
@@ -93,7 +86,7 @@ class Counter:
         def rates(left_out: int | None, replicates: Sequence[Gates] = ()) -> Gates:
             kept = [place for place in range(len(totals)) if place != left_out]
             sums, passes = reduce(_plus, (totals[place] for place in kept)), sum(self.passes[place] for place in kept)
-            return _Rates(self, {key: total / passes for key, total in sums.items()}, wanted, symmetries).gates(
+            return Rates(self, {key: total / passes for key, total in sums.items()}, wanted, symmetries).gates(
                 source, replicates
             )
 
@@ -184,128 +177,9 @@ class Counter:
         """Does a maximum read what is never negative?"""
         return self.signs[self.lattice.nodes[node.inputs[0]].name] is Sign.NONNEGATIVE
 
-    def tables(self, node: Node) -> tuple[list[Array], tuple[int, ...]]:
-        """Per axis, which cell each tap of each output reads; and the sizes of the input."""
-        assert isinstance(node.op, Pooling)
-        spatial = self.lattice.input_shapes(node)[0][1:]
-        return [window.table(n) for window, n in zip(node.op.windows(spatial), spatial, strict=True)], spatial
-
-    def cells(self, node: Node) -> list[Array]:
-        """For every tap, the flat index of the cell that each output reads (-1: none)."""
-        tables, spatial = self.tables(node)
-        cells = []
-        for taps in product(*(range(len(table)) for table in tables)):
-            rows = np.ix_(*(table[tap] for table, tap in zip(tables, taps, strict=True)))
-            inside = np.logical_and.reduce(np.broadcast_arrays(*(row >= 0 for row in rows)))
-            flat = np.ravel_multi_index(tuple(np.maximum(row, 0) for row in rows), spatial)
-            cells.append(np.where(inside, flat, -1))
-        return cells
-
-    def is_diagonal(self, name: str) -> bool:
-        """Are no pairs of different positions asked for?"""
-        return all(pairs.is_diagonal for pairs in self.pairs.get(name, ()))
-
     def _add(self, key: Key, value: Any) -> None:
         sums, value = self.groups[self.group], value.detach().double()
         sums[key] = sums[key] + value if key in sums else value
-
-
-class Replicates(Sequence[Gates]):
-    """The rates with one group of passes left out each, computed when they are asked for."""
-
-    def __init__(self, rates: Callable[[int], Gates], count: int) -> None:
-        self._rates, self._count = rates, count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            return tuple(self[i] for i in range(*place.indices(self._count)))
-        if not -self._count <= place < self._count:
-            raise IndexError(place)
-        return self._rates(place % self._count)
-
-    def __reduce__(self) -> Any:  # a function does not travel; what it gives does
-        return tuple, (list(self),)
-
-
-class _Rates:
-    """The rates that follow from means over passes, averaged over symmetries and over positions that are alike."""
-
-    def __init__(self, counter: Counter, means: dict[Key, Array], wanted: Sequence[str], symmetries: Symmetries) -> None:
-        self.counter, self.wanted = counter, set(wanted)
-        self.means = {key: self._symmetric(key, mean, symmetries) for key, mean in means.items()}
-
-    def gates(self, source: str, replicates: Sequence[Gates]) -> Gates:
-        gains = {n: self._rate(n, ("gain", n), ("alive", n)) for n in self._of("gain")}
-        gains |= {n: 1 / (self._smoothed("variance", n) + self._eps(n)) for n in self._of("variance")}
-        firsts = {n: self._first(n) for n in self._of("first")}
-        joint = {n: ratio(self.means["joint", n], self.means["both alive", n])[None] for n in self._of("joint")}
-        taps = {n: self._per_gate(self.counter.watched[n]) for n in self._of("taps")}
-        runs = {
-            (lower, upper): self._rate(lower, ("run", lower, upper), ("alive", lower))
-            for kind, lower, *rest in self.means
-            if kind == "run"
-            for upper in rest
-        }
-        products, product_joint = {}, {}
-        for kind, n, *places in self.means:
-            for place in places:
-                if kind == "product":
-                    products[n, place] = self._rate(n, ("product", n, place), ("product below", n, place))
-                    if ("product joint", n, place) not in self.means and not self.counter.is_diagonal(n):
-                        product_joint[n, place] = products[n, place][(slice(None), *[slice(1)] * (products[n, place].ndim - 1))]
-                elif kind == "product joint":
-                    below = self.means.get(("product joint below", n, place))
-                    together = self.means["product joint", n, place]
-                    product_joint[n, place] = (together if below is None else ratio(together, below))[None]
-        return Gates(gains, joint, taps, runs, source, firsts, products, product_joint, replicates)
-
-    def _of(self, kind: str) -> list[str]:
-        return [key[1] for key in self.means if key[0] == kind and key[1] in self.wanted]
-
-    def _smoothed(self, kind: str, name: str) -> Array:
-        return self._expand(name, _smooth(self.means[kind, name]))
-
-    def _eps(self, name: str) -> float:
-        op = self.counter.watched[name].op
-        return op.eps if isinstance(op, Norm) else 0.0
-
-    def _rate(self, name: str, top: Key, bottom: Key) -> Array:
-        rate = _smooth(self.means[top])
-        return self._expand(name, ratio(rate, _smooth(self.means[bottom])) if bottom in self.means else rate)
-
-    def _first(self, name: str) -> Array:
-        """E[phi'] given the gates below; they divide nothing where their own slopes cancel."""
-        top, squares = (_smooth(self.means[kind, name]) for kind in ("first", "alive"))
-        bottom = _smooth(self.means["open", name]) if ("open", name) in self.means else squares
-        return self._expand(name, np.where(np.abs(bottom) > SMALL * np.sqrt(squares), ratio(top, bottom), 0.0))
-
-    def _per_gate(self, node: Node) -> Array:
-        """P(a tap wins and is open) / P(the gate below it is open), over windows that are alike."""
-        taps = self.means["taps", node.name]
-        smooth = np.stack([_smooth(tap) if isinstance(node.op, Pool) else tap for tap in taps])
-        if ("open cells", node.name) in self.means:
-            rate = _smooth(self.means["open cells", node.name]).reshape(smooth.shape[1], -1)
-            smooth = ratio(smooth, np.stack([rate[:, np.maximum(cells, 0)] for cells in self.counter.cells(node)]))
-        return self._expand(node.name, smooth, axis=1)
-
-    def _expand(self, name: str, values: Array, axis: int = 0) -> Array:
-        """One entry per channel where there is more than one run."""
-        return values if values.shape[axis] == 1 else np.repeat(values, self.counter.runs[name], axis)
-
-    def _symmetric(self, key: Key, mean: Array, symmetries: Symmetries) -> Array:
-        kind, name = key[:2]
-        if kind == "taps":
-            return symmetries.average_taps(mean, *self.counter.tables(self.counter.watched[name]))
-        if kind in ("joint", "both alive", "product joint", "product joint below") and mean.ndim:
-            return symmetries.average_pairs(mean, self.counter.pairs[name])
-        return symmetries.average(mean) if mean.ndim == len(self.counter.lattice.input_shape) else mean
-
-
-def _plus(one: dict[Key, Array], other: dict[Key, Array]) -> dict[Key, Array]:
-    return {key: one[key] + other[key] for key in one}
 
 
 def _gates_of_factors(lattice: Lattice) -> dict[tuple[str, int], str]:
@@ -318,11 +192,6 @@ def _gates_of_factors(lattice: Lattice) -> dict[tuple[str, int], str]:
                 if gate is not None:
                     found[node.name, place] = gate
     return found
-
-
-def _smooth(runs: Array) -> Array:
-    """Each run averaged over positions that are alike."""
-    return np.stack([average_alike(run) for run in runs])
 
 
 def _products(slope: Any, axes: Axes) -> Any:
@@ -358,3 +227,7 @@ def _variance(op: Norm, x: Any, *, of_sample: bool) -> Any:
 def _over_values(op: Norm, values: Any) -> Any:
     """The mean over groups or channels: one number, or one for each position of a norm over channels."""
     return values.mean() if op.kind == "group" else values.mean(dim=(0, 1))
+
+
+def _plus(one: dict[Key, Array], other: dict[Key, Array]) -> dict[Key, Array]:
+    return {key: one[key] + other[key] for key in one}

@@ -7,15 +7,16 @@ the other way round, (output channels / groups) * taps and input channels * taps
 """
 
 from collections.abc import Callable, Mapping
+from functools import singledispatch
 from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
 from scipy.stats import truncnorm
 
-from lattice import Conv, ConvTranspose, Dense, Lattice, Op, SpecificationError
+from lattice import Conv, ConvTranspose, Dense, Lattice, Op, SpecificationError, UnsupportedError
 from lattice.checks import is_real
-from lattice.network.ops import WeightedWindow
+from lattice.network.ops import Weighted, WeightedWindow
 
 __all__ = [
     "Initialisation",
@@ -36,8 +37,6 @@ __all__ = [
 Shape: TypeAlias = tuple[int, ...]
 Initialisation: TypeAlias = Callable[[Op, Shape], float]
 
-WEIGHTED = (Conv, ConvTranspose, Dense)
-
 
 def weighted(op: Op) -> bool:
     """Whether a layer has weights.
@@ -57,9 +56,10 @@ def weighted(op: Op) -> bool:
     >>> weighted(Conv(16, kernel=3))
     True
     """
-    return isinstance(op, WEIGHTED)
+    return isinstance(op, Weighted)
 
 
+@singledispatch
 def fans(op: Op, shape: Shape) -> tuple[int, int]:
     """(fan_in, fan_out) of a layer, as torch counts them.
 
@@ -87,14 +87,28 @@ def fans(op: Op, shape: Shape) -> tuple[int, int]:
     >>> fans(Conv(16, kernel=3, groups=2), (8, 32, 32))
     (36, 144)
     """
-    if isinstance(op, Dense):
-        return shape[0], op.units
-    if not isinstance(op, WeightedWindow):
-        raise SpecificationError(f"{op} has no weights, so no fans")
-    taps = prod(window.taps(n) for window, n in zip(op.windows(shape[1:]), shape[1:], strict=True))
-    if isinstance(op, ConvTranspose):
-        return op.channels // op.groups * taps, shape[0] * taps
-    return shape[0] // op.groups * taps, op.channels * taps
+    if weighted(op):
+        raise UnsupportedError(f"no fans of {op!r}; add a rule with landscape.weights.initialisation.fans.register")
+    raise SpecificationError(f"{op} has no weights, so no fans")
+
+
+@fans.register
+def _(op: Dense, shape: Shape) -> tuple[int, int]:
+    return shape[0], op.units
+
+
+@fans.register
+def _(op: Conv, shape: Shape) -> tuple[int, int]:
+    return shape[0] // op.groups * _taps(op, shape), op.channels * _taps(op, shape)
+
+
+@fans.register
+def _(op: ConvTranspose, shape: Shape) -> tuple[int, int]:
+    return op.channels // op.groups * _taps(op, shape), shape[0] * _taps(op, shape)
+
+
+def _taps(op: WeightedWindow, shape: Shape) -> int:
+    return prod(window.taps(n) for window, n in zip(op.windows(shape[1:]), shape[1:], strict=True))
 
 
 def he(op: Op, shape: Shape) -> float:
@@ -232,9 +246,10 @@ def orthogonal(op: Op, shape: Shape) -> float:
     >>> orthogonal(Conv(16, kernel=3), (8, 32, 32)) == 1 / 72
     True
     """
-    fan_in, _ = fans(op, shape)
-    rows = op.units if isinstance(op, Dense) else op.channels if isinstance(op, Conv) else shape[0]
-    return 1 / max(rows, fan_in)
+    fan_in, fan_out = fans(op, shape)
+    if isinstance(op, WeightedWindow):
+        fan_out //= _taps(op, shape)  # the rows of the weight: output channels, of a transposed convolution input channels
+    return 1 / max(fan_out, fan_in)
 
 
 def rademacher(op: Op, shape: Shape) -> float:

@@ -18,9 +18,9 @@ from lattice.counts.counting import Where, one_unit, path_counts, spatial_lattic
 from lattice.errors import ResourceError, SpecificationError
 from lattice.network.lattice import Lattice, Node, Unit, check_lattice
 from lattice.network.ops import Activation, Add, Weighted
+from lattice.sweep.choices import identity_branches
 from lattice.sweep.pullback import gain, pull, pull_back
 from lattice.sweep.reverse import bottom, sweep
-from lattice.sweep.routes import identity_branches
 
 __all__ = ["is_weighted", "log_path_counts", "path_count", "path_length_distribution", "skip_distribution"]
 

@@ -21,7 +21,8 @@ from lattice.counts.multisets import SortedWords, arrangements, pair_tables, res
 from lattice.counts.stacks import StackLayer, regular_stack
 from lattice.errors import IrregularLatticeError, ResourceError
 from lattice.network.lattice import Lattice, Unit, check_lattice
-from lattice.sweep.routes import Branch, Command, commands
+from lattice.sweep.choices import Branch, Command
+from lattice.sweep.routes import commands
 
 __all__ = ["combinations", "is_regular", "multinomial_count"]
 

@@ -16,7 +16,8 @@ from lattice.drawing.rows import Row, rows_of
 from lattice.errors import ResourceError, SpecificationError
 from lattice.network.families import plain
 from lattice.network.lattice import Lattice, Unit, check_lattice
-from lattice.sweep.routes import AnyCommand, Command, Skip, steps
+from lattice.sweep.choices import AnyCommand, Command, Skip
+from lattice.sweep.routes import steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

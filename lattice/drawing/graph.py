@@ -14,7 +14,7 @@ import numpy as np
 from lattice.errors import ResourceError, UnsupportedError
 from lattice.network.lattice import Lattice, check_lattice
 from lattice.network.ops import Concat, Dense, Op, Pointwise, Rearrangement, Shape, Summed, WeightedWindow, Windowed
-from lattice.sweep.routes import all_units, choices_at
+from lattice.sweep.choices import all_units, choices_at
 
 __all__ = ["count_edges", "to_networkx", "unit_graph"]
 

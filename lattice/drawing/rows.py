@@ -8,8 +8,8 @@ from lattice.drawing.html import brief
 from lattice.geometry.receptive_field import AxisField, receptive_fields
 from lattice.network.lattice import Lattice, Unit
 from lattice.network.ops import Flatten, Pointwise, Summed
+from lattice.sweep.choices import identity_branches
 from lattice.sweep.pullback import node_cotangents
-from lattice.sweep.routes import identity_branches
 
 __all__ = ["Row", "rows_of"]
 

@@ -17,9 +17,9 @@ from functools import singledispatch
 import numpy as np
 
 from lattice.checks import whole
-from lattice.errors import SpecificationError
+from lattice.errors import SpecificationError, UnsupportedError
 from lattice.network.lattice import Lattice, check_lattice
-from lattice.network.ops import Windowed
+from lattice.network.ops import ChannelShuffle, Dense, Flatten, Merge, Op, PixelShuffle, Pointwise, Shape, Slice, Windowed
 from lattice.network.window import AdaptiveWindow, AxisMap, ResizeWindow, TransposedWindow, Window
 
 __all__ = ["StageEvenness", "even_sizes", "evenness", "lean", "padding_read"]
@@ -97,15 +97,14 @@ def evenness(lattice: Lattice) -> tuple[StageEvenness, ...]:
     """
     check_lattice(lattice, "evenness")
     rows = []
-    for node in lattice.nodes:
-        if isinstance(node.op, Windowed):
-            spatial = lattice.input_shapes(node)[0][1:]
-            for axis, (window, n) in enumerate(zip(node.op.windows(spatial), spatial, strict=True)):
-                # what a window reads of the input itself is the same for every mode, so it is asked without copies
-                table = _without_copies(window).table(n)
-                cells = np.unique(table[table >= 0])
-                missed = (int(cells[0]), n - 1 - int(cells[-1])) if cells.size else (n, n)
-                rows.append(StageEvenness(node.name, axis, n, window, padding_read(window, n), missed, lean(window, n)))
+    for node in lattice.nodes[1:]:
+        shape = lattice.input_shapes(node)[0]
+        for axis, (window, n) in enumerate(zip(_windows(node.op, shape), shape[1:], strict=False)):
+            # what a window reads of the input itself is the same for every mode, so it is asked without copies
+            table = _without_copies(window).table(n)
+            cells = np.unique(table[table >= 0])
+            missed = (int(cells[0]), n - 1 - int(cells[-1])) if cells.size else (n, n)
+            rows.append(StageEvenness(node.name, axis, n, window, padding_read(window, n), missed, lean(window, n)))
     return tuple(rows)
 
 
@@ -215,6 +214,30 @@ def even_sizes(net_of_size: Lattice | Callable[[int], Lattice], around: int = 22
     return tuple(found)
 
 
+@singledispatch
+def _windows(op: Op, shape: Shape) -> tuple[AxisMap, ...]:
+    """The windows of an op that reads an input of this shape, one an axis; none where both directions of it are alike."""
+    raise UnsupportedError(
+        f"is {op!r} the same from left and right? There is no rule; add one with lattice.geometry.evenness._windows.register"
+    )
+
+
+@_windows.register
+def _(op: Windowed, shape: Shape) -> tuple[AxisMap, ...]:
+    return op.windows(shape[1:])
+
+
+@_windows.register(ChannelShuffle)
+@_windows.register(Dense)
+@_windows.register(Flatten)
+@_windows.register(Merge)
+@_windows.register(PixelShuffle)
+@_windows.register(Pointwise)
+@_windows.register(Slice)
+def _(op: Op, shape: Shape) -> tuple[AxisMap, ...]:
+    return ()
+
+
 def _nearest_first(around: int, within: int) -> list[int]:
     return sorted(range(max(1, around - within), around + within + 1), key=lambda size: (abs(size - around), -size))
 
@@ -222,11 +245,10 @@ def _nearest_first(around: int, within: int) -> list[int]:
 def _is_even(lattice: Lattice) -> bool:
     """`all(row.even for row in evenness(lattice))`, given up at the first uneven window."""
     seen: set[tuple[AxisMap, int]] = set()
-    for node in lattice.nodes:
-        if isinstance(node.op, Windowed):
-            spatial = lattice.input_shapes(node)[0][1:]
-            for asked in zip(node.op.windows(spatial), spatial, strict=True):
-                if asked not in seen and lean(*asked):
-                    return False
-                seen.add(asked)
+    for node in lattice.nodes[1:]:
+        shape = lattice.input_shapes(node)[0]
+        for asked in zip(_windows(node.op, shape), shape[1:], strict=False):
+            if asked not in seen and lean(*asked):
+                return False
+            seen.add(asked)
     return True

@@ -12,9 +12,9 @@ from lattice.checks import is_real, is_whole
 from lattice.errors import SpecificationError
 from lattice.network.axis import AxisMap
 from lattice.network.ops import Rearrangement, Shape, Windowed
-from lattice.network.shapes import output_shape
+from lattice.network.shapes import output_shape, sources
 
-__all__ = ["ListedWindow", "Rearrange", "Resample", "sources"]
+__all__ = ["ListedWindow", "Rearrange", "Resample"]
 
 Array = np.ndarray[Any, Any]
 Take = tuple[int, ...] | None
@@ -97,6 +97,7 @@ class Rearrange(Rearrangement):
     >>> op = Rearrange(factors=((2,), (2, 2)), groups=((2, 0), (1,)))  # space to depth
     >>> print(op)
     Rearrange('c (h1 h2) -> (h2 c) h1', h1=2, h2=2)
+    >>> from lattice.network.shapes import sources
     >>> sources(op, (2, 4))
     array([[0, 2],
            [4, 6],
@@ -177,9 +178,14 @@ def _span(take: tuple[int, ...]) -> str:
     return ", ".join(map(str, take)) if len(take) <= 8 else f"{len(take)} cells"
 
 
+@sources.register
+def _(op: Rearrange, shape: Shape) -> Array:
+    """-1 where a cell is zero."""
+    return _cells(op, shape)
+
+
 @lru_cache(maxsize=128)
-def sources(op: Rearrange, shape: Shape) -> Array:
-    """For each unit of the output of an op over an input of this shape the flat unit of the input that it reads, -1: none."""
+def _cells(op: Rearrange, shape: Shape) -> Array:
     op.shape(shape)
     flat = np.zeros((), dtype=np.int64)
     reads = np.ones((), dtype=bool)

@@ -3,6 +3,9 @@
 from functools import singledispatch
 from math import prod
 
+import numpy as np
+import numpy.typing as npt
+
 from lattice.errors import SpecificationError
 from lattice.network.ops import (
     Add,
@@ -15,13 +18,16 @@ from lattice.network.ops import (
     Op,
     PixelShuffle,
     Pointwise,
+    Rearrangement,
     Shape,
     Slice,
     WeightedWindow,
     Windowed,
 )
 
-__all__ = ["output_shape"]
+__all__ = ["output_shape", "sources"]
+
+Array = npt.NDArray[np.int64]
 
 
 @singledispatch
@@ -56,6 +62,11 @@ def _(op: Windowed, shape: Shape) -> Shape:
     if channels % op.groups:
         raise SpecificationError(f"{op}: {channels} input channels do not divide into {op.groups} groups")
     return (op.channels, *sizes)
+
+
+@output_shape.register
+def _(op: Rearrangement, shape: Shape) -> Shape:
+    return tuple(sources(op, shape).shape)
 
 
 @output_shape.register
@@ -122,3 +133,44 @@ def _spatial(op: Op, shape: Shape) -> Shape:
     if len(shape) < 2:
         raise SpecificationError(f"{op}: reads (channels, *spatial), not {shape}")
     return shape
+
+
+@singledispatch
+def sources(op: Op, shape: Shape) -> Array:
+    """Which unit of its input each output unit of a rearrangement reads, as a flat index: int64 over the output's shape.
+
+    All else about an op that only moves cells follows from this one rule: shape, pull-back, routes, values, maps.
+
+    >>> from lattice import Slice
+    >>> sources(Slice(1, 3), (3, 2))
+    array([[2, 3],
+           [4, 5]])
+    """
+    raise SpecificationError(f"no rule where {op!r} reads its cells; add one with lattice.network.shapes.sources.register")
+
+
+def _units(shape: Shape) -> Array:
+    return np.arange(prod(shape)).reshape(shape)
+
+
+@sources.register
+def _(op: Slice, shape: Shape) -> Array:
+    return _units(shape)[op.start : op.stop]
+
+
+@sources.register
+def _(op: ChannelShuffle, shape: Shape) -> Array:
+    return _units(shape).reshape(op.groups, -1, *shape[1:]).swapaxes(0, 1).reshape(shape)
+
+
+@sources.register
+def _(op: Flatten, shape: Shape) -> Array:
+    return _units(shape).ravel()
+
+
+@sources.register
+def _(op: PixelShuffle, shape: Shape) -> Array:
+    axes, r = len(shape) - 1, op.factor
+    split = _units(shape).reshape(-1, *(r,) * axes, *shape[1:])  # channel, offsets, positions
+    order = (0, *(axis for a in range(axes) for axis in (1 + axes + a, 1 + a)))
+    return split.transpose(order).reshape(-1, *(n * r for n in shape[1:]))

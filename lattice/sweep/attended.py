@@ -10,7 +10,7 @@ from lattice.network.attention import Attention
 from lattice.network.lattice import Unit
 from lattice.network.ops import Shape
 from lattice.sweep.pullback import pull, sum_channels
-from lattice.sweep.routes import Choice, Command, choices
+from lattice.sweep.choices import Choice, Command, choices
 
 __all__: list[str] = []
 

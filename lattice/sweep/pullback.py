@@ -12,6 +12,7 @@ axes are a batch. Numbers need `+` and `*` only: bool (or, and), float64, and, i
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache, singledispatch
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -28,11 +29,13 @@ from lattice.network.ops import (
     Op,
     PixelShuffle,
     Pointwise,
+    Rearrangement,
     Shape,
     Slice,
     WeightedWindow,
     Windowed,
 )
+from lattice.network.shapes import sources
 from lattice.network.window import AxisMap
 from lattice.sweep.reverse import bottom, sweep
 
@@ -153,6 +156,16 @@ def _(op: Windowed, inputs: tuple[Shape, ...], cotangent: Array, output: Shape) 
 @pull.register
 def _(op: Dense, inputs: tuple[Shape, ...], cotangent: Array, output: Shape) -> tuple[Array, ...]:
     return (sum_channels(cotangent, 0, op.units, inputs[0][0], 1),)
+
+
+@pull.register
+def _(op: Rearrangement, inputs: tuple[Shape, ...], cotangent: Array, output: Shape) -> tuple[Array, ...]:
+    (shape,) = inputs
+    cotangent = _all_channels(cotangent, output)
+    batch = cotangent.shape[: cotangent.ndim - len(output)]
+    result = np.zeros((prod(shape), *batch), cotangent.dtype)  # a unit may be read several times
+    np.add.at(result, sources(op, shape).ravel(), np.moveaxis(cotangent.reshape(*batch, -1), -1, 0))
+    return (np.moveaxis(result, 0, -1).reshape(*batch, *shape),)
 
 
 @pull.register

@@ -1,16 +1,14 @@
-"""What a `Rearrange` passes down, and the one route down from each of its units."""
+"""What a `Rearrange` passes down."""
 
-from collections.abc import Iterator
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from lattice.network.lattice import Unit
 from lattice.network.ops import Shape
-from lattice.network.rearrange import Rearrange, sources
+from lattice.network.rearrange import Rearrange
+from lattice.network.shapes import sources
 from lattice.sweep.pullback import pull
-from lattice.sweep.routes import Choice, choices
 
 __all__: list[str] = []
 
@@ -33,12 +31,3 @@ def _(op: Rearrange, inputs: tuple[Shape, ...], cotangent: Array, output: Shape)
     else:
         np.add.at(result, (slice(None), cells), full)
     return (result.reshape(*batch, *shape),)
-
-
-@choices.register
-def _(op: Rearrange, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
-    (shape,) = inputs
-    read = int(sources(op, shape)[(unit.channel, *unit.position)])
-    if read >= 0:
-        channel, *position = (int(i) for i in np.unravel_index(read, shape))
-        yield None, 0, Unit(tuple(position), channel)

@@ -21,7 +21,7 @@ except ImportError as error:
 from lattice.errors import SpecificationError
 from lattice.network.lattice import Branches, Lattice, Layer, Unit
 from lattice.network.ops import Dense, Flatten, Op, PixelShuffle, Shape
-from lattice.sweep.routes import AnyCommand, Choice, all_units, choices_at
+from lattice.sweep.choices import AnyCommand, Choice, all_units, choices_at
 from lattice.testing.fixed_windows import FixedWindows, fixed_chains
 from lattice.testing.layer_strategies import EVERY_MODE, EVERY_OP, MOST_UNITS, blocks, layers, windows
 

@@ -20,7 +20,7 @@ from lattice import (
     route,
 )
 from lattice.geometry.receptive_field import cells_seen
-from lattice.sweep.routes import all_units
+from lattice.sweep.choices import all_units
 
 
 def attention(first: str, second: str) -> Lattice:

@@ -20,7 +20,7 @@ from landscape.weights.initialisation import Initialisation, layer_variances
 from lattice import Add, Conv, Lattice, Node, SpecificationError
 from lattice.checks import is_real
 from lattice.network.lattice import check_lattice
-from lattice.sweep.routes import identity_branches
+from lattice.sweep.choices import identity_branches
 from validation.comparison.compare import Agreement, Verdict, checked_comparison, compare
 from validation.montecarlo.enumerate import enumerated_squared_gradients
 from validation.montecarlo.measure import Estimate

@@ -15,7 +15,8 @@ import numpy as np
 
 from lattice import ChannelShuffle, Flatten, Op, PixelShuffle, Slice, Upsample
 from lattice.network.ops import Shape
-from lattice.network.rearrange import Rearrange, sources
+from lattice.network.rearrange import Rearrange
+from lattice.network.shapes import sources
 
 __all__ = ["Rows", "first_sample", "inverse", "plain", "rows_of", "steps"]
 

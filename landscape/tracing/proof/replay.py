@@ -1,7 +1,8 @@
 """A lattice run forwards with the numbers of the model that it was read from: one torch function for every op.
 
-This says what a lattice means. Weights, biases, running statistics, plain factors and the masks of dropouts are the model's
-own; gates, winners and norms of the signal are found by the true functions.
+This says what a lattice means, also to `validation.montecarlo.build`, which makes networks of lattices. Weights, biases,
+running statistics, plain factors and the masks of dropouts are the model's own; gates, winners and norms of the signal are
+found by the true functions.
 """
 
 from __future__ import annotations
@@ -43,12 +44,21 @@ from lattice import (
     Upsample,
 )
 from lattice.network.attention import Attention
-from lattice.network.rearrange import Rearrange, Resample, sources
+from lattice.network.ops import Rearrangement
+from lattice.network.rearrange import Resample
+from lattice.network.shapes import sources
 
 __all__ = ["Own", "apply", "replay"]
 
 NUMPY_PADDING = {"circular": "wrap", "reflect": "reflect", "replicate": "edge", "symmetric": "symmetric"}
-NAMES = {"softplus": functional.softplus, "softsign": functional.softsign, "logsigmoid": functional.logsigmoid}
+CLAMPS = ("clamp", "clamp_min", "clamp_max", "clip")
+FUNCTIONS: dict[str, Any] = {
+    "identity": lambda x: x, "relu": functional.relu, "leaky_relu": functional.leaky_relu, "relu6": functional.relu6,
+    "hardtanh": functional.hardtanh, "silu": functional.silu, "gelu": functional.gelu, "hardswish": functional.hardswish,
+    "hardsigmoid": functional.hardsigmoid, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "elu": functional.elu,
+    "celu": functional.celu, "selu": functional.selu, "mish": functional.mish, "softplus": functional.softplus,
+    "softsign": functional.softsign, "logsigmoid": functional.logsigmoid, "abs": torch.abs, "erf": torch.erf,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +141,10 @@ def _(op: Conv, own: Own, x: torch.Tensor) -> torch.Tensor:
 @apply.register
 def _(op: ConvTranspose, own: Own, x: torch.Tensor) -> torch.Tensor:
     windows: Any = op.windows(tuple(x.shape[2:]))
+    if any(w.output_padding >= max(w.stride, w.dilation) for w in windows):
+        raise UnsupportedError(f"{op}: torch's output_padding is smaller than the stride or the dilation")
+    if any(w.padding[0] != w.padding[1] for w in windows):
+        raise UnsupportedError(f"{op}: torch pads a transposed convolution alike on both sides")
     parts = ((w.stride, w.padding[0], w.output_padding, w.dilation) for w in windows)
     stride, padding, more, dilation = zip(*parts, strict=True)
     convolve = getattr(functional, f"conv_transpose{x.dim() - 2}d")
@@ -147,8 +161,12 @@ def _(op: Dense, own: Own, x: torch.Tensor) -> torch.Tensor:
 @apply.register
 def _(op: Pool, own: Own, x: torch.Tensor) -> torch.Tensor:
     windows: Any = op.windows(tuple(x.shape[2:]))
+    if any(w.padding[0] != w.padding[1] or w.padding[0] > w.kernel // 2 for w in windows):
+        raise UnsupportedError(f"{op}: torch pads a pool alike on both sides, by at most half its kernel")
     parts = ((w.kernel, w.stride, w.padding[0], w.dilation) for w in windows)
     kernel, stride, padding, dilation = zip(*parts, strict=True)
+    if op.kind == "avg" and set(dilation) != {1}:
+        raise UnsupportedError(f"{op}: torch has no dilated average pool")
     result: torch.Tensor
     if op.kind == "max":
         pool = getattr(functional, f"max_pool{x.dim() - 2}d")
@@ -177,10 +195,11 @@ def _(op: Pad, own: Own, x: torch.Tensor) -> torch.Tensor:
 def _(op: Blur, own: Own, x: torch.Tensor) -> torch.Tensor:
     windows: Any = op.windows(tuple(x.shape[2:]))
     x = _padded(x, windows, op.mode)
-    taps = torch.tensor(windows[0].weights).to(x)
-    for axis, window in enumerate(windows, start=2):
-        x = x.unfold(axis, window.kernel, window.stride) @ taps
-    return x
+    taps = torch.from_numpy(reduce(np.multiply.outer, [np.asarray(window.weights) for window in windows])).to(x)
+    weight = taps.expand(x.shape[1], 1, *taps.shape)
+    stride = tuple(window.stride for window in windows)
+    result: torch.Tensor = getattr(functional, f"conv{len(windows)}d")(x, weight, stride=stride, groups=x.shape[1])
+    return result
 
 
 @apply.register
@@ -233,7 +252,16 @@ def _(op: Upsample, own: Own, x: torch.Tensor) -> torch.Tensor:
 
 
 @apply.register
+def _(op: Rearrangement, own: Own, x: torch.Tensor) -> torch.Tensor:
+    read = torch.from_numpy(np.array(sources(op, tuple(x.shape[1:])))).to(x.device)
+    found = x.flatten(1)[:, read.clamp(min=0)]
+    return found if bool((read >= 0).all()) else found * (read >= 0)  # -1: a zero
+
+
+@apply.register
 def _(op: PixelShuffle, own: Own, x: torch.Tensor) -> torch.Tensor:
+    if x.dim() != 4:
+        raise UnsupportedError(f"{op}: torch has a pixel shuffle on two spatial axes only")
     return functional.pixel_shuffle(x, op.factor)
 
 
@@ -246,13 +274,6 @@ def _(op: Slice, own: Own, x: torch.Tensor) -> torch.Tensor:
 def _(op: ChannelShuffle, own: Own, x: torch.Tensor) -> torch.Tensor:
     split: torch.Tensor = torch.unflatten(x, 1, (op.groups, -1))
     return split.transpose(1, 2).flatten(1, 2)
-
-
-@apply.register
-def _(op: Rearrange, own: Own, x: torch.Tensor) -> torch.Tensor:
-    read = torch.from_numpy(sources(op, tuple(x.shape[1:])).copy()).to(x.device)
-    found = x.flatten(1)[:, read.clamp(min=0)]
-    return found if bool((read >= 0).all()) else found * (read >= 0)
 
 
 @apply.register
@@ -309,12 +330,14 @@ def _(op: Norm, own: Own, x: torch.Tensor) -> torch.Tensor:
 
 @apply.register
 def _(op: Activation, own: Own, x: torch.Tensor) -> torch.Tensor:
-    name = operation(own.call)
-    if name.startswith("clamp") or name == "clip":  # it passes a gradient at its bounds, the functions of its name do not
+    name = "" if own.call is None else operation(own.call)
+    if name in CLAMPS:  # it passes a gradient at its bounds, the functions of its name do not
         low, high = {"relu": (0, None), "relu6": (0, 6), "hardtanh": (-1, 1)}[op.name]
         return torch.clamp(x, low, high)
     if op.name == "gelu":
-        return functional.gelu(x, approximate=own.call.kwargs.get("approximate", "none"))
-    function: Any = NAMES.get(op.name) or getattr(functional, op.name, None) or getattr(torch, op.name)
+        return functional.gelu(x, approximate="none" if own.call is None else own.call.kwargs.get("approximate", "none"))
+    if op.name not in FUNCTIONS:
+        raise UnsupportedError(f"{op}: {', '.join(FUNCTIONS)} can be built and replayed")
+    function: Any = FUNCTIONS[op.name]
     result: torch.Tensor = function(x) if op.parameter is None else function(x, op.parameter)
     return result

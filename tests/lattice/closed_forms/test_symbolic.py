@@ -47,7 +47,7 @@ def some_unit(draw, shape):
 
 def layers_of(net, vector, unit):
     """The weighted layers that a command vector crosses: walk it, from the top, as `route` does."""
-    from lattice.sweep.routes import choices_at
+    from lattice.sweep.choices import choices_at
 
     found = set()
     stack = [(len(net.nodes) - 1, unit, tuple(vector), frozenset())]

@@ -14,7 +14,7 @@ from lattice.drawing.graph import count_edges, to_networkx, unit_graph
 from lattice.drawing.html import brief, lattice_html, receptive_field_html
 from lattice.geometry.receptive_field import receptive_field
 from lattice.network.ops import Activation, Add, Flatten, Input, Norm, Pool
-from lattice.sweep.routes import SKIP, Command
+from lattice.sweep.choices import SKIP, Command
 from lattice.testing.strategies import lattices
 
 

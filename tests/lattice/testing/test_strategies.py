@@ -31,8 +31,8 @@ from lattice.geometry.channel_fields import channel_fields
 from lattice.network.ops import Input, Op, Summed
 from lattice.network.shapes import output_shape
 from lattice.network.window import Window
+from lattice.sweep.choices import choices
 from lattice.sweep.pullback import pull
-from lattice.sweep.routes import choices
 from lattice.testing.layer_strategies import MOST_UNITS
 from lattice.testing.strategies import EVERY_MODE, EVERY_OP, blocks, lattices, layers, routes, units, windows
 
