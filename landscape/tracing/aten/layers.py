@@ -174,7 +174,8 @@ def _padded(reader: Reader, value: Value, pairs: list[tuple[int, ...]]) -> Value
         sides = [(0, 0)] * layout.ndim
         sides[axis] = (max(lo, 0), max(hi, 0))
         layout = np.pad(layout, sides, constant_values=-1)
-    return Value(value.node, layout)
+    padded = Value(value.node, layout)
+    return reader.whole(padded) if layout.min() < 0 else padded  # while the axes of positions stand apart
 
 
 LINEAR = ("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d")
