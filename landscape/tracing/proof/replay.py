@@ -253,9 +253,9 @@ def _(op: Upsample, own: Own, x: torch.Tensor) -> torch.Tensor:
 
 @apply.register
 def _(op: Rearrangement, own: Own, x: torch.Tensor) -> torch.Tensor:
-    read = torch.from_numpy(np.array(sources(op, tuple(x.shape[1:])))).to(x.device)
-    found = x.flatten(1)[:, read.clamp(min=0)]
-    return found if bool((read >= 0).all()) else found * (read >= 0)  # -1: a zero
+    read = np.array(sources(op, tuple(x.shape[1:])))
+    found = x.flatten(1)[:, torch.from_numpy(np.maximum(read, 0)).to(x.device)]
+    return found if read.min(initial=0) >= 0 else found * torch.from_numpy(read >= 0).to(x.device)  # -1: a zero
 
 
 @apply.register
