@@ -41,6 +41,7 @@ class Gates:
     `products`: by (product, input number) E[g^2] of the factors g that multiply this input, over the output of the product;
     `product_joint`: E[g g'] at the pairs of positions that are carried. `kept`: what a norm over the signal leaves of the
     gradient beside 1 / E[variance] (`landscape.laws.norm_gradient`).
+    `logits`: how much the logits of attention vary (`landscape.gates.logits`).
     `replicates`: the same rates with one part of the forward passes left out each, from which a jackknife takes their error;
     empty where they have none. `source`: where they come from, in words.
     """
@@ -55,6 +56,7 @@ class Gates:
     product_joint: Mapping[tuple[str, int], Any] = field(default_factory=dict)
     replicates: Sequence["Gates"] = ()
     kept: Mapping[str, Any] = field(default_factory=dict)
+    logits: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -82,6 +82,10 @@ class Rules:
         """The factor of the trunk law, or None."""
         return self.edges.get((node.name, place))
 
+    def logits(self, node: Node) -> Any:
+        """How much the logits of attention vary, or None."""
+        return self.gates.logits.get(node.name)
+
     def taps(self, node: Node) -> Array | None:
         """The win rates of a max-pool, or None."""
         return self.gates.taps.get(node.name)

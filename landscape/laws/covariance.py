@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from landscape.laws.attention import through_attention
 from landscape.structure.arrays import across, collect, diagonal_of, on_diagonal, outer, rearranged, sides
 from landscape.structure.joint_pairs import collect_jointly
 from landscape.structure.pairs import Maps
@@ -64,6 +65,9 @@ class Local(Protocol):
 
     def edge(self, node: Node, place: int) -> Any:
         """The factor on what a sum's input number `place` gets; None for 1."""
+
+    def logits(self, node: Node) -> Any:
+        """How much the logits of attention vary, `landscape.gates.logits.Logits`; None: not at all."""
 
     def taps(self, node: Node) -> Array | None:
         """How often each tap of each window of a maximum wins, (taps, channels or 1, *outputs); None: all alike."""
@@ -178,8 +182,7 @@ def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array
         weighed = _times(here, _pair_weight(node, local, step, output, above))
         result = _to_factor(weighed, shapes[left], output, step.maps, above, below)
     elif isinstance(node.op, Attention):
-        assert step.maps is not None
-        result = collect(step.maps, here, above, below)
+        result = through_attention(node.op, shapes, step, local.logits(node), here, above, below)
     elif isinstance(node.op, Rearrange):
         result = _rearranged_cells(node.op, shapes[0], step, here, above, below)
     elif isinstance(node.op, PixelShuffle):

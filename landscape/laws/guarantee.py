@@ -149,7 +149,12 @@ def _(op: Multiply, node: Node, spatial: Shape, correlated: bool, below: list[Si
 
 @_findings.register
 def _(op: Attention, node: Node, spatial: Shape, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
-    text = "attention: a fixed mixing of positions, as for logits without variance; paths through queries and keys are left out"
+    known = gates.logits.get(node.name)
+    if known is None:
+        text = "attention: a fixed mixing of positions, as for logits without variance, and no paths through queries and keys"
+        return [(Guarantee.APPROXIMATE, text)]
+    size = f"{float(known.variance.max()):.1g}"
+    text = f"attention: its logits to second order; their variance is {size} at most, from the forward mean field"
     return [(Guarantee.APPROXIMATE, text)]
 
 

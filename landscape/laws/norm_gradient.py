@@ -102,7 +102,8 @@ def _inputs_seen(prior: Prior, position: int) -> Array:
 
     def effective(output: tuple[int, ...] | None) -> float:
         sums = expected_squares(part, output)
-        return float(part.lattice.input_shape[0] * sums.sum() ** 2 / (sums**2).sum())
+        squares = float((sums**2).sum())  # a position that reads no input has one size, as if of ever so many
+        return float(part.lattice.input_shape[0] * sums.sum() ** 2 / squares) if squares else np.inf
 
     assert isinstance(node.op, Norm)
     if node.op.kind != "layer" or not spatial:

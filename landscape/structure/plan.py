@@ -240,7 +240,7 @@ def _leading_down(steps: list[Step]) -> list[Step]:
 def _own(lattice: Lattice, node: Node, n: int, free: tuple[Reach, ...]) -> list[Step]:
     """The steps of a node's own moments: to each of its inputs, and to pairs of them that meet again below."""
     inputs = node.inputs
-    places = range(2, 3) if isinstance(node.op, Attention) else range(len(inputs))  # its logits are constants to first order
+    places = range(len(inputs))
     pairs = [(p, p) for p in places]
     if isinstance(node.op, Add):
         pairs += [(p, q) for p in places for q in places if p != q and meet(free[inputs[p]], free[inputs[q]])]
@@ -270,6 +270,8 @@ def _maps(
     `side` is the node's, if it does not stand on both; `other` then are the sizes of the node on the other side.
     """
     node = lattice.nodes[n]
+    if isinstance(node.op, Attention) and place == 0:  # an output position reads its own query
+        return None
     maps = axis_maps(node.op, lattice.shapes[node.inputs[place]], lattice.shapes[n])
     if maps is None or side is None:
         return maps

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lattice.checks import is_whole
+from lattice.checks import is_real, is_whole
 from lattice.errors import SpecificationError
 from lattice.network.axis import AxisMap
 from lattice.network.ops import Merge, Shape
@@ -23,7 +23,8 @@ class Attention(Merge):
     """softmax(q . k / sqrt(d)) v in each head: inputs queries, keys and values, (channels, *positions) each.
 
     The channels of all three are `heads` runs, one for each head. `reads`: for each axis of positions the cells that each
-    output reads (windows, a mask), or None for all of them; the output has the positions of the queries. A path leads through
+    output reads (windows, a mask), or None for all of them; the output has the positions of the queries. `scale` stands for
+    1 / sqrt(d) where it is another number. A path leads through
     the values of a position that is read, through its keys, or through the queries of the output's own position.
 
     >>> from lattice.network.shapes import output_shape
@@ -33,10 +34,13 @@ class Attention(Merge):
 
     heads: int = 1
     reads: tuple[Reads, ...] = ()
+    scale: float | None = None
 
     def __post_init__(self) -> None:
         if not is_whole(self.heads) or self.heads < 1:
             raise SpecificationError(f"Attention: heads is {self.heads!r}; it is a whole number from 1")
+        if self.scale is not None and not is_real(self.scale):
+            raise SpecificationError(f"Attention: scale is {self.scale!r}; it is a finite number, or None for 1 / sqrt(d)")
 
     def windows(self, queries: Shape, keys: Shape) -> tuple[AxisMap, ...]:
         """The axis maps from the positions of keys and values to those of the queries."""

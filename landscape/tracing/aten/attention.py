@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import reduce
 from math import prod
@@ -194,8 +195,9 @@ def _append(reader: Reader, call: Any, scores: Scores, sides: list[_Side]) -> tu
         numbers[f"bias{k}"] = reader.keep(at, argument, _windowed(made, where, places[0].shape[1], places[1].shape[1]))
     shares = _shares(reader, scores, numbers, where, places)
     shapes = [reader.shapes[node] for node in nodes]
-    op = Attention(len(heads), _reads(shares, places, shapes[0][1:], shapes[1][1:]))
-    found = reader.append(call, op, nodes, "", rows=places[0], columns=places[1], scale=scores.scale, **numbers,
+    usual = math.isclose(scores.scale, queries.channels.shape[1] ** -0.5, rel_tol=1e-12)
+    op = Attention(len(heads), _reads(shares, places, shapes[0][1:], shapes[1][1:]), None if usual else scores.scale)
+    found = reader.append(call, op, nodes, "", rows=places[0], columns=places[1], **numbers,
                           **({} if scores.fixed is None else {"fixed": scores.fixed.reshape(-1, *shares.shape[-2:])[where]})).node  # fmt: skip
     width, cells = values.channels.shape[1], prod(shapes[0][1:])
     result = np.empty((len(queries.samples), places[0].shape[1], width), dtype=np.int64)

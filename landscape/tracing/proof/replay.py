@@ -219,7 +219,7 @@ def _(op: Attention, own: Own, queries: torch.Tensor, keys: torch.Tensor, values
         rows, columns, *biases = _allowed(op, queries, keys)
     q = queries.flatten(2)[:, :, rows.to(queries.device)].unflatten(1, (op.heads, -1)).permute(0, 3, 1, 4, 2)
     k, v = (x.flatten(2)[:, :, columns.to(x.device)].unflatten(1, (op.heads, -1)).permute(0, 3, 1, 4, 2) for x in (keys, values))
-    logits = q @ k.transpose(-1, -2) * (own.numbers.get("scale") or q.shape[-1] ** -0.5)
+    logits = q @ k.transpose(-1, -2) * (op.scale or q.shape[-1] ** -0.5)
     for bias in biases:
         logits = logits + torch.as_tensor(bias).to(logits)
     mixed = (torch.softmax(logits, -1) @ v).permute(0, 2, 4, 1, 3).flatten(3).flatten(1, 2)  # (N, channels, positions)
