@@ -91,7 +91,8 @@ def _left(freedom: Any, means: int, given: bool, node: Node) -> Any:
             "independent values, whose inverse has no mean, so neither has the squared gradient; give more channels, or a "
             "larger input"
         )
-    return (freedom - 1) / (freedom + means if given else freedom - 2)
+    shared = 1 / np.asarray(freedom)
+    return (1 - shared) / (1 + means * shared if given else 1 - 2 * shared)
 
 
 def _inputs_seen(prior: Prior, position: int) -> Array:
