@@ -16,7 +16,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-__all__ = ["Maps", "Matrix", "Pairs", "apply_maps", "carried_below", "diagonal", "everything", "freeze", "needed_above", "operator"]
+__all__ = [
+    "Maps",
+    "Matrix",
+    "Pairs",
+    "apply_maps",
+    "carried_below",
+    "diagonal",
+    "everything",
+    "freeze",
+    "needed_above",
+    "operator",
+]
 
 DENSE = 4  # terms of a sum that take as long as a step of a product of matrices, about
 Ints = npt.NDArray[np.int64]

@@ -251,7 +251,9 @@ def _norm_coefficient(found: dict[str, Any], used: dict[str, Any]) -> tuple[Arra
     maps = [found.get(f"{role}_map") for role in ("weight", "bias")]
     if maps[0] is not None or maps[1] is not None:  # one for each unit, (channels, *positions); no running statistics then
         units = next(one.ndim for one in maps if one is not None)
-        gamma, beta = (each.reshape(-1, *(1,) * (units - 1)) if one is None else one for each, one in zip((gamma, beta), maps, strict=True))
+        gamma, beta = (
+            each.reshape(-1, *(1,) * (units - 1)) if one is None else one for each, one in zip((gamma, beta), maps, strict=True)
+        )
         number, shift = used.get("number", 1.0), used.get("shift", 0.0)
         return number * gamma.astype(np.float64), np.asarray(beta + shift, dtype=np.float64)
     mean = found["running_mean"] if found["running_mean"] is not None else np.zeros_like(variance)

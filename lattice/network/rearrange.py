@@ -37,7 +37,9 @@ class ListedWindow(AxisMap):
 
     def __post_init__(self) -> None:
         if not self.cells or not all(is_whole(i) and i >= NOTHING for row in self.cells for i in row):
-            raise SpecificationError(f"ListedWindow: cells is {self.cells!r}; it takes the cells of each output, or -1 for none")
+            raise SpecificationError(
+                f"ListedWindow: cells is {self.cells!r}; it takes the cells of each output, or -1 for none"
+            )
         if self.weights is None:
             return
         fits = [len(row) for row in self.cells] == [len(row) for row in self.weights]
@@ -118,7 +120,9 @@ class Rearrange(Rearrangement):
         if sorted(f for group in self.groups for f in group) != list(range(len(numbers))):
             raise SpecificationError(f"{self}: each of the {len(numbers)} factors stands in one group")
         if not self.groups or len(self.takes) != len(self.factors):
-            raise SpecificationError(f"{self}: an output has a channel axis, and takes has one entry for each axis of the input")
+            raise SpecificationError(
+                f"{self}: an output has a channel axis, and takes has one entry for each axis of the input"
+            )
         for take, sizes in zip(self.takes, self.factors, strict=True):
             if take is not None and len(take) != prod(sizes):
                 raise SpecificationError(f"{self}: {len(take)} cells are kept of an axis that is split into {sizes}")

@@ -141,7 +141,11 @@ class _Side:
             raise Refusal(f"its {what} have zeros among them: not yet")
         samples, local = np.divmod(layout, units)
         channels, positions = np.divmod(local, cells)
-        if (samples != samples[:, :1, :1]).any() or (channels != channels[:, :1]).any() or (positions != positions[..., :1]).any():
+        if (
+            (samples != samples[:, :1, :1]).any()
+            or (channels != channels[:, :1]).any()
+            or (positions != positions[..., :1]).any()
+        ):
             raise Refusal(f"mixes channels, not positions: its {what} do not stand in rows of channels")
         self.samples, self.channels, self.positions = samples[:, 0, 0], channels[:, 0], positions[:, :, 0]
         self.cells = cells

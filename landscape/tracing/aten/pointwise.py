@@ -32,7 +32,9 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 @rule("layer_norm", "native_layer_norm")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
     shape = shape_of(a["input"])
-    source, kind, groups = normalised(reader, reader.value(a["input"]), range(len(shape) - len(a["normalized_shape"]), len(shape)))
+    source, kind, groups = normalised(
+        reader, reader.value(a["input"]), range(len(shape) - len(a["normalized_shape"]), len(shape))
+    )
     names: dict[str, Any] = {}
     for what in ("weight", "bias"):
         if a[what] is not None:
@@ -56,7 +58,9 @@ def normalised(reader: Reader, value: Value, axes: Iterable[int]) -> tuple[Value
     node, rows = reader.rows(value, (*outer, *chosen))
     widths = tuple(layout.shape[axis] for axis in (*outer, *chosen))
     source = Value(node, rows.layout((*outer, *chosen), widths, reader.shapes[node][1:]))
-    plain = np.array_equal(reader.layout(Value(node)), source.layout) if source.layout.shape[1:] == reader.shapes[node] else False
+    plain = (
+        np.array_equal(reader.layout(Value(node)), source.layout) if source.layout.shape[1:] == reader.shapes[node] else False
+    )
     return (Value(node) if plain else source), "layer", prod(layout.shape[axis] for axis in outer)
 
 

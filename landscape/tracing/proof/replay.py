@@ -218,7 +218,9 @@ def _(op: Attention, own: Own, queries: torch.Tensor, keys: torch.Tensor, values
     else:
         rows, columns, *biases = _allowed(op, queries, keys)
     q = queries.flatten(2)[:, :, rows.to(queries.device)].unflatten(1, (op.heads, -1)).permute(0, 3, 1, 4, 2)
-    k, v = (x.flatten(2)[:, :, columns.to(x.device)].unflatten(1, (op.heads, -1)).permute(0, 3, 1, 4, 2) for x in (keys, values))
+    k, v = (
+        x.flatten(2)[:, :, columns.to(x.device)].unflatten(1, (op.heads, -1)).permute(0, 3, 1, 4, 2) for x in (keys, values)
+    )
     logits = q @ k.transpose(-1, -2) * (op.scale or q.shape[-1] ** -0.5)
     for bias in biases:
         logits = logits + torch.as_tensor(bias).to(logits)
