@@ -165,6 +165,9 @@ def _(op: Norm, known: Known, below: list[Signal]) -> Signal:
     z, scale = below[0], known.factor
     if op.kind == "instance" or (op.kind == "batch" and known.train):
         z = _without_level(z, scale / (batch_variance(z) + op.eps))
+    elif op.kind == "rms":
+        scale = scale / (spread(op, z, known.shapes[0]) + op.eps)
+        z = Signal(scale * z.power, scale * z.cross, known.sign * np.sqrt(scale) * z.mean)
     elif op.kind in SIGNAL_NORMS:  # the mean over many channels is that of the weights
         scale = scale / (spread(op, z, known.shapes[0]) + op.eps)
         z = Signal(scale * (z.power - z.mean**2), scale * np.maximum(z.cross - z.mean**2, 0), np.zeros_like(scale * z.mean))
@@ -178,7 +181,8 @@ def _(op: Norm, known: Known, below: list[Signal]) -> Signal:
 def spread(op: Norm, z: Signal, shape: Shape) -> Array:
     """The variance of the signal over the axes of a norm: the channels of a position, a group and all positions, ..."""
     power, mean = (np.broadcast_to(part, shape) for part in (z.power, z.mean))
-    if op.kind == "layer":
+    if op.kind in ("layer", "rms"):
+        mean = 0 * mean if op.kind == "rms" else mean
         split = (op.groups, shape[0] // op.groups, *shape[1:])
         each = power.reshape(split).mean(axis=1) - mean.reshape(split).mean(axis=1) ** 2
         return np.asarray(each if op.groups == 1 else np.repeat(each, split[1], axis=0))

@@ -77,7 +77,8 @@ def _values(node: Node, shape: tuple[int, ...]) -> int:
     """Over how many values a norm takes its variance."""
     assert isinstance(node.op, Norm)
     positions = prod(shape[1:])
-    return {"layer": shape[0], "instance": positions, "group": shape[0] // node.op.groups * positions}[node.op.kind]
+    channels = shape[0] // node.op.groups
+    return {"layer": channels, "rms": channels, "instance": positions, "group": shape[0] // node.op.groups * positions}[node.op.kind]
 
 
 def _left(freedom: Any, means: int, given: bool, node: Node) -> Any:
@@ -107,7 +108,7 @@ def _inputs_seen(prior: Prior, position: int) -> Array:
         return float(part.lattice.input_shape[0] * sums.sum() ** 2 / squares) if squares else np.inf
 
     assert isinstance(node.op, Norm)
-    if node.op.kind != "layer" or not spatial:
+    if node.op.kind not in ("layer", "rms") or not spatial:
         return np.asarray(effective(None))
     if prod(spatial) > MOST_POSITIONS:
         return np.asarray(effective(tuple(n // 2 for n in spatial)))

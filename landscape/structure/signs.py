@@ -19,7 +19,7 @@ from lattice.network.rearrange import Resample
 __all__ = ["Sign", "activation_gain", "has_slopes", "node_signs", "slopes"]
 
 
-SIGNAL_NORMS = ("layer", "group", "instance")  # norms that divide by the variance of the signal itself
+SIGNAL_NORMS = ("layer", "rms", "group", "instance")  # norms that divide by the variance of the signal itself
 ODD = ("tanh", "hardtanh", "softsign")
 POSITIVE = ("relu6", "sigmoid", "hardsigmoid", "softplus")
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from landscape.tracing.aten.pointwise import total
 from landscape.tracing.aten.products import scaled_by
 from landscape.tracing.aten.registry import REASONS, rule
 from landscape.tracing.graph.reader import Reader, Refusal, Value, operation, shape_of
 from landscape.tracing.graph.values import Scores
+from lattice import Activation
 from lattice.network.attention import Attention
 
 __all__: list[str] = []
@@ -110,6 +112,8 @@ def _turned(reader: Reader, argument: Any, names: str, order: list[str]) -> Valu
 @rule("softmax", "_softmax")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Scores:
     scores = reader.values.get(call.args[0])
+    if isinstance(scores, Value) and shape_of(call)[a["dim"]] == 2:
+        return _of_two(reader, call, a["dim"])
     if not isinstance(scores, Scores) or scores.soft:
         raise Refusal(REASONS["log_softmax"])
     keys = scores.right.shape[1]
@@ -117,6 +121,23 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Scores:
     if along.shape[-1] != keys or (along % keys != np.arange(keys)).any() or (along // keys != along[..., :1] // keys).any():
         raise Refusal("takes a softmax over other axes than the keys")
     return replace(scores, soft=True)
+
+
+def _of_two(reader: Reader, call: Any, dim: int) -> Value:
+    """A softmax over two numbers is the sigmoid of their difference: softmax(a, b) = sigmoid(a - b), sigmoid(b - a)."""
+    import torch
+
+    argument = call.args[0]
+    value = reader.whole(reader.value(argument))
+    with reader.graph.inserting_before(call):
+        other = reader.graph.call_function(torch.ops.aten.flip.default, (argument, [dim]))
+        difference = reader.graph.call_function(torch.ops.aten.sub.Tensor, (argument, other))
+        own = reader.graph.call_function(torch.ops.aten.sigmoid.default, (difference,))
+    for made in (other, difference, own):
+        made.meta = dict(call.meta)
+    turned = scaled_by(reader, call, Value(value.node, np.flip(reader.layout(value), dim)), -1.0)
+    apart = total(reader, call, [value, turned])
+    return reader.placed(reader.append(own, Activation("sigmoid"), (apart.node,)), apart.layout)
 
 
 # --- from layouts to the node -----------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ ROUNDING = 1e-5  # of a filter that was made in single precision, relative to it
 @rule("conv1d", "conv2d", "conv3d", "convolution")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     axes = positions(call)
-    weight, bias = reader.parameter(a["weight"], "weight"), reader.parameter(a["bias"], "bias")
+    weight, bias = reader.weight(call, a["weight"]), reader.parameter(a["bias"], "bias")
     if a.get("transposed"):
         return _transposed(reader, call, a)
     channels, _, *kernel = shape_of(a["weight"])
@@ -78,7 +78,7 @@ def _transposed(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     """Over the channels of every position, whatever these are: a convolution of kernel 1."""
     units, last = shape_of(a["weight"])[0], len(shape_of(a["input"])) - 1
-    weights: dict[str, Any] = {"weight": reader.parameter(a["weight"], "weight"), "bias": reader.parameter(a["bias"], "bias")}
+    weights: dict[str, Any] = {"weight": reader.weight(call, a["weight"]), "bias": reader.parameter(a["bias"], "bias")}
     node, rows = reader.rows(reader.value(a["input"]), (last,))
     if prod(reader.shapes[node][1:]) == 1:
         node = reader.arranged(node, np.arange(prod(reader.shapes[node])))

@@ -13,7 +13,7 @@ import numpy as np
 from landscape.tracing.aten.registry import met, rule, statistics
 from landscape.tracing.graph.layouts import inverse
 from landscape.tracing.graph.reader import COPIES, Noise, Reader, Refusal, Value, operation, shape_of
-from landscape.tracing.graph.values import Scores, same_layout
+from landscape.tracing.graph.values import Length, Scores, same_layout
 from lattice import Activation, Add, Dropout, Norm
 
 
@@ -106,6 +106,8 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 
 @rule("hardtanh", "clamp", "clamp_min", "clamp_max", "clip")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    if isinstance(reader.values.get(a["self"]), Length):
+        return reader.values[a["self"]]  # the least length, which a random input is above
     given = [a.get(name) if a.get(name) is not None else a.get(f"{name}_val") for name in ("min", "max")]
     if any(hasattr(bound, "op") for bound in given):
         raise Refusal("clamps to bounds that are tensors; numbers have a rule")

@@ -18,7 +18,7 @@ from landscape.tracing.aten.pointwise import broadcast
 from landscape.tracing.aten.registry import met, rule, statistics
 from landscape.tracing.graph.layouts import inverse
 from landscape.tracing.graph.reader import Noise, Reader, Refusal, Value, shape_of
-from landscape.tracing.graph.values import Scores, same_layout
+from landscape.tracing.graph.values import Length, Scores, same_layout
 from lattice import Activation, Dropout, Multiply, Norm
 
 __all__: list[str] = []
@@ -52,6 +52,10 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
         if second == 0:
             raise Refusal("divides by zero")
         return _times(reader, call, first, 1 / float(second))
+    if isinstance(reader.values.get(second), Length):
+        from landscape.tracing.aten.lengths import divided
+
+        return divided(reader, call, first, reader.values[second])
     if not reader.is_fixed(second):
         raise Refusal("never: divides by something that is computed from the input; numbers and fixed tensors have a rule")
     return _scaled(reader, call, first, second, lambda value: 1 / value)

@@ -2,6 +2,7 @@
 
 import landscape.tracing.aten.attention
 import landscape.tracing.aten.layers
+import landscape.tracing.aten.lengths
 import landscape.tracing.aten.noise
 import landscape.tracing.aten.pointwise
 import landscape.tracing.aten.products

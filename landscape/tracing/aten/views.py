@@ -10,7 +10,7 @@ import numpy as np
 from landscape.tracing.aten.registry import rule, shifted
 from landscape.tracing.graph.layouts import Rows
 from landscape.tracing.graph.reader import Reader, Refusal, Value, operation, shape_of
-from landscape.tracing.graph.values import Scores
+from landscape.tracing.graph.values import Length, Scores
 from lattice import Add, Concat
 
 MOVES = (
@@ -25,6 +25,8 @@ MOVES = (
 @rule(*MOVES)
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
     source = reader.values.get(call.args[0])
+    if isinstance(source, Length) and operation(call) in ("expand", "expand_as"):
+        return source
     if isinstance(source, Scores):
         return source.moved(_moved(reader, call, source.layout))
     value = reader.value(call.args[0])

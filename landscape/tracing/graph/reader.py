@@ -79,6 +79,7 @@ class Reader:
         self.needed = self.memory.needed(result)
         self.constants = Constants(self.graph, self.memory, names, self.needed)
         self.made: dict[str, tuple[Any, Any, Callable[[Any], Any]]] = {}  # tensor: call, argument, what is made of it
+        self.parents: dict[str, str] = {}  # weight that is made of a parameter: that parameter
         self.masks: dict[str, tuple[Any, Callable[[Any], Any]]] = {}
         self.rounded = False  # does the graph have something that double precision changes?
         self.nodes: list[Node] = []
@@ -309,6 +310,26 @@ class Reader:
         if isinstance(found, Fixed):
             raise Refusal(f"replace: {COMPUTED.format(what, what)}")
         raise Refusal(f"never: its {what} depends on the input")
+
+    def weight(self, call: Any, argument: Any) -> str:
+        """The name of a layer's weight: a parameter, or numbers that are made of one parameter alone (a parametrisation)."""
+        if not isinstance(self.values.get(argument), Fixed) or self.names_of(argument) is not None:
+            return str(self.parameter(argument, "weight"))
+        parents, waiting, seen = set(), [argument], set()
+        while waiting:
+            node = waiting.pop()
+            if node not in seen:
+                seen.add(node)
+                waiting += node.all_input_nodes
+                if node.op == "placeholder" and node.name in self.names:
+                    parents.add(self.names[node.name])
+        own = [name for name in parents if name not in self.fixed and self.tensors[name].numel() > 1]
+        drawn = [name for name in own if self.tensors[name].dim() == max(self.tensors[one].dim() for one in own)]
+        if len(drawn) != 1 or self.tensors[drawn[0]].shape != shape_of(argument):
+            raise Refusal(f"replace: {COMPUTED.format('weight', 'weight')}")
+        name = self.keep(call, argument, lambda value: value)
+        self.parents[name] = drawn[0]
+        return name
 
     def known(self, call: Any, argument: Any) -> Any:
         """The numbers of an argument that is made of parameters and constants, as this call finds them."""

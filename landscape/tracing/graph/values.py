@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Fixed", "Noise", "Scores", "Stale", "Unknown", "Value", "same_layout"]
+__all__ = ["Fixed", "Length", "Noise", "Scores", "Stale", "Unknown", "Value", "same_layout"]
 
 Array = np.ndarray[Any, Any]
 
@@ -84,6 +84,14 @@ class Scores:
     def moved(self, layout: Any) -> Any:
         """The same in another layout, or in several."""
         return [replace(self, layout=part) for part in layout] if isinstance(layout, list) else replace(self, layout=layout)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Length:
+    """The root of the sum of squares of a signal over these axes of its tensor, not yet a node."""
+
+    of: Value
+    axes: tuple[int, ...]
 
 
 def _times(made: Callable[[Any], Any], number: float) -> Callable[[Any], Any]:
