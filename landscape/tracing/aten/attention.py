@@ -67,8 +67,13 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
     scores = reader.values.get(first)
     if isinstance(scores, Scores):
         return _mixed(reader, call, scores, second, shape_of(call))
-    if isinstance(reader.values.get(second), Scores):
-        raise Refusal("multiplies by logits from the left: only softmax(q k') v has a rule")
+    scores = reader.values.get(second)
+    if isinstance(scores, Scores):  # v A' = (A v')'
+        value = reader.value(first)
+        turned = Value(value.node, np.swapaxes(reader.layout(value), -1, -2))
+        shape = (*shape_of(call)[:-2], shape_of(call)[-1], shape_of(call)[-2])
+        found = _mixed(reader, call, replace(scores, layout=np.swapaxes(scores.layout, -1, -2)), turned, shape)
+        return Value(found.node, np.swapaxes(reader.layout(found), -1, -2))
     outer = shape_of(call)[:-2]
     left, one = _groups(reader, first, outer)
     right, other = _groups(reader, second, outer, turned=True)
@@ -219,6 +224,8 @@ def _append(reader: Reader, call: Any, scores: Scores, sides: list[_Side]) -> tu
     for k, (at, argument, made) in enumerate(scores.constants):
         numbers[f"bias{k}"] = reader.keep(at, argument, _windowed(made, where, places[0].shape[1], places[1].shape[1]))
     shares = _shares(reader, scores, numbers, where, places)
+    if _reads(shares, places, *(reader.shapes[node][1:] for node in nodes[:2])) == ():  # no product of parts of each axis
+        nodes = [reader.arranged(n, np.arange(prod(reader.shapes[n])).reshape(reader.shapes[n][0], -1)) for n in nodes]
     shapes = [reader.shapes[node] for node in nodes]
     usual = math.isclose(scores.scale, queries.channels.shape[1] ** -0.5, rel_tol=1e-12)
     op = Attention(len(heads), _reads(shares, places, shapes[0][1:], shapes[1][1:]), None if usual else scores.scale)
@@ -272,22 +279,25 @@ def _shares(reader: Reader, scores: Scores, numbers: dict[str, str], where: Arra
 
 
 def _reads(shares: Array, places: Any, queries: tuple[int, ...], keys: tuple[int, ...]) -> tuple[Any, ...]:
-    """For each axis the cells that each position reads; those whose share is nothing in single precision are left out."""
+    """For each axis the cells that each position reads; those whose share is nothing in single precision are left out.
+
+    Nothing, (), where these are no product of cells of each axis.
+    """
     least = np.finfo(np.float32).eps * shares.max(axis=-1, keepdims=True)
     read = (shares > least).any(axis=1)  # (windows or 1, queries, keys)
     there = np.zeros((prod(queries), prod(keys)), dtype=bool)
     for window, (rows, columns) in enumerate(zip(places[0], places[1], strict=True)):
         there[np.ix_(rows, columns)] |= read[window if len(read) > 1 else 0]
-    if there.all():
+    if there.all() and len(queries) == len(keys):
         return (None,) * len(keys)
     if len(queries) != len(keys):
-        raise Refusal("attends in windows from positions of fewer axes to those of more: not yet")
+        return ()
     grid = there.reshape(*queries, *keys)
     axes = len(keys)
     each = [grid.any(axis=tuple(d for d in range(2 * axes) if d not in (axis, axes + axis))) for axis in range(axes)]
     product = reduce(np.multiply.outer, each).transpose(*range(0, 2 * axes, 2), *range(1, 2 * axes, 2))
     if not np.array_equal(product, grid):
-        raise Refusal("attends to positions that are no product of parts of each axis: not yet")
+        return ()
     return tuple(tuple(tuple(np.flatnonzero(row).tolist()) for row in axis) for axis in each)
 
 

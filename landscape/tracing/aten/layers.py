@@ -11,6 +11,7 @@ import numpy as np
 from landscape.tracing.aten.registry import RULES, per_axis, positions, rule
 from landscape.tracing.graph.reader import Reader, Refusal, Stale, Value, operation, shape_of
 from lattice import AdaptivePool, Blur, Conv, ConvTranspose, Dense, GlobalPool, Op, Pad, Pool, Upsample
+from lattice.network.rearrange import ListedWindow, Resample
 from lattice.network.window import ResizeWindow
 
 ROUNDING = 1e-5  # of a filter that was made in single precision, relative to its largest tap
@@ -19,7 +20,7 @@ ROUNDING = 1e-5  # of a filter that was made in single precision, relative to it
 @rule("conv1d", "conv2d", "conv3d", "convolution")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     axes = positions(call)
-    weight, bias = reader.weight(call, a["weight"]), reader.parameter(a["bias"], "bias")
+    weight, bias = reader.weight(call, a["weight"]), reader.bias(call, a["bias"])
     if a.get("transposed"):
         return _transposed(reader, call, a)
     channels, _, *kernel = shape_of(a["weight"])
@@ -78,7 +79,7 @@ def _transposed(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     """Over the channels of every position, whatever these are: a convolution of kernel 1."""
     units, last = shape_of(a["weight"])[0], len(shape_of(a["input"])) - 1
-    weights: dict[str, Any] = {"weight": reader.weight(call, a["weight"]), "bias": reader.parameter(a["bias"], "bias")}
+    weights: dict[str, Any] = {"weight": reader.weight(call, a["weight"]), "bias": reader.bias(call, a["bias"])}
     node, rows = reader.rows(reader.value(a["input"]), (last,))
     if prod(reader.shapes[node][1:]) == 1:
         node = reader.arranged(node, np.arange(prod(reader.shapes[node])))
@@ -194,6 +195,26 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
         raise Refusal(f"resizes {before} to {after} by the factors {scales}, which do not fit; give the size itself")
     reader.rounded = reader.rounded or mode == "nearest"
     return reader.append(call, Upsample(size=after, mode=mode, align_corners=align), (reader.tensor(source),))
+
+
+@rule("upsample_bicubic2d", "_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa", "_upsample_nearest_exact1d")
+@rule("_upsample_nearest_exact2d", "_upsample_nearest_exact3d")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    """A fixed map of each axis: what torch makes of one cell at a time."""
+    import torch
+
+    source = call.args[0]
+    before, after = shape_of(source)[2:], shape_of(call)[2:]
+    axes = []
+    for axis, (n, m) in enumerate(zip(before, after, strict=True)):
+        cells = torch.eye(n, dtype=torch.float64)[:, None].unflatten(2, (*(1,) * axis, n, *(1,) * (len(before) - axis - 1)))
+        made = call.target(cells.expand(n, 1, *before), *call.args[1:], **call.kwargs)
+        lines = made.movedim(2 + axis, -1).reshape(n, -1, m)[:, 0].T.numpy()
+        rows = [np.flatnonzero(line) for line in lines]
+        weights = tuple(tuple(line[row].tolist()) for line, row in zip(lines, rows, strict=True))
+        axes.append(ListedWindow(tuple(tuple(row.tolist()) for row in rows), weights))
+    reader.rounded = True  # torch finds cells and coefficients in its own precision
+    return reader.append(call, Resample(tuple(axes)), (reader.tensor(source),))
 
 
 def _resized(call: Any, mode: str, align: bool, before: int, after: int, scale: float | None) -> bool:

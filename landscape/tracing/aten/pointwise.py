@@ -26,7 +26,12 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     names = {what: reader.parameter(a[what], what) for what in kept}
     # in training mode a norm that was frozen, set to evaluation mode, is a fixed factor
     op = Norm("batch", eps=a["eps"]) if of_batch else Norm("scale" if reader.train else "batch")
-    return reader.append(call, op, (reader.tensor(a["input"]),), **statistics(eps=a["eps"], **names))
+    numbers = statistics(eps=a["eps"], **names)
+    value = reader.value(a["input"])
+    if value.layout is None or of_batch:
+        return reader.append(call, op, (reader.tensor(a["input"]),), **numbers)
+    node, rows = reader.rows(value, (1,))  # tokens, which stand where the batch does
+    return reader.placed(reader.append(call, op, (node,), **numbers), rows.layout((1,), shape_of(call)[1:2], reader.shapes[node][1:]))
 
 
 @rule("layer_norm", "native_layer_norm")
@@ -115,6 +120,29 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     if (low, high) not in BOUNDS:
         raise Refusal(f"clamps to ({given[0]}, {given[1]}): only ReLU, ReLU6 (0, 6) and Hardtanh (-1, 1) have a rule")
     return reader.pointwise(call, Activation(BOUNDS[low, high]), a["self"])
+
+
+@rule("pow", "square")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    if a.get("exponent", 2) != 2:
+        raise Refusal(f"to the power of {a['exponent']}: only squares have a rule")
+    return reader.pointwise(call, Activation("square"), a["self"])
+
+
+@rule("addcmul")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    """constant + value * constant * signal."""
+    fixed = [one for one in (a["tensor1"], a["tensor2"]) if reader.is_fixed(one)]
+    moving = [one for one in (a["tensor1"], a["tensor2"]) if not reader.is_fixed(one)]
+    if len(fixed) != 1 or not reader.is_fixed(a["self"]) or shape_of(moving[0]) != shape_of(call):
+        raise Refusal("adds a product of two signals: only a signal times a fixed tensor, plus a fixed tensor, has a rule")
+    source, times = reader.whole(reader.value(moving[0])), float(a.get("value", 1))
+    names = met(reader, call, source, fixed[0], "weight", None if times == 1 else (lambda value: times * value))
+    names |= met(reader, call, source, a["self"], "bias")
+    if any(name.endswith("_map") for name in names) and len({name.endswith("_map") for name in names}) > 1:
+        raise Refusal("scales by channel and shifts by position, or the other way round, at once: do one after the other")
+    op = reader.append(call, Norm("scale"), (source.node,), **statistics(**names))
+    return reader.placed(op, source.layout)
 
 
 @rule("erf")

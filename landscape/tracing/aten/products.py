@@ -66,9 +66,9 @@ def _scaled(reader: Reader, call: Any, first: Any, second: Any, made: Callable[[
     scores = reader.values.get(first)
     if isinstance(scores, Scores):
         numbers = reader.known(call, second)
-        if numbers.numel() != 1:
-            raise Refusal("scales the logits of heads by numbers of their own: not yet")
-        return scores.times(float((made or float)(numbers.flatten()[0])))
+        if numbers.numel() == 1:
+            return scores.times(float((made or float)(numbers.flatten()[0])))
+        return _scaled_queries(reader, call, scores, second, made or (lambda value: value))
     source = reader.whole(reader.value(first))
     if shape_of(call) != shape_of(first):
         source = broadcast(reader, source, shape_of(call))
@@ -134,6 +134,34 @@ def _product(reader: Reader, call: Any, first: Any, second: Any) -> Value:
         reader.rounded = True  # torch's hard-sigmoid takes its sixth in single precision
         return _activation(reader, call, *found, one.layout)
     return _two_signals(reader, call, first, second)
+
+
+def _scaled_queries(reader: Reader, call: Any, scores: Scores, argument: Any, made: Callable[[Any], Any]) -> Scores:
+    """Logits times a number for each head: the queries times it."""
+    import torch
+
+    if scores.constants or scores.soft or shape_of(call) != scores.layout.shape:
+        raise Refusal("scales logits after a constant was added, or shares, by several numbers: not yet")
+    source = reader.whole(Value(scores.nodes[0], scores.left))
+    units, width = reader.shapes[source.node], scores.left.shape[2]
+    places = inverse(reader.layout(source), reader.batch * prod(units))
+    assert places is not None
+    ids = torch.from_numpy(np.array(scores.layout).ravel())
+
+    def each(value: Any) -> Any:
+        """One number for each query's row, brought to the units of the node."""
+        full = made(value).expand(scores.layout.shape).flatten()
+        rows = full.new_zeros(full.shape).scatter(0, ids, full).reshape(-1, scores.right.shape[1])
+        if not bool((rows == rows[:, :1]).all()):
+            raise Refusal("scales logits by numbers that differ from key to key")
+        numbers = rows[:, :1].expand(-1, width).flatten()[torch.from_numpy(places)].reshape(reader.batch, *units)[0]
+        channels = numbers.reshape(units[0], -1)
+        return channels[:, 0] if bool((channels == channels[:, :1]).all()) else numbers
+
+    name = reader.keep(call, argument, each)
+    role = "weight" if reader.tensors[name].dim() == 1 else "weight_map"
+    node = reader.append(call, Norm("scale"), (source.node,), "queries", **statistics(**{role: name})).node
+    return replace(scores, nodes=(node, scores.nodes[1]), left=reader.layout(source))
 
 
 def scaled_by(reader: Reader, call: Any, value: Value, number: float) -> Value:

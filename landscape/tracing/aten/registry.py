@@ -21,7 +21,7 @@ _ROUNDS = ("floor", "ceil", "round", "trunc", "fix", "sign", "sgn", "floor_divid
 _COMPARES = ("gt", "ge", "lt", "le", "eq", "ne", "greater", "less", "logical_and", "logical_or", "logical_not", "isnan")
 REASONS = {
     **dict.fromkeys(("scaled_dot_product_attention", "softmax", "_softmax", "topk", "sort", "argmax", "grid_sampler"), _DATA),
-    **dict.fromkeys(("log_softmax", "matmul", "bmm", "pow", "square"), _DATA),
+    **dict.fromkeys(("log_softmax", "matmul", "bmm"), _DATA),
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _RECURRENT),
     **dict.fromkeys(("_weight_norm", "linalg_vector_norm", "linalg_qr", "matrix_exp"), _COMPUTED),
     **dict.fromkeys((*_ROUNDS, *_COMPARES), _FLAT),

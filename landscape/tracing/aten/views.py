@@ -53,8 +53,9 @@ def _moved(reader: Reader, call: Any, layout: Any) -> Any:
     arguments = torch.fx.node.map_arg((call.args, call.kwargs), known)
     if operation(call) == "as_strided" and not reader.values[call.args[0]].layout is None:
         raise Refusal("strides over the memory of a tensor that was moved; use view and permute")
-    with torch.no_grad():
-        moved = call.target(*arguments[0], **arguments[1])
+    target = torch.ops.aten.reshape.default if operation(call) in ("view", "_unsafe_view") else call.target
+    with torch.no_grad():  # a layout is no view: its strides are its own
+        moved = target(*arguments[0], **arguments[1])
     return [part.numpy() for part in moved] if isinstance(moved, list | tuple) else moved.numpy()
 
 

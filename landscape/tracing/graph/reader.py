@@ -46,7 +46,7 @@ class Refusal(Exception):  # noqa: N818
 Rule: TypeAlias = Callable[["Reader", Any, dict[str, Any]], Any]
 Array = np.ndarray[Any, Any]
 RESHAPES = ("flatten", "view", "reshape", "_unsafe_view", "squeeze", "unsqueeze")
-COPIES = ("contiguous", "clone", "alias", "to", "_to_copy", "lift_fresh_copy", "detach", "positive")
+COPIES = ("type_as", "contiguous", "clone", "alias", "to", "_to_copy", "lift_fresh_copy", "detach", "positive")
 COMPUTED = "computes a {} from other tensors (weight norm, masks, a parametrisation); remove that, or fold it into the {}"
 
 
@@ -311,6 +311,12 @@ class Reader:
             raise Refusal(f"replace: {COMPUTED.format(what, what)}")
         raise Refusal(f"never: its {what} depends on the input")
 
+    def bias(self, call: Any, argument: Any) -> str | None:
+        """The name of a layer's bias: a parameter, or numbers that are made of parameters and constants; None without one."""
+        if isinstance(self.values.get(argument), Fixed) and self.names_of(argument) is None:
+            return self.keep(call, argument, lambda value: value)
+        return self.parameter(argument, "bias")
+
     def weight(self, call: Any, argument: Any) -> str:
         """The name of a layer's weight: a parameter, or numbers that are made of one parameter alone (a parametrisation)."""
         if not isinstance(self.values.get(argument), Fixed) or self.names_of(argument) is not None:
@@ -323,9 +329,9 @@ class Reader:
                 waiting += node.all_input_nodes
                 if node.op == "placeholder" and node.name in self.names:
                     parents.add(self.names[node.name])
-        own = [name for name in parents if name not in self.fixed and self.tensors[name].numel() > 1]
-        drawn = [name for name in own if self.tensors[name].dim() == max(self.tensors[one].dim() for one in own)]
-        if len(drawn) != 1 or self.tensors[drawn[0]].shape != shape_of(argument):
+        own = [name for name in parents if name not in self.fixed]
+        drawn = [name for name in own if tuple(self.tensors[name].shape) == shape_of(argument)]
+        if len(drawn) != 1:
             raise Refusal(f"replace: {COMPUTED.format('weight', 'weight')}")
         name = self.keep(call, argument, lambda value: value)
         self.parents[name] = drawn[0]
