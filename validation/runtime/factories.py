@@ -19,7 +19,7 @@ __all__ = ["model_factory"]
 
 
 def model_factory(name: str) -> Callable[[], torch.nn.Module]:
-    """The factory that a name stands for: a torchvision model, `package.module:factory` or `file.py:factory`.
+    """The factory that a name stands for: a torchvision model, `timm:NAME`, `package.module:factory` or `file.py:factory`.
 
     Raises `SpecificationError` with close matches where there is none.
     """
@@ -29,6 +29,8 @@ def model_factory(name: str) -> Callable[[], torch.nn.Module]:
         )
     if ":" in name:
         place, _, attribute = name.rpartition(":")
+        if place == "timm":
+            return _of_timm(attribute)
         if not place:
             raise SpecificationError(f"{name!r} names no module; give package.module:factory or file.py:factory")
         module = _load(place)
@@ -55,6 +57,19 @@ def model_factory(name: str) -> Callable[[], torch.nn.Module]:
         raise SpecificationError(f"torchvision has no model {name!r}; {hint}")
     builder = models.get_model_builder(name)
     return lambda: builder(weights=None)
+
+
+def _of_timm(name: str) -> Callable[[], torch.nn.Module]:
+    """A factory of a model of timm, by its name there."""
+    try:
+        import timm
+    except ImportError as error:
+        raise SpecificationError(f"'timm:{name}' needs timm: pip install timm") from error
+    known = timm.list_models()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=3)
+        raise SpecificationError(f"timm has no model {name!r}" + (f"; did you mean {', '.join(close)}?" if close else ""))
+    return lambda: timm.create_model(name)
 
 
 _WHATEVER = (Exception, SystemExit)  # what the user's own file may raise
