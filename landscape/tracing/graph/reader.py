@@ -79,6 +79,8 @@ class Reader:
         self.needed = self.memory.needed(result)
         self.constants = Constants(self.graph, self.memory, names, self.needed)
         self.made: dict[str, tuple[Any, Any, Callable[[Any], Any]]] = {}  # tensor: call, argument, what is made of it
+        self.silenced: frozenset[Any] = frozenset()  # refused calls all of whose results are multiplied by zeros
+        self.left_out: list[str] = []  # where
         self.parents: dict[str, str] = {}  # weight that is made of a parameter: that parameter
         self.masks: dict[str, tuple[Any, Callable[[Any], Any]]] = {}
         self.rounded = False  # does the graph have something that double precision changes?
@@ -97,17 +99,21 @@ class Reader:
 
     def read(self, shape: tuple[int, ...]) -> tuple[list[Node], dict[str, dict[str, Any]]]:
         self._refuse_changed_parameters()
-        refusals: dict[str, list[str]] = {}  # operation and reason: where
+        refused: list[tuple[Any, str, str]] = []  # call, operation and reason, where
         for call in list(self.graph.nodes):
             if call.op == "placeholder":
                 self._read_placeholder(call, shape)
             elif call.op == "get_attr" and call in self.needed:
-                refusals.setdefault("a constant inside the graph (not yet)", []).append(call.name)
+                refused.append((call, "a constant inside the graph (not yet)", call.name))
             elif call.op == "call_function" and call in self.needed:
                 try:
                     self._read_call(call)
                 except Refusal as refusal:
-                    refusals.setdefault(f"{call.target}: {refusal}", []).append(_place(call) or call.name)
+                    refused.append((call, f"{call.target}: {refusal}", _place(call) or call.name))
+        refusals: dict[str, list[str]] = {}
+        for call, reason, place in refused:
+            if call not in self.silenced or isinstance(self.values[self.result], Unknown):
+                refusals.setdefault(reason, []).append(place)
         if refusals:
             count = sum(map(len, refusals.values()))
             lines = "\n".join(f"  {listed(places)}: {reason}" for reason, places in refusals.items())
@@ -141,8 +147,12 @@ class Reader:
         try:
             if name not in self.rules:
                 raise Refusal(self.reasons.get(name, "not yet: no rule for it"))
-            if any(isinstance(self.values.get(node), Unknown) for node in call.all_input_nodes):
-                self.values[call] = Unknown()
+            unknown = [one for node in call.all_input_nodes if isinstance(one := self.values.get(node), Unknown)]
+            if unknown:
+                zero = self._times_zero(call, name)
+                refused = frozenset[Any]().union(*(one.refused for one in unknown))
+                self.values[call] = Unknown(refused) if zero is None else zero
+                self.silenced |= refused if zero is not None else frozenset()
                 return
             value = self.rules[name](self, call, _arguments(call))
             self._check_shapes(call, value)
@@ -151,8 +161,26 @@ class Reader:
                 self._rebind(changed, value)
             self.values[call] = value
         except (Refusal, SpecificationError) as refusal:
-            self.values[call] = Unknown()  # what depends on it is not a refusal of its own
+            self.values[call] = Unknown(frozenset([call]))  # what depends on it is not a refusal of its own
             raise Refusal(str(refusal)) from refusal
+
+    def _times_zero(self, call: Any, name: str) -> Value | None:
+        """What is not known times a parameter of zeros, as a signal below it times that: nothing passes at initialisation."""
+        factors = call.args[:2] if name == "mul" else call.args[1:3] if name == "addcmul" else ()
+        zeros = [one for one in factors if self.is_fixed(one) and not bool(self.known(call, one).any())]
+        others = [one for one in factors if isinstance(self.values.get(one), Unknown)]
+        if len(zeros) != 1 or len(others) != 1:
+            return None
+        below = [node for node in others[0].all_input_nodes if isinstance(self.values.get(node), Value)]
+        source = next((node for node in below if shape_of(node) == shape_of(call)), None)
+        if source is None:
+            return None
+        arguments = dict(zip(("self", "tensor1", "tensor2"), (call.args[0], source, zeros[0]), strict=True))
+        if name == "mul":
+            arguments = {"self": source, "other": zeros[0]}
+        value: Value = self.rules[name](self, call, arguments)
+        self.left_out.append(self.nodes[value.node].name)
+        return value
 
     def _fixed(self, call: Any) -> Fixed:
         """The value of a call that reads parameters and constants alone."""

@@ -98,8 +98,11 @@ def _times(made: Callable[[Any], Any], number: float) -> Callable[[Any], Any]:
     return lambda value: number * made(value)
 
 
+@dataclass(frozen=True, slots=True)
 class Unknown:
-    """The value of a call that was refused, and of everything above it."""
+    """The value of a call that was refused, and of everything above it; `refused` are those calls."""
+
+    refused: frozenset[Any] = frozenset()
 
 
 class Stale:
