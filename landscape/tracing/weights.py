@@ -49,6 +49,7 @@ class _Found:
     problems: list[str] = field(default_factory=list)
     valueless: list[str] = field(default_factory=list)
     norms: dict[str, dict[str, Any]] = field(default_factory=dict)
+    made: dict[str, list[Moments]] = field(default_factory=dict)  # of weights that are made of a parameter, which is judged
     changing: dict[str, None] = field(default_factory=dict)
 
 
@@ -97,7 +98,7 @@ def read_weights(
         found.shifts[name] = Shift(mean, max(float(bias.squares.mean()) - mean**2, 0.0))
         shifted |= {name} if mean else set()
     skewed = _judge(found, as_they_are)
-    moments = {name: pooled(layer.moments) for name, layer in found.layers.items()}
+    moments = {name: pooled(found.made.get(name, layer.moments)) for name, layer in found.layers.items()}
     variances = dict(given) if given is not None else {name: float(seen.squares.mean()) for name, seen in moments.items()}
     errors = {name: moments[name].variance_error if name in moments else 0.0 for name in variances}
     doubts = doubts_about([layer for name, layer in found.layers.items() if name not in skewed])
@@ -113,7 +114,7 @@ def _read_node(
     found: _Found, name: str, has_weights: bool, used: dict[str, Any], tensors: dict[str, Any], given: bool, of_batch: bool
 ) -> None:
     """The first draw of one layer's weights, or of one norm's numbers."""
-    numbers = {what: _numbers(tensors, tensor) for what, tensor in used.items() if what not in NUMBERS}
+    numbers = {what: _numbers(tensors, tensor) for what, tensor in used.items() if what not in (*NUMBERS, "parent")}
     broken = [what for what, value in numbers.items() if value is not None and not np.isfinite(value).all()]
     if broken:
         found.problems.append(f"{name}: its {', '.join(broken)} has NaN or infinite entries")
@@ -124,7 +125,10 @@ def _read_node(
         elif not given and np.iscomplexobj(weight):
             found.problems.append(f"{name}: complex weights have no rule")
         elif not given:
-            found.layers[name] = LayerDraws(name, weight, *_kind(tensors[used["weight"]]))
+            parent = used.get("parent", used["weight"])
+            found.layers[name] = LayerDraws(name, _numbers(tensors, parent), *_kind(tensors[parent]))
+            if "parent" in used:
+                found.made[name] = [moments_of(weight)]
         if bias is not None and np.any(bias):
             found.biases[name] = [moments_of(bias)]
     else:
@@ -144,7 +148,9 @@ def _read_draw(
 ) -> None:
     """One more draw of every layer's weights and bias; the squared factors of norms that change are averaged over `drawn`."""
     for name, layer in found.layers.items():
-        weight = _numbers(tensors, weights[name]["weight"])
+        weight = _numbers(tensors, weights[name].get("parent", weights[name]["weight"]))
+        if name in found.made:
+            found.made[name].append(moments_of(_numbers(tensors, weights[name]["weight"])))
         if not np.isfinite(weight).all():
             _refuse([f"{name}: its weight has NaN or infinite entries in a further draw"])
         layer.add(weight)

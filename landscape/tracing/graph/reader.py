@@ -226,7 +226,8 @@ class Reader:
         self.signals.append(below.pop() if _is_pointwise(op) and len(below) == 1 else len(self.signals))
         self.calls[name] = call
         if weights:
-            self.weights[name] = weights
+            parent = self.parents.get(str(weights.get("weight")))
+            self.weights[name] = weights if parent is None else weights | {"parent": parent}
         return Value(len(self.nodes) - 1)
 
     def value(self, argument: Any) -> Value:

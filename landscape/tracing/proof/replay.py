@@ -86,7 +86,7 @@ def replay(
     values = [x]
     for node in lattice.nodes[1:]:
         used = reader.weights.get(node.name, {})
-        numbers = {role: tensors[part] if isinstance(part, str) else part for role, part in used.items()}
+        numbers = {role: tensors[part] if isinstance(part, str) else part for role, part in used.items() if role != "parent"}
         mask = None
         if node.name in reader.masks:
             draw, made = reader.masks[node.name]
