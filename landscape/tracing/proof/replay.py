@@ -214,29 +214,35 @@ def _(op: Attention, own: Own, queries: torch.Tensor, keys: torch.Tensor, values
     """Window by window, (N, windows, heads, positions, width) each; `rows` and `columns` are the positions of each window."""
     biases = [number for role, number in own.numbers.items() if role.startswith(("bias", "fixed"))]
     if "rows" in own.numbers:
-        rows, columns = (torch.from_numpy(np.ascontiguousarray(own.numbers[role])) for role in ("rows", "columns"))
+        rows, columns = own.numbers["rows"], own.numbers["columns"]
     else:
         rows, columns, *biases = _allowed(op, queries, keys)
-    q = queries.flatten(2)[:, :, rows.to(queries.device)].unflatten(1, (op.heads, -1)).permute(0, 3, 1, 4, 2)
-    k, v = (
-        x.flatten(2)[:, :, columns.to(x.device)].unflatten(1, (op.heads, -1)).permute(0, 3, 1, 4, 2) for x in (keys, values)
-    )
+
+    def windows(x: torch.Tensor, positions: Any) -> torch.Tensor:
+        chosen: Any = x.flatten(2)[:, :, _on(positions, x)]
+        split: torch.Tensor = chosen.unflatten(1, (op.heads, -1)).permute(0, 3, 1, 4, 2)
+        return split
+
+    q, k, v = windows(queries, rows), windows(keys, columns), windows(values, columns)
     logits = q @ k.transpose(-1, -2) * (op.scale or q.shape[-1] ** -0.5)
     for bias in biases:
         logits = logits + torch.as_tensor(bias).to(logits)
     mixed = (torch.softmax(logits, -1) @ v).permute(0, 2, 4, 1, 3).flatten(3).flatten(1, 2)  # (N, channels, positions)
-    places = torch.empty_like(rows.flatten()).scatter_(0, rows.flatten(), torch.arange(rows.numel()))
-    return mixed[:, :, places.to(mixed.device)].unflatten(2, tuple(queries.shape[2:]))
+    places = np.argsort(rows.ravel())
+    return mixed[:, :, _on(places, x=mixed)].reshape(*mixed.shape[:2], *queries.shape[2:])
 
 
-def _allowed(op: Attention, queries: torch.Tensor, keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _on(positions: Any, x: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(positions)).to(x.device)
+
+
+def _allowed(op: Attention, queries: torch.Tensor, keys: torch.Tensor) -> tuple[Any, Any, Any]:
     """All positions as one window, and -inf where an output does not read."""
     windows = op.windows(tuple(queries.shape[2:]), tuple(keys.shape[2:]))
     read = reduce(np.multiply.outer, [w.matrix(n) > 0 for w, n in zip(windows, keys.shape[2:], strict=True)], np.ones((), bool))
     axes = keys.dim() - 2
-    there = torch.from_numpy(read.transpose(*range(0, 2 * axes, 2), *range(1, 2 * axes, 2)).reshape(prod(read.shape[::2]), -1))
-    bias = torch.zeros(there.shape, dtype=queries.dtype).masked_fill(~there, -torch.inf)
-    return torch.arange(len(there))[None], torch.arange(there.shape[1])[None], bias
+    there = read.transpose(*range(0, 2 * axes, 2), *range(1, 2 * axes, 2)).reshape(prod(read.shape[::2]), -1)
+    return np.arange(len(there))[None], np.arange(there.shape[1])[None], torch.from_numpy(np.where(there, 0.0, -np.inf))
 
 
 @apply.register
