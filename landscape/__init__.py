@@ -10,6 +10,7 @@ from landscape.laws.guarantee import Guarantee, assess
 from landscape.laws.moments import path_sum, squared_gradients
 from landscape.maps import measures as importance
 from landscape.maps.measures import Report
+from landscape.output_map import output_map
 from landscape.predict import Landscape, predict
 from landscape.prior import Gates, Prior
 from landscape.tracing.trace import Trace, trace
@@ -27,7 +28,7 @@ from landscape.weights.initialisation import (
 
 __all__ = [
     "Advice", "Change", "advise",
-    "Gates", "Guarantee", "Landscape", "Prior", "Report", "Trace", "assess", "path_sum", "predict", "squared_gradients",
+    "Gates", "Guarantee", "Landscape", "Prior", "Report", "Trace", "assess", "output_map", "path_sum", "predict", "squared_gradients",
     "trace",
     "glorot", "he", "he_fan_out", "lecun", "orthogonal", "rademacher", "torch_default", "truncated_normal",
     "batchnorm", "importance", "initialisation", "moments",

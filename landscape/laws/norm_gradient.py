@@ -78,7 +78,9 @@ def _values(node: Node, shape: tuple[int, ...]) -> int:
     assert isinstance(node.op, Norm)
     positions = prod(shape[1:])
     channels = shape[0] // node.op.groups
-    return {"layer": channels, "rms": channels, "instance": positions, "group": shape[0] // node.op.groups * positions}[node.op.kind]
+    return {"layer": channels, "rms": channels, "instance": positions, "group": shape[0] // node.op.groups * positions}[
+        node.op.kind
+    ]
 
 
 def _left(freedom: Any, means: int, given: bool, node: Node) -> Any:

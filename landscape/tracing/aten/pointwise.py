@@ -31,7 +31,9 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     if value.layout is None or of_batch:
         return reader.append(call, op, (reader.tensor(a["input"]),), **numbers)
     node, rows = reader.rows(value, (1,))  # tokens, which stand where the batch does
-    return reader.placed(reader.append(call, op, (node,), **numbers), rows.layout((1,), shape_of(call)[1:2], reader.shapes[node][1:]))
+    return reader.placed(
+        reader.append(call, op, (node,), **numbers), rows.layout((1,), shape_of(call)[1:2], reader.shapes[node][1:])
+    )
 
 
 @rule("layer_norm", "native_layer_norm")
