@@ -73,7 +73,8 @@ def output_map(
         raise UnsupportedError("the output is flat and has no positions; output_map is for networks that return maps")
     if prod(spatial) > MOST_SWEEPS:
         raise ResourceError(
-            f"the output has {prod(spatial)} positions, each of which takes one sweep: {MOST_SWEEPS} at most; give a smaller input"
+            f"the output has {prod(spatial)} positions, each of which takes one sweep: {MOST_SWEEPS} at most; give a smaller "
+            "input"
         )
     squares = [expected_squares(traced, Unit(where)).sum() for where in np.ndindex(*spatial)]
     return np.array(squares).reshape(spatial) * traced.lattice.input_shape[0]

@@ -65,8 +65,8 @@ from lattice.network.ops import (
 )
 from lattice.network.rearrange import ListedWindow, Rearrange, Resample
 from lattice.network.window import AdaptiveWindow, AxisMap, FilterWindow, ResizeWindow, TransposedWindow, Window
-from lattice.sweep.choices import SKIP, Branch, Command
 from lattice.sweep import attended, rearranged  # noqa: F401 - rules
+from lattice.sweep.choices import SKIP, Branch, Command
 from lattice.sweep.pullback import pull_back
 from lattice.sweep.routes import commands, path_exists, route
 from lattice.testing.transformations import compose, flip, transpose

@@ -34,7 +34,7 @@ QUERIES, KEYS, VALUES = range(3)
 def through_attention(
     op: Attention, shapes: tuple[Shape, ...], step: Step, known: Logits | None, here: Array, above: Axes, below: Axes
 ) -> Array:
-    """The moments of queries, keys or values that come from those of the output; without `Logits`, for logits of no variance."""
+    """The moments of queries, keys or values that come from those of the output; without `Logits`, for constant logits."""
     place = step.places[0]
     read = _read(op, shapes)
     if known is None:

@@ -38,8 +38,8 @@ from lattice import (
     Upsample,
 )
 from lattice.errors import listed
-from lattice.network.lattice import check_lattice
 from lattice.network.attention import Attention
+from lattice.network.lattice import check_lattice
 from lattice.network.ops import Pooling, Rearrangement, Shape, Weighted
 from lattice.network.rearrange import Resample
 

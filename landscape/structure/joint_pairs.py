@@ -134,9 +134,9 @@ def spreads_channels(op: Rearrange, shape: Shape) -> bool:
 def gathers_channels(op: Rearrange, shape: Shape) -> bool:
     """Is some input channel read by several output channels, so that pairs of channels above are pairs of positions below?"""
     read = sources(op, shape)
-    channels = read // max(prod(shape[1:]), 1)
-    pairs = np.unique(np.stack([channels, np.broadcast_to(np.arange(len(read)).reshape(-1, *[1] * (read.ndim - 1)), read.shape)])
-                      .reshape(2, -1)[:, read.ravel() >= 0], axis=1)  # fmt: skip
+    channels = (read // max(prod(shape[1:]), 1)).reshape(len(read), -1)
+    readers = np.repeat(np.arange(len(read)), channels.shape[1])
+    pairs = np.unique(np.stack([channels.ravel(), readers])[:, read.ravel() >= 0], axis=1)
     return bool(len(np.unique(pairs[0])) < pairs.shape[1])
 
 

@@ -150,8 +150,8 @@ class Norm(Pointwise):
     """A factor and a shift per channel, known to who predicts and not to the lattice.
 
     `kind`: "batch" (in evaluation mode) and "scale" (a product with a parameter or a number) multiply by what is known;
-    "layer" (over the channels of a position, in `groups`), "rms" (the same without a mean to subtract), "group" (over `groups` of channels and all positions) and "instance" (over
-    the positions of a channel) divide by the root of the signal's own variance plus `eps`. Paths pass straight through.
+    "layer" (over the channels of a position, in `groups`), "rms" (the same without a mean to subtract), "group" (over
+    `groups` of channels and all positions) and "instance" (over the positions of a channel) divide by the root of the signal's own variance plus `eps`. Paths pass straight through.
     """
 
     kind: str = "batch"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import prod
 from typing import Any
 
@@ -176,7 +176,7 @@ def _in_order(factors: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ..
 
 def _span(take: tuple[int, ...]) -> str:
     """A list of cells in short: start:stop:step where it is one."""
-    steps = {b - a for a, b in zip(take, take[1:], strict=False)}
+    steps = {b - a for a, b in pairwise(take)}
     if len(take) > 1 and len(steps) == 1 and (step := steps.pop()) > 0:
         return f"{take[0]}:{take[-1] + 1}" + (f":{step}" if step > 1 else "")
     return ", ".join(map(str, take)) if len(take) <= 8 else f"{len(take)} cells"

@@ -9,8 +9,8 @@ import numpy as np
 from lattice.network.attention import Attention
 from lattice.network.lattice import Unit
 from lattice.network.ops import Shape
-from lattice.sweep.pullback import pull, sum_channels
 from lattice.sweep.choices import Choice, Command, choices
+from lattice.sweep.pullback import pull, sum_channels
 
 __all__: list[str] = []
 

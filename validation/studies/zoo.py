@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -48,7 +49,7 @@ def zoo(names: Sequence[str] = (), size: int = 64, *, seed: int = 0, progress: b
         if reason:
             refused.append(f"{name}: {reason}")
         if progress:
-            print(*row, reason, flush=True)
+            sys.stderr.write(" ".join(map(str, (*row, reason))) + "\n")
     count = sum(row[2] != "refused" for row in rows)
     return Table(
         title=f"The zoo at {size} pixels",

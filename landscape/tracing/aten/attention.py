@@ -22,6 +22,7 @@ __all__: list[str] = []
 
 Array = np.ndarray[Any, Any]
 Made = Any
+WHAT = ("queries", "keys", "values")
 
 
 @rule("scaled_dot_product_attention")
@@ -193,9 +194,7 @@ def _mixed(reader: Reader, call: Any, scores: Scores, argument: Any, shape: tupl
     values[groups] = np.broadcast_to(layout, (*outer, *layout.shape[-2:])).reshape(-1, *layout.shape[-2:])
     sides = [
         _Side(reader, part, node, what)
-        for part, node, what in zip(
-            (scores.left, scores.right, values), (*scores.nodes, value.node), ("queries", "keys", "values"), strict=True
-        )
+        for part, node, what in zip((scores.left, scores.right, values), (*scores.nodes, value.node), WHAT, strict=True)
     ]
     found, result = _append(reader, call, scores, sides)
     full = result[groups].reshape(shape)
@@ -207,7 +206,7 @@ def _mixed(reader: Reader, call: Any, scores: Scores, argument: Any, shape: tupl
 
 def _append(reader: Reader, call: Any, scores: Scores, sides: list[_Side]) -> tuple[int, Array]:
     """The node, and its layout (groups, queries, width of the values)."""
-    queries, keys, values = sides
+    queries, _, values = sides
     first = queries.samples == 0
     heads, head = np.unique(queries.channels[first], axis=0, return_inverse=True)
     windows, window = np.unique(queries.positions[first], axis=0, return_inverse=True)
@@ -216,11 +215,11 @@ def _append(reader: Reader, call: Any, scores: Scores, sides: list[_Side]) -> tu
     where[window, head] = np.flatnonzero(first)
     if (where < 0).any() or first.sum() != where.size:
         raise Refusal("attends in groups that are not heads times windows of positions")
-    nodes, places = zip(*(_chosen(reader, side, where, what) for side, what in zip(sides, ("queries", "keys", "values"), strict=True)),
-                        strict=True)  # fmt: skip
+    chosen = [_chosen(reader, side, where, what) for side, what in zip(sides, WHAT, strict=True)]
+    nodes, places = [node for node, _ in chosen], [place for _, place in chosen]
     if not np.array_equal(places[1], places[2]):
         raise Refusal("takes keys and values from other positions")
-    numbers = {}
+    numbers: dict[str, Any] = {}
     for k, (at, argument, made) in enumerate(scores.constants):
         numbers[f"bias{k}"] = reader.keep(at, argument, _windowed(made, where, places[0].shape[1], places[1].shape[1]))
     shares = _shares(reader, scores, numbers, where, places)
@@ -229,8 +228,9 @@ def _append(reader: Reader, call: Any, scores: Scores, sides: list[_Side]) -> tu
     shapes = [reader.shapes[node] for node in nodes]
     usual = math.isclose(scores.scale, queries.channels.shape[1] ** -0.5, rel_tol=1e-12)
     op = Attention(len(heads), _reads(shares, places, shapes[0][1:], shapes[1][1:]), None if usual else scores.scale)
-    found = reader.append(call, op, nodes, "", rows=places[0], columns=places[1], **numbers,
-                          **({} if scores.fixed is None else {"fixed": scores.fixed.reshape(-1, *shares.shape[-2:])[where]})).node  # fmt: skip
+    if scores.fixed is not None:
+        numbers["fixed"] = scores.fixed.reshape(-1, *shares.shape[-2:])[where]
+    found = reader.append(call, op, tuple(nodes), "", rows=places[0], columns=places[1], **numbers).node
     width, cells = values.channels.shape[1], prod(shapes[0][1:])
     result = np.empty((len(queries.samples), places[0].shape[1], width), dtype=np.int64)
     for b in range(reader.batch):
@@ -272,7 +272,7 @@ def _shares(reader: Reader, scores: Scores, numbers: dict[str, str], where: Arra
 
     if not numbers and scores.fixed is None:
         return np.full((1, 1, places[0].shape[1], places[1].shape[1]), 1 / places[1].shape[1])
-    constants = sum(reader.tensors[name].detach().double().cpu() for name in numbers.values())
+    constants: Any = sum(reader.tensors[name].detach().double().cpu() for name in numbers.values())
     if scores.fixed is not None:
         constants = constants + torch.from_numpy(scores.fixed.reshape(-1, places[0].shape[1], places[1].shape[1])[where])
     return np.asarray(torch.softmax(torch.as_tensor(constants), -1).numpy())
@@ -285,7 +285,7 @@ def _reads(shares: Array, places: Any, queries: tuple[int, ...], keys: tuple[int
     """
     least = np.finfo(np.float32).eps * shares.max(axis=-1, keepdims=True)
     read = (shares > least).any(axis=1)  # (windows or 1, queries, keys)
-    there = np.zeros((prod(queries), prod(keys)), dtype=bool)
+    there: Array = np.zeros((prod(queries), prod(keys)), dtype=bool)
     for window, (rows, columns) in enumerate(zip(places[0], places[1], strict=True)):
         there[np.ix_(rows, columns)] |= read[window if len(read) > 1 else 0]
     if there.all() and len(queries) == len(keys):
@@ -295,7 +295,7 @@ def _reads(shares: Array, places: Any, queries: tuple[int, ...], keys: tuple[int
     grid = there.reshape(*queries, *keys)
     axes = len(keys)
     each = [grid.any(axis=tuple(d for d in range(2 * axes) if d not in (axis, axes + axis))) for axis in range(axes)]
-    product = reduce(np.multiply.outer, each).transpose(*range(0, 2 * axes, 2), *range(1, 2 * axes, 2))
+    product = np.asarray(reduce(np.multiply.outer, each)).transpose(*range(0, 2 * axes, 2), *range(1, 2 * axes, 2))
     if not np.array_equal(product, grid):
         return ()
     return tuple(tuple(tuple(np.flatnonzero(row).tolist()) for row in axis) for axis in each)

@@ -238,8 +238,8 @@ def total(reader: Reader, call: Any, values: list[Value], shape: tuple[int, ...]
     """The sum of values, each broadcast to one shape, that of the call, in the places of the first that has that shape."""
     shape = shape_of(call) if shape is None else shape
     full = [place for place, value in enumerate(values) if reader.layout(value).shape == shape]
-    kept = [place for place in full if inverse(reader.layout(values[place]), reader.batch * prod(reader.shapes[values[place].node]))
-            is not None]  # fmt: skip
+    own = [reader.batch * prod(reader.shapes[value.node]) for value in values]
+    kept = [place for place in full if inverse(reader.layout(values[place]), own[place]) is not None]
     place = (kept or full or [0])[0]
     first = reader.whole(values[place]) if full else broadcast(reader, values[place], shape)
     nodes = []

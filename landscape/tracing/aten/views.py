@@ -15,10 +15,11 @@ from lattice import Add, Concat
 
 MOVES = (
     "flatten", "view", "view_as", "reshape", "reshape_as", "_unsafe_view", "squeeze", "unsqueeze", "unflatten", "permute",
-    "transpose", "t", "movedim", "moveaxis", "swapaxes", "numpy_T", "mT", "expand", "expand_as", "repeat", "repeat_interleave",
-    "tile", "slice", "select", "narrow", "index_select", "index", "roll", "flip", "rot90", "unfold", "as_strided", "pixel_shuffle",
-    "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "diagonal", "im2col", "unbind", "chunk", "split",
-    "split_with_sizes", "tensor_split", "unsafe_chunk", "unsafe_split", "atleast_3d", "broadcast_to",
+    "transpose", "t", "movedim", "moveaxis", "swapaxes", "numpy_T", "mT", "expand", "expand_as", "repeat",
+    "repeat_interleave", "tile", "slice", "select", "narrow", "index_select", "index", "roll", "flip", "rot90", "unfold",
+    "as_strided", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "diagonal", "im2col",
+    "unbind", "chunk", "split", "split_with_sizes", "tensor_split", "unsafe_chunk", "unsafe_split", "atleast_3d",
+    "broadcast_to",
 )  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def _moved(reader: Reader, call: Any, layout: Any) -> Any:
         columns = call.target(torch.from_numpy(layout + 1.0), *call.args[1:], **call.kwargs)
         return columns.long().numpy() - 1
     arguments = torch.fx.node.map_arg((call.args, call.kwargs), known)
-    if operation(call) == "as_strided" and not reader.values[call.args[0]].layout is None:
+    if operation(call) == "as_strided" and reader.values[call.args[0]].layout is not None:
         raise Refusal("strides over the memory of a tensor that was moved; use view and permute")
     target = torch.ops.aten.reshape.default if operation(call) in ("view", "_unsafe_view") else call.target
     with torch.no_grad():  # a layout is no view: its strides are its own

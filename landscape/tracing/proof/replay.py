@@ -57,7 +57,8 @@ FUNCTIONS: dict[str, Any] = {
     "hardtanh": functional.hardtanh, "silu": functional.silu, "gelu": functional.gelu, "hardswish": functional.hardswish,
     "hardsigmoid": functional.hardsigmoid, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "elu": functional.elu,
     "celu": functional.celu, "selu": functional.selu, "mish": functional.mish, "softplus": functional.softplus,
-    "softsign": functional.softsign, "logsigmoid": functional.logsigmoid, "abs": torch.abs, "square": torch.square, "erf": torch.erf,
+    "softsign": functional.softsign, "logsigmoid": functional.logsigmoid, "abs": torch.abs,
+    "square": torch.square, "erf": torch.erf,
 }  # fmt: skip
 
 

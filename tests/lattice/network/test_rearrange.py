@@ -6,8 +6,25 @@ import numpy as np
 import pytest
 
 import landscape
-from lattice import Attention, Conv, Dense, Flatten, Input, Lattice, ListedWindow, Node, Pool, Rearrange, Resample, commands
-from lattice import SpecificationError, Unit, UnsupportedError, path_counts, route
+from lattice import (
+    Attention,
+    Conv,
+    Dense,
+    Flatten,
+    Input,
+    Lattice,
+    ListedWindow,
+    Node,
+    Pool,
+    Rearrange,
+    Resample,
+    SpecificationError,
+    Unit,
+    UnsupportedError,
+    commands,
+    path_counts,
+    route,
+)
 from lattice.network.shapes import output_shape, sources
 from validation.montecarlo.build import build
 from validation.montecarlo.enumerate import enumerated_squared_gradients
@@ -66,6 +83,8 @@ def test_what_does_not_fit_is_refused(make, match):
 
 
 OVERLAP = Pool("avg", 2, 1)
+STRIDED = Rearrange(((1,), (2,), (2,)), ((0,), (1,), (2,)), (None, (0, 2), (2, 1)))
+CUBIC = Resample((ListedWindow(((0, 1), (1, 2), (3,)), ((0.5, 0.5), (-0.2, 1.2), (1.0,))),) * 2)
 
 
 @pytest.mark.parametrize(
@@ -77,9 +96,9 @@ OVERLAP = Pool("avg", 2, 1)
     + [
         [Conv(2, 1), Rearrange(((2,), (4,), (4,)), ((0,), (1, 2))), Pool("avg", 3, 2), Flatten(), Dense(1)],
         [OVERLAP, Rearrange(((1,), (3,), (3,)), ((0,), (1, 2))), Conv(2, 3, stride=2), Pool("avg", 2, 1), Flatten(), Dense(1)],
-        [OVERLAP, Rearrange(((1,), (2,), (2,)), ((0,), (1,), (2,)), (None, (0, 2), (2, 1))), Conv(2, 1), OVERLAP, Flatten(), Dense(1)],
+        [OVERLAP, STRIDED, Conv(2, 1), OVERLAP, Flatten(), Dense(1)],
         [Conv(1, 1), Rearrange(((1,), (2, 2), (2, 2)), ((2, 4, 0), (1,), (3,))), Conv(2, 1), OVERLAP, Flatten(), Dense(1)],
-        [Resample((ListedWindow(((0, 1), (1, 2), (3,)), ((0.5, 0.5), (-0.2, 1.2), (1.0,))),) * 2), Conv(2, 2), Flatten(), Dense(1)],
+        [CUBIC, Conv(2, 2), Flatten(), Dense(1)],
     ],
     ids=["transposed", "tokens", "tokens of averages", "strided part", "space to depth", "resampled"],
 )  # fmt: skip

@@ -24,7 +24,8 @@ class Study:
     """Measure how prediction and truth compare, and write a table (Markdown) and a figure (PNG).
 
     draws: error against the number of draws, of an exact net and of one with a floor; width: a pre-activation residual
-    net's O(1/C); depth: ReLU under a pooled head; gallery: torchvision's nets; lemma: shuffled inputs against gradients; zoo: torchvision and timm, read or refused.
+    net's O(1/C); depth: ReLU under a pooled head; gallery: torchvision's nets; lemma: shuffled inputs against gradients;
+    zoo: torchvision and timm, read or refused.
     """
 
     kind: Literal["draws", "width", "depth", "gallery", "lemma", "zoo"]
