@@ -6,7 +6,7 @@ EVALUATED = none-0 none-0-reweighted curvature-0.003 target-0.0003 norm-0.01
 FUZZ_SECONDS ?= 600
 NETS ?= 5000
 
-.PHONY: help demo test lowest check slow fresh bench mutants figures laptop claims notebooks docs fuzz nets architecture
+.PHONY: help demo test lowest check slow fresh bench mutants figures laptop claims notebooks docs fuzz nets architecture gpu
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -47,15 +47,15 @@ fresh: .venv  ## the default suite with each of 20 other seeds (hours)
 bench: .venv  ## measure the speed table, write benchmarks/results.md
 	$(PYTHON) -m benchmarks
 
-mutants: .venv  ## draw 200 small random faults of each room, print the share that the tests notice (hours)
+mutants: .venv  ## draw 200 small random faults of each area, print the share that the tests notice (hours)
 	.venv/bin/pip install -q -c constraints.txt -e '.[mutation]'
-	$(PYTHON) -m tests.faults.mutants --room core --draw 200
-	$(PYTHON) -m tests.faults.mutants --room rest --draw 200
+	$(PYTHON) -m tests.faults.mutants --area core --draw 200
+	$(PYTHON) -m tests.faults.mutants --area rest --draw 200
 
 figures: .venv laptop  ## rebuild every figure in docs/ (an hour, of which the laptop's runs take half)
 	$(PYTHON) -m experiments.figures
 
-laptop: .venv  ## train the laptop's runs, write docs/laptop.md (half an hour)
+laptop: .venv  ## the paper's experiments at laptop scale and earlier runs, write docs/laptop.md (under two hours)
 	$(PYTHON) -m experiments.laptop
 	$(PYTHON) -m validation evaluate $(EVALUATED:%=runs/laptop/mnist-32-none-%-seed*) \
 	  --robustness --location --ablation --out runs/laptop-evaluation
@@ -75,9 +75,13 @@ docs: .venv  ## build the documentation site in docs/_build/html, without warnin
 	.venv/bin/pip install -q -c constraints.txt -e '.[docs]'
 	$(PYTHON) -m sphinx -q -W --keep-going -n docs docs/_build/html
 
-fuzz: .venv  ## fuzz what reads text and files: FUZZ_SECONDS for each of six entrances (an hour in all)
+fuzz: .venv  ## fuzz what reads text and files: FUZZ_SECONDS for each of six entry points (an hour in all)
 	.venv/bin/pip install -q -c constraints.txt -e '.[fuzz]'
 	$(PYTHON) -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 nets: .venv  ## judge NETS random networks, as people write them, against autograd (5,000 take two hours)
 	OMP_NUM_THREADS=1 $(PYTHON) -m tests.nets --count $(NETS) --jobs 2
+
+gpu: .venv  ## run the tests that need a CUDA device, write docs/gpu.md (under ten minutes)
+	$(PYTHON) -m pytest -m gpu -q
+	$(PYTHON) -m experiments.gpu

@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import counts, curves, fields, montecarlo, sweeps, training  # noqa: F401 - importing a module enters its rows
+from benchmarks import counts, curves, fields, montecarlo, startup, sweeps, training  # noqa: F401 - importing a module enters its rows
 from benchmarks.report import as_json, circumstances, duration, markdown, missed_claims
 from benchmarks.rows import ROWS, Result, Skip
 

@@ -9,19 +9,34 @@ sys.path[:0] = [str(DOCS.parent), str(DOCS / "extensions")]
 os.environ["COLUMNS"] = "90"  # of the command line's help
 os.environ.setdefault("MPLBACKEND", "agg")
 
+from inventories import inventories  # noqa: E402 - it stands in docs/extensions
+
+from lattice.version import __version__  # noqa: E402
+
 project = "pilcro"
-author = "the pilcro authors"
-copyright = "MIT licence"  # noqa: A001
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
-extensions += ["docstrings", "public_names", "command_line", "fences"]  # of docs/extensions
+release = version = __version__
+author = "the pilcro developers"
+copyright = "the pilcro developers. MIT licence"  # noqa: A001
+extensions = [
+    *("myst_nb", "sphinx_design", "sphinx_copybutton"),
+    *("sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx.ext.intersphinx"),
+    *("docstrings", "public_names", "command_line", "fences", "mathml", "network_gallery"),  # of docs/extensions
+]
 exclude_patterns = ["_build", "notebooks/.ipynb_checkpoints", "**/.hypothesis"]
 html_theme = "furo"
-html_title = "pilcro"
+html_title = f"pilcro {release}"
 html_show_sphinx = False
 html_copy_source = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_theme_options = {"navigation_with_keys": True}
+html_math_renderer = "mathml"  # no script from elsewhere: the site works offline
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_only_copy_prompt_lines = True
+
+# links to what others document, from inventories that are written here: the build asks no server
+intersphinx_mapping = inventories(DOCS / "_build" / "inventories")
 
 # pages are MyST Markdown; notebooks are shown as they were committed, the tests run them
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb", ".rst": "restructuredtext"}
@@ -44,5 +59,8 @@ toc_object_entries_show_parents = "hide"
 
 # everything of ours that a page names must exist; what other libraries call their types is theirs
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!(lattice|landscape|validation)\.).*"), ("py:class", r"lattice\.sweep\.routes\.Skip")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!(lattice|landscape|validation)\.).*"),
+    ("py:class", r"lattice\.sweep\.(choices\.Skip|reverse\.(State|Value))"),  # a private class, and type variables
+]
 suppress_warnings = ["ref.python"]  # a bare `Estimate` in a signature may be that of either package that has one

@@ -1,7 +1,8 @@
 """The architecture as a picture: `make architecture` reads every import of the packages and draws docs/architecture.svg.
 
-Imports are parsed, not run; those inside functions count like the others. Display hooks, by which a value draws itself
-(`_repr_html_`, `plot`, `overlay`), are kept apart: they alone may import what stands above them.
+Imports are parsed, not run; those inside functions count like the others, those for types alone (`TYPE_CHECKING`) do not.
+Display hooks, by which a value draws itself (`_repr_html_`, `plot`, `overlay`), are kept apart: they alone may import what
+stands above them.
 """
 
 import ast
@@ -66,8 +67,10 @@ def imports(root: Path = ROOT) -> tuple[Import, ...]:
 
 
 def _statements(tree: ast.AST, function: str | None) -> Iterator[tuple[ast.Import | ast.ImportFrom, str | None]]:
-    """The import statements below a node, with the innermost function that each stands in."""
+    """The import statements below a node, with the innermost function that each stands in; those for types alone are none."""
     for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield node, function
         inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)

@@ -15,7 +15,8 @@ from scipy import stats
 
 from landscape import Guarantee, predict
 from lattice import Activation, Conv, Dense, Flatten, Lattice, families, residual
-from validation import Agreement, Estimate, Verdict, compare, measure, negative_controls
+from validation import Estimate, Verdict, compare, measure, negative_controls
+from validation.comparison.compare import Agreement
 
 __all__ = ["CONFIDENCE", "NETS", "RUNS", "Rate", "Row", "row"]
 

@@ -67,8 +67,8 @@ def resnet50_224_225() -> Figure:
         land, estimate = lands[size], estimates[size]
         asymmetry = land.report().flip_asymmetry[0]
         title = f"{size} pixels, predicted ({land.guarantee.name.lower()})\nflip asymmetry {asymmetry:.1%}"
-        plot_map(land.relative, left, title=title, most=most)
-        plot_map(estimate.relative, middle, title=f"{size} pixels, measured\n({estimate.draws} initialisations)", most=most)
+        plot_map(land.relative, left, title=title, vmax=most)
+        plot_map(estimate.relative, middle, title=f"{size} pixels, measured\n({estimate.draws} initialisations)", vmax=most)
         rows = Estimate.of_blocks(
             (estimate.blocks * estimate.block_draws[:, None, None]).mean(axis=1), estimate.block_draws, seed=0, batched=False
         )
@@ -114,7 +114,7 @@ def gallery_maps() -> Figure:
     for ax, name in zip(figure.subplots(4, 5).flat, FAMILIES, strict=False):
         pixels = 299 if name == "inception_v3" else 224
         land = predict(classifier(name), (3, pixels, pixels))
-        plot_map(land.relative, ax, most=3)
+        plot_map(land.relative, ax, vmax=3)
         ax.set_title(f"{name} at {pixels}\n{land.guarantee.name.lower()}, deviation {land.relative.std():.0%}", fontsize=9)
         ax.set(xlabel="", ylabel="")
     for ax in figure.axes:

@@ -12,7 +12,7 @@ import nbformat
 from nbclient import NotebookClient
 
 from experiments.pictures import with_a_palette
-from validation.runtime.files import write_bytes
+from lattice.results.files import write_bytes
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"

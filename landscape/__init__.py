@@ -15,6 +15,7 @@ from landscape.predict import Landscape, predict
 from landscape.prior import Gates, Prior
 from landscape.tracing.trace import Trace, trace
 from landscape.weights import initialisation
+from landscape.weights import initialisation as initialization
 from landscape.weights.initialisation import (
     glorot,
     he,
@@ -27,9 +28,15 @@ from landscape.weights.initialisation import (
 )
 
 __all__ = [
-    "Advice", "Change", "advise",
-    "Gates", "Guarantee", "Landscape", "Prior", "Report", "Trace", "assess", "output_map", "path_sum", "predict", "squared_gradients",
-    "trace",
-    "glorot", "he", "he_fan_out", "lecun", "orthogonal", "rademacher", "torch_default", "truncated_normal",
-    "batchnorm", "importance", "initialisation", "moments",
+    # a prediction, how far it can be trusted, and its numbers
+    "predict", "output_map", "Landscape", "Guarantee", "Report", "importance",
+    # what to change
+    "advise", "Advice", "Change",
+    # a torch model as a lattice, and what is known of its weights and gates
+    "trace", "Trace", "Prior", "Gates",
+    # initialisations: V[w] by layer
+    "he", "he_fan_out", "glorot", "lecun", "torch_default", "orthogonal", "rademacher", "truncated_normal", "initialisation",
+    "initialization",
+    # the laws themselves (Eq. 8, Lemma 2)
+    "squared_gradients", "path_sum", "assess", "moments", "batchnorm",
 ]  # fmt: skip

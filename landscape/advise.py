@@ -17,17 +17,21 @@ import numpy as np
 from scipy.optimize import minimize
 
 from landscape.gates.mean_field import theory_gates
+from landscape.input_checks import either_spelling
 from landscape.laws.moments import expected_squares
 from landscape.maps import measures
 from landscape.predict import Landscape, predict
 from landscape.prior import Prior
 from landscape.progress import progress_bar
+from landscape.rewriting import sizes_nearby, with_average_pools, with_dividing_kernels, with_padding_mode
 from landscape.tracing.trace import trace
 from landscape.unproductive import Unproductive, unproductive_layers
-from landscape.weights.initialisation import fans, he, layer_variances, weighted
-from lattice import Add, Conv, Lattice, Node, Pad, PilcroError, Pool, SpecificationError, even_sizes
+from landscape.weights.fans import fans, weighted
+from landscape.weights.initialisation import he, layer_variances
+from lattice import Add, Conv, Lattice, PilcroError, SpecificationError
 from lattice.checks import is_whole
 from lattice.network.ops import Op
+from lattice.results.values import Result
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +40,6 @@ __all__ = ["Advice", "Change", "advise", "deviation_from_flat"]
 
 Array = np.ndarray[Any, Any]
 COPYING_MODES = ("circular", "reflect", "replicate")
-SIZES = 3  # even sizes that are tried, the nearest first
 MOST_SHOWN = 4  # layers that add no context
 MOST_GROUPS = 4  # of residual sums that share a multiplier
 
@@ -51,7 +54,7 @@ def deviation_from_flat(squared: Array) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Change:
+class Change(Result):
     """One change: what it is in words, the network that it gives, and its map.
 
     Parameters
@@ -76,6 +79,9 @@ class Change:
         """The map's relative deviation from flat."""
         return deviation_from_flat(self.landscape.squared)
 
+    def _facts(self) -> dict[str, Any]:
+        return {"text": self.text, "deviation": self.deviation, "report": self.report()}
+
     def report(self) -> measures.Report:
         """The numbers of the map.
 
@@ -88,7 +94,7 @@ class Change:
 
 
 @dataclass(frozen=True, eq=False)
-class Advice:
+class Advice(Result):
     """What would lower a network's deviation from a flat map, the flattest first.
 
     Parameters
@@ -108,6 +114,17 @@ class Advice:
     changes: tuple[Change, ...]
     reweighting: Array
     unproductive: tuple[Unproductive, ...] = ()
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "before": {"deviation": self.before.deviation, "report": self.before.report()},
+            "changes": [change._facts() for change in self.changes],
+            "reweighting": self.reweighting,
+            "unproductive": self.unproductive,
+        }
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [change._facts() for change in (self.before, *self.changes)]
 
     def _repr_html_(self) -> str:
         from landscape.display.html import advice_html
@@ -151,8 +168,9 @@ class Advice:
         return plot_changes([(text, land.relative, land.guarantee.name) for text, land in shown])
 
 
+@either_spelling
 def advise(
-    model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice,
+    model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice | str,
     shape: tuple[int, ...] | None = None,
     *,
     initialisation: Any = None,
@@ -167,7 +185,7 @@ def advise(
 
     Parameters
     ----------
-    model : torch.nn.Module, callable or Lattice
+    model : torch.nn.Module, callable, Lattice or str
         The network, as for `predict`.
     shape : tuple of int or None, default None
         Shape of one input, (channels, *spatial); a lattice has its own.
@@ -247,90 +265,29 @@ def _candidates(known: Prior) -> Iterator[Change | None]:
         except PilcroError:
             return None
 
-    sizes = _even_sizes(net)
+    sizes = sizes_nearby(net)
     modes: list[tuple[str, Callable[[Lattice], Lattice]]] = [
-        (f"padding that copies: mode={mode!r} in every padded layer", partial(_with_mode, mode=mode)) for mode in COPYING_MODES
+        (f"padding that copies: mode={mode!r} in every padded layer", partial(with_padding_mode, mode=mode))
+        for mode in COPYING_MODES
     ]
     strides: list[tuple[str, Callable[[Lattice], Lattice]]] = [
-        ("kernels that the stride divides (3 to 4, 7 to 8, 1 to 2)", _with_dividing_kernels),
-        ("stride 1 and an average pool in place of every stride", _with_average_pools),
+        ("kernels that the stride divides (3 to 4, 7 to 8, 1 to 2)", with_dividing_kernels),
+        ("stride 1 and an average pool in place of every stride", with_average_pools),
     ]
     for size in sizes:
         yield attempt(f"inputs of {size} pixels, with even padding", partial(net.at_size, size))
     for text, make in (*modes, *strides):
         yield attempt(text, partial(make, net))
     yield _branch_weights(known)
-    for mode_text, with_mode in modes:
+    for mode_text, pad in modes:
         for text, make in strides:
-            yield attempt(f"{text}; {mode_text}", lambda make=make, with_mode=with_mode: with_mode(make(net)))  # type: ignore[misc]
+            yield attempt(f"{text}; {mode_text}", lambda make=make, pad=pad: pad(make(net)))  # type: ignore[misc]
         for size in sizes[:1]:
             text = f"inputs of {size} pixels; {mode_text}"
-            yield attempt(text, lambda size=size, with_mode=with_mode: with_mode(net.at_size(size)))  # type: ignore[misc]
+            yield attempt(text, lambda size=size, pad=pad: pad(net.at_size(size)))  # type: ignore[misc]
 
 
 # --- rewriting a lattice --------------------------------------------------------------------------------------------------
-
-
-def _rewritten(net: Lattice, change: Callable[[Op, tuple[int, ...]], Op]) -> Lattice:
-    shapes = [net.input_shapes(node)[0] if node.inputs else () for node in net.nodes]
-    pairs = zip(net.nodes, shapes, strict=True)
-    return Lattice(tuple(Node(node.name, change(node.op, shape), node.inputs) for node, shape in pairs))
-
-
-def _even_sizes(net: Lattice) -> tuple[int, ...]:
-    """Sizes with even padding near that of the net, where its input is square and not even already."""
-    sizes = set(net.input_shape[1:])
-    if len(sizes) != 1:
-        return ()
-    (size,) = sizes
-    return tuple(s for s in even_sizes(net, around=size, within=max(4, size // 6)) if s != size)[:SIZES]
-
-
-def _with_mode(net: Lattice, mode: str) -> Lattice:
-    def change(op: Op, shape: tuple[int, ...]) -> Op:
-        if isinstance(op, Conv) and op.mode == "zeros" and np.any(_padding(op, shape)):
-            return replace(op, mode=mode)
-        return replace(op, mode=mode) if isinstance(op, Pad) and op.mode == "zeros" else op
-
-    return _rewritten(net, change)
-
-
-def _padding(op: Conv, shape: tuple[int, ...]) -> Any:
-    return [window.padding for window in op.windows(shape[1:])]  # type: ignore[attr-defined]
-
-
-def _with_dividing_kernels(net: Lattice) -> Lattice:
-    """The next larger kernel that the stride divides, its extra cell on the far side."""
-
-    def change(op: Op, shape: tuple[int, ...]) -> Op:
-        if not isinstance(op, Conv | Pool) or isinstance(op.padding, str):
-            return op
-        windows: Any = op.windows(shape[1:])
-        if all(w.stride == 1 or w.kernel % w.stride == 0 or w.dilation > 1 for w in windows):
-            return op
-        kernels = tuple(w.kernel if w.dilation > 1 else -(-w.kernel // w.stride) * w.stride for w in windows)
-        return replace(op, kernel=kernels)
-
-    return _rewritten(net, change)
-
-
-def _with_average_pools(net: Lattice) -> Lattice:
-    """Every strided convolution or maximum at stride 1, and an average over the stride behind it."""
-    nodes: list[Node] = []
-    place: dict[int, int] = {}
-    for position, node in enumerate(net.nodes):
-        op, stride = node.op, 1
-        strided = isinstance(op, Conv) or (isinstance(op, Pool) and op.kind == "max" and op.kernel != op.stride)
-        if strided and not isinstance(op.padding, str):  # type: ignore[attr-defined]
-            windows: Any = op.windows(net.input_shapes(node)[0][1:])  # type: ignore[attr-defined]
-            strides = tuple(w.stride for w in windows)
-            stride = strides if set(strides) != {1} else 1  # type: ignore[assignment]
-        nodes.append(Node(node.name, replace(op, stride=1) if stride != 1 else op, tuple(place[i] for i in node.inputs)))  # type: ignore[type-var]
-        place[position] = len(nodes) - 1
-        if stride != 1:
-            nodes.append(Node(f"{node.name}.average", Pool("avg", stride, ceil=True), (place[position],)))
-            place[position] = len(nodes) - 1
-    return Lattice(tuple(nodes))
 
 
 # --- the variance of branches ---------------------------------------------------------------------------------------------
@@ -353,8 +310,8 @@ def _branch_weights(known: Prior) -> Change | None:
     def deviation(logs: Array) -> float:
         return deviation_from_flat(expected_squares(scaled(logs)))
 
-    found = minimize(deviation, np.zeros(len(groups)), method="Powell", options={"maxfev": 40 * len(groups), "xtol": 0.1})
-    best = np.clip(np.atleast_1d(found.x), -4, 4)
+    minimum = minimize(deviation, np.zeros(len(groups)), method="Powell", options={"maxfev": 40 * len(groups), "xtol": 0.1})
+    best = np.clip(np.atleast_1d(minimum.x), -4, 4)
     shown = ", ".join(f"{np.exp(log / 2):.2g}" for log in best)
     text = f"residual branches scaled at initialisation, from the bottom to the top, by {shown}"
     return _changed(text, net, scaled(best))

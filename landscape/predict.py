@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from landscape.input_checks import either_spelling
 from landscape.laws.guarantee import Guarantee
 from landscape.laws.moments import layer_gradients
 from landscape.laws.sizes import Size, stated_size
 from landscape.maps import measures
-from landscape.stages import Request, apply_law, fill_gates, path_law, read
+from landscape.maps.periods import stride_periods
+from landscape.saved import read_landscape, write_landscape
+from landscape.stages import Request, apply_law, complete, path_law
 from landscape.tracing.trace import Trace
 from landscape.weights.initialisation import Initialisation
-from lattice import GlobalPool, Lattice, Window
-from lattice.network.ops import Windowed
+from lattice import Lattice
+from lattice.results.values import MapResult
 
 if TYPE_CHECKING:
     import torch
@@ -29,12 +33,25 @@ WORTH_SAYING = 0.005  # of the scale's relative error
 
 
 @dataclass(frozen=True, eq=False)
-class Landscape:
-    """A predicted importance map and its warrant.
+class Landscape(MapResult):
+    """A predicted importance map, and how far it can be trusted.
 
-    `squared`: E over output units j, input channels and weights of (dh_j/dx_i)^2, float64 over input positions.
-    `guarantee`, `reasons`: how far it can be trusted, and what weakens it. `traced`: what was counted, with its variances.
-    `output`: the output unit that it is of; None: the mean over all. `pooled`: was the law of a pooled head asked for too?
+    Parameters
+    ----------
+    squared : ndarray of float64
+        E over output units j, input channels and weights of (dh_j/dx_i)^2, over input positions.
+    guarantee : Guarantee
+        EXACT, WIDE_LIMIT or APPROXIMATE.
+    reasons : tuple of str
+        What weakens the guarantee, each with its layers.
+    traced : Trace
+        What was counted, with its variances.
+    output : optional
+        The output unit that it is of; None is the mean over all.
+    pooled : bool, default False
+        Whether the law of a pooled head was asked for too.
+    batch : int, optional
+        Over how many inputs batch norms take their statistics; None in evaluation mode.
     """
 
     squared: Array
@@ -43,6 +60,8 @@ class Landscape:
     traced: Trace = field(repr=False)
     output: Any = field(default=None, repr=False)
     pooled: bool = field(default=False, repr=False)
+    batch: int | None = field(default=None, repr=False)
+    _map_names = ("squared", "standard_error", "relative")
 
     @property
     def lattice(self) -> Lattice:
@@ -100,11 +119,11 @@ class Landscape:
     @property
     def size(self) -> Size:
         """How far off it may be, as its guarantee states: least and largest measured / predicted, and the map's error."""
-        return stated_size(self.lattice, self.guarantee, self.scale_error, self.traced.gates.taps)
+        return stated_size(self.lattice, self.guarantee, self.scale_error, self.traced.gates.taps, self.batch)
 
     @property
     def scale_range(self) -> tuple[float, float]:
-        """Between what measured / predicted may lie."""
+        """Least and largest measured / predicted that the guarantee allows."""
         return self.size[:2]
 
     @property
@@ -113,29 +132,113 @@ class Landscape:
         return self.size.map_error
 
     def report(self) -> measures.Report:
-        """Centre bias, blind spots, gridding, flip asymmetry, total variation: numbers with names, and their errors."""
-        return measures.report(self.squared, _stride_periods(self.lattice), self.replicates)
+        """Centre bias, blind spots, gridding, flip asymmetry, total variation: numbers with names, and their errors.
+
+        Returns
+        -------
+        Report
+            The numbers; `str` is a readable table.
+        """
+        return measures.report(self.squared, stride_periods(self.lattice), self.replicates)
 
     def layers(self, output: Any = None) -> dict[str, Array]:
         """How the map comes about: E[(dh_j/du)^2] at the output u of each layer, from the network's output to its input.
 
-        Float64 maps over each layer's own positions (the mean over its channels), by layer name; layers without positions
-        are left out. The sum over paths alone (Eq. 8): what joins it only at the input, as the second path law under a
-        pooled head does, is not in it. `output` names one output unit (None: the mean over all).
+        The sum over paths alone (Eq. 8): what joins it only at the input, as the second path law under a pooled head does, is
+        not in it.
 
+        Parameters
+        ----------
+        output : Unit, tuple of int, int or None, default None
+            One output unit; None is the mean over all.
+
+        Returns
+        -------
+        dict of str to ndarray of float64
+            Maps over each layer's own positions (the mean over its channels), by layer name; layers without positions are left
+            out.
+
+        Examples
+        --------
         >>> from lattice import Conv, Dense, Flatten, Lattice
         >>> net = Lattice.chain((1, 4), [Conv(1, kernel=3, padding=1), Conv(1, kernel=3, padding=1), Flatten(), Dense(1)])
         >>> {name: squared.tolist() for name, squared in predict(net, initialisation=1.0).layers().items()}
         {'conv2': [1.0, 1.0, 1.0, 1.0], 'conv1': [2.0, 3.0, 3.0, 2.0], 'input': [5.0, 8.0, 8.0, 5.0]}
         """
-        found = layer_gradients(self.traced, output)
-        return {name: squared for name, squared in found.items() if squared.ndim}
+        gradients = layer_gradients(self.traced, output)
+        return {name: squared for name, squared in gradients.items() if squared.ndim}
 
-    def plot(self, ax: Any = None) -> Any:
-        """Draw the relative map; returns the matplotlib Axes. See `landscape.maps.plot.plot_map`."""
+    def _facts(self) -> dict[str, Any]:
+        low, high, error = self.size
+        return {
+            "guarantee": self.guarantee,
+            "reasons": self.reasons,
+            "scale_range": (low, high),
+            "map_error": error,
+            "scale_error": self.scale_error,
+            "mode": "eval" if self.batch is None else "train",
+            "report": self.report(),
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write all of it to one file that holds no code: the maps as arrays, the network and its prior as JSON and arrays.
+
+        Parameters
+        ----------
+        path : str or Path
+            FILE.npz; `numpy.load` reads the maps in it, "squared", "standard_error" and "relative".
+
+        Returns
+        -------
+        Path
+            The path of the file.
+
+        Raises
+        ------
+        SpecificationError
+            If the name ends otherwise, the folder does not exist, or the lattice has an operation of the user's own.
+        """
+        return write_landscape(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Landscape:
+        """The landscape that `save` wrote: what can be asked of the one that was saved can be asked of this one.
+
+        Parameters
+        ----------
+        path : str or Path
+            FILE.npz.
+
+        Returns
+        -------
+        Landscape
+            Equal to the one that was saved.
+
+        Raises
+        ------
+        SpecificationError
+            If the file is damaged, or one of another kind.
+        """
+        return cls(**read_landscape(Path(path)))
+
+    def plot(self, ax: Any = None, **style: Any) -> Any:
+        """Draw the relative map (see `landscape.maps.plot.plot_map`).
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default None
+            Where to draw; None is a new figure.
+        **style : dict
+            What matplotlib's `imshow` takes (cmap, vmin, vmax, norm), on one axis what `plot` takes beside vmin and vmax.
+
+        Returns
+        -------
+        matplotlib Axes
+            What was drawn on.
+        """
         from landscape.maps.plot import plot_map
 
-        return plot_map(self.relative, ax, title=f"predicted, {self.guarantee.name.lower().replace('_', ' ')}")
+        return plot_map(self.relative, ax, title=f"predicted, {self.guarantee.name.lower().replace('_', ' ')}", **style)
 
     def _repr_html_(self) -> str:
         from landscape.display.html import landscape_html
@@ -153,14 +256,15 @@ class Landscape:
         return "\n".join([*lines, str(self.report())])
 
 
+@either_spelling
 def predict(
-    model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice,
+    model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice | str,
     shape: tuple[int, ...] | None = None,
     *,
     initialisation: Initialisation | Mapping[str, float] | float | str | None = None,
     output: Any = None,
     mode: str = "eval",
-    gates: str = "measured",
+    gates: str | None = None,
     inputs: Any = None,
     batch: int = 32,
     factors: Mapping[str, Any] | None = None,
@@ -168,25 +272,60 @@ def predict(
 ) -> Landscape:
     """E_j,W[(dh_j/dx_i)^2] = (1/Z) sum_j sum over paths of prod V[w] (Proposition 1, Eq. 8), gates and norms included.
 
-    `model`: a torch module or, better for the scale, a factory of freshly initialised ones, with `shape` = (channels,
-    *spatial) of its input; its variances are read from its weights unless `initialisation` gives them: a scheme such as
-    `landscape.he` or its name, one variance for all layers, or a mapping from layer name to variance. Trained weights are
-    refused, unless initialisation="weights" asks for their second moments, an approximation. Or a `Lattice`, with
-    `landscape.he` unless told otherwise, and `factors` may give gamma^2 / sigma^2 of its norms (default 1). `output` names
-    one output unit (None: the mean over all), the entry of a model that returns a dictionary ("out"), or both ("out", unit).
-    `mode`: "eval", or "train": batch norms divide by the variance of a `batch` of white inputs, and the gradient is that of
-    each output sample with respect to its own input (Lemma 2, corrected).
-    `gates`: "measured" counts, in forward passes of the model on `inputs` (N, channels, *spatial) or on white noise, what
-    symmetry does not tell: gates behind residual sums, smooth activations, which cells win a max-pool; "theory" takes them
-    from the lattice alone, as for a `Lattice` or a model without values. For small nets with `inputs`, where gates under an
-    average share filters, the law is that of infinite width (see `landscape.laws.infinite_width`).
+    For small nets with `inputs`, where gates under an average share filters, the law is that of infinite width (see
+    `landscape.laws.infinite_width`).
 
-    `check`: compare the lattice with the model itself, output and input gradient at one random point, before anything is said;
-    that takes two passes in double precision (`landscape.trace`).
+    Parameters
+    ----------
+    model : torch.nn.Module, callable, Lattice or str
+        A module or, better for the scale, a factory of freshly initialised ones; a `Lattice`; or the name of a model:
+        "resnet18" of torchvision, "timm:resnet50d", "file.py:factory". Trained weights are refused, unless `initialisation`
+        is "weights".
+    shape : tuple of int or None, default None
+        Shape of one input, (channels, *spatial); a lattice has its own.
+    initialisation : callable, str, float, mapping of str to float, or None, default None
+        V[w]: a scheme such as `landscape.he` or its name, one variance for all layers, or a mapping from layer name to
+        variance; "weights" is the second moments of trained weights, an approximation. None reads variances from a model's
+        weights, and is `landscape.he` for a lattice.
+    output : optional
+        One output unit (None: the mean over all), the entry of a model that returns a dictionary ("out"), or both
+        ("out", unit).
+    mode : {"eval", "train"}, default "eval"
+        In "train" batch norms divide by the variance of a `batch` of white inputs, and the gradient is that of each output
+        sample with respect to its own input (Lemma 2, corrected).
+    gates : {None, "theory", "measured"}, default None
+        Where comes from what symmetry does not tell: gates above sums, smooth activations, which cells win a max-pool.
+        "theory" takes it from the lattice alone, for white inputs: without noise, the same bits each time. "measured" counts
+        it in forward passes of the model, on `inputs` or on white noise. None is "measured" for given `inputs`, and "theory"
+        otherwise; what theory has no rule for is then counted, and `reasons` say so.
+    inputs : array_like or None, default None
+        Images (N, channels, *spatial): the map is for these inputs, averaged over them.
+    batch : int, default 32
+        Inputs of a batch in training mode.
+    factors : mapping or None, default None
+        gamma^2 / sigma^2 of a lattice's norms, by name (absent: 1).
+    check : bool, default True
+        Whether to compare the lattice with the model itself, output and input gradient at one random point, before anything is
+        said; that takes two passes in double precision (`landscape.trace`).
 
-    Returns a `Landscape`. Raises `UnsupportedError` (operations without a rule), `AssumptionError` (tied, trained or NaN
-    weights), `SpecificationError` (shapes).
+    Returns
+    -------
+    Landscape
+        The map over input positions, its guarantee, and the reasons why that is not better.
 
+    Raises
+    ------
+    UnsupportedError
+        If there are operations without a rule, or arguments without a law.
+    AssumptionError
+        If weights are tied, trained or NaN.
+    SpecificationError
+        If the shape or another argument does not fit.
+    ResourceError
+        If the moments leave the range of float64.
+
+    Examples
+    --------
     >>> from lattice import Conv, Dense, Flatten, Lattice
     >>> net = Lattice.chain((1, 4), [Conv(8, kernel=3, padding=1), Flatten(), Dense(10)])
     >>> land = predict(net, initialisation=1.0)
@@ -194,20 +333,6 @@ def predict(
     (array([16., 24., 24., 16.]), 'EXACT')
     """
     request = Request(shape, initialisation, output, mode, gates, inputs, batch, factors, check)
-    traced, request = read(model, request)
-    traced, said = fill_gates(traced, request)
+    traced, request, said = complete(model, request)
     squared, guarantee, reasons, traced, pooled = apply_law(traced, request, isinstance(model, Lattice), said)
-    return Landscape(squared, guarantee, reasons, traced, traced.unit, pooled)
-
-
-def _stride_periods(lattice: Lattice) -> list[int]:
-    """The products of strides from the input up: the periods at which a grid can appear."""
-    strides = [1] * len(lattice.nodes)
-    for position, node in enumerate(lattice.nodes):
-        if node.inputs:
-            strides[position] = max(strides[i] for i in node.inputs)
-        if isinstance(node.op, Windowed) and not isinstance(node.op, GlobalPool):
-            spatial = lattice.input_shapes(node)[0][1:]
-            windows = [window for window in node.op.windows(spatial) if isinstance(window, Window)]
-            strides[position] *= max((window.stride for window in windows), default=1)
-    return sorted(set(strides) - {1})
+    return Landscape(squared, guarantee, reasons, traced, traced.unit, pooled, batch if request.train else None)

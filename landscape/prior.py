@@ -17,7 +17,7 @@ from landscape.structure.signs import Sign, node_signs
 from lattice import Lattice
 from lattice.network.lattice import check_lattice
 
-__all__ = ["Gates", "Prior", "Shift"]
+__all__ = ["Gates", "Prior", "Shift", "even"]
 
 Array = np.ndarray[Any, Any]
 
@@ -31,19 +31,38 @@ class Shift(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Gates:
-    """Rates by node name; what is absent follows from symmetry, or takes the cells of a max-pool as alike.
+    """Rates at which gates and choices let gradients through, by node name.
 
-    `gains`: E[phi'(z)^2] of an activation, 1 / E[variance] of a norm over the signal, over the output (channels or 1,
-    *spatial), or one number. `joint`: E[phi'(z) phi'(z')] at the pairs of positions that `landscape.structure.plan` carries.
-    `taps`: for a max-pool, how often each tap of each window passes its gradient, divided by how often the gate below it is
-    open: (taps, channels or 1, *outputs). `runs`: by (lowest, highest) gate of a trunk, E[prod phi'(z)^2] over the gates from
-    the one to the other (`landscape.laws.trunk`), (channels or 1, *spatial). `firsts`: E[phi'(z)] of an activation, as `gains`.
-    `products`: by (product, input number) E[g^2] of the factors g that multiply this input, over the output of the product;
-    `product_joint`: E[g g'] at the pairs of positions that are carried. `kept`: what a norm over the signal leaves of the
-    gradient beside 1 / E[variance] (`landscape.laws.norm_gradient`).
-    `logits`: how much the logits of attention vary (`landscape.gates.logits`).
-    `replicates`: the same rates with one part of the forward passes left out each, from which a jackknife takes their error;
-    empty where they have none. `source`: where they come from, in words.
+    What is absent follows from symmetry, or takes the cells of a max-pool as equally likely to win.
+
+    Parameters
+    ----------
+    gains : mapping
+        E[phi'(z)^2] of an activation, 1 / E[variance] of a norm over the signal, over the output (channels or 1, *spatial), or
+        one number.
+    joint : mapping
+        E[phi'(z) phi'(z')] at the pairs of positions that `landscape.structure.plan` carries.
+    taps : mapping
+        For a max-pool, how often each tap of each window passes its gradient, divided by how often the gate below it is open:
+        (taps, channels or 1, *outputs).
+    runs : mapping
+        By (lowest, highest) gate of a trunk, E[prod phi'(z)^2] over the gates from the one to the other
+        (`landscape.laws.trunk`), (channels or 1, *spatial).
+    source : str
+        Where they come from, in words.
+    firsts : mapping
+        E[phi'(z)] of an activation, as `gains`.
+    products : mapping
+        By (product, input number) E[g^2] of the factors g that multiply this input, over the output of the product.
+    product_joint : mapping
+        E[g g'] at the pairs of positions that are carried.
+    replicates : sequence of Gates, default ()
+        The same rates with one part of the forward passes left out each, from which a jackknife takes their error; empty where
+        they have none.
+    kept : mapping
+        What a norm over the signal leaves of the gradient beside 1 / E[variance] (`landscape.laws.norm_gradient`).
+    logits : mapping
+        How much the logits of attention vary (`landscape.gates.logits`).
     """
 
     gains: Mapping[str, Any] = field(default_factory=dict)
@@ -61,15 +80,30 @@ class Gates:
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """A lattice and what is known of its numbers before any of them is seen, by node name.
+    """A network and the law of its weights before training, by node name: what every law reads.
 
-    `variances`: V[w] of each layer with weights. `factors`: the squared factor of each norm, gamma^2 / (running variance
-    + eps): a number, one per channel, or one per unit (absent: 1). `shifted`: layers whose bias or shift is not zero on
-    average. `gates`: what gates and choices let through where symmetry does not say it. `skewed`: layers whose weights are
-    not as in a fresh initialisation, though they were to be taken as they are. `signs`: the sign of each norm's factor gamma /
-    sigma where it is negative anywhere, -1 or one per channel (absent: 1). `shifts`: mean and variance over channels or draws
-    of the biases and shifts that are not all zero.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    variances : mapping of str to float
+        V[w] of each layer with weights.
+    factors : mapping
+        The squared factor of each norm, gamma^2 / (running variance + eps): a number, one per channel, or one per unit (absent:
+        1).
+    shifted : collection of str, default frozenset()
+        Layers whose bias or shift is not zero on average.
+    gates : Gates
+        What gates and choices let through where symmetry does not say it.
+    skewed : tuple of str, default ()
+        Layers whose weights are not as in a fresh initialisation, though they were to be taken as they are.
+    signs : mapping
+        The sign of each norm's factor gamma / sigma where it is negative anywhere, -1 or one per channel (absent: 1).
+    shifts : mapping
+        Mean and variance over channels or draws of the biases and shifts that are not all zero.
 
+    Examples
+    --------
     >>> from lattice import Activation, Conv
     >>> prior = Prior(Lattice.chain((1, 8), [Conv(4, kernel=3), Activation("relu")]), {"conv1": 2 / 3})
     >>> [sign.name for sign in prior.node_signs], prior.plan.is_diagonal
@@ -99,15 +133,48 @@ class Prior:
         return plan(self.lattice)
 
     def sign(self, position: int) -> Sign:
-        """The symmetry of what the node at this position reads as its first input."""
+        """The symmetry of what a node reads as its first input.
+
+        Parameters
+        ----------
+        position : int
+            Index of the node.
+
+        Returns
+        -------
+        Sign
+            Whether values are symmetric about zero, not negative, and so on.
+        """
         return self.node_signs[self.lattice.nodes[position].inputs[0]]
 
     def with_gates(self, **rates: Any) -> Self:
-        """The same with these parts of its `gates` replaced."""
+        """The same network and law with some parts of its `gates` replaced.
+
+        Parameters
+        ----------
+        **rates : dict
+            Parts of `Gates` by name.
+
+        Returns
+        -------
+        Prior
+            With the other rates.
+        """
         return replace(self, gates=replace(self.gates, **rates))
 
     def up_to(self, position: int) -> "Prior":
-        """What is known of the network whose output is the node at this position, with the gates of the whole one."""
+        """What is known of the network whose output is one node, with the gates of the whole network.
+
+        Parameters
+        ----------
+        position : int
+            Index of the node.
+
+        Returns
+        -------
+        Prior
+            The part of the network below and including the node.
+        """
         part = self.lattice.up_to(position)
         names = set(part.names)
 
@@ -124,3 +191,22 @@ class Prior:
             own(self.signs),
             own(self.shifts),
         )
+
+
+def even(prior: Prior) -> bool:
+    """Whether nothing that a norm multiplies or adds differs from position to position.
+
+    Parameters
+    ----------
+    prior : Prior
+        The network and the law of its weights.
+
+    Returns
+    -------
+    bool
+        Whether rates have all symmetries of the network.
+    """
+    channels = {name: shape[0] for name, shape in zip(prior.lattice.names, prior.lattice.shapes, strict=True)}
+    added = [(name, part) for name, shift in prior.shifts.items() for part in shift]
+    values = [*prior.factors.items(), *prior.signs.items(), *added]
+    return all(np.ndim(value) == 0 or np.shape(value) == (channels[name],) for name, value in values if name in channels)

@@ -17,6 +17,7 @@ from landscape.laws.infinite_width import fits, given_input_moments, refusals
 from landscape.laws.moments import expected_squares
 from landscape.laws.norm_gradient import kept_by_norms
 from landscape.laws.pooled_head import head_correction, pooled_gates
+from landscape.structure.parallel_gates import parallel_gates
 from landscape.tracing.trace import Trace, trace
 from landscape.weights.initialisation import Initialisation, he, layer_variances
 from lattice import Lattice, Norm, ResourceError, SpecificationError, UnsupportedError
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
 
     import torch
 
-__all__ = ["Outcome", "Request", "apply_law", "fill_gates", "path_law", "read"]
+__all__ = ["Outcome", "Request", "apply_law", "complete", "fill_gates", "path_law", "read"]
 
 Array = np.ndarray[Any, Any]
-MODES, GATES = ("eval", "train"), ("measured", "theory")
+MODES, GATES = ("eval", "train"), (None, "measured", "theory")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,7 @@ class Request:
     initialisation: Initialisation | Mapping[str, float] | float | str | None = None
     output: Any = None
     mode: str = "eval"
-    gates: str = "measured"
+    gates: str | None = None
     inputs: Any = None
     batch: int = 32
     factors: Mapping[str, Any] | None = None
@@ -56,12 +57,17 @@ class Request:
                 "mode='train' with inputs=: batch statistics of given images have no law here; give one of them"
             )
         if self.gates not in GATES:
-            raise SpecificationError(f"gates is {self.gates!r}; it is 'measured' or 'theory'")
+            raise SpecificationError(f"gates is {self.gates!r}; it is 'theory', 'measured', or None")
 
     @property
     def train(self) -> bool:
         """Is it about training mode?"""
         return self.mode == "train"
+
+    @property
+    def counted(self) -> bool:
+        """Are gates to be counted in forward passes? Where nothing else is asked for, on given inputs alone."""
+        return self.gates == "measured" or (self.gates is None and self.inputs is not None)
 
 
 class Outcome(NamedTuple):
@@ -80,7 +86,7 @@ class Outcome(NamedTuple):
 # --- the network ----------------------------------------------------------------------------------------------------------
 
 
-def read(model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice, request: Request) -> tuple[Trace, Request]:
+def read(model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice | str, request: Request) -> tuple[Trace, Request]:
     """The network with what its weights say, and the request with its `inputs` checked against the shape."""
     if isinstance(model, Lattice):
         if request.shape is not None and tuple(request.shape) != model.input_shape:
@@ -94,10 +100,30 @@ def read(model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice, reque
         raise SpecificationError("predict(model, shape) needs the shape of one input, (channels, *spatial)")
     shape = given_shape(request.shape)
     request = _with_checked_inputs(request, shape)
-    counted = request.gates == "measured" and not request.train
+    counted = request.counted and not request.train
     observed = None if not counted else "noise" if request.inputs is None else request.inputs
     options = {"output": request.output, "train": request.train, "check": request.check}
     return trace(model, shape, initialisation=request.initialisation, inputs=observed, **options), request
+
+
+def complete(
+    model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice | str, request: Request
+) -> tuple[Trace, Request, tuple[str, ...]]:
+    """The network with the rates of its gates, the request as it was met, and what is to be said of both.
+
+    Rates that theory has no rule for are counted in forward passes of the model, unless it was asked for by name.
+    """
+    traced, request = read(model, request)
+    try:
+        filled, said = fill_gates(traced, request)
+        return filled, request, said
+    except UnsupportedError as refusal:
+        if request.gates is not None or request.counted or request.train or isinstance(model, Lattice):
+            raise
+        why = f"gates and choices were counted in forward passes, for want of a rule: {refusal}"
+    traced, request = read(model, replace(request, gates="measured"))
+    traced, said = fill_gates(traced, request)
+    return traced, request, (why, *said)
 
 
 def _with_checked_inputs(request: Request, shape: tuple[int, ...]) -> Request:
@@ -124,11 +150,11 @@ def _checked_factors(lattice: Lattice, factors: Mapping[str, Any]) -> dict[str, 
 def fill_gates(traced: Trace, request: Request) -> tuple[Trace, tuple[str, ...]]:
     """The network with the rates of its gates and norms, and what is to be said of the norms' own gradients."""
     counted = traced.gates.gains or traced.gates.taps or traced.gates.products
-    if request.gates == "theory" or not counted:
+    if not request.counted or not counted:
         traced = _with_theory(traced, request)
     if varying := logits(traced):
         traced = traced.with_gates(logits=varying)
-    return _with_gradients_of_norms(traced, request.gates == "measured" and request.inputs is not None)
+    return _with_gradients_of_norms(traced, request.counted and request.inputs is not None)
 
 
 def _with_theory(traced: Trace, request: Request) -> Trace:
@@ -175,6 +201,7 @@ def apply_law(traced: Trace, request: Request, by_hand: bool, said: tuple[str, .
 
 
 def _by_the_law_that_holds(traced: Trace, request: Request, by_hand: bool, said: tuple[str, ...]) -> Outcome:
+    _check_branches(traced.lattice)
     guarantee, reasons = warrant(traced)
     more = train_reasons(traced.lattice, request.batch) if request.train else ()
     if traced.skewed:
@@ -190,6 +217,16 @@ def _by_the_law_that_holds(traced: Trace, request: Request, by_hand: bool, said:
     return Outcome(squared, guarantee, (*reasons, *added), traced, pooled)
 
 
+def _check_branches(lattice: Lattice) -> None:
+    """Refuse gates of one signal that stand beside each other on branches of one sum."""
+    parallel = [f"{one} and {other}" for one, other in parallel_gates(lattice)]
+    if parallel:
+        raise UnsupportedError(
+            f"{listed(parallel)}: two gates of one signal on branches that meet in a sum without weights of their own between; "
+            "how often both are open has no rule here. Where they are one function, apply it once and use its result twice"
+        )
+
+
 def path_law(traced: Trace, pooled: bool) -> tuple[Array, tuple[str, ...]]:
     """The sum over paths; with `pooled`, with what a pooled head adds to it, and what is to be said of that."""
     squared = expected_squares(traced, traced.unit)
@@ -198,10 +235,10 @@ def path_law(traced: Trace, pooled: bool) -> tuple[Array, tuple[str, ...]]:
 
 def _with_pooled_head(traced: Trace, squared: Array) -> tuple[Array, tuple[str, ...]]:
     """The map with what the second path law adds, where a gate stands under a global average at the head."""
-    found = pooled_gates(traced.lattice)
-    if not found:
+    gates = pooled_gates(traced.lattice)
+    if not gates:
         return squared, ()
-    name = listed([traced.lattice.nodes[gate].name for gate in found])
+    name = listed([traced.lattice.nodes[gate].name for gate in gates])
     try:
         more = head_correction(traced, traced.unit)
     except UnsupportedError as refusal:

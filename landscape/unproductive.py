@@ -58,38 +58,38 @@ def unproductive_layers(prior: Prior) -> tuple[Unproductive, ...]:
     lattice = prior.lattice
     smallest = _smallest_fields(lattice)
     size = lattice.input_shape[1:]
-    found = []
+    layers = []
     for position, node in enumerate(lattice.nodes):
         if not isinstance(node.op, Conv) or not _has_taps(lattice, node):
             continue
         below = node.inputs[0]
         covered = smallest[below]
         if covered is not None and all(seen > n for seen, n in zip(covered[0], size, strict=True)):
-            found.append(Unproductive(node.name, covered[0], size, None))
+            layers.append(Unproductive(node.name, covered[0], size, None))
             continue
         spread, before = (_spread(prior, i) for i in (position, below))
         if spread is not None and before is not None and before > 0 and spread < (1 + GROWTH) * before:
-            found.append(Unproductive(node.name, covered[0] if covered else (), size, spread / before - 1))
-    return tuple(found)
+            layers.append(Unproductive(node.name, covered[0] if covered else (), size, spread / before - 1))
+    return tuple(layers)
 
 
 def _smallest_fields(lattice: Lattice) -> list[tuple[tuple[int, ...], tuple[int, ...]] | None]:
     """For each node the smallest receptive field along any path and its stride, per axis; None where there is no such rule."""
     axes = len(lattice.input_shape) - 1
-    found: list[tuple[tuple[int, ...], tuple[int, ...]] | None] = []
+    fields: list[tuple[tuple[int, ...], tuple[int, ...]] | None] = []
     for node in lattice.nodes:
         if not node.inputs:
-            found.append(((1,) * axes, (1,) * axes))
+            fields.append(((1,) * axes, (1,) * axes))
             continue
-        below = [found[i] for i in node.inputs]
+        below = [fields[i] for i in node.inputs]
         known = [one for one in below if one is not None]
         if len(known) < len(below):
-            found.append(None)
+            fields.append(None)
             continue
         sizes = tuple(min(one[0][axis] for one in known) for axis in range(axes))
         strides = tuple(max(one[1][axis] for one in known) for axis in range(axes))
-        found.append(_grown(lattice, node, sizes, strides))
-    return found
+        fields.append(_grown(lattice, node, sizes, strides))
+    return fields
 
 
 def _grown(lattice: Lattice, node: Node, sizes: tuple[int, ...], strides: tuple[int, ...]) -> Any:
@@ -132,8 +132,8 @@ def _spread(prior: Prior, position: int) -> float | None:
     spread = 0.0
     for axis, n in enumerate(squared.shape):
         marginal = squared.sum(axis=tuple(a for a in range(squared.ndim) if a != axis)) / total
-        places = np.arange(n)
-        spread += float(marginal @ (places - marginal @ places) ** 2)
+        cells = np.arange(n)
+        spread += float(marginal @ (cells - marginal @ cells) ** 2)
     return float(np.sqrt(spread))
 
 

@@ -12,16 +12,19 @@ P_{h_j -> h_i} (2)   the command vectors from unit j to unit i            `comma
 K, Z                 kernel size, number of output units                  `kernel`, `prod(output_shape)`
 =================== ==================================================== ===================================
 
-Maps are indexed [row, column] and live on input positions; shapes are (channels, *spatial).
+Maps are indexed [row, column] and live on input positions; shapes are (channels, *spatial). What is not named here is
+reached under its folder: formulas in sympy (`lattice.closed_forms.formulas`), windows on one axis
+(`lattice.network.window`), the values that functions return.
 """
 
-from lattice.closed_forms.formulas import PascalNumber, pascal_formula, residual_formula, strip_formula
-from lattice.closed_forms.limits import GaussianLimit, Moments, gaussian_limit, offset_moments
+from typing import TYPE_CHECKING
+
+from lattice import families
+from lattice.closed_forms.limits import gaussian_limit, offset_moments
 from lattice.closed_forms.pascal import pascal_coefficient, pascal_row, residual_row, stern, stern_maximum, stern_period
 from lattice.closed_forms.strips import perron_depth, perron_vector, strip_counts_reflection, strip_counts_spectral
-from lattice.closed_forms.symbolic import generating_function, path_polynomial, path_polynomials, variance_symbols
 from lattice.counts.cost import show_count
-from lattice.counts.counting import mean_path_counts, path_counts, spatial_lattice
+from lattice.counts.counting import mean_path_counts, path_counts
 from lattice.counts.distributions import log_path_counts, path_count, path_length_distribution, skip_distribution
 from lattice.counts.regular import combinations, is_regular, multinomial_count
 from lattice.drawing.charts import plot_counts
@@ -35,11 +38,12 @@ from lattice.errors import (
     SpecificationError,
     UnsupportedError,
 )
-from lattice.geometry.evenness import StageEvenness, even_sizes, evenness
-from lattice.geometry.receptive_field import AxisField, ReceptiveField, last_map, receptive_field, receptive_fields
-from lattice.network import families
+from lattice.geometry.evenness import even_sizes, evenness
+from lattice.geometry.receptive_field import receptive_field, receptive_fields
+from lattice.lazy import lazy_exports
 from lattice.network.attention import Attention
-from lattice.network.lattice import Branches, Lattice, Node, Unit, concatenate, residual
+from lattice.network.branches import concatenate, residual
+from lattice.network.lattice import Lattice, Node, Unit
 from lattice.network.ops import (
     Activation,
     AdaptivePool,
@@ -64,50 +68,49 @@ from lattice.network.ops import (
     Upsample,
 )
 from lattice.network.rearrange import ListedWindow, Rearrange, Resample
-from lattice.network.window import AdaptiveWindow, AxisMap, FilterWindow, ResizeWindow, TransposedWindow, Window
+from lattice.network.window import Window
 from lattice.sweep import attended, rearranged  # noqa: F401 - rules
 from lattice.sweep.choices import SKIP, Branch, Command
 from lattice.sweep.pullback import pull_back
 from lattice.sweep.routes import commands, path_exists, route
 from lattice.testing.transformations import compose, flip, transpose
 
+if TYPE_CHECKING:
+    from lattice.closed_forms.symbolic import generating_function, path_polynomial, path_polynomials, variance_symbols
+    from lattice.testing import strategies as strategies
+
 __all__ = [
-    # the lattice
-    "Lattice", "Node", "Unit", "Branches", "residual", "concatenate", "families",
+    # building a network
+    "Lattice", "residual", "concatenate", "families", "Node", "Unit",
     # its layers
-    "Op", "Input", "Conv", "ConvTranspose", "Dense", "Pool", "GlobalPool", "AdaptivePool", "Pad", "Blur", "Upsample",
-    "Rearrange", "Resample", "Attention",
-    "PixelShuffle", "Add", "Concat", "Slice", "ChannelShuffle", "Flatten", "Activation", "Norm", "Multiply", "Dropout",
-    # one axis of a layer
-    "AxisMap", "Window", "TransposedWindow", "AdaptiveWindow", "ResizeWindow", "FilterWindow", "ListedWindow",
-    # Definitions 1 and 2
-    "route", "commands", "path_exists", "Command", "SKIP", "Branch", "combinations", "multinomial_count", "is_regular",
-    # counts
+    "Conv", "ConvTranspose", "Dense", "Pool", "GlobalPool", "AdaptivePool", "Blur", "Upsample", "Pad", "Norm", "Activation",
+    "Dropout", "Flatten", "Add", "Concat", "Multiply", "Slice", "ChannelShuffle", "PixelShuffle", "Rearrange",
+    "Resample", "ListedWindow", "Attention", "Input", "Op", "Window",
+    # how many paths there are
     "path_counts", "path_count", "mean_path_counts", "log_path_counts", "path_length_distribution", "skip_distribution",
-    "pull_back", "spatial_lattice", "show_count",
+    "show_count", "pull_back",
+    # which paths there are (Definitions 1 and 2)
+    "route", "commands", "path_exists", "Command", "SKIP", "Branch", "combinations", "multinomial_count", "is_regular",
     # closed forms and limits
     "pascal_row", "pascal_coefficient", "residual_row", "stern", "stern_period", "stern_maximum",
-    "strip_counts_spectral", "strip_counts_reflection", "perron_vector", "perron_depth",
-    "offset_moments", "gaussian_limit", "Moments", "GaussianLimit",
-    # symbols
+    "strip_counts_reflection", "strip_counts_spectral", "perron_vector", "perron_depth", "offset_moments", "gaussian_limit",
+    # formulas with symbols
     "path_polynomial", "path_polynomials", "variance_symbols", "generating_function",
-    "pascal_formula", "residual_formula", "strip_formula", "PascalNumber",
-    # geometry
-    "receptive_field", "receptive_fields", "ReceptiveField", "AxisField", "last_map",
-    "evenness", "StageEvenness", "even_sizes",
-    # other lattices, for theorems
+    # receptive fields and symmetric sizes
+    "receptive_field", "receptive_fields", "evenness", "even_sizes",
+    # drawings and graphs
+    "draw_lattice", "draw_pascal", "plot_counts", "to_networkx", "unit_graph",
+    # lattices made of others, for theorems
     "flip", "transpose", "compose",
-    # graphs and drawings
-    "to_networkx", "unit_graph", "draw_lattice", "draw_pascal", "plot_counts",
     # errors
     "PilcroError", "SpecificationError", "UnsupportedError", "AssumptionError", "IrregularLatticeError", "ResourceError",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> object:
-    """`lattice.strategies` needs hypothesis, and is imported when it is asked for."""
-    if name == "strategies":
-        from lattice.testing import strategies
-
-        return strategies
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# sympy and hypothesis take longer to import than everything else together
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "lattice.closed_forms.symbolic": ["generating_function", "path_polynomial", "path_polynomials", "variance_symbols"],
+        "lattice.testing": ["strategies"],
+    },
+)

@@ -8,7 +8,7 @@ import pytest
 from landscape import predict
 from landscape.laws import connections, guarantee
 from landscape.laws.moments import squared_gradients
-from landscape.structure import correlated_positions, plan, shared_signal, signs
+from landscape.structure import channel_runs, correlated_positions, plan, shared_signal, signs
 from lattice import (
     Activation,
     Conv,
@@ -85,6 +85,7 @@ def law_rules(op):
         lambda: plan.axis_maps.register(op, maps),
         lambda: shared_signal._read.register(op, lambda self, channels, shape, output: channels),
         lambda: correlated_positions._correlates.register(op, lambda self, spatial, above: above),
+        lambda: channel_runs._runs.register(op, lambda self, below, shape: below[0]),
         lambda: guarantee._findings.register(op, lambda *_: []),
     ]
 
@@ -174,7 +175,7 @@ def doubling_neighbours(base):
     return Pairs
 
 
-def test_counts_of_a_foreign_op_that_reads_several_cells_are_right_or_refused():
+def test_counts_of_a_foreign_op_are_right_or_refused():
     op = doubling_neighbours(Op)
     rules = [
         lambda: shapes.output_shape.register(op, lambda self, shape: shape),

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.entrances import ENTRANCES
+from tests.fuzz.entry_points import ENTRY_POINTS
 from tests.fuzz.watch import Misdeed, watched
 
-CHEAP = [name for name in ENTRANCES if name != "arguments"]  # a command line takes 30 ms to parse
+CHEAP = [name for name in ENTRY_POINTS if name != "arguments"]  # a command line takes 30 ms to parse
 PLACES = 200
 STRANGE = (None, True, -1, 0, 2**70, -(2**70), 1e308, 10**400, float("nan"), "", "x" * 10_000, [], {}, [[]] * 50, {"a": {}})
 
@@ -23,7 +23,9 @@ def deep(levels):
 
 
 def every(name):
-    return [pytest.param(ENTRANCES[name], seed, id=f"{name}-{number}") for number, seed in enumerate(ENTRANCES[name].seeds())]
+    return [
+        pytest.param(ENTRY_POINTS[name], seed, id=f"{name}-{number}") for number, seed in enumerate(ENTRY_POINTS[name].seeds())
+    ]
 
 
 SEEDS = [parameter for name in CHEAP for parameter in every(name)]
@@ -35,39 +37,39 @@ def _imported():
     pytest.importorskip("torchvision")
 
 
-@pytest.mark.parametrize(("entrance", "seed"), [p for name in ENTRANCES for p in every(name)])
-def test_what_is_valid_does_nothing_forbidden(entrance, seed):
-    entrance.enter(seed)
+@pytest.mark.parametrize(("entry", "seed"), [p for name in ENTRY_POINTS for p in every(name)])
+def test_what_is_valid_does_nothing_forbidden(entry, seed):
+    entry.enter(seed)
 
 
-@pytest.mark.parametrize(("entrance", "seed"), SEEDS)
-def test_a_file_cut_off_at_any_place_is_refused(entrance, seed):
+@pytest.mark.parametrize(("entry", "seed"), SEEDS)
+def test_a_file_cut_off_at_any_place_is_refused(entry, seed):
     places = sorted({round(place * len(seed) / PLACES) for place in range(PLACES)})
-    for place in places if entrance.name != "models" else places[:40]:
-        entrance.enter(seed[:place])
+    for place in places if entry.name != "models" else places[:40]:
+        entry.enter(seed[:place])
 
 
-@pytest.mark.parametrize(("entrance", "seed"), SEEDS)
-def test_flipped_bits_are_found(entrance, seed):
+@pytest.mark.parametrize(("entry", "seed"), SEEDS)
+def test_flipped_bits_are_found(entry, seed):
     chosen = random.Random(0)
     for _ in range(60):
         flipped = bytearray(seed)
         for _ in range(chosen.choice((1, 1, 8))):
             flipped[chosen.randrange(len(seed))] ^= 1 << chosen.randrange(8)
-        entrance.enter(bytes(flipped))
+        entry.enter(bytes(flipped))
 
 
 def objects():
     """The seeds that are JSON objects: their first byte (which file), and their content."""
-    for entrance in ENTRANCES.values():
-        for seed in entrance.seeds():
-            kind, text = (b"", seed) if entrance.name == "recipes" else (seed[:1], seed[1:])
+    for entry in ENTRY_POINTS.values():
+        for seed in entry.seeds():
+            kind, text = (b"", seed) if entry.name == "recipes" else (seed[:1], seed[1:])
             try:
                 found = json.loads(text)
             except ValueError:
                 continue
             if isinstance(found, dict):
-                yield pytest.param(entrance, kind, found, id=f"{entrance.name}-{kind.decode()}")
+                yield pytest.param(entry, kind, found, id=f"{entry.name}-{kind.decode()}")
 
 
 def changed(values):
@@ -82,37 +84,37 @@ def changed(values):
                 yield {**values, key: inner}
 
 
-@pytest.mark.parametrize(("entrance", "kind", "values"), list(objects()))
-def test_values_of_other_types_sizes_and_names_are_refused(entrance, kind, values):
+@pytest.mark.parametrize(("entry", "kind", "values"), list(objects()))
+def test_values_of_other_types_sizes_and_names_are_refused(entry, kind, values):
     for other in changed(values):
-        entrance.enter(kind + json.dumps(other).encode())
+        entry.enter(kind + json.dumps(other).encode())
     keys = list(values)
-    entrance.enter(kind + json.dumps(dict(zip(keys, (values[key] for key in keys[::-1]), strict=True))).encode())
+    entry.enter(kind + json.dumps(dict(zip(keys, (values[key] for key in keys[::-1]), strict=True))).encode())
 
 
 @pytest.mark.parametrize("name", CHEAP)
 def test_deep_nesting_is_refused(name):
-    kinds = sorted({seed[:1] for seed in ENTRANCES[name].seeds()}) if name != "recipes" else [b""]
+    kinds = sorted({seed[:1] for seed in ENTRY_POINTS[name].seeds()}) if name != "recipes" else [b""]
     for kind in kinds:
         for levels in (50, 5_000, 100_000):
             for content in deep(levels):
-                ENTRANCES[name].enter(kind + content)
+                ENTRY_POINTS[name].enter(kind + content)
 
 
 @settings(max_examples=60)
 @given(st.binary(max_size=60) | st.text(max_size=40).map(str.encode), st.sampled_from(CHEAP))
 def test_any_bytes_are_refused(data, name):
-    ENTRANCES[name].enter(data)
+    ENTRY_POINTS[name].enter(data)
 
 
 @settings(max_examples=40)
 @given(
-    st.sampled_from([seed.split(b"\n") for seed in ENTRANCES["arguments"].seeds()]),
+    st.sampled_from([seed.split(b"\n") for seed in ENTRY_POINTS["arguments"].seeds()]),
     st.integers(0, 14),
     st.sampled_from([b"", b"-1", b"nan", b"1e999", str(2**70).encode(), b"\xff", b"--", b"--json", b"a:b:c", b"x" * 3000]),
 )
 def test_command_lines_with_one_word_changed_are_refused_or_understood(words, place, word):
-    ENTRANCES["arguments"].enter(b"\n".join([*words[: place % len(words)], word, *words[place % len(words) + 1 :]]))
+    ENTRY_POINTS["arguments"].enter(b"\n".join([*words[: place % len(words)], word, *words[place % len(words) + 1 :]]))
 
 
 # --- the watch itself: each of its claims must be able to fail ----------------------------------------------------------------

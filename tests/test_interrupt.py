@@ -1,7 +1,7 @@
 """The caller's world after a call: as it was, whether the call returns, fails or is interrupted, at whichever forward pass.
 
 Every public function that takes a model has a row here. Its model raises in the middle of a chosen forward pass, behind a
-batch norm that has just seen the batch, and two pictures of the world are compared: the one before and the one after.
+batch norm that has just seen the batch, and two pictures of all global state are compared: the one before and the one after.
 """
 
 import _thread
@@ -37,7 +37,7 @@ from validation.evaluation.measures.ablation import ablation, ablation_curve, re
 from validation.evaluation.measures.location import location_sensitivity
 from validation.evaluation.measures.robustness import under_corruption
 from validation.evaluation.measures.shifts import shift_consistency
-from validation.fields.layers import find_layer, layer_shapes
+from validation.fields.attribution.layers import find_layer, layer_shapes
 from validation.gradients.input_gradient import input_gradient
 from validation.runtime import workers
 from validation.training import loop
@@ -89,7 +89,7 @@ def network(fuse):
     return model
 
 
-# --- the world ------------------------------------------------------------------------------------------------------------
+# --- global state ------------------------------------------------------------------------------------------------------------
 
 
 def content(tensor):
@@ -217,9 +217,9 @@ TAKES_MODEL = {
     "validation.fields.measure.effective_receptive_field": lambda model: validation.effective_receptive_field(
         model, IMAGES, layer="body"
     ),
-    "validation.fields.layers.find_layer": lambda model: find_layer(model, IMAGES[:1], "body"),
-    "validation.fields.layers.layer_shapes": lambda model: layer_shapes(model, IMAGES[:1]),
-    "validation.fields.predicted.field_growth": lambda model: validation.field_growth(model, IMAGES, ["stem", "body"]),
+    "validation.fields.attribution.layers.find_layer": lambda model: find_layer(model, IMAGES[:1], "body"),
+    "validation.fields.attribution.layers.layer_shapes": lambda model: layer_shapes(model, IMAGES[:1]),
+    "validation.fields.comparisons.field_growth": lambda model: validation.field_growth(model, IMAGES, ["stem", "body"]),
     "validation.fields.predicted.predicted_field": lambda model: validation.predicted_field(model, (2, 6, 6), layer="body"),
 }
 TAKES_FACTORY = {
@@ -232,6 +232,11 @@ TAKES_FACTORY = {
     ),
 }
 NOT_HERE = {
+    "landscape.stages.complete": "a part of predict",
+    "landscape.stages.read": "a part of predict",
+    "validation.fields.files.manifest_of": "what a folder belongs to; a part of effective_receptive_field",
+    "validation.runtime.preserve_state.call_model": "one call, inside what preserves the state",
+    "validation.training.start.decay_groups": "reads the parameters of the network that is trained",
     "validation.runtime.logits.logits": "one forward pass, in the mode that the caller chose",
     "validation.runtime.logits.probabilities": "the same",
     "validation.evaluation.measures.robustness.robustness": "under_corruption for each; corruptions take one or three channels",
@@ -248,8 +253,8 @@ NOT_HERE = {
     "validation.montecarlo.sources.ModuleSource.__init__": "a part of measure",
     "validation.fields.halo.halo": "a field, and a prediction of which it says why there is none",
     "validation.fields.predicted.beside": "a prediction beside a field; it says why there is none",
-    "validation.fields.layers.UpTo.__init__": "a network around a network",
-    "validation.fields.layers.uncompiled": "reads which module is inside",
+    "validation.fields.attribution.layers.UpTo.__init__": "a network around a network",
+    "validation.fields.attribution.layers.uncompiled": "reads which module is inside",
     "validation.runtime.process_group.averaging": "wraps the objective that training trains",
     "validation.training.models.Reweighted.__init__": "a network around a network",
     "validation.training.penalty.Objective.__init__": "a loss around a network, which is trained through it",
@@ -293,7 +298,7 @@ class BoomError(Exception):
 
 
 def played(row, of_factory, at=None, error=None):
-    """What is changed in the world by one call, what became of it, and how often the network was called."""
+    """What one call changes of the global state, what became of it, and how often the network was called."""
     fuse = Fuse()
     fuse.at, fuse.error = at, error
     given, call = [], (TAKES_FACTORY if of_factory else TAKES_MODEL)[row]
@@ -399,7 +404,7 @@ def test_an_interrupt_while_gates_are_counted_leaves_nothing_behind(monkeypatch,
     model.body.append(nn.SiLU())  # a gate whose slope must be counted
     before, world = picture_of_model(model), picture()
     with pytest.raises(KeyboardInterrupt):
-        landscape.predict(model, (2, 6, 6))
+        landscape.predict(model, (2, 6, 6), gates="measured")
     assert not changed(before, picture_of_model(model)) + changed(world, picture())
 
 
@@ -433,7 +438,7 @@ def test_an_interrupt_during_restoration_is_raised_when_that_is_done(name):
     def interrupted(frame, event, argument):
         nonlocal put_back
         if frame.f_code.co_name != "restore":
-            return interrupted if "untouched" in frame.f_code.co_filename else None
+            return interrupted if "preserve_state" in frame.f_code.co_filename else None
         if event == "line":
             put_back += 1
             if put_back == line:
@@ -506,6 +511,7 @@ def test_imports_neither_start_pyplot_nor_change_matplotlib():
     code = (
         "import matplotlib; before = dict(matplotlib.rcParams)\n"
         "import lattice, landscape, validation, validation.__main__, sys\n"
+        "everything = [getattr(p, name) for p in (lattice, landscape, validation) for name in p.__all__]\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         "assert dict(matplotlib.rcParams) == before\n"
     )

@@ -13,9 +13,9 @@ SHARE = 12  # faults a test, so that the tests spread over workers
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="faults are planted in forked processes")
-@pytest.mark.parametrize(("room", "start"), [(room, i) for room in FAULTS for i in range(0, len(FAULTS[room]), SHARE)])
-def test_every_planted_fault_is_noticed(room, start):
-    faults = FAULTS[room][start : start + SHARE]
+@pytest.mark.parametrize(("area", "start"), [(area, i) for area in FAULTS for i in range(0, len(FAULTS[area]), SHARE)])
+def test_every_planted_fault_is_noticed(area, start):
+    faults = FAULTS[area][start : start + SHARE]
     verdicts = judged([fault.planted() for fault in faults])
     unnoticed = [
         f"{fault.name}: pytest ended with {verdict.code}\n{verdict.output[-600:]}"
@@ -55,6 +55,14 @@ def test_a_planted_fault_changes_one_piece_and_nothing_else():
 
 
 def test_there_are_seventy_and_no_two_alike():
-    faults = [fault.planted() for room in FAULTS.values() for fault in room]
+    faults = [fault.planted() for area in FAULTS.values() for fault in area]
     assert len(faults) >= 70
     assert len({fault.name for fault in faults}) == len({fault.source for fault in faults}) == len(faults)
+
+
+def test_the_tests_that_a_fault_names_exist():
+    named = {test for area in FAULTS.values() for fault in area for test in fault.tests}
+    for test in named:
+        file, _, name = test.partition("::")
+        assert not name or f"def {name.partition('[')[0]}(" in (ROOT / file).read_text(encoding="utf-8"), test
+        assert (ROOT / file).is_file(), test

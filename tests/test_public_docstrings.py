@@ -43,12 +43,12 @@ def public():
     while pending:
         thing = pending.pop()
         if isinstance(thing, ModuleType):
-            pending += [getattr(thing, name) for name in thing.__all__]
-        elif (inspect.isfunction(thing) or inspect.isclass(thing) or hasattr(thing, "__wrapped__")) and is_ours(thing):
-            if address(thing) not in known:
-                known[address(thing)] = thing
-                returned = getattr(thing, "__annotations__", {}).get("return")
-                pending += [returned] if inspect.isclass(returned) else []
+            inside = (getattr(thing, name) for name in thing.__all__)
+            pending += [one for one in inside if getattr(one, "__module__", None) == thing.__name__]
+        elif (inspect.isroutine(thing) or inspect.isclass(thing)) and is_ours(thing) and address(thing) not in known:
+            known[address(thing)] = thing
+            returned = getattr(thing, "__annotations__", {}).get("return")
+            pending += [returned] if inspect.isclass(returned) else []
     return known
 
 

@@ -1,6 +1,7 @@
 """Reference pages from `__all__`, so that no public name can be missing.
 
-.. public-names:: lattice      the names of the package's `__all__`, under the comments that group them there
+.. public-names:: lattice      the names of the package's `__all__`, under the comments that group them there, each group
+                                with a table of what its names are
 .. inner-modules:: lattice     its modules, each with its docstring and the names that the package does not export itself
 """
 
@@ -8,8 +9,10 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 from types import ModuleType
 
+from docstrings import restructured
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
@@ -53,6 +56,26 @@ def entry(place: str, name: str, thing: object) -> list[str]:
     return [f".. {kind}:: {place}.{name}", *(["   :no-value:"] if kind == "autodata" else []), ""]
 
 
+def summary(package: str, names: list[str], things: list[object]) -> list[str]:
+    """A table of names and the first sentences of what they say about themselves."""
+    text = [".. list-table::", "   :class: summary", "   :widths: 30 70", ""]
+    for name, thing in zip(names, things, strict=True):
+        target = thing.__name__ if isinstance(thing, ModuleType) else f"{package}.{name}"
+        role = ":py:mod:" if isinstance(thing, ModuleType) else ":py:obj:"
+        text += [f"   * - {role}`{name} <{target}>`", f"     - {first_sentence(thing)}"]
+    return [*text, ""]
+
+
+def first_sentence(thing: object) -> str:
+    """The first sentence of a docstring, on one line."""
+    data = not (
+        inspect.isclass(thing) or inspect.isroutine(thing) or isinstance(thing, ModuleType) or hasattr(thing, "__wrapped__")
+    )
+    first = "" if data else (inspect.getdoc(thing) or "").partition("\n\n")[0].replace("\n", " ")
+    sentence = re.match(r".*?[.?!:](?=\s|$)", first)
+    return " ".join(restructured([sentence[0].rstrip(":") if sentence else first])).strip()
+
+
 def title(text: str, line: str) -> list[str]:
     return [text, line * len(text), ""]
 
@@ -65,8 +88,10 @@ class PublicNames(Directive):
         text: list[str] = []
         for comment, names in groups(package):
             text += title(comment[0].upper() + comment[1:], "-") if comment else []
-            for name in names:
-                text += entry(package.__name__, name, getattr(package, name))
+            things = [getattr(package, name) for name in names]
+            text += summary(package.__name__, names, things)
+            for name, thing in zip(names, things, strict=True):
+                text += entry(package.__name__, name, thing)
         return self.parsed(text)
 
     def parsed(self, text: list[str]) -> list[nodes.Node]:

@@ -6,7 +6,7 @@ import torch
 
 from experiments.claims import SECTIONS
 from experiments.claims.page import page
-from validation.runtime.files import write_bytes
+from lattice.results.files import write_bytes
 
 PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
 

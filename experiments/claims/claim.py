@@ -61,7 +61,7 @@ class Claim:
     @property
     def file(self) -> str:
         """The module of the check, relative to docs/."""
-        return f"../experiments/claims/{self.check.__module__.rpartition('.')[2]}.py"
+        return f"../{self.check.__module__.replace('.', '/')}.py"
 
     @cached_property
     def finding(self) -> Finding:

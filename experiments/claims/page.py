@@ -25,8 +25,9 @@ output units, V a variance of weights.
 SURVIVES = """**What survives.** The central idea does: at initialisation a convolutional network's expected squared
 gradient is a variance-weighted count of paths, so that the architecture decides where it looks. Proposition
 1 is exact at any width for linear networks and, with a factor 1/2 a gate, for ReLU chains under a flatten
-head; with its gates counted, no measurement of torchvision's networks contradicts it. The penalties flatten
-what they are meant to flatten, on what a laptop can train.
+head; with its gates counted, no measurement of torchvision's networks contradicts it. The target penalty
+flattens what it is meant to flatten, on what a laptop can train; the curvature penalty as printed leaves the
+border free, and networks go there.
 """
 
 # name of the check -> why it matters to a reader

@@ -113,7 +113,7 @@ def trace_html(traced: Trace) -> str:
     """The layers as they were counted, with V[w], the squared factor of norms or what gates let through, and remarks."""
     passed = {name: f"{float(np.mean(value)):.3g}" for name, value in traced.factors.items()}
     passed |= {name: f"{float(np.mean(value)):.3g}" for name, value in traced.gates.gains.items()}
-    passed |= {name: f"{float(np.mean(value)):.3g}" for (name, place), value in traced.gates.products.items() if not place}
+    passed |= {name: f"{float(np.mean(value)):.3g}" for (name, number), value in traced.gates.products.items() if not number}
     notes = dict.fromkeys(traced.shifted, "shifted") | dict.fromkeys(traced.skewed, "not as initialised")
     variances = {name: f"{value:.3g}" for name, value in traced.variances.items()}
     more: dict[str, Any] = {"V[w]": variances, "lets through": passed, "remarks": notes}

@@ -104,7 +104,7 @@ def lines_svg(
     high = high if high > low else low + 1
     width, height, last = float(WIDTH - LEFT - 12), float(HEIGHT - ABOVE - BELOW), max(len(lines[0].values) - 1, 1)
 
-    def place(values: Array) -> list[str]:
+    def points(values: Array) -> list[str]:
         x = LEFT + width * np.arange(len(values)) / last
         y = ABOVE + height * (high - np.clip(values, low, high)) / (high - low)
         return [f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True)]
@@ -118,11 +118,11 @@ def lines_svg(
     for number, line in enumerate(lines):
         colour = line.colour or "currentColor"
         for lower, upper in [_band(line)] if line.band is not None else []:
-            outline = " ".join([*place(lower), *reversed(place(upper))])
+            outline = " ".join([*points(lower), *reversed(points(upper))])
             parts.append(f'<polygon points="{outline}" fill="{colour}" opacity="0.25"/>')
         dash = ' stroke-dasharray="5 3"' if line.dashed else ""
         stroke = f'fill="none" stroke="{colour}" stroke-width="1.6"{dash}'
-        parts.append(f'<polyline points="{" ".join(place(line.values))}" {stroke}/>')
+        parts.append(f'<polyline points="{" ".join(points(line.values))}" {stroke}/>')
         if line.name:
             y = ABOVE + height - 12 - 16 * (len(lines) - 1 - number)
             parts += [f'<path d="M{LEFT + 12} {y - 4:.1f}h24" {stroke}/>', _label(line.name, LEFT + 42, y)]

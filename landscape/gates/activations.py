@@ -37,6 +37,7 @@ __all__ = [
     "law_of",
     "mean_slope",
     "product_of",
+    "quadrant",
     "significant",
 ]
 
@@ -102,6 +103,22 @@ def deviations(mean: Array, deviation: Array) -> Array:
     far = np.asarray(np.sign(mean) * FAR, dtype=float)
     with np.errstate(over="ignore"):
         return np.clip(np.divide(mean, deviation, out=far, where=deviation > 0), -FAR, FAR)
+
+
+def quadrant(h: Array, k: Array, r: Array, rest: Array) -> Array:
+    """P(x > -h, y > -k) for standard Gaussians of correlation r, rest = sqrt(1 - r^2); Owen 1956, his Eq. 2.1."""
+
+    def wedge(a: Array, b: Array) -> Array:
+        """T(a, (b / a - r) / rest); at a = 0, or without rest, the limit."""
+        top, bottom = b - r * a, a * rest
+        slope = np.divide(
+            top, bottom, out=np.where(top == 0, 0.0, np.copysign(np.inf, top * np.where(a < 0, -1.0, 1.0))), where=bottom != 0
+        )
+        return np.asarray(owens_t(a, slope))
+
+    apart = (h * k < 0) | ((h * k == 0) & (h + k < 0))
+    general = (ndtr(h) + ndtr(k)) / 2 - wedge(h, k) - wedge(k, h) - apart / 2
+    return np.where((h == 0) & (k == 0), 1 / 4 + np.arctan2(r, rest) / (2 * np.pi), general)
 
 
 # --- sums -----------------------------------------------------------------------------------------------------------------

@@ -10,20 +10,26 @@ of the same inputs. A gate over a skip is taken as a Gaussian with the mean and 
 independent values.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr, owens_t
 
-from landscape.gates.activations import deviations, gaussian_moments, mean_slope
-from landscape.gates.averaging import pointwise
 from landscape.gates.composites import Affine, factor_squares, forms
-from landscape.gates.gates import Skip, skips, unknown_rates
-from landscape.gates.mean_field_rules import Known, Run, Signal, batch_variance, gaussian, of_run, passed, spread
-from landscape.prior import Gates, Prior
+from landscape.gates.covariances import Passing, Product, gate_products, passed_pairs
+from landscape.gates.gates import Skip, gates_below, skips, unknown_rates
+from landscape.gates.mean_field_rules import Known, Run, Signal, batch_variance, gate, gaussian, passed, spread
+from landscape.gates.runs import Step, chains, run_rates
+from landscape.gates.windows.laws import fields, maximum, pairs_of_maxima, small
+from landscape.gates.windows.pools import symmetric, windows
+from landscape.prior import Gates, Prior, even
+from landscape.structure.channel_runs import channel_runs
+from landscape.structure.forward_pairs import asked_pairs, on_diagonal
 from landscape.structure.plan import Axes
-from landscape.structure.signs import SIGNAL_NORMS, node_signs
-from lattice import Activation, Input, Multiply, Node, Norm, UnsupportedError
+from landscape.structure.signs import SIGNAL_NORMS, run_signs
+from landscape.structure.symmetry import Symmetries, symmetries
+from lattice import Activation, AdaptivePool, GlobalPool, Input, Multiply, Node, Norm, Pool, UnsupportedError
+from lattice.network.ops import Weighted, Windowed
 
 __all__ = ["Signal", "batch_variance", "signals", "theory_gates"]
 
@@ -56,22 +62,70 @@ class _Field:
         self.nodes = dict(zip(lattice.names, lattice.nodes, strict=True))
         self.axes = {name: len(shape) - 1 for name, shape in zip(lattice.names, lattice.shapes, strict=True)}
         turned = {name for name, (mean, _) in prior.shifts.items() if np.any(mean)}
-        self.symmetry = node_signs(lattice, turned, prior.signs)
+        self.signs_of_runs = run_signs(lattice, turned, prior.signs)
+        self.runs, self.asked = channel_runs(lattice), asked_pairs(lattice)
+        self.alike = symmetries(lattice) if even(prior) else Symmetries((), ())
         self.found: list[Signal] = []
+        self.products: dict[int, Product] = {}
+        self.taps: dict[str, Array] = {}
 
     def sweep(self, input_power: float) -> list[Signal]:
         for position, node in enumerate(self.lattice.nodes):
             if isinstance(node.op, Input):
                 full = np.full((1, *node.op.shape[1:]), input_power)
                 self.found.append(Signal(full, np.zeros_like(full), np.zeros_like(full)))
+                if position in self.asked:
+                    axes = self.asked[position]
+                    self.products[position] = Product(input_power * on_diagonal(axes)[None], axes, (node.op.shape[0],))
                 continue
             try:
-                self.found.append(passed(node.op, self._known(position), [self.found[i] for i in node.inputs]))
+                if not self._maximum(position):
+                    self.found.append(passed(node.op, self.known(position), [self.found[i] for i in node.inputs]))
+                    self._pairs(position)
             except UnsupportedError as error:
                 raise UnsupportedError(f"{node.name}: {error}") from error
         return self.found
 
-    def _known(self, position: int) -> Known:
+    def _maximum(self, position: int) -> bool:
+        """The law of a max-pool's windows, where the products of its cells are known."""
+        node = self.lattice.nodes[position]
+        op, shape = node.op, self.lattice.input_shapes(node)[0]
+        if not isinstance(op, Pool | AdaptivePool | GlobalPool) or op.kind != "max" or node.inputs[0] not in self.products:
+            return False
+        if not small(op, shape[1:]):
+            return False
+        below = node.inputs[0]
+        base = self.products.get(self.forms[below][0])
+        read = fields(self.found[below], self.products[below], self.signs_of_runs[below], self.run(below), base)
+        laws = [symmetric(self.alike, op, shape[1:], windows(op, field)) for field in read]
+        signal, self.taps[node.name] = maximum(op, read, laws, self.runs[position])
+        self.found.append(signal)
+        if position in self.asked:
+            axes = self.asked[position]
+            self.products[position] = Product(pairs_of_maxima(op, read, laws, axes), axes, self.runs[position])
+        return True
+
+    def _pairs(self, position: int) -> None:
+        """The products of a node's output at its pairs, and from them its power where that is no sum over single positions."""
+        node = self.lattice.nodes[position]
+        axes = self.asked.get(position)
+        products = [self.products.get(i) for i in node.inputs]
+        if axes is None or (None in products and not isinstance(node.op, Multiply)):
+            return
+        base = self.products.get(self.forms[position][0])
+        signals, runs = [self.found[i] for i in node.inputs], self.runs[position]
+        passing = Passing(self.known(position), signals, products, axes, runs, self.signs_of_runs[node.inputs[0]], base)
+        values = passed_pairs(node.op, passing)
+        if values is None:
+            return
+        self.products[position] = Product(np.broadcast_to(values, (len(runs), *values.shape[1:])), axes, runs)
+        if isinstance(node.op, Windowed) and not isinstance(node.op, Weighted):
+            same = [np.flatnonzero(pairs.first == pairs.second) for pairs in axes]
+            index: tuple[Any, ...] = (slice(None), *np.ix_(*same))
+            power = values[index]
+            self.found[position] = self.found[position]._replace(power=power if len(power) == 1 else np.repeat(power, runs, 0))
+
+    def known(self, position: int) -> Known:
         node = self.lattice.nodes[position]
         below = node.inputs[0]
         _, form = self.forms[position]
@@ -83,10 +137,23 @@ class _Field:
             self.train,
             self._sign(node),
             self._shift(node),
-            self.symmetry[below],
+            tuple(zip(self.runs[below], self.signs_of_runs[below], strict=True)),
             self.run(position) if compound else None,
             self.run(below),
         )
+
+    def joint(self) -> dict[str, Array]:
+        """E[phi'(z) phi'(z')] of gates at the pairs of positions that the sweep from above carries."""
+        found = {}
+        for (a, b), axes in self.prior.plan.carried.items():
+            node = self.lattice.nodes[a]
+            if a == b and isinstance(node.op, Activation) and not all(pairs.is_diagonal for pairs in axes):
+                below = node.inputs[0]
+                if below in self.products and self.known(a).run is None:
+                    found[node.name] = gate_products(
+                        node.op, self.found[below], self.products[below], self.signs_of_runs[below], axes
+                    )
+        return {name: joint for name, joint in found.items() if joint is not None}
 
     def scale(self, skip: Skip) -> Any:
         """gamma / sigma of the norms between the lower gate of a skip and its sum.
@@ -131,7 +198,7 @@ class _Field:
 def theory_gates(prior: Prior, train: bool = False) -> Gates:
     """The rates of all gates from the forward mean field, for a white input: E[phi'^2], products, norms, the trunk law.
 
-    Along a skip, a = h + b with h = phi(z): P(both gates open) is the integral of P(b > -h) over the law of z.
+    Runs of gates along skips are those of a Markov process: `landscape.gates.runs`.
     """
     unknown = unknown_rates(prior)
     if not unknown:
@@ -144,34 +211,50 @@ def theory_gates(prior: Prior, train: bool = False) -> Gates:
     where = {name: position for position, name in enumerate(lattice.names)}
     for node in unknown.values():
         if isinstance(node.op, Activation):
-            gains[node.name], firsts[node.name] = _gate(node.op, field.run(where[node.name]), below[node.inputs[0]])
+            gains[node.name], firsts[node.name] = gate(node.op, field.known(where[node.name]), below[node.inputs[0]])
         elif isinstance(node.op, Multiply):
             products |= _products(node, field.run(where[node.name]), [below[i] for i in node.inputs], lattice.shapes)
         elif isinstance(node.op, Norm) and node.op.kind in SIGNAL_NORMS:
             gains[node.name] = 1 / (spread(node.op, below[node.inputs[0]], lattice.input_shapes(node)[0]) + node.op.eps)
+    runs = _trunks(field, unknown, gains, firsts)
+    return Gates(
+        gains,
+        joint=field.joint(),
+        taps=field.taps,
+        runs=runs,
+        source="from the forward mean field",
+        firsts=firsts,
+        products=products,
+        product_joint=_product_joint(prior, below),
+    )
+
+
+def _trunks(
+    field: _Field, unknown: Mapping[str, Node], gains: dict[str, Any], firsts: dict[str, Any]
+) -> dict[tuple[str, str], Array]:
+    """The rates of whole runs of gates; those of single gates of a trunk go to `gains` and `firsts`."""
+    where = {name: position for position, name in enumerate(field.lattice.names)}
+    below = field.found
+    # a gate below makes what the lower one reads no Gaussian; where all branches are functions of one signal `gate` knows
+    under = gates_below(field.lattice)
+    alone = [skip for skip in skips(field.lattice) if skip.lower not in under and field.run(where[skip.top]) is None]
+    scales = {skip: field.scale(skip) for skip in alone}
     runs: dict[tuple[str, str], Array] = {}
-    for skip in skips(lattice):
-        lower, upper = skip.lower, skip.upper
-        scale = field.scale(skip)
-        if {unknown[lower].op, unknown[upper].op} == {Activation("relu")} and scale is not None:
-            mean, variance, _ = gaussian(below[unknown[lower].inputs[0]])
-            branch = below[where[skip.top]].mean - scale * below[where[lower]].mean
-            # of the branches beside the skip
-            rest = gaussian(below[where[skip.top]])[1] - scale**2 * gaussian(below[where[lower]])[1]
-            gains[upper], runs[lower, upper] = pointwise(_skip, scale * mean, scale**2 * variance, rest, branch)
-            firsts[upper] = gains[upper]
-    joint = _product_joint(prior, below)
-    source = "from the forward mean field"
-    return Gates(gains, runs=runs, source=source, firsts=firsts, products=products, product_joint=joint)
-
-
-def _gate(op: Activation, run: Run | None, below: Signal) -> tuple[Array, Array]:
-    """E[phi'^2] and E[phi'], given the gates of the same run below it."""
-    if run is not None and run.form.gates > 1:
-        _, gain, slope = of_run(run)
-        return gain, slope
-    mean, variance, correlation = gaussian(below)
-    return gaussian_moments(op, mean, variance, correlation)[3], mean_slope(op, mean, variance)
+    for chain in chains([skip for skip, scale in scales.items() if scale is not None]):
+        names = [chain[0].lower, *(skip.upper for skip in chain)]
+        steps = []
+        for skip in chain:
+            scale, h, whole = scales[skip], below[where[skip.lower]], below[where[skip.top]]
+            rest = gaussian(whole)[1] - scale**2 * gaussian(h)[1]
+            steps.append(Step(scale * np.ones(()), whole.mean - scale * h.mean, np.maximum(rest, 0)))
+        mean, variance, _ = gaussian(below[unknown[names[0]].inputs[0]])
+        rates, first = run_rates(
+            [op for name in names if isinstance(op := unknown[name].op, Activation)], mean, variance, steps
+        )
+        for place, name in enumerate(names[1:], start=1):
+            gains[name], firsts[name] = rates[place, place], first[place]
+        runs |= {(names[s], names[u]): rate for (s, u), rate in rates.items() if s != u}
+    return runs
 
 
 def _products(
@@ -209,34 +292,3 @@ def _at_pairs(factor: Signal, alone: bool, spatial: tuple[int, ...], axes: Axes)
     for pairs in axes:
         same = np.multiply.outer(same, pairs.first == pairs.second)
     return np.where(same, power[first], level[first] * level[second])
-
-
-def _skip(mean: Array, variance: Array, rest: Array, branch: Any = 0.0) -> tuple[Array, Array]:
-    """P(a > 0) and P(z > 0, a > 0) for a = relu(z) + b, z ~ N(mean, variance), b ~ N(branch, rest).
-
-    P(z > 0, z + b > 0) is that of two Gaussians of deviations s and sqrt(s^2 + w^2) and correlation s / sqrt(s^2 + w^2).
-    """
-    s, w = (np.sqrt(np.maximum(size, 0.0)) for size in (variance, rest))
-    whole = np.hypot(s, w)
-    h, k = deviations(mean, s), deviations(mean + branch, whole)
-    share = np.divide(s, whole, out=np.ones(np.shape(whole)), where=whole > 0)
-    beside = np.divide(w, whole, out=np.zeros(np.shape(whole)), where=whole > 0)
-    both = _quadrant(h, k, share, beside)
-    beside_alone = np.where((w == 0) & (branch == 0), 0.0, ndtr(deviations(branch + 0 * w, w)))
-    return both + ndtr(-h) * beside_alone, both
-
-
-def _quadrant(h: Array, k: Array, r: Array, rest: Array) -> Array:
-    """P(x > -h, y > -k) for standard Gaussians of correlation r, rest = sqrt(1 - r^2); Owen 1956, his Eq. 2.1."""
-
-    def wedge(a: Array, b: Array) -> Array:
-        """T(a, (b / a - r) / rest); at a = 0, or without rest, the limit."""
-        top, bottom = b - r * a, a * rest
-        slope = np.divide(
-            top, bottom, out=np.where(top == 0, 0.0, np.copysign(np.inf, top * np.where(a < 0, -1.0, 1.0))), where=bottom != 0
-        )
-        return np.asarray(owens_t(a, slope))
-
-    apart = (h * k < 0) | ((h * k == 0) & (h + k < 0))
-    general = (ndtr(h) + ndtr(k)) / 2 - wedge(h, k) - wedge(k, h) - apart / 2
-    return np.where((h == 0) & (k == 0), 1 / 4 + np.arctan2(r, rest) / (2 * np.pi), general)

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import ndtr
 
-from landscape.gates.activations import distinct, gaussian_moments, significant
+from landscape.gates.activations import distinct, gaussian_moments, mean_slope, significant
 from landscape.gates.averaging import ratio
 from landscape.gates.composites import Affine, Form, moments
 from landscape.gates.functions import Curve, curve
 from landscape.structure.plan import axis_maps, fixed_map, pool_cells
-from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, has_slopes, slopes
+from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, has_slopes, slopes, together
 from lattice import (
     Activation,
     Add,
@@ -33,7 +33,7 @@ from lattice.network.ops import Pooling, Rearrangement, WeightedWindow, Windowed
 from lattice.network.rearrange import Rearrange
 from lattice.network.shapes import sources
 
-__all__ = ["Known", "Run", "Signal", "batch_variance", "gaussian", "passed", "spread"]
+__all__ = ["Known", "Run", "Signal", "MONOTONE", "batch_variance", "gate", "gaussian", "of_run", "passed", "spread"]
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -60,9 +60,9 @@ class Known(NamedTuple):
     """What a rule is told of its node.
 
     `variance`: V[w]. `factor`: the squared factor of a norm, `sign` its sign, (channels or 1, ...). `shift`: the mean and the
-    variance of what is added. `shapes`: those that it reads. `train`: do norms see a batch? `symmetry`: that of what it
-    reads. `run`: it as a function of one signal, where a gate stands below it without weights between; `below`:
-    the same of what it reads.
+    variance of what is added. `shapes`: those that it reads. `train`: do norms see a batch? `parts`: the number of channels
+    and the symmetry of each run that it reads. `run`: it as a function of one signal, where a gate stands below it without
+    weights between; `below`: the same of what it reads.
     """
 
     variance: float
@@ -71,9 +71,23 @@ class Known(NamedTuple):
     train: bool
     sign: Array
     shift: tuple[Array, Array]
-    symmetry: Sign
+    parts: tuple[tuple[int, Sign], ...]
     run: Run | None
     below: Run | None
+
+    @property
+    def symmetry(self) -> Sign:
+        """That of all channels together."""
+        return together(tuple(sign for _, sign in self.parts))
+
+    def rectified(self) -> tuple[Array, Array] | None:
+        """1 at the channels that are never negative, or never positive, whatever the law; None where there are no such."""
+        channels, axes = [count for count, _ in self.parts], (1,) * (len(self.shapes[0]) - 1)
+        found = [np.repeat([sign is each for _, sign in self.parts], channels).reshape(-1, *axes) for each in NEGATED]
+        if not any(one.any() for one in found):
+            return None
+        positive, negative = (one[:1] if one.all() or not one.any() else one for one in found)
+        return positive, negative
 
 
 @singledispatch
@@ -139,11 +153,38 @@ def _(op: Dropout, known: Known, below: list[Signal]) -> Signal:
 def _(op: Activation, known: Known, below: list[Signal]) -> Signal:
     if known.run is not None:
         return of_run(known.run)[0]
-    if known.symmetry in NEGATED and has_slopes(op):  # nothing but a factor, whatever the law
-        slope = slopes(op)[known.symmetry is Sign.NONNEGATIVE]
-        return Signal(slope**2 * below[0].power, slope**2 * below[0].cross, slope * below[0].mean)
     mean, power, cross, _ = gaussian_moments(op, *gaussian(below[0]))
+    fixed = _fixed_slope(op, known)
+    if fixed is not None:  # nothing but a factor, whatever the law
+        there, slope = fixed
+        z = below[0]
+        power, cross = np.where(there, slope**2 * z.power, power), np.where(there, slope**2 * z.cross, cross)
+        mean = np.where(there, slope * z.mean, mean)
     return Signal(power, cross, mean)
+
+
+def gate(op: Activation, known: Known, below: Signal) -> tuple[Array, Array]:
+    """E[phi'^2] and E[phi'], given the gates of the same run below it."""
+    if known.run is not None:
+        _, gain, slope = of_run(known.run)
+        return gain, slope
+    mean, variance, correlation = gaussian(below)
+    gain, first = gaussian_moments(op, mean, variance, correlation)[3], mean_slope(op, mean, variance)
+    fixed = _fixed_slope(op, known)
+    if fixed is None:
+        return gain, first
+    there, slope = fixed
+    return np.where(there, slope**2, gain), np.where(there, slope, first)
+
+
+def _fixed_slope(op: Activation, known: Known) -> tuple[Array, Array] | None:
+    """At which channels an activation reads one side of its kink alone, and its slope there."""
+    rectified = known.rectified() if has_slopes(op) else None
+    if rectified is None:
+        return None
+    positive, negative = rectified
+    down, up = slopes(op)
+    return positive | negative, np.where(positive, up, down)
 
 
 def gaussian(z: Signal) -> tuple[Array, Array, Array]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from landscape.gates.mean_field import batch_variance, signals
 from landscape.prior import Prior
+from landscape.structure.correlated_positions import correlated_positions
 from lattice import Activation, AssumptionError, Conv, Dropout, Lattice, Node, Norm, SpecificationError, mean_path_counts
 from lattice.network.ops import Pooling, Windowed
 
@@ -24,14 +25,33 @@ __all__ = ["averaged_next", "dropout_gains", "eq19", "eq23", "train_factors", "t
 
 Array = np.ndarray[Any, Any]
 SMALL_BATCH = 8
+LEAST_AVERAGED = 3  # mean and variance of one or two values leave nothing of a gradient that all positions share
 
 
 def train_factors(prior: Prior, batch: int) -> dict[str, Any]:
-    """(N - 1) / N * gamma^2 / V[a] of every batch norm, by name: the corrected Lemma 2, for white inputs.
+    """(N - 1) / N * gamma^2 / V[a] of every batch norm: the corrected Lemma 2, for white inputs.
 
-    `prior.factors` are gamma^2 by batch norm, and the factors of the other norms, which stay as they are. Raises
-    `SpecificationError` where a norm would see one value only, `AssumptionError` where the gradient is exactly zero.
+    Parameters
+    ----------
+    prior : Prior
+        The network; its `factors` are gamma^2 of the batch norms, and the factors of the other norms, which stay as they are.
+    batch : int
+        Inputs of a batch; N is that times the positions.
 
+    Returns
+    -------
+    dict
+        The factor of each norm by name, a number or one per channel.
+
+    Raises
+    ------
+    SpecificationError
+        If a norm would see one value only.
+    AssumptionError
+        If the gradient is exactly zero.
+
+    Examples
+    --------
     >>> from lattice import Dense, Flatten
     >>> layers = [Conv(8, 3, padding=1, mode="circular"), Norm(), Activation("relu"), Flatten(), Dense(1)]
     >>> net = Lattice.chain((1, 10), layers)
@@ -41,11 +61,11 @@ def train_factors(prior: Prior, batch: int) -> dict[str, Any]:
     """
     lattice, result = prior.lattice, dict(prior.factors)
     _check(lattice, batch)
-    found = signals(prior, train=True)
+    fields = signals(prior, train=True)
     for position, node in enumerate(lattice.nodes):
         if isinstance(node.op, Norm) and node.op.kind == "batch":
             samples = _samples(lattice, position, batch)
-            variance = batch_variance(found[node.inputs[0]]).ravel() + node.op.eps
+            variance = batch_variance(fields[node.inputs[0]]).ravel() + node.op.eps
             factor = np.asarray(prior.factors.get(node.name, 1.0)) / variance
             factor = factor * (samples - 1) / samples
             result[node.name] = float(factor[0]) if factor.size == 1 else factor
@@ -72,7 +92,26 @@ def _check(lattice: Lattice, batch: int) -> None:
 
 
 def averaged_next(lattice: Lattice, position: int) -> bool:
-    """Is a node's output averaged over all positions by everything that reads it, with nothing but linear maps between?"""
+    """Whether a node's output is averaged over all positions by everything that reads it, with nothing but linear maps between.
+
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    position : int
+        Index of the node.
+
+    Returns
+    -------
+    bool
+        True if only averages are read.
+
+    Examples
+    --------
+    >>> from lattice import GlobalPool
+    >>> averaged_next(Lattice.chain((1, 9), [Conv(4, 3), GlobalPool()]), 1)
+    True
+    """
     readers = [(i, lattice.nodes[i]) for i in lattice.readers[position]]
     return bool(readers) and all(
         _averages_everything(lattice, i) or (isinstance(node.op, Dropout) and averaged_next(lattice, i)) for i, node in readers
@@ -92,15 +131,42 @@ def _averages_everything(lattice: Lattice, position: int) -> bool:
 def train_reasons(lattice: Lattice, batch: int) -> tuple[str, ...]:
     """What the corrected Lemma 2 leaves out, each with its layers.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    batch : int
+        Inputs of a batch.
+
+    Returns
+    -------
+    tuple of str
+        Reasons, for `Landscape.reasons`.
+
+    Raises
+    ------
+    AssumptionError
+        If it may leave out all of the gradient: under an average, in a batch of one or two.
+
+    Examples
+    --------
     >>> train_reasons(Lattice.chain((1, 9), [Conv(4, 3), Norm(), Activation("relu")]), batch=2)
     ('batch norm in train mode: the variance of a large batch of white inputs, at a batch of 2 (norm1)', 'a batch of 2: \
-terms of relative size 1 / (batch * positions) are left out (norm1)')
+    terms of relative size 1 / (batch * positions) are left out (norm1)')
     """
     from lattice.errors import listed
 
-    names = [node.name for node in lattice.nodes if isinstance(node.op, Norm) and node.op.kind == "batch"]
+    norms = [(i, node.name) for i, node in enumerate(lattice.nodes) if isinstance(node.op, Norm) and node.op.kind == "batch"]
+    names = [name for _, name in norms]
     if not names:
         return ()
+    alike = correlated_positions(lattice)
+    averaged = [name for i, name in norms if alike[i]]
+    if averaged and batch < LEAST_AVERAGED:
+        raise AssumptionError(
+            f"{listed(averaged)}: in a batch of {batch}, a batch norm under an average may take out the whole gradient, so "
+            f"that no least size can be stated; give a batch of {LEAST_AVERAGED} or more"
+        )
     reasons = [
         f"batch norm in train mode: the variance of a large batch of white inputs, at a batch of {batch} ({listed(names)})"
     ]
@@ -115,9 +181,29 @@ terms of relative size 1 / (batch * positions) are left out (norm1)')
 def eq23(lattice: Lattice, norm: str, batch: int, input_variance: float | None = None) -> Array:
     """(N - 1) / N E[gamma^2] E_j[#p(a_j -> h_i)] / max_i' E_j'[#p(a_j' -> h_i')] / V[h], as printed (Eq. 23, gamma = 1).
 
-    For one convolution and the batch norm named `norm` over it: a map over the positions i of the convolution's input. V[h]
-    is `input_variance`, or 1 for the lattice's input and 1/2 - 1/(2 pi) after a norm and a ReLU.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    norm : str
+        Name of a batch norm over a convolution.
+    batch : int
+        Inputs of a batch; N is that times the positions.
+    input_variance : float or None, default None
+        V[h]; None is 1 for the lattice's input, and 1/2 - 1/(2 pi) after a norm and a ReLU.
 
+    Returns
+    -------
+    ndarray of float64
+        A map over the positions i of the convolution's input.
+
+    Raises
+    ------
+    SpecificationError
+        If there is no such norm, or it does not stand over a convolution.
+
+    Examples
+    --------
     >>> net = Lattice.chain((1, 4), [Conv(8, 3, padding=1), Norm()])
     >>> eq23(net, "norm1", batch=100).round(4)
     array([0.665 , 0.9975, 0.9975, 0.665 ])
@@ -138,10 +224,27 @@ def eq23(lattice: Lattice, norm: str, batch: int, input_variance: float | None =
 
 
 def eq19(lattice: Lattice, batch: int) -> Array:
-    """The product over layers of Eq. 23's ratios at one index i, as printed (Eq. 19): a map over input positions.
+    """The product over layers of Eq. 23's ratios at one index i, as printed (Eq. 19).
 
-    `SpecificationError` where a layer changes the number of positions: the index i then names no position of that layer.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    batch : int
+        Inputs of a batch.
 
+    Returns
+    -------
+    ndarray of float64
+        A map over input positions.
+
+    Raises
+    ------
+    SpecificationError
+        If a layer changes the number of positions: the index i then names no position of that layer.
+
+    Examples
+    --------
     >>> block = [Conv(8, 3, padding=1), Norm(), Activation("relu")]
     >>> eq19(Lattice.chain((1, 4), [*block, *block]), batch=100).round(4)
     array([1.2974, 2.9192, 2.9192, 1.2974])
@@ -162,6 +265,18 @@ def eq19(lattice: Lattice, batch: int) -> Array:
 def dropout_gains(lattice: Lattice) -> dict[str, float]:
     """1 / (1 - p) of every dropout: E[(mask / (1 - p))^2].
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+
+    Returns
+    -------
+    dict of str to float
+        The gain by node name.
+
+    Examples
+    --------
     >>> dropout_gains(Lattice.chain((1, 9), [Conv(4, 3), Dropout(0.5)]))
     {'dropout1': 2.0}
     """

@@ -66,21 +66,21 @@ class Rules:
     def _squared_norm(self, name: str) -> Any:
         return self.factor(self.lattice.nodes[self.lattice.names.index(name)])
 
-    def squared(self, node: Node, place: int = 0) -> Any:
+    def squared(self, node: Node, number: int = 0) -> Any:
         """V[w], E[phi'^2], gamma^2 / sigma^2, 1 / n^2 of an average, 1 / n of a maximum; None: only the maps of the op tell."""
-        return second_moment(node.op, self, node, place)
+        return second_moment(node.op, self, node, number)
 
-    def single(self, node: Node, place: int = 0) -> Any:
+    def single(self, node: Node, number: int = 0) -> Any:
         """E[phi'] of an activation, gamma / sigma of a norm; how often the largest of a window passes at all."""
-        return first_moment(node.op, self, node, place)
+        return first_moment(node.op, self, node, number)
 
-    def joint(self, node: Node, axes: Axes, place: int = 0) -> Any:
+    def joint(self, node: Node, axes: Axes, number: int = 0) -> Any:
         """E[phi' phi''] at pairs of positions: measured, or as of independent gates where the positions differ."""
-        return pair_moment(node.op, self, node, axes, place)
+        return pair_moment(node.op, self, node, axes, number)
 
-    def edge(self, node: Node, place: int) -> Any:
+    def edge(self, node: Node, number: int) -> Any:
         """The factor of the trunk law, or None."""
-        return self.edges.get((node.name, place))
+        return self.edges.get((node.name, number))
 
     def logits(self, node: Node) -> Any:
         """How much the logits of attention vary, or None."""
@@ -140,40 +140,40 @@ def _missing(op: Op, node: Node, what: str, where: str) -> UnsupportedError:
 
 
 @singledispatch
-def second_moment(op: Op, rules: Rules, node: Node, place: int) -> Any:
+def second_moment(op: Op, rules: Rules, node: Node, number: int) -> Any:
     """E[(dh/du)^2] along one connection of a node to its input number `place`; None where only the maps of the op tell."""
     raise _missing(op, node, "second moment of a connection", "second_moment")
 
 
 @second_moment.register
-def _(op: Weighted, rules: Rules, node: Node, place: int) -> Any:
+def _(op: Weighted, rules: Rules, node: Node, number: int) -> Any:
     return rules.variances[node.name]
 
 
 @second_moment.register
-def _(op: Norm, rules: Rules, node: Node, place: int) -> Any:
+def _(op: Norm, rules: Rules, node: Node, number: int) -> Any:
     return rules.factor(node)
 
 
 @second_moment.register
-def _(op: Activation, rules: Rules, node: Node, place: int) -> Any:
+def _(op: Activation, rules: Rules, node: Node, number: int) -> Any:
     return rules.gates.gains[node.name] if node.name in rules.gates.gains else activation_gain(op, rules.below(node))
 
 
 @second_moment.register
-def _(op: Dropout, rules: Rules, node: Node, place: int) -> Any:
+def _(op: Dropout, rules: Rules, node: Node, number: int) -> Any:
     return rules.gates.gains.get(node.name, 1)
 
 
 @second_moment.register
-def _(op: Multiply, rules: Rules, node: Node, place: int) -> Any:
-    if (node.name, place) not in rules.gates.products:
+def _(op: Multiply, rules: Rules, node: Node, number: int) -> Any:
+    if (node.name, number) not in rules.gates.products:
         raise UnsupportedError(f"{node.name}: the size of the factors of a product depends on the data and is not known here")
-    return rules.gates.products[node.name, place]
+    return rules.gates.products[node.name, number]
 
 
 @second_moment.register
-def _(op: Pooling, rules: Rules, node: Node, place: int) -> Any:
+def _(op: Pooling, rules: Rules, node: Node, number: int) -> Any:
     cells = rules.cells(node)
     weight = 1 / cells**2 if op.kind == "avg" else rules.single(node) / cells
     return float(weight.flat[0]) if np.ptp(weight) == 0 else weight
@@ -182,12 +182,12 @@ def _(op: Pooling, rules: Rules, node: Node, place: int) -> Any:
 @second_moment.register(Attention)
 @second_moment.register(Blur)
 @second_moment.register(Resample)
-def _(op: Op, rules: Rules, node: Node, place: int) -> Any:
+def _(op: Op, rules: Rules, node: Node, number: int) -> Any:
     return None
 
 
 @second_moment.register
-def _(op: Upsample, rules: Rules, node: Node, place: int) -> Any:
+def _(op: Upsample, rules: Rules, node: Node, number: int) -> Any:
     return None if op.mode == "linear" else 1
 
 
@@ -195,7 +195,7 @@ def _(op: Upsample, rules: Rules, node: Node, place: int) -> Any:
 @second_moment.register(Concat)
 @second_moment.register(Pad)
 @second_moment.register(Rearrangement)
-def _(op: Op, rules: Rules, node: Node, place: int) -> Any:
+def _(op: Op, rules: Rules, node: Node, number: int) -> Any:
     return 1
 
 
@@ -203,13 +203,13 @@ def _(op: Op, rules: Rules, node: Node, place: int) -> Any:
 
 
 @singledispatch
-def first_moment(op: Op, rules: Rules, node: Node, place: int) -> Any:
+def first_moment(op: Op, rules: Rules, node: Node, number: int) -> Any:
     """E[dh/du] of a node without weights, with its sign, apart from the coefficients of its map."""
     raise _missing(op, node, "first moment of a connection", "first_moment")
 
 
 @first_moment.register
-def _(op: Activation, rules: Rules, node: Node, place: int) -> Any:
+def _(op: Activation, rules: Rules, node: Node, number: int) -> Any:
     if node.name in rules.gates.firsts:
         return rules.gates.firsts[node.name]
     below, above = slopes(op)
@@ -217,14 +217,14 @@ def _(op: Activation, rules: Rules, node: Node, place: int) -> Any:
 
 
 @first_moment.register
-def _(op: Norm, rules: Rules, node: Node, place: int) -> Any:
+def _(op: Norm, rules: Rules, node: Node, number: int) -> Any:
     return rules.factor_sign(node) * np.sqrt(rules.factor(node))
 
 
 @first_moment.register
-def _(op: Multiply, rules: Rules, node: Node, place: int) -> Any:
+def _(op: Multiply, rules: Rules, node: Node, number: int) -> Any:
     """The mean of the other factor: 0 where it changes sign with its weights, 1/2 of a sigmoid of what does."""
-    other = rules.lattice.nodes[node.inputs[1 - place]]
+    other = rules.lattice.nodes[node.inputs[1 - number]]
     if rules.signs[other.name] in (Sign.FILTER, Sign.SUM):
         return 0
     even = isinstance(other.op, Activation) and other.op.name in ("sigmoid", "hardsigmoid")
@@ -237,7 +237,7 @@ def _(op: Multiply, rules: Rules, node: Node, place: int) -> Any:
 
 
 @first_moment.register
-def _(op: Pooling, rules: Rules, node: Node, place: int) -> Any:
+def _(op: Pooling, rules: Rules, node: Node, number: int) -> Any:
     if node.name in rules.gates.taps:
         return float(rules.gates.taps[node.name].sum(axis=0).mean())
     if op.kind == "max" and rules.reads_gates(node):
@@ -252,7 +252,7 @@ def _(op: Pooling, rules: Rules, node: Node, place: int) -> Any:
 @first_moment.register(Rearrange)
 @first_moment.register(Resample)
 @first_moment.register(Upsample)
-def _(op: Op, rules: Rules, node: Node, place: int) -> Any:
+def _(op: Op, rules: Rules, node: Node, number: int) -> Any:
     return 1
 
 
@@ -260,20 +260,20 @@ def _(op: Op, rules: Rules, node: Node, place: int) -> Any:
 
 
 @singledispatch
-def pair_moment(op: Op, rules: Rules, node: Node, axes: Axes, place: int) -> Any:
+def pair_moment(op: Op, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
     """E[dh/du dh'/du'] of a node at pairs of positions of one channel."""
     raise _missing(op, node, "joint moment of two connections", "pair_moment")
 
 
 @pair_moment.register
-def _(op: Norm, rules: Rules, node: Node, axes: Axes, place: int) -> Any:
+def _(op: Norm, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
     """Exact for a factor that is fixed; for one that follows the signal, that of two positions with independent sizes."""
     factor = rules.factor(node)
     return _at_pairs(np.sqrt(factor), axes, lambda left, right: left * right) if np.ndim(factor) > 1 else factor
 
 
 @pair_moment.register
-def _(op: Activation, rules: Rules, node: Node, axes: Axes, place: int) -> Any:
+def _(op: Activation, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
     if node.name in rules.gates.joint:
         return rules.gates.joint[node.name]
     gain, same = rules.squared(node), _same(axes)
@@ -283,18 +283,18 @@ def _(op: Activation, rules: Rules, node: Node, axes: Axes, place: int) -> Any:
 
 
 @pair_moment.register
-def _(op: Dropout, rules: Rules, node: Node, axes: Axes, place: int) -> Any:
+def _(op: Dropout, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
     """Two positions share the mask of their channel or sample, or have masks of their own, whose mean is one."""
     gain = rules.squared(node)
     return np.where(_same(axes), gain, 1.0) if op.shared == "unit" else gain
 
 
 @pair_moment.register
-def _(op: Multiply, rules: Rules, node: Node, axes: Axes, place: int) -> Any:
-    if (node.name, place) in rules.gates.product_joint:
-        return rules.gates.product_joint[node.name, place]
-    squared = np.asarray(rules.squared(node, place))
-    other = rules.lattice.input_shapes(node)[1 - place]
+def _(op: Multiply, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
+    if (node.name, number) in rules.gates.product_joint:
+        return rules.gates.product_joint[node.name, number]
+    squared = np.asarray(rules.squared(node, number))
+    other = rules.lattice.input_shapes(node)[1 - number]
     if set(other[1:]) <= {1} or all(pairs.is_diagonal for pairs in axes):  # one gate for all positions, or one position
         return _at_pairs(squared, axes, lambda left, right: left)
     raise UnsupportedError(
@@ -306,7 +306,7 @@ def _(op: Multiply, rules: Rules, node: Node, axes: Axes, place: int) -> Any:
 @pair_moment.register(Concat)
 @pair_moment.register(Attention)
 @pair_moment.register(Rearrangement)
-def _(op: Op, rules: Rules, node: Node, axes: Axes, place: int) -> Any:
+def _(op: Op, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
     return 1
 
 

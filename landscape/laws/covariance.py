@@ -21,12 +21,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from landscape.gates.averaging import ratio
+from landscape.gates.windows.shared_winners import to_shared_winners
 from landscape.laws.attention import through_attention
 from landscape.structure.arrays import across, collect, diagonal_of, on_diagonal, outer, rearranged, sides
 from landscape.structure.joint_pairs import collect_jointly
 from landscape.structure.pairs import Maps
 from landscape.structure.plan import Axes, Plan, State, Step, plan, window_sizes
-from landscape.weights.initialisation import weighted
+from landscape.weights.fans import weighted
 from lattice import (
     Lattice,
     Multiply,
@@ -54,17 +56,17 @@ LOWEST, SPREAD = -1022, 900  # exponents of the smallest normal float64, and of 
 class Local(Protocol):
     """What the sweep asks of a node besides its topology; arrays broadcast against its output (channels, *spatial)."""
 
-    def squared(self, node: Node, place: int = 0) -> Any:
-        """E[(dh/du)^2] along one connection to input number `place`: V[w], E[phi'^2], 1 / n^2, ...; None: its maps tell."""
+    def squared(self, node: Node, number: int = 0) -> Any:
+        """E[(dh/du)^2] along one connection to the input of this number: V[w], E[phi'^2], 1 / n^2, ...; None: its maps tell."""
 
-    def single(self, node: Node, place: int = 0) -> Any:
+    def single(self, node: Node, number: int = 0) -> Any:
         """E[dh/du] of a node without weights, apart from the coefficients of its map; with its sign."""
 
-    def joint(self, node: Node, axes: Axes, place: int = 0) -> Any:
+    def joint(self, node: Node, axes: Axes, number: int = 0) -> Any:
         """E[dh/du dh'/du'] of a node without weights at pairs of positions, apart from the coefficients of its map."""
 
-    def edge(self, node: Node, place: int) -> Any:
-        """The factor on what a sum's input number `place` gets; None for 1."""
+    def edge(self, node: Node, number: int) -> Any:
+        """The factor on what a sum gives to its input of this number; None for 1."""
 
     def logits(self, node: Node) -> Any:
         """How much the logits of attention vary, `landscape.gates.logits.Logits`; None: not at all."""
@@ -169,7 +171,7 @@ def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array
     node = lattice.nodes[step.node]
     above, below = planned.carried[step.source], planned.carried[step.target]
     shapes, output = lattice.input_shapes(node), lattice.shapes[step.node]
-    left, right = step.places
+    left = step.places[0]
     diagonal = step.side is None and is_diagonal(above, below)
     if diagonal and (taps := local.taps(node)) is not None:
         assert isinstance(node.op, Windowed)
@@ -200,10 +202,16 @@ def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array
         weighed = _times(here, _pair_weight(node, local, step, output, above))
         result = pull(node.op, tuple((shape[0], *sizes) for shape in shapes), weighed, (output[0], *sizes))[left]
         result = rearranged(result, above, below)
-    if left != right or step.side is not None:
-        return result
-    factor = local.edge(node, left)
-    return result if factor is None else _times(result, _at(factor, output, below, None))
+    return _on_edges(node, local, step, result, output, below)
+
+
+def _on_edges(node: Node, local: Local, step: Step, here: Array, output: Shape, axes: Axes) -> Array:
+    """The factor of the edge that is gone down; its root where only one side of a moment goes down it."""
+    whole = step.side is None and step.places[0] == step.places[1]
+    for side in (0,) if whole else (0, 1) if step.side is None else (step.side,):
+        factor = local.edge(node, step.places[side])
+        here = here if factor is None else _times(here, _at(factor if whole else np.sqrt(factor), output, axes, side))
+    return here
 
 
 def is_diagonal(above: Axes, below: Axes) -> bool:
@@ -217,10 +225,10 @@ def _times(here: Array, weight: Any) -> Array:
 
 def _pair_weight(node: Node, local: Local, step: Step, output: Shape, axes: Axes) -> Any:
     """The weight of each pair in an op that keeps positions."""
-    place = step.places[step.side or 0]
+    number = step.places[step.side or 0]
     if step.side is not None:
-        return _at(local.single(node, place), output, axes, step.side)
-    return local.joint(node, axes, place)
+        return _at(local.single(node, number), output, axes, step.side)
+    return local.joint(node, axes, number)
 
 
 def _to_factor(here: Array, shape: Shape, output: Shape, maps: tuple[Maps, ...] | None, above: Axes, below: Axes) -> Array:
@@ -321,15 +329,27 @@ def _maximum(
         alone = _to_winners(op, spatial, own, rates)
     # Of two windows, with `shared` cells in both and `union` cells together, one cell wins both with probability 1 / union
     # each; what is left of the probability goes evenly to the pairs of different winners.
-    first, second = (outer([size[places] for size, places in zip(sizes, side, strict=True)]) for side in sides(above))
+    first, second = (outer([size[indices] for size, indices in zip(sizes, side, strict=True)]) for side in sides(above))
     inside = [axis[0][0].values > 0 for axis in maps]
     shared = outer([(a[pairs.first] & a[pairs.second]).sum(axis=1) for a, pairs in zip(inside, above, strict=True)])
     union, pairs_of_cells = first + second - shared, first * second
     apart = here * ~on_diagonal(above) * local.single(node) * pairs_of_cells  # the maps carry 1 / (cells of each window)
-    one = collect(maps, apart / union, above, below)
+    on = on_diagonal(below)
+    if rates is None:
+        one = collect(maps, apart / union, above, below)
+    else:
+        tables = [window.table(n) for window, n in zip(op.windows(spatial), spatial, strict=True)]
+        single = local.single(node)
+        shared_wins = to_shared_winners(tables, spatial, rates, ratio(apart, union * single), above)
+        one = np.where(on, _spread(shared_wins, below), 0.0)
     two = collect(maps, apart * (1 - shared / union) / np.maximum(pairs_of_cells - shared, 1), above, below)
-    result = np.where(on_diagonal(below), one, two)
+    result = np.where(on, one, two)
     if len(result) < len(alone):
         result = np.repeat(result, len(alone), axis=0)
     result[across([pairs.first == pairs.second for pairs in below])] += alone
     return np.asarray(result)
+
+
+def _spread(single: Array, axes: Axes) -> Array:
+    """Values of single positions at pairs of them, by the first."""
+    return single[across([pairs.first for pairs in axes])]

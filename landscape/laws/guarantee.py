@@ -70,9 +70,26 @@ def assess(
 ) -> tuple[Guarantee, tuple[str, ...]]:
     """The guarantee of the law on this lattice, and the reasons why it is not better, each naming its layers.
 
-    `shifted` names layers whose bias or shift is not zero on average, `gates` what is known of gates and choices, `signs` the
-    sign of each norm's factor where it is negative anywhere, -1 or one per channel.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    shifted : collection of str, default ()
+        Layers whose bias or shift is not zero on average.
+    gates : Gates or None, default None
+        What is known of gates and choices.
+    signs : mapping or None, default None
+        The sign of each norm's factor where it is negative anywhere, -1 or one per channel.
 
+    Returns
+    -------
+    guarantee : Guarantee
+        EXACT, WIDE_LIMIT or APPROXIMATE.
+    reasons : tuple of str
+        What weakens it; empty where it is EXACT.
+
+    Examples
+    --------
     >>> from lattice import Conv, Dense, Flatten, GlobalPool
     >>> relu = Activation("relu")
     >>> assess(Lattice.chain((1, 8), [Conv(4, 3), relu, Conv(4, 3), relu, Flatten(), Dense(1)]))
@@ -183,23 +200,23 @@ def _sum_findings(below: list[Sign]) -> list[Finding]:
 def _gate_findings(name: str, op: Activation, correlated: bool, sign: Sign, gates: Gates) -> list[Finding]:
     if sign in NEGATED and has_slopes(op):
         return []  # the gate is open wherever the one below was, or closed
-    found = []
+    findings = []
     counted = f"; {gates.source}" if name in gates.gains else ""
     if not has_slopes(op):
         text = f"{op.name}: its slope depends on how large the signal is{counted}"
-        found.append((Guarantee.APPROXIMATE, text))
+        findings.append((Guarantee.APPROXIMATE, text))
     if correlated:
-        found.append((Guarantee.APPROXIMATE, f"{op.name} under an average: gates at different positions share a filter"))
+        findings.append((Guarantee.APPROXIMATE, f"{op.name} under an average: gates at different positions share a filter"))
     if has_slopes(op) and len({abs(slope) for slope in slopes(op)}) == 1:
-        return found  # whatever the sign, the slope's square is the same
+        return findings  # whatever the sign, the slope's square is the same
     if sign is Sign.SUM:
-        found.append((Guarantee.WIDE_LIMIT, f"{op.name} of a sum of branches: open half of the time in the wide limit"))
+        findings.append((Guarantee.WIDE_LIMIT, f"{op.name} of a sum of branches: open half of the time in the wide limit"))
     elif sign is Sign.SKEWED:
         text = f"{op.name} of values that are not symmetric (a skip, a max-pool, a shift below): not open half of the time"
-        found.append((Guarantee.APPROXIMATE, text + counted))
+        findings.append((Guarantee.APPROXIMATE, text + counted))
     elif sign is Sign.DATA:
-        found.append((Guarantee.APPROXIMATE, f"{op.name} of the data itself: how often it is open depends on them"))
-    return found
+        findings.append((Guarantee.APPROXIMATE, f"{op.name} of the data itself: how often it is open depends on them"))
+    return findings
 
 
 def _meetings(prior: Prior) -> list[tuple[Finding, str]]:

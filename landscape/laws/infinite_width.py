@@ -67,16 +67,16 @@ def refusals(lattice: Lattice) -> tuple[str, ...]:
     >>> refusals(Lattice.chain((1, 5), [Conv(4, 3), relu, residual([Conv(4, 1)]), relu]))
     ('activation2: a gate over something that is not Gaussian (a gate or the data themselves, added or not)',)
     """
-    found = []
+    reasons = []
     leaves: list[frozenset[str]] = []  # what each node is a fixed linear map of
     for node in lattice.nodes:
         op = node.op
         below = frozenset[str]().union(*(leaves[i] for i in node.inputs))
         if isinstance(op, Activation):
             if not has_slopes(op):
-                found.append(f"{node.name}: {op.name} is not piecewise linear with its kink at 0")
+                reasons.append(f"{node.name}: {op.name} is not piecewise linear with its kink at 0")
             if below - {"side by side"} != {"fresh"}:
-                found.append(f"{node.name}: {NOT_GAUSSIAN}")
+                reasons.append(f"{node.name}: {NOT_GAUSSIAN}")
             leaves.append(frozenset({"gate"}))
         elif isinstance(op, Dense | WeightedWindow):
             leaves.append(frozenset({"fresh"}))
@@ -85,13 +85,13 @@ def refusals(lattice: Lattice) -> tuple[str, ...]:
         else:
             plain = not isinstance(op, Pooling) or op.kind == "avg"
             if not isinstance(op, LINEAR) or not plain or (isinstance(op, Norm) and op.kind not in ("batch", "scale")):
-                found.append(f"{node.name}: {op} has no rule")
+                reasons.append(f"{node.name}: {op} has no rule")
             if isinstance(op, Add) and {"data", "gate"} <= below:
-                found.append(f"{node.name}: adds a gate to the data themselves")
+                reasons.append(f"{node.name}: adds a gate to the data themselves")
             if isinstance(op, Add) and "side by side" in below:
-                found.append(f"{node.name}: adds a concatenation to another branch")
+                reasons.append(f"{node.name}: adds a concatenation to another branch")
             leaves.append(below | {"side by side"} if isinstance(op, Concat) else below)
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(reasons))
 
 
 def given_input_moments(prior: Prior, inputs: Array, *, output: Any = None) -> Array:

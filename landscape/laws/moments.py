@@ -35,14 +35,39 @@ def squared_gradients(
     gates: Gates | None = None,
     signs: Mapping[str, Any] | None = None,
 ) -> Array:
-    """E[(dh_j / dx_i)^2] over weights, output units j (all, or the one named `output`) and input channels; Eq. 8.
+    """E[(dh_j / dx_i)^2] over weights, output units j (all, or the one named `output`) and input channels (Eq. 8).
 
-    `variances` and `factors` are by node name: V[w], and the squared factor of each norm (a number, one per channel, or one
-    per position); `signs` the sign of a norm's factor where it is negative, -1 or one per channel; `gates` what gates and
-    choices let through where symmetry does not say it.
-    Returns a float64 map over input positions. Raises `UnsupportedError` for an op without a rule, and `ResourceError`
-    where the result leaves the range of float64.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    variances : mapping of str to float
+        V[w] by layer name.
+    factors : mapping or None, default None
+        The squared factor of each norm by name: a number, one per channel, or one per position.
+    shifted : collection of str, default ()
+        Layers whose bias or shift is not zero on average.
+    output : Unit, tuple of int, int or None, default None
+        One output unit; None is the mean over all.
+    gates : Gates or None, default None
+        What gates and choices let through where symmetry does not say it.
+    signs : mapping or None, default None
+        The sign of a norm's factor where it is negative, -1 or one per channel.
 
+    Returns
+    -------
+    ndarray of float64
+        The map over input positions.
+
+    Raises
+    ------
+    UnsupportedError
+        If an op has no rule.
+    ResourceError
+        If the result leaves the range of float64.
+
+    Examples
+    --------
     >>> from lattice import Conv, Flatten, Dense
     >>> net = Lattice.chain((1, 4), [Conv(1, kernel=3, padding=1), Flatten(), Dense(1)])
     >>> squared_gradients(net, {"conv1": 1.0, "dense1": 1.0})
@@ -55,6 +80,20 @@ def squared_gradients(
 def expected_squares(prior: Prior, output: Any = None) -> Array:
     """E[(dh_j / dx_i)^2] as of `squared_gradients`, for a network and its law in one value.
 
+    Parameters
+    ----------
+    prior : Prior
+        The network and the law of its weights.
+    output : Unit, tuple of int, int or None, default None
+        One output unit; None is the mean over all.
+
+    Returns
+    -------
+    ndarray of float64
+        The map over input positions.
+
+    Examples
+    --------
     >>> from lattice import Conv, Flatten, Dense
     >>> net = Lattice.chain((1, 4), [Conv(1, kernel=3, padding=1), Flatten(), Dense(1)])
     >>> expected_squares(Prior(net, {"conv1": 1.0, "dense1": 1.0}))
@@ -69,9 +108,21 @@ def expected_squares(prior: Prior, output: Any = None) -> Array:
 def layer_gradients(prior: Prior, output: Any = None) -> dict[str, Array]:
     """E[(dh_j / du)^2] at the output u of every layer, from the output down: Eq. 8 cut off at each node of one sweep.
 
-    Returns float64 maps by node name, each over the positions of its layer (the mean over its channels); layers without
-    positions have arrays of no axes. Raises what `squared_gradients` raises.
+    Parameters
+    ----------
+    prior : Prior
+        The network and the law of its weights.
+    output : Unit, tuple of int, int or None, default None
+        One output unit; None is the mean over all.
 
+    Returns
+    -------
+    dict of str to ndarray of float64
+        Maps by node name, each over the positions of its layer (the mean over its channels); layers without positions have
+        arrays of no axes.
+
+    Examples
+    --------
     >>> from lattice import Conv, Flatten, Dense
     >>> net = Lattice.chain((1, 4), [Conv(1, kernel=3, padding=1), Flatten(), Dense(1)])
     >>> layer_gradients(Prior(net, {"conv1": 1.0, "dense1": 1.0}))["conv1"]
@@ -80,8 +131,8 @@ def layer_gradients(prior: Prior, output: Any = None) -> dict[str, Array]:
     rules = Rules(prior)
     with np.errstate(over="ignore", under="ignore"):
         rules.settle(_asked(prior.lattice, output))
-        found = sweep_moments(prior.lattice, rules, _asked(prior.lattice, output))
-        return {node.name: values.mean(axis=0) for node, values in found}
+        visited = sweep_moments(prior.lattice, rules, _asked(prior.lattice, output))
+        return {node.name: values.mean(axis=0) for node, values in visited}
 
 
 def path_sum(
@@ -90,10 +141,29 @@ def path_sum(
     """Eq. 8 as printed: every path squared by itself, whether or not the cross terms of this lattice vanish (Eq. 9 to 11).
 
     The right side of Proposition 1, 1/2 for the gate of a ReLU and 1 / n^2 for an average over n cells included, to hold
-    against `predict`, which adds what it leaves out. Arguments as for `predict`. Returns a float64 map over input positions;
-    raises `UnsupportedError` for blurs and linear resizes, whose coefficients differ from tap to tap.
+    against `predict`, which adds what it leaves out.
 
-    >>> from lattice import Conv, Flatten, Dense
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    initialisation : callable, str, float, or mapping of str to float, default landscape.he
+        V[w], as for `predict`.
+    output : Unit, tuple of int, int or None, default None
+        One output unit; None is the mean over all.
+
+    Returns
+    -------
+    ndarray of float64
+        The map over input positions.
+
+    Raises
+    ------
+    UnsupportedError
+        If there are blurs or linear resizes, whose coefficients differ from tap to tap.
+
+    Examples
+    --------
     >>> from lattice import Conv, Dense, Flatten, GlobalPool
     >>> copies = Conv(1, kernel=3, padding=1, mode="replicate")  # the border pixel is read twice through one weight
     >>> path_sum(Lattice.chain((1, 4), [copies, GlobalPool("avg"), Flatten(), Dense(1)]), 1.0) * 16

@@ -55,15 +55,15 @@ def pooled_gates(lattice: Lattice) -> tuple[int, ...]:
     pools = [i for i, node in enumerate(lattice.nodes) if isinstance(node.op, GlobalPool) and node.op.kind == "avg"]
     if not pools or not _straight_to_the_top(lattice, pools[-1]):
         return ()
-    found, waiting = [], [lattice.nodes[pools[-1]].inputs[0]]
+    gates, waiting = [], [lattice.nodes[pools[-1]].inputs[0]]
     while waiting:
         position = waiting.pop()
         op = lattice.nodes[position].op
         if isinstance(op, Dropout | Concat):
             waiting.extend(lattice.nodes[position].inputs)
         elif isinstance(op, Activation) and has_slopes(op) and len(lattice.readers[position]) == 1:
-            found.append(position)
-    return tuple(sorted(found))
+            gates.append(position)
+    return tuple(sorted(gates))
 
 
 def _straight_to_the_top(lattice: Lattice, position: int) -> bool:
@@ -88,16 +88,16 @@ def head_correction(prior: Prior, output: Any = None) -> Array | None:
     array([0.01326, 0.01326, 0.01326, 0.01326])
     """
     lattice = prior.lattice
-    found = pooled_gates(lattice)
-    if not found:
+    gates = pooled_gates(lattice)
+    if not gates:
         return None
     head = _weight_of_the_head(prior, output)
     plain = Prior(lattice, prior.variances, prior.factors, gates=prior.gates)  # as if symmetric, without shifts
     rest = plain.up_to(lattice.nodes[_last_pool(lattice)].inputs[0])
     below = dict(zip(rest.lattice.names, signals(rest), strict=True))
-    gated = [lattice.nodes[gate] for gate in found]
+    gated = [lattice.nodes[gate] for gate in gates]
     parts = [_per_channel(plain, node, below[lattice.nodes[node.inputs[0]].name]) for node in gated]
-    return np.asarray(sum(head * lattice.shapes[gate][0] * part for gate, part in zip(found, parts, strict=True)))
+    return np.asarray(sum(head * lattice.shapes[gate][0] * part for gate, part in zip(gates, parts, strict=True)))
 
 
 def _per_channel(prior: Prior, gate: Node, signal: Signal) -> Array:
@@ -129,12 +129,12 @@ def _one_channel(sub: Lattice, rules: Rules, cotangent: Array) -> Array:
     def step(position: int, here: Array) -> Iterator[Array]:
         node = sub.nodes[position]
         shapes = sub.input_shapes(node)
-        for place in range(len(node.inputs)):
-            weight = rules.squared(node, place)
+        for number in range(len(node.inputs)):
+            weight = rules.squared(node, number)
             if weight is None:
                 yield _squared_map(node.op, shapes[0][1:], here)  # type: ignore[arg-type]
             else:
-                yield pull(node.op, shapes, here * weight, sub.shapes[position])[place]
+                yield pull(node.op, shapes, here * weight, sub.shapes[position])[number]
 
     return bottom(sweep(sub, wide, step))
 

@@ -19,58 +19,95 @@ a = 0.4 / n of n weights a filter, or 1.5 / n beside a skip, whose weight adds t
 27.) Maxima whose winners were not counted are taken as of independent values, which is up to twice too much each: a factor of
 0.7 on the lower bound. (GoogLeNet's 13 measure 0.13.) A norm over positions takes out the mean of the gradient too, which
 matters where an average above makes all positions' gradients alike: a factor of 1 - 0.7 / m on the lower bound and 2 / m on
-the map, with m the channels that share the mean (1 for an instance norm).
+the map, with m the channels that share the mean (1 for an instance norm). A batch norm in training mode over B inputs does so
+with the mean over the batch, and with the part along its own values: of Gaussian values that a whole input shares it leaves
+r = E[(1 - 1/B - y^2/B)^2] = (1 - 1/B)(1 - 3/B) + 3 (B - 1) / (B^2 (B + 1)), a factor on the lower bound once (below the first
+such norm the mean over the batch is gone), and (1 - r) / 2 on the map.
+
+Two gates without fresh weights between, which a fixed map or a sum of more than a skip joins, open together or apart: one that
+is open half of the time beside the other is worth twice, or nothing in part; a factor of 2 each, both ways. The largest of n
+products has factors larger than theirs are on average: the tail of a product of two Gaussians falls as
+exp(-p), and the largest of n such values is H_n = 1 + 1/2 + ... + 1/n on average, a factor on the upper bound. Gates under an
+average leave out what two taps of one filter have in common with their gates (the second path law, which is added for some
+pooled heads only): up to as much as is kept, which the factor 2 covers, and in the shape of another map, so that 1/2 comes on
+the map.
 """
 
 from collections.abc import Collection, Iterator
 from math import prod
 from typing import NamedTuple
 
+from landscape.gates.gates import skips
 from landscape.laws.guarantee import Guarantee
-from landscape.structure.correlated_positions import correlated_positions
+from landscape.laws.pooled_head import pooled_gates
+from landscape.structure.correlated_positions import correlated_positions, reads_several
+from landscape.structure.plan import pool_cells
 from landscape.structure.shared_signal import meet, shared_signals
-from landscape.structure.signs import SIGNAL_NORMS
-from landscape.weights.initialisation import fans
+from landscape.structure.signs import SIGNAL_NORMS, has_slopes, slopes
+from landscape.weights.fans import fans
 from lattice import Activation, Add, Blur, Conv, Dropout, Input, Lattice, Multiply, Node, Norm, Pad, Upsample
-from lattice.network.ops import Merge, Pooling, Rearrangement, Summed, Weighted
+from lattice.network.ops import Merge, Pooling, Rearrangement, Summed, Weighted, Windowed
 
 __all__ = ["Size", "stated_size"]
 
+NONE = -(2**31)  # of paths that are not there
+
 
 class Size(NamedTuple):
-    """Between what measured / predicted may lie, and the largest relative error of the map."""
+    """Between what measured / predicted may lie, and the largest relative error of the map.
+
+    Parameters
+    ----------
+    lowest : float
+        Least measured / predicted.
+    highest : float
+        Largest measured / predicted.
+    map_error : float
+        Largest relative root mean square error of the map of mean one.
+    """
 
     lowest: float
     highest: float
     map_error: float
 
 
-def stated_size(lattice: Lattice, guarantee: Guarantee, scale_error: float = 0.0, counted: Collection[str] = ()) -> Size:
+def stated_size(
+    lattice: Lattice,
+    guarantee: Guarantee,
+    scale_error: float = 0.0,
+    counted: Collection[str] = (),
+    batch: int | None = None,
+) -> Size:
     """The `Size` that a guarantee states for this lattice.
 
-    `scale_error` is the relative error of the variances' own estimates, `counted` names the maxima whose winners were counted.
+    `scale_error` is the relative error of the variances' own estimates, `counted` names the maxima whose winners were counted,
+    `batch` is that of batch norms in training mode (None: evaluation mode).
 
     >>> from lattice import Conv
     >>> net = Lattice.chain((1, 8), [Conv(10, 3), Activation("relu"), Conv(10, 3)])
     >>> tuple(round(number, 3) for number in stated_size(net, Guarantee.WIDE_LIMIT))
     (0.833, 1.2, 0.07)
     """
+    if guarantee is Guarantee.EXACT:
+        return Size(1 / (1 + 3 * scale_error), 1 + 3 * scale_error, scale_error)
     narrow = 1 / _narrowest(lattice)
-    gates = [1 / lattice.shapes[node.inputs[0]][0] for node in lattice.nodes if _is_gate(node)]
+    gates = [1 / shape[0] for node, shape in _read(lattice) if _is_gate(node, shape)]
     product = max((1 / shape[0] for node, shape in _shaped(lattice) if isinstance(node.op, Multiply)), default=0.0)
-    shared = _shared_filters(lattice) if guarantee is not Guarantee.EXACT else []
+    shared = _shared_filters(lattice)
     factor, map_error = {
-        Guarantee.EXACT: (1.0, 0.0),
         Guarantee.WIDE_LIMIT: (1 + 2 * narrow, 0.02 + 0.5 * narrow),
         Guarantee.APPROXIMATE: (2 * (1 + product) * prod(1 + c / 2 for c in gates), 0.2 + product + sum(gates) / 20),
     }[guarantee]
-    factor *= 1 + 3 * scale_error
-    guessed = sum(_is_maximum(node) and node.name not in counted for node in lattice.nodes)
-    means = [1 / m for m in _channels_of_means(lattice)] if guarantee is not Guarantee.EXACT else []
+    factor *= (1 + 3 * scale_error) * 2 ** _joined_gates(lattice)
+    maxima = [i for i, node in enumerate(lattice.nodes) if node.inputs and _is_maximum(node, lattice.shapes[node.inputs[0]])]
+    guessed = sum(lattice.nodes[i].name not in counted for i in maxima)
+    means = [1 / m for m in _channels_of_means(lattice)]
+    left = _left_by_batch_norms(lattice, batch)
+    averaged = _has_gates_under_averages(lattice, batch)
     return Size(
-        0.7**guessed * prod(1 - 0.7 * mean for mean in means) / factor,
-        factor * prod(1 + a for a in shared),
-        map_error + scale_error + sum(shared) / 3 + 2 * sum(means),
+        0.7**guessed * prod(1 - 0.7 * mean for mean in means) * left / factor,
+        factor * prod(1 + a for a in shared) * prod(_largest_products(lattice, position) for position in maxima),
+        map_error + scale_error + sum(shared) / 3 + 2 * sum(means) + (1 - left) / 2 + averaged / 2,
     )
 
 
@@ -78,7 +115,12 @@ def _shaped(lattice: Lattice) -> Iterator[tuple[Node, tuple[int, ...]]]:
     return zip(lattice.nodes, lattice.shapes, strict=True)
 
 
-def _is_gate(node: Node) -> bool:
+def _read(lattice: Lattice) -> Iterator[tuple[Node, tuple[int, ...]]]:
+    """Each node with the shape of its first input."""
+    return ((node, lattice.shapes[node.inputs[0]]) for node in lattice.nodes if node.inputs)
+
+
+def _is_gate(node: Node, read: tuple[int, ...]) -> bool:
     """Is it a gate, a maximum, or a norm over the signal? So counts what is not known to be linear."""
     op = node.op
     if isinstance(op, Activation):
@@ -86,8 +128,76 @@ def _is_gate(node: Node) -> bool:
     if isinstance(op, Norm):
         return op.kind in SIGNAL_NORMS
     if isinstance(op, Pooling):
-        return _is_maximum(node)
+        return _is_maximum(node, read)
     return not isinstance(op, Blur | Dropout | Input | Merge | Pad | Rearrangement | Upsample | Weighted)
+
+
+def _is_maximum(node: Node, read: tuple[int, ...]) -> bool:
+    """Is it the largest of several cells?"""
+    return isinstance(node.op, Pooling) and node.op.kind == "max" and reads_several(node.op, read[1:])
+
+
+def _joined_gates(lattice: Lattice) -> int:
+    """The most gates on one path that read another one on it through a fixed map or a sum, without fresh weights between.
+
+    Not counted are the two ends of a skip, which the trunk law knows.
+    """
+    trunk = {skip.upper for skip in skips(lattice)}
+    fresh, gated, joined = [0], [NONE], [NONE]  # the most on the paths to each node, by what they passed last
+    for position, node in enumerate(lattice.nodes[1:], start=1):
+        c, a, b = (max(counts[i] for i in node.inputs) for counts in (fresh, gated, joined))
+        if isinstance(node.op, Weighted):
+            c, a, b = max(c, a, b), NONE, NONE
+        elif isinstance(node.op, Activation) and not _is_line(node.op):
+            c, a, b = NONE, max(c, a, b + (node.name not in trunk)), NONE
+        elif _joins(lattice, position):
+            a, b = NONE, max(a, b)
+        for counts, count in ((fresh, c), (gated, a), (joined, b)):
+            counts.append(count)
+    return max(fresh[-1], gated[-1], joined[-1])
+
+
+def _joins(lattice: Lattice, position: int) -> bool:
+    """Does a node without weights add up several values?"""
+    node = lattice.nodes[position]
+    linear = isinstance(node.op, Upsample) and node.op.mode == "linear"
+    return isinstance(node.op, Add) or linear or reads_several(node.op, lattice.input_shapes(node)[0][1:])
+
+
+def _is_line(op: Activation) -> bool:
+    return has_slopes(op) and len({abs(slope) for slope in slopes(op)}) == 1
+
+
+def _has_gates_under_averages(lattice: Lattice, batch: int | None) -> bool:
+    """Does a gate stand under an average, without the second path law?"""
+    added = [] if batch is not None and any(map(_is_batch_norm, lattice.nodes)) else pooled_gates(lattice)
+    under = (position for position, alike in enumerate(correlated_positions(lattice)) if alike and position not in added)
+    return any(isinstance(lattice.nodes[position].op, Activation) for position in under)
+
+
+def _is_batch_norm(node: Node) -> bool:
+    return isinstance(node.op, Norm) and node.op.kind == "batch"
+
+
+def _left_by_batch_norms(lattice: Lattice, batch: int | None) -> float:
+    """r of B, where a batch norm in training mode stands under an average; else 1."""
+    alike = correlated_positions(lattice)
+    if batch is None or not any(alike[position] and _is_batch_norm(node) for position, node in enumerate(lattice.nodes)):
+        return 1.0
+    return (1 - 1 / batch) * (1 - 3 / batch) + 3 * (batch - 1) / (batch**2 * (batch + 1))
+
+
+def _largest_products(lattice: Lattice, position: int) -> float:
+    """H_n of a maximum over n cells with a product below, without fresh weights between; else 1."""
+    waiting, found = list(lattice.nodes[position].inputs), False
+    while waiting and not found:
+        node = lattice.nodes[waiting.pop()]
+        found = isinstance(node.op, Multiply)
+        waiting += [] if isinstance(node.op, Weighted) else node.inputs
+    op = lattice.nodes[position].op
+    assert isinstance(op, Windowed)
+    cells = int(pool_cells(op, lattice.input_shapes(lattice.nodes[position])[0][1:]).max())
+    return sum(1 / k for k in range(1, cells + 1)) if found else 1.0
 
 
 def _channels_of_means(lattice: Lattice) -> Iterator[int]:
@@ -101,13 +211,12 @@ def _channels_of_means(lattice: Lattice) -> Iterator[int]:
                 yield shape[0] // node.op.groups
 
 
-def _is_maximum(node: Node) -> bool:
-    return isinstance(node.op, Pooling) and node.op.kind == "max"
-
-
 def _narrowest(lattice: Lattice) -> int:
     """The least number of channels that something nonlinear, or a sum, reads; those of the input are the data's."""
-    deciding = (node for node in lattice.nodes if isinstance(node.op, Norm | Pooling | Summed | Activation) or _is_gate(node))
+    shaped = _read(lattice)
+    deciding = (
+        node for node, read in shaped if isinstance(node.op, Norm | Pooling | Summed | Activation) or _is_gate(node, read)
+    )
     read = [i for node in deciding for i in node.inputs if i]
     return min((lattice.shapes[i][0] for i in read), default=1)
 
@@ -115,7 +224,7 @@ def _narrowest(lattice: Lattice) -> int:
 def _shared_filters(lattice: Lattice) -> list[float]:
     """The a of every depthwise or narrowly grouped convolution; those that meet in one sum count once."""
     reach = shared_signals(lattice)
-    found: dict[int, float] = {}
+    readings: dict[int, float] = {}
     for position, node in enumerate(lattice.nodes):
         if isinstance(node.op, Conv) and node.op.groups > 1:
             fan_in, _ = fans(node.op, lattice.input_shapes(node)[0])
@@ -124,18 +233,18 @@ def _shared_filters(lattice: Lattice) -> list[float]:
             beside = any(position not in reach[i] and meet(reach[i], reach[node.inputs[0]]) for i in branches)
             block = max(sums, default=position)
             share = (1.5 if beside else 0.4) / fan_in
-            found[block] = min(found.get(block, share), share)
-    return list(found.values())
+            readings[block] = min(readings.get(block, share), share)
+    return list(readings.values())
 
 
 def _sums_above(lattice: Lattice, position: int) -> list[int]:
     """The sums that a node reaches through norms and sums alone."""
-    found, waiting = [], [position]
+    sums, waiting = [], [position]
     while waiting:
         for above in lattice.readers[waiting.pop()]:
             op = lattice.nodes[above].op
             if isinstance(op, Add | Norm):
                 waiting.append(above)
             if isinstance(op, Add):
-                found.append(above)
-    return found
+                sums.append(above)
+    return sums

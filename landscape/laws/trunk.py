@@ -43,8 +43,8 @@ def trunk_factors(
     rates = {key: np.asarray(run).mean(axis=0) for key, run in runs.items()}
     rates |= {(gate, gate): _over_channels(gains[gate]) for link in links for gate in (link.lower, link.upper)}
     edges = {
-        (total, place): ratio(rates[lower, upper], rates[upper, upper] * rates[lower, lower])[None]
-        for total, place, lower, upper, *_ in links
+        (total, number): ratio(rates[lower, upper], rates[upper, upper] * rates[lower, lower])[None]
+        for total, number, lower, upper, *_ in links
     }
     chained = {link.lower for link in links} & {link.upper for link in links}
     if not any((link.lower, other.upper) in rates for link in links for other in links if link.upper == other.lower):
@@ -71,11 +71,11 @@ def _factors(
     """The factors that one sweep's values call for."""
     entered: dict[str, dict[str, Array]] = {}  # gate: where its moments entered the trunk
     skipped: dict[str, Array] = {}  # gate: how much of its moments this sweep brought down a skip
-    for total, place, lower, _, _, under, _ in links:
+    for total, number, lower, _, _, under, _ in links:
         down = prod([norms[name] for name in under], start=np.ones(()))
-        skipped[lower] = skipped.get(lower, np.zeros(())) + edges[total, place][0] * values[total] * down
-    found: Edges = {}
-    for total, place, lower, upper, _, under, over in links:
+        skipped[lower] = skipped.get(lower, np.zeros(())) + edges[total, number][0] * values[total] * down
+    factors: Edges = {}
+    for total, number, lower, upper, _, under, over in links:
         for gate in (upper, lower):
             fresh = np.maximum(values[gate] - skipped.get(gate, np.zeros(())), 0)
             entered.setdefault(gate, {})[gate] = fresh
@@ -88,11 +88,11 @@ def _factors(
         kept = sum((moments * _ratio(rates, lower, upper, start) for start, moments in arrived.items()), np.zeros(()))
         passed = rates[lower, lower] * whole
         markov = ratio(rates[lower, upper], rates[upper, upper] * rates[lower, lower])
-        found[total, place] = np.where(passed > 0, ratio(kept, passed), markov)[None]
+        factors[total, number] = np.where(passed > 0, ratio(kept, passed), markov)[None]
         down = prod([norms[name] for name in under], start=np.ones(()))
         for start, moments in arrived.items():
             entered[lower][start] = entered[lower].get(start, np.zeros(())) + moments * down
-    return found
+    return factors
 
 
 def _next(links: list[Skip], gate: str, start: str, entered: dict[str, dict[str, Array]]) -> str:

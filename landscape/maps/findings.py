@@ -43,16 +43,16 @@ def findings(report: Report) -> tuple[Finding, ...]:
     def error(number: Callable[[Report], float]) -> float:
         return number(report.errors) if report.errors else 0.0
 
-    found = [_told(_centre(report), report.centre_bias - 1, error(lambda e: e.centre_bias)), _blind(report)]
+    told = [_told(_centre(report), report.centre_bias - 1, error(lambda e: e.centre_bias)), _blind(report)]
     if report.gridding:
         period, value = _grid_of(report)
-        found.append(_told(_grid(report), value, error(lambda e: e.gridding[period])))
+        told.append(_told(_grid(report), value, error(lambda e: e.gridding[period])))
     for axis, (value, sides) in enumerate(_sides(report)):
-        found.append(_told(_flip(value, sides), value, error(lambda e, axis=axis: e.flip_asymmetry[axis])))  # type: ignore[misc]
-    found.append(_told(_steps(report), report.total_variation**0.5, error(lambda e: e.total_variation**0.5)))
+        told.append(_told(_flip(value, sides), value, error(lambda e, axis=axis: e.flip_asymmetry[axis])))  # type: ignore[misc]
+    told.append(_told(_steps(report), report.total_variation**0.5, error(lambda e: e.total_variation**0.5)))
     share, area = next(iter(report.effective_area.items()))
-    found.append(_told(_area(report), share - area, error(lambda e: e.effective_area[share])))
-    return tuple(found)
+    told.append(_told(_area(report), share - area, error(lambda e: e.effective_area[share])))
+    return tuple(told)
 
 
 def _told(finding: Finding, value: float, error: float) -> Finding:

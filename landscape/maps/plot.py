@@ -11,31 +11,78 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-__all__ = ["chosen_layers", "plot_changes", "plot_layers", "plot_map", "plot_profile"]
+__all__ = [
+    "axes_or_new",
+    "chosen_layers",
+    "draw_image",
+    "draw_line",
+    "middle",
+    "plot_changes",
+    "plot_layers",
+    "plot_map",
+    "plot_profile",
+]
 
 Array = np.ndarray[Any, Any]
 
 MAP_COLOURS = "cividis"  # made for colour-blind readers, and monotone in grey
 
 
-def plot_map(relative: Array, ax: "Axes | None" = None, *, title: str = "", most: float | None = None) -> "Axes":
+def plot_map(
+    relative: Array, ax: "Axes | None" = None, *, title: str = "", label: str = "importance / mean", **style: Any
+) -> "Axes":
     """A map over input positions: a line on one axis, an image on two, the middle slice on three.
 
-    `relative` has mean one; `most` is the top of the colour scale (its own maximum by default).
+    `label` says what the values are, of mean one by default; `style` is what `imshow` takes (the colours start at 0 unless it
+    says otherwise), or, on one axis, what `plot` takes, with vmin and vmax as the ends of the axis.
     """
     ax = axes_or_new(ax)
     ax.set_title(title)
     if relative.ndim == 1:
-        ax.plot(relative, color="black")
-        ax.set(xlabel="input position", ylabel="importance / mean", ylim=(0, most))
+        draw_line(ax, relative, {"vmin": 0, **style})
+        ax.set(xlabel="input position", ylabel=label)
         return ax
-    if relative.ndim == 3:
-        relative = relative[relative.shape[0] // 2]
-    image = ax.imshow(relative, cmap=MAP_COLOURS, vmin=0, vmax=most if most is not None else float(relative.max()))
+    image = draw_image(ax, relative, style, vmin=0)
     ax.set(xlabel="column (pixels)", ylabel="row (pixels)")
-    bar = ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.04)
-    bar.set_label("importance / mean")
+    ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.04).set_label(label)
     return ax
+
+
+def draw_image(ax: "Axes", values: Array, style: "Mapping[str, Any]", **ours: Any) -> Any:
+    """`imshow` of a map, of the middle slice on three axes: with `ours` where `style` says nothing else.
+
+    A given `norm` stands for the ends of the colours too, as matplotlib has it. A flat map stays in one colour: the top is the
+    map's largest value, and the bottom not its smallest.
+    """
+    values = values[values.shape[0] // 2] if values.ndim == 3 else values
+    defaults = {"cmap": MAP_COLOURS, "vmax": float(values.max()), **ours}
+    if style.get("norm") is not None:
+        defaults = {name: value for name, value in defaults.items() if name not in ("vmin", "vmax", "norm")}
+    elif defaults.get("norm") is not None and {"vmin", "vmax"} & set(style):
+        raise SpecificationError(
+            "a logarithmic scale takes its ends from norm=, for example matplotlib.colors.LogNorm(1e-4, 1)"
+        )
+    elif defaults.get("norm") is not None:
+        defaults = {name: value for name, value in defaults.items() if name not in ("vmin", "vmax")}
+    return _drawn(lambda: ax.imshow(values, **{**defaults, **style}))
+
+
+def draw_line(ax: "Axes", values: Array, style: "Mapping[str, Any]") -> None:
+    """`plot` of a map on one axis, vmin and vmax as the ends of the vertical one; a line has no colour map."""
+    colours = [name for name in ("cmap", "norm") if style.get(name) is not None]
+    if colours:
+        raise SpecificationError(f"{' and '.join(colours)}: a map on one axis is drawn as a line; it takes vmin, vmax, color")
+    rest = {name: value for name, value in style.items() if name not in ("vmin", "vmax", "cmap", "norm")}
+    _drawn(lambda: ax.plot(values, **{"color": "black", **rest}))
+    ax.set_ylim(style.get("vmin"), style.get("vmax"))
+
+
+def _drawn(draw: Any) -> Any:
+    """What matplotlib draws; `SpecificationError` with its own words where it does not know what was asked for."""
+    try:
+        return draw()
+    except (AttributeError, TypeError, ValueError) as error:
+        raise SpecificationError(f"matplotlib does not take this: {error}") from error
 
 
 def plot_changes(maps: "list[tuple[str, Array, str]]") -> Any:
@@ -48,7 +95,7 @@ def plot_changes(maps: "list[tuple[str, Array, str]]") -> Any:
     axes = figure.subplots(1, len(maps), squeeze=False)
     most = max(float(relative.max()) for _, relative, _ in maps)
     for ax, (text, relative, guarantee) in zip(axes[0], maps, strict=True):
-        plot_map(relative, ax, most=most)
+        plot_map(relative, ax, vmax=most)
         ax.set_title(f"{fill(text, 34)}\n{guarantee.lower().replace('_', ' ')}", fontsize=8)
     return figure
 

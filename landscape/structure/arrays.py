@@ -24,10 +24,10 @@ def rearranged(here: Array, above: Axes, below: Axes) -> Array:
     """The same moments at the pairs `below`: those that are not among `above` are zero."""
     for axis, (old, new) in enumerate(zip(above, below, strict=True), start=1):
         if old != new:
-            places = np.minimum(np.searchsorted(old.codes, new.codes), len(old) - 1)
+            indices = np.minimum(np.searchsorted(old.codes, new.codes), len(old) - 1)
             shape = [1] * here.ndim
             shape[axis] = -1
-            here = np.take(here, places, axis) * (old.codes[places] == new.codes).reshape(shape)
+            here = np.take(here, indices, axis) * (old.codes[indices] == new.codes).reshape(shape)
     return here
 
 

@@ -20,10 +20,10 @@ def channel_runs(lattice: Lattice) -> tuple[tuple[int, ...], ...]:
     >>> channel_runs(Lattice((Node("input", Input((1, 8))), left, right, both, Node("relu", Activation("relu"), (3,)))))[-1]
     (4, 2)
     """
-    found: list[tuple[int, ...]] = []
+    runs: list[tuple[int, ...]] = []
     for node, shape in zip(lattice.nodes, lattice.shapes, strict=True):
-        found.append(_runs(node.op, [found[i] for i in node.inputs], shape))
-    return tuple(found)
+        runs.append(_runs(node.op, [runs[i] for i in node.inputs], shape))
+    return tuple(runs)
 
 
 @singledispatch

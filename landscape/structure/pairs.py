@@ -200,9 +200,9 @@ def _entries(maps: Maps, below: Pairs) -> tuple[Ints, Ints, Floats]:
         left, right = counts[first], other_counts[second]
         each = left * right
         row = np.repeat(np.arange(len(below)), each)
-        place = np.arange(len(row)) - np.repeat(np.cumsum(each) - each, each)  # of a term among those of its pair
-        one = starts[first][row] + place // np.maximum(right[row], 1)
-        two = other_starts[second][row] + place % np.maximum(right[row], 1)
+        term = np.arange(len(row)) - np.repeat(np.cumsum(each) - each, each)  # of a term among those of its pair
+        one = starts[first][row] + term // np.maximum(right[row], 1)
+        two = other_starts[second][row] + term % np.maximum(right[row], 1)
         rows.append(row)
         codes.append(outputs[one] * b.outputs + other_outputs[two])
         values.append(entries[one] * other_entries[two])

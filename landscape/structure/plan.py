@@ -80,15 +80,16 @@ class Plan:
     @cached_property
     def onward(self) -> Mapping[State, tuple[Step, ...]]:
         """The steps that lead on from each pair of nodes, in the order of the sweep."""
-        found: dict[State, tuple[Step, ...]] = {}
+        grouped: dict[State, tuple[Step, ...]] = {}
         for step in self.steps:
-            found[step.source] = (*found.get(step.source, ()), step)
-        return found
+            grouped[step.source] = (*grouped.get(step.source, ()), step)
+        return grouped
 
     @property
     def is_diagonal(self) -> bool:
         """Is nothing carried but the diagonal: is Proposition 1 the whole law?"""
-        return all(a == b and all(pairs.is_diagonal for pairs in axes) for (a, b), axes in self.carried.items())
+        apart = all(left == right for left, right in (step.places for step in self.steps))  # in h + h two paths are one
+        return apart and all(a == b and all(pairs.is_diagonal for pairs in axes) for (a, b), axes in self.carried.items())
 
 
 @lru_cache(maxsize=32)
@@ -197,20 +198,20 @@ def _steps(lattice: Lattice) -> tuple[list[Step], tuple[str, ...]]:
     for n in reversed(range(1, len(lattice.nodes))):
         node = lattice.nodes[n]
         for source in sorted(state for state in states if n in state):
-            found: list[Step] = []
+            result: list[Step] = []
             if source == (n, n):
-                found = _own(lattice, node, n, free)
+                result = _own(lattice, node, n, free)
             elif isinstance(node.op, Weighted):
                 pass  # below fresh weights nothing is correlated with another branch
             elif _is_followed_alone(node.op):
-                found = _one_side(lattice, node, source, source.index(n), free)
+                result = _one_side(lattice, node, source, source.index(n), free)
             else:
                 unresolved[node.name] = None
             if not isinstance(node.op, Add | Concat) and any(meet(free[a], free[b]) for a, b in combinations(node.inputs, 2)):
                 unresolved[node.name] = None
-            steps += found
+            steps += result
             states.difference_update([source])
-            states.update(step.target for step in found)
+            states.update(step.target for step in result)
     return _leading_down(steps), tuple(unresolved)
 
 
@@ -240,10 +241,10 @@ def _leading_down(steps: list[Step]) -> list[Step]:
 def _own(lattice: Lattice, node: Node, n: int, free: tuple[Reach, ...]) -> list[Step]:
     """The steps of a node's own moments: to each of its inputs, and to pairs of them that meet again below."""
     inputs = node.inputs
-    places = range(len(inputs))
-    pairs = [(p, p) for p in places]
+    numbers = range(len(inputs))
+    pairs = [(p, p) for p in numbers]
     if isinstance(node.op, Add):
-        pairs += [(p, q) for p in places for q in places if p != q and meet(free[inputs[p]], free[inputs[q]])]
+        pairs += [(p, q) for p in numbers for q in numbers if p != q and meet(free[inputs[p]], free[inputs[q]])]
     return [Step(n, (n, n), (inputs[p], inputs[q]), (p, q), _maps(lattice, n, p)) for p, q in pairs]
 
 
@@ -251,11 +252,11 @@ def _one_side(lattice: Lattice, node: Node, source: State, side: int, free: tupl
     """The steps of the moments between a node and another one, down on the node's side."""
     n, other = source[side], source[1 - side]
     steps = []
-    for place, below in enumerate(node.inputs):
+    for number, below in enumerate(node.inputs):
         if meet(free[below], free[other]):
             target = (below, other) if side == 0 else (other, below)
-            maps = _maps(lattice, n, place, side, lattice.shapes[other][1:])
-            steps.append(Step(n, source, target, (place, place), maps))
+            maps = _maps(lattice, n, number, side, lattice.shapes[other][1:])
+            steps.append(Step(n, source, target, (number, number), maps))
     return steps
 
 
@@ -263,16 +264,16 @@ def _one_side(lattice: Lattice, node: Node, source: State, side: int, free: tupl
 
 
 def _maps(
-    lattice: Lattice, n: int, place: int, side: int | None = None, other: tuple[int, ...] = ()
+    lattice: Lattice, n: int, number: int, side: int | None = None, other: tuple[int, ...] = ()
 ) -> tuple[Maps, ...] | None:
     """(A_k, B_k) of each axis down to input number `place`; None where positions stay.
 
     `side` is the node's, if it does not stand on both; `other` then are the sizes of the node on the other side.
     """
     node = lattice.nodes[n]
-    if isinstance(node.op, Attention) and place == 0:  # an output position reads its own query
+    if isinstance(node.op, Attention) and number == 0:  # an output position reads its own query
         return None
-    maps = axis_maps(node.op, lattice.shapes[node.inputs[place]], lattice.shapes[n])
+    maps = axis_maps(node.op, lattice.shapes[node.inputs[number]], lattice.shapes[n])
     if maps is None or side is None:
         return maps
     kept = [freeze(np.eye(m)) for m in other]
@@ -319,7 +320,9 @@ def _(op: Rearrangement, shape: Shape, output: Shape) -> tuple[Maps, ...] | None
     if len(output) == len(shape):
         read, own = np.array(np.unravel_index(sources(op, shape), shape)), np.indices(output)
         lines = [np.moveaxis(read[axis], axis, 0).reshape(n, -1)[:, 0] for axis, n in enumerate(output)]
-        if all(np.array_equal(lines[axis][own[axis]], read[axis]) for axis in range(len(output))) and _ascends(lines[0]):
+        if all(np.array_equal(lines[axis][own[axis]], read[axis]) for axis in range(len(output))) and np.array_equal(
+            read[0], own[0]
+        ):
             fixed = [
                 freeze((line[:, None] == np.arange(n)).astype(float)) for line, n in zip(lines[1:], shape[1:], strict=True)
             ]
@@ -327,11 +330,6 @@ def _(op: Rearrangement, shape: Shape, output: Shape) -> tuple[Maps, ...] | None
     raise UnsupportedError(
         f"{op!r} moves cells between channels, or not axis by axis; add a rule with landscape.structure.plan.axis_maps.register"
     )
-
-
-def _ascends(line: Array) -> bool:
-    """Is it 0, 1, 2, ...?"""
-    return np.array_equal(line, np.arange(len(line)))
 
 
 @axis_maps.register

@@ -35,16 +35,16 @@ def shared_signals(lattice: Lattice) -> tuple[Reach, ...]:
     >>> shared_signals(Lattice(tuple(nodes)))[-1]
     {2: Channels(start=0, stop=2, aligned=True), 1: Channels(start=2, stop=4, aligned=True)}
     """
-    found: list[Reach] = []
+    reaches: list[Reach] = []
     for position, (node, shape) in enumerate(zip(lattice.nodes, lattice.shapes, strict=True)):
         reach: Reach = {position: Channels(0, shape[0], True)}
         if not isinstance(node.op, Weighted):
             for i in node.inputs:
-                for ancestor, channels in found[i].items():
+                for ancestor, channels in reaches[i].items():
                     through = _read(node.op, channels, lattice.shapes[i], shape)
                     reach[ancestor] = _union(reach[ancestor], through) if ancestor in reach else through
-        found.append(reach)
-    return tuple(found)
+        reaches.append(reach)
+    return tuple(reaches)
 
 
 def meet(one: Reach, other: Reach) -> bool:

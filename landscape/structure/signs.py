@@ -4,19 +4,37 @@ A ReLU over one filter's output is open half of the time, exactly: flipping the 
 What a gate reads decides, so every node is given a `Sign`: the symmetry of its values over the weight distribution.
 """
 
+from bisect import bisect
 from collections.abc import Collection, Mapping
 from enum import Enum
 from functools import singledispatch
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
-from lattice import Activation, Add, Blur, Concat, Dropout, Input, Lattice, Multiply, Norm, Op, Pad, UnsupportedError, Upsample
+from landscape.structure.channel_runs import channel_runs
+from lattice import (
+    Activation,
+    Add,
+    Blur,
+    Concat,
+    Dropout,
+    Input,
+    Lattice,
+    Multiply,
+    Norm,
+    Op,
+    Pad,
+    Slice,
+    UnsupportedError,
+    Upsample,
+)
 from lattice.network.attention import Attention
 from lattice.network.ops import Pooling, Rearrangement, Weighted
 from lattice.network.rearrange import Resample
 
-__all__ = ["Sign", "activation_gain", "has_slopes", "node_signs", "slopes"]
+__all__ = ["Sign", "activation_gain", "has_slopes", "node_signs", "run_signs", "slopes", "starts", "together"]
 
 
 SIGNAL_NORMS = ("layer", "rms", "group", "instance")  # norms that divide by the variance of the signal itself
@@ -81,13 +99,60 @@ def node_signs(lattice: Lattice, shifted: Collection[str] = (), signs: Mapping[s
     >>> [sign.name for sign in node_signs(net)]
     ['DATA', 'FILTER', 'NONNEGATIVE']
     """
-    found: list[Sign] = []
-    for node in lattice.nodes:
-        sign = output_sign(node.op, [found[i] for i in node.inputs])
+    return [together(each) for each in run_signs(lattice, shifted, signs)]
+
+
+def run_signs(
+    lattice: Lattice, shifted: Collection[str] = (), signs: Mapping[str, Any] | None = None
+) -> list[tuple[Sign, ...]]:
+    """The `Sign` of every run of channels of every node (`landscape.structure.channel_runs`); arguments as of `node_signs`.
+
+    >>> from lattice import Conv, Node
+    >>> conv, relu = Node("conv", Conv(4, 1), (0,)), Node("relu", Activation("relu"), (1,))
+    >>> net = Lattice((Node("input", Input((1, 8))), conv, relu, Node("both", Concat(), (1, 2))))
+    >>> [sign.name for sign in run_signs(net)[-1]]
+    ['FILTER', 'NONNEGATIVE']
+    """
+    runs = channel_runs(lattice)
+    known: list[tuple[Sign, ...]] = []
+    for node, own in zip(lattice.nodes, runs, strict=True):
+        if node.name in shifted:
+            known.append((Sign.SKEWED,) * len(own))
+            continue
+        below = [(runs[i], known[i]) for i in node.inputs]
+        if isinstance(node.op, Concat):
+            each = tuple(sign for _, part in below for sign in part)
+        elif isinstance(node.op, Slice):
+            each = tuple(_at(*below[0], node.op.start + start) for start in starts(own))
+        elif isinstance(node.op, Weighted | Rearrangement):
+            each = (output_sign(node.op, [together(part) for _, part in below]),)
+        else:
+            each = tuple(output_sign(node.op, [_at(*part, start) for part in below]) for start in starts(own))
         if signs and node.name in signs:
-            sign = _times_factor(sign, np.asarray(signs[node.name]))
-        found.append(Sign.SKEWED if node.name in shifted else sign)
-    return found
+            factors = np.broadcast_to(np.ravel(signs[node.name]), (sum(own),))
+            parts = np.split(factors, np.cumsum(own)[:-1])
+            each = tuple(_times_factor(sign, part) for sign, part in zip(each, parts, strict=True))
+        known.append(each)
+    return known
+
+
+def starts(runs: tuple[int, ...]) -> list[int]:
+    """The first channel of each run.
+
+    >>> starts((4, 2, 3))
+    [0, 4, 6]
+    """
+    return [0, *accumulate(runs)][:-1]
+
+
+def together(signs: tuple[Sign, ...]) -> Sign:
+    """The `Sign` of channels of these signs, taken together."""
+    return output_sign(Concat(), list(signs))
+
+
+def _at(runs: tuple[int, ...], signs: tuple[Sign, ...], channel: int) -> Sign:
+    """The sign of the run that holds this channel; of a factor of one channel, its own."""
+    return signs[bisect(starts(runs), min(channel, sum(runs) - 1)) - 1]
 
 
 NEGATED = {Sign.NONNEGATIVE: Sign.NONPOSITIVE, Sign.NONPOSITIVE: Sign.NONNEGATIVE}

@@ -68,10 +68,10 @@ class Symmetries:
         for axis in self.flips:
             pairs = axes[axis]
             codes = (pairs.left - 1 - pairs.first) * pairs.right + pairs.right - 1 - pairs.second
-            places = np.minimum(np.searchsorted(pairs.codes, codes), len(pairs) - 1)
-            if not np.array_equal(pairs.codes[places], codes):
+            indices = np.minimum(np.searchsorted(pairs.codes, codes), len(pairs) - 1)
+            if not np.array_equal(pairs.codes[indices], codes):
                 return rates
-            mirrored[axis] = places
+            mirrored[axis] = indices
         if any(axes[i] != axes[j] for i, j in self.swaps):
             return rates
         start = rates.ndim - len(axes)
@@ -102,11 +102,11 @@ class Symmetries:
             rates = (rates + flip(axis)(rates)) / 2
         if self.swaps:  # all orders of the axes that are alike
             axes = sorted({axis for pair in self.swaps for axis in pair})
-            moves = [swap(i, j) for i, j in self.swaps]
+            swaps = [swap(i, j) for i, j in self.swaps]
             if len(axes) == 2:
-                return (rates + moves[0](rates)) / 2
-            turned = moves[0]  # of three axes: the even orders, then one swap
-            cycle = [rates, moves[1](turned(rates)), turned(moves[1](rates))]
+                return (rates + swaps[0](rates)) / 2
+            turned = swaps[0]  # of three axes: the even orders, then one swap
+            cycle = [rates, swaps[1](turned(rates)), turned(swaps[1](rates))]
             rates = reduce(np.add, cycle) / 3
             rates = (rates + turned(rates)) / 2
         return rates

@@ -59,7 +59,7 @@ class Counter(Watched):
         self.runs_up.clear()
         self.slopes.clear()
 
-    def see(self, node: Node, function: Any, arguments: Any, named: Any) -> None:
+    def update(self, node: Node, function: Any, arguments: Any, named: Any) -> None:
         """Count what one call of the pass shows; of a product `arguments` are its factors in the order of the node's inputs."""
         self.finite = self.finite and bool(arguments[0].sum().isfinite())
         if isinstance(node.op, Activation):
@@ -84,8 +84,8 @@ class Counter(Watched):
         self.slopes.clear()
 
         def rates(left_out: int | None, replicates: Sequence[Gates] = ()) -> Gates:
-            kept = [place for place in range(len(totals)) if place != left_out]
-            sums, passes = reduce(_plus, (totals[place] for place in kept)), sum(self.passes[place] for place in kept)
+            kept = [part for part in range(len(totals)) if part != left_out]
+            sums, passes = reduce(_plus, (totals[part] for part in kept)), sum(self.passes[part] for part in kept)
             return Rates(self, {key: total / passes for key, total in sums.items()}, wanted, symmetries).gates(
                 source, replicates
             )
@@ -119,7 +119,7 @@ class Counter(Watched):
         self._add(("alive", name), self._mean(name, alive if under is None else reached * under))
         if under is not None:
             self._add(("open", name), self._mean(name, reached))
-        self.runs_up[name] = {name: squared}
+        self.runs_up[name] = {name: through}  # as `gain`: given the gates right below, which `alive` divides by
         for _, _, lower, upper, *_ in self.skips:
             if upper == name:
                 for lowest, run in self.runs_up.get(lower, {}).items():
@@ -133,17 +133,17 @@ class Counter(Watched):
     def _product(self, node: Node, arguments: Any) -> None:
         """The squares of each factor, given the gates that stand under the other one where both are of one signal."""
         shape = (len(arguments[0]), *self.lattice.shapes[self.lattice.names.index(node.name)])
-        for place, factor in enumerate((arguments[1], arguments[0])):
-            under = self.slopes.get(self.own.get((node.name, place), ""))
+        for number, factor in enumerate((arguments[1], arguments[0])):
+            under = self.slopes.get(self.own.get((node.name, number), ""))
             values = factor.expand(shape) if under is None else factor * under
-            self._add(("product", node.name, place), self._mean(node.name, values.square()))
+            self._add(("product", node.name, number), self._mean(node.name, values.square()))
             if under is not None:
-                self._add(("product below", node.name, place), self._mean(node.name, under.square()))
+                self._add(("product below", node.name, number), self._mean(node.name, under.square()))
             if not self.is_diagonal(node.name) and prod(factor.shape[2:]) > 1:  # one cell is the same at both positions
                 axes = self.pairs[node.name]
-                self._add(("product joint", node.name, place), _products(values, axes))
+                self._add(("product joint", node.name, number), _products(values, axes))
                 if under is not None:
-                    self._add(("product joint below", node.name, place), _products(under, axes))
+                    self._add(("product joint below", node.name, number), _products(under, axes))
 
     def _maximum(self, node: Node, arguments: Any) -> None:
         """Which tap won each window, worth the squared slope of the gates right below at the winner, or whether it is open.
@@ -184,14 +184,14 @@ class Counter(Watched):
 
 def _gates_of_factors(lattice: Lattice) -> dict[tuple[str, int], str]:
     """By (product, input number), the gate right under this factor, where both factors are functions of one signal."""
-    found = {}
+    gates = {}
     for node, (_, form) in zip(lattice.nodes, forms(lattice), strict=True):
         if form.kind == "times" and isinstance(node.op, Multiply):
-            for place, i in enumerate(node.inputs):
+            for number, i in enumerate(node.inputs):
                 gate = gate_under(lattice, i)
                 if gate is not None:
-                    found[node.name, place] = gate
-    return found
+                    gates[node.name, number] = gate
+    return gates
 
 
 def _products(slope: Any, axes: Axes) -> Any:

@@ -16,14 +16,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from landscape.gates.gates import gates_below, unknown_rates
-from landscape.prior import Gates, Prior
+from landscape.gates.gates import gate_under, gates_below, unknown_rates
+from landscape.prior import Gates, Prior, even
 from landscape.structure.symmetry import Symmetries, symmetries
 from landscape.tracing.counter import Counter
 from landscape.tracing.graph.layouts import inverse
 from landscape.tracing.graph.reader import Reader
-from landscape.weights.initialisation import fans
-from lattice import Lattice, Multiply, Node, SpecificationError
+from landscape.weights.fans import fans
+from lattice import Activation, Lattice, Multiply, Node, SpecificationError
+from lattice.network.ops import Pooling
 
 __all__ = ["Parameters", "observe"]
 
@@ -73,7 +74,7 @@ def observe(
     draws = _draws_needed(lattice, watched, reader.tensors, redrawn)
     chosen, source = _chosen(inputs, draws)
     draws = draws if chosen is None else len(chosen)
-    alike = symmetries(lattice) if inputs is None and _even(prior) else Symmetries((), ())
+    alike = symmetries(lattice) if inputs is None and even(prior) else Symmetries((), ())
     biases = {name: bias for name, bias in parameters.biases.items() if name in redrawn and np.any(_variance(prior, name))}
     wide = torch.promote_types(like.dtype, torch.float32)
     for dtype in dict.fromkeys((wide, torch.float64)):
@@ -98,6 +99,10 @@ def _with_gates_below(lattice: Lattice, wanted: Mapping[str, Node]) -> dict[str,
     for node in wanted.values():
         if isinstance(node.op, Multiply):
             waiting += [lattice.nodes[i].name for i in node.inputs]
+        gate = gate_under(lattice, node.inputs[0]) if isinstance(node.op, Pooling) else None
+        if gate is not None and nodes[gate].op != Activation("relu"):  # of a ReLU the values say where it is open
+            watched[gate] = nodes[gate]
+            waiting.append(gate)
     while waiting:
         name = waiting.pop()
         below = under.get(name)
@@ -118,21 +123,13 @@ def _chosen(inputs: Array | None, draws: int) -> tuple[list[int] | None, str]:
     return chosen, f"counted on {draws} of {count} given inputs"
 
 
-def _even(prior: Prior) -> bool:
-    """Is nothing that a norm multiplies or adds different from position to position?"""
-    channels = {name: shape[0] for name, shape in zip(prior.lattice.names, prior.lattice.shapes, strict=True)}
-    added = ((name, part) for name, shift in prior.shifts.items() for part in shift)
-    values = [*prior.factors.items(), *prior.signs.items(), *added]
-    return all(np.ndim(value) == 0 or np.shape(value) == (channels[name],) for name, value in values if name in channels)
-
-
 def _watcher(program: Any, reader: Reader, lattice: Lattice, watched: Mapping[str, Node], counter: Counter, dtype: Any) -> Any:
     """An interpreter of the graph that shows the counter each watched call, and computes in no less than this precision."""
     import torch
 
-    made = defaultdict(list)
+    by_module = defaultdict(list)
     for name in watched:
-        made[reader.calls[name].name].append(name)
+        by_module[reader.calls[name].name].append(name)
     typed = {
         call.name
         for call in program.graph_module.graph.nodes
@@ -151,10 +148,10 @@ def _watcher(program: Any, reader: Reader, lattice: Lattice, watched: Mapping[st
             return tuple(map(widened, arguments)), {key: widened(value) for key, value in named.items()}
 
         def run_node(self, n: torch.fx.Node) -> Any:
-            if n.name in made:
+            if n.name in by_module:
                 arguments, named = self.fetch_args_kwargs_from_env(n)
-                for name in made[n.name]:
-                    counter.see(watched[name], n.target, _arranged(reader, lattice, watched[name], arguments), named)
+                for name in by_module[n.name]:
+                    counter.update(watched[name], n.target, _arranged(reader, lattice, watched[name], arguments), named)
             return super().run_node(n)
 
     return Watcher(program.graph_module)

@@ -70,12 +70,12 @@ class Replicates(Sequence[Gates]):
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            return tuple(self[i] for i in range(*place.indices(self._count)))
-        if not -self._count <= place < self._count:
-            raise IndexError(place)
-        return self._rates(place % self._count)
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(self._count)))
+        if not -self._count <= index < self._count:
+            raise IndexError(index)
+        return self._rates(index % self._count)
 
     def __reduce__(self) -> Any:  # a function does not travel; what it gives does
         return tuple, (list(self),)
@@ -101,16 +101,18 @@ class Rates:
             for upper in rest
         }
         products, product_joint = {}, {}
-        for kind, n, *places in self.means:
-            for place in places:
+        for kind, n, *numbers in self.means:
+            for number in numbers:
                 if kind == "product":
-                    products[n, place] = self._rate(n, ("product", n, place), ("product below", n, place))
-                    if ("product joint", n, place) not in self.means and not self.of.is_diagonal(n):
-                        product_joint[n, place] = products[n, place][(slice(None), *[slice(1)] * (products[n, place].ndim - 1))]
+                    products[n, number] = self._rate(n, ("product", n, number), ("product below", n, number))
+                    if ("product joint", n, number) not in self.means and not self.of.is_diagonal(n):
+                        product_joint[n, number] = products[n, number][
+                            (slice(None), *[slice(1)] * (products[n, number].ndim - 1))
+                        ]
                 elif kind == "product joint":
-                    below = self.means.get(("product joint below", n, place))
-                    together = self.means["product joint", n, place]
-                    product_joint[n, place] = (together if below is None else ratio(together, below))[None]
+                    below = self.means.get(("product joint below", n, number))
+                    together = self.means["product joint", n, number]
+                    product_joint[n, number] = (together if below is None else ratio(together, below))[None]
         return Gates(gains, joint, taps, runs, source, firsts, products, product_joint, replicates)
 
     def _of(self, kind: str) -> list[str]:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from landscape.prior import Shift
+from landscape.weights.fans import weighted
 from landscape.weights.fixed_weights import tied_layers, undecided
 from landscape.weights.fresh_weights import centred, doubts_about, problem_with
-from landscape.weights.initialisation import weighted
 from landscape.weights.weight_draws import FINEST, LayerDraws, Moments, moments_of, pooled
 from lattice import AssumptionError, Lattice, Norm
 from lattice.errors import listed
@@ -72,104 +72,104 @@ def read_weights(
     correlated and skewed weights; those that are no fresh draws are only named, as `skewed`, where weights are to be taken
     `as_they_are`.
     """
-    found = _Found(problems=_tied(lattice, weights, tensors))
+    result = _Found(problems=_tied(lattice, weights, tensors))
     of_batch = {
         node.name for node in lattice.nodes if train and isinstance(node.op, Norm) and node.op.kind == "batch"
     }  # in training mode, not frozen
     for node in lattice.nodes:
         if node.name in weights and not isinstance(node.op, Attention):
             _read_node(
-                found, node.name, weighted(node.op), weights[node.name], tensors, given is not None, node.name in of_batch
+                result, node.name, weighted(node.op), weights[node.name], tensors, given is not None, node.name in of_batch
             )
-    if found.valueless:
-        found.problems.append(
-            f"{listed(found.valueless)}: on the meta device weights have no values; pass initialisation=landscape.he"
+    if result.valueless:
+        result.problems.append(
+            f"{listed(result.valueless)}: on the meta device weights have no values; pass initialisation=landscape.he"
         )
-    _refuse(found.problems)
+    _refuse(result.problems)
     for drawn, more in enumerate(draws, start=2):
-        _read_draw(found, weights, more, drawn, of_batch)
-        waiting = drawn < MOST_UNDECIDED and any(undecided(layer) for layer in found.layers.values())
+        _read_draw(result, weights, more, drawn, of_batch)
+        waiting = drawn < MOST_UNDECIDED and any(undecided(layer) for layer in result.layers.values())
         if drawn >= least and not waiting:
             break
-    shifted = {name for name, shift in found.shifts.items() if name in found.factors}
-    for name, draws_of_bias in found.biases.items():
+    shifted = {name for name, shift in result.shifts.items() if name in result.factors}
+    for name, draws_of_bias in result.biases.items():
         bias = pooled(draws_of_bias)
         mean = 0.0 if centred(bias) else bias.mean
-        found.shifts[name] = Shift(mean, max(float(bias.squares.mean()) - mean**2, 0.0))
+        result.shifts[name] = Shift(mean, max(float(bias.squares.mean()) - mean**2, 0.0))
         shifted |= {name} if mean else set()
-    skewed = _judge(found, as_they_are)
-    moments = {name: pooled(found.made.get(name, layer.moments)) for name, layer in found.layers.items()}
+    skewed = _judge(result, as_they_are)
+    moments = {name: pooled(result.made.get(name, layer.moments)) for name, layer in result.layers.items()}
     variances = dict(given) if given is not None else {name: float(seen.squares.mean()) for name, seen in moments.items()}
     errors = {name: moments[name].variance_error if name in moments else 0.0 for name in variances}
-    doubts = doubts_about([layer for name, layer in found.layers.items() if name not in skewed])
-    if found.changing:
-        changing = listed(list(found.changing))
+    doubts = doubts_about([layer for name, layer in result.layers.items() if name not in skewed])
+    if result.changing:
+        changing = listed(list(result.changing))
         doubts.append(f"a norm that changes from draw to draw: its mean square is used, and its first shift ({changing})")
     return Weights(
-        variances, found.factors, found.signs, found.shifts, frozenset(shifted), skewed, errors, tuple(doubts)
+        variances, result.factors, result.signs, result.shifts, frozenset(shifted), skewed, errors, tuple(doubts)
     )  # fmt: skip
 
 
 def _read_node(
-    found: _Found, name: str, has_weights: bool, used: dict[str, Any], tensors: dict[str, Any], given: bool, of_batch: bool
+    result: _Found, name: str, has_weights: bool, used: dict[str, Any], tensors: dict[str, Any], given: bool, of_batch: bool
 ) -> None:
     """The first draw of one layer's weights, or of one norm's numbers."""
     numbers = {what: _numbers(tensors, tensor) for what, tensor in used.items() if what not in (*NUMBERS, "parent")}
     broken = [what for what, value in numbers.items() if value is not None and not np.isfinite(value).all()]
     if broken:
-        found.problems.append(f"{name}: its {', '.join(broken)} has NaN or infinite entries")
+        result.problems.append(f"{name}: its {', '.join(broken)} has NaN or infinite entries")
     elif has_weights:
         weight, bias = numbers["weight"], numbers["bias"]
         if not given and weight is None:
-            found.valueless.append(name)
+            result.valueless.append(name)
         elif not given and np.iscomplexobj(weight):
-            found.problems.append(f"{name}: complex weights have no rule")
+            result.problems.append(f"{name}: complex weights have no rule")
         elif not given:
             parent = used.get("parent", used["weight"])
-            found.layers[name] = LayerDraws(name, _numbers(tensors, parent), *_kind(tensors[parent]))
+            result.layers[name] = LayerDraws(name, _numbers(tensors, parent), *_kind(tensors[parent]))
             if "parent" in used:
-                found.made[name] = [moments_of(weight)]
+                result.made[name] = [moments_of(weight)]
         if bias is not None and np.any(bias):
-            found.biases[name] = [moments_of(bias)]
+            result.biases[name] = [moments_of(bias)]
     else:
-        found.norms[name] = dict(numbers)
+        result.norms[name] = dict(numbers)
         if of_batch:
             numbers |= {"running_mean": None, "running_var": None}
         coefficient, shift = _norm_coefficient(numbers, used)
-        found.factors[name] = _one_or_each(coefficient**2)
+        result.factors[name] = _one_or_each(coefficient**2)
         if np.any(coefficient < 0):
-            found.signs[name] = _one_or_each(np.sign(coefficient))
+            result.signs[name] = _one_or_each(np.sign(coefficient))
         if np.any(shift):
-            found.shifts[name] = Shift(_one_or_each(shift), 0.0)
+            result.shifts[name] = Shift(_one_or_each(shift), 0.0)
 
 
 def _read_draw(
-    found: _Found, weights: dict[str, dict[str, Any]], tensors: dict[str, Any], drawn: int, of_batch: Collection[str]
+    result: _Found, weights: dict[str, dict[str, Any]], tensors: dict[str, Any], drawn: int, of_batch: Collection[str]
 ) -> None:
     """One more draw of every layer's weights and bias; the squared factors of norms that change are averaged over `drawn`."""
-    for name, layer in found.layers.items():
+    for name, layer in result.layers.items():
         weight = _numbers(tensors, weights[name].get("parent", weights[name]["weight"]))
-        if name in found.made:
-            found.made[name].append(moments_of(_numbers(tensors, weights[name]["weight"])))
+        if name in result.made:
+            result.made[name].append(moments_of(_numbers(tensors, weights[name]["weight"])))
         if not np.isfinite(weight).all():
             _refuse([f"{name}: its weight has NaN or infinite entries in a further draw"])
         layer.add(weight)
-    for name, moments in found.biases.items():
+    for name, moments in result.biases.items():
         moments.append(moments_of(_numbers(tensors, weights[name]["bias"])))
-    for name, before in found.norms.items():
+    for name, before in result.norms.items():
         numbers = {what: _numbers(tensors, tensor) for what, tensor in weights[name].items() if what not in NUMBERS}
         if any(not np.array_equal(value, before[what]) for what, value in numbers.items() if value is not None):
-            found.changing[name] = None
-        if name in found.changing:
+            result.changing[name] = None
+        if name in result.changing:
             used = numbers | {"running_mean": None, "running_var": None} if name in of_batch else numbers
             square = _norm_coefficient(used, weights[name])[0] ** 2
-            found.factors[name] = _one_or_each(np.atleast_1d(found.factors[name] + (square - found.factors[name]) / drawn))
+            result.factors[name] = _one_or_each(np.atleast_1d(result.factors[name] + (square - result.factors[name]) / drawn))
 
 
-def _judge(found: _Found, as_they_are: bool) -> tuple[str, ...]:
+def _judge(result: _Found, as_they_are: bool) -> tuple[str, ...]:
     """Refuses weights that are no fresh draws, or returns the names of their layers, to be taken `as_they_are`."""
-    problems = {name: problem for name, layer in found.layers.items() if (problem := problem_with(layer))}
-    fresh = [layer for name, layer in found.layers.items() if name not in problems and np.any(layer.first)]
+    problems = {name: problem for name, layer in result.layers.items() if (problem := problem_with(layer))}
+    fresh = [layer for name, layer in result.layers.items() if name not in problems and np.any(layer.first)]
     ties = tied_layers(fresh)
     if not as_they_are:
         _refuse([*problems.values(), *ties])
@@ -223,10 +223,10 @@ def _share_memory(one: Any, other: Any) -> bool:
 
 def _places(tensor: Any) -> Array:
     """Where in memory each of a tensor's numbers stands."""
-    places = np.array(tensor.data_ptr())
+    addresses = np.array(tensor.data_ptr())
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
-        places = np.add.outer(places, np.arange(size) * stride * tensor.element_size())
-    return places.ravel()
+        addresses = np.add.outer(addresses, np.arange(size) * stride * tensor.element_size())
+    return addresses.ravel()
 
 
 def _kind(tensor: Any) -> tuple[float, bool]:
@@ -249,12 +249,12 @@ def _one_or_each(values: Array) -> Any:
     return float(values.flat[0]) if np.ptp(values) == 0 else values
 
 
-def _norm_coefficient(found: dict[str, Any], used: dict[str, Any]) -> tuple[Array, Array]:
+def _norm_coefficient(result: dict[str, Any], used: dict[str, Any]) -> tuple[Array, Array]:
     """gamma / sqrt(running variance + eps), and beta - gamma * running mean / sigma, per channel; with fixed numbers."""
-    variance = found["running_var"] + used["eps"] if found["running_var"] is not None else np.ones(1)
-    gamma = found["weight"].ravel() if found["weight"] is not None else np.ones_like(variance)
-    beta = found["bias"].ravel() if found["bias"] is not None else np.zeros_like(variance)
-    maps = [found.get(f"{role}_map") for role in ("weight", "bias")]
+    variance = result["running_var"] + used["eps"] if result["running_var"] is not None else np.ones(1)
+    gamma = result["weight"].ravel() if result["weight"] is not None else np.ones_like(variance)
+    beta = result["bias"].ravel() if result["bias"] is not None else np.zeros_like(variance)
+    maps = [result.get(f"{role}_map") for role in ("weight", "bias")]
     if maps[0] is not None or maps[1] is not None:  # one for each unit, (channels, *positions); no running statistics then
         units = next(one.ndim for one in maps if one is not None)
         gamma, beta = (
@@ -262,7 +262,7 @@ def _norm_coefficient(found: dict[str, Any], used: dict[str, Any]) -> tuple[Arra
         )
         number, shift = used.get("number", 1.0), used.get("shift", 0.0)
         return number * gamma.astype(np.float64), np.asarray(beta + shift, dtype=np.float64)
-    mean = found["running_mean"] if found["running_mean"] is not None else np.zeros_like(variance)
+    mean = result["running_mean"] if result["running_mean"] is not None else np.zeros_like(variance)
     number, shift = used.get("number", 1.0), used.get("shift", 0.0)
     deviation = np.sqrt(variance.astype(np.float64))
     return number * gamma.astype(np.float64) / deviation, np.atleast_1d(beta - gamma * mean / deviation + shift)

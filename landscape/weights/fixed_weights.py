@@ -60,8 +60,8 @@ def _where(zeros: Array) -> str:
     number, taps = int(zeros.sum()), zeros.reshape(*zeros.shape[:2], -1).all(axis=(0, 1))
     text = f"{number} of its {zeros.size} entries"
     if zeros.ndim > 2 and number == taps.sum() * zeros.size // taps.size:
-        places = [str(tuple(map(int, np.unravel_index(i, zeros.shape[2:])))) for i in np.flatnonzero(taps)]
-        return f"{text}, all those at the taps {listed(places)},"
+        zero_taps = [str(tuple(map(int, np.unravel_index(i, zeros.shape[2:])))) for i in np.flatnonzero(taps)]
+        return f"{text}, all those at the taps {listed(zero_taps)},"
     return text
 
 
@@ -164,7 +164,7 @@ def _copied(a: Array, b: Array) -> bool:
 
 def tied_layers(layers: Sequence[LayerDraws]) -> list[str]:
     """Layers whose weights are those of another one, up to order and a factor, or that share some of them."""
-    found: dict[tuple[str, ...], str] = {}
+    first_use: dict[tuple[str, ...], str] = {}
     draws = min((len(layer.sample) for layer in layers), default=0)
     if draws >= 4:
         columns = [layer.sample[:draws].reshape(draws, -1) for layer in layers]
@@ -175,14 +175,14 @@ def tied_layers(layers: Sequence[LayerDraws]) -> list[str]:
         pairs = pairs[pairs[:, 0] != pairs[:, 1]]
         if len(pairs) and pdtrc(len(pairs) - 1, _chance_pairs(together, precision)) < LEAST_CHANCE:
             for a, b in np.unique(np.sort(pairs, axis=1), axis=0):
-                found[layers[a].name, layers[b].name] = "entries of the one are those of the other times a constant"
+                first_use[layers[a].name, layers[b].name] = "entries of the one are those of the other times a constant"
     whole = sorted((layer for layer in layers if layer.count >= FEWEST), key=lambda layer: (layer.count, peakedness(layer)))
     for one, other in pairwise(whole):
         if _copies(one, other):
-            found.setdefault((one.name, other.name), "the same numbers up to order, sign and a factor")
+            first_use.setdefault((one.name, other.name), "the same numbers up to order, sign and a factor")
     return [
         f"{a}, {b}: tied weights ({what}), so their paths are not independent; draw them independently"
-        for (a, b), what in found.items()
+        for (a, b), what in first_use.items()
     ]
 
 

@@ -52,15 +52,15 @@ def problem_with(layer: LayerDraws) -> str | None:
 
 def doubts_about(layers: Sequence[LayerDraws]) -> list[str]:
     """What these draws cannot tell of layers without a problem: each forbids to call the law exact."""
-    found: dict[str, list[str]] = {}
+    by_doubt: dict[str, list[str]] = {}
     for layer in layers:
         if not np.any(layer.first):
             continue
         for test in (_too_few, of_one_size, _peaked, _sparse, _uneven_channels):
             if doubt := test(layer):
-                found.setdefault(doubt, []).append(layer.name)
+                by_doubt.setdefault(doubt, []).append(layer.name)
                 break
-    return [*(f"{doubt} ({listed(names)})" for doubt, names in found.items()), *_partly_fixed(layers)]
+    return [*(f"{doubt} ({listed(names)})" for doubt, names in by_doubt.items()), *_partly_fixed(layers)]
 
 
 # --- means, variances, correlations ---------------------------------------------------------------------------------------
@@ -108,12 +108,12 @@ def even(squares: Array, count: int, fourth: float) -> bool:
 def _axes(layer: LayerDraws) -> list[tuple[str, Array]]:
     """The sampled weights along each axis, (places, numbers at each), divided by the largest."""
     sample = layer.sample / np.abs(layer.sample).max()
-    found = [
+    candidates = [
         (name, np.moveaxis(sample, axis, 0).reshape(sample.shape[axis], -1))
         for axis, name in enumerate(AXES)
         if sample.shape[axis] > 1
     ]
-    return [*found, ("entries", sample.reshape(len(sample), -1).T)]
+    return [*candidates, ("entries", sample.reshape(len(sample), -1).T)]
 
 
 def _bound(tests: float) -> float:
@@ -164,10 +164,10 @@ def _ranked(layer: LayerDraws) -> str | None:
                 continue  # of no test at this level
             chances = hypergeom.sf(among - 1, signed.size, among.sum(), numbers.shape[1])
             if chances.min() * len(chances) * 2 < LEAST_CHANCE:
-                place = int(chances.argmin())
+                rarest = int(chances.argmin())
                 return (
-                    f"the variance of its weights differs between {name}: {among[place]} of the {among.sum()} {what} ones are "
-                    f"those of {place} (trained weights?); {INSTEAD}"
+                    f"the variance of its weights differs between {name}: {among[rarest]} of the {among.sum()} {what} ones are "
+                    f"those of {rarest} (trained weights?); {INSTEAD}"
                 )
     return None
 
@@ -194,8 +194,8 @@ def _balanced(layer: LayerDraws) -> str | None:
 def _ratios(sample: Array, summed: tuple[int, ...]) -> Array:
     """|sum w| / (sum w^2)^(1/2) over some axes, where there is anything but zeros."""
     sums, size = np.abs(np.sum(sample, axis=summed)), np.sqrt(np.sum(sample**2, axis=summed))
-    found: Array = sums[size > 0] / size[size > 0]
-    return found
+    ratios: Array = sums[size > 0] / size[size > 0]
+    return ratios
 
 
 def _balanced_whole(layer: LayerDraws) -> str | None:

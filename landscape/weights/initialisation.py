@@ -7,21 +7,19 @@ the other way round, (output channels / groups) * taps and input channels * taps
 """
 
 from collections.abc import Callable, Mapping
-from functools import singledispatch
-from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
 from scipy.stats import truncnorm
 
-from lattice import Conv, ConvTranspose, Dense, Lattice, Op, SpecificationError, UnsupportedError
+from landscape.weights.fans import fans, taps, weighted
+from lattice import Lattice, Op, SpecificationError
 from lattice.checks import is_real
-from lattice.network.ops import Weighted, WeightedWindow
+from lattice.network.ops import WeightedWindow
 
 __all__ = [
     "Initialisation",
     "checked_variances",
-    "fans",
     "glorot",
     "he",
     "he_fan_out",
@@ -31,84 +29,10 @@ __all__ = [
     "rademacher",
     "torch_default",
     "truncated_normal",
-    "weighted",
 ]
 
 Shape: TypeAlias = tuple[int, ...]
 Initialisation: TypeAlias = Callable[[Op, Shape], float]
-
-
-def weighted(op: Op) -> bool:
-    """Whether a layer has weights.
-
-    Parameters
-    ----------
-    op : Op
-        The layer.
-
-    Returns
-    -------
-    bool
-        True for convolutions, transposed ones, and linear layers.
-
-    Examples
-    --------
-    >>> weighted(Conv(16, kernel=3))
-    True
-    """
-    return isinstance(op, Weighted)
-
-
-@singledispatch
-def fans(op: Op, shape: Shape) -> tuple[int, int]:
-    """(fan_in, fan_out) of a layer, as torch counts them.
-
-    Parameters
-    ----------
-    op : Op
-        A layer with weights.
-    shape : tuple of int
-        The shape that it reads, (channels, *spatial).
-
-    Returns
-    -------
-    fan_in : int
-        (input channels / groups) * taps.
-    fan_out : int
-        Output channels * taps, of all groups together.
-
-    Raises
-    ------
-    SpecificationError
-        If the layer has no weights.
-
-    Examples
-    --------
-    >>> fans(Conv(16, kernel=3, groups=2), (8, 32, 32))
-    (36, 144)
-    """
-    if weighted(op):
-        raise UnsupportedError(f"no fans of {op!r}; add a rule with landscape.weights.initialisation.fans.register")
-    raise SpecificationError(f"{op} has no weights, so no fans")
-
-
-@fans.register
-def _(op: Dense, shape: Shape) -> tuple[int, int]:
-    return shape[0], op.units
-
-
-@fans.register
-def _(op: Conv, shape: Shape) -> tuple[int, int]:
-    return shape[0] // op.groups * _taps(op, shape), op.channels * _taps(op, shape)
-
-
-@fans.register
-def _(op: ConvTranspose, shape: Shape) -> tuple[int, int]:
-    return op.channels // op.groups * _taps(op, shape), shape[0] * _taps(op, shape)
-
-
-def _taps(op: WeightedWindow, shape: Shape) -> int:
-    return prod(window.taps(n) for window, n in zip(op.windows(shape[1:]), shape[1:], strict=True))
 
 
 def he(op: Op, shape: Shape) -> float:
@@ -248,7 +172,7 @@ def orthogonal(op: Op, shape: Shape) -> float:
     """
     fan_in, fan_out = fans(op, shape)
     if isinstance(op, WeightedWindow):
-        fan_out //= _taps(op, shape)  # the rows of the weight: output channels, of a transposed convolution input channels
+        fan_out //= taps(op, shape)  # the rows of the weight: output channels, of a transposed convolution input channels
     return 1 / max(fan_out, fan_in)
 
 
@@ -390,8 +314,8 @@ def checked_variances(lattice: Lattice, variances: Mapping[str, Any]) -> dict[st
     >>> checked_variances(Lattice.chain((1, 8), [Conv(4, kernel=2)]), {"conv1": 1})
     {'conv1': 1.0}
     """
-    found: dict[str, Any] = {node.name: variances.get(node.name) for node in lattice.nodes if weighted(node.op)}
-    for name, variance in found.items():
+    by_layer: dict[str, Any] = {node.name: variances.get(node.name) for node in lattice.nodes if weighted(node.op)}
+    for name, variance in by_layer.items():
         if not is_real(variance) or not float(variance) >= 0:
             raise SpecificationError(f"{name}: the variance of its weights is {variance}; it must be finite and not negative")
-    return {name: float(variance) for name, variance in found.items()}
+    return {name: float(variance) for name, variance in by_layer.items()}

@@ -177,9 +177,9 @@ def strip_formula(width: Any = N, depth: Any = L, output: Any = OUTPUT, input: A
 def _expression(name: str, value: Any) -> sympy.Expr:
     """The value as a sympy expression. Text is refused: sympy would evaluate it as Python code."""
     try:
-        found = sympy.sympify(value, strict=True)
+        expression = sympy.sympify(value, strict=True)
     except sympy.SympifyError:
-        found = None
-    if not isinstance(found, sympy.Expr):
+        expression = None
+    if not isinstance(expression, sympy.Expr):
         raise SpecificationError(f"{name} is {value!r}; it is a number, or a sympy expression such as sympy.Symbol('L')")
-    return found
+    return expression

@@ -8,7 +8,6 @@ from math import comb
 from typing import Any
 
 import numpy as np
-from scipy import fft
 
 __all__ = ["binomial", "exact_quotient", "exact_ratio_sum", "product"]
 
@@ -31,15 +30,17 @@ def product(a: int, b: int) -> int:
     bits = a.bit_length() + b.bit_length()
     if min(a.bit_length(), b.bit_length()) < FEW_BITS or bits > MOST_BITS:
         return a * b
+    from scipy import fft  # a quarter of a second to import, for integers that few ever need
+
     length = bits // 8 + 2
     size = fft.next_fast_len(length, real=True)
     spectrum = fft.rfft(_bytes(a), size)
     spectrum *= spectrum if a is b else fft.rfft(_bytes(b), size)
     coefficients = np.rint(fft.irfft(spectrum, size)[:length]).astype(np.int64)
     total = 0
-    for place in range(6):  # each coefficient is a number of at most six bytes: add six integers, shifted by a byte each
-        plane = ((coefficients >> (8 * place)) & 255).astype(np.uint8)
-        total += int.from_bytes(plane.tobytes(), "little") << (8 * place)
+    for byte in range(6):  # each coefficient is a number of at most six bytes: add six integers, shifted by a byte each
+        plane = ((coefficients >> (8 * byte)) & 255).astype(np.uint8)
+        total += int.from_bytes(plane.tobytes(), "little") << (8 * byte)
     return total if (a < 0) == (b < 0) else -total
 
 

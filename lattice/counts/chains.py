@@ -7,7 +7,7 @@ Where each layer reads the one below it and nothing else does, the pull-back is 
 with m what reaches the top of the chain, A_a[j, i] how often output j reads cell i on axis a, and a factor for the channels.
 In a net that is nothing but a chain m is an outer product, hence c too: d rows are pulled back instead of a map. Below the
 last branch of a net that shrinks its input first, m is small, and a few additions of Python ints per cell go from m to c,
-fewer than c would cost to be made from digits. Where m equals its transpose and both axes have the same layers, c does
+fewer than c would cost to be made from limbs. Where m equals its transpose and both axes have the same layers, c does
 too, and only one half of it is computed.
 """
 
@@ -32,7 +32,7 @@ Array = np.ndarray[Any, Any]
 Step: TypeAlias = tuple[AxisMap, int]  # a window and the cells below it
 
 WINDOWED, CELLWISE, DENSE, FLATTEN = map(pull.dispatch, (Windowed, Pointwise, Dense, Flatten))  # their rules
-ADDITIONS_PER_INT = 4  # measured: what making a Python int from its digits costs in additions of Python ints
+ADDITIONS_PER_INT = 4  # measured: what making a Python int from its limbs costs in additions of Python ints
 BLOCK = 32  # columns of a symmetric map that are computed together
 
 
@@ -73,15 +73,15 @@ def chain_counts(lattice: Lattice, unit: Unit | None) -> Array | None:
             return None
     rows: list[Array] = []
     for axis, walk in enumerate(walks):
-        alike = [
+        same = [
             row for row, top, other in zip(rows, tops, walks, strict=False) if walk == other and np.array_equal(tops[axis], top)
         ]
-        rows.append(alike[0] if alike else _pull_row(tops[axis], walk))
+        rows.append(same[0] if same else _pull_row(tops[axis], walk))
     return reduce(np.multiply.outer, rows, vector)
 
 
-def _one_hot(length: int, place: int) -> Array:
-    return (np.arange(length) == place).astype(np.uint64)
+def _one_hot(length: int, index: int) -> Array:
+    return (np.arange(length) == index).astype(np.uint64)
 
 
 def _channels(op: Op, below: Shape, cotangent: Array, axes: int = 0) -> Array:
@@ -107,11 +107,11 @@ def _pull_row(top: Array, walk: Sequence[Step]) -> Array:
     for (window, n), same in groupby(walk):
         times, most = len(list(same)), _gain(window, n)
         while times:
-            row = row.with_room(most)
-            now, digit = 1, row.digit * most
-            while now < times and digit * most < LIMB_LIMIT:
-                now, digit = now + 1, digit * most
-            row = Numbers(window.pull_repeatedly(row.digits, n, now), digit, row.number * most**now)
+            row = row.with_headroom(most)
+            now, largest = 1, row.largest_limb * most
+            while now < times and largest * most < LIMB_LIMIT:
+                now, largest = now + 1, largest * most
+            row = Numbers(window.pull_repeatedly(row.limbs, n, now), largest, row.number * most**now)
             times -= now
     return row.objects()
 
@@ -126,9 +126,9 @@ def _gain(window: AxisMap, n: int) -> int:
 
 
 def stem_top(lattice: Lattice) -> tuple[int, int]:
-    """The node from which ints are pulled down to the input rather than digits, and what that costs in additions of ints.
+    """The node from which ints are pulled down to the input rather than limbs, and what that costs in additions of ints.
 
-    The one where the additions below it, and the making of its cells, cost least: 0 where digits are best all the way.
+    The one where the additions below it, and the making of its cells, cost least: 0 where limbs are best all the way.
     """
     shape = lattice.input_shape
     best, least = 0, ADDITIONS_PER_INT * prod(shape[1:])
@@ -167,7 +167,7 @@ def pull_stem(lattice: Lattice, top: int, cotangent: Array) -> Array:
             [2, 2],
             [1, 1]]], dtype=object)
     """
-    while top and len(cotangent) > 1:  # until all channels are alike
+    while top and len(cotangent) > 1:  # until all channels have the same
         (cotangent,) = pull(lattice.nodes[top].op, (lattice.shapes[top - 1],), cotangent, lattice.shapes[top])
         top -= 1
     if len(cotangent) > 1:

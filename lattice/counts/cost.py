@@ -26,7 +26,7 @@ SECONDS_PER_WORD = 2e-9  # to add one 32-bit digit, measured on arrays larger th
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Lower estimates (all channels alike): additions of numbers, bits of the largest number, bytes and seconds."""
+    """Lower estimates (all channels the same): additions of numbers, bits of the largest number, bytes and seconds."""
 
     additions: float
     bits: float
@@ -108,6 +108,23 @@ def check_size(request: str, estimate: Estimate) -> None:
 def show_count(number: int) -> str:
     """A whole number as text: all digits up to 4300, beyond that (where Python refuses `str`) its size.
 
+    Parameters
+    ----------
+    number : int
+        A number of any length.
+
+    Returns
+    -------
+    str
+        The digits, or about how large it is and how many digits it has.
+
+    Raises
+    ------
+    SpecificationError
+        If it is no whole number.
+
+    Examples
+    --------
     >>> show_count(3**50), show_count(3**11000)
     ('717897987691852588770249', '~2.2e5248 (exact, 5249 digits)')
     """

@@ -45,13 +45,33 @@ def path_counts(
 ) -> Array:
     """#p (Definition 2, Eq. 2): the number of paths from the output to each input position, per input channel.
 
-    `output`: the spatial index of one output unit (channel 0), a `Unit`, or None: the sum over all output units.
-    `channels=False` counts spatial commands only. `input_channel` names one input channel where they are not alike.
+        #p_(j -> i) = |{C : route(C) from j = i}|
 
-    Returns exact Python ints: an object array over input positions. Raises `SpecificationError` for an output that does
-    not exist, and where input channels differ and none is named, `ResourceError` where numbers too many or too long would
-    take more than 16 GiB or an hour.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    output : Unit, tuple of int, int or None, default None
+        The output unit; a bare position means channel 0, None is the sum over all output units.
+    channels : bool, default True
+        Whether paths that differ in a channel are told apart; False counts spatial commands only.
+    input_channel : int or None, default None
+        The input channel; needed where input channels have different counts.
 
+    Returns
+    -------
+    ndarray of object
+        Exact Python ints over input positions.
+
+    Raises
+    ------
+    SpecificationError
+        If the output does not exist, or input channels differ and none is named.
+    ResourceError
+        If numbers too many or too long would take more than 16 GiB or an hour.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice
     >>> net = Lattice.chain((1, 6), [Conv(4, kernel=3, padding=1), Conv(4, kernel=3, padding=1)])
     >>> path_counts(net, channels=False)
@@ -71,10 +91,31 @@ def path_counts(
 
 
 def mean_path_counts(lattice: Lattice, channels: bool = True, input_channel: int | None = None) -> Array:
-    """#p-bar = (1/Z) sum_j #p_j, the mean number of paths over the Z output units (Section 3.1), exact Fractions.
+    """#p-bar = (1/Z) sum_j #p_j, the mean number of paths over the Z output units (Section 3.1).
 
-    Returns an object array of `Fraction` over input positions, per input channel; errors as `path_counts`.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    channels : bool, default True
+        Whether paths that differ in a channel are told apart; False counts spatial commands only.
+    input_channel : int or None, default None
+        The input channel; needed where input channels have different counts.
 
+    Returns
+    -------
+    ndarray of object
+        Exact `Fraction` entries over input positions.
+
+    Raises
+    ------
+    SpecificationError
+        If input channels differ and none is named.
+    ResourceError
+        If it would take too much memory or time, as for `path_counts`.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice
     >>> mean_path_counts(Lattice.chain((1, 4), [Conv(1, kernel=3, padding=1)]))
     array([Fraction(1, 2), Fraction(3, 4), Fraction(3, 4), Fraction(1, 2)],
@@ -102,7 +143,7 @@ def one_unit(lattice: Lattice, output: Where | None, one: Any) -> Array:
 
 
 def _pull_back_ones(lattice: Lattice, cotangent: Array, size: Estimate) -> Array:
-    """`pull_back` with every weight 1: in objects where that is little work, else in digits as far as they are faster."""
+    """`pull_back` with every weight 1: in objects where that is little work, else in limbs as far as they are faster."""
     top, additions = stem_top(lattice)
     if size.additions > additions + ADDITIONS_PER_LAYER * len(lattice.nodes):
         try:
@@ -130,6 +171,18 @@ def spatial_lattice(lattice: Lattice) -> Lattice:
 
     Branches that were told apart by their channels (concatenation) become branches of a sum.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+
+    Returns
+    -------
+    Lattice
+        Of the same positions.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice
     >>> spatial_lattice(Lattice.chain((3, 8), [Conv(16, kernel=3)])).shapes
     ((1, 8), (1, 6))

@@ -35,8 +35,32 @@ def path_count(lattice: Lattice, output: Where, input: Where, channels: bool = T
 
         path_count(lattice, j, i) = |{C : route(C) from j = i}|
 
-    A bare position means channel 0; `channels=False` counts spatial commands only, and looks at the positions alone.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    output : Unit, tuple of int or int
+        The output unit; a bare position means channel 0.
+    input : Unit, tuple of int or int
+        The input unit; a bare position means channel 0.
+    channels : bool, default True
+        Whether paths that differ in a channel are told apart; False counts spatial commands only, and looks at the positions
+        alone.
 
+    Returns
+    -------
+    int
+        The exact count.
+
+    Raises
+    ------
+    SpecificationError
+        If a unit does not exist.
+    ResourceError
+        If it would take too much memory or time, as for `path_counts`.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice
     >>> net = Lattice.chain((3, 9), [Conv(8, kernel=3), Conv(8, kernel=3)])
     >>> path_count(net, (0,), (2,)), path_count(net, (0,), (2,), channels=False)
@@ -56,9 +80,33 @@ def path_length_distribution(
 
         sum_n a_n(i) z^n = sum over paths from the output to i of z^(number of convolutional and dense layers crossed)
 
-    This is Eq. 8's inner sum where every layer has the same variance z. Returns exact Python ints: an object array
-    (most weights + 1, *input positions); its sum over n is `path_counts`, whose arguments and errors it shares.
+    This is Eq. 8's inner sum where every layer has the same variance z.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    output : Unit, tuple of int, int or None, default None
+        The output unit; a bare position means channel 0, None is the sum over all output units.
+    channels : bool, default True
+        Whether paths that differ in a channel are told apart; False counts spatial commands only.
+    input_channel : int or None, default None
+        The input channel; needed where input channels have different counts.
+
+    Returns
+    -------
+    ndarray of object, shape (most weights + 1, *positions)
+        Exact Python ints; their sum over n is `path_counts`.
+
+    Raises
+    ------
+    SpecificationError
+        If the output does not exist, or input channels differ and none is named.
+    ResourceError
+        If it would take too much memory or time, as for `path_counts`.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice, residual
     >>> net = Lattice.chain((1, 4), [residual([Conv(1, kernel=3, padding=1)])] * 2)
     >>> path_length_distribution(net, output=(1,))
@@ -78,9 +126,33 @@ def skip_distribution(
 
         sum_n a_n(i) z^n = sum over paths from the output to i of z^(identity branches taken)
 
-    In a stack of L equal residual blocks a_n(i) = C(L, n) p_(L-n)(i) away from the borders. Returns exact Python ints: an
-    object array (most skips + 1, *input positions); arguments and errors are those of `path_counts`.
+    In a stack of L equal residual blocks a_n(i) = C(L, n) p_(L-n)(i) away from the borders.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    output : Unit, tuple of int, int or None, default None
+        The output unit; a bare position means channel 0, None is the sum over all output units.
+    channels : bool, default True
+        Whether paths that differ in a channel are told apart; False counts spatial commands only.
+    input_channel : int or None, default None
+        The input channel; needed where input channels have different counts.
+
+    Returns
+    -------
+    ndarray of object, shape (most skips + 1, *positions)
+        Exact Python ints; their sum over n is `path_counts`.
+
+    Raises
+    ------
+    SpecificationError
+        If the output does not exist, or input channels differ and none is named.
+    ResourceError
+        If it would take too much memory or time, as for `path_counts`.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice, residual
     >>> net = Lattice.chain((1, 4), [residual([Conv(1, kernel=3, padding=1)])] * 2)
     >>> skip_distribution(net, output=(1,))
@@ -96,14 +168,35 @@ def skip_distribution(
 def log_path_counts(
     lattice: Lattice, output: Where | None = None, channels: bool = True, input_channel: int | None = None
 ) -> Array:
-    """log #p in float64, right where the counts themselves overflow float64; -inf where there is no path.
+    """log #p in float64, right where the counts themselves overflow float64.
 
     Each number is kept as m 2^e with its own exponent e. Pulling back is linear, so numbers are grouped into bands of
     512 bits, every band is pulled back in ordinary floats, and the results are added in the widest band. All terms are
     positive, so the relative error of #p grows like layers x 1e-16 (5e-13 after 2000), and that of its logarithm is smaller.
 
-    Returns float64 over input positions (natural logarithms); arguments and errors are those of `path_counts`.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    output : Unit, tuple of int, int or None, default None
+        The output unit; a bare position means channel 0, None is the sum over all output units.
+    channels : bool, default True
+        Whether paths that differ in a channel are told apart; False counts spatial commands only.
+    input_channel : int or None, default None
+        The input channel; needed where input channels have different counts.
 
+    Returns
+    -------
+    ndarray of float64
+        Natural logarithms over input positions; -inf where there is no path.
+
+    Raises
+    ------
+    SpecificationError
+        If the output does not exist, or input channels differ and none is named.
+
+    Examples
+    --------
     >>> from lattice import families
     >>> log_path_counts(families.plain(5, depth=2), output=(0,))[:3].round(3)
     array([0.   , 0.693, 1.099])

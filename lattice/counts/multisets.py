@@ -12,23 +12,23 @@ import numpy as np
 
 from lattice.errors import ResourceError
 
-__all__ = ["SortedWords", "alike", "arrangements", "pair_tables", "restrict"]
+__all__ = ["SortedWords", "arrangements", "pair_tables", "restrict", "with_same_commands"]
 
 Array = np.ndarray[Any, Any]
 
 MOST_STATES = 2 * 10**8  # (layer, command, cell) triples: 3 GB
 
 
-def alike(tables: Sequence[Array]) -> list[Array]:
+def with_same_commands(tables: Sequence[Array]) -> list[Array]:
     """The tables with the same commands in all of them: those that a layer does not have lead nowhere."""
     most = max((table.shape[0] for table in tables), default=0)
     return [np.pad(table, ((0, most - table.shape[0]), (0, 0)), constant_values=-1) for table in tables]
 
 
 def restrict(tables: Sequence[Array], start: int) -> tuple[list[Array], Array]:
-    """The tables, made alike and top first, over the cells that `start` reaches, and the input cells that it reaches."""
+    """The tables with the same commands, top first, over the cells that `start` reaches, and the input cells it reaches."""
     cells, restricted = np.array([start]), []
-    for table in reversed(alike(tables)):
+    for table in reversed(with_same_commands(tables)):
         below = table[:, cells]
         cells = np.unique(below[below >= 0])
         restricted.append(np.where(below >= 0, np.searchsorted(cells, below), -1))

@@ -32,13 +32,26 @@ MOST_MULTISETS = 10**6  # of one axis: seconds
 
 
 def is_regular(lattice: Lattice, channels: bool = True) -> bool:
-    """Does the order of the commands never matter, so that the multinomial formula (after Eq. 3) holds?
+    """Whether the order of the commands never matters, so that the multinomial formula (after Eq. 3) holds.
 
     Exact: decided from the axis maps of the layers, for every output unit at once. It holds for a stack of unpadded
     layers with equal kernels and dilations and stride 1 except in the last layer, and equally wherever else commands
     commute: for one layer of any kind, around a circle at stride 1, where a dilation makes up for a stride below.
-    With `channels` every layer must also offer the same channels; `channels=False` looks at spatial commands only.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    channels : bool, default True
+        Whether every layer must also offer the same channels; False looks at spatial commands only.
+
+    Returns
+    -------
+    bool
+        True if `multinomial_count` holds.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice
     >>> is_regular(Lattice.chain((1, 9), [Conv(1, kernel=3), Conv(1, kernel=3, stride=2)]))
     True
@@ -54,7 +67,7 @@ def is_regular(lattice: Lattice, channels: bool = True) -> bool:
 
 
 def multinomial_count(lattice: Lattice, output: Where, input: Where, channels: bool = True) -> int:
-    r"""#p from unit `output` to unit `input` of a regular lattice (the equation after Eq. 3): a sum over multisets.
+    """#p from unit `output` to unit `input` of a regular lattice (the equation after Eq. 3): a sum over multisets.
 
         #p = sum over combinations C that lead to i of L! / prod_c #(C)_c!
 
@@ -63,9 +76,31 @@ def multinomial_count(lattice: Lattice, output: Where, input: Where, channels: b
     arrangements of C, the share #(C)_channel / L ends in the channel of `input`. Erratum: without that share the formula
     counts the paths to all channels of the position, C_in times too many.
 
-    Returns `path_counts(lattice, output)[input]`, exactly. Raises `IrregularLatticeError`, which names the layer, where
-    the formula does not hold, and `ResourceError` where there are too many multisets to sum over.
+    Parameters
+    ----------
+    lattice : Lattice
+        A regular network (`is_regular`).
+    output : Unit, tuple of int or int
+        The output unit; a bare position means channel 0.
+    input : Unit, tuple of int or int
+        The input unit.
+    channels : bool, default True
+        Whether paths that differ in a channel are told apart; False counts spatial commands only.
 
+    Returns
+    -------
+    int
+        The exact count, `path_counts(lattice, output)[input]`.
+
+    Raises
+    ------
+    IrregularLatticeError
+        If the formula does not hold; the message names the layer.
+    ResourceError
+        If there are too many multisets to sum over.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice
     >>> net = Lattice.chain((1, 9), [Conv(1, kernel=3)] * 4)
     >>> [multinomial_count(net, (0,), (i,)) for i in range(9)]
@@ -96,12 +131,35 @@ def multinomial_count(lattice: Lattice, output: Where, input: Where, channels: b
 def combinations(
     lattice: Lattice, output: Where, input: Where | None = None, channels: bool = True
 ) -> Iterator[tuple[Any, ...]]:
-    """Eq. 3: the multisets of commands of the routes from unit `output` to unit `input` (None: to any), lazily.
+    """The multisets of commands of the routes from unit `output` to unit `input` (Eq. 3), lazily.
 
-    A multiset is a sorted tuple. In a regular lattice all its arrangements lead to the same position (with several
-    channels, to the channel of whichever command comes to stand at the bottom). In an irregular one these are the
-    multisets of the vectors of Eq. 2; those already given are then remembered. `channels=False`: of spatial commands.
+    In a regular lattice all arrangements of a multiset lead to the same position (with several channels, to the channel of
+    whichever command comes to stand at the bottom). In an irregular one these are the multisets of the vectors of Eq. 2; those
+    already listed are then remembered.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    output : Unit, tuple of int or int
+        The output unit; a bare position means channel 0.
+    input : Unit, tuple of int, int or None, default None
+        The input unit; None is any.
+    channels : bool, default True
+        Whether commands that differ in a channel are told apart; False lists spatial commands.
+
+    Returns
+    -------
+    iterator of tuple
+        Sorted tuples of commands.
+
+    Raises
+    ------
+    SpecificationError
+        If a unit does not exist.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice
     >>> net = Lattice.chain((1, 7), [Conv(1, kernel=3)] * 3)
     >>> list(combinations(net, (0,), (2,)))
@@ -128,12 +186,12 @@ def combinations(
 def _ends(lattice: Lattice, output: Where, input: Where | None, channels: bool) -> tuple[Unit, Unit | None]:
     """The two units that are meant; spatial commands know channel 0 only."""
 
-    def place(where: Where, node: int) -> Unit:
+    def position_of(where: Where, node: int) -> Unit:
         if isinstance(where, Unit) and not channels:
             where = where.position
         return lattice.unit(where, node)
 
-    return place(output, -1), None if input is None else place(input, 0)
+    return position_of(output, -1), None if input is None else position_of(input, 0)
 
 
 def _channel_words(stack: Sequence[StackLayer], start: int, target: int) -> int:
@@ -162,12 +220,12 @@ def _regular_multisets(stack: Sequence[StackLayer], top: Unit, end: Unit | None)
     if not wanted.any() or (end is not None and not _channel_words(stack, top.channel, end.channel)):
         return
     taps = list(product(*(range(len(more[0])) for more, _ in axes)))
-    moves = stack[0].moves_channels
-    alphabet: Sequence[int | None] = range(len(stack[0].channels)) if moves else (None,)
+    changes_channels = stack[0].moves_channels
+    alphabet: Sequence[int | None] = range(len(stack[0].channels)) if changes_channels else (None,)
     for word in SortedWords(tables, wanted):
         same = [(tap, len(list(run))) for tap, run in groupby(reversed(word))]
         for choice in product(*(combinations_with_replacement(alphabet, many) for _, many in same)):
-            if end is None or not moves or any(end.channel in chosen for chosen in choice):
+            if end is None or not changes_channels or any(end.channel in chosen for chosen in choice):
                 yield tuple(
                     Command(taps[tap], channel) for (tap, _), chosen in zip(same, choice, strict=True) for channel in chosen
                 )

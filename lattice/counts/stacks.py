@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lattice.counts.multisets import alike
+from lattice.counts.multisets import with_same_commands
 from lattice.errors import IrregularLatticeError
 from lattice.network.lattice import Lattice, Node
 from lattice.network.ops import (
@@ -92,7 +92,7 @@ def _first_clash(tables: Sequence[Array], ends: Array) -> tuple[bool, tuple[int,
     stack), so that neighbouring commands commute exactly if both orders reach the same state, from every cell that some
     output reaches. Swaps of neighbours generate all permutations.
     """
-    tables = alike(tables)
+    tables = with_same_commands(tables)
     most = len(tables[0])
     states, leads = [ends], []
     for table in tables:
@@ -152,15 +152,17 @@ def _difference(lower: StackLayer, upper: StackLayer, axis: int) -> str:
     below, above = lower.windows[axis], upper.windows[axis]
     if not isinstance(below, Window) or not isinstance(above, Window):
         return f"{upper.node.name} ({upper.node.op}) and {lower.node.name} ({lower.node.op}) do not commute"
-    found = [
+    differences = [
         f"{layer.node.name} has padding {window.padding} ({window.mode})"
         for layer, window in ((lower, below), (upper, above))
         if any(window.padding)
     ]
     if below.kernel != above.kernel:
-        found.append(f"{lower.node.name} has kernel {below.kernel} and {upper.node.name} has kernel {above.kernel}")
+        differences.append(f"{lower.node.name} has kernel {below.kernel} and {upper.node.name} has kernel {above.kernel}")
     if below.dilation != above.dilation:
-        found.append(f"{lower.node.name} has dilation {below.dilation} and {upper.node.name} has dilation {above.dilation}")
+        differences.append(
+            f"{lower.node.name} has dilation {below.dilation} and {upper.node.name} has dilation {above.dilation}"
+        )
     if below.stride > 1:
-        found.append(f"{lower.node.name} has stride {below.stride} below {upper.node.name}")
-    return ", ".join(found)
+        differences.append(f"{lower.node.name} has stride {below.stride} below {upper.node.name}")
+    return ", ".join(differences)

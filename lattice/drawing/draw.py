@@ -14,7 +14,7 @@ from lattice.drawing.graph import count_edges, unit_graph
 from lattice.drawing.marks import FAINT, INK, SKIPS, TAPS, axes_for, dot, legend, line
 from lattice.drawing.rows import Row, rows_of
 from lattice.errors import ResourceError, SpecificationError
-from lattice.network.families import plain
+from lattice.families import plain
 from lattice.network.lattice import Lattice, Unit, check_lattice
 from lattice.sweep.choices import AnyCommand, Command, Skip
 from lattice.sweep.routes import steps
@@ -228,15 +228,15 @@ def _draw_route(
     """The route as a thick line, with the command that is obeyed on each of its edges."""
     storeys = {position: storey for storey, row in enumerate(rows) for position in row.nodes}
     _, position, unit = visited[0]
-    places = [(storeys[position], _index(unit))]
+    visited_dots = [(storeys[position], _index(unit))]
     said: list[AnyCommand] = []
     for command, position, unit in visited[1:]:
         if command is not None:
             said.append(command)
-        (b, j), (a, i) = places[-1], (storeys[position], _index(unit))
+        (b, j), (a, i) = visited_dots[-1], (storeys[position], _index(unit))
         if a == b:
             continue
-        places.append((a, i))
+        visited_dots.append((a, i))
         low, high = (rows[a].x[i], a * STOREY), (rows[b].x[j], b * STOREY)
         bulge = _bulge(said[-1] if said else None, b - a)
         line(axes, low, high, bulge=bulge, color=INK, linestyle="solid", linewidth=3.6, zorder=3)
@@ -246,7 +246,7 @@ def _draw_route(
             text = " ".join(map(_said, said))
             axes.text(*middle, text, ha="center", va="center", fontsize=8, color="white", zorder=6, bbox=box, gid="command")
             said = []
-    for storey, i in places:
+    for storey, i in visited_dots:
         axes.plot(rows[storey].x[i], storey * STOREY, "o", markersize=23 if written[storey] else 12, color=INK, zorder=3.5)
 
 

@@ -6,15 +6,17 @@ Definition 2 as a graph: a path from an output unit to an input unit is a walk i
 
 from functools import singledispatch
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import numpy as np
 
 from lattice.errors import ResourceError, UnsupportedError
 from lattice.network.lattice import Lattice, check_lattice
 from lattice.network.ops import Concat, Dense, Op, Pointwise, Rearrangement, Shape, Summed, WeightedWindow, Windowed
 from lattice.sweep.choices import all_units, choices_at
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 __all__ = ["count_edges", "to_networkx", "unit_graph"]
 
@@ -43,13 +45,15 @@ def to_networkx(lattice: Lattice) -> "nx.DiGraph[str]":
     >>> list(graph.edges), graph.nodes["conv2"]["shape"]
     ([('input', 'conv1'), ('conv1', 'conv2')], (1, 1))
     """
+    import networkx as nx  # a third of a second to import, for few who draw
+
     check_lattice(lattice, "to_networkx")
     graph: nx.DiGraph[str] = nx.DiGraph()
     for position, (node, shape) in enumerate(zip(lattice.nodes, lattice.shapes, strict=True)):
         graph.add_node(node.name, op=node.op, shape=shape, position=position)
         for i in dict.fromkeys(node.inputs):
-            places = tuple(place for place, below in enumerate(node.inputs) if below == i)
-            graph.add_edge(lattice.nodes[i].name, node.name, inputs=places)
+            indices = tuple(index for index, below in enumerate(node.inputs) if below == i)
+            graph.add_edge(lattice.nodes[i].name, node.name, inputs=indices)
     return graph
 
 
@@ -93,6 +97,8 @@ def unit_graph(lattice: Lattice, *, most_edges: int = 200_000) -> "nx.MultiDiGra
             f"most_edges={most_edges:,}; count paths with path_counts(lattice), which needs no graph, or look at its layers "
             "with to_networkx(lattice)"
         )
+    import networkx as nx
+
     graph: nx.MultiDiGraph[tuple[str, Any]] = nx.MultiDiGraph()
     for position, (node, shape) in enumerate(zip(lattice.nodes, lattice.shapes, strict=True)):
         for unit in all_units(shape):

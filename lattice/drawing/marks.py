@@ -48,12 +48,12 @@ def line(axes: "Axes", low: Point, high: Point, *, bulge: float, **style: Any) -
     axes.add_patch(PathPatch(curve, fill=False, **style))
 
 
-def dot(axes: "Axes", place: Point, count: int, *, face: str, ink: str, edge: str = INK) -> None:
+def dot(axes: "Axes", position: Point, count: int, *, face: str, ink: str, edge: str = INK) -> None:
     """A unit with a number in it."""
     text = str(count) if count < 10**5 else f"{count:.1e}".replace("e+", "e").replace("e0", "e")
     size = 9 if len(text) < 3 else 8 if len(text) == 3 else 6.5 if len(text) == 4 else 5.3
-    axes.plot(*place, "o", markersize=19, markerfacecolor=face, markeredgecolor=edge, markeredgewidth=1, zorder=4)
-    axes.text(*place, text, ha="center", va="center_baseline", fontsize=size, color=ink, zorder=5, gid="count")
+    axes.plot(*position, "o", markersize=19, markerfacecolor=face, markeredgecolor=edge, markeredgewidth=1, zorder=4)
+    axes.text(*position, text, ha="center", va="center_baseline", fontsize=size, color=ink, zorder=5, gid="count")
 
 
 def legend(drawn: dict[str, dict[str, Any]], axes: "Axes") -> None:

@@ -36,7 +36,7 @@ def rows_of(net: Lattice, start: Unit | None) -> list[Row]:
             identity = identity_branches(net, position)
             # a branch ends in the row of the sum if nothing else reads any layer of its last row
             alone = {row for row in row_of if row and all(len(net.readers[i]) == 1 for i in _nodes(row_of, row))}
-            ends = [i for place, i in enumerate(node.inputs) if place not in identity and row_of[i] in alone]
+            ends = [i for index, i in enumerate(node.inputs) if index not in identity and row_of[i] in alone]
             if ends:
                 joined = {row_of[i] for i in ends} | {row_of[position]}
                 # the latest row, so that whatever a branch reads stands below it

@@ -42,13 +42,13 @@ class Run:
 
 def runs_between(runs: Sequence[Run], start: int, stop: int) -> list[Run]:
     """The runs of channels start..stop-1."""
-    found, position = [], 0
+    between, position = [], 0
     for run in runs:
         count = min(stop, position + run.count) - max(start, position)
         if count > 0:
-            found.append(Run(count, run.axes))
+            between.append(Run(count, run.axes))
         position += run.count
-    return found
+    return between
 
 
 def _runs(channels: Iterable[Run]) -> list[Run]:
@@ -85,8 +85,8 @@ def _(op: Windowed, inputs: tuple[Shape, ...], below: list[list[Run]], output: S
     windows = op.windows(tuple(spatial))
     if isinstance(op, WeightedWindow):
         groups = 1 if len(runs) == 1 else op.groups  # channels that see the same need no groups
-        width, made = channels // groups, op.channels // groups
-        runs = [Run(made, _all(runs_between(runs, g * width, (g + 1) * width))) for g in range(groups)]
+        width, outputs = channels // groups, op.channels // groups
+        runs = [Run(outputs, _all(runs_between(runs, g * width, (g + 1) * width))) for g in range(groups)]
     seen = (tuple(read(w, n, field) for w, n, field in zip(windows, spatial, run.axes, strict=True)) for run in runs)
     return _runs(Run(run.count, _or_nothing(axes)) for run, axes in zip(runs, seen, strict=True))
 

@@ -18,9 +18,11 @@ import numpy as np
 
 from lattice.checks import whole
 from lattice.errors import SpecificationError, UnsupportedError
+from lattice.network.axis import AxisMap
 from lattice.network.lattice import Lattice, check_lattice
 from lattice.network.ops import ChannelShuffle, Dense, Flatten, Merge, Op, PixelShuffle, Pointwise, Shape, Slice, Windowed
-from lattice.network.window import AdaptiveWindow, AxisMap, ResizeWindow, TransposedWindow, Window
+from lattice.network.resizing import AdaptiveWindow, ResizeWindow
+from lattice.network.window import TransposedWindow, Window
 
 __all__ = ["StageEvenness", "even_sizes", "evenness", "lean", "padding_read"]
 
@@ -203,15 +205,15 @@ def even_sizes(net_of_size: Lattice | Callable[[int], Lattice], around: int = 22
         raise SpecificationError(f"net_of_size is {net_of_size!r}; it is a lattice, or a function from an input size to one")
     around, within = whole("around", around, 1), whole("within", within, 0)
     of_size = net_of_size.at_size if isinstance(net_of_size, Lattice) else net_of_size
-    found = []
+    even = []
     for size in _nearest_first(around, within):
         try:
             lattice = of_size(size)
         except SpecificationError:
             continue
         if _is_even(lattice):
-            found.append(size)
-    return tuple(found)
+            even.append(size)
+    return tuple(even)
 
 
 @singledispatch

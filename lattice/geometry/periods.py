@@ -14,7 +14,9 @@ from math import gcd, lcm
 from typing import TypeAlias
 
 from lattice.errors import SpecificationError
-from lattice.network.window import AdaptiveWindow, AxisMap, ResizeWindow, TransposedWindow, Window
+from lattice.network.axis import AxisMap
+from lattice.network.resizing import AdaptiveWindow, ResizeWindow
+from lattice.network.window import TransposedWindow, Window
 
 __all__ = ["Field", "Interval", "Period", "everywhere", "hull", "interleave", "read", "unbounded"]
 

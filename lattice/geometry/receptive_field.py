@@ -281,7 +281,7 @@ def _fields_up_to(lattice: Lattice, last: int, wanted: Sequence[int], channel: i
     axes = len(lattice.input_shape) - 1
     fields: list[list[Run]] = []
     reasons: list[tuple[dict[str, None], ...]] = []
-    found = []
+    result = []
     for position, node in enumerate(lattice.nodes[: last + 1]):
         below = [fields[i] for i in node.inputs]
         fields.append(channel_fields(node.op, lattice.input_shapes(node), below, lattice.shapes[position], node.name))
@@ -296,8 +296,8 @@ def _fields_up_to(lattice: Lattice, last: int, wanted: Sequence[int], channel: i
                 why[axis].update(_misaligned(node.name, names, [hull(run.axes[axis] for run in runs) for runs in below]))
         reasons.append(why)
         if position in wanted:
-            found.append(_receptive_field(lattice, position, fields[-1], why, channel))
-    return tuple(found)
+            result.append(_receptive_field(lattice, position, fields[-1], why, channel))
+    return tuple(result)
 
 
 def _misaligned(node: str, names: Sequence[str], branches: Sequence[Field]) -> dict[str, None]:

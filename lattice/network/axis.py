@@ -171,13 +171,13 @@ class AxisMap(ABC):
         ndarray
             The same shape and dtype with `n` cells along `axis`.
         """
-        starts_in_place, places, rest = _places(self, n, axis)
+        starts_in_place, slices, rest = _places(self, n, axis)
         result = np.empty(cotangent.shape, cotangent.dtype) if starts_in_place else zeros_like(cotangent, axis, n)
         if starts_in_place:
             for cells in rest:
                 result[cells] = cotangent[cells]
-        for place, (cells, outputs) in enumerate(places):
-            start = cotangent if starts_in_place and place == 0 else result
+        for number, (cells, outputs) in enumerate(slices):
+            start = cotangent if starts_in_place and number == 0 else result
             np.add(start[cells], cotangent[outputs], out=result[cells])
         return result
 
@@ -200,10 +200,10 @@ class AxisMap(ABC):
         """
         if times == 1:
             return self.pull(cotangent, n, -1)
-        starts_in_place, places, _ = _places(self, n, -2)
+        starts_in_place, slices, _ = _places(self, n, -2)
         here = np.ascontiguousarray(cotangent.T)
         there = np.empty_like(here)
-        down, up = ([(a[cells], b[outputs]) for cells, outputs in places] for a, b in ((there, here), (here, there)))
+        down, up = ([(a[cells], b[outputs]) for cells, outputs in slices] for a, b in ((there, here), (here, there)))
         for _ in range(times):
             np.copyto(there, here if starts_in_place else 0)
             for collected, passed in down:
@@ -233,8 +233,8 @@ def _places(window: AxisMap, n: int, axis: int) -> tuple[bool, tuple[tuple[Place
     left_out = set(range(n)).difference(*(range(n)[cells] for cells, _ in waiting[:1]))
     rest = [cells for cells, _ in straight((i, 0) for i in sorted(left_out))]
     after = (slice(None),) * (-1 - axis)
-    places = tuple(((..., cells, *after), (..., outputs, *after)) for cells, outputs in waiting)
-    return starts_in_place, places, tuple((..., cells, *after) for cells in rest)
+    slices = tuple(((..., cells, *after), (..., outputs, *after)) for cells, outputs in waiting)
+    return starts_in_place, slices, tuple((..., cells, *after) for cells in rest)
 
 
 # --- the runs of a table: what an array library can add at once ----------------------------------------------------------

@@ -1,19 +1,19 @@
 """The lattice: a convolutional network as a frozen, hashable, topologically ordered graph of ops."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from lattice.checks import is_whole
 from lattice.errors import ResourceError, SpecificationError
-from lattice.network.ops import Add, Concat, Input, Op, Shape
+from lattice.network.branches import Branches, Layer, as_layers
+from lattice.network.ops import Input, Op, Shape
 from lattice.network.shapes import output_shape
 
-__all__ = ["Branches", "Lattice", "Node", "Unit", "check_lattice", "concatenate", "residual"]
-
+__all__ = ["Lattice", "Node", "Unit", "check_lattice"]
 
 MOST_UNITS = 2**256  # of a layer; estimates of the cost, in float64, stay finite below
 
@@ -63,94 +63,11 @@ class Node:
     inputs: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Branches:
-    """Several chains that read the same input, and the op that merges them (`Add` or `Concat`).
-
-    Parameters
-    ----------
-    chains : tuple of tuple
-        The layers of each chain, bottom first; an empty chain is the identity.
-    merge : Op
-        The op that joins the outputs of the chains.
-    """
-
-    chains: tuple[tuple["Layer", ...], ...]
-    merge: Op
-
-
-Layer: TypeAlias = Op | Branches
-
-
-def residual(body: Sequence[Layer], shortcut: Sequence[Layer] = ()) -> Branches:
-    """A residual block, h + body(h) or shortcut(h) + body(h): the sum of two chains that read the same input.
-
-    Parameters
-    ----------
-    body : sequence of layers
-        The layers of the block, bottom first.
-    shortcut : sequence of layers, default ()
-        The layers of the other branch, bottom first; empty is the identity skip (`SKIP`).
-
-    Returns
-    -------
-    Branches
-        A layer for `Lattice.chain`.
-
-    Raises
-    ------
-    SpecificationError
-        If a branch is not a sequence of layers.
-
-    Examples
-    --------
-    >>> from lattice import Conv
-    >>> Lattice.chain((4, 8), [residual([Conv(4, kernel=3, padding=1)])]).names
-    ('input', 'conv1', 'add1')
-    """
-    return Branches((_chain(body), _chain(shortcut)), Add())
-
-
-def concatenate(*chains: Sequence[Layer]) -> Branches:
-    """A merge of chains that read the same input, side by side along the channel axis.
-
-    Parameters
-    ----------
-    *chains : sequence of layers
-        The layers of each chain, bottom first; an empty chain is the identity.
-
-    Returns
-    -------
-    Branches
-        A layer for `Lattice.chain`.
-
-    Raises
-    ------
-    SpecificationError
-        If a chain is not a sequence of layers.
-
-    Examples
-    --------
-    >>> from lattice import Conv
-    >>> Lattice.chain((4, 8), [concatenate([Conv(2, kernel=1)], [])]).output_shape
-    (6, 8)
-    """
-    return Branches(tuple(map(_chain, chains)), Concat())
-
-
-def _chain(layers: Any) -> tuple[Layer, ...]:
-    """The layers of a chain, bottom first."""
-    if not isinstance(layers, Iterable) or isinstance(layers, str):
-        raise SpecificationError(f"{layers!r} is not a list of layers, bottom first; a single one goes into brackets, [layer]")
-    return tuple(layers)
-
-
 @dataclass(frozen=True)
 class Lattice:
     """A network as a lattice of units: nodes in topological order, the input first, the output last (Section 3.1).
 
-    Frozen and hashable. Shapes are checked at construction; an error names the node. Every node must be reached from the
-    output: a lattice holds what the output depends on and nothing else. `shapes` has the output shape of each node.
+    Every node must be reached from the output. `shapes` has the output shape of each node.
 
     Parameters
     ----------
@@ -166,7 +83,7 @@ class Lattice:
 
     Examples
     --------
-    >>> from lattice import Conv
+    >>> from lattice import Conv, residual
     >>> net = Lattice.chain((1, 8), [Conv(4, kernel=3, padding=1), residual([Conv(4, kernel=3, padding=1)])])
     >>> net.names, net.shapes[-1]
     (('input', 'conv1', 'conv2', 'add1'), (4, 8))
@@ -243,7 +160,7 @@ class Lattice:
         >>> Lattice.chain((3, 8, 8), [Conv(16, kernel=3), Flatten(), Dense(10)]).output_shape
         (10,)
         """
-        layers = _chain(layers)
+        layers = as_layers(layers)
         nodes = [Node("input", Input(input_shape))]
         seen: Counter[str] = Counter()
 

@@ -63,7 +63,18 @@ MASKS = ("unit", "channel", "sample")  # what one mask of a dropout is drawn for
 
 @dataclass(frozen=True, slots=True)
 class Input(Op):
-    """The input of the lattice, shape (channels, *spatial)."""
+    """The input of a lattice.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (channels, *spatial), with at most three spatial axes.
+
+    Examples
+    --------
+    >>> Input((3, 224, 224)).shape
+    (3, 224, 224)
+    """
 
     shape: Shape
 
@@ -75,7 +86,19 @@ class Input(Op):
 
 @dataclass(frozen=True, slots=True)
 class PixelShuffle(Rearrangement):
-    """Channels to positions: (C r^d, *n) becomes (C, *(n r)); position r i + a reads channel c r^d + a (torch's order)."""
+    """Channels to positions: (C r^d, *n) becomes (C, *(n r)); position r i + a reads channel c r^d + a (torch's order).
+
+    Parameters
+    ----------
+    factor : int
+        The factor r.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((8, 5, 5), [PixelShuffle(2)]).output_shape
+    (2, 10, 10)
+    """
 
     factor: int
 
@@ -85,7 +108,21 @@ class PixelShuffle(Rearrangement):
 
 @dataclass(frozen=True, slots=True)
 class Slice(Rearrangement):
-    """Channels start, start + 1, ..., stop - 1."""
+    """Channels start, start + 1, ..., stop - 1.
+
+    Parameters
+    ----------
+    start : int
+        The first channel.
+    stop : int
+        One past the last.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((8, 5), [Slice(2, 5)]).output_shape
+    (3, 5)
+    """
 
     start: int
     stop: int
@@ -98,7 +135,19 @@ class Slice(Rearrangement):
 
 @dataclass(frozen=True, slots=True)
 class ChannelShuffle(Rearrangement):
-    """Channels as a (groups, C / groups) matrix, transposed: ShuffleNet's mixing (torch's `nn.ChannelShuffle`)."""
+    """Channels as a (groups, C / groups) matrix, transposed: ShuffleNet's mixing (torch's `nn.ChannelShuffle`).
+
+    Parameters
+    ----------
+    groups : int
+        Groups, which divide the channels.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((8, 5), [ChannelShuffle(2)]).output_shape
+    (8, 5)
+    """
 
     groups: int
 
@@ -123,7 +172,19 @@ class Flatten(Rearrangement):
 
 @dataclass(frozen=True, slots=True)
 class Dense(Weighted):
-    """A linear layer over (features,), to `units` outputs."""
+    """A linear layer over (features,), after `Flatten`.
+
+    Parameters
+    ----------
+    units : int
+        Outputs.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((3, 4), [Flatten(), Dense(10)]).output_shape
+    (10,)
+    """
 
     units: int
 
@@ -133,7 +194,20 @@ class Dense(Weighted):
 
 @dataclass(frozen=True, slots=True)
 class Activation(Pointwise):
-    """A pointwise function by torch's name for it ("relu", "leaky_relu", ...) and its one parameter, if it has one."""
+    """A pointwise function.
+
+    Parameters
+    ----------
+    name : str, default "relu"
+        Torch's name for it ("relu", "leaky_relu", ...).
+    parameter : float or None, default None
+        Its one parameter, if it has one.
+
+    Examples
+    --------
+    >>> Activation("leaky_relu", 0.1).parameter
+    0.1
+    """
 
     name: str = "relu"
     parameter: float | None = None
@@ -147,11 +221,26 @@ class Activation(Pointwise):
 
 @dataclass(frozen=True, slots=True)
 class Norm(Pointwise):
-    """A factor and a shift per channel, known to who predicts and not to the lattice.
+    """A factor and a shift per channel; paths pass straight through.
 
-    `kind`: "batch" (in evaluation mode) and "scale" (a product with a parameter or a number) multiply by what is known;
-    "layer" (over the channels of a position, in `groups`), "rms" (the same without a mean to subtract), "group" (over
-    `groups` of channels and all positions) and "instance" (over the positions of a channel) divide by the root of the signal's own variance plus `eps`. Paths pass straight through.
+    The numbers are not the lattice's: `landscape.Prior` has them.
+
+    Parameters
+    ----------
+    kind : {"batch", "scale", "layer", "rms", "group", "instance"}, default "batch"
+        "batch" (in evaluation mode) and "scale" (a product with a parameter or a number) multiply by what is known; "layer"
+        (over the channels of a position), "rms" (the same without a mean to subtract), "group" (over `groups` of channels and
+        all positions) and "instance" (over the positions of a channel) divide by the root of the values' own variance plus
+        `eps`.
+    groups : int, default 1
+        Groups of channels of the kinds "layer", "rms" and "group".
+    eps : float, default 0.0
+        Added to the variance.
+
+    Examples
+    --------
+    >>> Norm("group", groups=4).groups
+    4
     """
 
     kind: str = "batch"
@@ -171,17 +260,26 @@ class Multiply(Summed):
     """The product of two inputs, cell by cell: d(ab) = b da + a db, so that paths lead through both, in either order.
 
     An input may have one cell on an axis, or one channel, where the other has several: squeeze-and-excitation has one cell
-    per channel, spatial attention one channel for all. What multiplies a path depends on the data; its size is not the
-    lattice's to know.
+    per channel, spatial attention one channel for all. What multiplies a path depends on the data, and is not in the lattice.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Dropout(Pointwise):
-    """Dropout with probability `p` of dropping; it does nothing in evaluation mode.
+    """Dropout; it does nothing in evaluation mode.
 
-    `shared` says what one mask is drawn for: each "unit" (torch's Dropout), each "channel" of a sample (Dropout2d), or each
-    "sample" (stochastic depth). What is kept is divided by 1 - p.
+    Parameters
+    ----------
+    p : float, default 0.5
+        Probability of dropping; what is kept is divided by 1 - p.
+    shared : {"unit", "channel", "sample"}, default "unit"
+        What one mask entry is drawn for: each unit (torch's Dropout), each channel of a sample (Dropout2d), or each sample
+        (stochastic depth).
+
+    Examples
+    --------
+    >>> Dropout(0.1, shared="channel").p
+    0.1
     """
 
     p: float = 0.5

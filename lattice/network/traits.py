@@ -12,7 +12,16 @@ Shape: TypeAlias = tuple[int, ...]
 
 
 class Op:
-    """One layer. Final subclasses are frozen dataclasses; rules for them are added by `singledispatch`."""
+    """One layer of a network: a frozen value that says what the layer does, and not what it reads.
+
+    Subclasses are frozen dataclasses; rules for them are added from outside by `functools.singledispatch`.
+
+    Examples
+    --------
+    >>> from lattice import Conv
+    >>> isinstance(Conv(4, kernel=3), Op)
+    True
+    """
 
     __slots__ = ()
 
@@ -65,7 +74,18 @@ class Windowed(Op, ABC):
 
     @abstractmethod
     def windows(self, spatial: Shape) -> tuple[AxisMap, ...]:
-        """The axis maps of this op over an input with these spatial sizes."""
+        """The map of each spatial axis: which input cell an output cell reads at a tap.
+
+        Parameters
+        ----------
+        spatial : tuple of int
+            Cells of the input on each axis.
+
+        Returns
+        -------
+        tuple of AxisMap
+            One per axis.
+        """
 
 
 class Pooling(Windowed):

@@ -6,18 +6,40 @@ from lattice.checks import is_real
 from lattice.errors import SpecificationError
 from lattice.network.axis import AxisMap
 from lattice.network.parameters import Padding, PerAxis, normalise, per_axis, per_side, sliding
+from lattice.network.resizing import AdaptiveWindow, ResizeWindow
 from lattice.network.traits import Pooling, Shape, WeightedWindow, Windowed
-from lattice.network.window import AdaptiveWindow, FilterWindow, ResizeWindow, TransposedWindow, Window
+from lattice.network.window import FilterWindow, TransposedWindow, Window
 
 __all__ = ["AdaptivePool", "Blur", "Conv", "ConvTranspose", "GlobalPool", "Pad", "Pool", "Upsample"]
 
 
 @dataclass(frozen=True, slots=True)
 class Conv(WeightedWindow):
-    """A convolution to `channels` output channels (torch's Conv1d, Conv2d, Conv3d).
+    """A convolution (torch's Conv1d, Conv2d, Conv3d): output j reads input s j + d k - lo at tap k.
 
-    `padding` is also "valid" (none) or "same": ceil(n / stride) outputs, an odd cell of padding on the high side, as
-    TensorFlow does and as torch does at stride 1.
+    Parameters
+    ----------
+    channels : int
+        Output channels.
+    kernel : int or tuple of int
+        Kernel size, one for all axes or one per axis; likewise stride, padding and dilation.
+    stride : int or tuple of int, default 1
+        Stride.
+    padding : int, tuple or str, default 0
+        Padded cells: an int, or per axis an int or (lo, hi); or "valid" (none), or "same": ceil(n / stride) outputs, an odd
+        cell of padding on the high side, as TensorFlow does and as torch does at stride 1.
+    dilation : int or tuple of int, default 1
+        Dilation.
+    groups : int, default 1
+        Groups of channels.
+    mode : {"zeros", "circular", "reflect", "replicate", "symmetric"}, default "zeros"
+        What padded cells hold.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((3, 32, 32), [Conv(16, kernel=3, stride=2, padding=1)]).output_shape
+    (16, 16, 16)
     """
 
     channels: int
@@ -39,7 +61,31 @@ class Conv(WeightedWindow):
 
 @dataclass(frozen=True, slots=True)
 class ConvTranspose(WeightedWindow):
-    """A transposed convolution to `channels` output channels (torch's ConvTranspose1d, 2d, 3d)."""
+    """A transposed convolution (torch's ConvTranspose1d, 2d, 3d).
+
+    Parameters
+    ----------
+    channels : int
+        Output channels.
+    kernel : int or tuple of int
+        Kernel size, one for all axes or one per axis; likewise the others.
+    stride : int or tuple of int, default 1
+        Output cells from one input cell to the next.
+    padding : int or tuple, default 0
+        Output cells that are cut off: an int, or per axis an int or (lo, hi).
+    output_padding : int or tuple of int, default 0
+        Output cells added on the high side.
+    dilation : int or tuple of int, default 1
+        Dilation.
+    groups : int, default 1
+        Groups of channels.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((4, 8), [ConvTranspose(2, kernel=2, stride=2)]).output_shape
+    (2, 16)
+    """
 
     channels: int
     kernel: PerAxis
@@ -71,9 +117,30 @@ class ConvTranspose(WeightedWindow):
 
 @dataclass(frozen=True, slots=True)
 class Pool(Pooling):
-    """Average ("avg") or maximum ("max") over a sliding window; the stride defaults to the kernel, as in torch.
+    """Average or maximum over a sliding window.
 
-    `count_include_pad` divides an average by the taps inside the padded input, else by those inside the input.
+    Parameters
+    ----------
+    kind : {"avg", "max"}
+        Average or maximum.
+    kernel : int or tuple of int
+        Window size, one for all axes or one per axis.
+    stride : int, tuple of int or None, default None
+        Stride; None is the kernel, as in torch.
+    padding : int, tuple or str, default 0
+        Padded cells, as for `Conv`.
+    dilation : int or tuple of int, default 1
+        Dilation.
+    ceil : bool, default False
+        Whether outputs are counted as with torch's `ceil_mode`.
+    count_include_pad : bool, default True
+        Whether an average is divided by the taps inside the padded input, else by those inside the input.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((4, 8), [Pool("avg", kernel=2)]).output_shape
+    (4, 4)
     """
 
     kind: str
@@ -96,7 +163,21 @@ class Pool(Pooling):
 
 @dataclass(frozen=True, slots=True)
 class AdaptivePool(Pooling):
-    """Average or maximum over bins that divide the input into `size` outputs (torch's AdaptiveAvgPool, AdaptiveMaxPool)."""
+    """Average or maximum over bins that divide the input into `size` outputs (torch's AdaptiveAvgPool, AdaptiveMaxPool).
+
+    Parameters
+    ----------
+    kind : {"avg", "max"}
+        Average or maximum.
+    size : int or tuple of int
+        Outputs, one for all axes or one per axis.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((4, 9), [AdaptivePool("avg", size=2)]).output_shape
+    (4, 2)
+    """
 
     kind: str
     size: PerAxis
@@ -114,7 +195,19 @@ class AdaptivePool(Pooling):
 
 @dataclass(frozen=True, slots=True)
 class GlobalPool(Pooling):
-    """Average or maximum over all positions; keeps one position, so that `Flatten` gives one feature per channel."""
+    """Average or maximum over all positions; keeps one position, so that `Flatten` gives one feature per channel.
+
+    Parameters
+    ----------
+    kind : {"avg", "max"}, default "avg"
+        Average or maximum.
+
+    Examples
+    --------
+    >>> from lattice import Flatten, Lattice
+    >>> Lattice.chain((4, 9, 9), [GlobalPool("avg"), Flatten()]).output_shape
+    (4,)
+    """
 
     kind: str = "avg"
 
@@ -127,7 +220,21 @@ class GlobalPool(Pooling):
 
 @dataclass(frozen=True, slots=True)
 class Pad(Windowed):
-    """Padding as a layer of its own (torch's ZeroPad, CircularPad, ReflectionPad, ReplicationPad, `functional.pad`)."""
+    """Padding as a layer of its own (torch's ZeroPad, CircularPad, ReflectionPad, ReplicationPad, `functional.pad`).
+
+    Parameters
+    ----------
+    padding : int or tuple
+        Padded cells, as for `Conv`.
+    mode : {"zeros", "circular", "reflect", "replicate", "symmetric"}, default "zeros"
+        What padded cells hold.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((4, 9), [Pad(((1, 2),))]).output_shape
+    (4, 12)
+    """
 
     padding: Padding
     mode: str = "zeros"
@@ -141,9 +248,24 @@ class Pad(Windowed):
 
 @dataclass(frozen=True, slots=True)
 class Blur(Windowed):
-    """One fixed positive filter over every channel, the same `taps` on each axis: the anti-aliasing of Zhang (2019).
+    """One fixed positive filter over every channel, the same on each axis: the anti-aliasing of Zhang (2019).
 
-    The taps are divided by their sum, so that (1, 2, 1) averages with weights 1/4, 1/2, 1/4.
+    Parameters
+    ----------
+    taps : tuple of float, default (1, 2, 1)
+        The filter, divided by its sum, so that (1, 2, 1) averages with weights 1/4, 1/2, 1/4.
+    stride : int or tuple of int, default 1
+        Stride.
+    padding : int, tuple or str, default 0
+        Padded cells, as for `Conv`.
+    mode : {"zeros", "circular", "reflect", "replicate", "symmetric"}, default "zeros"
+        What padded cells hold.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((4, 8), [Blur(stride=2, padding=1)]).output_shape
+    (4, 4)
     """
 
     taps: tuple[float, ...] = (1, 2, 1)
@@ -170,9 +292,24 @@ class Blur(Windowed):
 
 @dataclass(frozen=True, slots=True)
 class Upsample(Windowed):
-    """Nearest or (bi-, tri-)linear resizing by an integer `scale`, or to `size` cells (torch's `interpolate`).
+    """Nearest or (bi-, tri-)linear resizing (torch's `interpolate`): either `scale` or `size`.
 
-    `align_corners` is torch's, for mode "linear".
+    Parameters
+    ----------
+    scale : int, tuple of int or None, default None
+        Output cells per input cell.
+    mode : {"nearest", "linear"}, default "nearest"
+        How an output reads the input.
+    size : int, tuple of int or None, default None
+        Output cells, one for all axes or one per axis.
+    align_corners : bool, default False
+        As torch's, for mode "linear".
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> Lattice.chain((4, 8), [Upsample(scale=2)]).output_shape
+    (4, 16)
     """
 
     scale: PerAxis | None = None

@@ -1,15 +1,4 @@
-"""Where the commands of one layer lead: which there are at a unit, and the unit below that each one reads.
-
-A command says where a route goes next, standing at a unit:
-
-- at a convolution or dense layer, `Command(taps, channel)`: a tap per axis, and the input channel;
-- at a pool or an upsampling, `Command(taps)`: the channel stays;
-- at a sum, `SKIP` takes the identity branch; the other branch needs no command where its first layer has one. Where it
-  has none (its top is another sum, or only gates), and where several branches are not the identity, `Branch(i)` takes it;
-- at every other layer there is one way down, and no command.
-
-A residual block around one convolution has thus one command from {taps and channels} + {SKIP}, as in the paper.
-"""
+"""The commands that exist at a unit, and where each leads: one rule for each op."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,6 +36,7 @@ __all__ = [
     "Choice",
     "Command",
     "Skip",
+    "Where",
     "all_units",
     "choices",
     "choices_at",
@@ -56,7 +46,15 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Read through these taps (one per axis) from this input channel (None: the channel stays)."""
+    """Read through these taps from this input channel (Section 3.1).
+
+    Parameters
+    ----------
+    taps : tuple of int
+        One tap per axis.
+    channel : int or None, default None
+        Input channel; None where the channel stays.
+    """
 
     taps: tuple[int, ...]
     channel: int | None = None
@@ -67,7 +65,13 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """Take this branch of a sum, or of a product."""
+    """Take this branch of a sum, or of a product.
+
+    Parameters
+    ----------
+    index : int
+        Index of the branch among the node's inputs.
+    """
 
     index: int
 
@@ -82,7 +86,13 @@ class Skip:
 
 SKIP = Skip()
 
+
 AnyCommand: TypeAlias = Command | Branch | Skip
+
+
+Where: TypeAlias = Unit | tuple[int, ...] | int
+
+
 Choice: TypeAlias = tuple[AnyCommand | None, int, Unit]  # command (None: no command needed), which input, which unit there
 
 
@@ -153,14 +163,14 @@ def _has_commands(lattice: Lattice, position: int) -> bool:
 
 
 def _ancestors(lattice: Lattice, position: int) -> set[int]:
-    found: set[int] = set()
+    ancestors: set[int] = set()
     stack = [position]
     while stack:
         for below in lattice.nodes[stack.pop()].inputs:
-            if below not in found:
-                found.add(below)
+            if below not in ancestors:
+                ancestors.add(below)
                 stack.append(below)
-    return found
+    return ancestors
 
 
 @singledispatch
@@ -200,14 +210,6 @@ def _(op: Dense, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
 
 
 @choices.register
-def _(op: Rearrangement, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
-    read = sources(op, inputs[0])[(unit.channel, *unit.position)]
-    if read >= 0:  # else it is zero, and no path goes there
-        channel, *position = (int(i) for i in np.unravel_index(read, inputs[0]))
-        yield None, 0, Unit(tuple(position), channel)
-
-
-@choices.register
 def _(op: Flatten, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
     channel, *position = (int(i) for i in np.unravel_index(unit.channel, inputs[0]))
     yield None, 0, Unit(tuple(position), channel)
@@ -242,3 +244,11 @@ def _(op: PixelShuffle, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choic
     cells = op.factor ** len(unit.position)
     position = tuple(coordinate // op.factor for coordinate in unit.position)
     yield None, 0, Unit(position, unit.channel * cells + offset)
+
+
+@choices.register
+def _(op: Rearrangement, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
+    read = sources(op, inputs[0])[(unit.channel, *unit.position)]
+    if read >= 0:  # else it is zero, and no path goes there
+        channel, *position = (int(i) for i in np.unravel_index(read, inputs[0]))
+        yield None, 0, Unit(tuple(position), channel)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from lattice.errors import SpecificationError
+from lattice.network.axis import AxisMap
 from lattice.network.lattice import Lattice, Node, check_lattice
 from lattice.network.ops import (
     Add,
@@ -36,7 +37,6 @@ from lattice.network.ops import (
     Windowed,
 )
 from lattice.network.shapes import sources
-from lattice.network.window import AxisMap
 from lattice.sweep.reverse import bottom, sweep
 
 __all__ = ["node_cotangents", "gain", "pull", "pull_back", "sum_broadcast", "sum_channels"]
@@ -46,12 +46,33 @@ Weight = Callable[[Node], Any]
 
 
 def pull_back(lattice: Lattice, weight: Weight, cotangent: Array) -> Array:
-    """sum over paths of the product of weights: the cotangent of the input, (..., channels or 1, *spatial).
+    """The sum over paths of the product of weights, by one sweep from the output to the input (Eq. 8).
 
-    `weight(node)` multiplies the cotangent of a node before it is passed down: a number, or an array that broadcasts
-    against (channels, *spatial) of the node's output. `cotangent` belongs to the output of the lattice; its channel axis
-    may be 1 (all channels alike). `SpecificationError` where its shape does not fit.
+        cotangent_in(i) = sum_j cotangent(j) sum over paths from j to i of prod_(nodes on the path) weight(node)
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    weight : callable
+        `weight(node)` multiplies the cotangent of a node before it is passed down: a number, or an array that broadcasts
+        against (channels, *spatial) of the node's output.
+    cotangent : ndarray
+        Of the output of the lattice, (..., channels or 1, *spatial), of any number type that adds; a channel axis of 1 means
+        that all channels have the same.
+
+    Returns
+    -------
+    ndarray
+        The cotangent of the input, (..., channels or 1, *spatial).
+
+    Raises
+    ------
+    SpecificationError
+        If the shape of the cotangent does not fit.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> from lattice import Conv, Lattice
     >>> net = Lattice.chain((1, 5), [Conv(1, kernel=3), Conv(1, kernel=3)])

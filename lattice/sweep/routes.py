@@ -3,33 +3,59 @@
 Slow on purpose. This module shares nothing with the pull-back but the axis maps, and serves as its oracle: the number
 of command vectors that lead from a unit to another is what `path_counts` computes without listing them.
 
-Which commands there are at a unit, and where each one leads, is said in `lattice.sweep.choices`.
+A command says where a route goes next, standing at a unit:
+
+- at a convolution or dense layer, `Command(taps, channel)`: a tap per axis, and the input channel;
+- at a pool or an upsampling, `Command(taps)`: the channel stays;
+- at a sum, `SKIP` takes the identity branch; the other branch needs no command where its first layer has one. Where it
+  has none (its top is another sum, or only gates), and where several branches are not the identity, `Branch(i)` takes it;
+- at every other layer there is one way down, and no command.
+
+A residual block around one convolution has thus one command from {taps and channels} + {SKIP}, as in the paper.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from lattice.checks import is_whole
 from lattice.errors import SpecificationError
 from lattice.network.lattice import Lattice, Unit, check_lattice
-from lattice.network.ops import Dense, Input, WeightedWindow, Windowed
-from lattice.sweep.choices import SKIP, AnyCommand, Branch, Command, Skip, all_units, choices_at
+from lattice.network.ops import (
+    Dense,
+    Input,
+    WeightedWindow,
+    Windowed,
+)
+from lattice.sweep.choices import SKIP, AnyCommand, Branch, Command, Skip, Where, all_units, choices_at
 
 __all__ = ["commands", "path_exists", "route", "steps"]
 
 
-Where: TypeAlias = Unit | tuple[int, ...] | int
-
-
 def route(lattice: Lattice, commands: Sequence[Any], output: Where) -> Unit:
-    """Definition 1: the input unit where the route that obeys `commands` from unit `output` ends.
+    """The input unit where the route that obeys `commands` from unit `output` ends (Definition 1).
 
-    `commands` is bottom layer first, so its last entry is obeyed first. Besides `Command`s and SKIP, plain tuples are
-    understood: (taps..., channel), or taps alone where the layer below has one channel; on one axis, an int.
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    commands : sequence
+        Bottom layer first, so that the last entry is obeyed first. Besides `Command`, `Branch` and `SKIP`, plain tuples are
+        understood: (taps..., channel), or taps alone where the layer below has one channel; on one axis, an int.
+    output : Unit, tuple of int or int
+        The output unit; a bare position means channel 0.
 
-    Returns the input `Unit`. Raises `SpecificationError` where a command does not exist, reads padding, or where there
-    are too few or too many commands.
+    Returns
+    -------
+    Unit
+        A unit of the input.
 
+    Raises
+    ------
+    SpecificationError
+        If a command does not exist or reads padding, or there are too few or too many commands.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice, residual
     >>> net = Lattice.chain((1, 7), [Conv(1, kernel=3), residual([Conv(1, kernel=3, padding=1)])])
     >>> route(net, [2, 1], output=(3,)), route(net, [2, SKIP], output=(3,))
@@ -73,11 +99,31 @@ def steps(lattice: Lattice, commands: Sequence[Any], output: Where) -> Iterator[
 
 
 def commands(lattice: Lattice, output: Where | None = None, input: Where | None = None) -> Iterator[tuple[AnyCommand, ...]]:
-    """Eq. 2: the command vectors, bottom layer first, of all routes from unit `output` (to unit `input`), lazily.
+    """The command vectors, bottom layer first, of all routes from unit `output` to unit `input` (Eq. 2), lazily.
 
-    `output=None` runs over all output units, `input=None` over all that are reached. A bare position means channel 0.
     Their number is `path_counts(lattice, output)` at `input`; ask that first, it does not list them.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    output : Unit, tuple of int, int or None, default None
+        The output unit; a bare position means channel 0, None is all output units.
+    input : Unit, tuple of int, int or None, default None
+        The input unit; None is all that are reached.
+
+    Returns
+    -------
+    iterator of tuple
+        Tuples of `Command`, `Branch` and `SKIP`.
+
+    Raises
+    ------
+    SpecificationError
+        If a unit does not exist.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice
     >>> net = Lattice.chain((1, 5), [Conv(1, kernel=3), Conv(1, kernel=3)])
     >>> list(commands(net, output=(0,), input=(1,)))
@@ -106,8 +152,29 @@ def _commands(lattice: Lattice, output: Where | None, target: Unit | None) -> It
 
 
 def path_exists(lattice: Lattice, output: Where, input: Where) -> bool:
-    """Definition 2: is there a command vector whose route leads from unit `output` to unit `input`?
+    """Whether there is a command vector whose route leads from unit `output` to unit `input` (Definition 2).
 
+    Parameters
+    ----------
+    lattice : Lattice
+        The network.
+    output : Unit, tuple of int or int
+        The output unit; a bare position means channel 0.
+    input : Unit, tuple of int or int
+        The input unit.
+
+    Returns
+    -------
+    bool
+        True if there is a path.
+
+    Raises
+    ------
+    SpecificationError
+        If a unit does not exist.
+
+    Examples
+    --------
     >>> from lattice import Conv, Lattice
     >>> net = Lattice.chain((1, 7), [Conv(1, kernel=2, dilation=2), Conv(1, kernel=2, dilation=2)])
     >>> [path_exists(net, (0,), (i,)) for i in range(5)]
@@ -129,11 +196,11 @@ def _reaches(lattice: Lattice, position: int, unit: Unit, target: Unit, known: d
             known[here] = here[1] == target
         else:
             below = [(node, where) for _, node, where in choices_at(lattice, *here)]
-            unknown = [place for place in below if place not in known]
-            if unknown and not any(known.get(place, False) for place in below):
+            unknown = [unit_below for unit_below in below if unit_below not in known]
+            if unknown and not any(known.get(unit_below, False) for unit_below in below):
                 stack.extend(unknown)
             else:
-                known[here] = any(known.get(place, False) for place in below)
+                known[here] = any(known.get(unit_below, False) for unit_below in below)
     return known[position, unit]
 
 
@@ -177,3 +244,6 @@ def _taps_exist(lattice: Lattice, position: int, command: Command) -> bool:
     sizes = [window.taps(n) for window, n in zip(node.op.windows(tuple(spatial)), spatial, strict=True)]
     taps = len(command.taps) == len(sizes) and all(0 <= k < size for k, size in zip(command.taps, sizes, strict=True))
     return taps and (command.channel is None or 0 <= command.channel < channels)
+
+
+# --- where the commands of one layer lead ---------------------------------------------------------------------------------

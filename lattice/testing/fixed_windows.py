@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lattice.checks import whole
 from lattice.errors import SpecificationError
-from lattice.network.lattice import Layer, residual
+from lattice.network.branches import Layer, residual
 from lattice.network.ops import Activation, Conv, Dropout, Norm, Op, Pool, Shape
 from lattice.testing.layer_strategies import MOST_UNITS
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from lattice.network.lattice import Branches, Layer, concatenate, residual
+from lattice.network.branches import Branches, Layer, concatenate, residual
 from lattice.network.ops import (
     Activation,
     AdaptivePool,
@@ -105,70 +105,20 @@ def _cells(channels: int, axes: int) -> int:
 @st.composite
 def _one_layer(draw: st.DrawFn, op: type[Op], shape: Shape, channels: int, modes: tuple[str, ...], shuffles: bool) -> Op:
     count, *spatial = shape
-    axes = len(spatial)
-
-    def integer(least: int, most: int) -> int:
-        return draw(st.integers(least, max(least, most)))
-
-    def width() -> int:
-        """Output channels; now and then as many as a pixel shuffle needs."""
-        if shuffles and 2**axes * prod(spatial) <= MOST_UNITS and integer(0, 4) == 4:
-            return 2**axes
-        return integer(1, channels)
-
-    def grouped() -> tuple[int, int]:
-        wanted = width()
-        groups = draw(st.sampled_from(_divisors(count)))
-        return (wanted if wanted % groups == 0 else groups), groups
-
-    def per_axis(values: list[Any]) -> Any:
-        """One value for all axes is written as one value, so that both ways of writing are drawn."""
-        return values[0] if len(set(values)) == 1 and not isinstance(values[0], tuple) else tuple(values)
-
-    if op is Conv:
-        made, groups = grouped()
-        mode = draw(st.sampled_from(modes))
-        parts = [windows(draw, n, (mode,), _cells(made, axes)) for n in spatial]
-        kernel, stride, dilation, padding, _ = (per_axis(list(values)) for values in zip(*parts, strict=True))
-        if mode == "zeros" and draw(st.booleans()):
-            named = "valid" if all(d * (k - 1) < n for (k, _, d, _, _), n in zip(parts, spatial, strict=True)) else "same"
-            return Conv(made, kernel, stride, draw(st.sampled_from(("same", named))), dilation, groups, mode)
-        return Conv(made, kernel, stride, padding, dilation, groups, mode)
-    if op is ConvTranspose:
-        made, groups = grouped()
-        each = [_transposed(draw, n, max(n, _cells(made, axes))) for n in spatial]
-        kernel, stride, padding, extra, dilation = (per_axis(list(values)) for values in zip(*each, strict=True))
-        return ConvTranspose(made, kernel, stride, padding, extra, dilation, groups)
-    if op is Pool:
-        kind = draw(KINDS)
-        kernels = [integer(1, min(4, n)) for n in spatial]
-        # torch pads a pool by at most half its kernel, and dilates maxima only
-        pads = [(integer(0, k // 2),) * 2 for k in kernels]
-        most = [(n + 2 * lo - 1) // max(1, k - 1) for n, k, (lo, _) in zip(spatial, kernels, pads, strict=True)]
-        dilations = [integer(1, min(2, d)) if kind == "max" else 1 for d in most]
-        ceil, include = draw(st.booleans()), draw(st.booleans())
-        strides = [integer(1, 3) for _ in spatial]
-        return Pool(kind, per_axis(kernels), per_axis(strides), tuple(pads), per_axis(dilations), ceil, include)
+    if op in (Conv, ConvTranspose):
+        return _weighted(draw, op, shape, channels, modes, shuffles)
+    if op in (Pool, Pad, Blur):
+        return _padded(draw, op, shape, modes)
     if op is AdaptivePool:
-        return AdaptivePool(draw(KINDS), per_axis([integer(1, n) for n in spatial]))
+        return AdaptivePool(draw(KINDS), _per_axis([_integer(draw, 1, n) for n in spatial]))
     if op is GlobalPool:
         return GlobalPool(draw(KINDS))
-    if op is Pad:
-        mode = draw(st.sampled_from(modes))
-        most = [min(_copies(mode, n), max(0, _cells(count, axes) - n)) for n in spatial]
-        return Pad(tuple((lo := integer(0, m), min(integer(0, m), max(0, m - lo))) for m in most), mode)
-    if op is Blur:
-        mode = draw(st.sampled_from(modes))
-        fits = min(n + 2 * min(1, _copies(mode, n)) for n in spatial)
-        taps = draw(st.sampled_from([taps for taps in ((1,), (1, 1), (1, 2, 1), (1, 3)) if len(taps) <= fits]))
-        around = tuple((_fitting(draw, mode, n, len(taps)), min(1, _copies(mode, n))) for n in spatial)
-        return Blur(taps, per_axis([integer(1, 3) for _ in spatial]), around, mode)
     if op is Upsample:
-        scales = [integer(1, min(3, _cells(count, axes) // n)) for n in spatial]
-        return Upsample(per_axis(scales), draw(st.sampled_from(("nearest", "linear"))))
+        scales = [_integer(draw, 1, min(3, _cells(count, len(spatial)) // n)) for n in spatial]
+        return Upsample(_per_axis(scales), draw(st.sampled_from(("nearest", "linear"))))
     if op is Slice:
-        start = integer(0, count - 1)
-        return Slice(start, integer(start + 1, count))
+        start = _integer(draw, 0, count - 1)
+        return Slice(start, _integer(draw, start + 1, count))
     if op is ChannelShuffle:
         return ChannelShuffle(draw(st.sampled_from(_divisors(count))))
     if op is PixelShuffle:
@@ -176,6 +126,59 @@ def _one_layer(draw: st.DrawFn, op: type[Op], shape: Shape, channels: int, modes
     if op is Activation:
         return draw(st.sampled_from((Activation("relu"), Activation("abs"), Activation("leaky_relu", 0.1))))
     return op()
+
+
+def _integer(draw: st.DrawFn, least: int, most: int) -> int:
+    return draw(st.integers(least, max(least, most)))
+
+
+def _per_axis(values: list[Any]) -> Any:
+    """One value for all axes is written as one value, so that both ways of writing are drawn."""
+    return values[0] if len(set(values)) == 1 and not isinstance(values[0], tuple) else tuple(values)
+
+
+def _weighted(draw: st.DrawFn, op: type[Op], shape: Shape, channels: int, modes: tuple[str, ...], shuffles: bool) -> Op:
+    """A convolution, transposed or not; now and then with as many output channels as a pixel shuffle needs."""
+    count, *spatial = shape
+    axes = len(spatial)
+    wide = shuffles and 2**axes * prod(spatial) <= MOST_UNITS and _integer(draw, 0, 4) == 4
+    width = 2**axes if wide else _integer(draw, 1, channels)
+    groups = draw(st.sampled_from(_divisors(count)))
+    width = width if width % groups == 0 else groups
+    if op is ConvTranspose:
+        each = [_transposed(draw, n, max(n, _cells(width, axes))) for n in spatial]
+        kernel, stride, padding, extra, dilation = (_per_axis(list(values)) for values in zip(*each, strict=True))
+        return ConvTranspose(width, kernel, stride, padding, extra, dilation, groups)
+    mode = draw(st.sampled_from(modes))
+    parts = [windows(draw, n, (mode,), _cells(width, axes)) for n in spatial]
+    kernel, stride, dilation, padding, _ = (_per_axis(list(values)) for values in zip(*parts, strict=True))
+    if mode == "zeros" and draw(st.booleans()):
+        named = "valid" if all(d * (k - 1) < n for (k, _, d, _, _), n in zip(parts, spatial, strict=True)) else "same"
+        return Conv(width, kernel, stride, draw(st.sampled_from(("same", named))), dilation, groups, mode)
+    return Conv(width, kernel, stride, padding, dilation, groups, mode)
+
+
+def _padded(draw: st.DrawFn, op: type[Op], shape: Shape, modes: tuple[str, ...]) -> Op:
+    """A pool, a padding or a blur."""
+    count, *spatial = shape
+    if op is Pool:
+        kind = draw(KINDS)
+        kernels = [_integer(draw, 1, min(4, n)) for n in spatial]
+        # torch pads a pool by at most half its kernel, and dilates maxima only
+        pads = [(_integer(draw, 0, k // 2),) * 2 for k in kernels]
+        most = [(n + 2 * lo - 1) // max(1, k - 1) for n, k, (lo, _) in zip(spatial, kernels, pads, strict=True)]
+        dilations = [_integer(draw, 1, min(2, d)) if kind == "max" else 1 for d in most]
+        ceil, include = draw(st.booleans()), draw(st.booleans())
+        strides = [_integer(draw, 1, 3) for _ in spatial]
+        return Pool(kind, _per_axis(kernels), _per_axis(strides), tuple(pads), _per_axis(dilations), ceil, include)
+    mode = draw(st.sampled_from(modes))
+    if op is Pad:
+        most = [min(_copies(mode, n), max(0, _cells(count, len(spatial)) - n)) for n in spatial]
+        return Pad(tuple((lo := _integer(draw, 0, m), min(_integer(draw, 0, m), max(0, m - lo))) for m in most), mode)
+    fits = min(n + 2 * min(1, _copies(mode, n)) for n in spatial)
+    taps = draw(st.sampled_from([taps for taps in ((1,), (1, 1), (1, 2, 1), (1, 3)) if len(taps) <= fits]))
+    around = tuple((_fitting(draw, mode, n, len(taps)), min(1, _copies(mode, n))) for n in spatial)
+    return Blur(taps, _per_axis([_integer(draw, 1, 3) for _ in spatial]), around, mode)
 
 
 def _transposed(draw: st.DrawFn, n: int, most: int) -> tuple[int, int, tuple[int, int], int, int]:
@@ -211,13 +214,13 @@ def blocks(
     stride = draw(st.integers(1, 2)) if Conv in ops or Pool in ops else 1
     kind = draw(st.sampled_from(("residual", "concat", "sum")))
 
-    def branch(made: int, most: int) -> list[Layer]:
-        chain = draw(_resizing(shape, stride, made, tuple(modes), tuple(ops)))
-        after = (made, *(-(-n // stride) for n in shape[1:]))
+    def branch(width: int, most: int) -> list[Layer]:
+        chain = draw(_resizing(shape, stride, width, tuple(modes), tuple(ops)))
+        after = (width, *(-(-n // stride) for n in shape[1:]))
         for _ in range(draw(st.integers(0, most))):
-            chain += draw(_resizing(after, 1, made, tuple(modes), tuple(ops)))
+            chain += draw(_resizing(after, 1, width, tuple(modes), tuple(ops)))
         if nested and most and draw(st.integers(0, 4)) == 4:
-            chain.append(residual(draw(_resizing(after, 1, made, tuple(modes), tuple(ops)))))
+            chain.append(residual(draw(_resizing(after, 1, width, tuple(modes), tuple(ops)))))
         return chain
 
     if kind == "concat" and 2 * count <= 2 * channels:
@@ -226,23 +229,23 @@ def blocks(
             return concatenate([Slice(0, half)], [Slice(half, count)])
         chains = [branch(count if fixed else draw(st.integers(1, channels)), 1) for _ in range(draw(st.integers(1, 2)))]
         return concatenate(*chains, [] if stride == 1 and draw(st.booleans()) else branch(count, 0))
-    made = count if fixed or (stride == 1 and draw(st.booleans())) else draw(st.integers(1, channels))
-    chains = [branch(made, 1) for _ in range(2 if kind == "sum" else 1)]
-    identity = stride == 1 and made == count
-    chains.append([] if identity and draw(st.booleans()) else branch(made, 0))
+    width = count if fixed or (stride == 1 and draw(st.booleans())) else draw(st.integers(1, channels))
+    chains = [branch(width, 1) for _ in range(2 if kind == "sum" else 1)]
+    identity = stride == 1 and width == count
+    chains.append([] if identity and draw(st.booleans()) else branch(width, 0))
     return Branches(tuple(map(tuple, chains)), Add())
 
 
 @st.composite
 def _resizing(
-    draw: st.DrawFn, shape: Shape, stride: int, made: int, modes: tuple[str, ...], ops: tuple[type[Op], ...]
+    draw: st.DrawFn, shape: Shape, stride: int, width: int, modes: tuple[str, ...], ops: tuple[type[Op], ...]
 ) -> list[Layer]:
     """One layer, or none, from n cells to ceil(n / stride) and to `made` channels."""
     count, *spatial = shape
     options: list[st.SearchStrategy[Op]] = []
     if Conv in ops:
-        options.append(_same_conv(shape, stride, made, modes))
-    if made == count:
+        options.append(_same_conv(shape, stride, width, modes))
+    if width == count:
         if Pool in ops and (len(spatial) < 3 or min(spatial) >= 3):  # torch has no average over three axes that is wider
             options.append(st.builds(lambda kind: Pool(kind, 3, stride, padding=1), KINDS))
         if Pool in ops and stride <= min(spatial):
@@ -254,14 +257,14 @@ def _resizing(
 
 
 @st.composite
-def _same_conv(draw: st.DrawFn, shape: Shape, stride: int, made: int, modes: tuple[str, ...]) -> Op:
+def _same_conv(draw: st.DrawFn, shape: Shape, stride: int, width: int, modes: tuple[str, ...]) -> Op:
     """A convolution from n cells to ceil(n / stride): an odd kernel with half of its span as padding, or "same"."""
     count, *spatial = shape
     mode = draw(st.sampled_from(modes))
     most = min(min(_copies(mode, n) for n in spatial), 2)
     radius = draw(st.integers(0, min(1, most)))
     dilation = draw(st.integers(1, 2)) if radius and most >= 2 else 1
-    groups = draw(st.sampled_from(_divisors(gcd(count, made))))
+    groups = draw(st.sampled_from(_divisors(gcd(count, width))))
     if mode == "zeros" and draw(st.integers(0, 3)) == 3:
-        return Conv(made, draw(st.integers(1, 3)), stride, "same", dilation, groups, mode)
-    return Conv(made, 2 * radius + 1, stride, dilation * radius, dilation, groups, mode)
+        return Conv(width, draw(st.integers(1, 3)), stride, "same", dilation, groups, mode)
+    return Conv(width, 2 * radius + 1, stride, dilation * radius, dilation, groups, mode)

@@ -6,9 +6,9 @@ State a theorem about path counts in two lines:
     def test_every_count_is_a_number_of_commands(net): ...
 
 `lattices` draws whole nets, `layers` and `blocks` what fits a shape, `windows` one axis of a layer, `units` a unit of a
-given lattice and `routes` a command vector with the unit where it starts. Needs hypothesis: `pip install
-'pilcro[strategies]'`. Layers are chosen from those that fit the shape so far, so nothing is filtered away; hypothesis
-shrinks towards one-dimensional chains of plain convolutions.
+given lattice and `routes` a command vector with the unit where it starts. Needs hypothesis: the extra
+`strategies`. Layers are chosen from those that fit the shape so far, so nothing is filtered away; hypothesis shrinks towards
+one-dimensional chains of plain convolutions.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,13 @@ from collections.abc import Sequence
 try:
     from hypothesis import strategies as st
 except ImportError as error:
-    raise ImportError("lattice.strategies draws lattices with hypothesis: pip install 'pilcro[strategies]'") from error
+    from lattice.lazy import to_install
+
+    raise ImportError(f"lattice.strategies draws lattices with hypothesis: {to_install('strategies')}") from error
 
 from lattice.errors import SpecificationError
-from lattice.network.lattice import Branches, Lattice, Layer, Unit
+from lattice.network.branches import Branches, Layer
+from lattice.network.lattice import Lattice, Unit
 from lattice.network.ops import Dense, Flatten, Op, PixelShuffle, Shape
 from lattice.sweep.choices import AnyCommand, Choice, all_units, choices_at
 from lattice.testing.fixed_windows import FixedWindows, fixed_chains
@@ -150,9 +153,9 @@ def _reaches_input(lattice: Lattice, position: int, unit: Unit, known: dict[tupl
     while (position, unit) not in known:
         here = stack[-1]
         below = [(node, where) for _, node, where in choices_at(lattice, *here)] if here[0] else []
-        unknown = [place for place in below if place not in known]
-        if not here[0] or any(known.get(place) for place in below) or not unknown:
-            known[here] = not here[0] or any(known[place] for place in below if place in known)
+        unknown = [unit_below for unit_below in below if unit_below not in known]
+        if not here[0] or any(known.get(unit_below) for unit_below in below) or not unknown:
+            known[here] = not here[0] or any(known[unit_below] for unit_below in below if unit_below in known)
             stack.pop()
         else:
             stack.append(unknown[0])

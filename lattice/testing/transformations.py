@@ -44,17 +44,17 @@ PER_AXIS = ("kernel", "stride", "padding", "dilation", "output_padding", "size",
 
 
 def flip(net: Lattice, axes: int | Sequence[int] | None = None) -> Lattice:
-    """Return the lattice read from the other end: position i of the flipped axes is position n - 1 - i of `net`.
+    """The lattice read from the other end: position i of the flipped axes is position n - 1 - i of `net`.
 
     A window with kernel K, dilation d, stride s and padding (lo, hi) over n cells leaves r = (n + lo + hi - span) mod s
     cells unread on its high side; its mirror image is the same window with padding (hi - r, lo).
 
     Parameters
     ----------
-    net
+    net : Lattice
         Any lattice whose mirror image is one: no pixel shuffle, whose channels a flip exchanges.
-    axes
-        Spatial axes, counted from 0; all of them by default.
+    axes : int, sequence of int or None, default None
+        Spatial axes, counted from 0; None is all of them.
 
     Returns
     -------
@@ -82,14 +82,14 @@ def flip(net: Lattice, axes: int | Sequence[int] | None = None) -> Lattice:
 
 
 def transpose(net: Lattice, axes: Sequence[int] | None = None) -> Lattice:
-    """Return the lattice with its spatial axes in another order, as `numpy.transpose` takes it (by default reversed).
+    """The lattice with its spatial axes in another order, as `numpy.transpose` takes it (by default reversed).
 
     Parameters
     ----------
-    net
+    net : Lattice
         Any lattice without pixel shuffles, whose channels a transposition exchanges.
-    axes
-        A permutation of the spatial axes, counted from 0.
+    axes : sequence of int or None, default None
+        A permutation of the spatial axes, counted from 0; None reverses them.
 
     Returns
     -------
@@ -122,11 +122,11 @@ def transpose(net: Lattice, axes: Sequence[int] | None = None) -> Lattice:
 
 
 def compose(below: Lattice, above: Lattice) -> Lattice:
-    """Return the lattice that reads the output of `below` by `above`.
+    """The lattice that reads the output of `below` by `above`.
 
     Parameters
     ----------
-    below, above
+    below, above : Lattice
         The output shape of the first is the input shape of the second.
 
     Returns

@@ -6,9 +6,9 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+from landscape.tracing.model_names import model_factory
 from tests.bad_input.table import answers, refuses
 from validation.__main__ import main
-from validation.runtime.factories import model_factory
 from validation.training.checkpoint import write_json
 
 FACTORIES = """
@@ -109,7 +109,7 @@ MODELS = [
     no("map", "four sizes", lambda f: [model(f), "--size", "4", "4", "4", "4"], "shape is (3, 4, 4, 4, 4)"),
     no("map", "another number of channels", lambda f: small(f, "--channels", "1"), "could not take"),
     no("map", "a shape of one number", lambda f: [model(f), "--shape", "9"], "shape is (9,)"),
-    no("map", "one draw", lambda f: small(f, "--check", "1"), "two draws at least"),
+    no("map", "one draw", lambda f: small(f, "--check", "1"), "a comparison needs 20 draws at least"),
     no("map", "-5 draws", lambda f: small(f, "--check", "-5"), "--check is -5"),
     no("map", "2^60 draws", lambda f: small(f, "--check", str(2**60)), "GiB"),
     no("map", "a negative seed", lambda f: small(f, "--check", "20", "--seed", "-1"), "--seed is -1"),
@@ -190,6 +190,18 @@ OTHERS = [
     ),
     no("train", "no CIFAR archive", lambda f: [f / "run", "--preset", "cifar100", "--root", f], "download it from"),
     no("train", "no image folders", lambda f: [f / "run", "--preset", "imagenet", "--root", f], "there is no"),
+    no("train", "an unknown reading", lambda f: [f, "--reading", "beta"], "beta"),
+    no("train", "an unknown border", lambda f: [f, "--border", "zeros"], "zeros"),
+    no("train", "a negative warm-up of the rate", lambda f: [f, "--lr-warmup", "-1"], "lr_warmup -1"),
+    no("train", "a stem of a factory", lambda f: [f / "run", "--data", "digits", "--size", "8", "--stem", "cifar"], "own"),
+    no("reproduce", "no experiment", lambda f: [], "of the paper"),
+    no("reproduce", "a table that the paper has not", lambda f: ["table5"], "table5"),
+    no("reproduce", "an unknown scale", lambda f: ["table1", "--scale", "phone"], "phone"),
+    no("reproduce", "no seeds", lambda f: ["table1", "--seeds", "0", "--out", f], "--seeds 0"),
+    no("reproduce", "a save interval of 0", lambda f: ["table1", "--out", f, "--save-every", "0"], "save_every is 0"),
+    no("reproduce", "an unknown device", lambda f: ["table1", "--out", f, "--device", "tpu"], "device is 'tpu'"),
+    no("reproduce", "no CIFAR archive", lambda f: ["table1", "--scale", "cifar", "--out", f, "--root", f], "download it from"),
+    no("reproduce", "no image folders", lambda f: ["figure4", "--scale", "paper", "--out", f, "--root", f], "there is no"),
     no("tables", "no runs", lambda f: [], "no run folders were named"),
     no("tables", "a folder without runs", lambda f: [f], "no finished run"),
     no("tables", "a folder that is not there", lambda f: [f / "none"], "no finished run"),

@@ -1,6 +1,6 @@
 """The rows of the battery: what is called with what, and the error or the right answer that is due."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 
 from lattice import SpecificationError
 
-__all__ = ["Case", "answers", "refuses", "same"]
+__all__ = ["Case", "answered", "answers", "refused", "refuses", "same", "table"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,24 @@ def refuses(
 def answers(subject: str, what: str, call: Callable[[Path], Any], gives: Any) -> Case:
     """A strange request that has a right answer."""
     return Case(subject, what, call, gives=gives)
+
+
+Row = Callable[[str], Case]
+
+
+def refused(what: str, call: Callable[[Path], Any], says: str, error: type[Exception] = SpecificationError) -> Row:
+    """A row of `table`: a request that cannot be met."""
+    return lambda subject: refuses(subject, what, call, says, error)
+
+
+def answered(what: str, call: Callable[[Path], Any], gives: Any) -> Row:
+    """A row of `table`: a strange request that has a right answer."""
+    return lambda subject: answers(subject, what, call, gives)
+
+
+def table(rows: Mapping[str, Sequence[Row]]) -> list[Case]:
+    """The cases of rows that stand under what they are about."""
+    return [row(subject) for subject, own in rows.items() for row in own]
 
 
 def same(found: Any, expected: Any) -> bool:

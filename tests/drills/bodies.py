@@ -13,6 +13,7 @@ import torch
 from torch import distributed, nn
 
 from lattice import families
+from lattice.results.files import write_arrays
 from tests.drills import mounts
 from tests.drills.disk import watch
 from validation import measure
@@ -21,7 +22,6 @@ from validation.evaluation.runs import pieces
 from validation.evaluation.runs.pieces import Piece, finished
 from validation.evaluation.runs.subjects import Subject
 from validation.montecarlo.shards import Shards
-from validation.runtime.files import write_arrays
 from validation.runtime.process_group import world
 from validation.training import loop
 from validation.training.checkpoint import RunFolder

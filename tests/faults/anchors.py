@@ -1,8 +1,8 @@
 """Where a fault is planted: a function of the library, by its name, and one piece of it, by its structure.
 
 A place is written as `stern`, `Window.cell` for a method, `pull[Add]` for the rule of a dispatched function, `LEAST_CHANCE` for
-a constant of a module, `rule[linear]` for what stands under `@rule("linear")`; `bigint:product` adds the file where several
-have that name. A piece is an expression or a statement
+a constant of a module, `rule[linear]` for what stands under `@rule("linear")`; where several have that name, `lattice:sweep`
+adds a package, a folder or a file. A piece is an expression or a statement
 as Python text, in which the single capitals of `WILDCARDS` stand for anything: `X * Y` is the one product of the function,
 whatever is multiplied. Neither moving a function to another file nor another layout of its lines loses a place. What
 refers to names of the function is lost when these change, and then `AnchorError` says which.
@@ -56,11 +56,11 @@ def planted(place: str, old: str, new: str) -> tuple[str, str]:
 def definition(place: str) -> Definition:
     """What a place names; `AnchorError` where that is nothing or several things."""
     stem, _, name = place.rpartition(":")
-    found = [d for d in _definitions() if d.name == name and stem in ("", Path(d.file).stem)]
+    found = [d for d in _definitions() if d.name == name and stem in ("", *Path(d.file).with_suffix("").parts)]
     if len(found) != 1:
         where = ", ".join(d.file for d in found) or "no file"
         raise AnchorError(
-            f"{place} is defined in {where}; a fault needs one place, written as file:name where several share a name"
+            f"{place} is defined in {where}; a fault needs one place, written as folder:name where several share a name"
         )
     return found[0]
 

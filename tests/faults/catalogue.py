@@ -10,8 +10,9 @@ def examples(name: str) -> str:
 
 
 FIELDS = "tests/validation/fields"
+LAYERS = f"{FIELDS}/attribution/test_layers.py"
 WORDS = "tests/lattice/counts/test_counting.py::test_counts_are_numbers_of_command_vectors"
-TRANSPOSE = "tests/lattice/sweep/test_pullback.py::test_pulling_is_the_transpose_of_reading"
+TRANSPOSE = "tests/lattice/network/test_axis.py::test_pulling_is_the_transpose_of_reading"
 TORCH_LAYER = "tests/lattice/test_against_torch.py::test_a_layer_reads_what_torch_reads"
 TORCH_FIXED = "tests/lattice/test_against_torch.py::test_a_layer_with_fixed_weights_reads_what_torch_reads"
 TORCH_CONV, TORCH_SHUFFLE = f"{TORCH_LAYER}[Conv]", f"{TORCH_LAYER}[ChannelShuffle]"
@@ -21,7 +22,7 @@ GATED = "tests/landscape/test_exactness.py::test_relu_chains_under_a_flatten_hea
 RESIDUAL = "tests/landscape/test_exactness.py::test_linear_residual_nets_are_exact_under_any_head"
 GENERAL = "tests/landscape/test_exactness.py::test_where_single_paths_are_not_enough_the_general_law_is_exact"
 HONEST = "tests/landscape/test_exactness.py::test_where_no_law_is_exact_the_prediction_says_so"
-INITIALISED = "tests/landscape/tracing/test_trace.py::test_an_initialisation_by_name_is_what_torch_draws"
+INITIALISED = "tests/landscape/weights/test_initialisation.py::test_an_initialisation_by_name_is_what_torch_draws"
 TRACED = "tests/landscape/tracing/test_trace.py::test_the_traced_lattice_has_the_paths_of_the_model"
 TRACE = "tests/landscape/tracing/test_trace.py"
 REFUSED = f"{TRACE}::test_what_would_give_a_plausible_wrong_map_is_refused"
@@ -31,8 +32,8 @@ TRUNK = "tests/landscape/laws/test_trunk.py"
 OVERLAPS = "tests/landscape/laws/test_covariance.py"
 PRODUCT = "tests/lattice/test_products.py::test_counts_of_products_are_the_number_of_listed_commands"
 MAPS = "tests/landscape/maps/test_measures.py"
-FORMS = "tests/lattice/closed_forms/test_closed_forms.py"
-GEOMETRY = "tests/lattice/geometry/test_geometry.py"
+PASCAL, BIGINT = "tests/lattice/closed_forms/test_pascal.py", "tests/lattice/counts/test_bigint.py"
+EVENNESS = "tests/lattice/geometry/test_evenness.py"
 MEASURE = "tests/validation/montecarlo/test_measure.py"
 JUDGES = "tests/validation/comparison/test_judges.py"
 OBJECTIVE = "tests/validation/gradients/test_objective.py"
@@ -62,7 +63,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               "(sum_broadcast(X, shape, Y) for shape in inputs)",
               "((i == 0) * sum_broadcast(X, shape, Y) for i, shape in enumerate(inputs))",
               (PRODUCT,)),
-        Fault("skip doubled", "sweep", "X + passed", "X + 2 * passed", (WORDS,)),
+        Fault("skip doubled", "accumulate", "X + passed", "X + 2 * passed", (WORDS,)),
         Fault("groups ignored", "sum_channels", "alike = X // groups", "alike = X", (WORDS,)),
         Fault("groups in the wrong order", "sum_channels", "np.repeat(X, Y, axis=Z)",
               "np.concatenate([X] * (Y), axis=Z)", (TORCH_CONV,)),
@@ -76,22 +77,22 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               ("tests/lattice/counts/test_limbs.py::test_a_count_may_lie_at_the_edge_of_a_machine_word",)),
     ),
     "closed forms and geometry": (
-        Fault("Miller's recurrence one off", "pascal_row", "2 * depth", "2 * depth - 1", (FORMS,)),
-        Fault("inclusion without exclusion", "pascal_coefficient", "j - depth", "depth - j", (FORMS,)),
-        Fault("Stern's halves exchanged", "stern", "n & 1", "not n & 1", (f"{FORMS}::test_stern_is_the_oeis_sequence",)),
+        Fault("Miller's recurrence one off", "pascal_row", "2 * depth", "2 * depth - 1", (PASCAL,)),
+        Fault("inclusion without exclusion", "pascal_coefficient", "j - depth", "depth - j", (PASCAL,)),
+        Fault("Stern's halves exchanged", "stern", "n & 1", "not n & 1", (f"{PASCAL}::test_stern_is_the_oeis_sequence",)),
         Fault("binomials without their carries", "binomial", "(n - k) // X",
-              "(n - k - 1) // X", (f"{FORMS}::test_binomials_from_their_primes",)),
-        Fault("products without their sign", "bigint:product", "total if X else -total", "total", (FORMS,)),
+              "(n - k - 1) // X", (f"{BIGINT}::test_binomials_from_their_primes",)),
+        Fault("products without their sign", "product", "total if X else -total", "total", (BIGINT,)),
         Fault("evenness without the last window", "lean[Window]",
               "X - n - window.padding[0]",
               "window.padding[1] - window.padding[0]",
-              (f"{GEOMETRY}::test_with_equal_paddings_a_stage_is_even_iff_its_stride_divides",)),
+              (f"{EVENNESS}::test_with_equal_paddings_a_stage_is_even_iff_its_stride_divides",)),
         Fault("padding read beyond the padding", "padding_read[Window]", "X < n + window.padding[1]",
-              "X <= n + window.padding[1]", (f"{GEOMETRY}::test_what_a_stage_reads_of_its_padding",)),
+              "X <= n + window.padding[1]", (f"{EVENNESS}::test_what_a_stage_reads_of_its_padding",)),
     ),
     "moments": (
         Fault("standard deviation for variance", "second_moment[Weighted]", "rules.variances[X]",
-              "rules.variances[X] ** 0.5", ("tests/landscape/test_exactness.py::test_variances_multiply_along_paths",)),
+              "rules.variances[X] ** 0.5", ("tests/landscape/laws/test_moments.py::test_variances_multiply_along_paths",)),
         Fault("1 / n for 1 / n^2", "second_moment[Pooling]", "cells**2", "cells", (ENUMERATED,)),
         Fault("the gate of 1/2 dropped", "activation_gain", "(below + above) / 2", "below + above", (GATED,)),
         Fault("a gate squared before its mean", "activation_gain", "(below + above) / 2",
@@ -110,29 +111,29 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               (f"{OVERLAPS}::test_a_mask_that_positions_share_doubles_every_pair",)),
         Fault("a moment at the wrong lag", "Pairs.second", "self.codes", "self.codes + 1", (GENERAL,)),
         Fault("one map on both sides", "_entries", "X[one] * Y[two]", "X[one]", (GENERAL,)),
-        Fault("fan_in of all groups", "fans", "shape[0] // op.groups * X", "shape[0] * X", (INITIALISED,)),
+        Fault("fan_in of all groups", "fans[Conv]", "shape[0] // op.groups * X", "shape[0] * X", (INITIALISED,)),
         Fault("kaiming's gain dropped", "he", "2 / X", "1 / X", (INITIALISED,)),
         Fault("a uniform bound for a variance", "torch_default", "3 * X", "X", (INITIALISED,)),
         Fault("gamma for gamma squared", "_read_node", "coefficient**2",
               "coefficient", (f"{TRACE}::test_a_reshaped_parameter_scales_the_channels_and_nothing_else",)),
-        Fault("tied weights not seen", "weights:_tied", "len(layers) > 1", "len(layers) > 9", (REFUSED,)),
+        Fault("tied weights not seen", "_tied", "len(layers) > 1", "len(layers) > 9", (REFUSED,)),
         Fault("a mean that is not zero not seen", "LEAST_CHANCE", "2e-9", "1e-300", (REFUSED,)),
         Fault("Bessel's factor the wrong way", "train_factors", "X * (samples - 1) / samples",
               "X * samples / (samples - 1)", (examples("train_factors"),)),
         Fault("power without its level", "batch_variance", "np.sqrt(z.cross).mean(axis=X, keepdims=True) ** 2",
               "z.cross.mean(axis=X, keepdims=True)", (f"{LEMMA_2}::test_what_padding_adds_to_a_batch_has_no_level",)),
-        Fault("dropout without its scale", "batchnorm:_gain", "1 / (1 - X.p)",
+        Fault("dropout without its scale", "laws:_gain", "1 / (1 - X.p)",
               "1.0", (f"{LEMMA_2}::test_dropout_raises_the_second_moment",)),
-        Fault("a head without its correlation", "pooled_head:_per_channel", "np.array([rho])",
+        Fault("a head without its correlation", "_per_channel", "np.array([rho])",
               "np.zeros(1)", (f"{HEAD}[pool below]",)),
         Fault("a kernel without its covariance", "closed_moments", "m * relu + X", "m * relu", (f"{HEAD}[abs]",)),
         Fault("an absolute value taken for no gate", "_findings[Activation]", "set(slopes(X))",
               "{abs(slope) for slope in slopes(X)}", (HONEST,)),
-        Fault("neighbouring gates independent", "trunk:_factors",
+        Fault("neighbouring gates independent", "laws:_factors",
               "np.where(X, ratio(kept, passed), Y)",
               "np.where(X, np.ones_like(kept), np.ones_like(Y))",
               (f"{TRUNK}::test_the_factors_of_a_run_are_those_of_its_paths_counted_one_by_one",)),
-        Fault("Eq. 14 with mean one", "measures:importance", "np.sqrt(np.mean(np.square(X)))", "np.mean(X)", (MAPS,)),
+        Fault("Eq. 14 with mean one", "importance", "np.sqrt(np.mean(np.square(X)))", "np.mean(X)", (MAPS,)),
         Fault("total variation without squares", "total_variation", "np.square(X)",
               "np.abs(X)", (f"{MAPS}::test_total_variation_is_the_mean_squared_step",)),
         Fault("a traced dilation forgotten", "rule[conv2d]",
@@ -144,13 +145,13 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
         Fault("outputs summed before they are squared", "Sampler._cotangents", "X.mul_(2).sub_(1)",
               "X.mul_(0).add_(1)", (f"{MEASURE}::test_outputs_are_squared_before_they_are_summed",)),
         Fault("Z forgotten", "Sampler.squares", "X / prod(self.output_shape[1:])", "X", (MEASURE, JUDGES)),
-        Fault("every draw the first", "sampler:_seeds", "np.random.SeedSequence((X, index))",
+        Fault("every draw the first", "_seeds", "np.random.SeedSequence((X, index))",
               "np.random.SeedSequence((X, 0))", (MEASURE, JUDGES)),
         Fault("noise taken for error", "compare", "deviation**2 - error**2",
               "deviation**2", (f"{MEASURE}::test_without_an_error_the_debiased_error_is_zero_as_often_as_not",)),
         Fault("unreachable pixels forgiven", "compare", "unreachable or X",
               "X", (f"{MEASURE}::test_unreachable_pixels_must_have_no_gradient_at_all",)),
-        Fault("standard errors of one block", "estimate:_error", "X * count / (count - 1)",
+        Fault("standard errors of one block", "montecarlo:_error", "X * count / (count - 1)",
               "X * count**2", (f"{MEASURE}::test_prediction_and_measurement_agree_and_a_planted_error_does_not[linear]",)),
         Fault("enumeration of half the patterns", "enumerated_squared_gradients", "2**total",
               "2 ** (total - 1) + 1", (GENERAL, RESIDUAL)),
@@ -172,16 +173,16 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               "h * X", (f"{EMPIRICAL}::test_the_jackknife_of_a_mean_is_the_textbook_standard_error",)),
     ),
     "fields": (
-        Fault("a field with all signs alike", "contributions:_signs", "2 * X - 1",
+        Fault("a field with all signs alike", "_signs", "2 * X - 1",
               "0 * X + 1", (f"{FIELDS}/test_known_fields.py::test_channels_are_summed_by_random_signs_without_bias",)),
         Fault("squares summed over channels, not averaged", "contributions", "X / prod(h.shape[1:])",
               "X / prod(h.shape[2:])", (f"{FIELDS}/test_known_fields.py::test_a_recurrence_forgets_geometrically",)),
-        Fault("images that are read as time", "contributions:_own", "g[1].any()",
-              "g[1].isnan().any()", (f"{FIELDS}/test_layers.py::test_images_that_are_read_as_time_are_noticed",)),
+        Fault("images that are read as time", "fields:_own", "g[1].any()",
+              "g[1].isnan().any()", (f"{LAYERS}::test_images_that_are_read_as_time_are_noticed",)),
         Fault("a layer without a copy", "UpTo.forward", "_copied(X)",
-              "X", (f"{FIELDS}/test_layers.py::test_a_later_layer_in_place_does_not_change_what_the_layer_returned",)),
+              "X", (f"{LAYERS}::test_a_later_layer_in_place_does_not_change_what_the_layer_returned",)),
         Fault("a class token forgotten", "Layer.unit", "self.leading + X",
-              "X", (f"{FIELDS}/test_layers.py::test_a_vision_transformer_has_a_grid_of_tokens_after_its_class_token",)),
+              "X", (f"{LAYERS}::test_a_vision_transformer_has_a_grid_of_tokens_after_its_class_token",)),
         Fault("a hook that stays", "UpTo.forward", "handle.remove()",
               "handle.id", (f"{FIELDS}/test_nothing_left.py::test_the_model_and_the_images_are_left_as_they_were",)),
         Fault("scores without their logarithm", "published_area_ratio", "np.log1p(X)",

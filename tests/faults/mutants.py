@@ -1,11 +1,11 @@
 """Mutation testing: small random faults, made by cosmic-ray's operators, and the share of them that the tests notice.
 
-    python -m tests.faults.mutants --room core --draw 300 --seed 0 --out mutants.json
+    python -m tests.faults.mutants --area core --draw 300 --seed 0 --out mutants.json
 
-draws mutants of a room's files, each at random among all that can be made, and runs on each the tests that reach its line, the
+draws mutants of an area's files, each at random among all that can be made, and runs on each the tests that reach its line, the
 file's own first and then the quickest, until one fails or SECONDS of tests have passed. Which test reaches which line is
 measured once (`tests.faults.reach`). The share that is noticed is given with its 95 % interval (Wilson); the survivors are
-listed with their lines. A room is exhausted where `--draw` exceeds it.
+listed with their lines. An area is exhausted where `--draw` exceeds it.
 """
 
 import argparse
@@ -62,7 +62,7 @@ OPERATORS = (
     "ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceBreakWithContinue",
     "ReplaceContinueWithBreak", "NumberReplacer", "ZeroIterationForLoop",
 )  # fmt: skip
-ROOMS = {"core": CORE, "rest": REST}
+AREAS = {"core": CORE, "rest": REST}
 SECONDS = 40  # of tests, as long as they take without a fault
 BATCH = 8  # mutants a server: what is slow to import is imported once for all of them
 
@@ -70,18 +70,18 @@ BATCH = 8  # mutants a server: what is slow to import is imported once for all o
 def main() -> None:
     """Draw, judge, write and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--room", choices=ROOMS, default="core")
+    parser.add_argument("--area", choices=AREAS, default="core")
     parser.add_argument("--draw", type=int, default=100, help="how many mutants")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, default=3 * SECONDS, help="seconds a mutant")
     parser.add_argument("--out", type=Path, default=Path("mutants.json"), help="what was judged before is not judged again")
     asked = parser.parse_args()
     reached = reach(Path("reach.json"))
-    every = [site for file in ROOMS[asked.room] for site in sites(file)]
+    every = [site for file in AREAS[asked.area] for site in sites(file)]
     random.Random(asked.seed).shuffle(every)
     chosen = list(islice(filter(None, (mutant(site, reached) for site in every)), asked.draw))
     known = json.loads(asked.out.read_text()) if asked.out.exists() else {}
-    print(f"{len(chosen)} of {len(every)} mutants of {len(ROOMS[asked.room])} files", flush=True)
+    print(f"{len(chosen)} of {len(every)} mutants of {len(AREAS[asked.area])} files", flush=True)
     known |= {fault.name: 0 for fault in chosen if not fault.tests}  # what no test reaches none can notice
     new = [fault for fault in chosen if fault.name not in known]
     for batch in (new[start : start + BATCH] for start in range(0, len(new), BATCH)):

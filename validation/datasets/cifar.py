@@ -70,7 +70,24 @@ class _Reader(pickle.Unpickler):
 def read(archive: Archive, root: Path | None, size: int = 32) -> Split:
     """(N, 3, 32, 32) uint8 pixels and labels, to train and to test, from `root`/<archive name>.
 
-    Raises `SpecificationError` for an absent archive (with the path where it is expected) and for one whose hash differs.
+    Parameters
+    ----------
+    archive : Archive
+        Which of the two archives.
+    root : Path, optional
+        Where CIFAR's archives or the image folders lie.
+    size : int
+        32: other sizes are refused.
+
+    Returns
+    -------
+    Split
+        ((pixels, labels), (pixels, labels)), uint8 and int64.
+
+    Raises
+    ------
+    SpecificationError
+        For an absent archive (with the path where it is expected) and for one whose hash differs.
     """
     if size != 32:
         raise SpecificationError(f"CIFAR images have 32 pixels; size is {size}")

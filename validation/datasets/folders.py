@@ -26,6 +26,22 @@ def zoom_box(width: int, height: int, numbers: Any) -> tuple[float, float, float
 
     `numbers`: four uniform ones (area, aspect, column, row). The box is cut to the image where its sides do not fit.
 
+    Parameters
+    ----------
+    width : int
+        Pixels of the image.
+    height : int
+        Pixels of the image.
+    numbers : object
+        Four uniform ones.
+
+    Returns
+    -------
+    tuple[float, float, float, float]
+        (left, top, right, bottom) in pixels.
+
+    Examples
+    --------
     >>> zoom_box(100, 80, (1.0, 0.5, 0.5, 0.5))
     (5.278640450004204, 0.0, 94.7213595499958, 80.0)
     """
@@ -88,7 +104,26 @@ class Folder:
 def read(root: Path | None, size: int, evaluation_size: int, augment: str) -> Dataset:
     """root/train and root/val (or root/test), a folder a class; the hash is over the files' names and sizes.
 
-    Raises `SpecificationError` for folders that are missing, empty, or that do not have the same classes.
+    Parameters
+    ----------
+    root : Path, optional
+        The folder that holds train and val.
+    size : int
+        Pixels of an image's side.
+    evaluation_size : int
+        Pixels of a test image's side.
+    augment : str
+        "zoom" (with its flip) or "none".
+
+    Returns
+    -------
+    Dataset
+        Images to train and to test on, decoded as they are needed.
+
+    Raises
+    ------
+    SpecificationError
+        For folders that are missing, empty, or that do not have the same classes.
     """
     if augment not in ("zoom", "none"):
         raise SpecificationError(f"augment is {augment!r}; folders take 'zoom' (with its flip) or 'none'")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landscape.display.html import side_by_side, table
-from landscape.maps.plot import MAP_COLOURS, axes_or_new, plot_profile
+from landscape.maps.plot import axes_or_new, draw_image, draw_line, plot_profile
 from lattice import SpecificationError
 from validation.report.html import ORANGE, measured_svgs
 
@@ -26,23 +26,28 @@ Array = np.ndarray[Any, Any]
 
 DECADES = 4  # of a logarithmic scale
 SCALES = ("linear", "log")
+NO_STYLE: Mapping[str, Any] = {}
 
 
-def plot_field(field: EffectiveField, ax: Axes | None = None, *, scale: str = "linear", title: str | None = None) -> Axes:
+def plot_field(
+    field: EffectiveField, ax: Axes | None = None, *, scale: str = "linear", title: str | None = None, **style: Any
+) -> Axes:
     """The map over its largest value, the unit's cell outlined; "log" shows four decades. Three axes: the slice of the unit."""
     ax = axes_or_new(ax)
     size = float(np.abs(field.mean).max())
-    _draw(field, ax, field.mean / size, scale, field.standard_error / size)
+    _draw(field, ax, field.mean / size, scale, field.standard_error / size, style)
     ax.set_title(title or f"{field.title}\n{field.statistic}, {field.count} {field.over}s", fontsize=9)
     return ax
 
 
-def _draw(field: EffectiveField, ax: Axes, values: Array, scale: str, error: Array | None = None) -> None:
+def _draw(
+    field: EffectiveField, ax: Axes, values: Array, scale: str, error: Array | None = None, style: Mapping[str, Any] = NO_STYLE
+) -> None:
     """Values over their largest at the field's positions."""
     if scale not in SCALES:
         raise SpecificationError(f"scale is {scale!r}; it is {' or '.join(SCALES)}")
     if values.ndim == 1:
-        _draw_line(field, ax, values, scale, error)
+        _draw_line(field, ax, values, scale, error, style)
         return
     from matplotlib.colors import LogNorm
     from matplotlib.patches import Rectangle
@@ -50,9 +55,9 @@ def _draw(field: EffectiveField, ax: Axes, values: Array, scale: str, error: Arr
     values = _slice(field, values)
     signed = bool((values < 0).any())
     if scale == "log" and not signed:
-        image = ax.imshow(np.maximum(values, 10.0**-DECADES), cmap=MAP_COLOURS, norm=LogNorm(10.0**-DECADES, 1))
+        image = draw_image(ax, np.maximum(values, 10.0**-DECADES), style, norm=LogNorm(10.0**-DECADES, 1))
     else:
-        image = ax.imshow(values, cmap="PuOr" if signed else MAP_COLOURS, vmin=-1 if signed else 0, vmax=1)
+        image = draw_image(ax, values, {"cmap": "PuOr", **style} if signed else style, vmin=-1 if signed else 0, vmax=1)
     if field.cell is not None:
         (top, bottom), (left, right) = field.cell[-2:]
         corner = (left - 0.5, top - 0.5)
@@ -61,14 +66,16 @@ def _draw(field: EffectiveField, ax: Axes, values: Array, scale: str, error: Arr
     ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.04).set_label("contribution / largest")
 
 
-def _draw_line(field: EffectiveField, ax: Axes, values: Array, scale: str, error: Array | None) -> None:
+def _draw_line(
+    field: EffectiveField, ax: Axes, values: Array, scale: str, error: Array | None, style: Mapping[str, Any]
+) -> None:
     position = np.arange(len(values))
-    ax.plot(position, values, color=ORANGE if error is not None else "black")
+    draw_line(ax, values, {"color": ORANGE if error is not None else "black", **style})
     if error is not None:
         ax.fill_between(position, values - 2 * error, values + 2 * error, color=ORANGE, alpha=0.25, linewidth=0)
     if scale == "log" and not (values < 0).any():
         ax.set_yscale("log")
-        ax.set_ylim(10.0**-DECADES, 2)
+        ax.set_ylim(style.get("vmin", 10.0**-DECADES), style.get("vmax", 2))
     ax.set(xlabel="input position", ylabel="contribution / largest")
     if field.cell is not None:
         ax.axvspan(field.cell[0][0] - 0.5, field.cell[0][1] - 0.5, color="grey", alpha=0.2, linewidth=0)

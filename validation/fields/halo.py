@@ -19,8 +19,8 @@ from landscape.tracing.trace import Trace, trace
 from lattice import AssumptionError, PilcroError, SpecificationError
 from lattice.checks import is_real, whole
 from lattice.geometry.receptive_field import ReceptiveField, receptive_field
+from validation.fields.attribution.layers import Layer
 from validation.fields.field import EffectiveField
-from validation.fields.layers import Layer
 from validation.fields.measure import effective_receptive_field
 from validation.fields.numbers import share_beyond
 from validation.fields.predicted import cut_model
@@ -284,7 +284,7 @@ def _overlap(beyond: Array, keep: float) -> int:
 
 
 def _shape(images: Any) -> tuple[int, ...]:
-    from validation.fields.images import images_from
+    from validation.fields.attribution.images import images_from
 
     return images_from(images, draws=2).shape
 

@@ -1,10 +1,8 @@
 """The effective receptive field of a unit: its contributions averaged over images or over initialisations."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from copy import deepcopy
-from dataclasses import dataclass
-from hashlib import sha256
 from math import inf, prod
 from pathlib import Path
 from typing import Any
@@ -17,17 +15,16 @@ from landscape.input_checks import call_factory, checked_images
 from landscape.progress import progress_bar
 from lattice import SpecificationError, UnsupportedError
 from lattice.checks import given_shape, is_whole, whole
-from validation.fields.contributions import STATISTICS, contributions
+from validation.fields.attribution.contributions import STATISTICS, contributions
+from validation.fields.attribution.images import Images, images_from, white_noise
+from validation.fields.attribution.layers import Layer, UpTo, find_layer, uncompiled
 from validation.fields.field import EffectiveField
-from validation.fields.images import Images, images_from, white_noise
-from validation.fields.layers import Layer, UpTo, find_layer, uncompiled
+from validation.fields.files import Settings, device_name, manifest_of, unfinished
 from validation.montecarlo.estimate import Estimate
 from validation.montecarlo.measure import measure
-from validation.montecarlo.shards import Shards, Tally
+from validation.montecarlo.shards import Tally
 from validation.montecarlo.sources import ModuleSource
-from validation.runtime.locks import locked
 from validation.runtime.preserve_state import device_of, preserve_state
-from validation.runtime.versions import versions
 from validation.runtime.workers import checked_device, exact_arithmetic
 
 __all__ = ["effective_receptive_field"]
@@ -78,7 +75,7 @@ def effective_receptive_field(
         "centre" is size // 2 on each axis, otherwise an index into the layer's positions or a token's number; "mean" is over
         all units.
     statistic : {"squared", "absolute", "signed", "rectified", "positive"}, default "squared"
-        What is averaged, see `validation.fields.contributions`.
+        What is averaged, see `validation.fields.attribution.contributions`.
     count : int or None, default None
         How many images at most.
     draws : int, default 200
@@ -127,7 +124,7 @@ def effective_receptive_field(
     asked: dict[str, Any] = {"layout": layout, "entry": entry, "channels_last": channels_last}
     if isinstance(model, nn.Module):
         images = images_from(images_or_shape, count=count, seed=seed, draws=draws)
-        settings = _Settings(statistic, seed, batch_size, channels_last, None if folder is None else Path(folder), progress)
+        settings = Settings(statistic, seed, batch_size, channels_last, None if folder is None else Path(folder), progress)
         return _over_images(uncompiled(model), images, layer, unit, asked, settings, device)
     if not callable(model):
         raise SpecificationError(
@@ -145,18 +142,8 @@ def _check(statistic: Any, batch_size: Any, draws: Any, seed: Any) -> None:
     whole("seed", seed, 0, inf)
 
 
-@dataclass(frozen=True)
-class _Settings:
-    statistic: str
-    seed: int
-    batch_size: int
-    channels_last: bool
-    folder: Path | None
-    progress: bool
-
-
 def _over_images(
-    model: nn.Module, images: Images, name: str | None, unit: Any, asked: Any, settings: _Settings, device: str | None
+    model: nn.Module, images: Images, name: str | None, unit: Any, asked: Any, settings: Settings, device: str | None
 ) -> EffectiveField:
     if images.count < 2:
         raise SpecificationError("one image tells a mean and no standard error; give two at least")
@@ -184,9 +171,9 @@ def _over_images(
                 x = x.movedim(-1, 1) if settings.channels_last else x
                 yield numbers, contributions(tap, x, index, settings.statistic, numbers, settings.seed, check=not numbers.start)
 
-        manifest = _manifest(model, first, tap, images, layer, index, settings)
+        manifest = manifest_of(model, first, tap, images, layer, index, settings)
         interrupted = _filled(tally, batches, manifest, settings)
-    return _field(tally, layer, index, settings, images.identity or "batches", "image", _name(where), interrupted)
+    return _field(tally, layer, index, settings, images.identity or "batches", "image", device_name(where), interrupted)
 
 
 def _device(name: str) -> torch.device:
@@ -207,45 +194,13 @@ def _blocks(count: int, space: tuple[int, ...]) -> int:
     return min(count, MOST_BLOCKS, max(LEAST_BLOCKS, MOST_BYTES // (8 * prod(space))))
 
 
-def _manifest(
-    model: nn.Module, first: torch.Tensor, tap: UpTo, images: Images, layer: Layer, index: Any, settings: _Settings
-) -> dict[str, Any]:
-    """What the sums in a folder are of; nothing where there is no folder."""
-    if settings.folder is None:
-        return {}
-    if not images.identity:
-        raise SpecificationError(
-            "folder= needs images that are the same when they are read again: an array, a data set; no iterable of batches"
-        )
-    total = sha256(repr(model).encode())
-    for name, tensor in model.state_dict().items():
-        if isinstance(tensor, torch.Tensor):
-            total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    with torch.no_grad():
-        features = tap(first.movedim(-1, 1) if settings.channels_last else first).double()
-    answer = {"features": [float(features.norm()), float(features.sum())], "precision": torch.finfo(torch.float32).eps ** 0.5}
-    return {
-        "images": images.identity,
-        "count": images.count,
-        "shape": list(images.shape),
-        "layer": [layer.name, *layer.entry],
-        "unit": "mean" if index is None else list(index),
-        **{name: getattr(settings, name) for name in ("statistic", "seed", "batch_size")},
-        "model": total.hexdigest(),
-        "device": _name(first.device),
-        "versions": versions(),
-        "answer": answer,
-    }
-
-
 def _filled(
-    tally: Tally, batches: Callable[[list[range]], Iterator[tuple[range, Array]]], manifest: dict[str, Any], settings: _Settings
+    tally: Tally, batches: Callable[[list[range]], Iterator[tuple[range, Array]]], manifest: dict[str, Any], settings: Settings
 ) -> bool:
     """Add all images to the tally, those that a folder holds without computing them again; returns: interrupted?"""
     count = len(tally.done)
     with ExitStack() as stack:
-        shards = stack.enter_context(_shards(settings.folder, manifest, tally))
+        shards = stack.enter_context(unfinished(settings.folder, manifest, tally))
         bar = stack.enter_context(progress_bar(settings.progress, count, unit="image", desc="receptive field"))
         bar.update(int(tally.done.sum()))
         known = tally.done.copy()
@@ -270,22 +225,6 @@ def _filled(
     if (tally.counts > 0).sum() < 2:
         raise SpecificationError(f"there is {int(tally.done.sum())} image; a standard error needs two at least")
     return False
-
-
-@contextmanager
-def _shards(folder: Path | None, manifest: dict[str, Any], tally: Tally) -> Iterator[Shards | None]:
-    if folder is None:
-        yield None
-        return
-    with ExitStack() as stack:
-        shards = Shards(folder)
-        try:
-            stack.enter_context(locked(folder))
-        except OSError as error:
-            raise SpecificationError(f"the folder {folder} cannot be used: {error}") from error
-        shards.agree_on(manifest)
-        shards.read(tally)
-        yield shards
 
 
 def _over_draws(
@@ -328,13 +267,13 @@ def _over_draws(
         return UpTo(call_factory(factory), layer, channels_last=last)
 
     first = (shape[-1], *shape[:-1]) if last else shape
-    settings = _Settings(statistic, seed, 1, last, None if folder is None else Path(folder), progress)
+    settings = Settings(statistic, seed, 1, last, None if folder is None else Path(folder), progress)
     identity = f"white noise of seed {seed}" if given is None else f"{len(given)} images"
     if statistic == "squared":
         estimate = measure(
             cut, first, draws=draws, seed=seed, device=device, output=index, inputs=given, folder=folder, progress=progress
         )
-        return EffectiveField.of(estimate, layer, index, statistic, identity, "draw")
+        return _of_layer(estimate, layer, index, statistic, identity, "draw")
     if folder is not None:
         raise SpecificationError(f"folder= keeps draws of statistic='squared' only; this is {statistic!r}")
     return _loop_over_draws(cut, layer, index, first, given, draws, settings, identity, where)
@@ -347,7 +286,7 @@ def _loop_over_draws(
     shape: tuple[int, ...],
     given: Array | None,
     draws: int,
-    settings: _Settings,
+    settings: Settings,
     identity: str,
     where: torch.device,
 ) -> EffectiveField:
@@ -367,14 +306,14 @@ def _loop_over_draws(
 
     with exact_arithmetic(where):
         interrupted = _filled(tally, networks, {}, settings)
-    return _field(tally, layer, index, settings, identity, "draw", _name(where), interrupted)
+    return _field(tally, layer, index, settings, identity, "draw", device_name(where), interrupted)
 
 
 def _field(
     tally: Tally,
     layer: Layer,
     index: tuple[int, ...] | None,
-    settings: _Settings,
+    settings: Settings,
     identity: str,
     over: str,
     device: str,
@@ -386,8 +325,10 @@ def _field(
             f"the features of {layer.title} had gradient zero at every pixel of every {over}: this unit does not depend on "
             "the input, or its gradients are too small for the model's precision (try model.double())"
         )
-    return EffectiveField.of(estimate, layer, index, settings.statistic, identity, over)
+    return _of_layer(estimate, layer, index, settings.statistic, identity, over)
 
 
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+def _of_layer(
+    estimate: Estimate, layer: Layer, index: tuple[int, ...] | None, statistic: str, images: str, over: str
+) -> EffectiveField:
+    return EffectiveField(estimate, layer.name, index, statistic, images, over, layer.grid, layer.cell(index))

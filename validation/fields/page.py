@@ -11,9 +11,9 @@ import numpy as np
 
 from landscape.display.html import in_words, side_by_side, table
 from landscape.display.svg import map_svg
+from lattice.results.files import write_bytes
 from validation.fields.drawing import field_html
 from validation.report.style import document
-from validation.runtime.files import write_bytes
 from validation.runtime.versions import versions
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from landscape.maps.measures import total_variation
+from landscape.maps.numbers import total_variation
 from landscape.progress import progress_bar
 from lattice import SpecificationError, UnsupportedError
 from validation.gradients.jackknife import Blocks, jackknife
@@ -33,6 +33,18 @@ Array = np.ndarray[Any, Any]
 def channel_importance(squared: Array) -> Array:
     """I'_i = sqrt(d_w d_h) ||I_i^2||_channels / ||I^2||_F (Eq. 14) of squares (channels, *positions); mean square one.
 
+    Parameters
+    ----------
+    squared : numpy.ndarray
+        Squares (channels, *positions), not negative.
+
+    Returns
+    -------
+    numpy.ndarray
+        I' (positions), float64.
+
+    Examples
+    --------
     >>> channel_importance(np.array([[3.0, 0.0], [4.0, 5.0]]))
     array([1., 1.])
     """

@@ -30,7 +30,20 @@ ROUNDED = 100  # machine precisions of the whole gradient: what sums over a batc
 
 
 def sample_uniforms(count: int, generator: torch.Generator) -> torch.Tensor:
-    """One uniform number an image, float64: the same classes however a batch is split over processes."""
+    """One uniform number an image, float64: the same classes however a batch is split over processes.
+
+    Parameters
+    ----------
+    count : int
+        How many images.
+    generator : torch.Generator
+        Where the random numbers come from; torch's global state is not touched.
+
+    Returns
+    -------
+    torch.Tensor
+        float64 (count,).
+    """
     if not isinstance(generator, torch.Generator):
         raise SpecificationError(f"generator is {generator!r}; it is torch.Generator().manual_seed(0), for example")
     return torch.rand(count, dtype=torch.float64, generator=generator, device=generator.device)
@@ -39,6 +52,20 @@ def sample_uniforms(count: int, generator: torch.Generator) -> torch.Tensor:
 def sample_classes(logits: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
     """y ~ p(y|x) = softmax(h) (Eq. 13), by the inverse of the distribution function; (B, 1) class numbers.
 
+    Parameters
+    ----------
+    logits : torch.Tensor
+        h (B, classes).
+    uniforms : torch.Tensor
+        One uniform number in [0, 1) for each image, (B,): its sampled class.
+
+    Returns
+    -------
+    torch.Tensor
+        int64 (B, 1).
+
+    Examples
+    --------
     >>> sample_classes(torch.zeros(2, 4), torch.tensor([0.1, 0.9])).flatten()
     tensor([0, 3])
     """
@@ -50,10 +77,32 @@ def sample_classes(logits: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor
 def input_gradient(model: torch.nn.Module, images: torch.Tensor, uniforms: torch.Tensor, *, way: str = "auto") -> torch.Tensor:
     """g (B, channels, *positions): the gradient of each image's sampled logit in its pixels, differentiable in the parameters.
 
-    Raises `SpecificationError` for images that are no floating-point batch or an unknown way, `UnsupportedError` for
-    outputs that are not logits (B, classes), for functions without a second derivative in torch, and for way="linearised"
-    where a function of the network has no rule. The backward pass of the other ways raises `UnsupportedError` where torch's
+     The backward pass of the other ways raises `UnsupportedError` where torch's
     forward mode fails or differs from double backward, `AssumptionError` where the second forward pass differs from the first.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network; it is run in evaluation mode and left as it was.
+    images : torch.Tensor
+        (B, channels, *positions), floating point.
+    uniforms : torch.Tensor
+        One uniform number in [0, 1) for each image, (B,): its sampled class.
+    way : str
+        "linearised", "double_backward", "forward_mode", or "auto": the first where every layer has a rule, else the second.
+
+    Returns
+    -------
+    torch.Tensor
+        Of the shape of the images.
+
+    Raises
+    ------
+    SpecificationError
+        For images that are no floating-point batch or an unknown way.
+    UnsupportedError
+        For outputs that are not logits (B, classes), for functions without a second derivative in torch, and for
+        way="linearised" where a function of the network has no rule.
     """
     _check(model, images, uniforms, way)
     model = getattr(model, "_orig_mod", model)  # what torch.compile made has no second derivative; the module inside has
@@ -136,7 +185,7 @@ class _Network:
             yield
 
     def logits(self, x: torch.Tensor) -> Any:
-        return call_model(lambda x: functional_call(self.model, self.buffers, (x,)), x, type(self.model).__name__)
+        return call_model(lambda x: functional_call(self.model, self.buffers, (x,)), x, self.model)
 
     def recorded(self, x: torch.Tensor) -> Any:
         with Record(self.tape) as record:

@@ -21,6 +21,22 @@ def jackknife(statistic: Callable[[Array], Any], sums: Array, images: Array) -> 
     `sums` (blocks, ...) are the sums over each block's images, `images` (blocks,) how many those are. Returns the plain
     statistic of the whole mean, the estimated bias (plain - bias is free of it to first order), and the standard error.
 
+    Parameters
+    ----------
+    statistic : Callable[[numpy.ndarray], Any]
+        From a mean to an array.
+    sums : numpy.ndarray
+        Sums over the images of each block, the blocks along the first axis.
+    images : numpy.ndarray
+        How many images each block has.
+
+    Returns
+    -------
+    tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]
+        The statistic, its bias, and its standard error.
+
+    Examples
+    --------
     >>> value, bias, error = jackknife(lambda mean: mean**2, np.array([0.0, 1.0, 2.0, 3.0]), np.ones(4))
     >>> float(value), round(float(bias), 4)  # the square of a mean is too large by the variance of the mean
     (2.25, 0.4167)

@@ -27,6 +27,18 @@ def signal(tensor: torch.Tensor) -> torch.Tensor:
     A mark on the tensor itself, and no subclass of it: that would be a view of the tensor, in which autograd pays for
     every in-place function with copies.
 
+    Parameters
+    ----------
+    tensor : torch.Tensor
+        What depends on the input.
+
+    Returns
+    -------
+    torch.Tensor
+        The same values, marked.
+
+    Examples
+    --------
     >>> with Record(Tape()):
     ...     hasattr(3 * signal(torch.ones(2)), "depends_on_input")
     True

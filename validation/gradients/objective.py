@@ -37,8 +37,23 @@ Border = Literal["unpadded", "replicate", "reflect"]
 def normalised(squared: torch.Tensor) -> torch.Tensor:
     """I' = sqrt(P) ||I^2||_channels / ||I^2||_F (Eq. 14) of (channels, *positions), P positions; its mean square is one.
 
-    Raises `SpecificationError` for a landscape that is zero everywhere, or not finite.
+    Parameters
+    ----------
+    squared : torch.Tensor
+        I^2, not negative.
 
+    Returns
+    -------
+    torch.Tensor
+        I' (positions), of the same dtype.
+
+    Raises
+    ------
+    SpecificationError
+        For a landscape that is zero everywhere, or not finite.
+
+    Examples
+    --------
     >>> normalised(torch.tensor([[[3.0, 0.0]], [[4.0, 5.0]]])).round(decimals=4)
     tensor([[1., 1.]])
     """
@@ -63,44 +78,45 @@ def importance_map(
 ) -> torch.Tensor:
     """I'(f) of a batch (Eq. 14 of 1/B sum_m (dh_y/dx)^2 with y ~ p(y|x)), differentiable in the parameters.
 
-        I' = sqrt(d_w d_h) ||I^2||_channels / ||I^2||_F,     I^2 = 1/B sum_m (dh_y(x_m)/dx)^2
-
-    The model runs in evaluation mode, on copies of its buffers, and is left as it was; so a later forward pass in training mode
-    cannot change the map's gradient.
+    `images` (B, channels, *positions); the map has the shape of the positions. The classes are drawn from `generator`, one
+    uniform number an image, or from the numbers `uniforms` (B,) themselves. The model runs in evaluation mode, on copies of
+    its buffers, and is left as it was; so a later forward pass in training mode cannot change the map's gradient. `way`, the
+    way to the gradient: "linearised", "double_backward", "forward_mode", or "auto": linearised where every layer has a
+    rule, otherwise double backward. Second derivatives of the map exist by double backward only. `reduce`: applied to the
+    mean square, before it is normalised (the mean over processes, `devices.mean_over_processes`).
 
     Parameters
     ----------
     model : torch.nn.Module
-        Returns logits (B, classes).
+        The network; it is run in evaluation mode and left as it was.
     images : torch.Tensor
         (B, channels, *positions), floating point.
-    generator : torch.Generator or None, default None
-        Where the classes are drawn from, one uniform number an image.
-    uniforms : torch.Tensor or None, default None
-        (B,): these numbers themselves, in place of a generator.
-    way : {"auto", "linearised", "double_backward", "forward_mode"}, default "auto"
-        The way to the gradient; "auto" is linearised where every layer has a rule, otherwise double backward. Second
-        derivatives of the map exist by double backward only.
-    reduce : callable or None, default None
-        Applied to the mean square before it is normalised (the mean over processes, for example).
+    generator : torch.Generator, optional
+        Draws the classes; or give `uniforms`.
+    uniforms : torch.Tensor, optional
+        One uniform number in [0, 1) for each image, (B,): its sampled class.
+    way : str
+        "linearised", "double_backward", "forward_mode" or "auto".
+    reduce : Callable[[torch.Tensor], torch.Tensor], optional
+        Applied to the mean square before it is normalised, such as the mean over processes.
 
     Returns
     -------
     torch.Tensor
-        The map over input positions, of mean square one.
+        I' (positions), whose mean square is one, differentiable in the parameters.
 
     Raises
     ------
     SpecificationError
-        If images are no floating-point batch, or neither generator nor uniforms are given.
+        For images that are no floating-point batch.
     UnsupportedError
-        If outputs are not logits (B, classes).
+        For a model whose outputs are not logits (B, classes).
 
     Examples
     --------
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
-    >>> importance = importance_map(model, torch.ones(3, 1, 2, 2), generator=torch.Generator().manual_seed(0))
-    >>> importance.shape, round(importance.square().mean().item(), 4), importance.requires_grad
+    >>> found = importance_map(model, torch.ones(3, 1, 2, 2), generator=torch.Generator().manual_seed(0))
+    >>> found.shape, round(found.square().mean().item(), 4), found.requires_grad
     (torch.Size([2, 2]), 1.0, True)
     """
     if not isinstance(images, torch.Tensor):
@@ -225,26 +241,26 @@ def curvature_penalty(
 
 
 def target_penalty(importance: torch.Tensor, target: torch.Tensor, *, reduction: Reduction = "sum") -> torch.Tensor:
-    """||I' - S||^2 (Eq. 17), summed over positions as printed.
+    """||I' - S||^2 (Eq. 17), summed over positions as printed; "mean" divides by d_w d_h: 1024 on 32x32 pixels.
 
     Parameters
     ----------
     importance : torch.Tensor
-        I', over input positions, as `importance_map` returns it.
+        I' (positions).
     target : torch.Tensor
-        S, of the same shape, as `smoothness_target` returns it.
-    reduction : {"sum", "mean"}, default "sum"
-        "mean" divides by the number of positions: 1024 on 32x32 pixels.
+        S (positions); it gets no gradient.
+    reduction : Reduction
+        "sum" as printed, or "mean" over positions, which the presets take.
 
     Returns
     -------
     torch.Tensor
-        A number, differentiable in the map.
+        A scalar, differentiable in `importance`.
 
     Raises
     ------
     SpecificationError
-        If the shapes differ, or one is no tensor.
+        For maps that are no tensors or differ in shape, and another reduction.
 
     Examples
     --------
@@ -266,28 +282,28 @@ def _reduced(values: torch.Tensor, reduction: str) -> torch.Tensor:
 
 
 def smoothness_target(images: torch.Tensor | Iterable[torch.Tensor], width: int = 3) -> torch.Tensor:
-    """S = 1/M sum_m sqrt(d_w d_h) ||Delta_k X_m||_channels / ||Delta_k X_m||_F (Section 3.3.2, before Eq. 17).
+    """S = 1/M sum_m sqrt(d_w d_h) ||Delta_k X_m||_channels / ||Delta_k X_m||_F (Section 3.3.2, before Eq. 17), float64.
 
-    The Laplacian is not padded, which would put an edge around every image: a cell at the border has the value of its nearest
-    inner cell, so that stationary images give a flat target. Images whose Laplacian is zero everywhere have no shape and are
-    left out.
+    `images` (M, channels, *positions), or batches of them. The Laplacian is not padded, which would put an edge around every
+    image: a cell at the border has the value of its nearest inner cell, so that stationary images give a flat target. Images
+    whose Laplacian is zero everywhere have no shape and are left out.
 
     Parameters
     ----------
-    images : torch.Tensor or iterable of torch.Tensor
+    images : torch.Tensor | Iterable[torch.Tensor]
         (M, channels, *positions), or batches of them.
-    width : int, default 3
-        Width k of the Laplacian, odd.
+    width : int
+        k of the Laplacian, odd and 3 at least.
 
     Returns
     -------
     torch.Tensor
-        The target over input positions, float64.
+        S (positions), float64 on the CPU.
 
     Raises
     ------
     SpecificationError
-        If no image has a Laplacian that is not zero, images have different sizes, or entries that are not finite.
+        Where no image has one.
 
     Examples
     --------

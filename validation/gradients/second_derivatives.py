@@ -45,6 +45,16 @@ def missing_second_derivative(gradient: torch.Tensor) -> str:
     """What torch says of a derivative that is missing in the graph of a gradient; "" where the graph is whole.
 
     `torch.autograd.grad` stops at such a node with an error, or passes it by as if its derivative were zero.
+
+    Parameters
+    ----------
+    gradient : torch.Tensor
+        A gradient with its graph.
+
+    Returns
+    -------
+    str
+        torch's words, or nothing.
     """
     seen, waiting = set(), [gradient.grad_fn]
     while waiting:

@@ -1,25 +1,21 @@
 """From a lattice to the torch network that it describes, with weights of the variances that are asked for."""
 
 from collections.abc import Mapping
-from functools import singledispatch
-from typing import Any, TypeAlias
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from landscape import he
-from landscape.tracing.proof.replay import Own, apply
-from landscape.weights.initialisation import Initialisation, layer_variances, weighted
-from lattice import Conv, ConvTranspose, Dense, Dropout, Lattice, Norm, Op, SpecificationError, UnsupportedError, Upsample
+from landscape.weights.fans import weighted
+from landscape.weights.initialisation import Initialisation, layer_variances
+from lattice import (
+    Lattice,
+    SpecificationError,
+)
 from lattice.network.lattice import check_lattice
-from lattice.network.ops import Weighted, WeightedWindow
+from validation.montecarlo.modules import module
 
 __all__ = ["LatticeModule", "build", "draw_weight", "draw_weights"]
-
-Shapes: TypeAlias = tuple[tuple[int, ...], ...]
-
-NO_NUMBERS = {"bias": None, "running_var": None, "number": 1, "shift": 0}
 
 
 class LatticeModule(nn.Module):
@@ -150,93 +146,3 @@ def draw_weight(weight: torch.Tensor, variance: float, generator: torch.Generato
 
 
 # --- the module of one op -------------------------------------------------------------------------------------------------
-
-
-class _Layer(nn.Module):
-    """An op as a module: what `landscape.tracing.proof.replay` says that it does, with a weight where it has one."""
-
-    def __init__(self, op: Op, shapes: Shapes, weight: tuple[int, ...] | None = None) -> None:
-        super().__init__()
-        self.op = op
-        self.weight = None if weight is None else nn.Parameter(torch.empty(weight))
-        tried = Own({**NO_NUMBERS, "weight": None if weight is None else torch.empty(weight, device="meta")})
-        apply(op, tried, *(torch.empty(2, *shape, device="meta") for shape in shapes))  # what torch has not is refused here
-
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """The value of the op."""
-        return apply(self.op, Own({**NO_NUMBERS, "weight": self.weight}, train=self.training), *inputs)
-
-
-class _StochasticDepth(nn.Module):
-    """One mask for each sample."""
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * functional.dropout(x.new_ones(len(x), *(1 for _ in x.shape[1:])), self.p, self.training)
-
-
-@singledispatch
-def module(op: Op, shapes: Shapes) -> nn.Module:
-    """The torch module of an op that reads these shapes; ops with weights, and with a state of their own, have a rule here."""
-    return _Layer(op, shapes)
-
-
-@module.register
-def _(op: Weighted, shapes: Shapes) -> nn.Module:
-    raise UnsupportedError(f"no weight to build for {op!r}; add one with validation.montecarlo.build.module.register")
-
-
-@module.register
-def _(op: Conv, shapes: Shapes) -> nn.Module:
-    (channels, *spatial), *_ = shapes
-    return _Layer(op, shapes, (op.channels, channels // op.groups, *_kernel(op, tuple(spatial))))
-
-
-@module.register
-def _(op: ConvTranspose, shapes: Shapes) -> nn.Module:
-    (channels, *spatial), *_ = shapes
-    return _Layer(op, shapes, (channels, op.channels // op.groups, *_kernel(op, tuple(spatial))))
-
-
-def _kernel(op: WeightedWindow, spatial: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(window.taps(n) for window, n in zip(op.windows(spatial), spatial, strict=True))
-
-
-@module.register
-def _(op: Dense, shapes: Shapes) -> nn.Module:
-    return _Layer(op, shapes, (op.units, shapes[0][0]))
-
-
-@module.register
-def _(op: Upsample, shapes: Shapes) -> nn.Module:
-    spatial = shapes[0][1:]
-    if op.mode == "nearest":
-        return _Layer(op, shapes)
-    # torch's own resize, which a trace knows; replaying multiplies by the lattice's map, so that the two are compared
-    sizes = tuple(window.outputs(n) for window, n in zip(op.windows(spatial), spatial, strict=True))
-    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(spatial)]
-    return nn.Upsample(size=sizes, mode=mode, align_corners=op.align_corners)
-
-
-@module.register
-def _(op: Dropout, shapes: Shapes) -> nn.Module:
-    if op.shared == "sample":
-        return _StochasticDepth(op.p)
-    return nn.Dropout(op.p) if op.shared == "unit" else _layer("Dropout", max(len(shapes[0]) - 1, 1))(op.p)
-
-
-@module.register
-def _(op: Norm, shapes: Shapes) -> nn.Module:
-    # the factors of a hand-made lattice's norms are 1: no epsilon but the op's own (torch wants one for batches; this adds
-    # nothing), no learned scale but that of a batch norm
-    if op.kind != "batch":
-        return _Layer(op, shapes)
-    return _layer("BatchNorm", max(len(shapes[0]) - 1, 1))(shapes[0][0], eps=max(op.eps, 1e-30))
-
-
-def _layer(name: str, axes: int) -> Any:
-    """torch's layer of this name for this number of spatial axes: ("BatchNorm", 2) -> nn.BatchNorm2d."""
-    return getattr(nn, f"{name}{axes}d")

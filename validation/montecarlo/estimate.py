@@ -10,10 +10,11 @@ import numpy as np
 
 from lattice import SpecificationError
 from lattice.checks import is_whole
-from validation.runtime.files import read_arrays, write_arrays
+from lattice.results.files import read_arrays, write_arrays
+from lattice.results.values import MapResult
 from validation.runtime.versions import versions
 
-__all__ = ["Estimate"]
+__all__ = ["Estimate", "degrees_of_freedom"]
 
 Array = np.ndarray[Any, Any]
 FORMAT = "pilcro estimate 1"
@@ -22,7 +23,7 @@ FACTS = ("draws", "seed", "batched", "interrupted", "mode", "device", "versions"
 
 
 @dataclass(frozen=True, eq=False)
-class Estimate:
+class Estimate(MapResult):
     """A measured map of expected squared gradients, and how well it is known.
 
     Parameters
@@ -72,6 +73,7 @@ class Estimate:
     mode: str = "eval"
     device: str = "cpu"
     versions: Mapping[str, str] = field(default_factory=versions)
+    _map_names = ("mean", "standard_error")
 
     @classmethod
     def of_blocks(cls, sums: Array, counts: Array, **facts: Any) -> Self:
@@ -135,6 +137,28 @@ class Estimate:
     def largest_share(self) -> float:
         """max w / sum w: the share of the whole sum that the one heaviest draw carries."""
         return float(self.energies.max() / self.energies.sum()) if self.energies.any() else 1.0
+
+    def _facts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in FACTS}
+
+    def plot(self, ax: Any = None, **style: Any) -> Any:
+        """Draw the relative map.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default None
+            Where to draw; None is a new figure.
+        **style : dict
+            What matplotlib's `imshow` takes (cmap, vmin, vmax, norm), on one axis what `plot` takes beside vmin and vmax.
+
+        Returns
+        -------
+        matplotlib Axes
+            What was drawn on.
+        """
+        from landscape.maps.plot import plot_map
+
+        return plot_map(self.relative, ax, title=f"measured, {self.draws} draws", **style)
 
     def _repr_html_(self) -> str:
         from validation.report.html import estimate_html
@@ -218,3 +242,19 @@ def _error(deviations: Array, weights: Array) -> Array:
     shares = (weights / weights.sum()).reshape(-1, *(1 for _ in deviations.shape[1:]))
     count = len(deviations)
     return np.asarray(np.sqrt(np.sum(np.square(shares * deviations), axis=0) * count / (count - 1)))
+
+
+def degrees_of_freedom(pieces: Array) -> float:
+    """Degrees of freedom of sum a^2 over n pieces a, 2 / (sum s^2 - 1/n) for their shares s of it (Satterthwaite).
+
+    That is n for normal pieces, fewer where a few large ones make up the sum, and 2 at least.
+
+    >>> degrees_of_freedom(np.array([1.0, -1.0, 1.0, -1.0])), round(degrees_of_freedom(np.array([0.0, 0.0, 0.0, 9.0])), 2)
+    (3.0, 2.67)
+    """
+    squares = np.square(pieces)
+    total = squares.sum()
+    if not total > 0:
+        return float(len(pieces) - 1)
+    spread = float(np.sum((squares / total) ** 2)) - 1 / len(pieces)
+    return min(2 / max(spread, 1e-300), len(pieces) - 1.0)

@@ -10,7 +10,9 @@ outputs is another quantity.) Draw i depends on (seed, i) and nothing else: not 
 order of their indices and blocks never share a sum, so that on a CPU the bits do not depend on the workers either.
 """
 
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, nullcontext
+from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 from pathlib import Path
@@ -23,13 +25,13 @@ from landscape.input_checks import checked_images
 from landscape.progress import progress_bar
 from lattice import AssumptionError, Lattice, ResourceError, SpecificationError
 from lattice.checks import given_shape, is_whole, whole
+from lattice.results.files import digest
 from validation.montecarlo.estimate import Estimate
 from validation.montecarlo.outputs import checked_output
 from validation.montecarlo.sampler import SMALL, Sampler
 from validation.montecarlo.shards import Shards, Tally
 from validation.montecarlo.sources import Factory, LatticeSource, ModuleSource
 from validation.montecarlo.threads import squares_in_order
-from validation.runtime.files import digest
 from validation.runtime.locks import locked
 from validation.runtime.versions import versions
 from validation.runtime.workers import Workers, exact_arithmetic, one_thread_each
@@ -134,65 +136,16 @@ def measure(
     >>> estimate.mean.shape, estimate.draws
     ((9,), 50)
     """
-    if mode not in ("eval", "train"):
-        raise SpecificationError(f"mode is {mode!r}; it is 'eval' or 'train'")
-    counts = (draws, inputs_per_draw, 1 if chunk is None else chunk, shard)
-    if not all(map(is_whole, counts)) or draws < 2 or min(counts) < 1:
-        raise SpecificationError(
-            f"draws is {draws!r}, inputs_per_draw {inputs_per_draw}, chunk {chunk}, shard {shard}; each is a whole number, "
-            "at least one, and a standard error needs two draws at least"
-        )
-    draws, seed = int(draws), whole("seed", seed, 0, inf)
-    if draws > MOST_DRAWS:
-        raise ResourceError(f"{draws} draws keep {draws * 24 / 2**30:.3g} GiB of numbers (the limit is {MOST_DRAWS} draws)")
-    if (not callable(factory) or isinstance(factory, torch.nn.Module)) and not isinstance(factory, Lattice):
-        raise SpecificationError(
-            f"factory is a {type(factory).__name__}; it is a function without arguments that returns a freshly initialised "
-            "torch.nn.Module, for example lambda: MyModel(classes=10), or a lattice.Lattice"
-        )
-    if isinstance(factory, Lattice) and shape is not None and tuple(shape) != factory.input_shape:
-        raise SpecificationError(f"the lattice has input shape {factory.input_shape}, and shape={tuple(shape)} was given")
-    shape = factory.input_shape if isinstance(factory, Lattice) else shape
-    if shape is None:
-        raise SpecificationError("measure(factory, shape) needs the shape of one input, (channels, *spatial)")
-    shape = shape if isinstance(factory, Lattice) else given_shape(shape)
-    images = None if inputs is None else _images(inputs, tuple(shape), inputs_per_draw)
+    settings = _Settings.checked(factory, shape, draws, seed, mode, inputs, inputs_per_draw, chunk, shard)
     team = Workers.here(device)
-    tally = Tally.empty(draws, min(draws, MOST_BLOCKS), tuple(shape)[1:])
+    tally = Tally.empty(settings.draws, min(settings.draws, MOST_BLOCKS), settings.shape[1:])
     with exact_arithmetic(team.device), ExitStack() as stack:
-        # operations of a lattice's small trial are too short to be shared out among threads
-        with one_thread_each() if isinstance(factory, Lattice) and team.device.type == "cpu" else nullcontext():
-            if isinstance(factory, Lattice):
-                source: LatticeSource | ModuleSource = LatticeSource(factory, initialisation, distribution)
-            else:
-                source = ModuleSource(factory, team.device)
-            sampler = Sampler(
-                source,
-                tuple(shape),
-                seed,
-                inputs_per_draw=inputs_per_draw,
-                inputs=images,
-                device=team.device,
-                train=mode == "train",
-                output=checked_output(output),
-            )
-            batched = (sampler.parameters < SMALL if batched is None else batched) and sampler.batches()
-        chunk = (sampler.chunk() if chunk is None else chunk) if batched else 1
-        facts = {"seed": seed, "mode": mode, "batched": batched, "device": _name(team.device), "versions": versions()}
+        sampler, chunk, batched = settings.sampler(team, output, initialisation, distribution, batched)
+        facts = {"seed": settings.seed, "mode": mode, "batched": batched, "device": _name(team.device), "versions": versions()}
         shards = None
         if folder is not None:
             shards = Shards(Path(folder))
-            manifest = {
-                "draws": draws,
-                "shape": list(shape),
-                "inputs": "white noise" if images is None else digest({}, {"inputs": images}),
-                "inputs_per_draw": inputs_per_draw,
-                "chunk": chunk,
-                "output": list(sampler.output),
-                "model": sampler.model,
-                "answer": sampler.answer() | {"precision": torch.finfo(sampler.dtype).eps ** 0.5},
-                **facts,
-            }
+            manifest = settings.manifest(sampler, chunk, facts)
             if team.rank == 0:  # the other workers wait for it in team.sum
                 try:
                     stack.enter_context(locked(shards.folder))
@@ -200,20 +153,16 @@ def measure(
                     raise SpecificationError(f"the folder {shards.folder} cannot be used: {error}") from error
                 shards.agree_on(manifest)
                 shards.read(tally)
-        interrupted = False
-        bar = stack.enter_context(progress_bar(progress and team.rank == 0, draws, unit="draw", desc="Monte Carlo"))
+        shown = progress and team.rank == 0
+        bar = stack.enter_context(progress_bar(shown, settings.draws, unit="draw", desc="Monte Carlo"))
         known = team.sum(tally.done).copy()  # what the folder holds, the same on every worker
         _show(bar, tally, int(known.sum()))
+        interrupted = False
         try:
             units = _units(tally.block_of, chunk, known)[team.rank :: team.world]
-            chunks = (range(i, min(i + chunk, unit.stop)) for unit in units for i in range(unit.start, unit.stop, chunk))
-            ends = {unit.stop for unit in units}
-            for indices, squares in stack.enter_context(closing(squares_in_order(sampler, chunks, batched))):
-                for index, square in zip(indices, squares, strict=True):
-                    if not known[index]:  # an interrupt may have left only some blocks of a unit on the disk
-                        tally.add(index, square)
+            for indices in _drawn(sampler, units, chunk, batched, known, tally, stack):
                 _show(bar, tally, len(indices))
-                if shards is not None and indices.stop in ends:
+                if shards is not None and any(indices.stop == unit.stop for unit in units):
                     shards.write(tally, least=shard)
         except KeyboardInterrupt:
             tally.forget_half()
@@ -224,13 +173,128 @@ def measure(
             if shards is not None:
                 shards.write(tally)
         tally = Tally(tally.block_of, *(team.sum(array) for array in (tally.sums, tally.energies, tally.done)))
+    _check_finite(tally)
+    return tally.estimate(interrupted=interrupted, **facts)
+
+
+@dataclass(frozen=True, eq=False)
+class _Settings:
+    """What is measured, checked."""
+
+    factory: Factory | Lattice
+    shape: tuple[int, ...]
+    draws: int
+    seed: int
+    mode: str
+    images: Array | None
+    inputs_per_draw: int
+    chunk: int | None
+
+    @classmethod
+    def checked(
+        cls,
+        factory: Any,
+        shape: Any,
+        draws: Any,
+        seed: Any,
+        mode: str,
+        inputs: Any,
+        inputs_per_draw: Any,
+        chunk: Any,
+        shard: Any,
+    ) -> "_Settings":
+        """The caller's arguments, or a `SpecificationError` that says what is wrong with one."""
+        if mode not in ("eval", "train"):
+            raise SpecificationError(f"mode is {mode!r}; it is 'eval' or 'train'")
+        counts = (draws, inputs_per_draw, 1 if chunk is None else chunk, shard)
+        if not all(map(is_whole, counts)) or draws < 2 or min(counts) < 1:
+            raise SpecificationError(
+                f"draws is {draws!r}, inputs_per_draw {inputs_per_draw}, chunk {chunk}, shard {shard}; each is a whole number, "
+                "at least one, and a standard error needs two draws at least"
+            )
+        draws, seed = int(draws), whole("seed", seed, 0, inf)
+        if draws > MOST_DRAWS:
+            raise ResourceError(f"{draws} draws keep {draws * 24 / 2**30:.3g} GiB of numbers (the limit is {MOST_DRAWS} draws)")
+        shape = _shape(factory, shape)
+        images = None if inputs is None else _images(inputs, shape, inputs_per_draw)
+        return cls(factory, shape, draws, seed, mode, images, inputs_per_draw, chunk)
+
+    def sampler(
+        self, team: Workers, output: Any, initialisation: Any, distribution: str, batched: bool | None
+    ) -> tuple[Sampler, int, bool]:
+        """What draws, how many draws at once, and whether by torch.func."""
+        given = self.factory
+        # operations of a lattice's small trial are too short to be shared out among threads
+        with one_thread_each() if isinstance(given, Lattice) and team.device.type == "cpu" else nullcontext():
+            source: LatticeSource | ModuleSource
+            if isinstance(given, Lattice):
+                source = LatticeSource(given, initialisation, distribution)
+            else:
+                source = ModuleSource(given, team.device)
+            sampler = Sampler(
+                source,
+                self.shape,
+                self.seed,
+                inputs_per_draw=self.inputs_per_draw,
+                inputs=self.images,
+                device=team.device,
+                train=self.mode == "train",
+                output=checked_output(output),
+            )
+            batched = (sampler.parameters < SMALL if batched is None else batched) and sampler.batches()
+        chunk = (sampler.chunk() if self.chunk is None else self.chunk) if batched else 1
+        return sampler, chunk, batched
+
+    def manifest(self, sampler: Sampler, chunk: int, facts: dict[str, Any]) -> dict[str, Any]:
+        """All that the draws of a folder depend on."""
+        return {
+            "draws": self.draws,
+            "shape": list(self.shape),
+            "inputs": "white noise" if self.images is None else digest({}, {"inputs": self.images}),
+            "inputs_per_draw": self.inputs_per_draw,
+            "chunk": chunk,
+            "output": list(sampler.output),
+            "model": sampler.model,
+            "answer": sampler.answer() | {"precision": torch.finfo(sampler.dtype).eps ** 0.5},
+            **facts,
+        }
+
+
+def _shape(factory: Any, shape: Any) -> tuple[int, ...]:
+    """The shape of one input."""
+    if isinstance(factory, Lattice):
+        if shape is not None and tuple(shape) != factory.input_shape:
+            raise SpecificationError(f"the lattice has input shape {factory.input_shape}, and shape={tuple(shape)} was given")
+        return factory.input_shape
+    if not callable(factory) or isinstance(factory, torch.nn.Module):
+        raise SpecificationError(
+            f"factory is a {type(factory).__name__}; it is a function without arguments that returns a freshly initialised "
+            "torch.nn.Module, for example lambda: MyModel(classes=10), or a lattice.Lattice"
+        )
+    if shape is None:
+        raise SpecificationError("measure(factory, shape) needs the shape of one input, (channels, *spatial)")
+    return tuple(given_shape(shape))
+
+
+def _drawn(
+    sampler: Sampler, units: list[range], chunk: int, batched: bool, known: Array, tally: Tally, stack: ExitStack
+) -> Iterator[range]:
+    """Draw the units, chunk by chunk, and add what is not known to the tally; yields the draws that are done."""
+    chunks = (range(i, min(i + chunk, unit.stop)) for unit in units for i in range(unit.start, unit.stop, chunk))
+    for indices, squares in stack.enter_context(closing(squares_in_order(sampler, chunks, batched))):
+        for index, square in zip(indices, squares, strict=True):
+            if not known[index]:  # an interrupt may have left only some blocks of a unit on the disk
+                tally.add(index, square)
+        yield indices
+
+
+def _check_finite(tally: Tally) -> None:
     broken = np.flatnonzero(~np.isfinite(tally.energies))
     if broken.size:
         raise AssumptionError(
-            f"{broken.size} of {draws} draws have NaN or infinite gradients, draw {broken[0]} is the first; are there NaN "
-            "weights, or does the model overflow at its initialisation?"
+            f"{broken.size} of {len(tally.energies)} draws have NaN or infinite gradients, draw {broken[0]} is the first; are "
+            "there NaN weights, or does the model overflow at its initialisation?"
         )
-    return tally.estimate(interrupted=interrupted, **facts)
 
 
 def _images(inputs: Any, shape: tuple[int, ...], per_draw: int) -> Array:

@@ -208,7 +208,7 @@ class Sampler:
         """The network with these tensors; its own, its modes and its running statistics are left as they are."""
         own = {name: tensor.to(self.device, copy=name in self.buffers) for name, tensor in state.items()}
         with seeded(self._seeds(index)[0] ^ 1, self.device), _mode(network, self.train):
-            returned = call_model(lambda x: functional_call(network, own, (x,)), x, type(network).__name__)
+            returned = call_model(lambda x: functional_call(network, own, (x,)), x, network)
         return selected(returned, self.output)
 
     def _alone(self, x: torch.Tensor, v: torch.Tensor, index: int) -> torch.Tensor:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from lattice import SpecificationError
+from lattice.results.files import read_arrays, write_arrays, write_bytes
 from validation.montecarlo.estimate import Estimate
-from validation.runtime.files import read_arrays, write_arrays, write_bytes
 
 __all__ = ["Shards", "Tally", "same_answer"]
 

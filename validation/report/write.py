@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from landscape import advise
 from lattice import PilcroError
+from lattice.results.files import write_bytes
 from validation.report.page import render
-from validation.runtime.files import write_bytes
 from validation.runtime.versions import versions
 
 if TYPE_CHECKING:

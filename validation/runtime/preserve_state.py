@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from landscape.input_checks import users_line
+from landscape.tracing.input_hint import input_hint
 from lattice import PilcroError, SpecificationError, UnsupportedError
 
 __all__ = ["device_of", "gradient", "call_model", "preserve_state"]
@@ -45,7 +47,7 @@ def preserve_state(model: torch.nn.Module) -> Iterator[None]:
                 part.training = mode
                 for name, buffer, values in kept:
                     part._buffers[name] = buffer
-                    # an untouched buffer is not written to, so that its version counter stands still
+                    # a buffer that did not change is not written to, so that its version counter stands still
                     if buffer is not None and not _same(buffer, values):
                         buffer.copy_(values)
 
@@ -60,8 +62,10 @@ def preserve_state(model: torch.nn.Module) -> Iterator[None]:
             raise
 
 
-def call_model(model: Callable[[torch.Tensor], Any], images: torch.Tensor, name: str = "") -> Any:
+def call_model(model: Callable[[torch.Tensor], Any], images: torch.Tensor, module: torch.nn.Module | None = None) -> Any:
     """What the model returns for a copy of the images; what it raises becomes an `UnsupportedError` that says for what.
+
+    `module` is what an error speaks of, where `model` only calls it.
 
     A model may work in place on its input (`x -= mean`, a first ReLU in place). The copy keeps the caller's images as they
     are, and it is no leaf of the autograd graph, in which torch allows no such change: gradients flow through it to `images`.
@@ -77,10 +81,13 @@ def call_model(model: Callable[[torch.Tensor], Any], images: torch.Tensor, name:
         raise
     except Exception as error:
         reason = (str(error).strip().splitlines() or [""])[0][:200]
+        shape = tuple(images.shape[1:])
+        named = module or model
+        hint = input_hint(named, shape) if isinstance(named, torch.nn.Module) else ""
         raise UnsupportedError(
-            f"the model ({name or type(model).__name__}) raised {type(error).__name__} for an input of shape "
-            f"{tuple(images.shape)}, {images.dtype}, on {images.device}: {reason}; give inputs of the size, channels and "
-            "precision that it takes"
+            f"the model ({type(named).__name__}) raised {type(error).__name__} for an input of shape "
+            f"{tuple(images.shape)}, {images.dtype}, on {images.device}: {reason}{users_line(error)}; "
+            + (hint or "give inputs of the size, channels and precision that it takes")
         ) from error
 
 

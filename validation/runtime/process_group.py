@@ -87,7 +87,7 @@ class World:
 def averaging(module: torch.nn.Module, place: World) -> Iterator[torch.nn.Module]:
     """The module, its gradients averaged over all processes by `DistributedDataParallel` where there are several.
 
-    (1/R) sum_r of the gradients of R processes. Inside `world`, which leaves the process group after this has let go of it.
+    (1/R) sum_r of the gradients of R processes. Inside `world`, which leaves the process group after this has released it.
 
     >>> alone = World(0, 1, torch.device("cpu"))
     >>> with averaging(torch.nn.Linear(2, 3), alone) as module:
@@ -101,7 +101,7 @@ def averaging(module: torch.nn.Module, place: World) -> Iterator[torch.nn.Module
     try:
         yield wrapped
     except BaseException:
-        # The traceback keeps the module, and its reducer would be the last to let go of the process group, after `world` has:
+        # The traceback keeps the module, and its reducer would be the last to release the process group, after `world` has:
         # it would wait for the group's threads and hold the interpreter's lock, for which one of those threads may wait.
         del wrapped.reducer, wrapped.logger
         raise

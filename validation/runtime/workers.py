@@ -80,7 +80,7 @@ def _together(device: torch.device) -> bool:
 
 
 def leave_group() -> None:
-    """Leave the process group, if there is one, and wait until torch's threads have let go of what they exchanged.
+    """Leave the process group, if there is one, and wait until torch's threads have released what they exchanged.
 
     They need the interpreter's lock for that, and one that asks for it when the interpreter has ended aborts the process.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lattice import PilcroError, SpecificationError
+from lattice.lazy import to_install
 from validation.comparison.compare import compare
 from validation.studies.ladders import measured, predicted
 from validation.studies.table import Series, Table, provenance
@@ -46,11 +47,35 @@ def gallery(
     Columns: network, its input's pixels, guarantee ("refused" without one), milliseconds of `predict` with its tracing, map
     error and its 99 % interval, the error that would have been told from none, measured / predicted scale, its standard
     error, total variation of the prediction, verdict.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Torchvision's names.
+    size : int
+        Pixels of an image's side.
+    every : bool
+        All classifiers of torchvision besides.
+    draws : int
+        Initialisations.
+    seed : int
+        Of all that is drawn.
+    device : str
+        "auto", "cpu" or "cuda".
+    folder : str | Path, optional
+        Keep draws here, and go on from them.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Table
+        A row a network.
     """
     try:
         from torchvision import models
     except ImportError as missing:
-        raise SpecificationError("the gallery needs torchvision: pip install 'pilcro[vision]'") from missing
+        raise SpecificationError(f"the gallery needs torchvision: {to_install('vision')}") from missing
     known = models.list_models(module=models)
     unknown = [name for name in names if name not in known]
     if unknown or not names:
@@ -92,7 +117,18 @@ def gallery(
 
 
 def classifier(name: str) -> Callable[[], Any]:
-    """A factory of freshly initialised classifiers of torchvision, without auxiliary heads."""
+    """A factory of freshly initialised classifiers of torchvision, without auxiliary heads.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+
+    Returns
+    -------
+    Callable[[], Any]
+        Called without arguments, it returns a new network.
+    """
     from torchvision import models
 
     return lambda: models.get_model(name, weights=None, **HEADLESS.get(name, {}))

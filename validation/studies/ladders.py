@@ -38,6 +38,22 @@ LADDER_COLUMNS = (
 def chain_net(depth: int, width: int = 4, size: int = 10) -> Lattice:
     """`depth` zero-padded convolutions with ReLU under a flatten head: Proposition 1 is exact at any width.
 
+    Parameters
+    ----------
+    depth : int
+        Convolutions.
+    width : int
+        Channels.
+    size : int
+        Pixels of a side.
+
+    Returns
+    -------
+    Lattice
+        The network's lattice.
+
+    Examples
+    --------
     >>> predict(chain_net(2)).guarantee.name
     'EXACT'
     """
@@ -48,6 +64,22 @@ def chain_net(depth: int, width: int = 4, size: int = 10) -> Lattice:
 def pooled_net(depth: int, width: int = 16, size: int = 10) -> Lattice:
     """`depth` zero-padded convolutions with ReLU under a global average pool: gates at different positions share filters.
 
+    Parameters
+    ----------
+    depth : int
+        Convolutions.
+    width : int
+        Channels.
+    size : int
+        Pixels of a side.
+
+    Returns
+    -------
+    Lattice
+        The network's lattice.
+
+    Examples
+    --------
     >>> predict(pooled_net(2)).guarantee.name
     'APPROXIMATE'
     """
@@ -58,6 +90,22 @@ def pooled_net(depth: int, width: int = 16, size: int = 10) -> Lattice:
 def preactivation_net(width: int, blocks: int = 3, size: int = 8) -> Lattice:
     """A pre-activation residual ReLU net under a flatten head: exact in the wide limit, O(1/C) above it.
 
+    Parameters
+    ----------
+    width : int
+        Channels.
+    blocks : int
+        Residual blocks.
+    size : int
+        Pixels of a side.
+
+    Returns
+    -------
+    Lattice
+        The network's lattice.
+
+    Examples
+    --------
     >>> predict(preactivation_net(2)).guarantee.name
     'WIDE_LIMIT'
     """
@@ -66,7 +114,20 @@ def preactivation_net(width: int, blocks: int = 3, size: int = 8) -> Lattice:
 
 
 def contrast(predicted: Array, estimate: Estimate) -> tuple[float, float]:
-    """<r - p, p - 1> / <p - 1, p - 1> and its standard error; NaN for a flat prediction, which has no contrast."""
+    """<r - p, p - 1> / <p - 1, p - 1> and its standard error; NaN for a flat prediction, which has no contrast.
+
+    Parameters
+    ----------
+    predicted : numpy.ndarray
+        p, with mean one.
+    estimate : Estimate
+        What was measured.
+
+    Returns
+    -------
+    tuple[float, float]
+        The share of the predicted contrast that is measured, and its standard error.
+    """
     p = predicted / predicted.mean()
     direction = p - 1
     size = float(np.sum(direction**2))
@@ -107,6 +168,28 @@ def ladder(
 
     `nets` maps the number (width, depth) to a lattice, or to a factory and the shape of its input; each rung has a root
     seed of its own. The scale and the contrast are fitted by powers of the number, where there are two rungs and more.
+
+    Parameters
+    ----------
+    parameter : str
+        What the number is called.
+    nets : Mapping[int, Net]
+        The networks by that number.
+    draws : int
+        Initialisations.
+    seed : int
+        Of all that is drawn.
+    device : str
+        "auto", "cpu" or "cuda".
+    tolerance : float
+        Of the relative error, for the verdict.
+    title : str
+        Of the table.
+
+    Returns
+    -------
+    Table
+        A row a network.
     """
     if not nets:
         raise SpecificationError(f"no net to climb the ladder of {parameter}s with; give one net per {parameter}")
@@ -149,7 +232,26 @@ def width_ladder(
     seed: int = 0,
     device: str = "auto",
 ) -> Table:
-    """The approach of a WIDE_LIMIT net to its prediction as the width C grows: O(1/C), the exponent fitted with its error."""
+    """The approach of a WIDE_LIMIT net to its prediction as the width C grows: O(1/C), the exponent fitted with its error.
+
+    Parameters
+    ----------
+    net_of_width : Callable[[int], Net]
+        From a width to a network.
+    widths : sequence of int
+        Ascending.
+    draws : int
+        Initialisations.
+    seed : int
+        Of all that is drawn.
+    device : str
+        "auto", "cpu" or "cuda".
+
+    Returns
+    -------
+    Table
+        A row a width, and the fit.
+    """
     nets = {width: net_of_width(width) for width in widths}
     return ladder("width", nets, draws=draws, seed=seed, device=device, title="Width ladder: the approach to the wide limit")
 
@@ -162,7 +264,26 @@ def depth_ladder(
     seed: int = 0,
     device: str = "auto",
 ) -> Table:
-    """How prediction and measurement part as the depth grows; by default ReLU under a pooled head, which is APPROXIMATE."""
+    """How prediction and measurement part as the depth grows; by default ReLU under a pooled head, which is APPROXIMATE.
+
+    Parameters
+    ----------
+    net_of_depth : Callable[[int], Net]
+        From a depth to a network.
+    depths : sequence of int
+        Ascending.
+    draws : int
+        Initialisations.
+    seed : int
+        Of all that is drawn.
+    device : str
+        "auto", "cpu" or "cuda".
+
+    Returns
+    -------
+    Table
+        A row a depth.
+    """
     nets = {depth: net_of_depth(depth) for depth in depths}
     return ladder("depth", nets, draws=draws, seed=seed, device=device, title="Depth ladder")
 
@@ -174,6 +295,22 @@ def exact_scale(lattice: Lattice, inputs: int = 64, seed: int = 0) -> tuple[floa
     drawn. The cost is 2^weights per input: some milliseconds for 5 weights, about ten seconds for 18. `ResourceError`
     above 22 weights.
 
+    Parameters
+    ----------
+    lattice : Lattice
+        A network small enough to enumerate.
+    inputs : int
+        How many.
+    seed : int
+        Of all that is drawn.
+
+    Returns
+    -------
+    tuple[float, float]
+        The excess over the prediction, and its standard error.
+
+    Examples
+    --------
     >>> value, error = exact_scale(Lattice.chain((1, 3), [Conv(2, 2), RELU, Flatten(), Dense(2)]), inputs=5)
     >>> abs(value) < 1e-12, error < 1e-12
     (True, True)

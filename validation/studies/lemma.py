@@ -23,7 +23,24 @@ TITLES = {"shuffled": "shuffled", "expectation_replaced": "Eq. 4", "mean_replace
 
 
 def correlated_inputs(samples: int, deviation: float, correlation: float, generator: torch.Generator) -> torch.Tensor:
-    """A fixed centre plus Gaussian noise of this standard deviation, every two entries correlated alike: (samples, 1, 8)."""
+    """A fixed centre plus Gaussian noise of this standard deviation, every two entries correlated alike: (samples, 1, 8).
+
+    Parameters
+    ----------
+    samples : int
+        How many inputs.
+    deviation : float
+        Standard deviation of each entry.
+    correlation : float
+        Of every two entries, from 0 to 1.
+    generator : torch.Generator
+        Where the random numbers come from; torch's global state is not touched.
+
+    Returns
+    -------
+    torch.Tensor
+        (samples, 1, 8), float64.
+    """
     common = torch.randn(samples, 1, 1, generator=generator, dtype=torch.float64)
     own = torch.randn(samples, 1, LENGTH, generator=generator, dtype=torch.float64)
     centre = torch.linspace(-1, 1, LENGTH, dtype=torch.float64)
@@ -31,7 +48,24 @@ def correlated_inputs(samples: int, deviation: float, correlation: float, genera
 
 
 def lemma_net(activation: bool, generator: torch.Generator, width: int = 16, outputs: int = 4) -> nn.Sequential:
-    """Two convolutions and a dense layer over (1, 8), he-initialised, with biases of variance one: kinks off the centre."""
+    """Two convolutions and a dense layer over (1, 8), he-initialised, with biases of variance one: kinks off the centre.
+
+    Parameters
+    ----------
+    activation : bool
+        The nonlinearity between the layers.
+    generator : torch.Generator
+        Where the random numbers come from; torch's global state is not touched.
+    width : int
+        Channels.
+    outputs : int
+        Classes.
+
+    Returns
+    -------
+    nn.Sequential
+        In float64.
+    """
     gates = [nn.ReLU() if activation else nn.Identity() for _ in range(2)]
     with torch.device("meta"):
         net = nn.Sequential(
@@ -47,7 +81,24 @@ def lemma_net(activation: bool, generator: torch.Generator, width: int = 16, out
 
 
 def train_briefly(net: nn.Sequential, inputs: torch.Tensor, steps: int = 300, rate: float = 3e-3) -> float:
-    """Adam, all samples at once, on four classes: the signs of entries 2 and 5 less their means. Returns the accuracy."""
+    """Adam, all samples at once, on four classes: the signs of entries 2 and 5 less their means.
+
+    Parameters
+    ----------
+    net : nn.Sequential
+        Is trained in place.
+    inputs : torch.Tensor
+        (samples, 1, 8).
+    steps : int
+        Updates.
+    rate : float
+        Of Adam.
+
+    Returns
+    -------
+    float
+        The share of right answers at the end.
+    """
     signs = (inputs[:, 0] > inputs[:, 0].mean(dim=0)).long()
     labels = 2 * signs[:, 2] + signs[:, 5]
     optimiser = torch.optim.Adam(net.parameters(), lr=rate)
@@ -73,6 +124,24 @@ def lemma_table(
     The lemma holds where the shuffle's ratio is 2 and those of Eq. 4 and 7 are 1; `map error` is the relative rms
     difference of the shuffle's map over the inputs from the squared gradient's. The trained net is trained at deviation 1
     on each correlation, and then looked at over all deviations.
+
+    Parameters
+    ----------
+    deviations : sequence of float
+        Of the inputs.
+    correlations : sequence of float
+        Of the inputs.
+    samples : int
+        Inputs of each kind.
+    replacements : int
+        Shuffles of each unit.
+    seed : int
+        Of all that is drawn.
+
+    Returns
+    -------
+    Table
+        A row for each network, deviation and correlation.
     """
     if (
         samples < 10

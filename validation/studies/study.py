@@ -22,6 +22,24 @@ def error_against_draws(
     rms^2 = floor^2 + b^2 / n is fitted to the means over `repeats` independent runs at each n; on a net whose law is
     exact the floor is 0 and the plain power of n is -1/2. Columns: draws, rms error of the relative map, its standard
     error over the repeats, the noise that `measure` itself states, and the debiased error of the runs together.
+
+    Parameters
+    ----------
+    net : Net
+        A lattice.
+    draws : sequence of int
+        Ascending numbers.
+    repeats : int
+        Measurements of each number.
+    seed : int
+        Of all that is drawn.
+    device : str
+        "auto", "cpu" or "cuda".
+
+    Returns
+    -------
+    Table
+        A row a number of draws, and the floor.
     """
     if len(set(draws)) < 2 or min(draws) < 10 or repeats < 3:
         raise SpecificationError(

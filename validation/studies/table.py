@@ -13,7 +13,8 @@ import numpy as np
 from scipy import optimize, stats
 
 from lattice import SpecificationError
-from validation.runtime.files import write_bytes, write_figure
+from lattice.results.files import write_bytes
+from validation.runtime.files import write_figure
 
 __all__ = ["Fit", "Provenance", "Series", "Table", "fit_power", "provenance"]
 
@@ -53,6 +54,22 @@ def fit_power(x: Sequence[float] | Array, y: Sequence[float] | Array, error: Seq
     errors of y, all positive; the exponent's own error is infinite where the values are all noise. Raises
     `SpecificationError` for fewer than two values, or no positive one.
 
+    Parameters
+    ----------
+    x : Sequence[float] | numpy.ndarray
+        Positive.
+    y : Sequence[float] | numpy.ndarray
+        The values.
+    error : Sequence[float] | numpy.ndarray
+        Their standard errors.
+
+    Returns
+    -------
+    Fit
+        Factor and exponent with their errors.
+
+    Examples
+    --------
     >>> fit = fit_power([1, 2, 4, 8], [0.8, 0.4, 0.2, 0.1], [0.01, 0.01, 0.01, 0.01])
     >>> round(fit.exponent, 6), round(fit.amplitude, 6), fit.freedom
     (-1.0, 0.8, 2)
@@ -121,7 +138,24 @@ class Provenance:
 
 
 def provenance(seed: int, draws: int, device: str = "auto", command: str = "") -> Provenance:
-    """The provenance of a run in this process."""
+    """The provenance of a run in this process.
+
+    Parameters
+    ----------
+    seed : int
+        Of all that is drawn.
+    draws : int
+        Initialisations.
+    device : str
+        On what it ran.
+    command : str
+        What was called.
+
+    Returns
+    -------
+    Provenance
+        Versions, seed, draws, device, command.
+    """
     import torch
 
     if device == "auto":

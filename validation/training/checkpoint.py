@@ -24,11 +24,11 @@ from typing import Any
 import torch
 
 from lattice import PilcroError, SpecificationError
-from validation.runtime.files import write_bytes
+from lattice.results.files import write_bytes
 from validation.runtime.locks import locked
 from validation.training.recipes import Recipe
 
-__all__ = ["Checkpoint", "RunFolder", "TrainingError", "read_json", "write_json"]
+__all__ = ["Checkpoint", "DivergedError", "RunFolder", "RunHeldError", "TrainingError", "read_json", "write_json"]
 
 KEPT = 2  # checkpoints that stay: one to go on from, and one behind it
 
@@ -37,15 +37,42 @@ class TrainingError(PilcroError):
     """Training cannot go on: NaN, or a folder that cannot be written or read."""
 
 
+class DivergedError(TrainingError):
+    """Training went to NaN, or to a network whose landscape is zero: the same run would do it again."""
+
+
+class RunHeldError(SpecificationError):
+    """Another process is training in a run folder."""
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """A JSON file that carries the hash of its own content."""
+    """A JSON file that carries the hash of its own content.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+    content : Mapping[str, Any]
+        Plain values by name.
+    """
     text = json.dumps(content, sort_keys=True, indent=1)
     marked = {"content": content, "sha256": hashlib.sha256(text.encode()).hexdigest()}
     write_bytes(path, json.dumps(marked, sort_keys=True, indent=1).encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What `write_json` wrote; raises `SpecificationError` for a file that is missing or not what was written."""
+    """What `write_json` wrote; raises `SpecificationError` for a file that is missing or not what was written.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+
+    Returns
+    -------
+    dict[str, Any]
+        The content.
+    """
     try:
         marked = json.loads(path.read_bytes())
         content: dict[str, Any] = marked["content"]
@@ -86,7 +113,7 @@ class RunFolder:
         try:
             stack.enter_context(locked(self.path))
         except SpecificationError:
-            raise SpecificationError(
+            raise RunHeldError(
                 f"another process is training in {self.path}; wait for it, stop it, or take another folder"
             ) from None
         except OSError as error:

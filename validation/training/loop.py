@@ -15,16 +15,16 @@ from typing import Any
 import torch
 
 from landscape.progress import progress_bar
-from lattice import PilcroError, SpecificationError
+from lattice import SpecificationError
 from lattice.checks import whole
+from lattice.results.files import write_arrays
 from validation.datasets.catalogue import load
 from validation.datasets.dataset import NUMBERS, Dataset
 from validation.gradients.input_gradient import sample_uniforms
-from validation.runtime.files import write_arrays
 from validation.runtime.process_group import World, averaging, world
 from validation.runtime.seeds import generator
 from validation.runtime.stopping import stop_requested
-from validation.training.checkpoint import Checkpoint, RunFolder, TrainingError, read_json, write_json
+from validation.training.checkpoint import Checkpoint, DivergedError, RunFolder, read_json, write_json
 from validation.training.models import initial_network
 from validation.training.penalty import Objective
 from validation.training.recipes import Recipe
@@ -83,7 +83,7 @@ class Run:
 
     def restore(self, saved: Checkpoint) -> None:
         """Take a checkpoint's state."""
-        weights = {name[6:]: value for name, value in saved.tensors.items() if name.startswith("model.")}
+        weights = {name.removeprefix("model."): value for name, value in saved.tensors.items() if name.startswith("model.")}
         self.model.load_state_dict(weights)
         for name, buffer in self.momenta().items():
             buffer.copy_(saved.tensors[f"momentum.{name}"])
@@ -158,7 +158,7 @@ def train(
     SpecificationError
         For a folder that another process holds, or that holds another configuration.
     TrainingError
-        For NaN (before it reaches the weights) and for a disk that refuses.
+        For a disk that refuses, and as `DivergedError` for NaN (before it reaches the weights) or a landscape of zeros.
     """
     if not isinstance(recipe, Recipe):
         raise SpecificationError(f"recipe is a {type(recipe).__name__}; it is a Recipe, and Recipe.of(values) makes one")
@@ -187,7 +187,7 @@ def train(
         share(run, place)
         stop = stack.enter_context(stop_requested())
         objective = stack.enter_context(averaging(run.objective, place))
-        bar = stack.enter_context(progress_bar(progress and place.first, run.steps, initial=run.step, unit="step"))
+        bar = stack.enter_context(progress_bar(progress and place.first, run.steps, initial=run.step, unit="step", leave=None))
         for images, labels, uniforms in batches(run, place):
             update(run, objective, images.to(place.device), labels.to(place.device), uniforms, place)
             show(bar, run)
@@ -254,14 +254,14 @@ def update(
         try:
             total, loss, penalty, logits = objective(images, labels, uniforms, weight)
             total.backward()
-        except PilcroError as error:  # a landscape of NaN has no shape
+        except SpecificationError as error:  # a landscape of zeros or NaN has no shape
             text = f"step {run.step}: {error}. Nothing was updated, and the last checkpoint is whole"
-            raise type(error)(text) from error
+            raise DivergedError(text) from error
     norm = torch.nn.utils.get_total_norm([p.grad for p in run.model.parameters() if p.grad is not None])
     accuracy = (logits.argmax(dim=1) == labels).double().mean()
     told = place.mean(torch.stack([loss.double(), accuracy, penalty.double(), norm.double()])).tolist()
     if not all(map(math.isfinite, told)):
-        raise TrainingError(
+        raise DivergedError(
             f"step {run.step}: cross-entropy {told[0]:g}, penalty {told[2]:g} (weight {weight:g}), gradient norm {told[3]:g}. "
             "Nothing was updated, and the last checkpoint is whole. A smaller learning rate or alpha, or a longer warm-up "
             "of the penalty, may mend it"

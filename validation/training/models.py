@@ -7,6 +7,7 @@ from torch import nn
 
 from landscape.input_checks import call_factory
 from lattice import SpecificationError
+from lattice.lazy import to_install
 from validation.datasets.dataset import Dataset
 from validation.runtime.seeds import number
 from validation.training.recipes import Recipe
@@ -72,7 +73,7 @@ def _torchvision(name: str, classes: int, *, stem: str) -> nn.Module:
     try:
         from torchvision import models
     except ImportError as error:
-        raise SpecificationError(f"the model {name} needs torchvision: pip install 'pilcro[vision]'") from error
+        raise SpecificationError(f"the model {name} needs torchvision: {to_install('vision')}") from error
     if name not in models.list_models():
         raise SpecificationError(f"torchvision has no model {name!r}; give small, NAME-cifar, NAME or file.py:factory")
     model: Any = models.get_model(name, weights=None, num_classes=classes)
@@ -133,7 +134,7 @@ def build(
         if name == "small":
             model: nn.Module = SmallResNet(channels, classes)
         elif ":" in name:
-            from validation.runtime.factories import model_factory
+            from landscape.tracing.model_names import model_factory
 
             model = call_factory(model_factory(name))
             if not isinstance(model, nn.Module):

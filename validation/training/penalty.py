@@ -32,10 +32,10 @@ class Penalty:
     `reading="alpha_0"` the number given is alpha_0, and is multiplied by T. Defaults are the paper's: T = 10, k = 3.
 
     Eq. 17 is printed as a sum over pixels. Its mean is the default: one set of weights for 32 x 32 and for 224 x 224 pixels
-    fits no sum, and at initialisation of ResNet-50 on 32 x 32 pixels the summed penalty's gradient with alpha = 100 is hundreds of
-    times that of the cross-entropy. "literal": Eq. 16 is a variance, so a mean, and Eq. 17 a sum. On d x d pixels "sum" weighs
-    (d - 2)^2 times more than "mean" for the curvature with k = 3 (900 at 32 pixels), d^2 times for the target (1024). The kind
-    "norm" is a comparison, not the paper's: the mean squared norm of the input gradient, whatever its shape.
+    fits no sum, and at initialisation of ResNet-50 on 32 x 32 pixels the summed penalty's gradient with alpha = 100 is hundreds
+    of times that of the cross-entropy. "literal": Eq. 16 is a variance, so a mean, and Eq. 17 a sum. On d x d pixels "sum"
+    weighs (d - 2)^2 times more than "mean" for the curvature with k = 3 (900 at 32 pixels), d^2 times for the target (1024).
+    The kind "norm" is a comparison, not the paper's: the mean squared norm of the input gradient, whatever its shape.
 
     Raises
     ------
@@ -129,7 +129,25 @@ class Penalty:
         return float(self.applied * (min(1.0, step / self.warmup) if self.warmup else 1.0))
 
     def of_map(self, importance: torch.Tensor, target: torch.Tensor | None = None) -> torch.Tensor:
-        """L(I'): Eq. 16 or 17 of a map, without its weight."""
+        """L(I'): Eq. 16 or 17 of a map, without its weight.
+
+        Parameters
+        ----------
+        importance : torch.Tensor
+            I', over input positions, as `importance_map` returns it.
+        target : torch.Tensor or None, default None
+            S, for the kind "target".
+
+        Returns
+        -------
+        torch.Tensor
+            A number, differentiable in the map.
+
+        Raises
+        ------
+        SpecificationError
+            If the kind is not one of a map, or a target is missing.
+        """
         if self.kind == "curvature":
             return curvature_penalty(importance, self.width, reduction=self._reduction("mean"), border=self.border)
         if self.kind == "target":
@@ -144,7 +162,24 @@ class Penalty:
     def of_model(
         self, model: torch.nn.Module, images: torch.Tensor, uniforms: torch.Tensor, target: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """L(I'(f)) of a batch, in evaluation mode; the classes are drawn by `uniforms` (B,)."""
+        """L(I'(f)) of a batch, in evaluation mode.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+            Returns logits (B, classes).
+        images : torch.Tensor
+            (B, channels, *positions), floating point.
+        uniforms : torch.Tensor
+            (B,): the numbers that the classes are drawn by.
+        target : torch.Tensor or None, default None
+            S, for the kind "target".
+
+        Returns
+        -------
+        torch.Tensor
+            A number, differentiable in the parameters.
+        """
         if self.kind == "norm":
             return input_gradient(model, images, uniforms).square().flatten(1).sum(dim=1).mean()
         return self.of_map(importance_map(model, images, uniforms=uniforms, reduce=mean_over_processes), target)

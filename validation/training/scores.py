@@ -38,6 +38,18 @@ class Scores:
 def flip_asymmetry(importance: Array) -> tuple[float, ...]:
     """||I' - flipped I'|| / ||I' + flipped I'|| along each axis: 0 for a symmetric map, 1 for a one-sided one.
 
+    Parameters
+    ----------
+    importance : numpy.ndarray
+        A map (positions), not negative.
+
+    Returns
+    -------
+    tuple[float, ...]
+        One number an axis.
+
+    Examples
+    --------
     >>> flip_asymmetry(np.array([[1.0, 0.0], [1.0, 0.0]]))
     (0.0, 1.0)
     """
@@ -69,7 +81,26 @@ def best_row(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def score(model: torch.nn.Module, source: Source, *, batch: int = 250, device: torch.device | str = "cpu") -> Scores:
     """Top-1, Top-5, loss and TV over all images of a source; the landscape's classes are drawn with fixed numbers.
 
-    Raises `SpecificationError` for labels that the model has no output for.
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network; it is run in evaluation mode and left as it was.
+    source : Source
+        Images with labels.
+    batch : int
+        Images at once.
+    device : torch.device | str
+        "auto", "cpu" or "cuda".
+
+    Returns
+    -------
+    Scores
+        The scores and the landscape; the labels' network is left as it was.
+
+    Raises
+    ------
+    SpecificationError
+        For labels that the model has no output for.
     """
     labels, kept = source.labels.to(device), []
 

@@ -46,7 +46,17 @@ def decay_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
 
 @contextmanager
 def seeded_dropout(recipe: Recipe, step: int, place: World) -> Iterator[None]:
-    """Torch's random state as a function of seed, step and process inside; as it was before on leaving."""
+    """Torch's random state as a function of seed, step and process inside; as it was before on leaving.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The recipe of the run.
+    step : int
+        Updates made so far.
+    place : World
+        This process among those that share the work.
+    """
     with torch.random.fork_rng(devices=[place.device] if place.device.type == "cuda" else ()):
         torch.manual_seed(number(recipe.seed, "dropout", step * place.size + place.rank))
         yield
@@ -103,6 +113,19 @@ def gradient_norms(
 
 def stated(norms: dict[str, float]) -> str:
     """One line about what `gradient_norms` found.
+
+    Examples
+    --------
+
+    Parameters
+    ----------
+    norms : dict[str, float]
+        What `gradient_norms` returned.
+
+    Returns
+    -------
+    str
+        For a terminal.
 
     Examples
     --------

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from lattice import SpecificationError
+from lattice.results.files import read_arrays, write_arrays
 from validation.datasets.dataset import Dataset
 from validation.gradients.objective import smoothness_target
-from validation.runtime.files import read_arrays, write_arrays
 from validation.runtime.process_group import World
 
 __all__ = ["cached_target"]
@@ -21,6 +21,22 @@ def cached_target(data: Dataset, width: int, folder: Path, place: World | None =
     """S (before Eq. 17) over the training images without augmentation, float32; kept as `folder`/target-<hash>-k<width>.npz.
 
     A file that is damaged, or of other data, is named in a warning and written anew. Only the first process writes.
+
+    Parameters
+    ----------
+    data : Dataset
+        The data set.
+    width : int
+        k of the Laplacian, odd and 3 at least.
+    folder : Path
+        Where the file is kept.
+    place : World, optional
+        This process among those that share the work.
+
+    Returns
+    -------
+    torch.Tensor
+        S (positions), float32.
     """
     header = {"data": data.sha256, "width": width, "kind": "target"}
     path = folder / f"target-{data.sha256[:12]}-k{width}.npz"

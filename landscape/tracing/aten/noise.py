@@ -55,5 +55,5 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Noise:
     if not 0 <= kept <= 1:
         raise Refusal("makes a mask of more than zeros and ones")
     shift = noise.shift
-    made = COMPARE.get(name, lambda drawn, _: drawn.floor())
-    return replace(noise, kept=kept, shift=0.0, mask=lambda drawn: made(drawn + shift, bound))
+    compare = COMPARE.get(name, lambda drawn, _: drawn.floor())
+    return replace(noise, kept=kept, shift=0.0, mask=lambda drawn: compare(drawn + shift, bound))

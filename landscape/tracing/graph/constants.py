@@ -65,15 +65,15 @@ class Constants:
         """
         import torch
 
-        found: dict[Any, Any] = {}
+        values: dict[Any, Any] = {}
         seen: dict[tuple[Any, Any], Any] = {}
 
         def snapshot(node: Any, value: Any) -> Any:
             return value.clone() if self.memory.of(node) & self.memory.changed else value
 
         def read(node: Any) -> Any:
-            if node in found:
-                return found[node]
+            if node in values:
+                return values[node]
             value = node.meta["val"]  # of something that depends on the input only the shape is read
             return torch.empty(value.shape, dtype=dtype, device=value.device)
 
@@ -83,11 +83,11 @@ class Constants:
         with torch.no_grad():
             for node in self.graph.nodes:
                 if node.op == "placeholder" and node in self.needed:
-                    found[node] = snapshot(node, tensors[self.names[node.name]].detach())
+                    values[node] = snapshot(node, tensors[self.names[node.name]].detach())
                 elif node in self.needed:
                     arguments = torch.fx.node.map_arg((node.args, node.kwargs), read)
-                    found[node] = node.target(*map(typed, arguments[0]), **{k: typed(a) for k, a in arguments[1].items()})
+                    values[node] = node.target(*map(typed, arguments[0]), **{k: typed(a) for k, a in arguments[1].items()})
                 else:
-                    known = [i for i in node.all_input_nodes if isinstance(found.get(i), torch.Tensor)]
-                    seen.update({(node, i): snapshot(i, found[i]) for i in known})
+                    known = [i for i in node.all_input_nodes if isinstance(values.get(i), torch.Tensor)]
+                    seen.update({(node, i): snapshot(i, values[i]) for i in known})
         return seen

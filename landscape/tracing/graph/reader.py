@@ -17,6 +17,7 @@ import numpy as np
 from landscape.tracing.graph.aliasing import Memory, changed_argument
 from landscape.tracing.graph.constants import Constants, operation
 from landscape.tracing.graph.layouts import Rows, first_sample, inverse, plain, rows_of, steps
+from landscape.tracing.graph.refusals import told_once
 from landscape.tracing.graph.values import Fixed, Noise, Stale, Unknown, Value, same_layout
 from lattice import Activation, Add, Conv, Dropout, Input, Multiply, Node, Norm, Op, Pad, SpecificationError, UnsupportedError
 from lattice.errors import listed
@@ -116,7 +117,7 @@ class Reader:
                 refusals.setdefault(reason, []).append(place)
         if refusals:
             count = sum(map(len, refusals.values()))
-            lines = "\n".join(f"  {listed(places)}: {reason}" for reason, places in refusals.items())
+            lines = "\n".join(f"  {listed(names)}: {reason}" for reason, names in told_once(refusals))
             raise UnsupportedError(f"{count} operations of this model have no rule here:\n{lines}")
         return self._finish()
 
@@ -232,14 +233,14 @@ class Reader:
 
     def value(self, argument: Any) -> Value:
         """The value of an argument that must be an activation of the network, its axes in any order."""
-        found = self.values.get(argument)
-        if isinstance(found, Stale):
+        value = self.values.get(argument)
+        if isinstance(value, Stale):
             raise Refusal("reads a tensor of which there is another view, changed in place; use the out-of-place operation")
-        if isinstance(found, Noise):
+        if isinstance(value, Noise):
             raise Refusal("reads random numbers; a mask of zeros and ones that multiplies has a rule")
-        if not isinstance(found, Value):
+        if not isinstance(value, Value):
             raise Refusal("reads something that is not an activation of the network (a constant or a parameter)")
-        return found
+        return value
 
     def layout(self, value: Value) -> Array:
         """Which unit of its node stands where in a value's tensor."""
@@ -333,10 +334,10 @@ class Reader:
         """The name of an argument that must be a parameter or buffer itself, or None where there is none."""
         if value is None:
             return None
-        found = self.values.get(value)
-        if isinstance(found, Fixed) and found.name is not None:
-            return found.name
-        if isinstance(found, Fixed):
+        parameter = self.values.get(value)
+        if isinstance(parameter, Fixed) and parameter.name is not None:
+            return parameter.name
+        if isinstance(parameter, Fixed):
             raise Refusal(f"replace: {COMPUTED.format(what, what)}")
         raise Refusal(f"never: its {what} depends on the input")
 
@@ -370,10 +371,10 @@ class Reader:
         """The numbers of an argument that is made of parameters and constants, as this call finds them."""
         if self._known is None:
             self._known = self.constants.values(self.tensors, self.constants.dtype)
-        found = self._known.get((call, argument))
-        if found is None or found.is_meta:
+        constant = self._known.get((call, argument))
+        if constant is None or constant.is_meta:
             raise Refusal("reads numbers that are not known on the meta device")
-        return found
+        return constant
 
     def keep(self, call: Any, argument: Any, made: Callable[[Any], Any]) -> str:
         """A tensor made of the numbers of an argument, under a name of its own."""
@@ -383,7 +384,7 @@ class Reader:
         self.rounded = True
         return name
 
-    def with_made(self, tensors: Mapping[str, Any], dtype: Any = None) -> dict[str, Any]:
+    def with_computed(self, tensors: Mapping[str, Any], dtype: Any = None) -> dict[str, Any]:
         """Another draw of the model's tensors, by name, with the constants of the graph and what is made of them."""
         all_of_them = {**self.tensors, **tensors}
         if not self.made:

@@ -106,19 +106,19 @@ class Comparison:
         for size in (1.0, float(torch.finfo(self.dtype).tiny) ** 0.25):  # small where numbers grow out of range
             x = size * self._normal((self.reader.batch, *self.lattice.input_shape), 1)
             truth = self._run_model(x, size)
-            found = self._run_lattice(x, size, truth)
-            if all(part.isfinite().all() for run in (truth, found) for part in (run.output, run.gradient)):
+            replayed = self._run_lattice(x, size, truth)
+            if all(part.isfinite().all() for run in (truth, replayed) for part in (run.output, run.gradient)):
                 break
         else:
             raise Unfinished("its values or gradients are not finite at a random input")
-        if found.output.shape != truth.output.shape:
-            shapes = f"{tuple(found.output.shape)}, the model {tuple(truth.output.shape)}"
+        if replayed.output.shape != truth.output.shape:
+            shapes = f"{tuple(replayed.output.shape)}, the model {tuple(truth.output.shape)}"
             raise Differ(f"the lattice gives an output of shape {shapes}")
-        apart = (_apart(found.output, truth.output), _apart(found.gradient, truth.gradient))
-        if max(apart) > self.close and not self._is_rounding(x, size, found, truth):
+        apart = (_apart(replayed.output, truth.output), _apart(replayed.gradient, truth.gradient))
+        if max(apart) > self.close and not self._is_rounding(x, size, replayed, truth):
             raise Differ(self._where(x, size, apart))
 
-    def _is_rounding(self, x: torch.Tensor, size: float, found: Run, truth: Run) -> bool:
+    def _is_rounding(self, x: torch.Tensor, size: float, replayed: Run, truth: Run) -> bool:
         """Are the differences as small as those that a change of the input by `close` makes, on either side?
 
         An ill-conditioned function is known no better, and a sum that cancels leaves nothing but the rounding of its terms.
@@ -127,8 +127,8 @@ class Comparison:
         for seed in NEARBY:
             nearby = x * (1 + self.close * self._normal(x.shape, seed))
             model = self._run_model(nearby, size)
-            moved = torch.stack([moved, _moved(model, truth), _moved(self._run_lattice(nearby, size, model), found)]).amax(0)
-        apart = _moved(found, truth)
+            moved = torch.stack([moved, _moved(model, truth), _moved(self._run_lattice(nearby, size, model), replayed)]).amax(0)
+        apart = _moved(replayed, truth)
         sizes = torch.stack([truth.output.double().norm().cpu(), truth.gradient.double().norm().cpu()])
         return bool((apart <= torch.maximum(self.close * sizes, ROUNDING * moved)).all())
 
@@ -152,7 +152,7 @@ class Comparison:
             raise Differ(f"the model draws random numbers {counts}, so that its masks are not known. {CAUSES}")
         tensors = named_tensors(self.model)
         tensors = {name: tensor.clone() if tensor.is_inference() else tensor for name, tensor in tensors.items()}
-        tensors = self.reader.with_made(tensors, self.dtype)
+        tensors = self.reader.with_computed(tensors, self.dtype)
         leaf = x.detach().clone().requires_grad_()
         with torch.enable_grad(), _refused():
             return replay(self.lattice, self.reader, tensors, dict(zip(draws, truth.drawn, strict=True)), leaf)
@@ -170,8 +170,8 @@ class Comparison:
         values = self._values(x, truth)
         last = values[-1]
         inner = [value for value in values if value.requires_grad]
-        found = torch.autograd.grad(last, inner, self._cotangent(last, size), allow_unused=True) if last.requires_grad else ()
-        gradients = {id(value): gradient for value, gradient in zip(inner, found, strict=False) if gradient is not None}
+        results = torch.autograd.grad(last, inner, self._cotangent(last, size), allow_unused=True) if last.requires_grad else ()
+        gradients = {id(value): gradient for value, gradient in zip(inner, results, strict=False) if gradient is not None}
         names = self.lattice.names
         value_apart = {name: self._at(name, truth.values, values[i]) for i, name in enumerate(names)}
         slope_apart = {name: self._at(name, truth.gradients, gradients.get(id(values[i]))) for i, name in enumerate(names)}
@@ -251,11 +251,11 @@ def _moved(run: Run, other: Run) -> torch.Tensor:
     return torch.stack([(one.double() - two.double()).norm().cpu() for one, two in pairs])
 
 
-def _apart(found: torch.Tensor, truth: torch.Tensor) -> float:
+def _apart(replayed: torch.Tensor, truth: torch.Tensor) -> float:
     """The largest difference relative to the largest entry, or that of the root mean squares, whichever is larger."""
-    size = max(float(found.abs().max()), float(truth.abs().max())) if truth.numel() else 0.0
+    size = max(float(replayed.abs().max()), float(truth.abs().max())) if truth.numel() else 0.0
     if size == 0:
         return 0.0
-    found, truth = found.double() / size, truth.double() / size
-    difference = found - truth
-    return max(float(difference.abs().max()), float(difference.norm()) / max(float(found.norm()), float(truth.norm())))
+    replayed, truth = replayed.double() / size, truth.double() / size
+    difference = replayed - truth
+    return max(float(difference.abs().max()), float(difference.norm()) / max(float(replayed.norm()), float(truth.norm())))

@@ -90,8 +90,8 @@ def replay(
         numbers = {role: tensors[part] if isinstance(part, str) else part for role, part in used.items() if role != "parent"}
         mask = None
         if node.name in reader.masks:
-            draw, made = reader.masks[node.name]
-            mask = made(masks[draw]).to(x) if draw in masks else None
+            draw, mask_of = reader.masks[node.name]
+            mask = mask_of(masks[draw]).to(x) if draw in masks else None
         own = Own(numbers, mask, reader.calls.get(node.name), reader.train)
         values.append(apply(node.op, own, *(values[i] for i in node.inputs)))
     return [*values[:-1], as_in_model(values[-1], reader.values[reader.result].layout)]
@@ -145,7 +145,7 @@ def _(op: ConvTranspose, own: Own, x: torch.Tensor) -> torch.Tensor:
     if any(w.output_padding >= max(w.stride, w.dilation) for w in windows):
         raise UnsupportedError(f"{op}: torch's output_padding is smaller than the stride or the dilation")
     if any(w.padding[0] != w.padding[1] for w in windows):
-        raise UnsupportedError(f"{op}: torch pads a transposed convolution alike on both sides")
+        raise UnsupportedError(f"{op}: torch pads a transposed convolution equally on both sides")
     parts = ((w.stride, w.padding[0], w.output_padding, w.dilation) for w in windows)
     stride, padding, more, dilation = zip(*parts, strict=True)
     convolve = getattr(functional, f"conv_transpose{x.dim() - 2}d")
@@ -163,7 +163,7 @@ def _(op: Dense, own: Own, x: torch.Tensor) -> torch.Tensor:
 def _(op: Pool, own: Own, x: torch.Tensor) -> torch.Tensor:
     windows: Any = op.windows(tuple(x.shape[2:]))
     if any(w.padding[0] != w.padding[1] or w.padding[0] > w.kernel // 2 for w in windows):
-        raise UnsupportedError(f"{op}: torch pads a pool alike on both sides, by at most half its kernel")
+        raise UnsupportedError(f"{op}: torch pads a pool equally on both sides, by at most half its kernel")
     parts = ((w.kernel, w.stride, w.padding[0], w.dilation) for w in windows)
     kernel, stride, padding, dilation = zip(*parts, strict=True)
     if op.kind == "avg" and set(dilation) != {1}:

@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from landscape import he, predict
 from landscape.gates.activations import FUNCTIONS, gaussian_moments
-from landscape.gates.mean_field import _skip, signals, theory_gates
+from landscape.gates.mean_field import signals, theory_gates
+from landscape.gates.runs import pair_of_gates
 from landscape.prior import Prior
 from landscape.weights.initialisation import layer_variances
 from lattice import (
@@ -16,7 +17,6 @@ from lattice import (
     AdaptivePool,
     Add,
     Blur,
-    Branches,
     ChannelShuffle,
     Conv,
     ConvTranspose,
@@ -36,6 +36,7 @@ from lattice import (
     concatenate,
     residual,
 )
+from lattice.network.branches import Branches
 from lattice.network.ops import GlobalPool, Input
 from validation import compare, measure
 from validation.montecarlo.build import build
@@ -147,9 +148,8 @@ def test_theory_and_counting_agree_on_the_gates_of_a_residual_net():
 
     traced = trace(factory, (3, 16), inputs="noise")
     theory = theory_gates(Prior(traced.lattice, traced.variances))
-    assert len(theory.runs) == 3  # of neighbours; counting knows the longer runs too
-    assert set(theory.runs) < set(traced.gates.runs)
-    assert len(traced.gates.runs) == 6
+    assert set(theory.runs) == set(traced.gates.runs)
+    assert len(theory.runs) == 6  # of neighbours, and the longer ones
     for name, gain in theory.gains.items():
         np.testing.assert_allclose(np.broadcast_to(gain, (1, 16)), traced.gates.gains[name], rtol=0.12)
         np.testing.assert_allclose(np.mean(gain), traced.gates.gains[name].mean(), rtol=0.04)
@@ -472,7 +472,7 @@ def test_the_gates_of_a_skip_are_open_as_often_as_a_double_integral_says(mean, d
     both = integrate.quad(passed, 0, max(mean, 0) + 12 * deviation)[0]
     closed = integrate.quad(density, min(mean, 0) - 12 * deviation, 0)[0]
     one = np.ones((1, 2))
-    upper, found = _skip(mean * one, deviation**2 * one, width**2 * one)
+    upper, found = pair_of_gates(mean * one, deviation**2 * one, width**2 * one)
     np.testing.assert_allclose(found, both * one, rtol=1e-8)
     np.testing.assert_allclose(upper, (both + closed / 2) * one, rtol=1e-8)
 
@@ -488,38 +488,49 @@ def test_a_skip_opens_both_gates_by_the_angle_between_their_inputs():
     np.testing.assert_allclose(gates.gains["activation2"], np.broadcast_to(both + 1 / 4, rate.shape), rtol=1e-6)
 
 
-def test_the_gate_at_the_lower_end_of_a_skip_may_read_a_mean():
-    """A relu over relu + filter: its input is N(m, power - m^2), and the filter beside the next skip is N(0, w^2)."""
+def test_the_gate_at_the_lower_end_of_a_skip_may_read_a_trunk():
+    """Of a = relu(z) + b and relu(a) + b' both are open as often as a double integral over z and a says."""
     block = [residual([Conv(3, 1)]), relu]
     net = Lattice.chain((1, 3), [Conv(3, 1), relu, *block, *block, Flatten(), Dense(1)])
     variances = dict(
         zip([node.name for node in net.nodes if isinstance(node.op, Conv | Dense)], (2.0, 0.3, 0.2, 1.0), strict=True)
     )
-    known = dict(zip(net.names, signals(Prior(net, variances)), strict=True))
-    (_, lower, upper) = [node for node in net.nodes if node.op == relu]
-    z, total = known[net.nodes[lower.inputs[0]].name], known[net.nodes[upper.inputs[0]].name]
-    mean, deviation = z.mean.flat[0], (z.power - z.mean**2).flat[0] ** 0.5
-    width = (total.power - known[lower.name].power).flat[0] ** 0.5
-    assert mean > 0.3 * deviation
-    passed = lambda t: stats.norm.pdf(t, mean, deviation) * stats.norm.cdf(t / width)  # noqa: E731
-    expected = integrate.quad(passed, 0, mean + 12 * deviation)[0]
-    np.testing.assert_allclose(theory_gates(Prior(net, variances)).runs[lower.name, upper.name], expected, rtol=1e-6)
+    (_, lower, upper) = [node.name for node in net.nodes if node.op == relu]
+    s, w = 2.0**0.5, (0.3 * 3 * 1.0) ** 0.5
+    power = integrate.quad(lambda a: a**2 * _trunk(a, s, w), 0, 12 * s)[0]
+    above = (0.2 * 3 * power) ** 0.5
+    expected = integrate.quad(lambda a: _trunk(a, s, w) * stats.norm.cdf(a / above), 0, 12 * s)[0]
+    np.testing.assert_allclose(theory_gates(Prior(net, variances)).runs[lower, upper], expected, rtol=5e-3)
 
 
-def test_only_rectifiers_at_both_ends_of_a_skip_have_a_joint_rate():
-    leaky = Activation("leaky_relu", 0.2)
-    for lower, upper in ((leaky, relu), (relu, leaky), (leaky, leaky)):
-        net = Lattice.chain((1, 3), [Conv(4, 1), lower, residual([Conv(4, 1)]), upper, Flatten(), Dense(1)])
-        assert not theory_gates(Prior(net, layer_variances(net, he))).runs
+def _trunk(a, s, w):
+    """The density of relu(z) + b at a, for z ~ N(0, s^2) and b ~ N(0, w^2)."""
+    whole = np.hypot(s, w)
+    return stats.norm.pdf(a, 0, w) / 2 + stats.norm.pdf(a, 0, whole) * stats.norm.cdf(a * s / w / whole)
 
 
-def test_a_gate_over_skewed_values_is_open_as_often_as_their_gaussian():
-    """A gate over values that are not symmetric is open as often as their gaussian is positive."""
+@pytest.mark.parametrize(("low", "high"), [(0.2, 0.0), (0.0, 0.2), (0.2, 0.2)])
+def test_leaky_rectifiers_at_the_ends_of_a_skip_have_a_joint_rate(low, high):
+    """E[phi'(z)^2 phi'(a)^2] for a = phi(z) + b, by an integral over z."""
+    gates = [relu if slope == 0 else Activation("leaky_relu", slope) for slope in (low, high)]
+    net = Lattice.chain((1, 3), [Conv(4, 1), gates[0], residual([Conv(4, 1)]), gates[1], Flatten(), Dense(1)])
+    found = theory_gates(Prior(net, {"conv1": 2.0, "conv2": 0.5, "dense1": 1.0}))
+    w = (0.5 * 4 * (1 + low**2)) ** 0.5
+
+    def passed(z):
+        positive = stats.norm.cdf((z if z > 0 else low * z) / w)
+        return stats.norm.pdf(z, 0, 2**0.5) * (1 if z > 0 else low**2) * (positive + high**2 * (1 - positive))
+
+    expected = integrate.quad(passed, -12, 0)[0] + integrate.quad(passed, 0, 12)[0]
+    (rate,) = found.runs.values()
+    np.testing.assert_allclose(rate, np.full(rate.shape, expected), rtol=3e-3)
+
+
+def test_a_gate_over_a_rectified_branch_is_open_as_an_integral_says():
     leaky = Activation("leaky_relu", 0.5)
     net = Lattice.chain((1, 3), [Conv(4, 1), residual([Conv(4, 1), relu], [Conv(4, 1)]), leaky, Conv(1, 1)])
-    variances = {"conv1": 1.0, "conv2": 0.5, "conv3": 0.1}  # the sum: a gate of power 1 and mean 1 / sqrt(pi); variance 0.4
-    mean, variance = (2 / (2 * np.pi)) ** 0.5, 1 - 1 / np.pi + 0.4
-    positive = (1 + special.erf(mean / (2 * variance) ** 0.5)) / 2
+    variances = {"conv1": 1.0, "conv2": 0.5, "conv3": 0.1}  # the sum: a gate over N(0, 2), and N(0, 0.4)
+    positive = integrate.quad(lambda a: _trunk(a, 2**0.5, 0.4**0.5), 0, 15)[0]
     gain = theory_gates(Prior(net, variances)).gains["activation2"]
     np.testing.assert_allclose(gain, np.full(gain.shape, positive + (1 - positive) / 4), rtol=1e-3)
 

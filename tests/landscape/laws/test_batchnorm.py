@@ -205,6 +205,16 @@ def test_an_average_over_what_a_batch_of_one_has_normalised_is_refused(between):
         train_factors(Prior(net, {"conv1": 1.0, "conv2": 1.0}), batch=1)
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_batch_whose_norms_may_take_out_everything_is_refused(batch):
+    layers = [Conv(4, 3), Norm(), relu, Conv(4, 3), Norm(), relu]
+    net = Lattice.chain((1, 9), [*layers, GlobalPool(), *HEAD])
+    with pytest.raises(AssumptionError, match=f"norm1, norm2: in a batch of {batch}.*batch of 3 or more"):
+        predict(net, mode="train", batch=batch)
+    assert predict(net, mode="train", batch=3).scale_range[0] > 0
+    assert predict(Lattice.chain((1, 9), [*layers, *HEAD]), mode="train", batch=batch).scale_range[0] > 0
+
+
 def test_reasons_name_the_batch_norms_and_small_batches():
     net = Lattice.chain((1, 9), [Conv(4, 3), Norm(), relu, Conv(4, 3), Norm("layer"), Conv(4, 3), Norm()])
     few, many = train_reasons(net, 7), train_reasons(net, 8)

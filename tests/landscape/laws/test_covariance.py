@@ -10,7 +10,7 @@ from landscape.laws.batchnorm import dropout_gains
 from landscape.laws.moments import squared_gradients
 from landscape.prior import Gates
 from landscape.structure.plan import plan
-from landscape.weights.initialisation import weighted
+from landscape.weights.fans import weighted
 from lattice import (
     Activation,
     AdaptivePool,

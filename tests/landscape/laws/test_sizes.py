@@ -1,5 +1,6 @@
 """What a guarantee states in numbers: how far off the scale and the map may be."""
 
+import numpy as np
 import pytest
 
 from landscape import Guarantee, predict
@@ -56,3 +57,33 @@ def test_norms_over_positions_state_more_where_an_average_stands_above():
     averaged = stated_size(Lattice.chain((4, 9), [*layers, GlobalPool("avg"), Flatten(), Dense(2)]), Guarantee.APPROXIMATE)
     assert averaged.lowest == pytest.approx(0.3 * apart.lowest)
     assert averaged.map_error == pytest.approx(apart.map_error + 2)
+
+
+def test_a_small_batch_under_an_average_states_what_its_norm_takes_out():
+    """Of a value y among B standardised ones (1 - 1/B - y^2/B)^2 is left, on average over Gaussian draws."""
+    net = Lattice.chain((2, 8), [Conv(4, 3), Norm("batch"), GlobalPool(), Flatten(), Dense(2)])
+    still = stated_size(net, Guarantee.APPROXIMATE)
+    draws = np.random.default_rng(0).standard_normal((200_000, 4))
+    y = draws - draws.mean(axis=1, keepdims=True)
+    y /= y.std(axis=1, keepdims=True)
+    left = np.mean((1 - 1 / 4 - y[:, 0] ** 2 / 4) ** 2)
+    assert stated_size(net, Guarantee.APPROXIMATE, batch=4).lowest == pytest.approx(left * still.lowest, rel=0.01)
+    apart = Lattice.chain((2, 8), [Conv(4, 3), Norm("batch"), Flatten(), Dense(2)])
+    assert stated_size(apart, Guarantee.APPROXIMATE, batch=4) == stated_size(apart, Guarantee.APPROXIMATE)
+
+
+def test_a_maximum_of_one_cell_is_none():
+    layers = [Conv(8, 3), relu, Flatten(), Dense(2)]
+    with_pool = [*layers[:2], Pool("max", 1, 1), *layers[2:]]
+    found = [stated_size(Lattice.chain((2, 8), parts), Guarantee.APPROXIMATE) for parts in (layers, with_pool)]
+    assert found[0] == found[1]
+
+
+def test_gates_joined_by_a_fixed_map_widen_the_bounds_but_not_a_trunk():
+    def highest(*layers):
+        return stated_size(Lattice.chain((2, 12), [Conv(8, 3), relu, *layers, Conv(8, 3)]), Guarantee.APPROXIMATE).highest
+
+    one_gate = 1 + 1 / 16
+    assert highest(Pool("avg", 3, 1), relu) == pytest.approx(2 * highest(Pool("avg", 3, 1)) * one_gate)
+    assert highest(Pool("avg", 3, 1), Conv(8, 1), relu) == pytest.approx(highest(Pool("avg", 3, 1)) * one_gate)
+    assert highest(residual([Conv(8, 1)]), relu) == pytest.approx(highest() * one_gate)

@@ -8,7 +8,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
 from landscape import predict, rademacher
-from landscape.maps.measures import (
+from landscape.maps.measures import report
+from landscape.maps.numbers import (
     centre_bias,
     effective_area,
     flip_asymmetry,
@@ -16,7 +17,6 @@ from landscape.maps.measures import (
     importance,
     laplacian_energy,
     relative,
-    report,
     total_variation,
 )
 from lattice import Conv, Lattice, SpecificationError, families

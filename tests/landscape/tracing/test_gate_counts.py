@@ -11,6 +11,7 @@ from torch import nn
 
 from landscape import predict, trace
 from landscape.gates.averaging import average_alike
+from landscape.laws.moments import expected_squares
 from landscape.structure.plan import plan
 from lattice import SpecificationError
 from validation import compare, measure
@@ -28,10 +29,12 @@ def deep():
 
 def test_counted_win_rates_mend_the_map_and_its_scale():
     estimate = measure(deep, (1, 16, 16), draws=3000, seed=1)
-    counted = compare(predict(deep, (1, 16, 16)), estimate)
-    alike = compare(predict(deep, (1, 16, 16), gates="theory"), estimate)
-    assert counted.error < alike.error / 2
-    assert abs(counted.scale_ratio - 1) < 0.1
+    counted = compare(predict(deep, (1, 16, 16), gates="measured"), estimate)
+    land = predict(deep, (1, 16, 16))
+    theory, alike = compare(land, estimate), compare(expected_squares(land.traced.with_gates(taps={})), estimate)
+    for one in (counted, theory):
+        assert one.error < alike.error / 2
+        assert abs(one.scale_ratio - 1) < 0.1
     assert alike.scale_ratio < 0.8  # the largest of correlated cells is not open as often as that of independent ones
 
 
@@ -51,20 +54,22 @@ def test_without_a_gate_below_every_window_has_one_winner_in_every_pass():
 
 
 def test_the_prediction_says_how_the_winners_were_taken():
-    assert any("counted on white noise (2, 5, 10)" in reason for reason in predict(deep, (1, 16, 16)).reasons)
-    assert any("equally likely" in reason for reason in predict(deep, (1, 16, 16), gates="theory").reasons)
+    assert any("counted on white noise (2, 5, 10)" in reason for reason in predict(deep, (1, 16, 16), gates="measured").reasons)
+    assert any(
+        "from the forward mean field (2, 5, 10)" in reason for reason in predict(deep, (1, 16, 16), gates="theory").reasons
+    )
     with torch.device("meta"):
         model = deep()
     land = predict(model, (1, 16, 16), initialisation=0.1)
-    assert any("equally likely" in reason for reason in land.reasons)
-    with pytest.raises(SpecificationError, match="'measured' or 'theory'"):
+    assert any("from the forward mean field (2, 5, 10)" in reason for reason in land.reasons)
+    with pytest.raises(SpecificationError, match="'theory', 'measured', or None"):
         predict(deep, (1, 16, 16), gates="half")
 
 
 def test_counting_is_repeatable_and_leaves_the_random_state_alone():
     model = deep()
     before = torch.get_rng_state()
-    first, second = (predict(model, (1, 16, 16)).squared for _ in range(2))
+    first, second = (predict(model, (1, 16, 16), gates="measured").squared for _ in range(2))
     assert (first == second).all()
     assert torch.equal(torch.get_rng_state(), before)
     assert model.training
@@ -97,7 +102,7 @@ def test_a_gate_that_reads_closed_gates_alone_does_not_count_as_closed():
     # for small signals a ReLU6 is a ReLU, whose gates are open half of the time wherever an open path leads to them
     torch.manual_seed(0)
     model = depthwise(nn.ReLU6)
-    counted = predict(model, (1, 2, 2)).squared
+    counted = predict(model, (1, 2, 2), gates="measured").squared
     known = predict(nn.Sequential(*(nn.ReLU() if isinstance(layer, nn.ReLU6) else layer for layer in model)), (1, 2, 2)).squared
     assert np.allclose(counted / known, 1, atol=0.1)
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from landscape import predict, trace
-from landscape.tracing.trace import resolve_output
+from landscape.tracing.outputs import resolve_output
 from lattice import UnsupportedError
 
 Outputs = namedtuple("Outputs", ["logits", "aux"])

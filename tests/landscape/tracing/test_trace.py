@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import lattice
 import validation
-from landscape import he, predict, trace, truncated_normal
+from landscape import he, predict, trace
 from landscape.weights.fresh_weights import problem_with
 from landscape.weights.weight_draws import FINEST, LayerDraws
 from lattice import AssumptionError, Conv, Lattice, SpecificationError, UnsupportedError, path_counts
@@ -130,9 +130,6 @@ def test_variances_are_the_second_moments_of_the_weights():
     traced = trace(model, (1, 9))
     assert traced.variances["0"] == pytest.approx(float(model[0].weight.detach().square().mean()), rel=1e-6)
     assert traced.factors["1"] == pytest.approx(0.25 / (1 + 1e-5), rel=1e-6)
-
-
-# --- what is refused ------------------------------------------------------------------------------------------------------
 
 
 class Attention(nn.Module):
@@ -304,40 +301,6 @@ def test_trained_weights_count_by_second_moments_if_asked_for():
     assert predict(fresh, (1, 9), initialisation="weights").guarantee.name == "EXACT"
     with pytest.raises(AssumptionError, match="NaN"):
         predict(with_weights(nn.Conv1d(1, 9, 3), lambda m: m.weight.fill_(float("nan"))), (1, 9), initialisation="weights")
-
-
-@pytest.mark.parametrize(
-    ("name", "draw"),
-    [
-        ("he", nn.init.kaiming_normal_),
-        ("he_fan_out", lambda w: nn.init.kaiming_normal_(w, mode="fan_out")),
-        ("glorot", nn.init.xavier_uniform_),
-        ("torch_default", lambda w: nn.init.kaiming_uniform_(w, a=5**0.5)),
-        ("lecun", lambda w: nn.init.kaiming_normal_(w, nonlinearity="linear")),
-        ("orthogonal", nn.init.orthogonal_),
-        ("truncated_normal", nn.init.trunc_normal_),
-    ],
-)
-def test_an_initialisation_by_name_is_what_torch_draws(name, draw):
-    def layer():
-        conv = nn.Conv2d(40, 60, 3, groups=2, bias=False)
-        draw(conv.weight)
-        return conv
-
-    torch.manual_seed(0)
-    by_name, drawn = predict(layer(), (40, 9, 9), initialisation=name), predict(layer, (40, 9, 9))
-    assert drawn.guarantee.name == by_name.guarantee.name == "EXACT"
-    np.testing.assert_allclose(drawn.squared, by_name.squared, rtol=0.03)
-
-
-def test_an_unknown_initialisation_lists_the_known_ones():
-    with pytest.raises(SpecificationError, match="there is no initialisation 'kaiming'; there are glorot, he,"):
-        predict(nn.Conv1d(1, 9, 3), (1, 9), initialisation="kaiming")
-    with pytest.raises(SpecificationError, match="must be -c and c"):
-        truncated_normal(1.0, -1.0, 2.0)
-
-
-# --- the world is left as it was ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("refused", [False, True])

@@ -23,16 +23,13 @@ from lattice import (
     families,
     path_counts,
     residual,
-    spatial_lattice,
 )
+from lattice.counts.counting import spatial_lattice
 from lattice.counts.distributions import _Wide, log_path_counts, path_count, path_length_distribution, skip_distribution
 from lattice.testing.strategies import lattices
+from tests.lattice.listing import some_unit
 
 MOST_PATHS = 500
-
-
-def some_unit(draw, shape):
-    return Unit(tuple(draw(st.integers(0, n - 1)) for n in shape[1:]), draw(st.integers(0, shape[0] - 1)))
 
 
 def listed_by(net, output, number):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import is_dataclass
+from functools import cache
 from math import prod
 
 import numpy as np
@@ -50,6 +51,12 @@ def drawn(strategy, examples):
 
     collect()
     return found
+
+
+@cache
+def drawn_layers(op):
+    shapes = st.sampled_from([(1, 5), (2, 6), (3, 4), (4, 3, 4), (2, 2, 3, 2)])
+    return drawn(shapes.flatmap(lambda shape: layers(shape, modes=EVERY_MODE, ops=[op])), 800)
 
 
 # --- completeness -------------------------------------------------------------------------------------------------------
@@ -131,9 +138,7 @@ def test_branches_stride_and_project(nets):
     ],
 )
 def test_every_parameter_of_a_layer_is_reached(op, feature):
-    shapes = st.sampled_from([(1, 5), (2, 6), (3, 4), (4, 3, 4), (2, 2, 3, 2)])
-    found = drawn(shapes.flatmap(lambda shape: layers(shape, modes=EVERY_MODE, ops=[op])), 800)
-    assert sum(bool(feature(layer)) for layer in found if type(layer) is op) >= 2
+    assert sum(bool(feature(layer)) for layer in drawn_layers(op) if type(layer) is op) >= 2
 
 
 # --- validity -----------------------------------------------------------------------------------------------------------
@@ -192,4 +197,4 @@ def test_drawn_units_exist(net, data):
 def test_without_hypothesis_the_error_says_what_to_install():
     code = "import sys; sys.modules['hypothesis'] = None; import lattice; import lattice.testing.strategies"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "pip install 'pilcro[strategies]'" in result.stderr
+    assert "pip install '.[strategies]'" in result.stderr

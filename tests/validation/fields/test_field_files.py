@@ -9,11 +9,12 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lattice import SpecificationError
+from lattice.results.files import read_arrays, write_arrays
 from validation import EffectiveField, compare_fields, effective_receptive_field, field_growth
 from validation.fields import measure
+from validation.fields.comparisons import moved_share
 from validation.fields.drawing import plot_beside, plot_fields, plot_growth, plot_overlay
-from validation.fields.predicted import beside, moved_share
-from validation.runtime.files import read_arrays, write_arrays
+from validation.fields.predicted import beside
 
 
 @pytest.fixture
@@ -164,7 +165,7 @@ def test_a_folder_of_pictures_at_any_depth(model, tmp_path):
     for number, place in enumerate((tmp_path, tmp_path / "below", tmp_path)):
         pixels = np.random.default_rng(number).integers(0, 255, (20 + number, 30, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(place / f"{number}.png")
-    from validation.fields.images import named_images
+    from validation.fields.attribution.images import named_images
 
     found = named_images(str(tmp_path), size=12)
     assert (found.count, found.shape) == (3, (3, 12, 12))

@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from landscape.maps.measures import importance, total_variation
+from landscape.maps.numbers import importance, total_variation
 from lattice import SpecificationError, UnsupportedError
 from validation.gradients.empirical import channel_importance, empirical_landscape
 from validation.gradients.jackknife import MOST_BLOCKS, jackknife

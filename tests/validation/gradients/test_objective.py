@@ -49,7 +49,7 @@ def test_classes_are_drawn_from_the_models_own_probabilities():
     assert (found - logits[0].softmax(0)).abs().max() < 5.3 * 0.5 / 200_000**0.5
 
 
-def test_the_same_generator_draws_the_same_classes_however_the_batch_is_split():
+def test_a_generator_draws_the_same_classes_however_a_batch_is_split():
     logits = torch.randn(12, 5, generator=seeded())
     u = torch.rand(12, generator=seeded(1), dtype=torch.float64)
     halves = torch.cat([sample_classes(logits[:5], u[:5]), sample_classes(logits[5:], u[5:])])
@@ -57,7 +57,8 @@ def test_the_same_generator_draws_the_same_classes_however_the_batch_is_split():
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e15])
-def test_the_map_does_not_depend_on_the_scale_of_the_logits_where_squares_of_squares_underflow(scale):
+def test_the_map_ignores_the_scale_of_the_logits_down_to_underflow(scale):
+    """The map does not depend on the scale of the logits where squares of squares underflow."""
     squared = torch.rand(2, 5, 5, generator=seeded()) + 0.1
     torch.testing.assert_close(normalised(squared * scale**2), normalised(squared))
 
@@ -72,7 +73,7 @@ def test_the_map_takes_the_length_over_channels_and_has_mean_square_one():
             normalised(torch.full((2, 3, 3), value))
 
 
-def test_the_map_is_of_the_mean_square_whoever_draws_the_classes_and_reduces():
+def test_the_map_is_of_the_mean_square_whoever_draws_the_classes():
     model, x = residual(), images()
     u = torch.rand(6, generator=seeded(3), dtype=torch.float64)
     found = importance_map(model=model, images=x, uniforms=u)
@@ -178,7 +179,8 @@ def test_pools_pads_concatenations_and_constants_have_linear_rules():
     assert difference(gradients(model, penalty_of(model, x, "linearised")), expected) < 1e-11
 
 
-def test_a_smooth_network_takes_double_backward_by_itself_and_the_linear_way_names_what_it_lacks():
+def test_a_smooth_network_takes_double_backward_by_itself():
+    """A smooth network takes double backward by itself and the linear way names what it lacks."""
     model, x = residual(nn.GELU), images()
     expected = gradients(model, penalty_of(model, x, "double_backward"))
     assert difference(gradients(model, penalty_of(model, x)), expected) < 1e-12
@@ -205,7 +207,8 @@ def test_dropout_that_cannot_be_switched_off_has_no_linear_rule():
 
 @pytest.mark.parametrize("way", ["linearised", "double_backward", "forward_mode"])
 @pytest.mark.parametrize("inplace", [False, True])
-def test_hardsigmoid_has_the_gradient_of_its_formula_though_torch_lacks_its_second_derivative(way, inplace):
+def test_hardsigmoid_has_the_gradient_of_its_formula(way, inplace):
+    """Hardsigmoid has the gradient of its formula though torch lacks its second derivative."""
     model, x = residual(lambda: nn.Hardsigmoid(inplace)), images()
     found = gradients(model, penalty_of(model, x, way))
 
@@ -231,7 +234,7 @@ def test_a_training_forward_after_the_penalty_cannot_change_its_gradient():
         assert difference(gradients(model, penalty), expected) < 1e-11
 
 
-def test_a_parameter_that_changed_under_the_penalty_is_an_error_and_not_a_number():
+def test_a_parameter_that_changed_under_the_penalty_is_an_error():
     model, x = residual(), images()
     penalty = penalty_of(model, x)
     with torch.no_grad():
@@ -241,7 +244,7 @@ def test_a_parameter_that_changed_under_the_penalty_is_an_error_and_not_a_number
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_penalty_leaves_statistics_modes_gradients_and_random_states_alone(way):
+def test_the_penalty_leaves_statistics_modes_gradients_and_seeds_alone(way):
     model, x = residual(dtype=torch.float32), images(dtype=torch.float32)
     model.train()
     model.stem[1].eval()  # a frozen norm stays frozen
@@ -315,7 +318,7 @@ def test_the_laplacian_is_the_five_point_stencil():
 
 
 @pytest.mark.parametrize("width", [3, 5, 7])
-def test_a_laplacian_of_any_width_keeps_the_second_derivative_of_quadratics(width):
+def test_a_laplacian_of_any_width_is_exact_on_quadratics(width):
     row = torch.arange(9.0, dtype=torch.float64)
     values = row[:, None] ** 2 + 3 * row[None] ** 2 + row[:, None] * row[None]
     torch.testing.assert_close(laplacian(values, width), torch.full((10 - width, 10 - width), 8.0, dtype=torch.float64))
@@ -330,7 +333,7 @@ def test_even_small_and_too_large_laplacians_are_refused(width):
 
 @pytest.mark.parametrize("width", [3, 5, 7])
 @pytest.mark.parametrize(("shape", "axes"), [((9,), None), ((8, 11), None), ((7, 8, 9), None), ((2, 8, 11), 2), ((2, 3, 9), 1)])
-def test_the_laplacian_is_a_convolution_along_each_axis_cut_to_the_inner_cells(shape, axes, width):
+def test_the_laplacian_is_a_convolution_along_each_axis_of_inner_cells(shape, axes, width):
     kernel = np.convolve([1, -2, 1], [math.comb(width - 3, i) / 2 ** (width - 3) for i in range(width - 2)])
     values = torch.randn(shape, generator=seeded(2), dtype=torch.float64)
     places = range(len(shape))[-(axes or len(shape)) :]
@@ -363,7 +366,7 @@ def test_sum_and_mean_differ_by_the_number_of_cells():
         target_penalty(importance, target[:5])
 
 
-def test_the_target_is_the_mean_normalised_laplacian_and_batches_do_not_matter():
+def test_the_target_is_the_mean_normalised_laplacian_in_any_batches():
     x = images(10, 3, 8)
     maps = []
     for image in x:
@@ -481,7 +484,7 @@ def test_a_penalty_that_means_nothing_is_refused(bad):
 
 
 @pytest.mark.parametrize("width", [3, 5])
-def test_a_penalty_is_a_mean_or_a_sum_over_pixels_as_its_equation_or_as_asked(width):
+def test_a_penalty_is_a_mean_or_a_sum_over_pixels_as_asked(width):
     importance, target = (torch.rand(8, 9, generator=seeded(seed), dtype=torch.float64) for seed in (1, 2))
     curved = laplacian(importance, width).numpy()
     variance, distance = curved.var(), ((importance - target) ** 2).numpy()
@@ -509,7 +512,8 @@ def test_the_norm_penalty_is_the_mean_squared_length_of_the_gradients():
     assert Penalty("norm").of_model(model, x, u).item() == pytest.approx(np.mean(lengths))
 
 
-def test_the_objective_smooths_labels_as_torch_does_and_keeps_its_target_out_of_checkpoints():
+def test_the_objective_smooths_labels_as_torch_and_does_not_save_targets():
+    """The objective smooths labels as torch does and keeps its target out of checkpoints."""
     model, x, labels = residual().eval(), images(), torch.arange(6) % 5
     u, target = torch.rand(6, dtype=torch.float64), torch.ones(9, 9, dtype=torch.float64)
     smoothed = Objective(model=model, penalty=Penalty("target"), target=target, label_smoothing=0.2)
@@ -550,7 +554,7 @@ def test_a_target_penalty_without_a_target_is_refused():
         Penalty("target").of_map(torch.ones(4, 4))
 
 
-def test_the_curvature_penalty_as_printed_does_not_see_the_corners_and_hardly_the_border():
+def test_the_printed_curvature_penalty_sees_no_corner_and_hardly_a_border():
     """Eq. 16 leaves its Laplacian unpadded: a landscape in one corner cell is as good as a flat one."""
 
     def concentrated(row, column):

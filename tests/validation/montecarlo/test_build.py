@@ -141,7 +141,7 @@ def test_the_largest_output_padding_is_below_the_stride_or_the_dilation():
         assert found.shape[2] == 3 * stride + dilation + 1 + 2
         with pytest.raises(UnsupportedError, match="output_padding"):
             built(ConvTranspose(1, 2, stride, output_padding=3, dilation=dilation), 1, 4)
-    with pytest.raises(UnsupportedError, match="alike on both sides"):
+    with pytest.raises(UnsupportedError, match="equally on both sides"):
         built(ConvTranspose(1, (3, 3), 2, padding=((1, 1), (0, 1))), 1, 4, 5)
 
 
@@ -300,8 +300,8 @@ def test_without_a_generator_torchs_own_state_draws_the_weights():
 @pytest.mark.parametrize(
     ("op", "words"),
     [
-        (Pool("avg", 3, 1, padding=((0, 1), (0, 1))), "alike on both sides"),
-        (Pool("avg", (3, 3), 1, padding=((1, 1), (1, 0))), "alike on both sides"),
+        (Pool("avg", 3, 1, padding=((0, 1), (0, 1))), "equally on both sides"),
+        (Pool("avg", (3, 3), 1, padding=((1, 1), (1, 0))), "equally on both sides"),
         (Pool("max", (3, 2), 1, padding=((1, 1), (2, 2))), "half its kernel"),
         (Pool("avg", (5, 3), 1, padding=2), "half its kernel"),
         (Pool("avg", 2, 1, dilation=(1, 2)), "dilated average pool"),

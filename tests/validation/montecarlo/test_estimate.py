@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lattice import SpecificationError
+from lattice.results.files import read_arrays, write_arrays
 from validation import Estimate
-from validation.runtime.files import read_arrays, write_arrays
 
 
 def blocks(number=5, shape=(2, 3), seed=0):

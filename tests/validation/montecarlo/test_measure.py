@@ -1,4 +1,4 @@
-"""Monte Carlo: the same draws on every path, the right law, and the world left as it was."""
+"""Monte Carlo: the same draws on every path, the right law, and global state left as it was."""
 
 from itertools import pairwise
 

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from lattice import SpecificationError, families
+from lattice.results.files import read_arrays
 from validation import Estimate, measure
 from validation.montecarlo.measure import _units
 from validation.montecarlo.sampler import Sampler
 from validation.montecarlo.shards import Tally, same_answer
-from validation.runtime.files import read_arrays
 from validation.runtime.locks import locked
 from validation.runtime.workers import Workers
 

@@ -14,7 +14,7 @@ from tests import browser as real
 from tests.whole import Whole
 from validation import compare, measure
 from validation.__main__ import main
-from validation.cli.commands.map import Map
+from validation.cli.commands.networks.map import Map
 from validation.report.page import render
 from validation.report.write import command_line
 

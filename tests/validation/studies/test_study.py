@@ -10,7 +10,7 @@ import torch
 from landscape import predict
 from lattice import Activation, Conv, Lattice, SpecificationError, residual
 from validation import compare, measure
-from validation.cli.commands.study import Study
+from validation.cli.commands.networks.study import Study
 from validation.studies import gallery as gallery_module
 from validation.studies import study
 from validation.studies.gallery import classifier, gallery

@@ -17,7 +17,7 @@ import torch
 
 from lattice import SpecificationError
 from validation import curvature_penalty, importance_map, smoothness_target
-from validation.cli.commands.train import Train
+from validation.cli.commands.runs.train import Train
 from validation.datasets.catalogue import load
 from validation.evaluation.runs.tables import collect, grouped, label
 from validation.runtime.process_group import World
@@ -126,7 +126,7 @@ def test_kill_9_and_the_same_command_again_give_the_same_files(whole, tmp_path):
     assert files(tmp_path) == files(whole)
 
 
-def test_sigterm_saves_and_exits_143_and_a_second_process_is_refused_meanwhile(whole, tmp_path):
+def test_sigterm_saves_and_exits_143_and_a_second_process_is_refused(whole, tmp_path):
     process = start(tmp_path, "--save-every", "1")
     wait_for(tmp_path, 3, process)
     with pytest.raises(SpecificationError, match="another process is training in"):
@@ -279,7 +279,7 @@ def decayed(recipe):
     return {name for name, p in model.named_parameters() if id(p) in ids}
 
 
-def test_imagenets_weight_decay_spares_the_parameters_of_batch_norms_and_no_others():
+def test_imagenets_weight_decay_spares_batch_norms_and_nothing_else():
     model = build("small", 1, 10, seed=0)
     norms = {
         f"{name}.{p}" for name, m in model.named_modules() if isinstance(m, torch.nn.BatchNorm2d) for p in ("weight", "bias")
@@ -309,7 +309,7 @@ def test_the_presets_apply_alpha_itself_to_the_mean_over_pixels():
 
 
 @pytest.mark.slow
-def test_the_papers_largest_alpha_is_of_the_cross_entropys_order_only_as_a_mean():
+def test_the_papers_largest_alpha_has_the_order_of_the_loss_as_a_mean():
     """ResNet-50 for 32 pixels, before its first step: what alpha = 100 of P_t weighs. The sum is 1024 times the mean."""
     generator = torch.Generator().manual_seed(0)
     batch = torch.randn(16, 3, 32, 32, generator=generator), torch.randint(100, (16,), generator=generator)
@@ -343,7 +343,7 @@ def test_the_gradient_norms_at_step_0_are_those_of_two_backward_passes(whole):
     assert norms["ratio"] == pytest.approx(norms["penalty"] / norms["cross_entropy"])
 
 
-def test_a_run_says_at_its_start_how_large_the_penalty_is_and_leaves_nothing_behind(whole, tmp_path):
+def test_a_run_says_at_its_start_how_large_the_penalty_is(whole, tmp_path):
     said = []
     train_and_crash(tmp_path, 0, say=said.append)
     assert len(said) == 1
@@ -471,7 +471,8 @@ with world("cpu") as place:
 """
 
 
-def test_the_gradient_over_two_processes_is_that_of_one_only_with_the_map_reduced_before_the_penalty(tmp_path):
+def test_two_processes_reduce_the_map_before_the_penalty(tmp_path):
+    """The gradient over two processes is that of one only with the map reduced before the penalty."""
     (tmp_path / "nets.py").write_text(PLAIN_NET)
     (tmp_path / "gradients.py").write_text(GRADIENTS)
     two = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

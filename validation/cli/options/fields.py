@@ -12,7 +12,7 @@ from lattice.checks import whole
 if TYPE_CHECKING:
     from torch import nn
 
-    from validation.fields.images import Images
+    from validation.fields.attribution.images import Images
 
 __all__ = []
 
@@ -64,7 +64,7 @@ class _Asked:
 
     def factory(self) -> "Callable[[], nn.Module]":
         """What MODEL names."""
-        from validation.runtime.factories import model_factory
+        from landscape.tracing.model_names import model_factory
 
         whole("--images", self.images, 2)
         whole("--batch-size", self.batch_size, 1)
@@ -93,7 +93,7 @@ class _Asked:
 
     def inputs(self) -> "Images | tuple[int, ...] | Any":
         """The images, or the shape of noise; for draws an array."""
-        from validation.fields.images import named_images, white_noise
+        from validation.fields.attribution.images import named_images, white_noise
 
         if self.data == "noise":
             return self.input_shape if self.weights is None else white_noise(self.input_shape, self.images, self.seed)

@@ -15,12 +15,40 @@ Array = np.ndarray[Any, Any]
 
 
 def smooth(x: Array, sigma: float) -> Array:
-    """Gaussian of `sigma` pixels over rows and columns, cut at 4 sigma; beyond the border its nearest pixel."""
+    """Gaussian of `sigma` pixels over rows and columns, cut at 4 sigma; beyond the border its nearest pixel.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    sigma : float
+        Standard deviation in pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the shape of `x`.
+    """
     return ndimage.gaussian_filter(x, (sigma, sigma, 0)[: x.ndim], mode="nearest", truncate=4)
 
 
 def gaussian_blur(x: Array, c: Constants, rng: np.random.Generator) -> Array:
-    """Gaussian of sigma = c pixels."""
+    """Gaussian of sigma = c pixels.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    c : Constants
+        The numbers of this severity.
+    rng : np.random.Generator
+        Of this image.
+
+    Returns
+    -------
+    numpy.ndarray
+        The corrupted image, float64 in [0, 1], of the same shape.
+    """
     return smooth(x, c[0])
 
 
@@ -42,7 +70,22 @@ def _disk(radius: float, sigma: float) -> Array:
 
 
 def defocus_blur(x: Array, c: Constants, rng: np.random.Generator) -> Array:
-    """The average over a disk of radius c0 (a lens out of focus), its rim softened by a Gaussian of c1 pixels."""
+    """The average over a disk of radius c0 (a lens out of focus), its rim softened by a Gaussian of c1 pixels.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    c : Constants
+        The numbers of this severity.
+    rng : np.random.Generator
+        Of this image.
+
+    Returns
+    -------
+    numpy.ndarray
+        The corrupted image, float64 in [0, 1], of the same shape.
+    """
     disk = _disk(*c)
     half = len(disk) // 2
     padded = np.pad(x, ((half, half), (half, half), (0, 0)), mode="reflect")
@@ -56,6 +99,20 @@ def glass_blur(x: Array, c: Constants, rng: np.random.Generator) -> Array:
     -c1 .. c1 - 1 rows and columns away, has by then. (Their code is written as an exchange; on numpy's views of colour pixels
     it copies. Here grey images are treated alike.) A value thus passes along a chain of displacements, which ends at the
     first pixel that had not yet been visited: log2(length) jumps find it.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    c : Constants
+        The numbers of this severity.
+    rng : np.random.Generator
+        Of this image.
+
+    Returns
+    -------
+    numpy.ndarray
+        The corrupted image, float64 in [0, 1], of the same shape.
     """
     sigma, reach, rounds = c[0], int(c[1]), int(c[2])
     height, width, channels = x.shape
@@ -79,6 +136,22 @@ def moved(x: Array, radius: int, sigma: float, angle: float) -> Array:
 
     i = 0 .. 2 radius steps, each rounded to a pixel; beyond the border its nearest pixel. This is what ImageMagick's
     motion blur does, which made the published images.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    radius : int
+        Pixels on either side.
+    sigma : float
+        Of the weights, in pixels.
+    angle : float
+        In degrees.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the shape of `x`.
     """
     steps = np.arange(2 * radius + 1)
     weights = np.exp(-(steps**2) / (2 * sigma**2))
@@ -96,7 +169,22 @@ def moved(x: Array, radius: int, sigma: float, angle: float) -> Array:
 
 
 def motion_blur(x: Array, c: Constants, rng: np.random.Generator) -> Array:
-    """A camera that moves at an angle of -45 to 45 degrees; see `moved`. Rounded to the nearest byte, as ImageMagick does."""
+    """A camera that moves at an angle of -45 to 45 degrees; see `moved`. Rounded to the nearest byte, as ImageMagick does.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    c : Constants
+        The numbers of this severity.
+    rng : np.random.Generator
+        Of this image.
+
+    Returns
+    -------
+    numpy.ndarray
+        The corrupted image, float64 in [0, 1], of the same shape.
+    """
     return np.round(moved(x, int(c[0]), c[1], rng.uniform(-45, 45)) * 255) / 255
 
 
@@ -104,6 +192,18 @@ def zoomed(x: Array, factor: float) -> Array:
     """The middle of an image, enlarged by `factor` to the size of the image; linear, the outermost pixels on the outermost.
 
     ceil(size / factor) pixels become round(ceil(size / factor) factor) and are cut to the size, on each axis for itself.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    factor : float
+        1 at least.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the shape of `x`.
     """
     for axis in (0, 1):
         low, high, part = _between(x.shape[axis], factor)
@@ -127,6 +227,20 @@ def zoom_blur(x: Array, c: Constants, rng: np.random.Generator) -> Array:
     """The mean of the image and its enlargements by 1, 1 + c1, 1 + 2 c1, ... below c0: a camera that rushes at the scene.
 
     All enlargements at once: the sum over factors f of R_f x C_f', R_f and C_f the matrices that `zoomed` multiplies with.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    c : Constants
+        The numbers of this severity.
+    rng : np.random.Generator
+        Of this image.
+
+    Returns
+    -------
+    numpy.ndarray
+        The corrupted image, float64 in [0, 1], of the same shape.
     """
     factors = tuple(np.arange(1, c[0], c[1]).tolist())
     height, width, channels = x.shape

@@ -26,7 +26,7 @@ HAIR = 1e-6  # of a byte, so that arithmetic that gives a byte back up to its ow
 
 FUNCTIONS: Mapping[str, Corruption] = MappingProxyType(
     {
-        name: next(getattr(room, name) for room in (noise, blur, weather, digital, extra) if name in room.__all__)
+        name: next(getattr(module, name) for module in (noise, blur, weather, digital, extra) if name in module.__all__)
         for names in CATEGORIES.values()
         for name in names
     }
@@ -42,9 +42,37 @@ def corrupt(
     severities mean (see `CONSTANTS`, `defaults_for`). Image i is number `first` + i of the data set, and draws from a
     generator seeded by (seed, name, severity, first + i): the same bytes in any batch and with any number of `workers`
     (threads). As in the published sets, values are cut to whole bytes, not rounded; unlike in ImageNet-C's, the result is
-    not compressed once more. Raises `SpecificationError` for names, numbers and arrays that do not fit, and for frost
-    where its pictures are not installed.
+    not compressed once more.
 
+    Parameters
+    ----------
+    images : numpy.ndarray
+        uint8, never written to.
+    name : str
+        Its name.
+    severity : int
+        From 1 to 5.
+    seed : int
+        Of all that is drawn.
+    constants : str
+        "imagenet", "cifar", or as said above.
+    workers : int
+        Threads.
+    first : int
+        The number of the first image, on which its randomness depends.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, of the shape of `images`.
+
+    Raises
+    ------
+    SpecificationError
+        For names, numbers and arrays that do not fit, and for frost where its pictures are not installed.
+
+    Examples
+    --------
     >>> grey = np.full((2, 32, 32), 100, dtype=np.uint8)
     >>> corrupt(grey, "brightness", 3, seed=0, constants="cifar")[0, 0]
     array([138, 138, 138, 138, 138, 138, 138, 138, 138, 138, 138, 138, 138,

@@ -15,7 +15,22 @@ Array = np.ndarray[Any, Any]
 
 
 def contrast(x: Array, c: Constants, rng: np.random.Generator) -> Array:
-    """(x - mean) c + mean, each channel's mean over the image."""
+    """(x - mean) c + mean, each channel's mean over the image.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    c : Constants
+        The numbers of this severity.
+    rng : np.random.Generator
+        Of this image.
+
+    Returns
+    -------
+    numpy.ndarray
+        The corrupted image, float64 in [0, 1], of the same shape.
+    """
     mean = x.mean(axis=(0, 1), keepdims=True)
     return (x - mean) * c[0] + mean
 
@@ -43,6 +58,20 @@ def elastic_transform(x: Array, c: Constants, rng: np.random.Generator) -> Array
     The affine map moves three points, at a third of the short side from the middle, by up to c2 in each coordinate; the
     displacements are c0 times uniform noise on -1 .. 1 that a Gaussian of c1 has smoothed. Both read between pixels linearly,
     and beyond the border by reflection. Ours: the middle of images that are not square, and the short side as the unit.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    c : Constants
+        The numbers of this severity.
+    rng : np.random.Generator
+        Of this image.
+
+    Returns
+    -------
+    numpy.ndarray
+        The corrupted image, float64 in [0, 1], of the same shape.
     """
     height, width, channels = x.shape
     alpha, sigma, jitter = (number * min(height, width) for number in c)
@@ -65,7 +94,22 @@ def _picture(x: Array) -> Any:
 
 
 def pixelate(x: Array, c: Constants, rng: np.random.Generator) -> Array:
-    """Down to c of the size and up again, by the mean over boxes both times."""
+    """Down to c of the size and up again, by the mean over boxes both times.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    c : Constants
+        The numbers of this severity.
+    rng : np.random.Generator
+        Of this image.
+
+    Returns
+    -------
+    numpy.ndarray
+        The corrupted image, float64 in [0, 1], of the same shape.
+    """
     from PIL import Image
 
     picture = _picture(x)
@@ -74,7 +118,22 @@ def pixelate(x: Array, c: Constants, rng: np.random.Generator) -> Array:
 
 
 def jpeg_compression(x: Array, c: Constants, rng: np.random.Generator) -> Array:
-    """Through a JPEG file of quality c."""
+    """Through a JPEG file of quality c.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    c : Constants
+        The numbers of this severity.
+    rng : np.random.Generator
+        Of this image.
+
+    Returns
+    -------
+    numpy.ndarray
+        The corrupted image, float64 in [0, 1], of the same shape.
+    """
     from PIL import Image
 
     stream = BytesIO()

@@ -21,6 +21,20 @@ def saturate(x: Array, c: Constants, rng: np.random.Generator) -> Array:
     """The saturation S of each pixel becomes clip(c0 S + c1): V - (V - x) S' / S, hue and value V kept.
 
     A pixel without a hue counts as red, as in their conversion. A grey image has no saturation and stays as it is.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    c : Constants
+        The numbers of this severity.
+    rng : np.random.Generator
+        Of this image.
+
+    Returns
+    -------
+    numpy.ndarray
+        The corrupted image, float64 in [0, 1], of the same shape.
     """
     if x.shape[2] == 1:
         return x
@@ -89,6 +103,20 @@ def spatter(x: Array, c: Constants, rng: np.random.Generator) -> Array:
     """Drops of water (severities 1 to 3) or of mud on the lens: N(c0, c1^2) smoothed by c2 pixels, where it is above c3.
 
     Water is added in pale turquoise, c4 at the most; mud covers what is under it, its rim softened by c4 pixels.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    c : Constants
+        The numbers of this severity.
+    rng : np.random.Generator
+        Of this image.
+
+    Returns
+    -------
+    numpy.ndarray
+        The corrupted image, float64 in [0, 1], of the same shape.
     """
     mean, deviation, sigma, least, strength, mud = c
     liquid = smooth(rng.normal(mean, deviation, x.shape[:2]), sigma)

@@ -16,21 +16,81 @@ Array = np.ndarray[Any, Any]
 
 
 def gaussian_noise(x: Array, c: Constants, rng: np.random.Generator) -> Array:
-    """x + e with e ~ N(0, c^2): electronic noise in low light."""
+    """x + e with e ~ N(0, c^2): electronic noise in low light.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    c : Constants
+        The numbers of this severity.
+    rng : np.random.Generator
+        Of this image.
+
+    Returns
+    -------
+    numpy.ndarray
+        The corrupted image, float64 in [0, 1], of the same shape.
+    """
     return x + rng.normal(scale=c[0], size=x.shape)
 
 
 def shot_noise(x: Array, c: Constants, rng: np.random.Generator) -> Array:
-    """Poisson(c x) / c: the light itself is discrete, c photons in a white pixel."""
+    """Poisson(c x) / c: the light itself is discrete, c photons in a white pixel.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    c : Constants
+        The numbers of this severity.
+    rng : np.random.Generator
+        Of this image.
+
+    Returns
+    -------
+    numpy.ndarray
+        The corrupted image, float64 in [0, 1], of the same shape.
+    """
     return rng.poisson(x * c[0]) / c[0]
 
 
 def impulse_noise(x: Array, c: Constants, rng: np.random.Generator) -> Array:
-    """Salt and pepper: each value is replaced with probability c, by 1 or 0 evenly."""
+    """Salt and pepper: each value is replaced with probability c, by 1 or 0 evenly.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    c : Constants
+        The numbers of this severity.
+    rng : np.random.Generator
+        Of this image.
+
+    Returns
+    -------
+    numpy.ndarray
+        The corrupted image, float64 in [0, 1], of the same shape.
+    """
     u = rng.random(x.shape)
     return np.where(u < c[0], np.where(u < c[0] / 2, 1.0, 0.0), x)
 
 
 def speckle_noise(x: Array, c: Constants, rng: np.random.Generator) -> Array:
-    """x + x e with e ~ N(0, c^2): noise that grows with the light."""
+    """x + x e with e ~ N(0, c^2): noise that grows with the light.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    c : Constants
+        The numbers of this severity.
+    rng : np.random.Generator
+        Of this image.
+
+    Returns
+    -------
+    numpy.ndarray
+        The corrupted image, float64 in [0, 1], of the same shape.
+    """
     return x + x * rng.normal(scale=c[0], size=x.shape)

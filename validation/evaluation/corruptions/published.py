@@ -75,7 +75,23 @@ def published(folder: str | Path, *, classes: Sequence[str] | None = None) -> Pu
     """What lies in a folder of CIFAR-C arrays or of ImageNet-C files.
 
     `classes`: for files, the class folders in the order of the model's outputs (by default all that are there, sorted).
-    Raises `SpecificationError` where neither is found.
+
+    Parameters
+    ----------
+    folder : str | Path
+        As it was unpacked.
+    classes : sequence of str, optional
+        Names of the classes, for ImageNet-C's folders.
+
+    Returns
+    -------
+    Published
+        What is there, read as it is asked for.
+
+    Raises
+    ------
+    SpecificationError
+        Where neither is found.
     """
     folder = Path(folder)
     names = [name for row in CATEGORIES.values() for name in row]

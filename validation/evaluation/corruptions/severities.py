@@ -116,6 +116,18 @@ CONSTANTS: Mapping[str, Mapping[str, tuple[Constants, ...]]] = MappingProxyType(
 def defaults_for(size: int) -> str:
     """The set of numbers made for images whose short side is `size` pixels: "cifar" below 64, else "imagenet".
 
+    Parameters
+    ----------
+    size : int
+        Of the short side.
+
+    Returns
+    -------
+    str
+        A set's name.
+
+    Examples
+    --------
     >>> defaults_for(32), defaults_for(224)
     ('cifar', 'imagenet')
     """

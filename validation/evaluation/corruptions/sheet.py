@@ -30,6 +30,26 @@ def plot_corruptions(
 
     `image`: uint8 (height, width, 3), (height, width, 1) or (height, width); `constants` by default those made for its size.
     Raises what `corrupt` raises.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        uint8 (height, width, 3) or grey.
+    ax : Axes, optional
+        Where to draw; a new figure's, if none is given.
+    names : sequence of str, optional
+        Of corruptions.
+    constants : str, optional
+        "imagenet", "cifar", or as said above.
+    seed : int
+        Of all that is drawn.
+    gap : float
+        In widths of the image.
+
+    Returns
+    -------
+    Axes
+        The Axes.
     """
     ax = axes_or_new(ax)
     names = tuple(name for row in CATEGORIES.values() for name in row) if names is None else tuple(names)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lattice import SpecificationError
+from lattice.lazy import to_install
 from validation.evaluation.corruptions.blur import moved, zoomed
 from validation.evaluation.corruptions.severities import Constants
 
@@ -21,12 +22,34 @@ PICTURES = (1, 2, 2, 3, 4)  # drawn evenly: their program draws from the first f
 
 
 def luma(x: Array) -> Array:
-    """0.299 red + 0.587 green + 0.114 blue, (height, width, 1); a grey image is its own."""
+    """0.299 red + 0.587 green + 0.114 blue, (height, width, 1); a grey image is its own.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+
+    Returns
+    -------
+    numpy.ndarray
+        (height, width, 1).
+    """
     return x @ np.array([[0.299], [0.587], [0.114]]) if x.shape[-1] == 3 else x
 
 
 def value(x: Array) -> Array:
-    """The largest channel, (height, width, 1): V of hue, saturation and value."""
+    """The largest channel, (height, width, 1): V of hue, saturation and value.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+
+    Returns
+    -------
+    numpy.ndarray
+        (height, width, 1).
+    """
     return reduce(np.maximum, np.moveaxis(x, 2, 0))[:, :, None]
 
 
@@ -34,6 +57,20 @@ def snow(x: Array, c: Constants, rng: np.random.Generator) -> Array:
     """Flakes, N(c0, c1^2) enlarged by c2 and cut below c3, that fall (a motion blur of c4, c5), on an image whitened by 1 - c6.
 
     The flakes are added twice, the second time turned by 180 degrees.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    c : Constants
+        The numbers of this severity.
+    rng : np.random.Generator
+        Of this image.
+
+    Returns
+    -------
+    numpy.ndarray
+        The corrupted image, float64 in [0, 1], of the same shape.
     """
     mean, deviation, factor, least, radius, sigma, kept = c
     flakes = zoomed(rng.normal(mean, deviation, x.shape[:2]), factor)
@@ -53,7 +90,7 @@ def _picture(number: int) -> Array:
     if not places:
         raise SpecificationError(
             "frost needs pictures of frost, from the package torch-uncertainty-assets, which is not installed: "
-            'pip install "pilcro[evaluate]"'
+            f"{to_install('evaluate')}"
         )
     path = Path(next(iter(places))) / "frost" / f"frost{number}.jpg"
     try:
@@ -83,7 +120,25 @@ def frost(x: Array, c: Constants, rng: np.random.Generator) -> Array:
     Every fifth pixel (what their resizing to a fifth amounts to) is CIFAR-C's, every pixel ImageNet-C's. Ours: a picture is
     enlarged where the image would not fit into it. The pictures are theirs, as `torch-uncertainty-assets` carries them (two
     of them as JPEG where theirs are PNG: 4 and 6 levels rms apart).
-    Raises `SpecificationError` where that is not installed.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    c : Constants
+        The numbers of this severity.
+    rng : np.random.Generator
+        Of this image.
+
+    Returns
+    -------
+    numpy.ndarray
+        The corrupted image, float64 in [0, 1], of the same shape.
+
+    Raises
+    ------
+    SpecificationError
+        Where that is not installed.
     """
     height, width, channels = x.shape
     picture = _ice(PICTURES[int(rng.integers(len(PICTURES)))], int(c[2]), height, width)
@@ -98,6 +153,22 @@ def plasma(side: int, decay: float, rng: np.random.Generator) -> Array:
     Halving the step k = 0, 1, ... times, each new point is the mean of its four neighbours plus u / decay^(2k), u uniform on
     -1 .. 1: first the middles of the squares, then the middles of their sides.
 
+    Parameters
+    ----------
+    side : int
+        A power of two.
+    decay : float
+        By which the steps shrink at each halving.
+    rng : np.random.Generator
+        Of this image.
+
+    Returns
+    -------
+    numpy.ndarray
+        (side, side), from 0 to 1.
+
+    Examples
+    --------
     >>> plasma(8, 2.0, np.random.default_rng(0)).shape
     (8, 8)
     """
@@ -121,6 +192,20 @@ def fog(x: Array, c: Constants, rng: np.random.Generator) -> Array:
     """(x + c0 cloud) max(x) / (max(x) + c0), the cloud of decay c1; see `plasma`.
 
     Ours: the cloud has the next power of two above the longer side (theirs 256 for 224 pixels, 32 for 32), and is cut.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    c : Constants
+        The numbers of this severity.
+    rng : np.random.Generator
+        Of this image.
+
+    Returns
+    -------
+    numpy.ndarray
+        The corrupted image, float64 in [0, 1], of the same shape.
     """
     side = 1 << (max(x.shape[:2]) - 1).bit_length()
     cloud = plasma(side, c[1], rng)[: x.shape[0], : x.shape[1], None]
@@ -128,7 +213,22 @@ def fog(x: Array, c: Constants, rng: np.random.Generator) -> Array:
 
 
 def brightness(x: Array, c: Constants, rng: np.random.Generator) -> Array:
-    """c more of the value V (the largest channel), hue and saturation kept: x min(V + c, 1) / V; black turns grey."""
+    """c more of the value V (the largest channel), hue and saturation kept: x min(V + c, 1) / V; black turns grey.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One image, float64 in [0, 1], (height, width, channels).
+    c : Constants
+        The numbers of this severity.
+    rng : np.random.Generator
+        Of this image.
+
+    Returns
+    -------
+    numpy.ndarray
+        The corrupted image, float64 in [0, 1], of the same shape.
+    """
     before = value(x)
     after = np.minimum(before + c[0], 1)
     return np.where(before > 0, x * (after / np.where(before > 0, before, 1)), after)

@@ -17,6 +17,7 @@ import torch
 
 from landscape.progress import progress_bar
 from lattice import SpecificationError
+from lattice.lazy import to_install
 from validation.datasets.dataset import Source
 from validation.evaluation.measures.drawing import axes, banded
 from validation.runtime.logits import logits, probabilities
@@ -36,11 +37,31 @@ def relevance(
     Captum's, by the Gauss-Legendre rule with `steps` points a baseline. `chunk` points exist at once, however many the
     baselines: captum splits the points of each baseline, but never the baselines. The sum over baselines is float64.
     Evaluation mode; the model is left as it was.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network; it is run in evaluation mode and left as it was.
+    image : torch.Tensor
+        (channels, height, width).
+    label : int
+        The class, a whole number.
+    baselines : torch.Tensor
+        (N, channels, height, width).
+    steps : int
+        Points on the way from each baseline.
+    chunk : int
+        Images that a network is given at once.
+
+    Returns
+    -------
+    torch.Tensor
+        float64 (height, width).
     """
     try:
         from captum.attr import IntegratedGradients
     except ImportError as missing:
-        raise SpecificationError("Integrated Gradients need captum: pip install 'pilcro[evaluate]'") from missing
+        raise SpecificationError(f"Integrated Gradients need captum: {to_install('evaluate')}") from missing
     gradients = IntegratedGradients(lambda points: logits(model, points, int(label) + 1))
     total = torch.zeros(image.shape[1:], dtype=torch.float64, device=image.device)
     with preserve_state(model):
@@ -93,6 +114,26 @@ def ablation_curve(
     """r(K) of one image for each K of `replaced`, pixels going in `order` (flat indices): float64 (points,).
 
     In evaluation mode; the model is left as it was.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network; it is run in evaluation mode and left as it was.
+    image : torch.Tensor
+        (channels, height, width).
+    label : int
+        The class, a whole number.
+    order : torch.Tensor
+        Flat indices of all pixels, the first to go first.
+    replaced : sequence of int
+        Numbers of pixels, ascending.
+    chunk : int
+        Images that a network is given at once.
+
+    Returns
+    -------
+    torch.Tensor
+        p(class) over that of the whole image, for each number of `replaced`.
     """
     flat = image.flatten(1)
     means = flat.mean(dim=1, keepdim=True)
@@ -193,7 +234,38 @@ def ablation(
     P, evenly spread (None: every one). Images, baselines and points are the paper's; their cost is images * baselines * steps
     gradients (`steps` it does not tell).
 
-    Raises `SpecificationError` where fewer than two images are classified correctly, or too few are left as baselines.
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network; it is run in evaluation mode and left as it was.
+    source : Source
+        Images with labels.
+    images : int
+        How many correctly classified ones.
+    baselines : int
+        Baseline images of Integrated Gradients.
+    steps : int
+        Points on the way from each baseline.
+    points : int, optional
+        Numbers of pixels at which the curve is taken, both ends included.
+    seed : int
+        Of all that is drawn.
+    chunk : int
+        Images that a network is given at once.
+    device : torch.device | str
+        "auto", "cpu" or "cuda".
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Ablation
+        The curve, its error, and the area under it.
+
+    Raises
+    ------
+    SpecificationError
+        Where fewer than two images are classified correctly, or too few are left as baselines.
     """
     checked(images, baselines, steps, points)
     chosen, rest = chosen_images(model, source, images=images, baselines=baselines, seed=seed, chunk=chunk, device=device)

@@ -87,8 +87,32 @@ def location_sensitivity(
 ) -> Location:
     """Top-1 over images of a source moved by every pair of `shifts`, and how often the answer stays as for no shift.
 
-    `images`: which of the source (None: all). Raises `SpecificationError` for shifts that are not ascending and symmetric,
-    lack 0, or leave nothing of the image.
+    `images`: which of the source (None: all).
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network; it is run in evaluation mode and left as it was.
+    source : Source
+        Images with labels.
+    shifts : sequence of int
+        Pixels.
+    images : range, optional
+        Which of the source; all, if none are named.
+    chunk : int
+        Images that a network is given at once.
+    device : torch.device | str
+        "auto", "cpu" or "cuda".
+
+    Returns
+    -------
+    Location
+        Accuracy and consistency over shifts.
+
+    Raises
+    ------
+    SpecificationError
+        For shifts that are not ascending and symmetric, lack 0, or leave nothing of the image.
     """
     shifts = tuple(shifts)
     images = images if images is not None else range(len(source))
@@ -119,7 +143,22 @@ def location_sensitivity(
 
 
 def variance_map(source: Source, images: torch.Tensor | None = None, chunk: int = 250) -> Array:
-    """v: the variance of each pixel over images, summed over channels: float64 (height, width)."""
+    """v: the variance of each pixel over images, summed over channels: float64 (height, width).
+
+    Parameters
+    ----------
+    source : Source
+        Images with labels.
+    images : torch.Tensor, optional
+        Which of the source; all, if none are named.
+    chunk : int
+        Images that a network is given at once.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (height, width).
+    """
     images = images if images is not None else torch.arange(len(source))
     shape = source.images(images[:1]).shape[1:]
     total, squares = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
@@ -133,6 +172,22 @@ def variance_map(source: Source, images: torch.Tensor | None = None, chunk: int 
 def exposure(relative: Array, variance: Array, shifts: Sequence[int] = (0,)) -> Array:
     """sum_i I_i v_i / sum_i v_i with v moved by every pair of shifts: (shifts, shifts); NaN where nothing varies.
 
+    Parameters
+    ----------
+    relative : numpy.ndarray
+        Importance with mean one, (height, width).
+    variance : numpy.ndarray
+        v (height, width).
+    shifts : sequence of int
+        Pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (shifts, shifts).
+
+    Examples
+    --------
     >>> exposure(np.array([[0.0, 2.0]]), np.array([[1.0, 0.0]]), (0,))
     array([[0.]])
     """
@@ -147,7 +202,20 @@ def exposure(relative: Array, variance: Array, shifts: Sequence[int] = (0,)) -> 
 
 
 def correlation(accuracy: Array, exposed: Array) -> float:
-    """Pearson's, over the cells of both; NaN where one of them varies by less than one per cent of its mean."""
+    """Pearson's, over the cells of both; NaN where one of them varies by less than one per cent of its mean.
+
+    Parameters
+    ----------
+    accuracy : numpy.ndarray
+        (shifts, shifts).
+    exposed : numpy.ndarray
+        (shifts, shifts).
+
+    Returns
+    -------
+    float
+        From -1 to 1, or NaN.
+    """
     a, b = accuracy.ravel() - accuracy.mean(), exposed.ravel() - exposed.mean()
     if not (a.std() > 0.01 * accuracy.mean() and b.std() > 0.01 * exposed.mean()):
         return float("nan")
@@ -159,6 +227,18 @@ def corners(source: Source, chunk: int = 250) -> Array:
 
     The feature is what differs from the image's median, and sits where the centre of mass of that is: in a corner where it is
     an eighth of the side or more from the middle in both directions.
+
+    Parameters
+    ----------
+    source : Source
+        Images with labels.
+    chunk : int
+        Images that a network is given at once.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64, one an image.
     """
     found = []
     for part in torch.split(torch.arange(len(source)), chunk):

@@ -34,6 +34,18 @@ SEVERITIES = (1, 2, 3, 4, 5)
 def over_images(values: Array) -> tuple[Array, Array]:
     """The mean over the last axis, one value an image, and its standard error; what belongs to one image is averaged before.
 
+    Parameters
+    ----------
+    values : numpy.ndarray
+        (..., images).
+
+    Returns
+    -------
+    tuple[numpy.ndarray, numpy.ndarray]
+        Mean and standard error, (...).
+
+    Examples
+    --------
     >>> float(over_images(np.array([1.0, 2.0, 3.0]))[0])
     2.0
     """
@@ -102,7 +114,32 @@ def under_corruption(
     chunk: int = 250,
     device: torch.device | str = "cpu",
 ) -> list[dict[str, Array]]:
-    """Of each model: `kept` and `right` (severities, images), `clean` (images,); images are corrupted once for all of them."""
+    """Of each model: `kept` and `right` (severities, images), `clean` (images,); images are corrupted once for all of them.
+
+    Parameters
+    ----------
+    models : sequence of torch.nn.Module
+        Networks for the same images.
+    source : Source
+        Images with labels.
+    name : str
+        Of the corruption.
+    severities : sequence of int
+        From 1 to 5.
+    corrupted : Corrupted
+        Makes or reads the corrupted images.
+    images : range
+        Which of the source.
+    chunk : int
+        Images that a network is given at once.
+    device : torch.device | str
+        "auto", "cpu" or "cuda".
+
+    Returns
+    -------
+    list[dict[str, numpy.ndarray]]
+        One dictionary a model.
+    """
     found: list[dict[str, list[Any]]] = [{"kept": [], "right": [], "clean": []} for _ in models]
     for first in range(images.start, images.stop, chunk):
         last = min(first + chunk, images.stop)
@@ -146,7 +183,36 @@ def robustness(
     `constants`: "imagenet", or the milder "cifar" for images of some 32 pixels. What happens to image i depends on (seed,
     corruption, severity, i) alone, so that networks are compared on the same images.
 
-    Raises `SpecificationError` for a category or a severity that there is not, and for fewer than two images.
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network; it is run in evaluation mode and left as it was.
+    source : Source
+        Images with labels.
+    categories : sequence of str
+        Of `CATEGORIES`.
+    severities : sequence of int
+        From 1 to 5.
+    seed : int
+        Of all that is drawn.
+    constants : str
+        "imagenet", "cifar", or as said above.
+    chunk : int
+        Images that a network is given at once.
+    device : torch.device | str
+        "auto", "cpu" or "cuda".
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Robustness
+        What is kept and what is right, by corruption, severity and image.
+
+    Raises
+    ------
+    SpecificationError
+        For a category or a severity that there is not, and for fewer than two images.
     """
     if len(source) < 2:
         raise SpecificationError(f"{len(source)} image: a mean with a standard error takes two")

@@ -28,6 +28,22 @@ Array = np.ndarray[Any, Any]
 def translated(images: torch.Tensor, down: int, right: int) -> torch.Tensor:
     """Images (..., height, width) moved by whole pixels; what enters at the border repeats the cell that stood there.
 
+    Parameters
+    ----------
+    images : torch.Tensor
+        (..., height, width).
+    down : int
+        Pixels, negative for up.
+    right : int
+        Pixels, negative for left.
+
+    Returns
+    -------
+    torch.Tensor
+        Of the shape of `images`.
+
+    Examples
+    --------
     >>> translated(torch.tensor([[[1, 2, 3]]]), 0, 1)
     tensor([[[1, 1, 2]]])
     """
@@ -40,6 +56,20 @@ def translated(images: torch.Tensor, down: int, right: int) -> torch.Tensor:
 def shifted(images: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
     """`translated`, each image (B, channels, height, width) by its own row (down, right) of `shifts` (B, 2).
 
+    Parameters
+    ----------
+    images : torch.Tensor
+        (B, channels, height, width).
+    shifts : torch.Tensor
+        Whole numbers (B, 2).
+
+    Returns
+    -------
+    torch.Tensor
+        Of the shape of `images`.
+
+    Examples
+    --------
     >>> shifted(torch.tensor([[[[1, 2, 3]]], [[[1, 2, 3]]]]), torch.tensor([[0, 1], [0, -1]]))[:, 0, 0]
     tensor([[1, 1, 2],
             [2, 3, 3]])
@@ -78,7 +108,36 @@ def shift_consistency(
 ) -> ShiftConsistency:
     """The agreement of answers over `pairs` pairs of random shifts of each image; image i's shifts depend on (seed, i) alone.
 
-    `images`: which of the source (None: all). Raises `SpecificationError` for shifts that leave nothing of an image.
+    `images`: which of the source (None: all).
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network; it is run in evaluation mode and left as it was.
+    source : Source
+        Images with labels.
+    most : int
+        The largest shift.
+    pairs : int
+        Of shifts, for each image.
+    seed : int
+        Of all that is drawn.
+    images : range, optional
+        Which of the source; all, if none are named.
+    chunk : int
+        Images that a network is given at once.
+    device : torch.device | str
+        "auto", "cpu" or "cuda".
+
+    Returns
+    -------
+    ShiftConsistency
+        Shares of equal answers.
+
+    Raises
+    ------
+    SpecificationError
+        For shifts that leave nothing of an image.
     """
     images = images if images is not None else range(len(source))
     side = min(source.images(torch.arange(1)).shape[-2:])

@@ -1,4 +1,4 @@
-"""The numbers that the paper prints (Tables 1 and 2), to stand beside runs of exactly its settings, and beside no others."""
+"""The scores that the paper prints (Tables 1 and 2), to stand beside runs; `printed` for runs of exactly its settings only."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -6,7 +6,13 @@ from typing import NamedTuple
 from validation.training.penalty import Penalty
 from validation.training.recipes import CIFAR100, IMAGENET, Recipe
 
-__all__ = ["Printed", "printed"]
+__all__ = ["SETTINGS", "TABLE_1", "TABLE_2", "Printed", "Setting", "printed"]
+
+Setting = tuple[str, str, int]  # augmentation, penalty, alpha
+SETTINGS = (
+    ("none", 0),
+    *((kind, alpha) for kind in ("target", "curvature") for alpha in (1, 10, 100)),
+)  # the rows of Tables 1 and 2, in their order
 
 
 class Printed(NamedTuple):
@@ -49,6 +55,18 @@ TABLE_2 = {
 def printed(recipe: Recipe) -> Printed | None:
     """The paper's row for this recipe; None where anything but seed, augmentation, penalty and alpha differs from its setting.
 
+    Parameters
+    ----------
+    recipe : Recipe
+        The recipe of the run.
+
+    Returns
+    -------
+    Printed, optional
+        Top-1, Top-5, TV and loss, or nothing.
+
+    Examples
+    --------
     >>> printed(CIFAR100.changed(kind="target", alpha=10.0, seed=3)).top1
     0.7833
     >>> printed(CIFAR100.changed(epochs=20)) is None

@@ -19,8 +19,8 @@ from torch import distributed
 
 from landscape.progress import progress_bar
 from lattice import SpecificationError
+from lattice.results.files import read_arrays, write_arrays
 from validation.evaluation.runs.subjects import Subject
-from validation.runtime.files import read_arrays, write_arrays
 from validation.runtime.locks import locked
 from validation.runtime.process_group import World
 
@@ -34,17 +34,24 @@ FORM = 1  # goes up when the meaning of kept numbers changes
 class Piece:
     """What to compute, for subjects with the same data: `compute` yields the arrays of each subject it is given, in order.
 
-    `settings`: all that the numbers depend on besides the subject and the version of torch, as plain values.
+    `settings`: all that the numbers depend on besides the subject and the version of torch, as plain values. `part` tells the
+    pieces of one kind apart where they compute different arrays.
     """
 
     kind: str
     settings: Mapping[str, Any]
     subjects: tuple[Subject, ...]
     compute: Callable[[Sequence[Subject]], Iterable[Arrays]]
+    part: str = ""
+
+    @property
+    def name(self) -> str:
+        """Kind and part, as kept numbers are called."""
+        return f"{self.kind}-{self.part}" if self.part else self.kind
 
     def key(self, subject: Subject, place: World) -> dict[str, Any]:
         """All that a subject's numbers depend on."""
-        what = {"kind": self.kind, "settings": dict(self.settings), "subject": subject.sha256, "images": subject.images}
+        what = {"kind": self.name, "settings": dict(self.settings), "subject": subject.sha256, "images": subject.images}
         return what | {"form": FORM, "torch": torch.__version__, "device": place.device.type}
 
     def read(self, subject: Subject, place: World) -> Arrays | None:
@@ -85,6 +92,20 @@ def finished(pieces: Sequence[Piece], place: World, *, progress: bool = False) -
     """The arrays of all pieces, piece by piece and subject by subject, in the first process; nothing in the others.
 
     Process r of n takes pieces r, r + n, ...; the first waits for the others, and computes what it does not find then.
+
+    Parameters
+    ----------
+    pieces : sequence of Piece
+        What to compute.
+    place : World
+        This process among those that share the work.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    list[list[Arrays]]
+        One list a piece, one entry a subject.
     """
     homes = sorted({subject.home for piece in pieces for subject in piece.subjects})
     with ExitStack() as stack:

@@ -27,7 +27,24 @@ class Evaluation(Protocol):
 def measured(
     evaluations: Sequence[Evaluation], groups: Sequence[Repeats], place: World, *, progress: bool = False
 ) -> dict[str, list[list[Any]]]:
-    """By kind of evaluation: the results of each group's subjects. Empty in all processes but the first."""
+    """By kind of evaluation: the results of each group's subjects. Empty in all processes but the first.
+
+    Parameters
+    ----------
+    evaluations : sequence of Evaluation
+        What to measure.
+    groups : sequence of Repeats
+        Subjects that are repeats of each other.
+    place : World
+        This process among those that share the work.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    dict[str, list[list[Any]]]
+        Kind -> group -> subject.
+    """
     subjects = [subject for group in groups for subject in group.subjects]
     pieces = [piece for evaluation in evaluations for piece in evaluation.pieces(subjects, place)]
     parts: dict[tuple[str, int], list[Arrays]] = {}
@@ -36,7 +53,7 @@ def measured(
         return {}
     for piece, arrays in zip(pieces, found, strict=True):
         for subject, one in zip(piece.subjects, arrays, strict=True):
-            parts.setdefault((piece.kind.split("-")[0], id(subject)), []).append(one)
+            parts.setdefault((piece.kind, id(subject)), []).append(one)
     return {
         evaluation.kind: [
             [evaluation.result(subject, parts[evaluation.kind, id(subject)]) for subject in group.subjects] for group in groups
@@ -48,6 +65,20 @@ def measured(
 def blocks(count: int, size: int = BLOCK) -> list[range]:
     """Runs of images that cover `count` of them.
 
+    Parameters
+    ----------
+    count : int
+        How many images.
+    size : int
+        Of a block, the last one apart.
+
+    Returns
+    -------
+    list[range]
+        They follow each other.
+
+    Examples
+    --------
     >>> blocks(5, 2)
     [range(0, 2), range(2, 4), range(4, 5)]
     """

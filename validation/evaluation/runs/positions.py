@@ -73,8 +73,8 @@ class Move:
         return tuple(range(-self.reach, self.reach + 1, self.stride))
 
     def _of(self, subject: Subject, place: World) -> Iterator[Piece]:
-        def piece(kind: str, settings: dict[str, Any], compute: Callable[[], dict[str, Array]]) -> Piece:
-            return Piece(f"location-{kind}", settings, (subject,), lambda missing: [compute() for _ in missing])
+        def piece(part: str, settings: dict[str, Any], compute: Callable[[], dict[str, Array]]) -> Piece:
+            return Piece("location", settings, (subject,), lambda missing: [compute() for _ in missing], part)
 
         yield piece("predicted", {}, partial(_predicted, subject))
         yield piece("features", {}, partial(_features, subject))

@@ -64,7 +64,22 @@ class Repeats:
 def trained(result: Result, data: Dataset) -> torch.nn.Module:
     """The network of a finished run with its last weights, in evaluation mode.
 
-    Raises `SpecificationError` where the run has no whole checkpoint, or `data` are not what it was trained on.
+    Parameters
+    ----------
+    result : Result
+        A finished run.
+    data : Dataset
+        What it was trained on.
+
+    Returns
+    -------
+    torch.nn.Module
+        On the CPU, in evaluation mode.
+
+    Raises
+    ------
+    SpecificationError
+        Where the run has no whole checkpoint, or `data` are not what it was trained on.
     """
     if data.sha256 != result.content.get("data"):
         raise SpecificationError(f"{result.folder} was trained on other data: {result.recipe.data} has another hash here")
@@ -72,7 +87,9 @@ def trained(result: Result, data: Dataset) -> torch.nn.Module:
     if saved is None:
         raise SpecificationError(f"{result.folder} has no checkpoint")
     model = untrained(result, data)
-    model.load_state_dict({name[6:]: value for name, value in saved.tensors.items() if name.startswith("model.")})
+    model.load_state_dict(
+        {name.removeprefix("model."): value for name, value in saved.tensors.items() if name.startswith("model.")}
+    )
     return model.eval()
 
 
@@ -82,7 +99,24 @@ def untrained(result: Result, data: Dataset) -> torch.nn.Module:
 
 
 def of_runs(folders: Sequence[Path], *, root: Path | None, device: torch.device, kept: Path | None) -> list[Repeats]:
-    """Finished runs by recipe, their repeats together; results are kept in RUN/evaluation, or in `kept`."""
+    """Finished runs by recipe, their repeats together; results are kept in RUN/evaluation, or in `kept`.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Of finished runs.
+    root : Path, optional
+        Where CIFAR's archives or the image folders lie.
+    device : torch.device
+        "auto", "cpu" or "cuda".
+    kept : Path, optional
+        Another folder for what is computed.
+
+    Returns
+    -------
+    list[Repeats]
+        In the order of first appearance.
+    """
     data = cache(load)
     groups = grouped(collect(folders))
     recipes = [group.recipe for group in groups]
@@ -109,10 +143,34 @@ def of_factories(
 ) -> list[Repeats]:
     """package.module:factory or file.py:factory with a state dict each, or one of them with several: its repeats.
 
-    Results are kept in FILE.evaluation beside the weights, or in `kept`. Raises `SpecificationError` where the numbers do not
-    go together, and for weights that do not fit the network.
+    Results are kept in FILE.evaluation beside the weights, or in `kept`.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the factories.
+    weights : sequence of Path
+        Files with state dicts.
+    data : Dataset
+        The data set.
+    device : torch.device
+        "auto", "cpu" or "cuda".
+    kept : Path, optional
+        Another folder for what is computed.
+    torch_load : bool
+        Read other files than safetensors by torch.load(weights_only=True).
+
+    Returns
+    -------
+    list[Repeats]
+        In the order of the names.
+
+    Raises
+    ------
+    SpecificationError
+        Where the numbers do not go together, and for weights that do not fit the network.
     """
-    from validation.runtime.factories import model_factory
+    from landscape.tracing.model_names import model_factory
 
     if len(names) != 1 and len(names) != len(weights):
         raise SpecificationError(
@@ -143,7 +201,22 @@ def of_factories(
 def read_weights(path: Path, *, torch_load: bool = False) -> Mapping[str, torch.Tensor]:
     """A state dict from FILE.safetensors; with `torch_load` also from what torch.save wrote, which can hold only tensors.
 
-    Raises `SpecificationError` for a file that cannot be read, and for torch's own format where `torch_load` is False.
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+    torch_load : bool
+        Read other files than safetensors by torch.load(weights_only=True).
+
+    Returns
+    -------
+    Mapping[str, torch.Tensor]
+        Tensors by name.
+
+    Raises
+    ------
+    SpecificationError
+        For a file that cannot be read, and for torch's own format where `torch_load` is False.
     """
     try:
         content = path.read_bytes()

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from lattice import SpecificationError
+from lattice.checks import is_real
+from lattice.results.files import read_arrays
 from validation.evaluation.runs.paper import Printed, printed
-from validation.runtime.files import read_arrays
 from validation.training.checkpoint import read_json
 from validation.training.penalty import Penalty
 from validation.training.recipes import Recipe
+from validation.training.scores import best_row
 
 __all__ = ["Group", "Result", "collect", "grouped", "latex", "markdown"]
 
@@ -65,7 +67,20 @@ class Group:
 def collect(folders: Sequence[Path]) -> list[Result]:
     """The finished runs in these folders, or in the folders right below them.
 
-    Raises `SpecificationError` for a folder without any, naming runs that have begun and not ended.
+    Parameters
+    ----------
+    folders : sequence of Path
+        Run folders, or folders that hold some.
+
+    Returns
+    -------
+    list[Result]
+        In the order of the folders and their names.
+
+    Raises
+    ------
+    SpecificationError
+        For a folder without any, naming runs that have begun and not ended.
     """
     found = []
     if not folders:
@@ -82,12 +97,27 @@ def collect(folders: Sequence[Path]) -> list[Result]:
             recipe = content.get("recipe") if isinstance(content, dict) else None
             if not isinstance(recipe, dict):
                 raise SpecificationError(f"{place / 'result.json'} is no result of a run: it has no recipe")
+            rows = content.get("rows", [])
+            if not isinstance(rows, list) or not all(isinstance(row, dict) and is_real(row.get("top1")) for row in rows):
+                raise SpecificationError(f"{place / 'result.json'} is no result of a run: its rows are not numbers of epochs")
+            content.setdefault("best", best_row(rows))  # of runs of before there was one
             found.append(Result(place, Recipe.of(content["recipe"]), content))
     return found
 
 
 def grouped(results: Sequence[Result]) -> list[Group]:
-    """Runs by recipe, the seed apart, in the order of first appearance; refused where two have the same seed."""
+    """Runs by recipe, the seed apart, in the order of first appearance; refused where two have the same seed.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        Finished runs.
+
+    Returns
+    -------
+    list[Group]
+        One for each recipe.
+    """
     groups: dict[Recipe, list[Result]] = {}
     for result in results:
         groups.setdefault(replace(result.recipe, seed=0), []).append(result)
@@ -154,14 +184,36 @@ NOTE = (
 
 
 def markdown(groups: Sequence[Group]) -> str:
-    """The table in Markdown, the paper's own numbers beside ours where the setting is the same."""
+    """The table in Markdown, the paper's own numbers beside ours where the setting is the same.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+        Recipes with their repeats.
+
+    Returns
+    -------
+    str
+        The table and its note.
+    """
     head, rows = _rows(groups, " ± ")
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", NOTE, ""])
 
 
 def latex(groups: Sequence[Group]) -> str:
-    """The table in LaTeX (booktabs)."""
+    """The table in LaTeX (booktabs).
+
+    Parameters
+    ----------
+    groups : sequence of Group
+        Recipes with their repeats.
+
+    Returns
+    -------
+    str
+        A tabular and its note.
+    """
     head, rows = _rows(groups, r" $\pm$ ")
     body = [" & ".join(line) + r" \\" for line in rows]
     top = [rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule", " & ".join(head) + r" \\", r"\midrule"]

@@ -51,7 +51,8 @@ class Table:
     title: str
     columns: tuple[tuple[str, str], ...]
     rows: tuple[Row, ...]
-    digits: int = 4
+    digits: int | tuple[int, ...] = 4
+    """after the decimal point, of all columns or of each"""
     scale: float = 1.0
     best: Literal["high", "low", ""] = ""
     below: bool = False
@@ -65,7 +66,8 @@ class Table:
             errors = [_error(cell.error * self.scale) for cell in row.cells]
             cells = []
             for column, cell in enumerate(row.cells):
-                text = "–" if np.isnan(cell.mean) else f"{cell.mean * self.scale:.{self.digits}f}"
+                digits = self.digits if isinstance(self.digits, int) else self.digits[column]
+                text = "–" if np.isnan(cell.mean) else f"{cell.mean * self.scale:.{digits}f}"
                 every = means[:, column]
                 if self.best and len(self.rows) > 1 and not np.isnan(every).all():
                     most = np.nanmax(every) if self.best == "high" else np.nanmin(every)
@@ -138,6 +140,18 @@ def _escaped(text: str) -> str:
 def plain(value: Any) -> Any:
     """Arrays as lists, and what JSON has no number for as None.
 
+    Parameters
+    ----------
+    value : object
+        Anything made of numbers, arrays, lists and dictionaries.
+
+    Returns
+    -------
+    object
+        What json.dumps takes.
+
+    Examples
+    --------
     >>> plain({"a": np.array([1.0, np.nan])})
     {'a': [1.0, None]}
     """

@@ -22,6 +22,18 @@ def plot_landscapes(groups: Sequence[Group], *, columns: int = 6) -> Any:
     I' with mean square one: the root of the mean over repeats of its square. The scale ends where all but one cell in 200 lie.
     The titles have TV with its standard error: over repeats, or over the test images of a single run. Returns the matplotlib
     Figure.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+        Recipes with their repeats.
+    columns : int
+        At most so many recipes in a row.
+
+    Returns
+    -------
+    object
+        matplotlib's Figure.
     """
     from matplotlib.figure import Figure
 
@@ -34,7 +46,7 @@ def plot_landscapes(groups: Sequence[Group], *, columns: int = 6) -> Any:
     axes = figure.subplots(high, wide, squeeze=False)
     for number, (group, pair) in enumerate(zip(groups, maps, strict=True)):
         for row, when in enumerate(("before", "after")):
-            ax = plot_map(pair[when], axes[number // wide * 2 + row][number % wide], most=most)
+            ax = plot_map(pair[when], axes[number // wide * 2 + row][number % wide], vmax=most)
             text = f"{fill(label(group.recipe, recipes), 24)}\nbefore training" if row == 0 else "after"
             value, error = _tv(group, "before" if row == 0 else "scores")
             ax.set_title(f"{text}: TV {value:.3g} ± {error:.1g}", fontsize=8)
@@ -57,31 +69,67 @@ def _tv(group: Group, when: str) -> tuple[float, float]:
 def plot_curves(groups: Sequence[Group]) -> Any:
     """Top-1 and TV on the test images epoch by epoch (Figure 4): means over repeats, bands of two standard errors.
 
-    Returns the matplotlib Figure.
+    Where the runs have scores inside their first epoch, a second row zooms in on it, from before the first step to its end.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+        Recipes with their repeats.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One row of two Axes, or two.
     """
     from matplotlib.figure import Figure
 
+    zoomed = all(result.content.get("early") for group in groups for result in group.results)
+    figure = Figure(figsize=(11, 7.6 if zoomed else 4), layout="constrained")
+    axes = figure.subplots(2 if zoomed else 1, 2, squeeze=False)
     recipes = [group.recipe for group in groups]
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    for ax, (name, title) in zip(figure.subplots(1, 2), {"top1": "Top-1", "tv": "total variation"}.items(), strict=True):
+    for column, (name, title) in enumerate({"top1": "Top-1", "tv": "total variation"}.items()):
         for number, group in enumerate(groups):
-            rows = np.array([[row[name] for row in result.content["rows"]] for result in group.results])
-            epochs = np.arange(1, rows.shape[1] + 1)
-            error = rows.std(axis=0, ddof=1) / len(rows) ** 0.5 if len(rows) > 1 else np.full(len(epochs), np.nan)
-            banded(ax, epochs, rows.mean(axis=0), error, label=label(group.recipe, recipes), **style(number))
-        ax.set(xlabel="epoch", ylabel=title)
-        ax.xaxis.get_major_locator().set_params(integer=True)
-        if name == "tv":
-            ax.set_yscale("log")
-        else:  # lower right is free there
-            ax.legend(frameon=False, fontsize="small")
+            drawn: dict[str, Any] = {"label": label(group.recipe, recipes), **style(number)}
+            _curve(axes[0][column], [result.content["rows"] for result in group.results], name, drawn)
+            if zoomed:
+                _curve(axes[1][column], [_first_epoch(result.content) for result in group.results], name, drawn)
+        for row, ax in enumerate(axes[:, column]):
+            ax.set(xlabel="epoch", ylabel=title if row == 0 else f"{title}, first epoch")
+            if row == 0:
+                ax.xaxis.get_major_locator().set_params(integer=True)
+            if name == "tv":
+                ax.set_yscale("log")
+    axes[0][0].legend(frameon=False, fontsize="small")  # lower right is free there
     return figure
+
+
+def _curve(ax: Any, repeats: Sequence[Sequence[dict[str, Any]]], name: str, drawn: dict[str, Any]) -> None:
+    values = np.array([[row[name] for row in rows] for rows in repeats])
+    error = values.std(axis=0, ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.full(values.shape[1], np.nan)
+    banded(ax, [row["epoch"] for row in repeats[0]], values.mean(axis=0), error, **drawn)
+
+
+def _first_epoch(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """The scores before training, inside the first epoch and at its end."""
+    return [{"epoch": 0, **content["before"]}, *content["early"], content["rows"][0]]
 
 
 def plot_robustness(names: Sequence[str], found: Sequence[Sequence[Any]]) -> Any:
     """What is kept, and Top-1, against severity: a column a category, a line a run.
 
-    Bands of two standard errors, over repeats where there are some. Returns the matplotlib Figure.
+    Bands of two standard errors, over repeats where there are some.
+
+    Parameters
+    ----------
+    names : sequence of str
+        What the rows are called.
+    found : sequence of Sequence[Any]
+        What was measured of each row's repeats.
+
+    Returns
+    -------
+    object
+        matplotlib's Figure.
     """
     from matplotlib.figure import Figure
 
@@ -102,7 +150,19 @@ def plot_robustness(names: Sequence[str], found: Sequence[Sequence[Any]]) -> Any
 def plot_places(names: Sequence[str], found: Sequence[Sequence[Any]]) -> Any:
     """For each run: the landscape predicted for the untrained network, above the accuracy over shifts of the trained one.
 
-    Means over repeats. Returns the matplotlib Figure.
+    Means over repeats.
+
+    Parameters
+    ----------
+    names : sequence of str
+        What the rows are called.
+    found : sequence of Sequence[Any]
+        What was measured of each row's repeats.
+
+    Returns
+    -------
+    object
+        matplotlib's Figure.
     """
     from matplotlib.figure import Figure
 
@@ -114,7 +174,7 @@ def plot_places(names: Sequence[str], found: Sequence[Sequence[Any]]) -> Any:
         above, below = axes[:, column]
         title = fill(name, 28)
         if maps[column]:
-            plot_map(np.mean(maps[column], axis=0), above, title=f"{title}\npredicted before training", most=most)
+            plot_map(np.mean(maps[column], axis=0), above, title=f"{title}\npredicted before training", vmax=most)
         else:
             above.set_axis_off()
             above.set_title(f"{title}\nno prediction")
@@ -129,7 +189,17 @@ def plot_places(names: Sequence[str], found: Sequence[Sequence[Any]]) -> Any:
 def plot_ablations(names: Sequence[str], found: Sequence[Sequence[Any]]) -> Any:
     """The mean ablation curve of each run's repeats and the area under it (Figure 5); bands of two standard errors.
 
-    Returns the matplotlib Figure.
+    Parameters
+    ----------
+    names : sequence of str
+        What the rows are called.
+    found : sequence of Sequence[Any]
+        What was measured of each row's repeats.
+
+    Returns
+    -------
+    object
+        matplotlib's Figure.
     """
     from matplotlib.figure import Figure
 

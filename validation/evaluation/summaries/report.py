@@ -22,7 +22,24 @@ ERRORS = "Means over repeats with other seeds, plus or minus their standard erro
 
 
 def tables(evaluation: Evaluation, groups: Sequence[Repeats], found: Runs, *, reference: str = "first") -> list[Table]:
-    """The tables of one evaluation."""
+    """The tables of one evaluation.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        What was evaluated.
+    groups : sequence of Repeats
+        Subjects by row.
+    found : Runs
+        What was measured of each row's repeats.
+    reference : str
+        What mCE is relative to: "first", the first run on the same images, or "alexnet".
+
+    Returns
+    -------
+    list[Table]
+        In the order of the page.
+    """
     if isinstance(evaluation, Corrupt):
         return [_kept(evaluation, groups, found), *_corruption_errors(evaluation, groups, found, reference)]
     if isinstance(evaluation, Move):
@@ -165,7 +182,20 @@ def _corners(groups: Sequence[Repeats], found: Runs) -> list[Table]:
 
 
 def summary(evaluation: Evaluation, runs: Sequence[Any]) -> dict[str, list[float]]:
-    """The few numbers that tell most, each with its value for every repeat."""
+    """The few numbers that tell most, each with its value for every repeat.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        What was evaluated.
+    runs : sequence of Any
+        What was measured of each repeat.
+
+    Returns
+    -------
+    dict[str, list[float]]
+        By name, one value a repeat.
+    """
     if isinstance(evaluation, Corrupt):
         kinds = {
             f"robustness, {kind}": [float(run.by_category()[kind][0].mean()) for run in runs] for kind in runs[0].categories
@@ -181,7 +211,20 @@ def summary(evaluation: Evaluation, runs: Sequence[Any]) -> dict[str, list[float
 
 
 def details(evaluation: Evaluation, runs: Sequence[Any]) -> dict[str, Any]:
-    """The numbers behind the figures, of one group: means over its repeats."""
+    """The numbers behind the figures, of one group: means over its repeats.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        What was evaluated.
+    runs : sequence of Any
+        What was measured of each repeat.
+
+    Returns
+    -------
+    dict[str, Any]
+        Plain values and arrays by name.
+    """
 
     def mean(values: list[Array]) -> Array:
         return np.mean(values, axis=0)

@@ -1,4 +1,4 @@
-"""Reading a graph: names, in-place calls, views, what the output needs, paddings that become a convolution's own."""
+"""Reading a graph: names, what the output needs, paddings that become a convolution's own, what is refused."""
 
 import pytest
 import torch
@@ -8,21 +8,7 @@ from torch.nn import functional
 from landscape import trace
 from landscape.tracing.aten.table import RULES
 from lattice import Activation, AssumptionError, Blur, Conv, GlobalPool, Pad, Slice, SpecificationError, UnsupportedError
-
-
-class Layers(nn.Module):
-    """Two convolutions and a function of them and the input."""
-
-    def __init__(self, function, **options):
-        super().__init__()
-        self.one, self.two, self.function = nn.Conv1d(2, 2, 3, **options), nn.Conv1d(2, 2, 3, **options), function
-
-    def forward(self, x):
-        return self.function(self, x)
-
-
-def ops(function, shape=(2, 9), **options):
-    return {node.name: node.op for node in trace(Layers(function, **options), shape).lattice.nodes[1:]}
+from tests.landscape.tracing.graph.functions import Layers, ops
 
 
 def test_a_padding_becomes_that_of_the_one_convolution_that_reads_it():
@@ -72,38 +58,6 @@ def test_what_the_output_does_not_need_is_not_read():
         return y
 
     assert list(ops(function)) == ["one"]
-
-
-def test_in_place_calls_change_every_name_of_a_tensor():
-    def function(m, x):
-        y = m.one(x)
-        same = y.contiguous()
-        y.mul_(2)
-        return same.tanh_()
-
-    assert list(ops(function)) == ["one", "mul", "tanh"]
-    copied = ops(lambda m, x: (lambda y: (y.clone(), y.relu_())[0])(m.one(x)))
-    assert list(copied) == ["one"]
-    dropped = ops(lambda m, x: (lambda y: (functional.dropout(y, 0.5, False, True), y)[1].tanh())(m.one(x)))
-    assert list(dropped)[-1] == "tanh"
-
-
-def test_an_in_place_call_on_a_tensor_with_another_view_is_refused():
-    def function(m, x):
-        y = m.one(x)
-        part = y[:, :1]
-        y.relu_()
-        return part
-
-    def later(m, x):
-        y = m.one(x)
-        part = y[:, :1]
-        y.relu_()
-        return y * part.mean(2, keepdim=True)
-
-    for one in (function, later):
-        with pytest.raises(UnsupportedError, match="of which there is another view"):
-            ops(one)
 
 
 def test_an_output_that_is_not_computed_from_the_input_is_refused():
@@ -159,72 +113,6 @@ def test_a_fixed_filter_under_two_names_is_one():
     assert [node.op for node in net.nodes if isinstance(node.op, Blur)] == [Blur((0.25, 0.5, 0.25), (1,))] * 2
 
 
-# --- memory that several names share ----------------------------------------------------------------------------------------
-
-
-def test_a_view_that_is_not_read_again_may_be_changed():
-    def unread(m, x):
-        y = m.one(x)
-        part = y[:, :1]
-        z = y + 0
-        part.exp_()
-        return m.two(z)
-
-    assert list(ops(unread)) == ["one", "add", "two"]
-
-
-def test_a_value_changed_after_it_was_read_is_kept_for_its_readers():
-    def later(m, x):
-        y = m.one(x)
-        z = y + 0
-        y.relu_()
-        return z + y
-
-    net = trace(Layers(later), (2, 9)).lattice
-    names = {node.name: [net.nodes[i].name for i in node.inputs] for node in net.nodes}
-    assert names["add_2"] == ["add", "relu"]
-
-
-def test_a_copy_shares_no_memory_and_a_permuted_view_does():
-    def copied(m, x):
-        y = m.one(x)
-        other = y.transpose(1, 2).contiguous().transpose(1, 2)
-        other.relu_()
-        return y + other
-
-    def permuted(m, x):
-        y = m.one(x)
-        y.transpose(1, 2).relu_()
-        return y
-
-    assert list(ops(copied)) == ["one", "relu", "add"]
-    assert list(ops(permuted)) == ["one", "relu"]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda y: y[:, :1].mul_(2),
-        lambda y: y[:, 1:].relu_(),
-        lambda y: y[:, :, :4].zero_(),
-        lambda y: y[:, 0].add_(1),
-        lambda y: y.chunk(2, 1)[0].neg_(),
-        lambda y: y.flatten(1)[:, :3].fill_(0),
-        lambda y: y.transpose(1, 2)[:, :2].copy_(y.new_ones(1, 2, 2)),
-        lambda y: y.index_fill_(2, torch.tensor([0]), 0.0),
-        lambda y: y.masked_fill_(torch.ones(7) > 0, 0.0),
-    ],
-)
-def test_a_change_of_a_part_is_refused_though_nothing_reads_the_part(change):
-    def changed(m, x):
-        y = m.one(x)
-        change(y)
-        return m.two(y)
-
-    with pytest.raises(UnsupportedError, match=r"view|takes a part|no rule|never"):
-        trace(Layers(changed), (2, 9), check=False)
-
-
 def test_an_op_whose_shapes_do_not_fit_is_a_refusal_and_leaves_no_node(monkeypatch):
     def wrong(reader, call, a):
         before = len(reader.nodes), len(reader.shapes), dict(reader.calls)
@@ -236,3 +124,13 @@ def test_an_op_whose_shapes_do_not_fit_is_a_refusal_and_leaves_no_node(monkeypat
     monkeypatch.setitem(RULES, "relu", wrong)
     with pytest.raises(UnsupportedError, match=r"relu.*the input has 2 channels only"):
         ops(lambda m, x: m.two(functional.conv1d(m.one(x).relu(), m.two.weight)).relu())
+
+
+def test_refusals_name_the_impossible_first_and_each_layer_once():
+    model = nn.TransformerEncoderLayer(8, 2, batch_first=True)
+    with pytest.raises(UnsupportedError) as caught:
+        trace(model, (8, 8))
+    lines = str(caught.value).splitlines()[1:]
+    assert "never" in lines[0]
+    assert [line for line in lines if line.count("self_attn") > 1] == []
+    assert sum("self_attn" in line for line in lines) == 1

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from lattice import SpecificationError
+from lattice.results.files import write_arrays
 from validation.__main__ import main
 from validation.evaluation.runs.paper import TABLE_1, TABLE_2, printed
 from validation.evaluation.runs.tables import collect, grouped, latex, markdown
 from validation.evaluation.summaries.figures import plot_curves, plot_landscapes
-from validation.runtime.files import write_arrays
 from validation.training.checkpoint import write_json
 from validation.training.recipes import CIFAR100, IMAGENET, LAPTOP
 
@@ -124,7 +124,7 @@ def test_the_commands_write_their_files(runs, capsys):
 
 
 def test_train_takes_the_papers_names_and_weights(tmp_path):
-    from validation.cli.commands.train import Train
+    from validation.cli.commands.runs.train import Train
 
     assert Train(tmp_path, preset="cifar100", penalty="target").recipe().penalty.alpha == 10
     assert Train(tmp_path, penalty="target").recipe().penalty.weight(0) == 10

@@ -1,0 +1,1 @@
+"""Appendix A: nonlinearities and batch norm."""

@@ -1,0 +1,1 @@
+"""Section 3.2: feature relevance, Proposition 1 and its consequences."""

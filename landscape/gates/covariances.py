@@ -1,0 +1,265 @@
+r"""E[h_u h_u'] at pairs of positions of one input: how the forward mean field's products pass each op.
+
+From E[x_p x_q] = 0 for p != q of a white input on: fresh weights sum them over the taps that read both positions, so that cells
+at the border, which read fewer, differ from their neighbours;
+gates take Gaussians to Gaussians' products; fixed maps A C A'. Only the
+pairs that a maximum or an average above asks for are carried (`landscape.structure.forward_pairs`).
+"""
+
+from functools import partial, singledispatch
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import ndtr
+
+from landscape.gates.activations import deviations, gaussian_moments, quadrant
+from landscape.gates.averaging import pointwise, ratio
+from landscape.gates.composites import moments
+from landscape.gates.mean_field_rules import Known, Signal, batch_variance, spread
+from landscape.gates.windows.pools import at_codes
+from landscape.structure.forward_pairs import on_diagonal, turned
+from landscape.structure.pairs import needed_above, operator
+from landscape.structure.plan import Axes, axis_maps
+from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, has_slopes, slopes
+from lattice import Activation, Add, ChannelShuffle, Concat, Conv, ConvTranspose, Dropout, Multiply, Norm, Op, Slice
+from lattice.network.ops import Windowed
+
+__all__ = ["Passing", "Product", "at_pairs", "by_run", "gate_products", "passed_pairs"]
+
+Array = np.ndarray[Any, Any]
+Runs = tuple[int, ...]
+
+
+class Product(NamedTuple):
+    """E[h_u h_u'] of the channels of each run at pairs of positions, (runs, *pairs)."""
+
+    values: Array
+    axes: Axes
+    runs: Runs
+
+    def at(self, axes: Axes) -> Array:
+        """The same at other pairs, which lie among these or further apart."""
+        return self.values if axes == self.axes else at_codes(self.values, self.axes, [pairs.codes for pairs in axes])
+
+
+class Passing(NamedTuple):
+    """What a rule is told: what the node reads, of which the products are those of its inputs; its own pairs and runs.
+
+    `signs`: of the runs that it reads. `base`: the product of the signal of which it is a pointwise function.
+    """
+
+    known: Known
+    signals: list[Signal]
+    products: list[Any]
+    axes: Axes
+    runs: Runs
+    signs: tuple[Sign, ...]
+    base: Product | None
+
+
+def by_run(values: Array, runs: Runs) -> Array:
+    """Values over (channels or 1, ...) averaged over the channels of each run, (runs, ...)."""
+    if len(values) == 1 or values.shape[0] != sum(runs):
+        return np.broadcast_to(
+            values[:1] if len(values) == 1 else values.mean(axis=0, keepdims=True), (len(runs), *values.shape[1:])
+        )
+    return np.stack(
+        [part[0] if (part == part[:1]).all() else part.mean(axis=0) for part in np.split(values, np.cumsum(runs)[:-1])]
+    )
+
+
+def at_pairs(values: Array, axes: Axes) -> tuple[Array, Array]:
+    """Values over (runs, *spatial or 1) at the two positions of each pair."""
+    full = np.broadcast_to(values, (len(values), *(pairs.left for pairs in axes)))
+    first, second = ((slice(None), *np.ix_(*(getattr(pairs, side) for pairs in axes))) for side in ("first", "second"))
+    return full[first], full[second]
+
+
+@singledispatch
+def passed_pairs(op: Op, passing: Passing) -> Array | None:
+    """E[h_u h_u'] of a node's output at its pairs, (runs or 1, *pairs); None where no rule tells it."""
+    return None
+
+
+@passed_pairs.register(Conv)
+@passed_pairs.register(ConvTranspose)
+def _(op: Conv | ConvTranspose, passing: Passing) -> Array | None:
+    known, product = passing.known, passing.products[0]
+    whole = np.average(product.values, axis=0, weights=product.runs)[None] * (known.shapes[0][0] // op.groups)
+    mean, variance = (by_run(part, passing.runs) for part in known.shift)
+    return known.variance * _mapped(op, passing, Product(whole, product.axes, (1,))) + (mean**2 + variance)[(...,)]
+
+
+def _mapped(op: Windowed, passing: Passing, product: Product) -> Array:
+    """sum_k A_k E[h h'] A_k' along each axis."""
+    output = (1, *(pairs.left for pairs in passing.axes))
+    maps = axis_maps(op, passing.known.shapes[0], output)
+    assert maps is not None
+    values = product.values
+    for axis, (readings, kept, above) in enumerate(zip(maps, product.axes, passing.axes, strict=True), start=1):
+        upward = turned(readings)
+        needed = needed_above(upward, above)
+        values = at_codes(np.moveaxis(values, axis, -1), (kept,), [needed.codes])
+        matrix = operator(upward, above, needed)
+        shape = values.shape
+        values = (matrix @ values.reshape(-1, shape[-1]).T).T.reshape(*shape[:-1], len(above))
+        values = np.moveaxis(values, -1, axis)
+    return np.asarray(values)
+
+
+@passed_pairs.register
+def _(op: Windowed, passing: Passing) -> Array | None:
+    return _mapped(op, passing, passing.products[0])
+
+
+@passed_pairs.register
+def _(op: Norm, passing: Passing) -> Array | None:
+    known, z, axes = passing.known, passing.signals[0], passing.axes
+    products = passing.products[0].at(axes)
+    scale = by_run(known.factor, passing.runs)
+    mean = by_run(z.mean, passing.runs)
+    if op.kind == "instance" or (op.kind == "batch" and known.train):
+        scale = scale / (by_run(batch_variance(z), passing.runs) + op.eps)
+        level = by_run(np.sqrt(z.cross), passing.runs)
+        middle = level.mean(axis=tuple(range(1, level.ndim)), keepdims=True)
+        left, right = at_pairs(level, axes)
+        products, mean = products - (left + right) * middle + middle**2, np.zeros_like(mean)
+    elif op.kind in SIGNAL_NORMS:
+        scale = scale / (by_run(spread(op, z, known.shapes[0]), passing.runs) + op.eps)
+        left, right = at_pairs(mean, axes)
+        products, mean = products - left * right, np.zeros_like(mean)
+    left, right = at_pairs(np.sqrt(scale) * np.ones_like(mean), axes)
+    shift, variance = (by_run(part, passing.runs) for part in known.shift)
+    own, other = at_pairs(by_run(known.sign, passing.runs) * np.sqrt(scale) * mean, axes)
+    return np.asarray(left * right * products + shift * (own + other) + shift**2 + variance)
+
+
+@passed_pairs.register
+def _(op: Activation, passing: Passing) -> Array | None:
+    if passing.known.run is not None:
+        return _of_run(passing)
+    products, signal = passing.products[0].at(passing.axes), passing.signals[0]
+    mean, power = (by_run(part, passing.runs) for part in (signal.mean, signal.power))
+    found = np.empty(products.shape)
+    moving = _moving(op, passing.signs)
+    for place in sorted(set(range(len(passing.signs))) - set(moving)):
+        found[place] = slopes(op)[passing.signs[place] is Sign.NONNEGATIVE] ** 2 * products[place]
+    if moving:
+        laws = _laws(mean[moving], power[moving], products[moving], passing.axes)
+        found[moving] = _either(lambda *law: gaussian_moments(op, *law)[2], *laws)
+    return found
+
+
+def _moving(op: Activation, signs: tuple[Sign, ...]) -> list[int]:
+    """The runs at which more than one side of the kink of an activation is read."""
+    return [place for place, sign in enumerate(signs) if sign not in NEGATED or not has_slopes(op)]
+
+
+def _laws(mean: Array, power: Array, product: Array, axes: Axes) -> tuple[tuple[Array, Array], tuple[Array, Array], Array]:
+    """The mean and the variance at either position of each pair, and their correlation."""
+    means, powers = at_pairs(mean, axes), at_pairs(power, axes)
+    variances = [np.maximum(part - own**2, 0) for part, own in zip(powers, means, strict=True)]
+    between = ratio(product - means[0] * means[1], np.sqrt(variances[0] * variances[1]))
+    first, second = zip(means, variances, strict=True)
+    return first, second, np.where(on_diagonal(axes), 1.0, np.clip(between, -1, 1))  # to the last digit: its root counts
+
+
+def _either(product: Any, first: tuple[Array, Array], second: tuple[Array, Array], correlation: Array) -> Array:
+    """E[phi(z) phi(z')] of two laws: the geometric mean of that of either, exact for a homogeneous phi of centred values."""
+    one, other = product(*first, correlation), product(*second, correlation)
+    return np.asarray(np.sign(one) * np.sqrt(np.maximum(one * other, 0)))
+
+
+def _of_run(passing: Passing) -> Array | None:
+    run, product = passing.known.run, passing.base
+    if run is None or product is None:
+        return None
+    runs = product.runs
+    mean, power = (by_run(part, runs) for part in (run.base.mean, run.base.power))
+    laws = _laws(mean, power, product.at(passing.axes), passing.axes)
+    affine = {name: type(one)(*(by_run(part, runs) for part in one)) for name, one in run.affine.items()}
+    return _either(lambda *law: moments(run.form, affine, *law).cross, *laws)
+
+
+@passed_pairs.register
+def _(op: Add, passing: Passing) -> Array | None:
+    if passing.known.run is not None:
+        return _of_run(passing)
+    means = [
+        at_pairs(_recut(by_run(z.mean, p.runs), p.runs, passing.runs), passing.axes)
+        for z, p in zip(passing.signals, passing.products, strict=True)
+    ]
+    whole = [sum(parts) for parts in zip(*means, strict=True)]
+    own = sum(left * right for left, right in means)
+    return np.asarray(
+        sum(_recut(p.at(passing.axes), p.runs, passing.runs) for p in passing.products) + whole[0] * whole[1] - own
+    )
+
+
+def _recut(values: Array, runs: Runs, wanted: Runs) -> Array:
+    """Values of runs as those of shorter runs of the same channels."""
+    if runs == wanted:
+        return values
+    ends, begins = np.cumsum(runs), np.cumsum((0, *wanted[:-1]))
+    return np.take(values, np.minimum(np.searchsorted(ends, begins, side="right"), len(runs) - 1), 0)
+
+
+@passed_pairs.register
+def _(op: Concat, passing: Passing) -> Array | None:
+    return np.concatenate([p.at(passing.axes) for p in passing.products])
+
+
+@passed_pairs.register
+def _(op: Slice, passing: Passing) -> Array | None:
+    product = passing.products[0]
+    ends, begins = np.cumsum(product.runs), op.start + np.cumsum((0, *passing.runs[:-1]))
+    return np.take(product.at(passing.axes), np.searchsorted(ends, begins, side="right"), 0)
+
+
+@passed_pairs.register
+def _(op: ChannelShuffle, passing: Passing) -> Array | None:
+    product = passing.products[0]
+    return np.average(product.at(passing.axes), axis=0, weights=product.runs)[None]
+
+
+@passed_pairs.register
+def _(op: Dropout, passing: Passing) -> Array | None:
+    return passing.products[0].at(passing.axes)
+
+
+@passed_pairs.register
+def _(op: Multiply, passing: Passing) -> Array | None:
+    if passing.known.run is not None:
+        return _of_run(passing)
+    parts = []
+    for signal, product in zip(passing.signals, passing.products, strict=True):
+        if product is None:  # one cell for all positions
+            power = by_run(signal.power, passing.runs)
+            parts.append(power.reshape(len(power), *(1 for _ in passing.axes)))
+        else:
+            parts.append(_recut(product.at(passing.axes), product.runs, passing.runs))
+    return np.asarray(parts[0] * parts[1])
+
+
+def gate_products(op: Activation, signal: Signal, product: Product, signs: tuple[Sign, ...], axes: Axes) -> Array | None:
+    """E[phi'(z) phi'(z')] at pairs of positions, (channels or 1, *pairs), for slopes on either side of zero."""
+    if not has_slopes(op):
+        return None
+    down, up = slopes(op)
+    mean, power = (by_run(part, product.runs) for part in (signal.mean, signal.power))
+    products = product.at(axes)
+    found = np.empty(products.shape)
+    moving = _moving(op, signs)
+    for place in sorted(set(range(len(signs))) - set(moving)):
+        found[place] = slopes(op)[signs[place] is Sign.NONNEGATIVE] ** 2
+    if moving:
+        first, second, between = _laws(mean[moving], power[moving], products[moving], axes)
+        found[moving] = pointwise(partial(_both_slopes, down, up), *first, *second, between)[0]
+    return found if len(found) == 1 else np.repeat(found, product.runs, 0)
+
+
+def _both_slopes(down: float, up: float, mean: Array, variance: Array, mean2: Array, variance2: Array, between: Array) -> Any:
+    one, other = deviations(mean, np.sqrt(variance)), deviations(mean2, np.sqrt(variance2))
+    both = quadrant(one, other, between, np.sqrt(1 - between**2))
+    apart = ndtr(one) + ndtr(other) - 2 * both
+    return (up**2 * both + down**2 * (1 - both - apart) + up * down * apart,)

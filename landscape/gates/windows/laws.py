@@ -1,0 +1,100 @@
+r"""What a max-pool reads as a Gaussian field, and what the mean field and the path laws need of its maximum.
+
+The largest of a function that rises is the function of the largest. Other values that are never negative are taken as rectified
+Gaussians with their moments, the rest as Gaussians.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from landscape.gates.activations import gaussian_moments
+from landscape.gates.averaging import ratio
+from landscape.gates.covariances import Product, at_pairs, by_run
+from landscape.gates.mean_field_rules import MONOTONE, Run, Signal, gaussian
+from landscape.gates.windows.largest import Largest
+from landscape.gates.windows.pools import MOST_CELLS, Field, pairs_of_windows
+from landscape.gates.windows.rectified import gaussian_below, gaussians_below
+from landscape.structure.forward_pairs import on_diagonal
+from landscape.structure.plan import Axes
+from landscape.structure.signs import Sign
+from lattice import Activation, AdaptivePool, GlobalPool, Pool
+
+__all__ = ["fields", "maximum", "pairs_of_maxima", "small"]
+
+Array = np.ndarray[Any, Any]
+Maximum = Pool | AdaptivePool | GlobalPool
+IDENTITY, RELU = Activation("identity"), Activation("relu")
+
+
+def small(op: Maximum, spatial: tuple[int, ...]) -> bool:
+    """Does each window have so few cells that all pairs of them can be looked at?"""
+    return int(np.prod([window.taps(n) for window, n in zip(op.windows(spatial), spatial, strict=True)])) <= MOST_CELLS
+
+
+def fields(signal: Signal, product: Product, signs: tuple[Sign, ...], run: Run | None, base: Product | None) -> list[Field]:
+    """The Gaussian field of each run of channels that a maximum reads.
+
+    `signal` and `product` are its moments; `run` says of which signal, whose products are `base`, it is a function.
+    """
+    gate = run.form.op if run is not None and run.form.kind == "gate" and run.form.gates == 1 else None
+    if run is not None and base is not None and isinstance(gate, Activation) and gate.name in MONOTONE and not run.form.norms:
+        laws = _gaussian(run.base, base, product.axes)
+        return [_field(law, product.axes, gate) for law in zip(*laws, strict=True)]
+    plain, rectified = _gaussian(signal, product, product.axes), _rectified(signal, product)
+    chosen = [(rectified, RELU) if sign is Sign.NONNEGATIVE else (plain, IDENTITY) for sign in signs]
+    return [_field((part[place] for part in laws), product.axes, function) for place, (laws, function) in enumerate(chosen)]
+
+
+def _field(law: Any, axes: Axes, activation: Activation) -> Field:
+    mean, variance, shared, covariance = law
+    return Field(mean, variance, shared, covariance, axes, activation)
+
+
+def _gaussian(signal: Signal, product: Product, axes: Axes) -> tuple[Array, ...]:
+    """Mean, variance, covariance between inputs and covariance at pairs, for each run."""
+    mean, variance, correlation = (by_run(part, product.runs) for part in gaussian(signal))
+    left, right = at_pairs(mean, axes)
+    return mean, variance, correlation * variance, product.at(axes) - left * right
+
+
+def _rectified(signal: Signal, product: Product) -> tuple[Array, ...]:
+    """The same of the Gaussians whose positive parts have these moments."""
+    power, cross, first = (by_run(part, product.runs) for part in signal)
+    mean, variance = gaussian_below(first, power)
+    means, variances = at_pairs(mean, product.axes), at_pairs(variance, product.axes)
+    shared = gaussians_below(cross, (mean, mean), (variance, variance))
+    return mean, variance, shared, gaussians_below(product.at(product.axes), means, variances)
+
+
+def maximum(op: Maximum, read: list[Field], laws: list[Largest], channels: tuple[int, ...]) -> tuple[Signal, Array]:
+    """The moments of a maximum, and how often each tap passes its gradient, divided by how often the gate below is open.
+
+    Signals over (channels or 1, *outputs), rates (taps, channels or 1, *outputs); `channels` counts those of each run.
+    """
+    rates = [_per_gate(op, field, law.wins) for field, law in zip(read, laws, strict=True)]
+
+    def each(parts: list[Array], axis: int = 0) -> Array:
+        stacked = np.stack(parts, axis)
+        return stacked if len(parts) == 1 else np.repeat(stacked, channels, axis)
+
+    signal = Signal(each([law.second for law in laws]), each([law.shared for law in laws]), each([law.first for law in laws]))
+    return signal, each(rates, 1)
+
+
+def _per_gate(op: Maximum, field: Field, wins: Array) -> Array:
+    """wins / E[f'^2] at the cell that each tap reads."""
+    gain = gaussian_moments(field.activation, field.mean, field.variance, np.zeros(()))[3]
+    tables = [window.table(n) for window, n in zip(op.windows(field.mean.shape), field.mean.shape, strict=True)]
+    sizes = [len(table) for table in tables]
+    found = np.empty_like(wins)
+    for place, tap in enumerate(np.ndindex(*sizes)):
+        rows = np.ix_(*(np.maximum(table[k], 0) for table, k in zip(tables, tap, strict=True)))
+        found[place] = ratio(wins[place], gain[rows])
+    return found
+
+
+def pairs_of_maxima(op: Maximum, read: list[Field], laws: list[Largest], axes: Axes) -> Array:
+    """E[M M'] of the maxima at these pairs, (runs, *pairs)."""
+    found = np.stack([pairs_of_windows(op, field, law, axes) for field, law in zip(read, laws, strict=True)])
+    return np.where(on_diagonal(axes), at_pairs(np.stack([law.second for law in laws]), axes)[0], found)

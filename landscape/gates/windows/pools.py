@@ -1,0 +1,227 @@
+r"""Max-pools of Gaussian fields, or of rising functions of them: win rates by tap, moments, and pairs of windows.
+
+The field is given by means and variances at positions and by covariances at pairs of positions, each for runs of channels that
+are alike. Windows that are alike (inside a layer nearly all) are computed once. See `landscape.gates.windows.largest`.
+"""
+
+from functools import lru_cache, reduce
+from itertools import combinations, product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from landscape.gates.activations import gaussian_moments, significant
+from landscape.gates.averaging import pointwise, ratio
+from landscape.gates.functions import curve
+from landscape.gates.windows.largest import Largest, Window, common_factor, largest, product_of_largest
+from landscape.gates.windows.winners import winners
+from landscape.structure.forward_pairs import closest
+from landscape.structure.plan import Axes
+from landscape.structure.signs import has_slopes, slopes
+from landscape.structure.symmetry import Symmetries
+from lattice import Activation, AdaptivePool, GlobalPool, Pool
+
+__all__ = ["MOST_CELLS", "Field", "at_codes", "pairs_of_windows", "symmetric", "windows"]
+
+Array = np.ndarray[Any, Any]
+MOST_CELLS = 64  # of a window, all pairs of which are looked at
+Maximum = Pool | AdaptivePool | GlobalPool
+
+
+class Field(NamedTuple):
+    """A Gaussian field of one run of channels, and the rising function of it that a pool reads.
+
+    `mean`, `variance`, `shared` (the covariance between two inputs): (*spatial). `covariance`: (*pairs), at the pairs `axes`.
+    """
+
+    mean: Array
+    variance: Array
+    shared: Array
+    covariance: Array
+    axes: Axes
+    activation: Activation
+
+
+def at_codes(values: Array, axes: Axes, codes: list[Array]) -> Array:
+    """Values over (..., *pairs) at the pairs with these codes, one array for each axis; far pairs as `closest` takes them."""
+    start = values.ndim - len(axes)
+    for axis, (pairs, wanted) in enumerate(zip(axes, codes, strict=True), start=start):
+        first, second = closest(pairs, np.ascontiguousarray(wanted, dtype=np.int64).tobytes())
+        one = np.take(values, first, axis)
+        values = one if first is second or np.array_equal(first, second) else (one + np.take(values, second, axis)) / 2
+    return values
+
+
+def _tables(op: Maximum, spatial: tuple[int, ...]) -> list[Array]:
+    """Per axis the cell that each tap of each output reads; -1: none."""
+    return [window.table(n) for window, n in zip(op.windows(spatial), spatial, strict=True)]
+
+
+def windows(op: Maximum, field: Field) -> Largest:
+    """The law of every window: wins (taps, *outputs), E[f(M)], E[f(M)^2] and E[f(M) f(M')] of two inputs (*outputs)."""
+    tables = _tables(op, field.mean.shape)
+    taps = list(product(*(range(len(table)) for table in tables)))
+    inside = [_outer([table[k] >= 0 for table, k in zip(tables, tap, strict=True)], np.logical_and) for tap in taps]
+    rows = [np.ix_(*(np.maximum(table[k], 0) for table, k in zip(tables, tap, strict=True))) for tap in taps]
+    cells = [[np.where(there, part[row], 0.0) for there, row in zip(inside, rows, strict=True)] for part in field[:3]]
+    pairs = [_pair(field, tables, taps[i], taps[j], inside[i] & inside[j]) for i, j in combinations(range(len(taps)), 2)]
+
+    def law(*arrays: Array) -> tuple[Array, ...]:
+        cases, which = _cases(arrays)
+        n = len(taps)
+        there, mean, variance, shared = (cases[:, k * n : (k + 1) * n] for k in range(4))
+        found = _law(there > 0, mean, variance, shared, cases[:, 4 * n :], field.activation)
+        columns = (*found.wins.T, *found.picked.T, found.first, found.second, found.shared, found.level, found.square)
+        return tuple(column[which].reshape(arrays[0].shape) for column in columns)
+
+    found = pointwise(law, *(there.astype(float) for there in inside), *cells[0], *cells[1], *cells[2], *pairs)
+    n = len(taps)
+    first, second, shared, level, square = found[2 * n :]
+    return Largest(np.stack(found[:n]), first, second, shared, np.stack(found[n : 2 * n]), level, square)
+
+
+def symmetric(alike: Symmetries, op: Maximum, spatial: tuple[int, ...], law: Largest) -> Largest:
+    """The law averaged over the symmetries of the network: points of a quadrature have none of them."""
+    tables = _tables(op, spatial)
+    found = {
+        name: alike.average_taps(part[:, None], tables, spatial)[:, 0]
+        if name in ("wins", "picked")
+        else alike.average(part[None])[0]
+        for name, part in law._asdict().items()
+    }
+    return Largest(**found)
+
+
+def _law(there: Array, mean: Array, variance: Array, shared: Array, upper: Array, activation: Activation) -> Largest:
+    function = curve(activation)
+    covariance = _symmetric(upper, variance)
+    window = common_factor(mean, covariance, there)
+    found = largest(window, function)
+    picked, positive = winners(mean, covariance, there)
+    wins = _passed(found, picked, positive, activation)
+    level = np.sqrt(np.clip(shared, 0, variance))
+    own = np.where(there, np.sqrt(np.maximum(variance - level**2, 0.0)), np.nan)
+    shared = largest(Window(window.mean, level, own), function).shared
+    return found._replace(wins=wins, picked=picked, shared=shared)
+
+
+def _passed(found: Largest, picked: Array, positive: Array, activation: Activation) -> Array:
+    """E[f'^2; k wins]: by the sign of the winner, or as much as a winner passes with one factor in common."""
+    if has_slopes(activation):
+        down, up = slopes(activation)
+        return np.asarray(up**2 * positive + down**2 * (picked - positive))
+    return np.asarray(ratio(found.wins, found.picked) * picked)
+
+
+def _pair(field: Field, tables: list[Array], one: tuple[int, ...], other: tuple[int, ...], there: Array) -> Array:
+    """The covariance of the cells that two taps of each window read."""
+    codes = [
+        np.maximum(table[k], 0) * pairs.right + np.maximum(table[m], 0)
+        for table, k, m, pairs in zip(tables, one, other, field.axes, strict=True)
+    ]
+    outside = [(table[k] < 0) | (table[m] < 0) for table, k, m in zip(tables, one, other, strict=True)]
+    codes = [np.where(out, 0, code) for out, code in zip(outside, codes, strict=True)]
+    return np.where(there, at_codes(field.covariance, field.axes, codes), 0.0)
+
+
+def pairs_of_windows(op: Maximum, field: Field, law: Largest, axes: Axes) -> Array:
+    r"""E[f(M) f(M')] for the pairs of windows `axes`, (*pairs), from the law of single windows.
+
+    With r_k = P(k wins), Cov(max, max') = sum r_k r'_m Cov(a_k, a_m), to first order in all covariances of different cells
+    exact, and what is left of the variance of one maximum, of which two windows share a part that is that of independent cells.
+    """
+    tables = _tables(op, field.mean.shape)
+    rows = [[table[:, pairs.first], table[:, pairs.second]] for table, pairs in zip(tables, axes, strict=True)]
+    first, second = (np.ix_(*(getattr(pairs, side) for pairs in axes)) for side in ("first", "second"))
+    taps = list(product(*(range(len(table)) for table in tables)))
+    linear = np.zeros(tuple(map(len, axes)))
+    for (k, one), (m, other) in product(enumerate(taps), repeat=2):
+        codes = [
+            np.maximum(left[a], 0) * pairs.right + np.maximum(right[b], 0)
+            for (left, right), a, b, pairs in zip(rows, one, other, field.axes, strict=True)
+        ]
+        there = _outer(
+            [(left[a] >= 0) & (right[b] >= 0) for (left, right), a, b in zip(rows, one, other, strict=True)], np.logical_and
+        )
+        weight = law.picked[k][first] * law.picked[m][second] * there
+        linear += weight * at_codes(field.covariance, field.axes, codes)
+    variance = np.maximum(law.square - law.level**2, 0)
+    spare = np.sqrt(np.maximum(variance - _linear_variance(op, field, law), 0))
+    covariance = linear + spare[first] * spare[second] * _shared_spare(rows)
+    means = [law.level[side] for side in (first, second)]
+    variances = [variance[side] for side in (first, second)]
+    correlation = np.clip(ratio(covariance, np.sqrt(variances[0] * variances[1])), -1, 1)
+    return _rescaled(field.activation, means, variances, correlation, [law.second[side] for side in (first, second)])
+
+
+def _linear_variance(op: Maximum, field: Field, law: Largest) -> Array:
+    """sum r_k r_m Cov(a_k, a_m) of each window."""
+    tables = _tables(op, field.mean.shape)
+    taps = list(product(*(range(len(table)) for table in tables)))
+    found = np.zeros(law.level.shape)
+    for (k, one), (m, other) in product(enumerate(taps), repeat=2):
+        there = _outer(
+            [(table[a] >= 0) & (table[b] >= 0) for table, a, b in zip(tables, one, other, strict=True)], np.logical_and
+        )
+        found += law.picked[k] * law.picked[m] * _pair(field, tables, one, other, there)
+    return found
+
+
+def _shared_spare(rows: list[list[Array]]) -> Array:
+    """Which part of the spare variance two windows of alike and independent cells share, by their numbers of cells."""
+    sizes = [_outer([(row[side] >= 0).sum(axis=0) for row in rows], np.multiply) for side in (0, 1)]
+    common = _outer(
+        [((row[0][:, None] == row[1][None]) & (row[0][:, None] >= 0)).sum(axis=(0, 1)) for row in rows], np.multiply
+    )
+    cases, which = np.unique(np.stack([sizes[0].ravel(), sizes[1].ravel(), common.ravel()]), axis=1, return_inverse=True)
+    found = np.array(
+        [_spare(*case) / np.sqrt(_spare(a, a, a) * _spare(b, b, b)) for case in cases.T.tolist() for a, b, _ in [case]]
+    )
+    return np.asarray(found[which.ravel()].reshape(common.shape))
+
+
+@lru_cache(maxsize=4096)
+def _spare(first: int, second: int, common: int) -> float:
+    """Cov(max, max') - common / (first second) for windows of so many independent cells of variance one."""
+    cells = first + second - common
+    members = [np.arange(cells)[None] < first, np.arange(cells)[None] >= cells - second]
+    alone = [np.ones((1, n), dtype=bool) for n in (first, second)]
+    line = curve(Activation("identity"))
+    means = [largest(_independent(one.shape[1]), line).level[0] for one in alone]
+    both = product_of_largest(_independent(cells), members[0], members[1], line)[0]
+    return float(both - means[0] * means[1] - common / (first * second))
+
+
+def _independent(cells: int) -> Window:
+    return Window(np.zeros((1, cells)), np.zeros((1, cells)), np.ones((1, cells)))
+
+
+def _rescaled(
+    activation: Activation, means: list[Array], variances: list[Array], correlation: Array, powers: list[Array]
+) -> Array:
+    """E[f(M) f(M')] of Gaussian maxima, times the ratio of their powers to those of Gaussians."""
+    laws = [gaussian_moments(activation, mean, variance, correlation) for mean, variance in zip(means, variances, strict=True)]
+    ratios = [ratio(power, law[1]) for power, law in zip(powers, laws, strict=True)]
+    one, other = (law[2] * part for law, part in zip(laws, ratios, strict=True))
+    return np.asarray(np.sign(one) * np.sqrt(np.maximum(one * other, 0)))
+
+
+def _cases(arrays: tuple[Array, ...]) -> tuple[Array, Array]:
+    """The distinct columns of numbers, to 1e-12 of each, and which of them stands at each place."""
+    rows = np.stack([array.ravel() for array in arrays], axis=1)
+    _, first, which = np.unique(significant(rows), axis=0, return_index=True, return_inverse=True)
+    return rows[first], which.ravel()
+
+
+def _symmetric(upper: Array, diagonal: Array) -> Array:
+    """Matrices from what stands above their diagonals, and on them."""
+    n = diagonal.shape[1]
+    full = np.zeros((len(diagonal), n, n))
+    full[(slice(None), *np.triu_indices(n, 1))] = upper
+    full += full.transpose(0, 2, 1)
+    full[:, range(n), range(n)] = diagonal
+    return full
+
+
+def _outer(factors: list[Array], combine: Any) -> Array:
+    return np.asarray(reduce(combine.outer, factors))

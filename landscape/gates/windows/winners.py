@@ -1,0 +1,86 @@
+r"""Which of several correlated Gaussians is the largest: P(a_k > a_m for all m), and a_k > 0, for any covariance.
+
+The differences d_m = a_k - a_m are Gaussians, and P(all d_m > 0) is the integral over the unit cube that Genz (1992) gives:
+with d = mean + L y, L triangular, y_m is drawn from what of its law is left after y_1, ..., y_{m-1}, and the integrand is the
+product of these parts. It is smooth, so that a few hundred points of a lattice of square roots of primes, each with its mirror
+image, give it to 1e-3 of its size; no random number is drawn.
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+__all__ = ["winners"]
+
+Array = np.ndarray[Any, Any]
+POINTS = 256
+SURE = 40.0  # deviations: a difference that is never negative
+RIDGE = 1e-9  # of a variance: cells that are equal always are told apart by chance
+MOST_NUMBERS = 2**22
+
+
+def winners(mean: Array, covariance: Array, inside: Array) -> tuple[Array, Array]:
+    """P(cell k is the largest) and P(it is, and is positive), (windows, cells) each.
+
+    For means (windows, cells) and covariances (windows, cells, cells) of the cells that are `inside`.
+
+    >>> [part.round(4) for part in winners(np.zeros((1, 3)), np.eye(3)[None], np.ones((1, 3), dtype=bool))]
+    [array([[0.3333, 0.3333, 0.3333]]), array([[0.2917, 0.2917, 0.2917]])]
+    """
+    windows, cells = mean.shape
+    picked, positive = (np.empty((windows, cells)) for _ in range(2))
+    for k in range(cells):
+        rows = -np.eye(cells)
+        rows[:, k] += 1
+        rows[k] = 0  # the last condition: the cell itself is positive
+        rows[k, k] = 1
+        rows = rows[[*(m for m in range(cells) if m != k), k]]
+        there = inside[:, [*(m for m in range(cells) if m != k), k]]
+        size = np.sqrt(np.maximum(np.einsum("mi,wij,mj->wm", rows, covariance, rows), np.finfo(float).tiny))
+        between = np.where(
+            there[:, :, None] & there[:, None, :],
+            rows @ covariance @ rows.T / size[:, :, None] / size[:, None, :],
+            np.eye(cells),
+        )
+        left = _all_positive(np.where(there, mean @ rows.T / size, SURE), between)
+        picked[:, k], positive[:, k] = (part * inside[:, k] for part in left)
+    total = picked.sum(axis=1, keepdims=True)
+    return picked / total, positive / total
+
+
+def _all_positive(mean: Array, covariance: Array) -> tuple[Array, Array]:
+    """P(all entries but the last of each Gaussian vector are positive), and P(all are)."""
+    count, size = mean.shape
+    chunk = max(1, MOST_NUMBERS // (2 * POINTS * size))
+    triangles = _triangles(covariance)
+    points = _points(size)
+    parts = [_sequence(mean[i : i + chunk], triangles[i : i + chunk], points) for i in range(0, count, chunk)]
+    first, last = zip(*parts, strict=True)
+    return np.concatenate(first), np.concatenate(last)
+
+
+def _triangles(covariance: Array) -> Array:
+    """Cholesky factors; rows of what is no covariance, to rounding, have the least deviation."""
+    values, vectors = np.linalg.eigh(covariance)
+    repaired = (vectors * np.maximum(values, RIDGE)[:, None, :]) @ vectors.transpose(0, 2, 1)
+    return np.asarray(np.linalg.cholesky(repaired))
+
+
+def _sequence(mean: Array, triangle: Array, points: Array) -> tuple[Array, Array]:
+    before = whole = np.ones((len(mean), points.shape[1]))
+    drawn: list[Array] = []
+    for i in range(mean.shape[1]):
+        shifted = mean[:, i, None] + sum(triangle[:, i, j, None] * drawn[j] for j in range(i))
+        left = ndtr(shifted / triangle[:, i, i, None])
+        before, whole = whole, whole * left
+        drawn.append(-ndtri(np.clip(points[i] * left, np.finfo(float).tiny, 1 - 2**-53)))
+    return before.mean(axis=1), whole.mean(axis=1)
+
+
+def _points(size: int) -> Array:
+    """Points of the unit cube, (size, 2 POINTS): a lattice, folded, and its mirror image."""
+    primes = [n for n in range(2, 400) if all(n % d for d in range(2, int(n**0.5) + 1))][:size]
+    steps = np.outer(np.sqrt(primes), np.arange(1, POINTS + 1)) % 1
+    folded = np.abs(2 * steps - 1)
+    return np.concatenate([folded, 1 - folded], axis=1)

@@ -1,0 +1,65 @@
+"""Landscapes in files that hold no code: the maps as arrays, the network and its prior as data from known types."""
+
+from __future__ import annotations
+
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import lattice
+from landscape.laws.guarantee import Guarantee
+from landscape.prior import Gates, Shift
+from landscape.tracing.trace import Trace
+from lattice import SpecificationError
+from lattice.results.files import read_arrays, write_arrays
+from lattice.results.records import decode, encode
+
+if TYPE_CHECKING:
+    from landscape.predict import Landscape
+
+__all__ = ["read_landscape", "write_landscape"]
+
+FORMAT = "pilcro landscape 1"
+SHOWN = ("squared", "standard_error", "relative")  # for those who read the arrays alone
+FIELDS = {"guarantee": Guarantee, "reasons": tuple, "traced": Trace, "output": object, "pooled": bool, "batch": int | None}
+
+
+def _types() -> dict[str, type]:
+    """What a file may be made of, by name: the operations and values of `lattice`, and what a trace holds beside."""
+    public = [getattr(lattice, name) for name in lattice.__all__]
+    made = [one for one in public if isinstance(one, type) and (is_dataclass(one) or hasattr(one, "_fields"))]
+    return {one.__name__: one for one in (*made, lattice.Unit, Trace, Gates, Shift, Guarantee)}
+
+
+def write_landscape(land: Landscape, path: Path) -> Path:
+    """Write a landscape to FILE.npz, as a whole or not at all."""
+    if path.suffix.lower() != ".npz":
+        raise SpecificationError(f"cannot save to {path}: it ends in {path.suffix or 'nothing'}; the name ends in .npz")
+    if not path.absolute().parent.is_dir():
+        raise SpecificationError(f"cannot save to {path}: the folder {path.absolute().parent} does not exist")
+    arrays: dict[str, Any] = {}
+    try:
+        coded = {name: encode(getattr(land, name), _types(), arrays, f"own.{name}") for name in FIELDS}
+    except SpecificationError as error:
+        raise SpecificationError(f"this landscape cannot be saved as a whole: {error}; .to_dict() has its maps") from error
+    write_arrays(path, {"format": FORMAT, **coded}, arrays | {name: np.asarray(getattr(land, name)) for name in SHOWN})
+    return path
+
+
+def read_landscape(path: Path) -> dict[str, Any]:
+    """The fields of the landscape that `write_landscape` wrote."""
+    header, arrays = read_arrays(path)
+    if header.pop("format", None) != FORMAT or set(header) != set(FIELDS) or not set(SHOWN) <= set(arrays):
+        raise SpecificationError(f"{path} is no landscape; Landscape.load reads what Landscape.save wrote")
+    try:
+        found = {name: decode(coded, _types(), arrays) for name, coded in header.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:  # a request that no lattice meets is a ValueError too
+        raise SpecificationError(f"{path} is no landscape of this version: {error}") from error
+    squared = arrays["squared"]
+    wrong = [name for name, kind in FIELDS.items() if not isinstance(found[name], kind)]
+    if wrong or squared.dtype != np.float64 or squared.shape != found["traced"].lattice.input_shape[1:]:
+        raise SpecificationError(f"{path} is no landscape: {', '.join(wrong) or 'its map'} does not fit the rest")
+    squared.setflags(write=False)
+    return {"squared": squared, **found}

@@ -1,0 +1,138 @@
+r"""Which products E[h_u h_u'] of values at two positions the forward mean field must carry: the forward twin of `plan`.
+
+A maximum asks for all pairs of cells of a window; where pairs of maxima are asked for, for all pairs of cells of two windows.
+What is asked of a layer it asks of what it reads: a convolution with fresh weights the pairs that one tap reads, a sum or a
+gate the same pairs.
+Where that were too many, pairs further apart than a certain number of cells are taken as that far apart: what
+neighbours read in common reaches no further.
+"""
+
+from functools import lru_cache, reduce
+from math import prod
+
+import numpy as np
+
+from landscape.structure.pairs import Maps, Pairs, diagonal, freeze, needed_above
+from landscape.structure.plan import Axes, axis_maps, fixed_map, plan
+from landscape.structure.signs import has_slopes
+from lattice import Activation, AdaptivePool, GlobalPool, Lattice, Multiply, Pool
+from lattice.network.ops import Pooling, Windowed
+
+__all__ = ["asked_pairs", "closest", "on_diagonal", "turned"]
+
+MOST_PAIRS = 2**17  # of one layer; above it the far ones are taken as nearer
+
+
+def asked_pairs(lattice: Lattice) -> dict[int, Axes]:
+    """For each node that it matters for, the pairs of positions at its output; pairs of equal positions are among them.
+
+    >>> from lattice import Conv
+    >>> net = Lattice.chain((1, 9), [Conv(4, 3), Activation("relu"), Pool("max", 2), Conv(4, 3), Activation("relu")])
+    >>> [len(axes[0]) for axes in asked_pairs(net).values()]  # below the pool: 7 cells, and 3 pairs of two each, twice
+    [13, 13, 15]
+    """
+    asked: dict[int, Axes] = {}
+    for position in reversed(range(1, len(lattice.nodes))):
+        node = lattice.nodes[position]
+        own = _own(lattice, position)
+        if own is not None:
+            _merge(asked, node.inputs[0], own)
+        if position in asked:
+            asked[position] = _few(asked[position])
+            for place, i in enumerate(node.inputs):
+                below = _below(lattice, position, place, asked[position])
+                if below is not None:
+                    _merge(asked, i, below)
+    if 0 in asked:
+        asked[0] = _few(asked[0])
+    return dict(sorted(asked.items()))
+
+
+def _own(lattice: Lattice, position: int) -> Axes | None:
+    """The pairs that a maximum, or a gate under an average, asks for by itself."""
+    node = lattice.nodes[position]
+    spatial = lattice.input_shapes(node)[0][1:]
+    if isinstance(node.op, Pooling) and node.op.kind == "max" and spatial:
+        assert isinstance(node.op, Pool | AdaptivePool | GlobalPool)
+        maps = [fixed_map(node.op, axis, spatial) for axis in range(len(spatial))]
+        return tuple(needed_above(turned(((a, a),)), diagonal(a.outputs)) | diagonal(a.inputs) for a in maps)
+    if isinstance(node.op, Activation) and has_slopes(node.op):
+        carried = plan(lattice).carried.get((position, position), ())
+        if carried and not all(pairs.is_diagonal for pairs in carried):
+            return carried
+    return None
+
+
+def _below(lattice: Lattice, position: int, place: int, above: Axes) -> Axes | None:
+    """The pairs of input number `place` that the pairs `above` of a node are made of."""
+    node = lattice.nodes[position]
+    shape, output = lattice.shapes[node.inputs[place]], lattice.shapes[position]
+    if len(shape) != len(output) or len(shape) == 1 or (isinstance(node.op, Multiply) and shape[1:] != output[1:]):
+        return None
+    maps = axis_maps(node.op, shape, output)
+    if maps is None:
+        return above if shape[1:] == output[1:] else None
+    if not isinstance(node.op, Windowed):
+        return None
+    return tuple(
+        needed_above(turned(axis), pairs) | diagonal(pairs_of)
+        for axis, pairs, pairs_of in zip(maps, above, shape[1:], strict=True)
+    )
+
+
+def on_diagonal(axes: Axes) -> np.ndarray:
+    """Is a pair one position with itself, on every axis?"""
+    return np.asarray(reduce(np.multiply.outer, [pairs.first == pairs.second for pairs in axes], np.ones((), dtype=bool)))
+
+
+def turned(maps: Maps) -> Maps:
+    """The maps from inputs to outputs as maps from outputs to inputs.
+
+    >>> average = freeze(np.array([[0.5, 0.5, 0.0]]))
+    >>> turned(((average, average),))[0][0].values.shape
+    (3, 1)
+    """
+    return tuple((freeze(a.values.T), freeze(b.values.T)) for a, b in maps)
+
+
+def _merge(asked: dict[int, Axes], node: int, more: Axes) -> None:
+    before = asked.get(node)
+    asked[node] = more if before is None else tuple(a | b for a, b in zip(before, more, strict=True))
+
+
+def _few(axes: Axes) -> Axes:
+    """The pairs that are not too far apart, so that all axes together have few enough."""
+    if prod(map(len, axes)) <= MOST_PAIRS:
+        return axes
+    reach = 1
+    while prod(len(_within(pairs, reach + 1)) for pairs in axes) <= MOST_PAIRS:
+        reach += 1
+    return tuple(_within(pairs, reach) for pairs in axes)
+
+
+def _within(pairs: Pairs, reach: int) -> Pairs:
+    """All pairs of one axis no further apart than this."""
+    first, second = np.divmod(np.arange(pairs.left * pairs.right), pairs.right)
+    return Pairs.of(pairs.left, pairs.right, np.flatnonzero(np.abs(first - second) <= reach))
+
+
+@lru_cache(maxsize=2048)
+def closest(kept: Pairs, codes: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Where among the pairs that are kept these stand; of one that is not, two that are nearer, from either end.
+
+    >>> near = Pairs.of(4, 4, np.array([0, 1, 4, 5, 6, 9, 10, 11, 14, 15]))
+    >>> first, second = closest(near, np.array([3]).tobytes())  # 0 and 3: 0 and 1, or 2 and 3
+    >>> near.codes[first], near.codes[second]
+    (array([1]), array([11]))
+    """
+    wanted = np.frombuffer(codes, dtype=np.int64)
+    one, other = np.divmod(wanted, kept.right)
+    reach = int(np.abs(kept.first - kept.second).max(initial=0))
+    lag = np.clip(other - one, -reach, reach)
+    places = []
+    for code in (one * kept.right + one + lag, (other - lag) * kept.right + other):
+        place = np.minimum(np.searchsorted(kept.codes, code), len(kept) - 1)
+        there = kept.codes[place] == code
+        place = np.where(there, place, np.searchsorted(kept.codes, one * (kept.right + 1)))
+        places.append(place)
+    return places[0], places[1]

@@ -1,0 +1,51 @@
+"""Two gates of one signal on two branches that meet in a sum: their slopes are not independent, at any width.
+
+`relu(z) - relu(z)` is zero, though each gate is open half of the time. The sweep of the general law carries the moments of two
+branches down one gate after the other, each by its mean slope; that is right where one branch has no gate that the other
+has not (the gates of both stay together then), and has no meaning where each has one of its own.
+"""
+
+from functools import lru_cache
+
+from landscape.structure.plan import State, plan
+from lattice import Activation, Lattice
+
+__all__ = ["parallel_gates"]
+
+
+@lru_cache(maxsize=64)
+def parallel_gates(lattice: Lattice) -> tuple[tuple[str, str], ...]:
+    """The pairs of gates that stand on two branches of one signal which meet in a sum without fresh weights between.
+
+    >>> from lattice import Add, Conv, Input, Node
+    >>> relu, tanh = Activation("relu"), Activation("tanh")
+    >>> nodes = [Node("x", Input((1, 5))), Node("a", Conv(4, 3), (0,)), Node("b", relu, (1,)), Node("c", tanh, (1,))]
+    >>> parallel_gates(Lattice((*nodes, Node("sum", Add(), (2, 3)))))
+    (('b', 'c'),)
+    >>> parallel_gates(Lattice((*nodes[:3], Node("c", tanh, (2,)), Node("sum", Add(), (2, 3)))))
+    ()
+    """
+    below: list[frozenset[int]] = []
+    for node in lattice.nodes:
+        below.append(frozenset(node.inputs).union(*(below[i] for i in node.inputs)))
+    passed: dict[
+        State, set[frozenset[int]]
+    ] = {}  # the gates that single sides of a moment passed on the way to a pair of nodes
+    found: dict[tuple[str, str], None] = {}
+    for step in plan(lattice).steps:
+        ways = passed.get(step.source, {frozenset()})
+        if step.source[0] == step.source[1]:
+            ways = {frozenset()}
+        if step.side is not None and isinstance(lattice.nodes[step.node].op, Activation):
+            ways = {way | {step.node} for way in ways}
+            if step.target[0] == step.target[1]:
+                ways = {way for way in ways if not _note(lattice, way, below, found)}
+        passed.setdefault(step.target, set()).update(ways)
+    return tuple(found)
+
+
+def _note(lattice: Lattice, way: frozenset[int], below: list[frozenset[int]], found: dict[tuple[str, str], None]) -> bool:
+    """Note the gates of a way of which none stands over the other."""
+    pairs = [(a, b) for a in sorted(way) for b in sorted(way) if a < b and a not in below[b]]
+    found.update({(lattice.nodes[a].name, lattice.nodes[b].name): None for a, b in pairs})
+    return bool(pairs)

@@ -1,0 +1,1 @@
+"""What results have in common: plain values, tables, files without code."""

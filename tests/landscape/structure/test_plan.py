@@ -1,0 +1,87 @@
+"""Which moments between positions a sweep must carry."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from landscape import path_sum, predict, rademacher
+from landscape.structure.plan import plan, pool_cells
+from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Multiply, Norm, Pool, concatenate, residual
+from lattice.network.branches import Branches
+from tests.landscape.enumerated import assert_exact
+from validation.montecarlo.enumerate import enumerated_squared_gradients
+
+
+def test_a_branch_without_weights_asks_for_pairs_and_leaves_a_map():
+    point = Conv(1, 1)
+    net = Lattice.chain(
+        (2, 2), [concatenate([point, residual([Pool("avg", 3, 1, padding=1)])], [point], [Norm()]), GlobalPool("avg")]
+    )
+    land = predict(net, initialisation=rademacher)
+    assert land.squared.shape == (2,)
+    assert_exact(net, land)
+
+
+def lags(net, name):
+    """i' - i of the pairs that are carried between one node and itself."""
+    position = net.names.index(name)
+    (pairs,) = plan(net).carried[position, position]
+    return set((pairs.second - pairs.first).tolist())
+
+
+@pytest.mark.parametrize(
+    ("layers", "name", "carried"),
+    [
+        ([Pool("avg", 3, 1), Conv(1, 3), GlobalPool()], "avgpool1", {-2, -1, 0, 1, 2}),  # what one pixel's windows pair
+        ([Pool("avg", 3, 1), Conv(1, 3), Flatten(), Dense(1)], "avgpool1", {0}),  # nothing pairs positions above
+        ([Pool("avg", 3, 1), Conv(1, 1, 2), GlobalPool()], "avgpool1", {-2, 0, 2}),  # a lag t comes from the lag t / stride
+        ([Pool("avg", 3, 1), Conv(1, 1, 2), GlobalPool()], "conv1", {-1, 0, 1}),
+        ([Pool("avg", 2, 2), Conv(1, 3), GlobalPool()], "avgpool1", {0}),  # windows that do not overlap ask for none
+        ([Conv(1, 3), Conv(1, 3), GlobalPool()], "conv1", {0}),
+    ],
+)
+def test_the_lags_carried_are_those_that_a_map_asks_for(layers, name, carried):
+    net = Lattice.chain((1, 12), layers)
+    assert lags(net, net.names[1] if name == "avgpool1" else name) == carried
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Pool("avg", 2, 1), Conv(1, 2), GlobalPool()],
+        [Conv(1, 2), Pool("avg", 2, 1), Conv(1, 2), Flatten(), Dense(1)],
+        [Conv(1, 2), Conv(1, 2), GlobalPool()],
+        [residual([Conv(1, 3, padding=1)]), residual([Pool("avg", 3, 1, padding=1)]), Flatten(), Dense(1)],
+        [Conv(1, 1, 2), residual([]), GlobalPool()],
+    ],
+)
+def test_a_plan_that_is_diagonal_is_the_whole_law(layers):
+    """Squares of single paths are enough exactly where no two paths share all their weights: checked over every pattern."""
+    net = Lattice.chain((1, 5), layers)
+    single = path_sum(net, 1.0)
+    whole = enumerated_squared_gradients(net)
+    assert np.allclose(single, whole, rtol=1e-12) == plan(net).is_diagonal
+
+
+@pytest.mark.parametrize("kind", ["avg", "max"])
+@pytest.mark.parametrize("options", [{}, {"padding": 1}, {"padding": 1, "count_include_pad": False}, {"ceil": True}])
+def test_the_cells_of_a_pool_are_those_of_torchs_divisor(kind, options):
+    if kind == "max" and "count_include_pad" in options:
+        pytest.skip("of an average")
+    op = Pool(kind, 3, 2, **options)
+    shape = (7, 6)
+    torch_options = {"ceil_mode": options.get("ceil", False), "padding": options.get("padding", 0)}
+    include = options.get("count_include_pad", True)
+    pool = nn.AvgPool2d(3, 2, **torch_options, count_include_pad=include)
+    jacobian = torch.func.jacrev(pool)(torch.zeros(1, 1, *shape, dtype=torch.float64))
+    flat = jacobian.reshape(*jacobian.shape[2:4], -1)
+    expected = 1 / flat.amax(dim=-1) if kind == "avg" else (flat > 0).sum(dim=-1)
+    np.testing.assert_allclose(pool_cells(op, shape), expected)
+
+
+def test_a_product_of_a_signal_with_itself_is_unresolved():
+    gate = Branches(((Activation("sigmoid"),), ()), Multiply())
+    assert plan(Lattice.chain((1, 6), [Conv(1, 3), gate, GlobalPool()])).unresolved == ("multiply1",)
+    apart = Branches(((Conv(1, 1), Activation("sigmoid")), (Conv(1, 1),)), Multiply())
+    assert plan(Lattice.chain((1, 6), [Conv(1, 3), apart, GlobalPool()])).unresolved == ()

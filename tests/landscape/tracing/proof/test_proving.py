@@ -1,0 +1,76 @@
+"""Model and lattice are compared relative to their size: rounding and ties pass, and what leaves the range is said."""
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional
+
+from landscape import trace
+from landscape.tracing.proof.proving import CLOSE, _apart
+from tests.landscape.tracing.proof.models import Layers, passes, traced
+
+SHAPE = (2, 8)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_functions_that_are_zero_but_for_rounding_pass(train):
+    """A mean over what was normalised is zero: all that both sides give is the noise of their sums."""
+    passes(lambda m, x: functional.instance_norm(m.one(x)).mean(2), train=train)
+    passes(lambda m, x: functional.layer_norm(m.one(x), (4, 8)).mean(2), train=train)
+    passes(lambda m, x: functional.group_norm(m.two(functional.instance_norm(m.one(x)).mean(2, True)), 1), train=train)
+    passes(lambda m, x: m.norm(m.one(x)).mean(2), train=train)
+
+
+def test_ties_pass():
+    """At zero signals every gate is at its threshold and every window tied: the same functions take the same side."""
+    model = Layers(lambda m, x: functional.max_pool1d(m.two(m.act(m.norm(m.one(x))).clamp(0, 6)).clamp(min=0), 2))
+    for part in (model.norm, model.two):
+        nn.init.zeros_(part.weight)
+        nn.init.zeros_(part.bias)
+    assert trace(model, SHAPE, initialisation="he").unproven == ""
+
+
+def test_numbers_out_of_range_are_said_and_not_refused():
+    def huge(m, x):
+        y = m.one(x)
+        for _ in range(9):
+            y = y * 1e40
+        return y
+
+    small = Layers(huge)
+    nn.init.zeros_(small.one.bias)
+    assert trace(small, SHAPE, initialisation="he").unproven == ""  # at a smaller input
+    model = Layers(lambda m, x: huge(m, x) * 1e150 * 1e150)
+    assert trace(model, SHAPE, initialisation="he").unproven == "its values or gradients are not finite at a random input"
+    with torch.device("meta"):
+        assert "meta" in trace(Layers(lambda m, x: m.one(x)), SHAPE, initialisation="he").unproven
+
+
+def test_a_pass_that_does_not_fit_into_memory_is_not_tried(monkeypatch):
+    monkeypatch.setattr("landscape.tracing.proof.proving._memory", lambda lattice, reader: (2e12, 1e9))
+    assert "about 2000.0 GB of memory, and 1.0 GB are free" in traced(lambda m, x: m.one(x)).unproven
+
+
+def test_two_values_apart_are_measured_relative_to_the_larger():
+    one = torch.tensor([1.0, 2.0], dtype=torch.double)
+    assert _apart(one, one) == 0
+    assert _apart(one * 1e-300, 2 * one * 1e-300) == pytest.approx(0.5)
+    assert _apart(one, 0 * one) == 1
+    assert _apart(0 * one, 0 * one) == 0
+    assert _apart(one * (1 + 1e-8), one) > CLOSE
+
+
+NETWORKS = {
+    "resnet18": {}, "mobilenet_v3_small": {}, "googlenet": {"aux_logits": False, "init_weights": False}, "densenet121": {},
+    "efficientnet_b0": {}, "convnext_tiny": {}, "shufflenet_v2_x1_0": {},
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_of_torchvision_prove_themselves(name, train):
+    torch.manual_seed(0)
+    model = getattr(torchvision.models, name)(weights=None, **NETWORKS[name])
+    assert trace(model, (3, 64, 64), initialisation="he", train=train).unproven == ""

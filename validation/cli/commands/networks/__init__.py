@@ -1,0 +1,1 @@
+"""Commands about networks: their maps, fields, paths and advice."""

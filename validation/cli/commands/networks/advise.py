@@ -1,0 +1,56 @@
+"""`pilcro advise`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Advise"]
+
+
+@dataclass(frozen=True)
+class Advise:
+    """What would flatten a network's predicted map: input size, padding, kernels, pools, branch weights; ranked.
+
+    MODEL is a torchvision name (resnet18), package.module:factory or file.py:factory. Nothing is said about accuracy.
+    """
+
+    model: str
+    """torchvision name, package.module:factory or file.py:factory"""
+    size: tuple[int, ...] = (224,)
+    """height and width of the input in pixels: one number for both, or two"""
+    channels: int = 3
+    """channels of the input"""
+    shape: tuple[int, ...] = ()
+    """the whole input shape (channels and every axis) instead, for models that do not read images"""
+    most: int = 8
+    """how many changes to show"""
+    out: Path | None = None
+    """write a figure of the maps before and after here (.png, .pdf, .svg)"""
+    json: bool = False
+    """print one JSON object instead of text"""
+
+    def run(self) -> dict[str, Any]:
+        """Try the changes and draw; returns what `--json` prints."""
+        from landscape import advise
+        from landscape.input_checks import call_factory
+        from landscape.tracing.model_names import model_factory
+        from validation.runtime.files import FIGURES, checked_out, write_figure
+
+        shape = self.shape or (self.channels, *(self.size * 2 if len(self.size) == 1 else self.size))
+        checked_out(self.out, FIGURES)
+        advice = advise(call_factory(model_factory(self.model)), shape, most=self.most)
+        if not self.json:
+            print(f"{self.model} over {shape}\n\n{advice}", flush=True)
+        result: dict[str, Any] = {
+            "model": self.model,
+            "shape": shape,
+            **advice.to_dict(),
+        }
+        if self.out is not None:
+            write_figure(self.out, advice.plot(), dpi=150)
+            result["figure"] = str(self.out)
+            if not self.json:
+                print(f"\nfigure: {self.out}")
+        return result

@@ -1,0 +1,1 @@
+"""Commands about runs: training, the tables and figures of run folders, and their evaluation."""
