@@ -39,7 +39,7 @@ __all__ = ["Sign", "activation_gain", "has_slopes", "node_signs", "run_signs", "
 
 SIGNAL_NORMS = ("layer", "rms", "group", "instance")  # norms that divide by the variance of the signal itself
 ODD = ("tanh", "hardtanh", "softsign")
-POSITIVE = ("relu6", "sigmoid", "hardsigmoid", "softplus")
+POSITIVE = ("square", "relu6", "sigmoid", "hardsigmoid", "softplus")
 
 
 class Sign(Enum):

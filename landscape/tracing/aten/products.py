@@ -125,6 +125,8 @@ def _scale(reader: Reader, call: Any, value: Value, number: float, label: str = 
 def _product(reader: Reader, call: Any, first: Any, second: Any) -> Value:
     one, two = reader.value(first), reader.value(second)
     if reader.signals[one.node] == reader.signals[two.node] and same_layout(one.layout, two.layout):
+        if one.node == two.node:
+            return _activation(reader, call, "square", one.node, 1.0, one.layout)
         found = _written_out(reader, one.node, two.node) or _written_out(reader, two.node, one.node)
         if found is None:
             raise Refusal(

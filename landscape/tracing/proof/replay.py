@@ -18,6 +18,7 @@ import torch
 from torch.nn import functional
 
 from landscape.tracing.graph.constants import operation
+from landscape.tracing.graph.layouts import inverse
 from landscape.tracing.graph.reader import Reader
 from lattice import (
     Activation,
@@ -92,6 +93,10 @@ def replay(
         if node.name in reader.masks:
             draw, mask_of = reader.masks[node.name]
             mask = mask_of(masks[draw]).to(x) if draw in masks else None
+            layout, units = reader.layouts.get(node.name), values[node.inputs[0]].shape
+            if mask is not None and layout is not None:  # as the numbers that it meets stand in the node
+                places = inverse(layout, prod(units))
+                mask = mask.expand(layout.shape).flatten()[_on(places, mask)].reshape(units)
         own = Own(numbers, mask, reader.calls.get(node.name), reader.train)
         values.append(apply(node.op, own, *(values[i] for i in node.inputs)))
     return [*values[:-1], as_in_model(values[-1], reader.values[reader.result].layout)]
