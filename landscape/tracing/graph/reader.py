@@ -210,9 +210,15 @@ class Reader:
             if other is None or isinstance(other, Unknown):
                 continue
             same = isinstance(before, Value) and isinstance(other, Value) and other.node == before.node
-            same = same and isinstance(value, Value) and same_layout(before.layout, value.layout)  # all units, in their places
+            same = same and isinstance(value, Value) and self._is_all_of(before, value)
             self.values[node] = replace(other, node=value.node) if same else Stale()
         self.values[changed] = value
+
+    def _is_all_of(self, before: Value, after: Value) -> bool:
+        """Do two values stand for all units of nodes of one shape, in the same places?"""
+        shape = self.shapes[before.node]
+        whole = before.layout is None or inverse(before.layout, self.batch * prod(shape)) is not None
+        return whole and self.shapes[after.node] == shape and same_layout(before.layout, after.layout)
 
     def append(self, call: Any, op: Op, inputs: tuple[int, ...], label: str = "", **weights: Any) -> Value:
         """Append a lattice node; `label` tells it from others of the same call."""
@@ -363,6 +369,10 @@ class Reader:
         drawn = [name for name in own if tuple(self.tensors[name].shape) == shape_of(argument)]
         if len(drawn) != 1:
             raise Refusal(f"replace: {COMPUTED.format('weight', 'weight')}")
+        own = self.known(call, argument)
+        negated = self.constants.values(self.tensors | {drawn[0]: -self.tensors[drawn[0]]}, self.constants.dtype)
+        if not bool((negated[call, argument] + own).abs().max() <= own.abs().max() * torch_eps(own) ** 0.5):
+            raise Refusal("makes a weight of a parameter whose sign it does not keep, so that its mean is not zero")
         name = self.keep(call, argument, lambda value: value)
         self.parents[name] = drawn[0]
         return name
@@ -438,6 +448,13 @@ def _fuse_padding(nodes: list[tuple[int, Node]]) -> list[tuple[int, Node]]:
             fused[position] = Node(node.name, op, below.inputs)
             del fused[node.inputs[0]]
     return sorted(fused.items())
+
+
+def torch_eps(tensor: Any) -> float:
+    """The resolution of a tensor's type."""
+    import torch
+
+    return float(torch.finfo(tensor.dtype).eps)
 
 
 def named_tensors(module: torch.nn.Module) -> dict[str, Any]:
