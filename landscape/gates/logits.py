@@ -47,6 +47,6 @@ def logits(prior: Prior) -> dict[str, Logits]:
             powers = [part.mean(axis=0) for part in (q.power, q.cross, k.power - k.cross, v.power - v.cross)]
             width = shape[0] // node.op.heads
             spatial = [lattice.shapes[i][1:] for i in (*node.inputs[:1], *node.inputs)]
-            full = [np.broadcast_to(part, size) for part, size in zip(powers, spatial, strict=True) if prod(size)]
+            full: Any = [np.broadcast_to(part, size) for part, size in zip(powers, spatial, strict=True) if prod(size)]
             sizes[node.name] = Logits(*full, width, node.op.scale or width**-0.5)
     return sizes

@@ -29,5 +29,5 @@ def _(op: Rearrange, inputs: tuple[Shape, ...], cotangent: Array, output: Shape)
     if len(np.unique(cells)) == len(cells):
         result[:, cells] = full
     else:
-        np.add.at(result, (slice(None), cells), full)
+        np.add.at(result.T, cells, full.T)
     return (result.reshape(*batch, *shape),)

@@ -116,7 +116,7 @@ def _turned(reader: Reader, argument: Any, names: str, order: list[str]) -> Valu
 
 
 @rule("softmax", "_softmax")
-def _(reader: Reader, call: Any, a: dict[str, Any]) -> Scores:
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
     scores = reader.values.get(call.args[0])
     if isinstance(scores, Value) and shape_of(call)[a["dim"]] == 2:
         return _of_two(reader, call, a["dim"])
@@ -292,7 +292,7 @@ def _reads(shares: Array, places: Any, queries: tuple[int, ...], keys: tuple[int
         return (None,) * len(keys)
     if len(queries) != len(keys):
         return ()
-    grid = there.reshape(*queries, *keys)
+    grid: Any = there.reshape(*queries, *keys)
     axes = len(keys)
     each = [grid.any(axis=tuple(d for d in range(2 * axes) if d not in (axis, axes + axis))) for axis in range(axes)]
     product = np.asarray(reduce(np.multiply.outer, each)).transpose(*range(0, 2 * axes, 2), *range(1, 2 * axes, 2))

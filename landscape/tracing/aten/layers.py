@@ -207,7 +207,9 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     before, after = shape_of(source)[2:], shape_of(call)[2:]
     axes = []
     for axis, (n, m) in enumerate(zip(before, after, strict=True)):
-        cells = torch.eye(n, dtype=torch.float64)[:, None].unflatten(2, (*(1,) * axis, n, *(1,) * (len(before) - axis - 1)))
+        cells = torch.unflatten(
+            torch.eye(n, dtype=torch.float64)[:, None], 2, (*(1,) * axis, n, *(1,) * (len(before) - axis - 1))
+        )
         made = call.target(cells.expand(n, 1, *before), *call.args[1:], **call.kwargs)
         lines = made.movedim(2 + axis, -1).reshape(n, -1, m)[:, 0].T.numpy()
         rows = [np.flatnonzero(line) for line in lines]

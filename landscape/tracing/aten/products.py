@@ -194,7 +194,7 @@ def _two_signals(reader: Reader, call: Any, first: Any, second: Any) -> Value:
         reader.factors[reader.nodes[found.node].name] = [(number, places) for number in numbers]
         return reader.placed(found, one.layout)
     wanted = reader.like(one, two, shape)
-    read = [inverse(reader.layout(one), reader.batch * prod(units)), None]
+    read: list[Any] = [inverse(reader.layout(one), reader.batch * prod(units)), None]
     cells = np.broadcast_to(np.arange(prod(shape_of(second))).reshape(shape_of(second)), shape).ravel()
     read[1] = cells[read[0]].reshape(reader.batch, *units)[0]
     for axis, n in enumerate(wanted.shape):

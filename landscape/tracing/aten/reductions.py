@@ -101,7 +101,8 @@ def _axes(reader: Reader, value: Value, dims: tuple[int, ...]) -> set[int] | Non
     """The axes of positions of the node that a mean over these axes of the tensor is over, if it is over whole ones."""
     layout, shape = reader.layout(value), reader.shapes[value.node]
     places = np.unravel_index(layout % prod(shape), shape)[1:]
-    over, kept = set(), set()
+    over: set[int] = set()
+    kept: set[int] = set()
     for axis, place in enumerate(places):
         for d in range(layout.ndim):
             if (place != place.take([0], d)).any():

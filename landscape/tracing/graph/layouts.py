@@ -193,7 +193,9 @@ def _by_factors(wanted: Array, shape: Shape) -> list[Op] | None:
             return None
         groups.append(list(range(len(digits), len(digits) + len(found))))
         digits += [(*digit, len(digits) + k) for k, digit in enumerate(found)]
-    factors, takes, numbers = [], [], {}
+    factors: list[tuple[int, ...]] = []
+    takes: list[tuple[int, ...] | None] = []
+    numbers: dict[int, int] = {}
     for axis, n in enumerate(shape):
         own = sorted((digit for digit in digits if digit[0] == axis), key=lambda digit: -abs(digit[1]))
         for _, _, _, number in own:

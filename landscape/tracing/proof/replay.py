@@ -330,10 +330,10 @@ def _(op: Norm, own: Own, x: torch.Tensor) -> torch.Tensor:
         gamma, beta = own.numbers["weight"], own.numbers["bias"]
         return functional.batch_norm(x, mean, variance, gamma, beta, of_batch, eps=own.numbers["eps"])
     if op.kind == "rms":
-        split, least = x.unflatten(1, (op.groups, -1)), torch.finfo(x.dtype).tiny  # nothing is divided by nothing
+        split, least = torch.unflatten(x, 1, (op.groups, -1)), torch.finfo(x.dtype).tiny  # nothing is divided by nothing
         x = (split * torch.rsqrt((split.square().mean(2, keepdim=True) + op.eps).clamp_min(least))).flatten(1, 2)
     elif op.kind == "layer":
-        split = x.movedim(1, -1).unflatten(-1, (op.groups, -1))
+        split = torch.unflatten(x.movedim(1, -1), -1, (op.groups, -1))
         x = functional.layer_norm(split, split.shape[-1:], eps=op.eps).flatten(-2).movedim(-1, 1)
     elif op.kind == "group":
         x = functional.group_norm(x, op.groups, eps=op.eps)
