@@ -1,6 +1,5 @@
 """How much the logits of attention vary at initialisation: what the second moments of its shares follow from."""
 
-from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +46,6 @@ def logits(prior: Prior) -> dict[str, Logits]:
             powers = [part.mean(axis=0) for part in (q.power, q.cross, k.power - k.cross, v.power - v.cross)]
             width = shape[0] // node.op.heads
             spatial = [lattice.shapes[i][1:] for i in (*node.inputs[:1], *node.inputs)]
-            full: Any = [np.broadcast_to(part, size) for part, size in zip(powers, spatial, strict=True) if prod(size)]
-            sizes[node.name] = Logits(*full, width, node.op.scale or width**-0.5)
+            full: Any = [np.broadcast_to(part, size) for part, size in zip(powers, spatial, strict=True)]
+            sizes[node.name] = Logits(full[0], full[1], full[2], full[3], width, node.op.scale or width**-0.5)
     return sizes

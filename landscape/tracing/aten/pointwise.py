@@ -65,9 +65,7 @@ def normalised(reader: Reader, value: Value, axes: Iterable[int]) -> tuple[Value
     node, rows = reader.rows(value, (*outer, *chosen))
     widths = tuple(layout.shape[axis] for axis in (*outer, *chosen))
     source = Value(node, rows.layout((*outer, *chosen), widths, reader.shapes[node][1:]))
-    plain = (
-        np.array_equal(reader.layout(Value(node)), source.layout) if source.layout.shape[1:] == reader.shapes[node] else False
-    )
+    plain = np.array_equal(reader.layout(Value(node)), reader.layout(source))
     return (Value(node) if plain else source), "layer", prod(layout.shape[axis] for axis in outer)
 
 
