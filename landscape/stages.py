@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from landscape.gates.logits import logits
 from landscape.gates.mean_field import theory_gates
 from landscape.input_checks import checked_images
 from landscape.laws.batchnorm import dropout_gains, train_factors, train_reasons
@@ -151,6 +152,8 @@ def fill_gates(traced: Trace, request: Request) -> tuple[Trace, tuple[str, ...]]
     counted = traced.gates.gains or traced.gates.taps or traced.gates.products
     if not request.counted or not counted:
         traced = _with_theory(traced, request)
+    if varying := logits(traced):
+        traced = traced.with_gates(logits=varying)
     return _with_gradients_of_norms(traced, request.counted and request.inputs is not None)
 
 
