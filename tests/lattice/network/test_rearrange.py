@@ -13,7 +13,6 @@ from lattice import (
     Flatten,
     Input,
     Lattice,
-    ListedWindow,
     Node,
     Pool,
     Rearrange,
@@ -25,6 +24,7 @@ from lattice import (
     path_counts,
     route,
 )
+from lattice.network.rearrange import ListedWindow
 from lattice.network.shapes import output_shape, sources
 from validation.montecarlo.build import build
 from validation.montecarlo.enumerate import enumerated_squared_gradients
@@ -110,7 +110,7 @@ def test_second_moments_equal_those_of_all_signs(layers):
     np.testing.assert_allclose(land.squared, enumerated_squared_gradients(net), rtol=1e-12)
 
 
-def test_correlated_positions_that_become_channels_and_again_positions_are_refused():
+def test_positions_that_become_channels_and_positions_again_are_refused():
     there = Rearrange(((2,), (2, 2)), ((0, 2), (1,)))
     back = Rearrange(((2, 2), (2,)), ((0,), (2, 1)))
     net = Lattice.chain((1, 5), [Pool("avg", 2, 1), Conv(2, 1), there, back, Pool("avg", 2, 1), Flatten(), Dense(1)])
