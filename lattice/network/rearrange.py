@@ -174,7 +174,7 @@ class Rearrange(Rearrangement):
 
     @property
     def keeps_axes(self) -> bool:
-        """Does each output axis read the input axis of its own number, and no other?
+        """Whether each output axis reads the input axis of its own number, and no other.
 
         Returns
         -------
