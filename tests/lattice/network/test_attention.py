@@ -20,6 +20,6 @@ def test_attention_reads_the_positions_that_it_says():
 
 def test_the_output_has_channels_of_values_at_positions_of_queries():
     assert output_shape(Attention(2), (4, 3, 5), (4, 2, 2), (6, 2, 2)) == (6, 3, 5)
-    with pytest.raises(SpecificationError, match="its axes are 2"):
+    with pytest.raises(SpecificationError, match="its axes are 1"):
         output_shape(Attention(), (4, 3, 5), (4, 6), (6, 6))
     assert str(Attention(2, (((0,), (0, 1)), None))) == "Attention(heads=2, reads 2 x all)"
