@@ -13,7 +13,8 @@ A_ts (v_s - mean) a q_t, and through the queries by the sum of A_ts (v_s - mean)
     keys:     K(s, s)  = a^2 V[v_s] (1 - 1 / n) sum over t, t' of K(t, t') E[q_t q_t'] / n^2
     queries:  K(t, t') = a^2 V[v] V[k] (1 - 1 / n) K(t, t') / n,
 
-the last two summed over the channels of the head, where V[v] (1 - 1 / n) is the variance of a value about the mean of the n that are read.
+the last two summed over the channels of the head, where V[v] (1 - 1 / n) is the variance of a value about the mean of the n
+that are read.
 """
 
 from typing import Any
