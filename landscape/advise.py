@@ -181,7 +181,7 @@ def advise(
 
     Tried: input sizes near by with even padding (225 for 224), padding that copies, kernels that the stride divides, strides
     replaced by averages, the weight of branches against skips, and the best of these together. Maps are those of theory (gates
-    from the forward mean field). Check a change with `validation.measure(change.lattice, initialisation=change.variances)`.
+    from the forward mean field, without biases). Check a change with `validation.measure(change.lattice, initialisation=change.variances)`.
 
     Parameters
     ----------

@@ -40,7 +40,8 @@ def signals(prior: Prior, *, input_power: float = 1.0, train: bool = False, pair
     """power, cross and mean of every node's output, in the order of the nodes; see the head of this file.
 
     `input_power` is that of the white input. With `train`, batch norms divide by the variance over a large batch of white
-    inputs. Without `pairs`, the cells of a max-pool's window are taken as alike and independent: a fraction of the time. Raises `UnsupportedError` for an op without a rule.
+    inputs. Without `pairs`, the cells of a max-pool's window are taken as alike and independent: a fraction of the time. Raises
+    `UnsupportedError` for an op without a rule.
 
     >>> from lattice import Conv, Lattice
     >>> net = Lattice.chain((1, 4), [Conv(8, 3, padding=1), Activation("relu")])
