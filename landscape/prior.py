@@ -62,7 +62,7 @@ class Gates:
     kept : mapping
         What a norm over the signal leaves of the gradient beside 1 / E[variance] (`landscape.laws.norm_gradient`).
     logits : mapping
-        How much the logits of attention vary (`landscape.gates.logits`).
+        How much the logits of attention vary (`landscape.gates.forward.logits`).
     """
 
     gains: Mapping[str, Any] = field(default_factory=dict)

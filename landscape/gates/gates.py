@@ -1,8 +1,8 @@
 r"""What gates and choices let through, where it is known beyond the symmetry of what they read.
 
 A gate over one filter's output needs no knowledge: it is open half of the time. Others do: after a residual sum, smooth
-activations, which cell of a max-pool wins. The rates come from theory (`landscape.gates.mean_field`) or from forward passes on
-white noise or on given images (`landscape.tracing.gate_counts`).
+activations, which cell of a max-pool wins. The rates come from theory (`landscape.gates.forward.mean_field`) or from forward
+passes on white noise or on given images (`landscape.tracing.gate_counts`).
 """
 
 from collections.abc import Iterator

@@ -7,7 +7,19 @@ from torch import nn
 from torch.nn import functional
 
 from landscape import predict, trace
-from lattice import Attention, ChannelShuffle, Conv, GlobalPool, Lattice, Multiply, Node, Norm, UnsupportedError, Upsample, path_counts
+from lattice import (
+    Attention,
+    ChannelShuffle,
+    Conv,
+    GlobalPool,
+    Lattice,
+    Multiply,
+    Node,
+    Norm,
+    UnsupportedError,
+    Upsample,
+    path_counts,
+)
 from lattice.network.ops import Input
 from validation.montecarlo.build import build
 

@@ -59,7 +59,9 @@ def _(op: Weighted, shapes: Shapes) -> nn.Module:
 def _(op: Conv, shapes: Shapes) -> nn.Module:
     (channels, *spatial), *_ = shapes
     windows = [window for window in op.windows(tuple(spatial)) if isinstance(window, Window)]
-    if op.mode != "zeros" or any(window.padding[0] != window.padding[1] for window in windows):  # torch's layer has it otherwise
+    if op.mode != "zeros" or any(
+        window.padding[0] != window.padding[1] for window in windows
+    ):  # torch's layer has it otherwise
         return _Layer(op, shapes, (op.channels, channels // op.groups, *_kernel(op, tuple(spatial))))
     parts = zip(*((w.kernel, w.stride, w.padding[0], w.dilation) for w in windows), strict=True)
     return _layer("Conv", len(spatial))(channels, op.channels, *parts, op.groups, bias=False)

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from landscape.gates.composites import Affine, factor_squares, forms
-from landscape.gates.covariances import Passing, Product, gate_products, passed_pairs
+from landscape.gates.forward.covariances import Passing, Product, gate_products, passed_pairs
+from landscape.gates.forward.mean_field_rules import Known, Run, Signal, batch_variance, gate, gaussian, passed, spread
+from landscape.gates.forward.runs import Step, chains, run_rates
 from landscape.gates.gates import Skip, gates_below, skips, unknown_rates
-from landscape.gates.mean_field_rules import Known, Run, Signal, batch_variance, gate, gaussian, passed, spread
-from landscape.gates.runs import Step, chains, run_rates
 from landscape.gates.windows.laws import fields, maximum, pairs_of_maxima, small
 from landscape.gates.windows.pools import symmetric, windows
 from landscape.prior import Gates, Prior, even
@@ -207,7 +207,7 @@ class _Field:
 def theory_gates(prior: Prior, train: bool = False) -> Gates:
     """The rates of all gates from the forward mean field, for a white input: E[phi'^2], products, norms, the trunk law.
 
-    Runs of gates along skips are those of a Markov process: `landscape.gates.runs`.
+    Runs of gates along skips are those of a Markov process: `landscape.gates.forward.runs`.
     """
     unknown = unknown_rates(prior)
     if not unknown:
