@@ -13,8 +13,8 @@ for a white input of unit power it is
     kappa(rho) / P^2 * (m_i^2 - sum_p c(p, i)^2 / S(p)),        m_i = sum_p c(p, i) / sqrt(S(p)),
 
 with rho the correlation that all positions share, cross / power of `landscape.gates.forward.mean_field`. Against the path sum
-its size is about 2 kappa P / (channels of the input * positions of the input): it matters for nets without strides, and vanishes
-for pyramids. Left out: what fluctuates in S and rho from input to input, of relative size 1 / (cells of z's receptive field *
+its size is about 2 kappa P / (channels of the input * positions of the input): it matters for nets without strides, and
+vanishes for pyramids. Left out: what fluctuates in S and rho from input to input, of relative size 1 / (cells of z's receptive field *
 channels).
 """
 
