@@ -17,10 +17,10 @@ import numpy as np
 
 from landscape.gates.composites import Affine, factor_squares, forms
 from landscape.gates.forward.covariances import Passing, Product, gate_products, passed_pairs
+from landscape.gates.forward.maxima import fields, maximum, pairs_of_maxima, small
 from landscape.gates.forward.mean_field_rules import Known, Run, Signal, batch_variance, gate, gaussian, passed, spread
 from landscape.gates.forward.runs import Step, chains, run_rates
 from landscape.gates.gates import Skip, gates_below, skips, unknown_rates
-from landscape.gates.windows.laws import fields, maximum, pairs_of_maxima, small
 from landscape.gates.windows.pools import symmetric, windows
 from landscape.prior import Gates, Prior, even
 from landscape.structure.channel_runs import channel_runs
