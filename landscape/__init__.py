@@ -6,7 +6,6 @@ paths (Proposition 1, Eq. 8); the `Landscape` that it returns says how far it ca
 
 from landscape.advise import Advice, Change, advise
 from landscape.laws import batchnorm, moments
-from landscape.laws.guarantee import Guarantee, assess
 from landscape.laws.moments import path_sum, squared_gradients
 from landscape.maps import measures as importance
 from landscape.maps.measures import Report
@@ -14,6 +13,7 @@ from landscape.output_map import output_map
 from landscape.predict import Landscape, predict
 from landscape.prior import Gates, Prior
 from landscape.tracing.trace import Trace, trace
+from landscape.warrant.guarantee import Guarantee, assess
 from landscape.weights import initialisation
 from landscape.weights import initialisation as initialization
 from landscape.weights.initialisation import (

@@ -62,7 +62,7 @@ class Gates:
     kept : mapping
         What a norm over the signal leaves of the gradient beside 1 / E[variance] (`landscape.laws.norm_gradient`).
     logits : mapping
-        How much the logits of attention vary (`landscape.gates.logits`).
+        How much the logits of attention vary (`landscape.gates.forward.logits`).
     """
 
     gains: Mapping[str, Any] = field(default_factory=dict)
@@ -181,16 +181,41 @@ class Prior:
         def own(values: Mapping[str, Any]) -> dict[str, Any]:
             return {name: value for name, value in values.items() if name in names}
 
+        def carried(gates: Gates) -> Gates:
+            joint = {name: self._fewer_pairs(part, name, table) for name, table in own(gates.joint).items()}
+            products = {
+                key: self._fewer_pairs(part, key[0], table) for key, table in gates.product_joint.items() if key[0] in names
+            }
+            return replace(
+                gates,
+                joint={name: table for name, table in joint.items() if table is not None},
+                product_joint={key: table for key, table in products.items() if table is not None},
+            )
+
         return Prior(
             part,
             own(self.variances),
             own(self.factors),
             frozenset(self.shifted) & names,
-            self.gates,
+            replace(carried(self.gates), replicates=tuple(map(carried, self.gates.replicates))),
             tuple(name for name in self.skewed if name in names),
             own(self.signs),
             own(self.shifts),
         )
+
+    def _fewer_pairs(self, part: Lattice, name: str, table: Any) -> Any:
+        """A table over the pairs that are carried at a node, at those that a part of it carries; None if it has others."""
+        node, other = self.lattice.names.index(name), part.names.index(name)
+        axes, wanted = self.plan.carried.get((node, node)), plan(part).carried.get((other, other))
+        if (
+            axes is None
+            or wanted is None
+            or any(not np.isin(w.codes, a.codes).all() for a, w in zip(axes, wanted, strict=True))
+        ):
+            return None
+        places = [np.searchsorted(a.codes, w.codes) for a, w in zip(axes, wanted, strict=True)]
+        values = np.broadcast_to(table, (np.shape(table)[0], *map(len, axes)))
+        return values[np.ix_(np.arange(len(values)), *places)]
 
 
 def even(prior: Prior) -> bool:

@@ -14,7 +14,7 @@ K, Z                 kernel size, number of output units                  `kerne
 
 Maps are indexed [row, column] and live on input positions; shapes are (channels, *spatial). What is not named here is
 reached under its folder: formulas in sympy (`lattice.closed_forms.formulas`), windows on one axis
-(`lattice.network.window`), the values that functions return.
+(`lattice.network.windows.window`), the values that functions return.
 """
 
 from typing import TYPE_CHECKING
@@ -68,7 +68,7 @@ from lattice.network.ops import (
     Upsample,
 )
 from lattice.network.rearrange import Rearrange, Resample
-from lattice.network.window import Window
+from lattice.network.windows.window import Window
 from lattice.sweep import attended, rearranged  # noqa: F401 - rules
 from lattice.sweep.choices import SKIP, Branch, Command
 from lattice.sweep.pullback import pull_back

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from landscape.gates.logits import Logits
+from landscape.gates.forward.logits import Logits
 from landscape.structure.arrays import Axes, collect, on_diagonal, outer
 from landscape.structure.plan import Step
 from lattice.network.attention import Attention

@@ -5,21 +5,37 @@ The right law is the path sum of Eq. 8 with every norm's factor replaced by
     (N - 1) / N * gamma^2 / (V[a] + eps),        V[a] = mean over positions of power - (mean over positions of sqrt(cross))^2,
 
 N = batch * positions, V[a] the variance that the norm sees over a large batch given the weights (power and cross of its
-input: `landscape.gates.mean_field`, weaker at zero-padded borders), and with gates over what the norm leaves. For a plain layer
-V[a] = fan_in V[w] V[h] inside, so V[w] cancels as the paper says; but it is fan_in that divides, not the largest mean
-number of paths, and the layers multiply along paths: Eq. 19 multiplies per-layer ratios taken at one index i, which stands
-for another position in every layer once there is a stride, and for no path sum even without.
+input: `landscape.gates.forward.mean_field`, weaker at zero-padded borders), and with gates over what the norm leaves. For a
+plain layer V[a] = fan_in V[w] V[h] inside, so V[w] cancels as the paper says; but it is fan_in that divides, not the
+largest mean number of paths, and the layers multiply along paths: Eq. 19 multiplies per-layer ratios taken at one index i,
+which stands for another position in every layer once there is a stride, and for no path sum even without.
 """
 
 from typing import Any
 
 import numpy as np
 
-from landscape.gates.mean_field import batch_variance, signals
+from landscape.gates.forward.mean_field import batch_variance, signals
 from landscape.prior import Prior
 from landscape.structure.correlated_positions import correlated_positions
-from lattice import Activation, AssumptionError, Conv, Dropout, Lattice, Node, Norm, SpecificationError, mean_path_counts
-from lattice.network.ops import Pooling, Windowed
+from landscape.structure.plan import fixed_map
+from lattice import (
+    Activation,
+    Add,
+    AssumptionError,
+    ChannelShuffle,
+    Concat,
+    Conv,
+    Dropout,
+    Lattice,
+    Node,
+    Norm,
+    Op,
+    Slice,
+    SpecificationError,
+    mean_path_counts,
+)
+from lattice.network.ops import Pooling, Shape, WeightedWindow, Windowed
 
 __all__ = ["averaged_next", "dropout_gains", "eq19", "eq23", "train_factors", "train_reasons"]
 
@@ -112,10 +128,26 @@ def averaged_next(lattice: Lattice, position: int) -> bool:
     >>> averaged_next(Lattice.chain((1, 9), [Conv(4, 3), GlobalPool()]), 1)
     True
     """
-    readers = [(i, lattice.nodes[i]) for i in lattice.readers[position]]
+    spatial = lattice.shapes[position][1:]
+    readers = [(i, lattice.nodes[i].op) for i in lattice.readers[position]]
     return bool(readers) and all(
-        _averages_everything(lattice, i) or (isinstance(node.op, Dropout) and averaged_next(lattice, i)) for i, node in readers
+        _averages_everything(lattice, i) or (_reads_evenly(op, spatial) and averaged_next(lattice, i)) for i, op in readers
     )
+
+
+def _reads_evenly(op: Op, spatial: Shape) -> bool:
+    """Is it linear, and worth the same at every position, for each of its weights, where all that it gives is?"""
+    if isinstance(op, WeightedWindow):
+        rows = [
+            np.bincount(row[row >= 0], minlength=n)
+            for window, n in zip(op.windows(spatial), spatial, strict=True)
+            for row in window.table(n)
+        ]
+        return all(bool((row == row[0]).all()) for row in rows)
+    if isinstance(op, Windowed) and getattr(op, "kind", "") != "max":
+        sums = [fixed_map(op, axis, spatial).values.sum(axis=0) for axis in range(len(spatial))]
+        return all(np.allclose(one, one[0], rtol=1e-9, atol=0) for one in sums)
+    return isinstance(op, Add | ChannelShuffle | Concat | Dropout | Slice) or (isinstance(op, Norm) and op.kind == "scale")
 
 
 def _averages_everything(lattice: Lattice, position: int) -> bool:

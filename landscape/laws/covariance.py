@@ -69,7 +69,7 @@ class Local(Protocol):
         """The factor on what a sum gives to its input of this number; None for 1."""
 
     def logits(self, node: Node) -> Any:
-        """How much the logits of attention vary, `landscape.gates.logits.Logits`; None: not at all."""
+        """How much the logits of attention vary, `landscape.gates.forward.logits.Logits`; None: not at all."""
 
     def taps(self, node: Node) -> Array | None:
         """How often each tap of each window of a maximum wins, (taps, channels or 1, *outputs); None: all alike."""

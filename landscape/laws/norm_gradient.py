@@ -22,11 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from landscape.gates.gates import gate_under, gates_below
 from landscape.laws.batchnorm import averaged_next
 from landscape.laws.moments import expected_squares
 from landscape.prior import Prior
-from landscape.structure.signs import SIGNAL_NORMS
-from lattice import AssumptionError, Lattice, Node, Norm
+from landscape.structure.signs import NEGATED, SIGNAL_NORMS, has_slopes, slopes
+from lattice import Activation, AssumptionError, Lattice, Node, Norm
 from lattice.network.ops import Weighted
 
 __all__ = ["kept_by_norms"]
@@ -57,7 +58,7 @@ def kept_by_norms(prior: Prior, given: bool = False) -> dict[str, Array]:
         normed.append(here or below)
         if here:
             _check_not_constant(lattice, position)
-            n = _values(node, lattice.shapes[position])
+            n = _values(node, lattice.shapes[position]) * _following(prior, position)
             kept[node.name] = np.asarray(_left(n - 1, 1, given, node))
             if weights[position] and not below:
                 kept[node.name] = kept[node.name] * _left(_inputs_seen(prior, position), 0, given, node)
@@ -66,10 +67,12 @@ def kept_by_norms(prior: Prior, given: bool = False) -> dict[str, Array]:
 
 def _check_not_constant(lattice: Lattice, position: int) -> None:
     node = lattice.nodes[position]
-    if isinstance(node.op, Norm) and node.op.kind == "instance" and averaged_next(lattice, position):
+    assert isinstance(node.op, Norm)
+    each = node.op.kind == "instance" or (node.op.kind == "group" and node.op.groups == lattice.shapes[position][0])
+    if each and averaged_next(lattice, position):
         raise AssumptionError(
-            f"{node.name}: the average over all positions of what an instance norm gives is constant, so that the gradient is "
-            "exactly 0; take the average before the norm"
+            f"{node.name}: the average over all positions of what a norm of each channel gives is constant, so that the "
+            "gradient through it is exactly 0; take the average before the norm"
         )
 
 
@@ -81,6 +84,22 @@ def _values(node: Node, shape: tuple[int, ...]) -> int:
     return {"layer": channels, "rms": channels, "instance": positions, "group": shape[0] // node.op.groups * positions}[
         node.op.kind
     ]
+
+
+def _following(prior: Prior, position: int) -> float:
+    """The share of a norm's values that follow the signal: 1/2 for each ReLU right below, which makes all others the same.
+
+    The variance of the few that are left is small more often than that of as many Gaussian values.
+    """
+    lattice, below, share = prior.lattice, gates_below(prior.lattice), 1.0
+    name = gate_under(lattice, lattice.nodes[position].inputs[0])
+    while name is not None:
+        gate = lattice.names.index(name)
+        op = lattice.nodes[gate].op
+        if isinstance(op, Activation) and has_slopes(op) and 0 in slopes(op) and prior.sign(gate) not in NEGATED:
+            share /= 2
+        name = below.get(name)
+    return share
 
 
 def _left(freedom: Any, means: int, given: bool, node: Node) -> Any:

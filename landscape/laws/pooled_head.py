@@ -12,10 +12,10 @@ for a white input of unit power it is
 
     kappa(rho) / P^2 * (m_i^2 - sum_p c(p, i)^2 / S(p)),        m_i = sum_p c(p, i) / sqrt(S(p)),
 
-with rho the correlation that all positions share, cross / power of `landscape.gates.mean_field`. Against the path sum its size
-is about 2 kappa P / (channels of the input * positions of the input): it matters for nets without strides, and vanishes for
-pyramids. Left out: what fluctuates in S and rho from input to input, of relative size 1 / (cells of z's receptive field *
-channels).
+with rho the correlation that all positions share, cross / power of `landscape.gates.forward.mean_field`. Against the path sum
+its size is about 2 kappa P / (channels of the input * positions of the input): it matters for nets without strides, and
+vanishes for pyramids. Left out: what fluctuates in S and rho from input to input, of relative size 1 / (cells of z's receptive
+field * channels).
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from landscape.gates.activations import gaussian_moments
-from landscape.gates.mean_field import Signal, signals
+from landscape.gates.forward.mean_field import Signal, signals
 from landscape.laws.connections import Rules
 from landscape.laws.moments import expected_squares
 from landscape.prior import Prior

@@ -39,6 +39,7 @@ __all__ = ["Sign", "activation_gain", "has_slopes", "node_signs", "run_signs", "
 
 SIGNAL_NORMS = ("layer", "rms", "group", "instance")  # norms that divide by the variance of the signal itself
 ODD = ("tanh", "hardtanh", "softsign")
+THROUGH_ZERO = (*ODD, "elu", "selu", "celu", "silu", "gelu", "hardswish", "mish")  # as negative or positive as what they read
 POSITIVE = ("square", "relu6", "sigmoid", "hardsigmoid", "softplus")
 
 
@@ -238,6 +239,8 @@ def _(op: Concat, inputs: list[Sign]) -> Sign:
 @output_sign.register
 def _(op: Activation, inputs: list[Sign]) -> Sign:
     if not has_slopes(op):
+        if op.name in THROUGH_ZERO and inputs[0] in NEGATED and (op.parameter is None or op.parameter > 0):
+            return inputs[0]
         if op.name in ODD and inputs[0] in (Sign.FILTER, Sign.SUM):
             return inputs[0]
         return Sign.NONNEGATIVE if op.name in POSITIVE else Sign.SKEWED

@@ -7,10 +7,10 @@ import numpy as np
 
 from lattice.checks import is_real, is_whole
 from lattice.errors import SpecificationError
-from lattice.network.axis import AxisMap
 from lattice.network.ops import Merge, Shape
 from lattice.network.rearrange import ListedWindow, is_rows
 from lattice.network.shapes import output_shape
+from lattice.network.windows.axis import AxisMap
 
 __all__ = ["Attention"]
 

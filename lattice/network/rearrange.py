@@ -10,9 +10,9 @@ import numpy as np
 
 from lattice.checks import is_real, is_whole
 from lattice.errors import SpecificationError
-from lattice.network.axis import AxisMap
 from lattice.network.ops import Rearrangement, Shape, Windowed
 from lattice.network.shapes import output_shape, sources
+from lattice.network.windows.axis import AxisMap
 
 __all__ = ["ListedWindow", "Rearrange", "Resample"]
 

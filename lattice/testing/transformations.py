@@ -38,7 +38,7 @@ from lattice.network.ops import (
     Windowed,
 )
 from lattice.network.rearrange import ListedWindow, Resample
-from lattice.network.window import TransposedWindow, Window
+from lattice.network.windows.window import TransposedWindow, Window
 
 __all__ = ["compose", "flip", "transpose"]
 

@@ -7,7 +7,7 @@ from landscape import Gates, Prior, predict, squared_gradients, trace
 from landscape.laws.moments import expected_squares, layer_gradients
 from landscape.structure.plan import plan
 from landscape.structure.signs import Sign
-from lattice import Activation, Conv, Dense, Flatten, Lattice, Norm, Pool, SpecificationError
+from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Norm, Pool, SpecificationError
 
 NET = Lattice.chain((1, 8), [Conv(4, 3), Norm(), Activation("relu"), Pool("avg", 2, 1), Conv(2, 3), Flatten(), Dense(1)])
 KNOWN = Prior(
@@ -38,6 +38,22 @@ def test_a_part_keeps_what_is_known_of_its_own_layers():
     assert (part.variances, part.factors, part.shifted, part.skewed) == ({"conv1": 0.3}, {"norm1": 0.25}, {"norm1"}, ())
     assert KNOWN.with_gates(gains={"activation1": 0.6}).up_to(4).gates.gains == {"activation1": 0.6}
     assert KNOWN.gates.gains == {}
+
+
+def test_a_part_has_tables_over_the_pairs_that_it_carries():
+    average = Pool("avg", 2, 1)
+    layers = [Conv(4, 3), Pool("avg", 3, 1), Activation("relu"), average, Norm("group", 1), average, GlobalPool()]
+    net = Lattice.chain((1, 9), layers)
+    whole = Prior(net, {"conv1": 0.3})
+    gate = net.names.index("activation1")
+    (pairs,) = whole.plan.carried[gate, gate]
+    joint = {"activation1": (pairs.first * 100.0 + pairs.second)[None]}
+    for position in (gate, gate + 1):  # at the gate itself nothing but the diagonal is left
+        part = whole.with_gates(joint=joint).up_to(position)
+        (kept,) = part.plan.carried[gate, gate]
+        assert len(kept) < len(pairs)
+        np.testing.assert_array_equal(part.gates.joint["activation1"], (kept.first * 100.0 + kept.second)[None])
+        assert np.isfinite(expected_squares(part)).all()
 
 
 def test_a_trace_is_a_prior_that_every_law_takes():

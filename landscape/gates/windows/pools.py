@@ -211,8 +211,8 @@ def _cases(arrays: tuple[Array, ...], cells: int) -> tuple[Array, Array]:
     """The windows that differ, one row of numbers each, and which of them stands at each place.
 
     Windows are taken as equal whose means and covariances, in units of their largest deviation and variance, round to the same
-    multiples of `GRAIN`, and their variances, in units of the largest of the layer, to the same powers of 1 + `GRAIN`: rates and
-    moments change by less than the points of the quadrature tell.
+    multiples of `GRAIN`, and their variances, in units of the largest of the layer, to the same powers of 1 + `GRAIN`: rates
+    and moments change by less than the points of the quadrature tell.
     """
     rows = np.stack([array.ravel() for array in arrays], axis=1)
     variance = rows[:, 2 * cells : 3 * cells].max(axis=1, keepdims=True)

@@ -12,7 +12,7 @@ from landscape.tracing.aten.registry import RULES, per_axis, positions, rule
 from landscape.tracing.graph.reader import Reader, Refusal, Stale, Value, operation, shape_of
 from lattice import AdaptivePool, Blur, Conv, ConvTranspose, Dense, GlobalPool, Op, Pad, Pool, Upsample
 from lattice.network.rearrange import ListedWindow, Resample
-from lattice.network.resizing import ResizeWindow
+from lattice.network.windows.resizing import ResizeWindow
 
 ROUNDING = 1e-5  # of a filter that was made in single precision, relative to its largest tap
 

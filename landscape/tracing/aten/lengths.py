@@ -1,11 +1,11 @@
-"""The rules of norms that are written out: division by the length of what is divided (`functional.normalize`, RMS norms)."""
+"""Rules of division: by numbers and fixed tensors, and by the length of what is divided (`functional.normalize`, RMS norms)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from landscape.tracing.aten.pointwise import normalised
-from landscape.tracing.aten.products import scaled_by
+from landscape.tracing.aten.products import scaled, scaled_by, times
 from landscape.tracing.aten.registry import met, rule, statistics
 from landscape.tracing.graph.reader import Reader, Refusal, Value, shape_of
 from landscape.tracing.graph.values import Length
@@ -53,3 +53,19 @@ def divided(reader: Reader, call: Any, first: Any, length: Length) -> Value:
     for axis in length.axes:
         width *= reader.layout(value).shape[axis]
     return scaled_by(reader, call, _divided(reader, call, value, length.axes, 0.0), width**-0.5)
+
+
+@rule("div", "divide", "true_divide")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
+    first, second = a["self"], a["other"]
+    if a.get("rounding_mode") is not None:
+        raise Refusal("never: a division that rounds has the gradient zero")
+    if not hasattr(second, "op"):
+        if second == 0:
+            raise Refusal("divides by zero")
+        return times(reader, call, first, 1 / float(second))
+    if isinstance(reader.values.get(second), Length):
+        return divided(reader, call, first, reader.values[second])
+    if not reader.is_fixed(second):
+        raise Refusal("never: divides by something that is computed from the input; numbers and fixed tensors have a rule")
+    return scaled(reader, call, first, second, lambda value: 1 / value)

@@ -18,10 +18,10 @@ from landscape.tracing.aten.pointwise import broadcast
 from landscape.tracing.aten.registry import met, rule, statistics
 from landscape.tracing.graph.layouts import inverse
 from landscape.tracing.graph.reader import Noise, Reader, Refusal, Value, shape_of
-from landscape.tracing.graph.values import Length, Scores, same_layout
+from landscape.tracing.graph.values import Scores, same_layout
 from lattice import Activation, Dropout, Multiply, Norm
 
-__all__: list[str] = []
+__all__ = ["scaled", "scaled_by", "times"]
 
 TOLERANCE = 1e-12  # relative, of constants that are written in double precision
 
@@ -32,36 +32,18 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
     if not hasattr(first, "op"):
         first, second = second, first
     if not hasattr(second, "op"):
-        return _times(reader, call, first, float(second))
+        return times(reader, call, first, float(second))
     if isinstance(reader.values.get(first), Noise) or reader.is_fixed(first):
         first, second = second, first
     noise = reader.values.get(second)
     if isinstance(noise, Noise):
         return _masked(reader, call, first, noise, shape_of(second))
     if reader.is_fixed(second):
-        return _scaled(reader, call, first, second)
+        return scaled(reader, call, first, second)
     return _product(reader, call, first, second)
 
 
-@rule("div", "divide", "true_divide")
-def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
-    first, second = a["self"], a["other"]
-    if a.get("rounding_mode") is not None:
-        raise Refusal("never: a division that rounds has the gradient zero")
-    if not hasattr(second, "op"):
-        if second == 0:
-            raise Refusal("divides by zero")
-        return _times(reader, call, first, 1 / float(second))
-    if isinstance(reader.values.get(second), Length):
-        from landscape.tracing.aten.lengths import divided
-
-        return divided(reader, call, first, reader.values[second])
-    if not reader.is_fixed(second):
-        raise Refusal("never: divides by something that is computed from the input; numbers and fixed tensors have a rule")
-    return _scaled(reader, call, first, second, lambda value: 1 / value)
-
-
-def _scaled(reader: Reader, call: Any, first: Any, second: Any, made: Callable[[Any], Any] | None = None) -> Any:
+def scaled(reader: Reader, call: Any, first: Any, second: Any, made: Callable[[Any], Any] | None = None) -> Any:
     """A signal times a fixed tensor; of one number, also logits."""
     scores = reader.values.get(first)
     if isinstance(scores, Scores):
@@ -76,7 +58,7 @@ def _scaled(reader: Reader, call: Any, first: Any, second: Any, made: Callable[[
     return reader.placed(reader.append(call, Norm("scale"), (source.node,), **statistics(**role)), source.layout)
 
 
-def _times(reader: Reader, call: Any, source: Any, number: float) -> Any:
+def times(reader: Reader, call: Any, source: Any, number: float) -> Any:
     if not math.isfinite(number):
         raise Refusal(f"multiplies by {number}")
     noise = reader.values.get(source)

@@ -88,7 +88,12 @@ def met(
 
     if not along:
         return {role: reader.keep(call, argument, lambda value: make(value).flatten())}
-    numbers = each(reader.known(call, argument))
+    try:
+        numbers = each(reader.known(call, argument))
+    except Refusal:  # on the meta device the shape decides
+        if name is None or made is not None or len(along) > 1 or not _by_channel(reader, source, shape):
+            raise
+        return {role: name}
     if not bool((numbers == numbers[:1]).all()):
         raise Refusal("meets numbers that differ from sample to sample of the batch")
     channels = numbers[0].reshape(units[0], -1)

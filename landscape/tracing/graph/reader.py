@@ -168,7 +168,7 @@ class Reader:
     def _times_zero(self, call: Any, name: str) -> Value | None:
         """What is not known times a parameter of zeros, as a signal below it times that: nothing passes at initialisation."""
         factors = call.args[:2] if name == "mul" else call.args[1:3] if name == "addcmul" else ()
-        zeros = [one for one in factors if self.is_fixed(one) and not bool(self.known(call, one).any())]
+        zeros = [one for one in factors if self.is_fixed(one) and self._is_zero(call, one)]
         others = [one for one in factors if isinstance(self.values.get(one), Unknown)]
         if len(zeros) != 1 or len(others) != 1:
             return None
@@ -376,6 +376,12 @@ class Reader:
         name = self.keep(call, argument, lambda value: value)
         self.parents[name] = drawn[0]
         return name
+
+    def _is_zero(self, call: Any, argument: Any) -> bool:
+        try:
+            return not bool(self.known(call, argument).any())
+        except Refusal:  # no numbers on the meta device: nothing is known to vanish
+            return False
 
     def known(self, call: Any, argument: Any) -> Any:
         """The numbers of an argument that is made of parameters and constants, as this call finds them."""

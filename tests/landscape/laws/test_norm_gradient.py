@@ -11,7 +11,19 @@ from landscape import predict
 from landscape.laws.norm_gradient import kept_by_norms
 from landscape.prior import Gates, Prior
 from landscape.tracing import gate_counts
-from lattice import AssumptionError, Conv, GlobalPool, Lattice, Norm, Pool
+from lattice import (
+    Activation,
+    AssumptionError,
+    Conv,
+    ConvTranspose,
+    Dropout,
+    GlobalPool,
+    Lattice,
+    Norm,
+    Pool,
+    Upsample,
+    residual,
+)
 
 
 class ChannelNorm(nn.Module):
@@ -108,3 +120,52 @@ def test_the_average_of_an_instance_norm_is_constant(average):
     with pytest.raises(AssumptionError, match=r"norm1: .* exactly 0"):
         predict(Lattice.chain((1, 8), [Conv(8, 3), Norm("instance"), average]))
     assert predict(Lattice.chain((1, 8), [Conv(8, 3), Norm("instance"), Pool("avg", 3)])).squared.min() > 0
+
+
+EVEN = {
+    "1 x 1": [Conv(4, 1)],
+    "circular": [Conv(4, 3, padding=1, mode="circular"), Norm("scale")],
+    "transposed": [ConvTranspose(4, 2, stride=2)],
+    "averages": [Pool("avg", 2), Conv(4, 1), Dropout(0.5)],
+    "resize": [Upsample(2)],
+    "sum": [residual([Conv(8, 1)])],
+}
+UNEVEN = {
+    "padded": [Conv(4, 3, padding=1)],
+    "strided": [Conv(4, 1, stride=2)],
+    "cropped": [ConvTranspose(4, 2, stride=2, padding=1)],
+    "overlapping": [Pool("avg", 2, stride=1)],
+    "gated": [Activation("relu")],
+}
+
+
+@pytest.mark.parametrize("norm", [Norm("instance"), Norm("group", 8)], ids=["instance", "group"])
+@pytest.mark.parametrize("layers", EVEN.values(), ids=EVEN)
+def test_what_reads_all_positions_evenly_leaves_the_average_constant(norm, layers):
+    with pytest.raises(AssumptionError, match=r"norm1: .* exactly 0"):
+        predict(Lattice.chain((1, 10), [Conv(8, 3), norm, *layers, GlobalPool()]))
+
+
+@pytest.mark.parametrize("layers", UNEVEN.values(), ids=UNEVEN)
+def test_what_reads_positions_unevenly_lets_the_gradient_through(layers):
+    assert predict(Lattice.chain((1, 10), [Conv(8, 3), Norm("instance"), *layers, GlobalPool()])).squared.max() > 0
+
+
+def test_values_that_a_gate_closes_do_not_count_in_a_variance():
+    z = np.random.default_rng(0).normal(size=(50000, 16))
+    gate = np.where(z > 0, 1.0, 0.0)
+    x = z * gate
+    y = (x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True)
+    columns = 1 - 1 / 16 - 2 * y**2 / 16 + y**2 * (y**2).sum(1, keepdims=True) / 16**2  # of I - 1 1'/n - y y'/n, squared
+    measured = ((gate**2 * columns).sum(1) / x.var(1)).mean() / ((gate**2).sum(1).mean() / x.var())
+    below = [Conv(16, 5, padding=2, mode="circular")]
+    nets = [Lattice.chain((8, 6), [*below, *gates, Norm("layer")]) for gates in ([], [Activation("relu")])]
+    plain, rectified = (kept_by_norms(Prior(net, {"conv1": 1.0}))["norm1"] for net in nets)
+    np.testing.assert_allclose(rectified / plain * 14 / 13, measured, rtol=0.03)
+
+
+def test_a_variance_of_few_rectified_values_has_no_mean():
+    layers = [Conv(6, 7), Activation("relu"), Norm("layer")]
+    with pytest.raises(AssumptionError, match=r"norm1: .* of 3 independent values"):
+        predict(Lattice.chain((1, 12), layers))
+    predict(Lattice.chain((1, 12), [layers[0], Activation("abs"), layers[2]]))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from landscape.gates.functions import FUNCTIONS
 from landscape.structure.signs import Sign, activation_gain, node_signs, output_sign
 from lattice import (
     Activation,
@@ -32,6 +33,15 @@ from tests.landscape.patterns import values
 )
 def test_only_an_odd_activation_keeps_a_symmetry(name, sign, after):
     assert output_sign(Activation(name), [sign]) is after
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("sign", [Sign.NONNEGATIVE, Sign.NONPOSITIVE])
+def test_what_a_smooth_activation_says_of_values_of_one_sign_is_true(name, sign):
+    read = torch.linspace(0, 8, 801, dtype=torch.float64).numpy() * (1 if sign is Sign.NONNEGATIVE else -1)
+    given, after = FUNCTIONS[name](read), output_sign(Activation(name), [sign])
+    assert after is Sign.SKEWED or (given * (1 if after is Sign.NONNEGATIVE else -1)).min() >= 0
+    assert (after is Sign.SKEWED) == (name == "logsigmoid")
 
 
 RELU, NEGATIVE = Activation("relu"), Activation("leaky_relu", -1.0)

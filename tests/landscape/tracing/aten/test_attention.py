@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 import landscape
-from landscape.gates.logits import logits
+from landscape.gates.forward.logits import logits
 from landscape.laws.moments import expected_squares
 from landscape.tracing.trace import trace
 from lattice import Attention, Rearrange, UnsupportedError

@@ -1,4 +1,4 @@
-r"""The rules of the forward mean field: how the size of the signal passes each op; see `landscape.gates.mean_field`."""
+r"""The rules of the forward mean field: how the size of the signal passes each op; see `landscape.gates.forward.mean_field`."""
 
 from collections.abc import Mapping
 from functools import lru_cache, singledispatch
@@ -93,7 +93,7 @@ class Known(NamedTuple):
 @singledispatch
 def passed(op: Op, known: Known, below: list[Signal]) -> Signal:
     raise UnsupportedError(
-        f"no forward mean field for {op!r}; add a rule with landscape.gates.mean_field_rules.passed.register"
+        f"no forward mean field for {op!r}; add a rule with landscape.gates.forward.mean_field_rules.passed.register"
     )
 
 

@@ -126,7 +126,8 @@ def warrant(prior: Prior) -> tuple[Guarantee, tuple[str, ...]]:
 def _findings(op: Op, node: Node, spatial: Shape, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
     """What weakens the guarantee at a node. `correlated`: can K be off-diagonal at its output?"""
     raise UnsupportedError(
-        f"{node.name}: no rule says if Proposition 1 holds for {op!r}; add one with landscape.laws.guarantee._findings.register"
+        f"{node.name}: no rule says if Proposition 1 holds for {op!r}; add one with "
+        "landscape.warrant.guarantee._findings.register"
     )
 
 

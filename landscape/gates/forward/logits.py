@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from landscape.gates.mean_field import signals
+from landscape.gates.forward.mean_field import signals
 from landscape.prior import Prior
 from lattice.network.attention import Attention
 
