@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.gates.logits import Logits
+from landscape.gates.forward.logits import Logits
 from landscape.laws.attention import KEYS, QUERIES, VALUES, through_attention
 from landscape.structure.pairs import everything, freeze
 from landscape.structure.plan import Step

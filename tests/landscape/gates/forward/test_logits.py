@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from landscape.gates.logits import logits
+from landscape.gates.forward.logits import logits
 from landscape.prior import Prior
 from lattice import Attention, Conv, Input, Lattice, Node
 
