@@ -13,7 +13,7 @@ from benchmarks.rows import Result, Skip, at_least, at_most, row, side_by_side
 from lattice import Conv, Lattice, families
 from lattice.counts.counting import one_unit
 from lattice.network.ops import Windowed
-from lattice.network.window import Window
+from lattice.network.windows.window import Window
 from lattice.sweep.pullback import pull
 
 Array = np.ndarray[Any, Any]

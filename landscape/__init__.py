@@ -6,13 +6,14 @@ paths (Proposition 1, Eq. 8); the `Landscape` that it returns says how far it ca
 
 from landscape.advise import Advice, Change, advise
 from landscape.laws import batchnorm, moments
-from landscape.laws.guarantee import Guarantee, assess
 from landscape.laws.moments import path_sum, squared_gradients
 from landscape.maps import measures as importance
 from landscape.maps.measures import Report
+from landscape.output_map import output_map
 from landscape.predict import Landscape, predict
 from landscape.prior import Gates, Prior
 from landscape.tracing.trace import Trace, trace
+from landscape.warrant.guarantee import Guarantee, assess
 from landscape.weights import initialisation
 from landscape.weights import initialisation as initialization
 from landscape.weights.initialisation import (
@@ -28,7 +29,7 @@ from landscape.weights.initialisation import (
 
 __all__ = [
     # a prediction, how far it can be trusted, and its numbers
-    "predict", "Landscape", "Guarantee", "Report", "importance",
+    "predict", "output_map", "Landscape", "Guarantee", "Report", "importance",
     # what to change
     "advise", "Advice", "Change",
     # a torch model as a lattice, and what is known of its weights and gates

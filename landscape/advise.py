@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.optimize import minimize
 
-from landscape.gates.mean_field import theory_gates
+from landscape.gates.forward.mean_field import theory_gates
 from landscape.input_checks import either_spelling
 from landscape.laws.moments import expected_squares
 from landscape.maps import measures
@@ -181,7 +181,8 @@ def advise(
 
     Tried: input sizes near by with even padding (225 for 224), padding that copies, kernels that the stride divides, strides
     replaced by averages, the weight of branches against skips, and the best of these together. Maps are those of theory (gates
-    from the forward mean field). Check a change with `validation.measure(change.lattice, initialisation=change.variances)`.
+    from the forward mean field, without biases). Check a change with
+    `validation.measure(change.lattice, initialisation=change.variances)`.
 
     Parameters
     ----------

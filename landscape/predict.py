@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landscape.input_checks import either_spelling
-from landscape.laws.guarantee import Guarantee
 from landscape.laws.moments import layer_gradients
-from landscape.laws.sizes import Size, stated_size
 from landscape.maps import measures
 from landscape.maps.periods import stride_periods
 from landscape.saved import read_landscape, write_landscape
 from landscape.stages import Request, apply_law, complete, path_law
 from landscape.tracing.trace import Trace
+from landscape.warrant.guarantee import Guarantee
+from landscape.warrant.sizes import Size, stated_size
 from landscape.weights.initialisation import Initialisation
 from lattice import Lattice
 from lattice.results.values import MapResult

@@ -61,6 +61,8 @@ class Gates:
         they have none.
     kept : mapping
         What a norm over the signal leaves of the gradient beside 1 / E[variance] (`landscape.laws.norm_gradient`).
+    logits : mapping
+        How much the logits of attention vary (`landscape.gates.forward.logits`).
     """
 
     gains: Mapping[str, Any] = field(default_factory=dict)
@@ -73,6 +75,7 @@ class Gates:
     product_joint: Mapping[tuple[str, int], Any] = field(default_factory=dict)
     replicates: Sequence["Gates"] = ()
     kept: Mapping[str, Any] = field(default_factory=dict)
+    logits: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import lattice
-from landscape.laws.guarantee import Guarantee
 from landscape.prior import Gates, Shift
 from landscape.tracing.trace import Trace
+from landscape.warrant.guarantee import Guarantee
 from lattice import SpecificationError
 from lattice.results.files import read_arrays, write_arrays
 from lattice.results.records import decode, encode

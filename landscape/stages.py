@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from landscape.gates.mean_field import theory_gates
+from landscape.gates.forward.logits import logits
+from landscape.gates.forward.mean_field import theory_gates
+from landscape.gates.parallel_gates import parallel_gates
 from landscape.input_checks import checked_images
 from landscape.laws.batchnorm import dropout_gains, train_factors, train_reasons
-from landscape.laws.guarantee import Guarantee, warrant
 from landscape.laws.infinite_width import fits, given_input_moments, refusals
 from landscape.laws.moments import expected_squares
 from landscape.laws.norm_gradient import kept_by_norms
 from landscape.laws.pooled_head import head_correction, pooled_gates
-from landscape.structure.parallel_gates import parallel_gates
 from landscape.tracing.trace import Trace, trace
+from landscape.warrant.guarantee import Guarantee, warrant
 from landscape.weights.initialisation import Initialisation, he, layer_variances
 from lattice import Lattice, Norm, ResourceError, SpecificationError, UnsupportedError
 from lattice.checks import given_shape
@@ -151,6 +152,8 @@ def fill_gates(traced: Trace, request: Request) -> tuple[Trace, tuple[str, ...]]
     counted = traced.gates.gains or traced.gates.taps or traced.gates.products
     if not request.counted or not counted:
         traced = _with_theory(traced, request)
+    if varying := logits(traced):
+        traced = traced.with_gates(logits=varying)
     return _with_gradients_of_norms(traced, request.counted and request.inputs is not None)
 
 

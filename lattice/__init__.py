@@ -14,7 +14,7 @@ K, Z                 kernel size, number of output units                  `kerne
 
 Maps are indexed [row, column] and live on input positions; shapes are (channels, *spatial). What is not named here is
 reached under its folder: formulas in sympy (`lattice.closed_forms.formulas`), windows on one axis
-(`lattice.network.window`), the values that functions return.
+(`lattice.network.windows.window`), the values that functions return.
 """
 
 from typing import TYPE_CHECKING
@@ -41,6 +41,7 @@ from lattice.errors import (
 from lattice.geometry.evenness import even_sizes, evenness
 from lattice.geometry.receptive_field import receptive_field, receptive_fields
 from lattice.lazy import lazy_exports
+from lattice.network.attention import Attention
 from lattice.network.branches import concatenate, residual
 from lattice.network.lattice import Lattice, Node, Unit
 from lattice.network.ops import (
@@ -66,7 +67,9 @@ from lattice.network.ops import (
     Slice,
     Upsample,
 )
-from lattice.network.window import Window
+from lattice.network.rearrange import ListedWindow, Rearrange, Resample
+from lattice.network.windows.window import Window
+from lattice.sweep import attended, rearranged  # noqa: F401 - rules
 from lattice.sweep.choices import SKIP, Branch, Command
 from lattice.sweep.pullback import pull_back
 from lattice.sweep.routes import commands, path_exists, route
@@ -81,7 +84,8 @@ __all__ = [
     "Lattice", "residual", "concatenate", "families", "Node", "Unit",
     # its layers
     "Conv", "ConvTranspose", "Dense", "Pool", "GlobalPool", "AdaptivePool", "Blur", "Upsample", "Pad", "Norm", "Activation",
-    "Dropout", "Flatten", "Add", "Concat", "Multiply", "Slice", "ChannelShuffle", "PixelShuffle", "Input", "Op", "Window",
+    "Dropout", "Flatten", "Add", "Concat", "Multiply", "Slice", "ChannelShuffle", "PixelShuffle", "Rearrange",
+    "Resample", "ListedWindow", "Attention", "Input", "Op", "Window",
     # how many paths there are
     "path_counts", "path_count", "mean_path_counts", "log_path_counts", "path_length_distribution", "skip_distribution",
     "show_count", "pull_back",

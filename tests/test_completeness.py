@@ -50,7 +50,7 @@ NOT_ASKED = {
 WITH_A_BASE = {
     "lattice.counts.cost._readings",
     "validation.montecarlo.modules.module",
-    "landscape.gates.covariances.passed_pairs",
+    "landscape.gates.forward.covariances.passed_pairs",
 }
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from landscape import predict
-from landscape.laws import connections, guarantee
+from landscape.laws import connections
 from landscape.laws.moments import squared_gradients
 from landscape.structure import channel_runs, correlated_positions, plan, shared_signal, signs
+from landscape.warrant import guarantee
 from lattice import (
     Activation,
     Conv,

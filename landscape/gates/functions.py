@@ -111,6 +111,7 @@ CURVES: dict[str, Curve] = {
     "mish": Curve(lambda z: z * np.tanh(_softplus(z)), _mish_slope, width=1.0),
     "softplus": Curve(_softplus, expit, width=1.0),
     "softsign": Curve(lambda z: z / (1 + np.abs(z)), lambda z: 1 / (1 + np.abs(z)) ** 2, kinks=(0.0,), width=1.0, tail=True),
+    "square": Curve(np.square, lambda z: 2 * z),
     "logsigmoid": Curve(lambda z: -_softplus(-z), lambda z: expit(-z), width=1.0),
 }
 FUNCTIONS: dict[str, Function] = {name: one.value for name, one in CURVES.items()}

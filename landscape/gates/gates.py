@@ -1,8 +1,8 @@
 r"""What gates and choices let through, where it is known beyond the symmetry of what they read.
 
 A gate over one filter's output needs no knowledge: it is open half of the time. Others do: after a residual sum, smooth
-activations, which cell of a max-pool wins. The rates come from theory (`landscape.gates.mean_field`) or from forward passes on
-white noise or on given images (`landscape.tracing.gate_counts`).
+activations, which cell of a max-pool wins. The rates come from theory (`landscape.gates.forward.mean_field`) or from forward
+passes on white noise or on given images (`landscape.tracing.gate_counts`).
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ __all__ = ["gate_under", "gates_below", "Skip", "skips", "unknown_rates"]
 def unknown_rates(prior: Prior) -> dict[str, Node]:
     """The nodes whose rates symmetry does not tell, by name.
 
-    >>> from lattice import Conv
+    >>> from lattice import Conv, Pool
     >>> relu, silu = Activation("relu"), Activation("silu")
     >>> net = Lattice.chain((1, 8), [Conv(2, 3), relu, Conv(2, 3), silu, Pool("max", 2)])
     >>> list(unknown_rates(Prior(net, {"conv1": 1.0, "conv2": 1.0})))
@@ -47,7 +47,7 @@ def unknown_rates(prior: Prior) -> dict[str, Node]:
 def gates_below(lattice: Lattice) -> dict[str, str]:
     """By activation, the activation that it reads with nothing but a factor or a shift between: no fresh weights.
 
-    >>> from lattice import Conv
+    >>> from lattice import Conv, Pool
     >>> layers = [Conv(2, 3), Activation("leaky_relu"), Norm("scale"), Activation("relu"), Conv(2, 3), Activation("relu")]
     >>> gates_below(Lattice.chain((1, 8), layers))
     {'activation2': 'activation1'}

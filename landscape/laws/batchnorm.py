@@ -5,17 +5,17 @@ The right law is the path sum of Eq. 8 with every norm's factor replaced by
     (N - 1) / N * gamma^2 / (V[a] + eps),        V[a] = mean over positions of power - (mean over positions of sqrt(cross))^2,
 
 N = batch * positions, V[a] the variance that the norm sees over a large batch given the weights (power and cross of its
-input: `landscape.gates.mean_field`, weaker at zero-padded borders), and with gates over what the norm leaves. For a plain layer
-V[a] = fan_in V[w] V[h] inside, so V[w] cancels as the paper says; but it is fan_in that divides, not the largest mean
-number of paths, and the layers multiply along paths: Eq. 19 multiplies per-layer ratios taken at one index i, which stands
-for another position in every layer once there is a stride, and for no path sum even without.
+input: `landscape.gates.forward.mean_field`, weaker at zero-padded borders), and with gates over what the norm leaves. For a
+plain layer V[a] = fan_in V[w] V[h] inside, so V[w] cancels as the paper says; but it is fan_in that divides, not the
+largest mean number of paths, and the layers multiply along paths: Eq. 19 multiplies per-layer ratios taken at one index i,
+which stands for another position in every layer once there is a stride, and for no path sum even without.
 """
 
 from typing import Any
 
 import numpy as np
 
-from landscape.gates.mean_field import batch_variance, signals
+from landscape.gates.forward.mean_field import batch_variance, signals
 from landscape.prior import Prior
 from landscape.structure.correlated_positions import correlated_positions
 from landscape.structure.plan import fixed_map

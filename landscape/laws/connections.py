@@ -35,7 +35,9 @@ from lattice import (
     UnsupportedError,
     Upsample,
 )
+from lattice.network.attention import Attention
 from lattice.network.ops import Pooling, Rearrangement, Weighted, Windowed
+from lattice.network.rearrange import Rearrange, Resample
 
 __all__ = ["Rules", "first_moment", "pair_moment", "second_moment"]
 
@@ -79,6 +81,10 @@ class Rules:
     def edge(self, node: Node, number: int) -> Any:
         """The factor of the trunk law, or None."""
         return self.edges.get((node.name, number))
+
+    def logits(self, node: Node) -> Any:
+        """How much the logits of attention vary, or None."""
+        return self.gates.logits.get(node.name)
 
     def taps(self, node: Node) -> Array | None:
         """The win rates of a max-pool, or None."""
@@ -173,8 +179,10 @@ def _(op: Pooling, rules: Rules, node: Node, number: int) -> Any:
     return float(weight.flat[0]) if np.ptp(weight) == 0 else weight
 
 
-@second_moment.register
-def _(op: Blur, rules: Rules, node: Node, number: int) -> Any:
+@second_moment.register(Attention)
+@second_moment.register(Blur)
+@second_moment.register(Resample)
+def _(op: Op, rules: Rules, node: Node, number: int) -> Any:
     return None
 
 
@@ -241,6 +249,8 @@ def _(op: Pooling, rules: Rules, node: Node, number: int) -> Any:
 @first_moment.register(Blur)
 @first_moment.register(Dropout)
 @first_moment.register(Pad)
+@first_moment.register(Rearrange)
+@first_moment.register(Resample)
 @first_moment.register(Upsample)
 def _(op: Op, rules: Rules, node: Node, number: int) -> Any:
     return 1
@@ -294,6 +304,7 @@ def _(op: Multiply, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
 
 @pair_moment.register(Add)
 @pair_moment.register(Concat)
+@pair_moment.register(Attention)
 @pair_moment.register(Rearrangement)
 def _(op: Op, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
     return 1

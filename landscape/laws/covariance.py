@@ -23,7 +23,9 @@ import numpy as np
 
 from landscape.gates.averaging import ratio
 from landscape.gates.windows.shared_winners import to_shared_winners
+from landscape.laws.attention import through_attention
 from landscape.structure.arrays import across, collect, diagonal_of, on_diagonal, outer, rearranged, sides
+from landscape.structure.joint_pairs import collect_jointly
 from landscape.structure.pairs import Maps
 from landscape.structure.plan import Axes, Plan, State, Step, plan, window_sizes
 from landscape.weights.fans import weighted
@@ -35,7 +37,9 @@ from lattice import (
     ResourceError,
     UnsupportedError,
 )
+from lattice.network.attention import Attention
 from lattice.network.ops import Pooling, WeightedWindow, Windowed
+from lattice.network.rearrange import Rearrange
 from lattice.sweep.pullback import pull, sum_channels
 from lattice.sweep.reverse import accumulate
 
@@ -63,6 +67,9 @@ class Local(Protocol):
 
     def edge(self, node: Node, number: int) -> Any:
         """The factor on what a sum gives to its input of this number; None for 1."""
+
+    def logits(self, node: Node) -> Any:
+        """How much the logits of attention vary, `landscape.gates.forward.logits.Logits`; None: not at all."""
 
     def taps(self, node: Node) -> Array | None:
         """How often each tap of each window of a maximum wins, (taps, channels or 1, *outputs); None: all alike."""
@@ -176,6 +183,10 @@ def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array
     elif isinstance(node.op, Multiply):
         weighed = _times(here, _pair_weight(node, local, step, output, above))
         result = _to_factor(weighed, shapes[left], output, step.maps, above, below)
+    elif isinstance(node.op, Attention):
+        result = through_attention(node.op, shapes, step, local.logits(node), here, above, below)
+    elif isinstance(node.op, Rearrange):
+        result = _rearranged_cells(node.op, shapes[0], step, here, above, below)
     elif isinstance(node.op, PixelShuffle):
         assert step.maps is not None
         result = _unshuffle(node.op, shapes[0], step.maps, here, above, below)
@@ -250,6 +261,19 @@ def _through_windows(node: Node, shape: Shape, step: Step, local: Local, here: A
             return _maximum(op, node, shape[1:], step.maps, local, here, above, below)
         here = _times(here, local.single(node))
     return collect(step.maps, here, above, below)
+
+
+def _rearranged_cells(op: Rearrange, shape: Shape, step: Step, here: Array, above: Axes, below: Axes) -> Array:
+    """The moments go where the cells came from; channels that nothing reads get none."""
+    if step.maps is None:
+        return collect_jointly(op, shape, here, above, below)
+    here = collect(step.maps, here, above, below)
+    take = op.takes[0]
+    if take is None:
+        return here
+    channels = Rearrange(((len(take),),), ((0,),), (take,))
+    moved = np.moveaxis(np.broadcast_to(here, (len(take), *here.shape[1:])), 0, -1)
+    return np.moveaxis(pull(channels, (shape[:1],), moved, (len(take),))[0], -1, 0)
 
 
 def _unshuffle(op: PixelShuffle, shape: Shape, maps: tuple[Maps, ...], here: Array, above: Axes, below: Axes) -> Array:

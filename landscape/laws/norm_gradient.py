@@ -80,7 +80,10 @@ def _values(node: Node, shape: tuple[int, ...]) -> int:
     """Over how many values a norm takes its variance."""
     assert isinstance(node.op, Norm)
     positions = prod(shape[1:])
-    return {"layer": shape[0], "instance": positions, "group": shape[0] // node.op.groups * positions}[node.op.kind]
+    channels = shape[0] // node.op.groups
+    return {"layer": channels, "rms": channels, "instance": positions, "group": shape[0] // node.op.groups * positions}[
+        node.op.kind
+    ]
 
 
 def _following(prior: Prior, position: int) -> float:
@@ -110,7 +113,8 @@ def _left(freedom: Any, means: int, given: bool, node: Node) -> Any:
             "independent values, whose inverse has no mean, so neither has the squared gradient; give more channels, or a "
             "larger input"
         )
-    return (freedom - 1) / (freedom + means if given else freedom - 2)
+    shared = 1 / np.asarray(freedom)
+    return (1 - shared) / (1 + means * shared if given else 1 - 2 * shared)
 
 
 def _inputs_seen(prior: Prior, position: int) -> Array:
@@ -121,10 +125,11 @@ def _inputs_seen(prior: Prior, position: int) -> Array:
 
     def effective(output: tuple[int, ...] | None) -> float:
         sums = expected_squares(part, output)
-        return float(part.lattice.input_shape[0] * sums.sum() ** 2 / (sums**2).sum())
+        squares = float((sums**2).sum())  # a position that reads no input has one size, as if of ever so many
+        return float(part.lattice.input_shape[0] * sums.sum() ** 2 / squares) if squares else np.inf
 
     assert isinstance(node.op, Norm)
-    if node.op.kind != "layer" or not spatial:
+    if node.op.kind not in ("layer", "rms") or not spatial:
         return np.asarray(effective(None))
     if prod(spatial) > MOST_POSITIONS:
         return np.asarray(effective(tuple(n // 2 for n in spatial)))

@@ -12,10 +12,10 @@ for a white input of unit power it is
 
     kappa(rho) / P^2 * (m_i^2 - sum_p c(p, i)^2 / S(p)),        m_i = sum_p c(p, i) / sqrt(S(p)),
 
-with rho the correlation that all positions share, cross / power of `landscape.gates.mean_field`. Against the path sum its size
-is about 2 kappa P / (channels of the input * positions of the input): it matters for nets without strides, and vanishes for
-pyramids. Left out: what fluctuates in S and rho from input to input, of relative size 1 / (cells of z's receptive field *
-channels).
+with rho the correlation that all positions share, cross / power of `landscape.gates.forward.mean_field`. Against the path sum
+its size is about 2 kappa P / (channels of the input * positions of the input): it matters for nets without strides, and
+vanishes for pyramids. Left out: what fluctuates in S and rho from input to input, of relative size 1 / (cells of z's receptive
+field * channels).
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from landscape.gates.activations import gaussian_moments
-from landscape.gates.mean_field import Signal, signals
+from landscape.gates.forward.mean_field import Signal, signals
 from landscape.laws.connections import Rules
 from landscape.laws.moments import expected_squares
 from landscape.prior import Prior
@@ -94,7 +94,7 @@ def head_correction(prior: Prior, output: Any = None) -> Array | None:
     head = _weight_of_the_head(prior, output)
     plain = Prior(lattice, prior.variances, prior.factors, gates=prior.gates)  # as if symmetric, without shifts
     rest = plain.up_to(lattice.nodes[_last_pool(lattice)].inputs[0])
-    below = dict(zip(rest.lattice.names, signals(rest), strict=True))
+    below = dict(zip(rest.lattice.names, signals(rest, pairs=False), strict=True))
     gated = [lattice.nodes[gate] for gate in gates]
     parts = [_per_channel(plain, node, below[lattice.nodes[node.inputs[0]].name]) for node in gated]
     return np.asarray(sum(head * lattice.shapes[gate][0] * part for gate, part in zip(gates, parts, strict=True)))

@@ -5,9 +5,8 @@ from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy import sparse
 
-from landscape.structure.pairs import Maps, Pairs, operator
+from landscape.structure.pairs import Maps, Pairs, apply_maps
 from lattice.network.ops import Windowed
 
 __all__ = ["Axes", "across", "collect", "diagonal_of", "on_diagonal", "outer", "rearranged", "sides", "tap_cells"]
@@ -35,14 +34,10 @@ def rearranged(here: Array, above: Axes, below: Axes) -> Array:
 def collect(maps: tuple[Maps, ...], here: Array, above: Axes, below: Axes) -> Array:
     """Apply the operator of each axis."""
     for axis, (readings, needed, there) in enumerate(zip(maps, below, above, strict=True), start=1):
-        here = _apply(operator(readings, needed, there), here, axis)
+        moved = np.moveaxis(here, axis, 0)
+        result = apply_maps(readings, needed, there, moved)
+        here = np.moveaxis(result.reshape(-1, *moved.shape[1:]), 0, axis)
     return here
-
-
-def _apply(matrix: sparse.csr_array, array: Array, axis: int) -> Array:
-    moved = np.moveaxis(array, axis, 0)
-    result = matrix @ moved.reshape(moved.shape[0], -1)
-    return np.moveaxis(result.reshape(-1, *moved.shape[1:]), 0, axis)
 
 
 def sides(axes: Axes) -> tuple[list[Array], list[Array]]:

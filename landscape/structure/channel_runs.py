@@ -4,7 +4,9 @@ from functools import singledispatch
 from itertools import accumulate
 
 from lattice import Concat, Input, Lattice, Op, Slice, UnsupportedError
+from lattice.network.attention import Attention
 from lattice.network.ops import Pointwise, Rearrangement, Shape, Summed, Weighted, Windowed
+from lattice.network.rearrange import Rearrange
 
 __all__ = ["channel_runs"]
 
@@ -36,6 +38,16 @@ def _runs(op: Op, below: list[tuple[int, ...]], shape: Shape) -> tuple[int, ...]
 @_runs.register(Rearrangement)
 def _(op: Op, below: list[tuple[int, ...]], shape: Shape) -> tuple[int, ...]:
     return (shape[0],)  # mixed, or taken as alike
+
+
+@_runs.register
+def _(op: Rearrange, below: list[tuple[int, ...]], shape: Shape) -> tuple[int, ...]:
+    return below[0] if op.takes[0] is None and op.keeps_axes else (shape[0],)
+
+
+@_runs.register
+def _(op: Attention, below: list[tuple[int, ...]], shape: Shape) -> tuple[int, ...]:
+    return below[2]
 
 
 @_runs.register(Pointwise)

@@ -7,7 +7,9 @@ carry the same gradient.
 from functools import singledispatch
 
 from lattice import Blur, Dense, Lattice, Op, Pad, UnsupportedError, Upsample
+from lattice.network.attention import Attention
 from lattice.network.ops import Merge, Pointwise, Pooling, Rearrangement, Shape, Weighted, Windowed
+from lattice.network.rearrange import Resample
 from lattice.sweep.reverse import sweep
 
 __all__ = ["correlated_positions", "reads_several"]
@@ -51,6 +53,16 @@ def _(op: Dense, spatial: Shape, above: bool) -> bool:
 @_correlates.register
 def _(op: Pooling, spatial: Shape, above: bool) -> bool:
     return above or (op.kind == "avg" and reads_several(op, spatial))
+
+
+@_correlates.register
+def _(op: Attention, spatial: Shape, above: bool) -> bool:
+    return True
+
+
+@_correlates.register
+def _(op: Resample, spatial: Shape, above: bool) -> bool:
+    return above or any(window.taps(n) > 1 for window, n in zip(op.axes, spatial, strict=True))
 
 
 @_correlates.register

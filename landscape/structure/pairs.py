@@ -16,8 +16,20 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-__all__ = ["Maps", "Matrix", "Pairs", "carried_below", "diagonal", "everything", "freeze", "needed_above", "operator"]
+__all__ = [
+    "Maps",
+    "Matrix",
+    "Pairs",
+    "apply_maps",
+    "carried_below",
+    "diagonal",
+    "everything",
+    "freeze",
+    "needed_above",
+    "operator",
+]
 
+DENSE = 4  # terms of a sum that take as long as a step of a product of matrices, about
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -139,8 +151,28 @@ def operator(maps: Maps, below: Pairs, above: Pairs) -> sparse.csr_array:
 @lru_cache(maxsize=2048)
 def carried_below(maps: Maps, below: Pairs, above: Pairs) -> Pairs:
     """Those of the pairs `below` that something reaches from the pairs `above`."""
-    reached = np.diff(operator(maps, below, above).indptr) > 0
-    return Pairs.of(below.left, below.right, below.codes[reached])
+    there = sparse.csr_array((np.ones(len(above)), (above.first, above.second)), shape=(above.left, above.right))
+    reached = sparse.csr_array(sum(_pattern(a).T @ there @ _pattern(b) for a, b in maps))
+    asked = sparse.csr_array((np.ones(len(below)), (below.first, below.second)), shape=(below.left, below.right))
+    found = sparse.coo_array(reached.multiply(asked))
+    return Pairs.of(below.left, below.right, np.sort(found.row.astype(np.int64) * below.right + found.col))
+
+
+def apply_maps(maps: Maps, below: Pairs, above: Pairs, values: Floats) -> Floats:
+    """sum_k A_k[j, i] B_k[j', i'] of values (pairs above, ...), at the pairs below: by `operator`, or by products of matrices.
+
+    Where nearly all pairs are carried, as below an average over all positions, A' K B in full takes fewer steps.
+    """
+    terms = min(_terms(maps, above, axis=1), _terms(maps, below, axis=0))
+    products = sum(a.outputs * a.inputs * b.outputs + a.inputs * b.outputs * b.inputs for a, b in maps)
+    if terms < DENSE * products:
+        found: Floats = operator(maps, below, above) @ values.reshape(len(above), -1)
+        return found
+    columns = values.reshape(len(above), -1)
+    full = np.zeros((columns.shape[1], above.left, above.right))
+    full[:, above.first, above.second] = columns.T
+    passed = sum(a.values.T @ full @ b.values for a, b in maps)
+    return np.asarray(passed)[:, below.first, below.second].T
 
 
 @lru_cache(maxsize=1024)

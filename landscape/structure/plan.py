@@ -18,6 +18,7 @@ import numpy as np
 
 from landscape.structure.arrays import Axes
 from landscape.structure.correlated_positions import correlated_positions
+from landscape.structure.joint_pairs import carried_jointly, gathers_channels, needed_jointly, spreads_channels
 from landscape.structure.pairs import Maps, Matrix, carried_below, diagonal, freeze, needed_above
 from landscape.structure.shared_signal import Reach, meet, shared_signals
 from lattice import (
@@ -37,7 +38,9 @@ from lattice import (
     UnsupportedError,
     Window,
 )
+from lattice.network.attention import Attention
 from lattice.network.ops import Merge, Pointwise, Pooling, Rearrangement, Shape, Summed, Weighted, Windowed
+from lattice.network.rearrange import Rearrange
 from lattice.network.shapes import sources
 
 __all__ = ["Axes", "Plan", "State", "Step", "fixed_map", "plan", "pool_cells", "window_sizes"]
@@ -127,15 +130,27 @@ def _maxima_over_gated_sums(lattice: Lattice) -> Iterator[str]:
 
 
 def _copies_that_meet(lattice: Lattice) -> Iterator[str]:
-    """Pixel shuffles that turn pairs of positions into pairs of channels which hold one signal: no rule carries these."""
+    """Shuffles that turn pairs of positions into pairs of channels which hold one signal: no rule carries these."""
     reach = shared_signals(lattice)
     correlated = correlated_positions(lattice)
     for n, node in enumerate(lattice.nodes):
-        if isinstance(node.op, PixelShuffle) and correlated[n]:
+        shape = lattice.shapes[node.inputs[0]] if node.inputs else ()
+        spreads = isinstance(node.op, Rearrange) and spreads_channels(node.op, shape)
+        if correlated[n] and (spreads or isinstance(node.op, PixelShuffle)):
             below = [lattice.nodes[i] for i in reach[node.inputs[0]]]
+            if any(_gathers(one.op, *lattice.input_shapes(one)) for one in below):
+                yield node.name
+                continue
             parts = [[reach[i] for i in one.inputs] for one in below if isinstance(one.op, Concat)]
             if any(meet(a, b) for part in parts for k, a in enumerate(part) for b in part[k + 1 :]):
                 yield node.name
+
+
+def _gathers(op: Op, *shapes: Shape) -> bool:
+    """Does an op make positions or channels of one signal different channels?"""
+    if isinstance(op, Rearrange):
+        return gathers_channels(op, shapes[0])
+    return isinstance(op, Multiply) and shapes[0][0] != shapes[1][0]
 
 
 def _diagonals(lattice: Lattice) -> dict[State, Axes]:
@@ -150,18 +165,24 @@ def _merge(axes: dict[State, Axes], state: State, more: Axes) -> None:
 
 def _needed(lattice: Lattice, step: Step, below: Axes) -> Axes:
     """The pairs of the source that the pairs `below` of the target collect from."""
+    node, output = lattice.nodes[step.node], lattice.shapes[step.node]
     if step.maps is not None:
         return tuple(needed_above(maps, pairs) for maps, pairs in zip(step.maps, below, strict=True))
-    return below if len(lattice.shapes[step.node]) > 1 else ()
+    if isinstance(node.op, Rearrange):
+        own = tuple(diagonal(n) for n in output[1:])
+        return needed_jointly(node.op, lattice.shapes[step.target[0]], output, below, own)
+    return below if len(output) > 1 else ()
 
 
 def _carried(lattice: Lattice, step: Step, needed: Axes, above: Axes) -> Axes:
     """The pairs of the target that are needed and that the pairs `above` of the source reach."""
     if step.maps is not None:
         return tuple(carried_below(*axis) for axis in zip(step.maps, needed, above, strict=True))
-    if len(lattice.shapes[step.node]) == 1:  # flat features are apart, wherever they stood
-        return tuple(diagonal(n) for n in lattice.shapes[step.target[0]][1:])
-    return above
+    op, shape = lattice.nodes[step.node].op, lattice.shapes[step.target[0]]
+    own = tuple(diagonal(n) for n in shape[1:])
+    if isinstance(op, Rearrange):
+        return carried_jointly(op, shape, needed, above, own)
+    return own if len(lattice.shapes[step.node]) == 1 else above  # flat features are apart, wherever they stood
 
 
 # --- the steps ------------------------------------------------------------------------------------------------------------
@@ -182,7 +203,7 @@ def _steps(lattice: Lattice) -> tuple[list[Step], tuple[str, ...]]:
                 result = _own(lattice, node, n, free)
             elif isinstance(node.op, Weighted):
                 pass  # below fresh weights nothing is correlated with another branch
-            elif isinstance(node.op, Windowed | Pointwise | Summed) and not _chooses(node.op):
+            elif _is_followed_alone(node.op):
                 result = _one_side(lattice, node, source, source.index(n), free)
             else:
                 unresolved[node.name] = None
@@ -192,6 +213,13 @@ def _steps(lattice: Lattice) -> tuple[list[Step], tuple[str, ...]]:
             states.difference_update([source])
             states.update(step.target for step in result)
     return _leading_down(steps), tuple(unresolved)
+
+
+def _is_followed_alone(op: Op) -> bool:
+    """Can the moments between a node and another branch be followed through it, on the node's side alone?"""
+    if isinstance(op, Rearrange):
+        return op.keeps_axes and op.takes[0] is None
+    return isinstance(op, Windowed | Pointwise | Summed) and not _chooses(op)
 
 
 def _chooses(op: Op) -> bool:
@@ -243,6 +271,8 @@ def _maps(
     `side` is the node's, if it does not stand on both; `other` then are the sizes of the node on the other side.
     """
     node = lattice.nodes[n]
+    if isinstance(node.op, Attention) and number == 0:  # an output position reads its own query
+        return None
     maps = axis_maps(node.op, lattice.shapes[node.inputs[number]], lattice.shapes[n])
     if maps is None or side is None:
         return maps
@@ -265,6 +295,23 @@ def axis_maps(op: Op, shape: Shape, output: Shape) -> tuple[Maps, ...] | None:
 @axis_maps.register(Slice)
 def _(op: Op, shape: Shape, output: Shape) -> tuple[Maps, ...] | None:
     return None
+
+
+@axis_maps.register
+def _(op: Rearrange, shape: Shape, output: Shape) -> tuple[Maps, ...] | None:
+    """None where axes are split, joined or swapped: `landscape.structure.joint_pairs` has the rule then."""
+    if not op.keeps_axes:
+        return None
+    fixed = [freeze(window.matrix(n)) for window, n in zip(op.windows(shape[1:]), shape[1:], strict=True)]
+    return tuple(((a, a),) for a in fixed)
+
+
+@axis_maps.register
+def _(op: Attention, shape: Shape, output: Shape) -> tuple[Maps, ...]:
+    """From the positions of the values, each of those that an output reads with the same share."""
+    read = [window.matrix(n) for window, n in zip(op.windows(output[1:], shape[1:]), shape[1:], strict=True)]
+    fixed = [freeze(cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)) for cells in read]
+    return tuple(((a, a),) for a in fixed)
 
 
 @axis_maps.register

@@ -8,7 +8,9 @@ from functools import lru_cache, singledispatch
 from typing import NamedTuple, TypeAlias
 
 from lattice import Concat, Lattice, Multiply, Op, Slice, UnsupportedError
+from lattice.network.attention import Attention
 from lattice.network.ops import Merge, Pointwise, Rearrangement, Shape, Weighted, Windowed
+from lattice.network.rearrange import Rearrange
 
 __all__ = ["Channels", "Reach", "meet", "shared_signals"]
 
@@ -81,6 +83,26 @@ def _(op: Op, channels: Channels, shape: Shape, output: Shape) -> Channels:
 
 @_read.register
 def _(op: Multiply, channels: Channels, shape: Shape, output: Shape) -> Channels:
+    return channels if shape[0] == output[0] else channels._replace(aligned=False)
+
+
+@_read.register
+def _(op: Rearrange, channels: Channels, shape: Shape, output: Shape) -> Channels:
+    """A run of channels is one of the node's below; other orders are taken as all of them."""
+    take = op.takes[0]
+    if len(op.factors[0]) != 1 or op.groups[0] != (0,):
+        return channels._replace(aligned=False)
+    if take is None:
+        return channels
+    read = [i for i in take if i >= 0]
+    if not read or not channels.aligned:
+        return channels._replace(aligned=False)
+    in_order = list(take) == list(range(take[0], take[0] + len(take)))
+    return Channels(channels.start + min(read), channels.start + max(read) + 1, in_order)
+
+
+@_read.register
+def _(op: Attention, channels: Channels, shape: Shape, output: Shape) -> Channels:
     return channels if shape[0] == output[0] else channels._replace(aligned=False)
 
 

@@ -30,15 +30,17 @@ from lattice import (
     UnsupportedError,
     Upsample,
 )
+from lattice.network.attention import Attention
 from lattice.network.ops import Pooling, Rearrangement, Weighted
+from lattice.network.rearrange import Resample
 
 __all__ = ["Sign", "activation_gain", "has_slopes", "node_signs", "run_signs", "slopes", "starts", "together"]
 
 
-SIGNAL_NORMS = ("layer", "group", "instance")  # norms that divide by the variance of the signal itself
+SIGNAL_NORMS = ("layer", "rms", "group", "instance")  # norms that divide by the variance of the signal itself
 ODD = ("tanh", "hardtanh", "softsign")
 THROUGH_ZERO = (*ODD, "elu", "selu", "celu", "silu", "gelu", "hardswish", "mish")  # as negative or positive as what they read
-POSITIVE = ("relu6", "sigmoid", "hardsigmoid", "softplus")
+POSITIVE = ("square", "relu6", "sigmoid", "hardsigmoid", "softplus")
 
 
 class Sign(Enum):
@@ -191,9 +193,15 @@ def _(op: Norm, inputs: list[Sign]) -> Sign:
 @output_sign.register(Dropout)
 @output_sign.register(Pad)
 @output_sign.register(Rearrangement)
+@output_sign.register(Resample)
 @output_sign.register(Upsample)
 def _(op: Op, inputs: list[Sign]) -> Sign:
     return inputs[0]
+
+
+@output_sign.register
+def _(op: Attention, inputs: list[Sign]) -> Sign:
+    return inputs[2]  # a mean of values
 
 
 @output_sign.register

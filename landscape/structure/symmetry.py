@@ -145,8 +145,9 @@ def is_flip_symmetric(lattice: Lattice, axis: int) -> bool:
 
 def is_transpose_symmetric(lattice: Lattice, first: int = 0, second: int = 1) -> bool:
     """Is the network the same in distribution when these two spatial axes are swapped?"""
-    if any(len(shape) > 1 and shape[1 + first] != shape[1 + second] for shape in lattice.shapes):
-        return False
+    axes = len(lattice.input_shape)
+    if any(len(shape) > 1 and (len(shape) != axes or shape[1 + first] != shape[1 + second]) for shape in lattice.shapes):
+        return False  # tokens in a row have another axis
 
     def windows_are(op: Windowed, spatial: tuple[int, ...]) -> bool:
         one, other = (op.windows(spatial)[axis] for axis in (first, second))

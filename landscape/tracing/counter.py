@@ -220,7 +220,10 @@ def _variance(op: Norm, x: Any, *, of_sample: bool) -> Any:
     if op.kind == "group":
         x = x.reshape(x.shape[0], op.groups, -1, *x.shape[2:])
         return x.var(dim=tuple(range(2, x.dim())), correction=correction)
-    dims = {"layer": (1,), "instance": tuple(range(2, x.dim()))}[op.kind]
+    if op.kind in ("layer", "rms"):
+        split = x.unflatten(1, (op.groups, -1))
+        return split.square().mean(dim=2) if op.kind == "rms" else split.var(dim=2, correction=correction)
+    dims = tuple(range(2, x.dim()))
     return x.var(dim=dims, correction=correction, keepdim=True)
 
 

@@ -20,6 +20,7 @@ from landscape.gates.gates import gate_under, gates_below, unknown_rates
 from landscape.prior import Gates, Prior, even
 from landscape.structure.symmetry import Symmetries, symmetries
 from landscape.tracing.counter import Counter
+from landscape.tracing.graph.layouts import inverse
 from landscape.tracing.graph.reader import Reader
 from landscape.weights.fans import fans
 from lattice import Activation, Lattice, Multiply, Node, SpecificationError
@@ -158,20 +159,23 @@ def _watcher(program: Any, reader: Reader, lattice: Lattice, watched: Mapping[st
 
 def _arranged(reader: Reader, lattice: Lattice, node: Node, arguments: Any) -> tuple[Any, ...]:
     """The arguments of a call with channels first; those of a product in the order of the lattice's inputs."""
-    call = reader.calls[node.name]
+    shapes = lattice.input_shapes(node)
     if not isinstance(node.op, Multiply):
-        return (_channels_first(arguments[0], reader.orders.get(node.name)), *arguments[1:])
-    values = [reader.values.get(argument) for argument in call.args[:2]]
-    order = getattr(reader.values.get(call), "order", None)
-    factors = [_channels_first(argument, order) for argument in arguments[:2]]
-    read = [reader.nodes[value.node].name if value is not None else None for value in values]
-    wanted = [lattice.nodes[i].name for i in node.inputs]
-    turned = read[1] == wanted[0] or (read[0] == wanted[1] and read[1] != wanted[1])
-    return (factors[1], factors[0]) if turned else (factors[0], factors[1])
+        return (_channels_first(arguments[0], reader.layouts.get(node.name), shapes[0]), *arguments[1:])
+    found = []
+    for shape, (number, places) in zip(shapes, reader.factors[node.name], strict=True):
+        argument = arguments[number]
+        found.append(argument if places is None else argument.flatten()[places.ravel().tolist()].reshape(1, *shape))
+    return tuple(found)
 
 
-def _channels_first(tensor: Any, order: tuple[int, ...] | None) -> Any:
-    return tensor if order is None else tensor.permute(np.argsort(order).tolist())
+def _channels_first(tensor: Any, layout: Any, shape: tuple[int, ...]) -> Any:
+    """A tensor of one sample, whose layout has all units of a node of this shape, as (1, channels, *positions)."""
+    if layout is None:
+        return tensor
+    places = inverse(layout, prod(shape))
+    assert places is not None
+    return tensor.flatten()[places.tolist()].reshape(1, *shape)
 
 
 def _drawn(

@@ -14,6 +14,7 @@ from landscape.structure.channel_runs import channel_runs
 from landscape.structure.symmetry import Symmetries
 from lattice import Node, Norm, Pool
 from lattice.network.ops import Pooling
+from lattice.network.rearrange import Rearrange
 
 __all__ = ["Key", "Rates", "Replicates", "Watched"]
 
@@ -32,6 +33,7 @@ class Watched:
         self.lattice, self.watched = prior.lattice, watched
         self.pairs = {self.lattice.nodes[a].name: axes for (a, b), axes in prior.plan.carried.items() if a == b}
         self.runs = dict(zip(self.lattice.names, channel_runs(self.lattice), strict=True))
+        self._regrouped: set[str] | None = None
 
     def tables(self, node: Node) -> tuple[list[Array], tuple[int, ...]]:
         """Per axis, which cell each tap of each output reads; and the sizes of the input."""
@@ -43,6 +45,16 @@ class Watched:
         """For every tap, the flat index of the cell that each output reads (-1: none)."""
         assert isinstance(node.op, Pooling)
         return tap_cells(node.op, self.lattice.input_shapes(node)[0][1:])
+
+    def regrouped(self, name: str) -> bool:
+        """Does a rearrangement below this node make its axes of parts of several others?"""
+        if self._regrouped is None:
+            found: list[bool] = []
+            for node in self.lattice.nodes:
+                own = isinstance(node.op, Rearrange) and not node.op.keeps_axes
+                found.append(own or any(found[i] for i in node.inputs))
+            self._regrouped = {name for name, regrouped in zip(self.lattice.names, found, strict=True) if regrouped}
+        return name in self._regrouped
 
     def is_diagonal(self, name: str) -> bool:
         """Are no pairs of different positions asked for?"""
@@ -107,28 +119,32 @@ class Rates:
         return [key[1] for key in self.means if key[0] == kind and key[1] in self.wanted]
 
     def _smoothed(self, kind: str, name: str) -> Array:
-        return self._expand(name, _smooth(self.means[kind, name]))
+        return self._expand(name, self._smooth(name, self.means[kind, name]))
+
+    def _smooth(self, name: str, runs: Array) -> Array:
+        """Each run averaged over positions that are alike; the axes of an image that was cut up tell nothing of its borders."""
+        return runs if self.of.regrouped(name) else np.stack([average_alike(run) for run in runs])
 
     def _eps(self, name: str) -> float:
         op = self.of.watched[name].op
         return op.eps if isinstance(op, Norm) else 0.0
 
     def _rate(self, name: str, top: Key, bottom: Key) -> Array:
-        rate = _smooth(self.means[top])
-        return self._expand(name, ratio(rate, _smooth(self.means[bottom])) if bottom in self.means else rate)
+        rate = self._smooth(name, self.means[top])
+        return self._expand(name, ratio(rate, self._smooth(name, self.means[bottom])) if bottom in self.means else rate)
 
     def _first(self, name: str) -> Array:
         """E[phi'] given the gates below; they divide nothing where their own slopes cancel."""
-        top, squares = (_smooth(self.means[kind, name]) for kind in ("first", "alive"))
-        bottom = _smooth(self.means["open", name]) if ("open", name) in self.means else squares
+        top, squares = (self._smooth(name, self.means[kind, name]) for kind in ("first", "alive"))
+        bottom = self._smooth(name, self.means["open", name]) if ("open", name) in self.means else squares
         return self._expand(name, np.where(np.abs(bottom) > SMALL * np.sqrt(squares), ratio(top, bottom), 0.0))
 
     def _per_gate(self, node: Node) -> Array:
         """P(a tap wins and is open) / P(the gate below it is open), over windows that are alike."""
         taps = self.means["taps", node.name]
-        smooth = np.stack([_smooth(tap) if isinstance(node.op, Pool) else tap for tap in taps])
+        smooth = np.stack([self._smooth(node.name, tap) if isinstance(node.op, Pool) else tap for tap in taps])
         if ("open cells", node.name) in self.means:
-            rate = _smooth(self.means["open cells", node.name]).reshape(smooth.shape[1], -1)
+            rate = self._smooth(node.name, self.means["open cells", node.name]).reshape(smooth.shape[1], -1)
             smooth = ratio(smooth, np.stack([rate[:, np.maximum(cells, 0)] for cells in self.of.cells(node)]))
         return self._expand(node.name, smooth, axis=1)
 
@@ -143,8 +159,3 @@ class Rates:
         if kind in ("joint", "both alive", "product joint", "product joint below") and mean.ndim:
             return symmetries.average_pairs(mean, self.of.pairs[name])
         return symmetries.average(mean) if mean.ndim == len(self.of.lattice.input_shape) else mean
-
-
-def _smooth(runs: Array) -> Array:
-    """Each run averaged over positions that are alike."""
-    return np.stack([average_alike(run) for run in runs])

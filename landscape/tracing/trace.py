@@ -31,6 +31,7 @@ from landscape.weights.fans import weighted
 from landscape.weights.initialisation import Initialisation, layer_variances
 from lattice import AssumptionError, Lattice, UnsupportedError
 from lattice.checks import given_shape
+from lattice.errors import listed
 
 if TYPE_CHECKING:
     import torch
@@ -155,7 +156,7 @@ def trace(
     as_they_are = isinstance(initialisation, str) and initialisation == "weights"
     given = None if initialisation is None or as_they_are else layer_variances(lattice, initialisation)
     parameters = {node.name: str(weights[node.name]["weight"]) for node in lattice.nodes if weighted(node.op)}
-    first = {name: reader.tensors[name] for name in parameters.values()}
+    first = {own: reader.tensors[own] for name in parameters.values() for own in [reader.parents.get(name, name)]}
     least, most = _numbers_of_draws([tensor.numel() for tensor in first.values()])
     read = [node for node in lattice.nodes if node.name in weights]
     norms = any(weights[node.name].get("weight") for node in read if not weighted(node.op))
@@ -176,12 +177,15 @@ def trace(
         weights_read.signs,
         weights_read.shifts,
     )
-    traced = Trace(lattice, *known, weights_read.variance_errors, weights_read.doubts, unit, unproven)
+    doubts = (*weights_read.doubts, *_doubts_of_reading(reader, weights, parameters))
+    traced = Trace(lattice, *known, weights_read.variance_errors, doubts, unit, unproven)
     if inputs is None or not unknown_rates(traced):
         return traced
     biases = {name: str(weights[name]["bias"]) for name in parameters if weights[name].get("bias") is not None}
+    biases = {layer: name for layer, name in biases.items() if name not in reader.made}
+    drawn = {layer: reader.parents.get(name, name) for layer, name in parameters.items()}
     images = None if isinstance(inputs, str) else inputs
-    return replace(traced, gates=observe(program, names, reader, traced, Parameters(parameters, biases), images))
+    return replace(traced, gates=observe(program, names, reader, traced, Parameters(drawn, biases), images))
 
 
 def _draw(factory: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
@@ -191,6 +195,18 @@ def _draw(factory: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)
         return call_factory(factory)
+
+
+def _doubts_of_reading(reader: Reader, weights: Mapping[str, Any], parameters: Mapping[str, str]) -> list[str]:
+    """What forbids to call a law exact: weights that are made of others, branches that begin at zero."""
+    found = []
+    made = [layer for layer, name in parameters.items() if name in reader.parents]
+    if made:
+        found.append(f"weights that are made of a parameter: as if their entries were independent ({listed(made)})")
+    zeros = [name for name in reader.left_out if name in weights]
+    if zeros:
+        found.append(f"a branch without a rule that parameters of zeros multiply: nothing passes it yet ({listed(zeros)})")
+    return found
 
 
 def _numbers_of_draws(sizes: list[int]) -> tuple[int, int]:

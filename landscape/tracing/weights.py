@@ -15,6 +15,7 @@ from landscape.weights.fresh_weights import centred, doubts_about, problem_with
 from landscape.weights.weight_draws import FINEST, LayerDraws, Moments, moments_of, pooled
 from lattice import AssumptionError, Lattice, Norm
 from lattice.errors import listed
+from lattice.network.attention import Attention
 
 __all__ = ["Weights", "read_weights"]
 
@@ -48,6 +49,7 @@ class _Found:
     problems: list[str] = field(default_factory=list)
     valueless: list[str] = field(default_factory=list)
     norms: dict[str, dict[str, Any]] = field(default_factory=dict)
+    made: dict[str, list[Moments]] = field(default_factory=dict)  # of weights that are made of a parameter, which is judged
     changing: dict[str, None] = field(default_factory=dict)
 
 
@@ -75,7 +77,7 @@ def read_weights(
         node.name for node in lattice.nodes if train and isinstance(node.op, Norm) and node.op.kind == "batch"
     }  # in training mode, not frozen
     for node in lattice.nodes:
-        if node.name in weights:
+        if node.name in weights and not isinstance(node.op, Attention):
             _read_node(
                 result, node.name, weighted(node.op), weights[node.name], tensors, given is not None, node.name in of_batch
             )
@@ -96,7 +98,7 @@ def read_weights(
         result.shifts[name] = Shift(mean, max(float(bias.squares.mean()) - mean**2, 0.0))
         shifted |= {name} if mean else set()
     skewed = _judge(result, as_they_are)
-    moments = {name: pooled(layer.moments) for name, layer in result.layers.items()}
+    moments = {name: pooled(result.made.get(name, layer.moments)) for name, layer in result.layers.items()}
     variances = dict(given) if given is not None else {name: float(seen.squares.mean()) for name, seen in moments.items()}
     errors = {name: moments[name].variance_error if name in moments else 0.0 for name in variances}
     doubts = doubts_about([layer for name, layer in result.layers.items() if name not in skewed])
@@ -112,7 +114,7 @@ def _read_node(
     result: _Found, name: str, has_weights: bool, used: dict[str, Any], tensors: dict[str, Any], given: bool, of_batch: bool
 ) -> None:
     """The first draw of one layer's weights, or of one norm's numbers."""
-    numbers = {what: _numbers(tensors, tensor) for what, tensor in used.items() if what not in NUMBERS}
+    numbers = {what: _numbers(tensors, tensor) for what, tensor in used.items() if what not in (*NUMBERS, "parent")}
     broken = [what for what, value in numbers.items() if value is not None and not np.isfinite(value).all()]
     if broken:
         result.problems.append(f"{name}: its {', '.join(broken)} has NaN or infinite entries")
@@ -123,7 +125,10 @@ def _read_node(
         elif not given and np.iscomplexobj(weight):
             result.problems.append(f"{name}: complex weights have no rule")
         elif not given:
-            result.layers[name] = LayerDraws(name, weight, *_kind(tensors[used["weight"]]))
+            parent = used.get("parent", used["weight"])
+            result.layers[name] = LayerDraws(name, _numbers(tensors, parent), *_kind(tensors[parent]))
+            if "parent" in used:
+                result.made[name] = [moments_of(weight)]
         if bias is not None and np.any(bias):
             result.biases[name] = [moments_of(bias)]
     else:
@@ -143,7 +148,9 @@ def _read_draw(
 ) -> None:
     """One more draw of every layer's weights and bias; the squared factors of norms that change are averaged over `drawn`."""
     for name, layer in result.layers.items():
-        weight = _numbers(tensors, weights[name]["weight"])
+        weight = _numbers(tensors, weights[name].get("parent", weights[name]["weight"]))
+        if name in result.made:
+            result.made[name].append(moments_of(_numbers(tensors, weights[name]["weight"])))
         if not np.isfinite(weight).all():
             _refuse([f"{name}: its weight has NaN or infinite entries in a further draw"])
         layer.add(weight)
@@ -239,7 +246,7 @@ def _numbers(tensors: dict[str, Any], name: str | None) -> Any:
 
 def _one_or_each(values: Array) -> Any:
     """One number where all channels have the same."""
-    return float(values[0]) if np.ptp(values) == 0 else values
+    return float(values.flat[0]) if np.ptp(values) == 0 else values
 
 
 def _norm_coefficient(result: dict[str, Any], used: dict[str, Any]) -> tuple[Array, Array]:
@@ -247,6 +254,14 @@ def _norm_coefficient(result: dict[str, Any], used: dict[str, Any]) -> tuple[Arr
     variance = result["running_var"] + used["eps"] if result["running_var"] is not None else np.ones(1)
     gamma = result["weight"].ravel() if result["weight"] is not None else np.ones_like(variance)
     beta = result["bias"].ravel() if result["bias"] is not None else np.zeros_like(variance)
+    maps = [result.get(f"{role}_map") for role in ("weight", "bias")]
+    if maps[0] is not None or maps[1] is not None:  # one for each unit, (channels, *positions); no running statistics then
+        units = next(one.ndim for one in maps if one is not None)
+        gamma, beta = (
+            each.reshape(-1, *(1,) * (units - 1)) if one is None else one for each, one in zip((gamma, beta), maps, strict=True)
+        )
+        number, shift = used.get("number", 1.0), used.get("shift", 0.0)
+        return number * gamma.astype(np.float64), np.asarray(beta + shift, dtype=np.float64)
     mean = result["running_mean"] if result["running_mean"] is not None else np.zeros_like(variance)
     number, shift = used.get("number", 1.0), used.get("shift", 0.0)
     deviation = np.sqrt(variance.astype(np.float64))

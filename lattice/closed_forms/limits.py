@@ -17,7 +17,7 @@ from lattice.counts.counting import Where, path_counts
 from lattice.errors import IrregularLatticeError, SpecificationError
 from lattice.network.lattice import Lattice, Unit, check_lattice
 from lattice.network.ops import Input, Pointwise, Windowed
-from lattice.network.window import Window
+from lattice.network.windows.window import Window
 
 __all__ = ["GaussianLimit", "Moments", "gaussian_limit", "offset_cumulant", "offset_moments"]
 

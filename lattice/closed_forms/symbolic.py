@@ -17,7 +17,7 @@ from lattice.counts.distributions import is_weighted
 from lattice.errors import ResourceError, SpecificationError
 from lattice.network.lattice import Lattice, Node, Unit, check_lattice
 from lattice.network.ops import Add, Input, Pointwise, Windowed
-from lattice.network.window import Window
+from lattice.network.windows.window import Window
 from lattice.sweep.pullback import pull_back
 from lattice.sweep.reverse import bottom, sweep
 

@@ -20,10 +20,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from lattice.counts.limbs import LIMB_LIMIT, Numbers
-from lattice.network.axis import AxisMap
 from lattice.network.lattice import Lattice, Unit
 from lattice.network.ops import Dense, Flatten, Op, Pointwise, Shape, WeightedWindow, Windowed
-from lattice.network.window import Window
+from lattice.network.windows.axis import AxisMap
+from lattice.network.windows.window import Window
 from lattice.sweep.pullback import pull, sum_channels
 
 __all__ = ["chain_counts", "pull_stem", "stem_top"]

@@ -17,7 +17,7 @@ from lattice.network.ops import (
     WeightedWindow,
     Windowed,
 )
-from lattice.network.window import Window
+from lattice.network.windows.window import Window
 
 __all__ = ["StackLayer", "regular_stack"]
 

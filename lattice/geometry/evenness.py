@@ -18,11 +18,11 @@ import numpy as np
 
 from lattice.checks import whole
 from lattice.errors import SpecificationError, UnsupportedError
-from lattice.network.axis import AxisMap
 from lattice.network.lattice import Lattice, check_lattice
 from lattice.network.ops import ChannelShuffle, Dense, Flatten, Merge, Op, PixelShuffle, Pointwise, Shape, Slice, Windowed
-from lattice.network.resizing import AdaptiveWindow, ResizeWindow
-from lattice.network.window import TransposedWindow, Window
+from lattice.network.windows.axis import AxisMap
+from lattice.network.windows.resizing import AdaptiveWindow, ResizeWindow
+from lattice.network.windows.window import TransposedWindow, Window
 
 __all__ = ["StageEvenness", "even_sizes", "evenness", "lean", "padding_read"]
 

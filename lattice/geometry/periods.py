@@ -14,9 +14,9 @@ from math import gcd, lcm
 from typing import TypeAlias
 
 from lattice.errors import SpecificationError
-from lattice.network.axis import AxisMap
-from lattice.network.resizing import AdaptiveWindow, ResizeWindow
-from lattice.network.window import TransposedWindow, Window
+from lattice.network.windows.axis import AxisMap
+from lattice.network.windows.resizing import AdaptiveWindow, ResizeWindow
+from lattice.network.windows.window import TransposedWindow, Window
 
 __all__ = ["Field", "Interval", "Period", "everywhere", "hull", "interleave", "read", "unbounded"]
 

@@ -57,7 +57,7 @@ __all__ = [
     "Windowed",
 ]
 
-NORM_KINDS = ("batch", "scale", "layer", "group", "instance")
+NORM_KINDS = ("batch", "scale", "layer", "rms", "group", "instance")
 MASKS = ("unit", "channel", "sample")  # what one mask of a dropout is drawn for
 
 
@@ -227,12 +227,13 @@ class Norm(Pointwise):
 
     Parameters
     ----------
-    kind : {"batch", "scale", "layer", "group", "instance"}, default "batch"
+    kind : {"batch", "scale", "layer", "rms", "group", "instance"}, default "batch"
         "batch" (in evaluation mode) and "scale" (a product with a parameter or a number) multiply by what is known; "layer"
-        (over the channels of a position), "group" (over `groups` of channels and all positions) and "instance" (over the
-        positions of a channel) divide by the root of the values' own variance plus `eps`.
+        (over the channels of a position), "rms" (the same without a mean to subtract), "group" (over `groups` of channels and
+        all positions) and "instance" (over the positions of a channel) divide by the root of the values' own variance plus
+        `eps`.
     groups : int, default 1
-        Groups of channels of the kind "group".
+        Groups of channels of the kinds "layer", "rms" and "group".
     eps : float, default 0.0
         Added to the variance.
 

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from lattice.checks import is_whole
 from lattice.errors import SpecificationError
 from lattice.network.traits import Op, Shape, Windowed
-from lattice.network.window import PADDING_MODES, Window
+from lattice.network.windows.window import PADDING_MODES, Window
 
 __all__ = ["Padding", "PerAxis", "ints", "normalise", "per_axis", "per_side", "sliding"]
 

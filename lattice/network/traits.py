@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import fields
 from typing import TypeAlias
 
-from lattice.network.axis import AxisMap
+from lattice.network.windows.axis import AxisMap
 
 __all__ = ["Merge", "Op", "Pointwise", "Pooling", "Rearrangement", "Shape", "Summed", "Weighted", "WeightedWindow", "Windowed"]
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from lattice.checks import is_real
 from lattice.errors import SpecificationError
-from lattice.network.axis import AxisMap
 from lattice.network.parameters import Padding, PerAxis, normalise, per_axis, per_side, sliding
-from lattice.network.resizing import AdaptiveWindow, ResizeWindow
 from lattice.network.traits import Pooling, Shape, WeightedWindow, Windowed
-from lattice.network.window import FilterWindow, TransposedWindow, Window
+from lattice.network.windows.axis import AxisMap
+from lattice.network.windows.resizing import AdaptiveWindow, ResizeWindow
+from lattice.network.windows.window import FilterWindow, TransposedWindow, Window
 
 __all__ = ["AdaptivePool", "Blur", "Conv", "ConvTranspose", "GlobalPool", "Pad", "Pool", "Upsample"]
 

@@ -249,5 +249,6 @@ def _(op: PixelShuffle, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choic
 @choices.register
 def _(op: Rearrangement, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
     read = sources(op, inputs[0])[(unit.channel, *unit.position)]
-    channel, *position = (int(i) for i in np.unravel_index(read, inputs[0]))
-    yield None, 0, Unit(tuple(position), channel)
+    if read >= 0:  # else it is zero, and no path goes there
+        channel, *position = (int(i) for i in np.unravel_index(read, inputs[0]))
+        yield None, 0, Unit(tuple(position), channel)

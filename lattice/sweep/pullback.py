@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from lattice.errors import SpecificationError
-from lattice.network.axis import AxisMap
 from lattice.network.lattice import Lattice, Node, check_lattice
 from lattice.network.ops import (
     Add,
@@ -37,6 +36,7 @@ from lattice.network.ops import (
     Windowed,
 )
 from lattice.network.shapes import sources
+from lattice.network.windows.axis import AxisMap
 from lattice.sweep.reverse import bottom, sweep
 
 __all__ = ["node_cotangents", "gain", "pull", "pull_back", "sum_broadcast", "sum_channels"]

@@ -36,7 +36,7 @@ from lattice.network.ops import (
     Upsample,
     Windowed,
 )
-from lattice.network.window import TransposedWindow, Window
+from lattice.network.windows.window import TransposedWindow, Window
 
 __all__ = ["compose", "flip", "transpose"]
 

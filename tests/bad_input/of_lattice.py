@@ -40,10 +40,10 @@ from lattice.closed_forms.formulas import PascalNumber, pascal_formula, residual
 from lattice.closed_forms.limits import Moments
 from lattice.counts.counting import spatial_lattice
 from lattice.geometry.receptive_field import last_map
-from lattice.network.axis import AxisMap
 from lattice.network.branches import Branches
-from lattice.network.resizing import AdaptiveWindow, ResizeWindow
-from lattice.network.window import FilterWindow, TransposedWindow
+from lattice.network.windows.axis import AxisMap
+from lattice.network.windows.resizing import AdaptiveWindow, ResizeWindow
+from lattice.network.windows.window import FilterWindow, TransposedWindow
 from tests.bad_input.table import answered, refused, refuses, table
 
 HUGE = 2**40
@@ -207,7 +207,7 @@ OPS = table(
         "lattice.Op": [
             refused("an op without rules", lambda _: over(_Mystery()), "no shape rule for"),
         ],
-        "lattice.network.axis.AxisMap": [
+        "lattice.network.windows.axis.AxisMap": [
             refused("a map that says nothing", lambda _: AxisMap(), "abstract", TypeError),
         ],
         "lattice.Window": [
@@ -217,17 +217,17 @@ OPS = table(
             refused("a padding for one side", lambda _: Window(3, padding=1), "padding is 1"),
             refused("no cells", lambda _: Window(1).outputs(0), "0"),
         ],
-        "lattice.network.window.FilterWindow": [
+        "lattice.network.windows.window.FilterWindow": [
             refused("more weights than taps", lambda _: FilterWindow(3, weights=(1.0,)), "weights"),
             refused("a NaN weight", lambda _: FilterWindow(1, weights=(float("nan"),)), "weights"),
         ],
-        "lattice.network.window.TransposedWindow": [
+        "lattice.network.windows.window.TransposedWindow": [
             refused("kernel 0", lambda _: TransposedWindow(0), "kernel is 0"),
         ],
-        "lattice.network.resizing.AdaptiveWindow": [
+        "lattice.network.windows.resizing.AdaptiveWindow": [
             refused("size 0", lambda _: AdaptiveWindow(0), "size is 0"),
         ],
-        "lattice.network.resizing.ResizeWindow": [
+        "lattice.network.windows.resizing.ResizeWindow": [
             refused("size -1", lambda _: ResizeWindow(-1), "size is -1"),
             refused("an unknown mode", lambda _: ResizeWindow(4, "cubic"), "mode is 'cubic'"),
         ],

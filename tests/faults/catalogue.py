@@ -12,7 +12,7 @@ def examples(name: str) -> str:
 FIELDS = "tests/validation/fields"
 LAYERS = f"{FIELDS}/attribution/test_layers.py"
 WORDS = "tests/lattice/counts/test_counting.py::test_counts_are_numbers_of_command_vectors"
-TRANSPOSE = "tests/lattice/network/test_axis.py::test_pulling_is_the_transpose_of_reading"
+TRANSPOSE = "tests/lattice/network/windows/test_axis.py::test_pulling_is_the_transpose_of_reading"
 TORCH_LAYER = "tests/lattice/test_against_torch.py::test_a_layer_reads_what_torch_reads"
 TORCH_FIXED = "tests/lattice/test_against_torch.py::test_a_layer_with_fixed_weights_reads_what_torch_reads"
 TORCH_CONV, TORCH_SHUFFLE = f"{TORCH_LAYER}[Conv]", f"{TORCH_LAYER}[ChannelShuffle]"

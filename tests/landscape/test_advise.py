@@ -89,7 +89,12 @@ def test_branch_weights_are_searched_in_residual_nets_only():
 
 def test_a_torch_model_keeps_the_variances_of_its_weights():
     model = nn.Sequential(
-        nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.Flatten(), nn.Linear(128, 4)
+        nn.Conv2d(3, 8, 3, 2, 1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2, 1),
+        nn.Flatten(),
+        nn.Linear(128, 4),
     )
     advice = advise(model, (3, 16, 16))
     assert advice.before.landscape.squared.mean() == pytest.approx(predict(model, (3, 16, 16), gates="theory").squared.mean())

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from landscape.tracing.proof.replay import Own, apply
-from lattice import Conv, ConvTranspose, Dense, Dropout, Norm, Op, UnsupportedError, Upsample
+from lattice import Conv, ConvTranspose, Dense, Dropout, Norm, Op, UnsupportedError, Upsample, Window
 from lattice.network.ops import Weighted, WeightedWindow
 
 __all__ = ["module"]
@@ -58,7 +58,13 @@ def _(op: Weighted, shapes: Shapes) -> nn.Module:
 @module.register
 def _(op: Conv, shapes: Shapes) -> nn.Module:
     (channels, *spatial), *_ = shapes
-    return _Layer(op, shapes, (op.channels, channels // op.groups, *_kernel(op, tuple(spatial))))
+    windows = [window for window in op.windows(tuple(spatial)) if isinstance(window, Window)]
+    if op.mode != "zeros" or any(
+        window.padding[0] != window.padding[1] for window in windows
+    ):  # torch's layer has it otherwise
+        return _Layer(op, shapes, (op.channels, channels // op.groups, *_kernel(op, tuple(spatial))))
+    parts = zip(*((w.kernel, w.stride, w.padding[0], w.dilation) for w in windows), strict=True)
+    return _layer("Conv", len(spatial))(channels, op.channels, *parts, op.groups, bias=False)
 
 
 @module.register
@@ -73,7 +79,7 @@ def _kernel(op: WeightedWindow, spatial: tuple[int, ...]) -> tuple[int, ...]:
 
 @module.register
 def _(op: Dense, shapes: Shapes) -> nn.Module:
-    return _Layer(op, shapes, (op.units, shapes[0][0]))
+    return nn.Linear(shapes[0][0], op.units, bias=False)
 
 
 @module.register

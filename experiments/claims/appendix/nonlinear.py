@@ -48,7 +48,7 @@ def relu_breaks_the_logic() -> Finding:
 @section.claim(
     "Eq. 18",
     "(∂ReLU(a)/∂a)² is 1 if a > 0 and 0 otherwise",
-    tests=("tests/landscape/gates/test_mean_field.py::test_gaussian_moments_are_those_of_torchs_function",),
+    tests=("tests/landscape/gates/forward/test_mean_field.py::test_gaussian_moments_are_those_of_torchs_function",),
 )
 def slope_of_relu() -> Finding:
     a = torch.tensor([-2.0, -1e-9, 0.0, 1e-9, 3.0], dtype=torch.float64, requires_grad=True)
@@ -65,7 +65,7 @@ def slope_of_relu() -> Finding:
     when="a is symmetric about zero",
     instead="It is P(a > 0): the median must be zero, not the mean. Pre-activations are symmetric under fresh symmetric "
     "weights without biases; after a residual sum the gate is open more than half of the time.",
-    tests=("tests/landscape/gates/test_mean_field.py::test_theory_and_counting_agree_on_the_gates_of_a_residual_net",),
+    tests=("tests/landscape/gates/forward/test_mean_field.py::test_theory_and_counting_agree_on_the_gates_of_a_residual_net",),
 )
 def gate_is_open_half_of_the_time() -> Finding:
     skewed, even = (-1, -1, 2), (-3, -1, 1, 3)
@@ -87,7 +87,7 @@ def gate_is_open_half_of_the_time() -> Finding:
     misprint=True,
     instead="The second moment stands where the variance is printed: V[h] = E_N⁺[x²]/2 − (E_N⁺[x]/2)² = S/2 − S/(2π) = 0.3408 "
     "S.",
-    tests=("tests/landscape/gates/test_mean_field.py::test_gaussian_moments_are_those_of_torchs_function",),
+    tests=("tests/landscape/gates/forward/test_mean_field.py::test_gaussian_moments_are_those_of_torchs_function",),
 )
 def variance_of_relu() -> Finding:
     def moment(power: int) -> float:

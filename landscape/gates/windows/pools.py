@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from landscape.gates.activations import gaussian_moments, significant
+from landscape.gates.activations import gaussian_moments
 from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.functions import curve
 from landscape.gates.windows.largest import Largest, Window, common_factor, largest, product_of_largest
@@ -25,6 +25,7 @@ __all__ = ["MOST_CELLS", "Field", "at_codes", "pairs_of_windows", "symmetric", "
 
 Array = np.ndarray[Any, Any]
 MOST_CELLS = 64  # of a window, all pairs of which are looked at
+GRAIN = 2.0**-9  # of a window's variance
 Maximum = Pool | AdaptivePool | GlobalPool
 
 
@@ -67,8 +68,8 @@ def windows(op: Maximum, field: Field) -> Largest:
     pairs = [_pair(field, tables, taps[i], taps[j], inside[i] & inside[j]) for i, j in combinations(range(len(taps)), 2)]
 
     def law(*arrays: Array) -> tuple[Array, ...]:
-        cases, which = _cases(arrays)
         n = len(taps)
+        cases, which = _cases(arrays, n)
         there, mean, variance, shared = (cases[:, k * n : (k + 1) * n] for k in range(4))
         found = _law(there > 0, mean, variance, shared, cases[:, 4 * n :], field.activation)
         columns = (*found.wins.T, *found.picked.T, found.first, found.second, found.shared, found.level, found.square)
@@ -206,10 +207,19 @@ def _rescaled(
     return np.asarray(np.sign(one) * np.sqrt(np.maximum(one * other, 0)))
 
 
-def _cases(arrays: tuple[Array, ...]) -> tuple[Array, Array]:
-    """The distinct columns of numbers, to 1e-12 of each, and which of them stands at each place."""
+def _cases(arrays: tuple[Array, ...], cells: int) -> tuple[Array, Array]:
+    """The windows that differ, one row of numbers each, and which of them stands at each place.
+
+    Windows are taken as equal whose means and covariances, in units of their largest deviation and variance, round to the same
+    multiples of `GRAIN`, and their variances, in units of the largest of the layer, to the same powers of 1 + `GRAIN`: rates
+    and moments change by less than the points of the quadrature tell.
+    """
     rows = np.stack([array.ravel() for array in arrays], axis=1)
-    _, first, which = np.unique(significant(rows), axis=0, return_index=True, return_inverse=True)
+    variance = rows[:, 2 * cells : 3 * cells].max(axis=1, keepdims=True)
+    variance = np.where(variance > 0, variance, 1.0)
+    parts = (rows[:, :cells], rows[:, cells : 2 * cells] / np.sqrt(variance), rows[:, 2 * cells :] / variance)
+    units = np.concatenate([*parts, np.log(variance / variance.max())], axis=1)
+    _, first, which = np.unique(np.round(units / GRAIN), axis=0, return_index=True, return_inverse=True)
     return rows[first], which.ravel()
 
 

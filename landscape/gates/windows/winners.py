@@ -37,20 +37,41 @@ def winners(mean: Array, covariance: Array, inside: Array) -> tuple[Array, Array
         rows[k, k] = 1
         rows = rows[[*(m for m in range(cells) if m != k), k]]
         there = inside[:, [*(m for m in range(cells) if m != k), k]]
-        size = np.sqrt(np.maximum(np.einsum("mi,wij,mj->wm", rows, covariance, rows), np.finfo(float).tiny))
-        between = np.where(
-            there[:, :, None] & there[:, None, :],
-            rows @ covariance @ rows.T / size[:, :, None] / size[:, None, :],
-            np.eye(cells),
-        )
+        size, between = _correlations(rows, covariance, there)
         left = _all_positive(np.where(there, mean @ rows.T / size, SURE), between)
         picked[:, k], positive[:, k] = (part * inside[:, k] for part in left)
     total = picked.sum(axis=1, keepdims=True)
     return picked / total, positive / total
 
 
+def _correlations(rows: Array, covariance: Array, there: Array) -> tuple[Array, Array]:
+    """The deviations of these combinations of cells, and the correlations between them.
+
+    Cells that are equal, to rounding, differ by nothing; the sign of nothing is left to chance, independently of all others.
+    """
+    own = np.einsum("mi,wii->wm", np.abs(rows), covariance)  # of which a difference is a part
+    least = np.maximum(RIDGE * own, np.finfo(float).tiny)
+    size = np.sqrt(np.maximum(np.einsum("mi,wij,mj->wm", rows, covariance, rows), least))
+    between = np.clip(rows @ covariance @ rows.T / size[:, :, None] / size[:, None, :], -1, 1)
+    apart = np.eye(len(rows), dtype=bool) | ~(there[:, :, None] & there[:, None, :])
+    return size, np.where(apart, np.eye(len(rows)), between)
+
+
 def _all_positive(mean: Array, covariance: Array) -> tuple[Array, Array]:
     """P(all entries but the last of each Gaussian vector are positive), and P(all are)."""
+    if mean.shape[1] <= 3 and not mean.any():
+        return _orthant(covariance[:, :-1, :-1]), _orthant(covariance)
+    return _integrated(mean, covariance)
+
+
+def _orthant(correlations: Array) -> Array:
+    """P(all positive) of at most three centred Gaussians: 2^-n (1 + 2/pi sum of arcsin r) (Sheppard)."""
+    count = correlations.shape[1]
+    angles = sum((np.arcsin(correlations[:, i, j]) for j in range(count) for i in range(j)), np.zeros(len(correlations)))
+    return np.asarray((1 + 2 / np.pi * angles) / 2**count)
+
+
+def _integrated(mean: Array, covariance: Array) -> tuple[Array, Array]:
     count, size = mean.shape
     chunk = max(1, MOST_NUMBERS // (2 * POINTS * size))
     triangles = _triangles(covariance)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from landscape.tracing.aten.registry import RULES, per_axis, positions, rule
 from landscape.tracing.graph.reader import Reader, Refusal, Stale, Value, operation, shape_of
-from lattice import AdaptivePool, Blur, Conv, ConvTranspose, Dense, Flatten, GlobalPool, Op, Pad, PixelShuffle, Pool, Upsample
-from lattice.network.resizing import ResizeWindow
+from lattice import AdaptivePool, Blur, Conv, ConvTranspose, Dense, GlobalPool, Op, Pad, Pool, Upsample
+from lattice.network.rearrange import ListedWindow, Resample
+from lattice.network.windows.resizing import ResizeWindow
 
 ROUNDING = 1e-5  # of a filter that was made in single precision, relative to its largest tap
 
@@ -18,7 +20,7 @@ ROUNDING = 1e-5  # of a filter that was made in single precision, relative to it
 @rule("conv1d", "conv2d", "conv3d", "convolution")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     axes = positions(call)
-    weight, bias = reader.parameter(a["weight"], "weight"), reader.parameter(a["bias"], "bias")
+    weight, bias = reader.weight(call, a["weight"]), reader.bias(call, a["bias"])
     if a.get("transposed"):
         return _transposed(reader, call, a)
     channels, _, *kernel = shape_of(a["weight"])
@@ -75,14 +77,18 @@ def _transposed(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 
 @rule("linear")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
-    source = reader.value(a["input"])
-    units, _ = shape_of(a["weight"])
-    weights: dict[str, Any] = {"weight": reader.parameter(a["weight"], "weight"), "bias": reader.parameter(a["bias"], "bias")}
-    if source.order is None and len(shape_of(call)) == 2:
-        return reader.append(call, Dense(units), (source.node,), **weights)
-    if source.order is None or source.order[-1] != 1:
-        raise Refusal("a linear layer over positions: not a convolution; over the channels it is one of kernel 1")
-    return reader.pointwise(call, Conv(units, 1), a["input"], **weights)
+    """Over the channels of every position, whatever these are: a convolution of kernel 1."""
+    units, last = shape_of(a["weight"])[0], len(shape_of(a["input"])) - 1
+    weights: dict[str, Any] = {"weight": reader.weight(call, a["weight"]), "bias": reader.bias(call, a["bias"])}
+    node, rows = reader.rows(reader.value(a["input"]), (last,))
+    if prod(reader.shapes[node][1:]) == 1:
+        node = reader.arranged(node, np.arange(prod(reader.shapes[node])))
+    spatial = reader.shapes[node][1:]
+    op = Conv(units, 1) if spatial else Dense(units)
+    layout = rows.layout((last,), (units,), spatial)
+    value = reader.append(call, op, (node,), **weights)
+    here = reader.layout(value)
+    return reader.placed(value, None if layout.shape == here.shape and np.array_equal(layout, here) else layout)
 
 
 @rule("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d")
@@ -137,20 +143,10 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     return part
 
 
-@rule("mean")
-def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
-    shape = shape_of(call.args[0])
-    dims = sorted(d % len(shape) for d in a.get("dim") or range(len(shape)))
-    if dims != list(range(2, len(shape))) or not dims:
-        raise Refusal(f"a mean over axes {dims}; only one over all positions is a global pool")
-    value = reader.append(call, GlobalPool("avg"), (reader.tensor(a["self"]),))
-    return value if a.get("keepdim") else reader.append(call, Flatten(), (value.node,))
-
-
 @rule("pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d")
 @rule("replication_pad1d", "replication_pad2d", "replication_pad3d", "_pad_circular")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
-    axes, name = positions(call), operation(call)
+    axes, name = len(shape_of(call.args[0])) - 2, operation(call)
     named = {"constant_pad_nd": "constant", "_pad_circular": "circular"}
     copies = "reflect" if name.startswith("reflection") else "replicate"
     mode = a["mode"] if "mode" in a else named.get(name, copies)
@@ -158,16 +154,29 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
         raise Refusal(f"pads with the constant {a['value']}: not yet")
     flat = list(a["pad"] if "pad" in a else a["padding"])  # last axis first, (lo, hi) each
     pairs = [tuple(flat[i : i + 2]) for i in range(0, len(flat), 2)]
-    if len(pairs) > axes or min(flat, default=0) < 0:
-        raise Refusal(f"pads by {flat}: only positions, and by no negative amount, have a rule")
+    value = reader.value(call.args[0])
+    if not any(flat):
+        return value
+    if mode == "constant" and (len(pairs) > axes or min(flat) < 0 or value.layout is not None):
+        return _padded(reader, value, pairs[::-1])
+    if len(pairs) > axes or min(flat) < 0:
+        raise Refusal(f"pads by {flat} with copies: only positions, and by no negative amount, have a rule")
     pairs += [(0, 0)] * (axes - len(pairs))
     padding = tuple(reversed(pairs))
     return reader.append(call, Pad(padding, "zeros" if mode == "constant" else mode), (reader.tensor(call.args[0]),))
 
 
-@rule("pixel_shuffle")
-def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
-    return reader.append(call, PixelShuffle(a["upscale_factor"]), (reader.tensor(a["self"]),))
+def _padded(reader: Reader, value: Value, pairs: list[tuple[int, ...]]) -> Value:
+    """Zeros around the last axes of a tensor, whatever they are, and fewer cells where a number is negative."""
+    layout = reader.layout(value)
+    for axis, (lo, hi) in enumerate(pairs, start=layout.ndim - len(pairs)):
+        n = layout.shape[axis]
+        layout = layout.take(range(max(-lo, 0), n - max(-hi, 0)), axis)
+        sides = [(0, 0)] * layout.ndim
+        sides[axis] = (max(lo, 0), max(hi, 0))
+        layout = np.pad(layout, sides, constant_values=-1)
+    padded = Value(value.node, layout)
+    return reader.whole(padded) if layout.min() < 0 else padded  # while the axes of positions stand apart
 
 
 LINEAR = ("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d")
@@ -186,6 +195,28 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
         raise Refusal(f"resizes {before} to {after} by the factors {scales}, which do not fit; give the size itself")
     reader.rounded = reader.rounded or mode == "nearest"
     return reader.append(call, Upsample(size=after, mode=mode, align_corners=align), (reader.tensor(source),))
+
+
+@rule("upsample_bicubic2d", "_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa", "_upsample_nearest_exact1d")
+@rule("_upsample_nearest_exact2d", "_upsample_nearest_exact3d")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    """A fixed map of each axis: what torch makes of one cell at a time."""
+    import torch
+
+    source = call.args[0]
+    before, after = shape_of(source)[2:], shape_of(call)[2:]
+    axes = []
+    for axis, (n, m) in enumerate(zip(before, after, strict=True)):
+        cells = torch.unflatten(
+            torch.eye(n, dtype=torch.float64)[:, None], 2, (*(1,) * axis, n, *(1,) * (len(before) - axis - 1))
+        )
+        made = call.target(cells.expand(n, 1, *before), *call.args[1:], **call.kwargs)
+        lines = made.movedim(2 + axis, -1).reshape(n, -1, m)[:, 0].T.numpy()
+        rows = [np.flatnonzero(line) for line in lines]
+        weights = tuple(tuple(line[row].tolist()) for line, row in zip(lines, rows, strict=True))
+        axes.append(ListedWindow(tuple(tuple(row.tolist()) for row in rows), weights))
+    reader.rounded = True  # torch finds cells and coefficients in its own precision
+    return reader.append(call, Resample(tuple(axes)), (reader.tensor(source),))
 
 
 def _resized(call: Any, mode: str, align: bool, before: int, after: int, scale: float | None) -> bool:

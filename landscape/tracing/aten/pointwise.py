@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
+from math import prod
 from typing import Any
 
-from landscape.tracing.aten.registry import along_channels, rule, statistics
+import numpy as np
+
+from landscape.tracing.aten.registry import met, rule, statistics
+from landscape.tracing.graph.layouts import inverse
 from landscape.tracing.graph.reader import COPIES, Noise, Reader, Refusal, Value, operation, shape_of
+from landscape.tracing.graph.values import Length, Scores, same_layout
 from lattice import Activation, Add, Dropout, Norm
 
 
@@ -20,30 +26,47 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     names = {what: reader.parameter(a[what], what) for what in kept}
     # in training mode a norm that was frozen, set to evaluation mode, is a fixed factor
     op = Norm("batch", eps=a["eps"]) if of_batch else Norm("scale" if reader.train else "batch")
-    return reader.append(call, op, (reader.tensor(a["input"]),), **statistics(eps=a["eps"], **names))
+    numbers = statistics(eps=a["eps"], **names)
+    value = reader.value(a["input"])
+    if value.layout is None or of_batch:
+        return reader.append(call, op, (reader.tensor(a["input"]),), **numbers)
+    node, rows = reader.rows(value, (1,))  # tokens, which stand where the batch does
+    return reader.placed(
+        reader.append(call, op, (node,), **numbers), rows.layout((1,), shape_of(call)[1:2], reader.shapes[node][1:])
+    )
 
 
 @rule("layer_norm", "native_layer_norm")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
-    source, shape = reader.value(a["input"]), shape_of(a["input"])
-    order = source.order or tuple(range(len(shape)))
-    axes = set(order[len(shape) - len(a["normalized_shape"]) :])
-    if axes == {1}:
-        op = Norm("layer", eps=a["eps"])
-    elif axes == set(range(1, len(shape))):
-        op = Norm("group", 1, a["eps"])
-    else:
-        raise Refusal(f"normalises over axes {sorted(axes)}; over the channels, or over channels and positions, has a rule")
-    names = {what: _of_layer(reader, call, a, what) for what in ("weight", "bias") if a[what] is not None}
-    value = reader.pointwise(call, op, a["input"], **statistics(**names))
+    shape = shape_of(a["input"])
+    source, kind, groups = normalised(
+        reader, reader.value(a["input"]), range(len(shape) - len(a["normalized_shape"]), len(shape))
+    )
+    names: dict[str, Any] = {}
+    for what in ("weight", "bias"):
+        if a[what] is not None:
+            names |= met(reader, call, source, a[what], what)
+    op = Norm(kind, groups, a["eps"])
+    value = reader.placed(reader.append(call, op, (source.node,), **statistics(**names)), source.layout)
     return value if operation(call) == "layer_norm" else [value]
 
 
-def _of_layer(reader: Reader, call: Any, a: dict[str, Any], what: str) -> str | None:
-    """The scale or shift of a layer norm, which has one number for each that it normalises."""
-    if len(a["normalized_shape"]) == 1:
-        return reader.parameter(a[what], what)
-    return along_channels(reader, call, a["input"], a[what], repeated=True)
+def normalised(reader: Reader, value: Value, axes: Iterable[int]) -> tuple[Value, str, int]:
+    """A value whose node has what is normalised together, over these axes of the tensor, as channels or as all units.
+
+    "layer": `groups` of the channels at each position; "group": all channels and positions.
+    """
+    chosen, channels = tuple(axes), reader.channel_axes(value)
+    layout = reader.layout(value)
+    if set(chosen) >= {axis for axis, n in enumerate(layout.shape) if n > 1 and (axis or reader.batch == 1)}:
+        source = reader.whole(value)
+        return source, "group" if len(reader.shapes[source.node]) > 1 else "layer", 1
+    outer = tuple(axis for axis in channels if axis not in chosen)
+    node, rows = reader.rows(value, (*outer, *chosen))
+    widths = tuple(layout.shape[axis] for axis in (*outer, *chosen))
+    source = Value(node, rows.layout((*outer, *chosen), widths, reader.shapes[node][1:]))
+    plain = np.array_equal(reader.layout(Value(node)), reader.layout(source))
+    return (Value(node) if plain else source), "layer", prod(layout.shape[axis] for axis in outer)
 
 
 @rule("group_norm")
@@ -88,6 +111,8 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 
 @rule("hardtanh", "clamp", "clamp_min", "clamp_max", "clip")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    if isinstance(reader.values.get(a["self"]), Length):
+        return reader.values[a["self"]]  # the least length, which a random input is above
     given = [a.get(name) if a.get(name) is not None else a.get(f"{name}_val") for name in ("min", "max")]
     if any(hasattr(bound, "op") for bound in given):
         raise Refusal("clamps to bounds that are tensors; numbers have a rule")
@@ -95,6 +120,29 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     if (low, high) not in BOUNDS:
         raise Refusal(f"clamps to ({given[0]}, {given[1]}): only ReLU, ReLU6 (0, 6) and Hardtanh (-1, 1) have a rule")
     return reader.pointwise(call, Activation(BOUNDS[low, high]), a["self"])
+
+
+@rule("pow", "square")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    if a.get("exponent", 2) != 2:
+        raise Refusal(f"to the power of {a['exponent']}: only squares have a rule")
+    return reader.pointwise(call, Activation("square"), a["self"])
+
+
+@rule("addcmul")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    """constant + value * constant * signal."""
+    fixed = [one for one in (a["tensor1"], a["tensor2"]) if reader.is_fixed(one)]
+    moving = [one for one in (a["tensor1"], a["tensor2"]) if not reader.is_fixed(one)]
+    if len(fixed) != 1 or not reader.is_fixed(a["self"]) or shape_of(moving[0]) != shape_of(call):
+        raise Refusal("adds a product of two signals: only a signal times a fixed tensor, plus a fixed tensor, has a rule")
+    source, times = reader.whole(reader.value(moving[0])), float(a.get("value", 1))
+    names = met(reader, call, source, fixed[0], "weight", None if times == 1 else (lambda value: times * value))
+    names |= met(reader, call, source, a["self"], "bias")
+    if any(name.endswith("_map") for name in names) and len({name.endswith("_map") for name in names}) > 1:
+        raise Refusal("scales by channel and shifts by position, or the other way round, at once: do one after the other")
+    op = reader.append(call, Norm("scale"), (source.node,), **statistics(**names))
+    return reader.placed(op, source.layout)
 
 
 @rule("erf")
@@ -113,13 +161,17 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 @rule("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     name, p, source = operation(call), a["p"], call.args[0]
+    if isinstance(reader.values.get(source), Scores):
+        if a["train"] and p:
+            raise Refusal("drops shares of attention in training mode: not yet")
+        return reader.values[source]
     if not a["train"] or p == 0:
         return reader.pointwise(call, Dropout(0.0 if reader.train else p), source)  # it drops nothing
     if not reader.train:
         raise Refusal("drops units in evaluation mode; call it with training=self.training")
     if "alpha" in name:
         raise Refusal("an alpha dropout in training mode replaces units by a number: not yet")
-    if name == "feature_dropout" and reader.value(source).order is not None:
+    if name == "feature_dropout" and reader.value(source).layout is not None:
         raise Refusal("drops along an axis of a tensor whose axes were permuted")
     by_channel = name == "feature_dropout" and len(shape_of(source)) > 2
     value = reader.pointwise(call, Dropout(p, "channel" if by_channel else "unit"), source)
@@ -144,15 +196,58 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
                 raise Refusal(f"adds {number * float(fixed)}")
             return reader.pointwise(call, Norm("scale"), moving, **statistics(number=factor, shift=number * float(fixed)))
         if reader.is_fixed(fixed):
-            scaled = None if number == 1 else (lambda value, number=number: number * value)
-            bias = along_channels(reader, call, moving, fixed, scaled, repeated=True)
-            return reader.pointwise(call, Norm("scale"), moving, **statistics(number=factor, bias=bias))
+            made = None if number == 1 else (lambda value, number=number: number * value)
+            scores = reader.values.get(moving)
+            if isinstance(scores, Scores):
+                return _biased(reader, call, scores, fixed, number, factor)
+            source = reader.whole(reader.value(moving))
+            if shape_of(call) != shape_of(moving):
+                source = broadcast(reader, source, shape_of(call))
+            role = met(reader, call, source, fixed, "bias", made)
+            op = reader.append(call, Norm("scale"), (source.node,), **statistics(number=factor, **role))
+            return reader.placed(op, source.layout)
     left, right = reader.value(first), reader.value(second)
-    if shape_of(first) != shape_of(second) or left.order != right.order:
-        raise Refusal(f"broadcasts {shape_of(first)} against {shape_of(second)}: not yet")
     if alpha != 1:
         right = reader.pointwise(call, Norm("scale"), second, label="scale", **statistics(number=alpha))
-    return replace(reader.append(call, Add(), (left.node, right.node)), order=left.order)
+    return total(reader, call, [left, right])
+
+
+def _biased(reader: Reader, call: Any, scores: Scores, fixed: Any, number: float, factor: float) -> Scores:
+    """Logits times a factor plus a constant: position biases, masks."""
+    if shape_of(call) != scores.layout.shape:
+        raise Refusal(f"broadcasts logits {scores.layout.shape} against {shape_of(fixed)}")
+    flat = scores.layout.ravel().tolist()
+
+    def made(value: Any) -> Any:
+        full = value.new_zeros(len(flat))
+        full[flat] = number * value.expand(scores.layout.shape).flatten()
+        return full
+
+    scaled = scores.times(factor)
+    return replace(scaled, constants=(*scaled.constants, (call, fixed, made)))
+
+
+def broadcast(reader: Reader, value: Value, shape: tuple[int, ...]) -> Value:
+    """A value repeated to a shape, as a node of its own."""
+    return reader.whole(Value(value.node, np.broadcast_to(reader.layout(value), shape)))
+
+
+def total(reader: Reader, call: Any, values: list[Value], shape: tuple[int, ...] | None = None) -> Value:
+    """The sum of values, each broadcast to one shape, that of the call, in the places of the first that has that shape."""
+    shape = shape_of(call) if shape is None else shape
+    full = [place for place, value in enumerate(values) if reader.layout(value).shape == shape]
+    own = [reader.batch * prod(reader.shapes[value.node]) for value in values]
+    kept = [place for place in full if inverse(reader.layout(values[place]), own[place]) is not None]
+    place = (kept or full or [0])[0]
+    first = reader.whole(values[place]) if full else broadcast(reader, values[place], shape)
+    nodes = []
+    for other, value in enumerate(values):
+        alike = other == place or (
+            reader.shapes[value.node] == reader.shapes[first.node] and same_layout(value.layout, first.layout)
+        )
+        nodes.append(first.node if other == place else value.node if alike else
+                     reader.arranged(value.node, reader.like(first, value, shape)))  # fmt: skip
+    return reader.placed(reader.append(call, Add(), tuple(nodes)), first.layout)
 
 
 @rule("neg", "negative")
@@ -169,4 +264,4 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
         raise Refusal(f"broadcasts {shape_of(source)} to {shape_of(call)}: not yet")
     reader.rounded = reader.rounded or operation(call) == "copy" or call.meta["val"].dtype != source.meta["val"].dtype
     value = reader.values.get(source)
-    return value if isinstance(value, Noise) else reader.view(source)
+    return value if isinstance(value, Noise | Scores) else reader.value(source)

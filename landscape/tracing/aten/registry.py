@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
-from landscape.tracing.graph.reader import Fixed, Reader, Refusal, Rule, shape_of
+from landscape.tracing.graph.layouts import inverse
+from landscape.tracing.graph.reader import Fixed, Reader, Refusal, Rule, Value, shape_of
+from lattice import Norm
 
-__all__ = ["REASONS", "RULES", "along_channels", "per_axis", "positions", "rule", "statistics"]
+__all__ = ["REASONS", "RULES", "met", "per_axis", "positions", "rule", "shifted", "statistics"]
 
 RULES: dict[str, Rule] = {}
 _DATA = "never: what it computes depends on the data; the theory counts fixed paths"
@@ -18,7 +21,7 @@ _ROUNDS = ("floor", "ceil", "round", "trunc", "fix", "sign", "sgn", "floor_divid
 _COMPARES = ("gt", "ge", "lt", "le", "eq", "ne", "greater", "less", "logical_and", "logical_or", "logical_not", "isnan")
 REASONS = {
     **dict.fromkeys(("scaled_dot_product_attention", "softmax", "_softmax", "topk", "sort", "argmax", "grid_sampler"), _DATA),
-    **dict.fromkeys(("log_softmax", "matmul", "bmm", "pow", "square"), _DATA),
+    **dict.fromkeys(("log_softmax", "matmul", "bmm"), _DATA),
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _RECURRENT),
     **dict.fromkeys(("_weight_norm", "linalg_vector_norm", "linalg_qr", "matrix_exp"), _COMPUTED),
     **dict.fromkeys((*_ROUNDS, *_COMPARES), _FLAT),
@@ -58,44 +61,70 @@ def statistics(**used: Any) -> dict[str, Any]:
     return {**unset, "eps": 0.0, "number": 1.0, "shift": 0.0, **used}
 
 
-def along_channels(
-    reader: Reader,
-    call: Any,
-    source: Any,
-    argument: Any,
-    made: Callable[[Any], Any] | None = None,
-    repeated: bool = False,
-) -> str:
-    """The name of a fixed argument that meets `source` with one number, or one per channel.
+def met(
+    reader: Reader, call: Any, source: Value, argument: Any, role: str, made: Callable[[Any], Any] | None = None
+) -> dict[str, str]:
+    """{role: name} of a fixed argument that meets all units of `source`: one number, or one per channel, or, as the role with
+    "_map", one per unit, (channels, *positions).
 
-    What is `made` of its numbers (a reciprocal) gets a name of its own, as do numbers that are the same at every position,
-    which a parameter may have only if `repeated` says so: a scale that can differ from cell to cell is not one of channels.
+    What is `made` of its numbers (a reciprocal) gets a name of its own.
     """
-    fixed = reader.values[argument]
-    if not isinstance(fixed, Fixed):
+    if not isinstance(reader.values[argument], Fixed):
         raise Refusal("scales or shifts by something that depends on the input or on chance")
-    whole, shape = shape_of(source), shape_of(argument)
-    order = reader.value(source).order or tuple(range(len(whole)))
+    whole, shape = reader.layout(source).shape, shape_of(argument)
     if shape_of(call) != whole:
         raise Refusal(f"broadcasts {whole} against {shape}: not yet")
+    make, units = made or _same, reader.shapes[source.node]
+    name = reader.names_of(argument)
     along = [axis for axis, n in enumerate(reversed(shape), start=1) if n > 1]  # counted from the last, as torch matches them
-    if along in ([], [len(whole) - order.index(1)]):
-        if fixed.name is not None and made is None:
-            return str(fixed.name)
-        return reader.keep(call, argument, lambda value: (made or _same)(value).flatten())
-    refusal = Refusal(
-        f"meets numbers of shape {shape} that can differ along more than the channels: one, or one per channel, fit"
-    )
-    if fixed.name is not None and not repeated:
-        raise refusal
-    numbers = reader.known(call, argument)
+    in_order = source.layout is None and along == [len(whole) - 1]
+    if name is not None and made is None and (along == [] or in_order):
+        return {role: name}
+    places = inverse(reader.layout(source), reader.batch * prod(units))
+    assert places is not None
 
     def each(value: Any) -> Any:
-        return value.expand(whole).movedim(order.index(1), 0).flatten(1)
+        return value.expand(whole).flatten()[places.tolist()].reshape(reader.batch, *units)
 
-    if (each(numbers) != each(numbers)[:, :1]).any():
-        raise refusal
-    return reader.keep(call, argument, lambda value: (made or _same)(each(value)[:, 0]))
+    if not along:
+        return {role: reader.keep(call, argument, lambda value: make(value).flatten())}
+    try:
+        numbers = each(reader.known(call, argument))
+    except Refusal:  # on the meta device the shape decides
+        if name is None or made is not None or len(along) > 1 or not _by_channel(reader, source, shape):
+            raise
+        return {role: name}
+    if not bool((numbers == numbers[:1]).all()):
+        raise Refusal("meets numbers that differ from sample to sample of the batch")
+    channels = numbers[0].reshape(units[0], -1)
+    alike = bool((channels == channels[:, :1]).all())
+    if alike and (name is None or len(units) == 1 or _by_channel(reader, source, shape)):
+        return {role: reader.keep(call, argument, lambda value: make(each(value)[0].reshape(units[0], -1)[:, 0]))}
+    return {f"{role}_map": reader.keep(call, argument, lambda value: make(each(value)[0]))}
+
+
+def _by_channel(reader: Reader, source: Value, shape: tuple[int, ...]) -> bool:
+    """Can numbers of this shape differ along the axes of channels alone? A parameter that is all ones may not stay so."""
+    whole = reader.layout(source).shape
+    axes = {len(whole) - axis for axis, n in enumerate(reversed(shape), start=1) if n > 1}
+    return axes <= set(reader.channel_axes(source))
+
+
+def shifted(
+    reader: Reader, call: Any, argument: Any, source: Value, made: Callable[[Any], Any] | None = None, label: str = "constant"
+) -> Value:
+    """A signal plus a fixed tensor of its shape, or what is `made` of it."""
+    source = reader.whole(source)
+    units = reader.shapes[source.node]
+    places = inverse(reader.layout(source), reader.batch * prod(units))
+    assert places is not None
+
+    def each(value: Any) -> Any:
+        return (made or _same)(value).flatten()[places.tolist()][: prod(units)].reshape(units)
+
+    name = reader.keep(call, argument, each)
+    op = reader.append(call, Norm("scale"), (source.node,), label, **statistics(bias_map=name))
+    return reader.placed(op, source.layout)
 
 
 def _same(value: Any) -> Any:

@@ -23,6 +23,11 @@ def operation(call: Any) -> str:
     return name.rstrip("_")
 
 
+def _drops_nothing(call: Any) -> bool:
+    """Is it a dropout in evaluation mode?"""
+    return "dropout" in operation(call) and len(call.args) == 3 and not (call.args[2] and call.args[1])
+
+
 class Constants:
     """The nodes of a graph that do not depend on its input, and their values.
 
@@ -48,7 +53,7 @@ class Constants:
     def _is_fixed(self, node: Any, depending: set[int]) -> bool:
         if node.op != "call_function":
             return node.op == "placeholder" and node.name in self.names
-        if operation(node) in RANDOM:
+        if operation(node) in RANDOM and not _drops_nothing(node):
             return False
         reads = node.all_input_nodes
         return operation(node) in SHAPE_ONLY or all(i in self.fixed and not self.memory.of(i) & depending for i in reads)

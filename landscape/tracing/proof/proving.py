@@ -22,7 +22,7 @@ import torch
 
 from landscape.tracing.graph.constants import RANDOM, operation
 from landscape.tracing.graph.reader import Reader, named_tensors
-from landscape.tracing.proof.replay import replay
+from landscape.tracing.proof.replay import as_in_model, replay
 from landscape.tracing.proof.running import Run, Unfinished, copied, input_gradient, run_model
 from lattice import Lattice, PilcroError, UnsupportedError
 from lattice.errors import listed
@@ -192,8 +192,7 @@ class Comparison:
         """How far a node is from the module of its name; None where there is nothing to compare."""
         if name not in recorded or own is None:
             return None
-        order = self.reader.orders.get(name)
-        own = own.detach() if order is None else own.detach().permute(order)
+        own = as_in_model(own.detach(), self.reader.layouts.get(name))
         return _apart(own, recorded[name]) if own.shape == recorded[name].shape else None
 
     def _first(self, apart: dict[str, float | None], way: Any, before: Callable[[int], Any]) -> tuple[str, list[str]]:

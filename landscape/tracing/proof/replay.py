@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce, singledispatch
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from torch.nn import functional
 
 from landscape.tracing.graph.constants import operation
+from landscape.tracing.graph.layouts import inverse
 from landscape.tracing.graph.reader import Reader
 from lattice import (
     Activation,
@@ -42,7 +44,9 @@ from lattice import (
     UnsupportedError,
     Upsample,
 )
+from lattice.network.attention import Attention
 from lattice.network.ops import Rearrangement
+from lattice.network.rearrange import Resample
 from lattice.network.shapes import sources
 
 __all__ = ["Own", "apply", "replay"]
@@ -54,7 +58,8 @@ FUNCTIONS: dict[str, Any] = {
     "hardtanh": functional.hardtanh, "silu": functional.silu, "gelu": functional.gelu, "hardswish": functional.hardswish,
     "hardsigmoid": functional.hardsigmoid, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "elu": functional.elu,
     "celu": functional.celu, "selu": functional.selu, "mish": functional.mish, "softplus": functional.softplus,
-    "softsign": functional.softsign, "logsigmoid": functional.logsigmoid, "abs": torch.abs, "erf": torch.erf,
+    "softsign": functional.softsign, "logsigmoid": functional.logsigmoid, "abs": torch.abs,
+    "square": torch.square, "erf": torch.erf,
 }  # fmt: skip
 
 
@@ -83,15 +88,25 @@ def replay(
     values = [x]
     for node in lattice.nodes[1:]:
         used = reader.weights.get(node.name, {})
-        numbers = {role: tensors[part] if isinstance(part, str) else part for role, part in used.items()}
+        numbers = {role: tensors[part] if isinstance(part, str) else part for role, part in used.items() if role != "parent"}
         mask = None
         if node.name in reader.masks:
             draw, mask_of = reader.masks[node.name]
             mask = mask_of(masks[draw]).to(x) if draw in masks else None
+            layout, units = reader.layouts.get(node.name), values[node.inputs[0]].shape
+            if mask is not None and layout is not None:  # as the numbers that it meets stand in the node
+                places = inverse(layout, prod(units))
+                mask = mask.expand(layout.shape).flatten()[_on(places, mask)].reshape(units)
         own = Own(numbers, mask, reader.calls.get(node.name), reader.train)
         values.append(apply(node.op, own, *(values[i] for i in node.inputs)))
-    order = reader.values[reader.result].order
-    return values if order is None else [*values[:-1], values[-1].permute(order)]
+    return [*values[:-1], as_in_model(values[-1], reader.values[reader.result].layout)]
+
+
+def as_in_model(x: torch.Tensor, layout: Any) -> torch.Tensor:
+    """A node's numbers (N, channels, *spatial) as they stand in the model's tensor."""
+    if layout is None:
+        return x
+    return x.flatten()[torch.from_numpy(np.array(layout)).to(x.device)]
 
 
 @singledispatch
@@ -194,6 +209,49 @@ def _(op: Blur, own: Own, x: torch.Tensor) -> torch.Tensor:
 
 
 @apply.register
+def _(op: Resample, own: Own, x: torch.Tensor) -> torch.Tensor:
+    for axis, (window, n) in enumerate(zip(op.axes, x.shape[2:], strict=True), start=2):
+        x = (x.movedim(axis, -1) @ torch.from_numpy(window.matrix(n)).to(x).T).movedim(-1, axis)
+    return x
+
+
+@apply.register
+def _(op: Attention, own: Own, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Window by window, (N, windows, heads, positions, width) each; `rows` and `columns` are the positions of each window."""
+    biases = [number for role, number in own.numbers.items() if role.startswith(("bias", "fixed"))]
+    if "rows" in own.numbers:
+        rows, columns = own.numbers["rows"], own.numbers["columns"]
+    else:
+        rows, columns, *biases = _allowed(op, queries, keys)
+
+    def windows(x: torch.Tensor, positions: Any) -> torch.Tensor:
+        chosen: Any = x.flatten(2)[:, :, _on(positions, x)]
+        split: torch.Tensor = chosen.unflatten(1, (op.heads, -1)).permute(0, 3, 1, 4, 2)
+        return split
+
+    q, k, v = windows(queries, rows), windows(keys, columns), windows(values, columns)
+    logits = q @ k.transpose(-1, -2) * (op.scale or q.shape[-1] ** -0.5)
+    for bias in biases:
+        logits = logits + torch.as_tensor(bias).to(logits)
+    mixed = (torch.softmax(logits, -1) @ v).permute(0, 2, 4, 1, 3).flatten(3).flatten(1, 2)  # (N, channels, positions)
+    places = np.argsort(rows.ravel())
+    return mixed[:, :, _on(places, x=mixed)].reshape(*mixed.shape[:2], *queries.shape[2:])
+
+
+def _on(positions: Any, x: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(positions)).to(x.device)
+
+
+def _allowed(op: Attention, queries: torch.Tensor, keys: torch.Tensor) -> tuple[Any, Any, Any]:
+    """All positions as one window, and -inf where an output does not read."""
+    windows = op.windows(tuple(queries.shape[2:]), tuple(keys.shape[2:]))
+    read = reduce(np.multiply.outer, [w.matrix(n) > 0 for w, n in zip(windows, keys.shape[2:], strict=True)], np.ones((), bool))
+    axes = keys.dim() - 2
+    there = read.transpose(*range(0, 2 * axes, 2), *range(1, 2 * axes, 2)).reshape(prod(read.shape[::2]), -1)
+    return np.arange(len(there))[None], np.arange(there.shape[1])[None], torch.from_numpy(np.where(there, 0.0, -np.inf))
+
+
+@apply.register
 def _(op: Upsample, own: Own, x: torch.Tensor) -> torch.Tensor:
     spatial = tuple(x.shape[2:])
     windows = op.windows(spatial)
@@ -209,8 +267,9 @@ def _(op: Upsample, own: Own, x: torch.Tensor) -> torch.Tensor:
 
 @apply.register
 def _(op: Rearrangement, own: Own, x: torch.Tensor) -> torch.Tensor:
-    places = np.ascontiguousarray(sources(op, tuple(x.shape[1:])))
-    return x.flatten(1)[:, torch.from_numpy(places).to(x.device)]
+    read = np.array(sources(op, tuple(x.shape[1:])))
+    found = x.flatten(1)[:, torch.from_numpy(np.maximum(read, 0)).to(x.device)]
+    return found if read.min(initial=0) >= 0 else found * torch.from_numpy(read >= 0).to(x.device)  # -1: a zero
 
 
 @apply.register
@@ -263,14 +322,19 @@ def _(op: Dropout, own: Own, x: torch.Tensor) -> torch.Tensor:
 
 @apply.register
 def _(op: Norm, own: Own, x: torch.Tensor) -> torch.Tensor:
-    weight, bias = own.per_channel("weight", x), own.per_channel("bias", x)
+    weight, bias = (own.per_channel(role, x) if own.numbers.get(f"{role}_map") is None else own.numbers[f"{role}_map"]
+                    for role in ("weight", "bias"))  # fmt: skip
     if op.kind == "batch" or own.numbers["running_var"] is not None:
         of_batch = op.kind == "batch" and own.train
         mean, variance = (None, None) if of_batch else (own.numbers["running_mean"], own.numbers["running_var"])
         gamma, beta = own.numbers["weight"], own.numbers["bias"]
         return functional.batch_norm(x, mean, variance, gamma, beta, of_batch, eps=own.numbers["eps"])
-    if op.kind == "layer":
-        x = functional.layer_norm(x.movedim(1, -1), x.shape[1:2], eps=op.eps).movedim(-1, 1)
+    if op.kind == "rms":
+        split, least = torch.unflatten(x, 1, (op.groups, -1)), torch.finfo(x.dtype).tiny  # nothing is divided by nothing
+        x = (split * torch.rsqrt((split.square().mean(2, keepdim=True) + op.eps).clamp_min(least))).flatten(1, 2)
+    elif op.kind == "layer":
+        split = torch.unflatten(x.movedim(1, -1), -1, (op.groups, -1))
+        x = functional.layer_norm(split, split.shape[-1:], eps=op.eps).flatten(-2).movedim(-1, 1)
     elif op.kind == "group":
         x = functional.group_norm(x, op.groups, eps=op.eps)
     elif op.kind == "instance":

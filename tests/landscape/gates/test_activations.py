@@ -11,7 +11,7 @@ from lattice import Activation, UnsupportedError
 
 SMOOTH = ("silu", "gelu", "sigmoid", "tanh", "mish", "softplus", "logsigmoid")
 TORCH = {
-    **{Activation(name): getattr(functional, name) for name in FUNCTIONS},
+    **{Activation(name): getattr(functional, name, None) or getattr(torch, name) for name in FUNCTIONS},
     Activation("relu"): torch.relu,
     Activation("leaky_relu"): functional.leaky_relu,
     Activation("leaky_relu", 0.3): lambda z: functional.leaky_relu(z, 0.3),

@@ -21,8 +21,8 @@ from lattice import (
     residual,
 )
 from lattice.geometry.evenness import even_sizes, evenness, lean
-from lattice.network.resizing import AdaptiveWindow
-from lattice.network.window import PADDING_MODES, TransposedWindow, Window
+from lattice.network.windows.resizing import AdaptiveWindow
+from lattice.network.windows.window import PADDING_MODES, TransposedWindow, Window
 from lattice.testing.strategies import EVERY_OP, lattices
 from tests.lattice.geometry.networks import mobilenet, vgg16
 

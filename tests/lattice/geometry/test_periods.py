@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lattice.geometry.periods import Field, Period, everywhere, hull, interleave, read, unbounded
-from lattice.network.resizing import AdaptiveWindow, ResizeWindow
-from lattice.network.window import TransposedWindow, Window
+from lattice.network.windows.resizing import AdaptiveWindow, ResizeWindow
+from lattice.network.windows.window import TransposedWindow, Window
 
 PIXELS = Field((Period(1, ((0, 0),)),))
 CELLS = 12

@@ -30,8 +30,8 @@ from lattice import (
 from lattice.geometry.periods import Field, Period, read
 from lattice.geometry.receptive_field import cells_seen, last_map, receptive_field, receptive_fields
 from lattice.network.ops import Windowed
-from lattice.network.resizing import AdaptiveWindow, ResizeWindow
-from lattice.network.window import TransposedWindow, Window
+from lattice.network.windows.resizing import AdaptiveWindow, ResizeWindow
+from lattice.network.windows.window import TransposedWindow, Window
 from lattice.sweep.pullback import pull_back
 from lattice.testing.strategies import EVERY_OP, lattices
 from tests.lattice.geometry.networks import mobilenet, vgg16

@@ -27,7 +27,7 @@ TYPES = {one.__name__: one for one in (Lattice, Node, Input, Conv, Activation)}
         (),
         Conv(2, (3, 1), mode="zeros"),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_plain_values_come_back_with_their_types(value):
     found = decode(encode(value, TYPES, {}), TYPES, {})

@@ -31,7 +31,7 @@ from lattice.counts.counting import _spatial_op
 from lattice.geometry.channel_fields import channel_fields
 from lattice.network.ops import Input, Op, Summed
 from lattice.network.shapes import output_shape
-from lattice.network.window import Window
+from lattice.network.windows.window import Window
 from lattice.sweep.choices import choices
 from lattice.sweep.pullback import pull
 from lattice.testing.layer_strategies import MOST_UNITS

@@ -156,10 +156,8 @@ def test_a_linear_layer_over_a_last_axis_of_channels_is_a_convolution():
             return self.linear(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     assert_computes_the_same(PLANE, Last())
-    with pytest.raises(UnsupportedError, match="linear layer over positions"):
-        trace(nn.Sequential(Function(lambda x: x.transpose(1, 2)), nn.Linear(10, 3)), PLANE)
-    with pytest.raises(UnsupportedError, match="linear layer over positions"):
-        trace(nn.Linear(10, 3), PLANE)
+    mixing = [nn.Sequential(Function(lambda x: x.transpose(1, 2)), nn.Linear(10, 3, bias=False)), nn.Linear(10, 3, bias=False)]
+    assert_computes_the_same(PLANE, *mixing)  # positions stand as channels then
 
 
 class Filter(nn.Module):

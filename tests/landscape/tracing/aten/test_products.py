@@ -94,9 +94,6 @@ def test_slopes_of_activations_written_out_are_counted_as_torchs_own(name):
 @pytest.mark.parametrize(
     "function",
     [
-        lambda x: x * x,
-        lambda x: x.pow(2),
-        lambda x: x.square(),
         lambda x: x * x.relu(),
         lambda x: x.tanh() * x.sigmoid(),
         lambda x: x * torch.sigmoid(1.702 * x),
@@ -111,6 +108,13 @@ def test_slopes_of_activations_written_out_are_counted_as_torchs_own(name):
 def test_other_products_of_one_signal_are_refused(function):
     with pytest.raises(UnsupportedError, match=r"square|pow"):
         read(nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), Function(function)))
+
+
+def test_a_square_is_a_function_of_its_signal():
+    for function in (lambda x: x * x, lambda x: x.pow(2), lambda x: x.square()):
+        traced = trace(nn.Sequential(nn.Conv2d(4, 4, 1), Function(function)), PLANE, initialisation="weights")
+        assert not traced.unproven
+        assert traced.lattice.nodes[-1].op == lattice.Activation("square")
 
 
 def test_the_order_of_a_product_changes_nothing():

@@ -68,14 +68,18 @@ def test_an_output_that_is_not_computed_from_the_input_is_refused():
 
 def test_weights_that_are_computed_are_refused_and_reshaped_ones_are_read():
     with pytest.raises(UnsupportedError, match="computes a weight from other tensors"):
-        ops(lambda m, x: functional.conv1d(x, m.one.weight * 2))
+        ops(lambda m, x: functional.conv1d(x, m.one.weight + m.two.weight))
+    with pytest.raises(UnsupportedError, match="whose sign it does not keep"):
+        trace(Layers(lambda m, x: functional.conv1d(x, m.one.weight.square())), (2, 9))
+    made = trace(Layers(lambda m, x: functional.conv1d(x, m.one.weight * 2)), (2, 9))
+    assert any("made of a parameter" in doubt for doubt in made.doubts)
     found = ops(lambda m, x: functional.conv1d(x, m.one.weight.reshape(2, 2, 3)))
     assert list(found.values()) == [Conv(2, (3,), (1,), 0, (1,))]
 
 
-def test_a_constant_inside_the_graph_is_refused():
-    with pytest.raises(UnsupportedError):
-        ops(lambda m, x: m.one(x) + torch.arange(7.0))
+def test_a_constant_inside_the_graph_shifts_each_unit():
+    traced = trace(Layers(lambda m, x: m.one(x) + torch.arange(7.0)), (2, 9))
+    assert (traced.shifts["add"].mean == [range(7)] * 2).all()
 
 
 def test_an_in_place_gate_is_read_where_it_stands():
@@ -127,7 +131,12 @@ def test_an_op_whose_shapes_do_not_fit_is_a_refusal_and_leaves_no_node(monkeypat
 
 
 def test_refusals_name_the_impossible_first_and_each_layer_once():
-    model = nn.TransformerEncoderLayer(8, 2, batch_first=True)
+    class Twice(nn.Module):
+        def forward(self, x):
+            return x.softmax(1) + x.softmax(2)
+
+    model = nn.ModuleDict({"self_attn": Twice()})
+    model.forward = lambda x: model["self_attn"](x) + x.exp()
     with pytest.raises(UnsupportedError) as caught:
         trace(model, (8, 8))
     lines = str(caught.value).splitlines()[1:]

@@ -109,7 +109,7 @@ def test_what_rounds_has_no_gradient(name, monkeypatch):
     own = RULES[rule]
 
     def without(reader, call, a):
-        return reader.view(call.args[0]) if changes is None else own(reader, call, {**a, **changes})
+        return reader.value(call.args[0]) if changes is None else own(reader, call, {**a, **changes})
 
     def rounded(m, x):
         y = m.one(x)

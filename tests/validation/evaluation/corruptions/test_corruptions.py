@@ -211,7 +211,7 @@ def test_frost_names_the_extra_where_its_pictures_are_missing(monkeypatch):
     monkeypatch.setattr(weather, "PACKAGE", "no_such_package_of_frost")
     weather._picture.cache_clear()
     weather._ice.cache_clear()
-    with pytest.raises(SpecificationError, match=r"torch-uncertainty-assets.*not installed.*pilcro\[evaluate\]"):
+    with pytest.raises(SpecificationError, match=r"torch-uncertainty-assets.*not installed.*\[evaluate\]"):
         corrupt(photo(32)[None], "frost", 1, seed=0)
     weather._picture.cache_clear()
 

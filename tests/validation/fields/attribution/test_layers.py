@@ -202,7 +202,7 @@ def test_networks_without_a_field_are_refused():
     broken.weight.data[:] = float("nan")
     with pytest.raises(AssumptionError, match="image 0 has features that are NaN"):
         effective_receptive_field(broken, images)
-    with pytest.raises(UnsupportedError, match="give inputs of the size"):
+    with pytest.raises(UnsupportedError, match="raised RuntimeError for an input of shape"):
         effective_receptive_field(nn.Conv1d(2, 1, 3), images)
     with pytest.raises(UnsupportedError, match="features at positions"):
         effective_receptive_field(nn.Sequential(nn.Flatten(), nn.Linear(6, 2)), images)

@@ -22,19 +22,20 @@ class Study:
     """Measure how prediction and truth compare, and write a table (Markdown) and a figure (PNG).
 
     draws: error against the number of draws, of an exact net and of one with a floor; width: a pre-activation residual
-    net's O(1/C); depth: ReLU under a pooled head; gallery: torchvision's nets; lemma: shuffled inputs against gradients.
+    net's O(1/C); depth: ReLU under a pooled head; gallery: torchvision's nets; lemma: shuffled inputs against gradients;
+    zoo: torchvision and timm, read or refused.
     """
 
-    kind: Literal["draws", "width", "depth", "gallery", "lemma"]
+    kind: Literal["draws", "width", "depth", "gallery", "lemma", "zoo"]
     """which study"""
     draws: int = 0
     """draws of each net, the most of them in `draws`, samples in `lemma` (0: the study's own default)"""
     nets: tuple[str, ...] | None = None
-    """torchvision names that the gallery measures (default: one of each family)"""
+    """torchvision names that the gallery measures (default: one of each family); models of the zoo, tv:NAME or timm:NAME"""
     every: bool = False
     """the gallery predicts every other classifier of torchvision too, without measuring it"""
     size: int = 64
-    """input pixels of the gallery"""
+    """input pixels of the gallery and of the zoo"""
     seed: int = 0
     """root seed"""
     device: str = "auto"
@@ -54,7 +55,8 @@ class Study:
             raise SpecificationError(f"--draws {self.draws}: a number of draws is positive (0: the study's own default)")
         whole("--size", self.size, 1)
         whole("--seed", self.seed, 0, inf)
-        ignored = [f"--{name}" for name in ("nets", "every", "size", "folder") if self.kind != "gallery" and self._told(name)]
+        own = {"gallery": (), "zoo": ("every", "folder")}.get(self.kind, ("nets", "every", "size", "folder"))
+        ignored = [f"--{name}" for name in own if self._told(name)]
         if ignored:
             raise SpecificationError(
                 f"{', '.join(ignored)}: only the gallery has that; pilcro study {self.kind} takes --draws, --seed and --device"
@@ -67,6 +69,7 @@ class Study:
         from validation.studies.ladders import chain_net, depth_ladder, pooled_net, width_ladder
         from validation.studies.lemma import lemma_table
         from validation.studies.study import error_against_draws
+        from validation.studies.zoo import zoo
 
         given: dict[str, Any] = {"draws": self.draws} if self.draws else {}
         common: dict[str, Any] = {"seed": self.seed, "device": self.device}
@@ -86,6 +89,8 @@ class Study:
                         FAMILIES if self.nets is None else self.nets, self.size, every=self.every, **kept, **given, **common
                     )
                 }
+            case "zoo":
+                return {"": zoo(self.nets or (), self.size, seed=self.seed, progress=not self.json)}
             case "lemma":
                 return {"": lemma_table(samples=self.draws or 1000, seed=self.seed)}
 

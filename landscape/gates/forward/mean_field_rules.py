@@ -1,4 +1,4 @@
-r"""The rules of the forward mean field: how the size of the signal passes each op; see `landscape.gates.mean_field`."""
+r"""The rules of the forward mean field: how the size of the signal passes each op; see `landscape.gates.forward.mean_field`."""
 
 from collections.abc import Mapping
 from functools import lru_cache, singledispatch
@@ -11,7 +11,7 @@ from landscape.gates.activations import distinct, gaussian_moments, mean_slope, 
 from landscape.gates.averaging import ratio
 from landscape.gates.composites import Affine, Form, moments
 from landscape.gates.functions import Curve, curve
-from landscape.structure.plan import fixed_map, pool_cells
+from landscape.structure.plan import axis_maps, fixed_map, pool_cells
 from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, has_slopes, slopes, together
 from lattice import (
     Activation,
@@ -28,7 +28,9 @@ from lattice import (
     Slice,
     UnsupportedError,
 )
+from lattice.network.attention import Attention
 from lattice.network.ops import Pooling, Rearrangement, WeightedWindow, Windowed
+from lattice.network.rearrange import Rearrange
 from lattice.network.shapes import sources
 
 __all__ = ["Known", "Run", "Signal", "MONOTONE", "batch_variance", "gate", "gaussian", "of_run", "passed", "spread"]
@@ -91,7 +93,7 @@ class Known(NamedTuple):
 @singledispatch
 def passed(op: Op, known: Known, below: list[Signal]) -> Signal:
     raise UnsupportedError(
-        f"no forward mean field for {op!r}; add a rule with landscape.gates.mean_field_rules.passed.register"
+        f"no forward mean field for {op!r}; add a rule with landscape.gates.forward.mean_field_rules.passed.register"
     )
 
 
@@ -204,6 +206,9 @@ def _(op: Norm, known: Known, below: list[Signal]) -> Signal:
     z, scale = below[0], known.factor
     if op.kind == "instance" or (op.kind == "batch" and known.train):
         z = _without_level(z, scale / (batch_variance(z) + op.eps))
+    elif op.kind == "rms":
+        scale = scale / (spread(op, z, known.shapes[0]) + op.eps)
+        z = Signal(scale * z.power, scale * z.cross, known.sign * np.sqrt(scale) * z.mean)
     elif op.kind in SIGNAL_NORMS:  # the mean over many channels is that of the weights
         scale = scale / (spread(op, z, known.shapes[0]) + op.eps)
         z = Signal(scale * (z.power - z.mean**2), scale * np.maximum(z.cross - z.mean**2, 0), np.zeros_like(scale * z.mean))
@@ -217,8 +222,11 @@ def _(op: Norm, known: Known, below: list[Signal]) -> Signal:
 def spread(op: Norm, z: Signal, shape: Shape) -> Array:
     """The variance of the signal over the axes of a norm: the channels of a position, a group and all positions, ..."""
     power, mean = (np.broadcast_to(part, shape) for part in (z.power, z.mean))
-    if op.kind == "layer":
-        return np.asarray(power.mean(axis=0, keepdims=True) - mean.mean(axis=0, keepdims=True) ** 2)
+    if op.kind in ("layer", "rms"):
+        mean = 0 * mean if op.kind == "rms" else mean
+        split = (op.groups, shape[0] // op.groups, *shape[1:])
+        each = power.reshape(split).mean(axis=1) - mean.reshape(split).mean(axis=1) ** 2
+        return np.asarray(each if op.groups == 1 else np.repeat(each, split[1], axis=0))
     if op.kind == "instance":
         return batch_variance(z)
     positions = tuple(range(1, len(shape)))
@@ -277,6 +285,28 @@ def _(op: ChannelShuffle, known: Known, below: list[Signal]) -> Signal:
 
 
 @passed.register
+def _(op: Rearrange, known: Known, below: list[Signal]) -> Signal:
+    """Each cell has the moments of the one that it reads, and a zero has none."""
+    (shape,) = known.shapes
+    alike = op.keeps_axes and op.takes[0] is None and all(part.shape[0] == 1 for part in below[0])
+    if alike:
+        op, shape = Rearrange(((1,), *op.factors[1:]), op.groups, op.takes), (1, *shape[1:])
+    read = sources(op, shape)
+
+    def moved(part: Array) -> Array:
+        return np.where(read >= 0, np.broadcast_to(part, shape).ravel()[np.maximum(read, 0)], 0.0)
+
+    return Signal(*map(moved, below[0]))
+
+
+@passed.register
+def _(op: Attention, known: Known, below: list[Signal]) -> Signal:
+    """Values are averaged over the positions that are read."""
+    (maps,) = [[a.values for ((a, _),) in axis_maps(op, known.shapes[2], known.shapes[0]) or ()]]
+    return _mixed(maps, below[2])
+
+
+@passed.register
 def _(op: PixelShuffle, known: Known, below: list[Signal]) -> Signal:
     """Channels (c, a, b, ...) of position (i, j, ...) become channel c of position (r i + a, r j + b, ...)."""
     spatial = known.shapes[0][1:]
@@ -307,6 +337,10 @@ def _(op: Windowed, known: Known, below: list[Signal]) -> Signal:
     if getattr(op, "kind", "") == "max":
         assert isinstance(op, Pooling)
         return _maximum(op, known, z, maps)
+    return _mixed(maps, z)
+
+
+def _mixed(maps: list[Array], z: Signal) -> Signal:
     level = _through(maps, np.sqrt(z.cross))
     apart = _through([a**2 for a in maps], z.power - z.cross)
     return Signal(apart + level**2, level**2, _through(maps, z.mean))

@@ -38,8 +38,10 @@ from lattice import (
     Upsample,
 )
 from lattice.errors import listed
+from lattice.network.attention import Attention
 from lattice.network.lattice import check_lattice
 from lattice.network.ops import Pooling, Rearrangement, Shape, Weighted
+from lattice.network.rearrange import Resample
 
 __all__ = ["Guarantee", "assess", "warrant"]
 
@@ -124,7 +126,8 @@ def warrant(prior: Prior) -> tuple[Guarantee, tuple[str, ...]]:
 def _findings(op: Op, node: Node, spatial: Shape, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
     """What weakens the guarantee at a node. `correlated`: can K be off-diagonal at its output?"""
     raise UnsupportedError(
-        f"{node.name}: no rule says if Proposition 1 holds for {op!r}; add one with landscape.laws.guarantee._findings.register"
+        f"{node.name}: no rule says if Proposition 1 holds for {op!r}; add one with "
+        "landscape.warrant.guarantee._findings.register"
     )
 
 
@@ -134,6 +137,7 @@ def _findings(op: Op, node: Node, spatial: Shape, correlated: bool, below: list[
 @_findings.register(Input)
 @_findings.register(Pad)
 @_findings.register(Rearrangement)
+@_findings.register(Resample)
 @_findings.register(Upsample)
 @_findings.register(Weighted)
 def _(op: Op, node: Node, spatial: Shape, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
@@ -158,6 +162,17 @@ def _(op: Activation, node: Node, spatial: Shape, correlated: bool, below: list[
 @_findings.register
 def _(op: Multiply, node: Node, spatial: Shape, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
     text = f"a product of two signals: the size of each factor depends on the data, {gates.source}"
+    return [(Guarantee.APPROXIMATE, text)]
+
+
+@_findings.register
+def _(op: Attention, node: Node, spatial: Shape, correlated: bool, below: list[Sign], gates: Gates) -> list[Finding]:
+    known = gates.logits.get(node.name)
+    if known is None:
+        text = "attention: a fixed mixing of positions, as for logits without variance, and no paths through queries and keys"
+        return [(Guarantee.APPROXIMATE, text)]
+    size = f"{float(known.variance.max()):.1g}"
+    text = f"attention: its logits to second order; their variance is {size} at most, from the forward mean field"
     return [(Guarantee.APPROXIMATE, text)]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from lattice.checks import whole
 from lattice.errors import SpecificationError
-from lattice.network.axis import AxisMap
+from lattice.network.windows.axis import AxisMap
 
 __all__ = ["AdaptiveWindow", "ResizeWindow"]
 

@@ -38,12 +38,12 @@ from math import prod
 from typing import NamedTuple
 
 from landscape.gates.gates import skips
-from landscape.laws.guarantee import Guarantee
 from landscape.laws.pooled_head import pooled_gates
 from landscape.structure.correlated_positions import correlated_positions, reads_several
 from landscape.structure.plan import pool_cells
 from landscape.structure.shared_signal import meet, shared_signals
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, slopes
+from landscape.warrant.guarantee import Guarantee
 from landscape.weights.fans import fans
 from lattice import Activation, Add, Blur, Conv, Dropout, Input, Lattice, Multiply, Node, Norm, Pad, Upsample
 from lattice.network.ops import Merge, Pooling, Rearrangement, Summed, Weighted, Windowed

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from landscape import Guarantee, predict
-from landscape.laws.sizes import stated_size
+from landscape.warrant.sizes import stated_size
 from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Node, Norm, Pool, residual
 
 relu = Activation("relu")

@@ -6,9 +6,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lattice import SpecificationError, Window
-from lattice.network.axis import overlaid
-from lattice.network.resizing import AdaptiveWindow, ResizeWindow
-from lattice.network.window import PADDING_MODES, TransposedWindow
+from lattice.network.windows.axis import overlaid
+from lattice.network.windows.resizing import AdaptiveWindow, ResizeWindow
+from lattice.network.windows.window import PADDING_MODES, TransposedWindow
 from lattice.testing.strategies import windows
 
 

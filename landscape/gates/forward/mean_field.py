@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from landscape.gates.composites import Affine, factor_squares, forms
-from landscape.gates.covariances import Passing, Product, gate_products, passed_pairs
+from landscape.gates.forward.covariances import Passing, Product, gate_products, passed_pairs
+from landscape.gates.forward.maxima import fields, maximum, pairs_of_maxima, small
+from landscape.gates.forward.mean_field_rules import Known, Run, Signal, batch_variance, gate, gaussian, passed, spread
+from landscape.gates.forward.runs import Step, chains, run_rates
 from landscape.gates.gates import Skip, gates_below, skips, unknown_rates
-from landscape.gates.mean_field_rules import Known, Run, Signal, batch_variance, gate, gaussian, passed, spread
-from landscape.gates.runs import Step, chains, run_rates
-from landscape.gates.windows.laws import fields, maximum, pairs_of_maxima, small
 from landscape.gates.windows.pools import symmetric, windows
 from landscape.prior import Gates, Prior, even
 from landscape.structure.channel_runs import channel_runs
@@ -36,11 +36,12 @@ __all__ = ["Signal", "batch_variance", "signals", "theory_gates"]
 Array = np.ndarray[Any, Any]
 
 
-def signals(prior: Prior, *, input_power: float = 1.0, train: bool = False) -> tuple[Signal, ...]:
+def signals(prior: Prior, *, input_power: float = 1.0, train: bool = False, pairs: bool = True) -> tuple[Signal, ...]:
     """power, cross and mean of every node's output, in the order of the nodes; see the head of this file.
 
     `input_power` is that of the white input. With `train`, batch norms divide by the variance over a large batch of white
-    inputs. Raises `UnsupportedError` for an op without a rule.
+    inputs. Without `pairs`, the cells of a max-pool's window are taken as alike and independent: a fraction of the time. Raises
+    `UnsupportedError` for an op without a rule.
 
     >>> from lattice import Conv, Lattice
     >>> net = Lattice.chain((1, 4), [Conv(8, 3, padding=1), Activation("relu")])
@@ -49,13 +50,13 @@ def signals(prior: Prior, *, input_power: float = 1.0, train: bool = False) -> t
     >>> signals(Prior(net, {"conv1": 2 / 3}, shifts={"conv1": (-2.0, 0.0)}))[-1].mean.round(3)
     array([[0.02, 0.05, 0.05, 0.02]])
     """
-    return tuple(_Field(prior, train).sweep(input_power))
+    return tuple(_Field(prior, train, pairs).sweep(input_power))
 
 
 class _Field:
     """One forward sweep: the signals so far, and each node as a pointwise function of one below it."""
 
-    def __init__(self, prior: Prior, train: bool) -> None:
+    def __init__(self, prior: Prior, train: bool, pairs: bool = True) -> None:
         lattice = prior.lattice
         self.prior, self.lattice, self.train = prior, lattice, train
         self.forms = forms(lattice, train)
@@ -63,7 +64,7 @@ class _Field:
         self.axes = {name: len(shape) - 1 for name, shape in zip(lattice.names, lattice.shapes, strict=True)}
         turned = {name for name, (mean, _) in prior.shifts.items() if np.any(mean)}
         self.signs_of_runs = run_signs(lattice, turned, prior.signs)
-        self.runs, self.asked = channel_runs(lattice), asked_pairs(lattice)
+        self.runs, self.asked = channel_runs(lattice), asked_pairs(lattice) if pairs else {}
         self.alike = symmetries(lattice) if even(prior) else Symmetries((), ())
         self.found: list[Signal] = []
         self.products: dict[int, Product] = {}
@@ -206,7 +207,7 @@ class _Field:
 def theory_gates(prior: Prior, train: bool = False) -> Gates:
     """The rates of all gates from the forward mean field, for a white input: E[phi'^2], products, norms, the trunk law.
 
-    Runs of gates along skips are those of a Markov process: `landscape.gates.runs`.
+    Runs of gates along skips are those of a Markov process: `landscape.gates.forward.runs`.
     """
     unknown = unknown_rates(prior)
     if not unknown:

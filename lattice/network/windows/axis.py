@@ -18,7 +18,7 @@ Place: TypeAlias = tuple[Any, ...]
 class AxisMap(ABC):
     """The relation *output cell j, tap k -> input cell i* of one axis; a subclass says `outputs`, `taps` and `cell`.
 
-    See `lattice.network.window` for the maps of convolutions, pools and resizes.
+    See `lattice.network.windows.window` for the maps of convolutions, pools and resizes.
     """
 
     __slots__ = ()

@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from landscape import he, predict
 from landscape.gates.activations import FUNCTIONS, gaussian_moments
-from landscape.gates.mean_field import signals, theory_gates
-from landscape.gates.runs import pair_of_gates
+from landscape.gates.forward.mean_field import signals, theory_gates
+from landscape.gates.forward.runs import pair_of_gates
 from landscape.prior import Prior
 from landscape.weights.initialisation import layer_variances
 from lattice import (
@@ -53,7 +53,7 @@ def gaussian(function, mean, variance):
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize(("mean", "variance"), [(0.0, 1.0), (0.7, 4.0)])
 def test_gaussian_moments_are_those_of_torchs_function(name, mean, variance):
-    function = getattr(functional, name)
+    function = getattr(functional, name, None) or getattr(torch, name)
 
     def value(z):
         return function(torch.tensor(z, dtype=torch.float64)).item()
@@ -106,7 +106,7 @@ CONV = Conv(WIDTH, 3, padding=1)
 @pytest.mark.parametrize(
     ("layers", "allowed"),
     [
-        # (allowed: what the approximations of the head of landscape/gates/mean_field.py cost here, and O(1 / channels))
+        # (allowed: what the approximations of the head of landscape/gates/forward/mean_field.py cost here, and O(1 / channels))
         ([CONV, relu, CONV], 0.03),
         ([CONV, Activation("silu"), CONV, Activation("hardswish")], 0.06),
         ([CONV, relu, CONV, Pool("avg", 2), CONV], 0.05),

@@ -3,8 +3,8 @@
 import pytest
 
 from landscape import Guarantee, predict
-from landscape.laws.guarantee import assess
 from landscape.prior import Gates
+from landscape.warrant.guarantee import assess
 from lattice import (
     Activation,
     AdaptivePool,

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from lattice import (
     SpecificationError,
 )
-from lattice.network.window import Window
+from lattice.network.windows.window import Window
 from tests.lattice.in_torch import padded
 
 NUMPY = {"circular": "wrap", "reflect": "reflect", "replicate": "edge", "symmetric": "symmetric"}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lattice.network.resizing import ResizeWindow
+from lattice.network.windows.resizing import ResizeWindow
 
 
 @pytest.mark.parametrize("size", range(1, 9))

@@ -13,7 +13,7 @@ import numpy as np
 
 from lattice.checks import is_real, whole
 from lattice.errors import SpecificationError
-from lattice.network.axis import AxisMap, Run, along, overlaid, run, straight, zeros_like
+from lattice.network.windows.axis import AxisMap, Run, along, overlaid, run, straight, zeros_like
 
 __all__ = ["PADDING_MODES", "FilterWindow", "TransposedWindow", "Window"]
 

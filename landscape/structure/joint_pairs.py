@@ -1,0 +1,146 @@
+r"""Pairs of positions through a `Rearrange` that splits, joins or swaps axes: all axes of positions at once.
+
+Input unit (c, i) is read by output unit (C(c, i), J(c, i)), or by none. Seen from below,
+
+    K_c(i, i') = K_{C(c, i)}(J(c, i), J(c, i'))   where C(c, i) = C(c, i'), and 0 elsewhere:
+
+different output channels are filters of their own. What the axes carry is a product of pairs of each axis, so that the pairs
+found are widened to the product that holds them.
+"""
+
+from functools import lru_cache, reduce
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from landscape.structure.pairs import Pairs
+from lattice import ResourceError
+from lattice.network.ops import Shape
+from lattice.network.rearrange import Rearrange
+from lattice.network.shapes import sources
+
+__all__ = ["carried_jointly", "collect_jointly", "gathers_channels", "needed_jointly", "spreads_channels"]
+
+Array = np.ndarray[Any, Any]
+Axes = tuple[Pairs, ...]
+MOST_PAIRS = 2**26  # of all axes together, in one go
+
+
+@lru_cache(maxsize=64)
+def _readers(op: Rearrange, shape: Shape) -> tuple[Array, Array]:
+    """(C, J) of every input unit, each over (channels, flat positions); -1 where nothing reads it."""
+    read = sources(op, shape)
+    channels, positions = np.divmod(np.arange(read.size), max(prod(read.shape[1:]), 1))
+    found = np.full((2, prod(shape)), -1, dtype=np.int64)
+    there = read.ravel() >= 0
+    found[:, read.ravel()[there]] = channels[there], positions[there]
+    by_channel = found.reshape(2, shape[0], -1)
+    return by_channel[0], by_channel[1]
+
+
+@lru_cache(maxsize=64)
+def _classes(op: Rearrange, shape: Shape) -> tuple[tuple[Array, Array], ...]:
+    """Input channels that are treated alike: (their numbers, C - C of the first position and J of one of them)."""
+    to, there = _readers(op, shape)
+    relative = np.where(to >= 0, to - to[:, :1], -1 - to.size)
+    rows = np.concatenate([relative, there], axis=1)
+    _, first, which = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    which = which.reshape(-1)
+    return tuple((np.flatnonzero(which == k), rows[channel]) for k, channel in enumerate(first))
+
+
+def _flat(axes: Axes) -> tuple[Array, Array]:
+    """The flat positions of both sides of all pairs of all axes."""
+    if prod(map(len, axes)) > MOST_PAIRS:
+        raise ResourceError(f"{prod(map(len, axes)):.1e} moments between positions are asked for; give a smaller input")
+    one = np.zeros((), dtype=np.int64)
+    left = reduce(lambda flat, pairs: np.add.outer(flat * pairs.left, pairs.first), axes, one)
+    right = reduce(lambda flat, pairs: np.add.outer(flat * pairs.right, pairs.second), axes, one)
+    return left.ravel(), right.ravel()
+
+
+def _widened(first: Array, second: Array, sizes: Shape, own: Axes) -> Axes:
+    """The pairs of each axis among these pairs of flat positions, and `own` beside them."""
+    if not sizes:
+        return ()
+    left, right = np.unravel_index(first, sizes), np.unravel_index(second, sizes)
+    found = (Pairs.of(n, n, np.unique(i * n + j)) for n, i, j in zip(sizes, left, right, strict=True))
+    return tuple(pairs | also for pairs, also in zip(found, own, strict=True))
+
+
+def needed_jointly(op: Rearrange, shape: Shape, output: Shape, below: Axes, own: Axes) -> Axes:
+    """The pairs of the output, `own` beside them, that the pairs `below` of the input collect from."""
+    left, right = _flat(below)
+    first, second = [], []
+    for _, row in _classes(op, shape):
+        to, there = np.split(row, 2)
+        kept = (to[left] == to[right]) & (there[left] >= 0) & (there[right] >= 0)
+        first.append(there[left[kept]])
+        second.append(there[right[kept]])
+    return _widened(np.concatenate(first), np.concatenate(second), output[1:], own)
+
+
+def carried_jointly(op: Rearrange, shape: Shape, needed: Axes, above: Axes, own: Axes) -> Axes:
+    """Those of the `needed` pairs of the input, `own` beside them, that something reaches from the pairs `above`."""
+    left, right = _flat(needed)
+    reached = np.zeros(len(left), dtype=bool)
+    for _, row in _classes(op, shape):
+        reached |= _places(row, left, right, above) >= 0
+    return _widened(left[reached], right[reached], shape[1:], own)
+
+
+def collect_jointly(op: Rearrange, shape: Shape, here: Array, above: Axes, below: Axes) -> Array:
+    """The moments at the pairs `below` from those at the pairs `above`, (channels or 1, *pairs of each axis)."""
+    left, right = _flat(below)
+    values = np.concatenate([here.reshape(len(here), -1), np.zeros((len(here), 1))], axis=1)  # -1 reads the zero at the end
+    classes = _classes(op, shape)
+    alike = len(here) == 1 and len(classes) == 1
+    result = np.empty((1 if alike else shape[0], len(left)))
+    to, _ = _readers(op, shape)
+    for channels, row in classes:
+        places = _places(row, left, right, above)
+        if len(here) == 1:
+            result[0 if alike else channels] = values[0, places]
+        else:
+            result[channels] = values[np.maximum(to[channels][:, left], 0), places]
+    return result.reshape(len(result), *map(len, below))
+
+
+def _places(row: Array, left: Array, right: Array, above: Axes) -> Array:
+    """Where the moment that each pair of the input collects stands among those above; -1 where there is none."""
+    to, there = np.split(row, 2)
+    kept = (to[left] == to[right]) & (there[left] >= 0) & (there[right] >= 0)
+    sizes = tuple(pairs.left for pairs in above)
+    if not sizes:
+        return np.where(kept, 0, -1)
+    found = np.zeros(len(left), dtype=np.int64)
+    sides = (np.unravel_index(np.maximum(there[side], 0), sizes) for side in (left, right))
+    for pairs, i, j in zip(above, *sides, strict=True):
+        codes = i * pairs.right + j
+        place = np.minimum(np.searchsorted(pairs.codes, codes), len(pairs) - 1)
+        kept &= pairs.codes[place] == codes
+        found = found * len(pairs) + place
+    return np.where(kept, found, -1)
+
+
+@lru_cache(maxsize=64)
+def spreads_channels(op: Rearrange, shape: Shape) -> bool:
+    """Does some output channel read several input channels, so that pairs of positions above are pairs of channels below?"""
+    return _varies(sources(op, shape), prod(shape[1:]))
+
+
+@lru_cache(maxsize=64)
+def gathers_channels(op: Rearrange, shape: Shape) -> bool:
+    """Is some input channel read by several output channels, so that pairs of channels above are pairs of positions below?"""
+    read = sources(op, shape)
+    channels = (read // max(prod(shape[1:]), 1)).reshape(len(read), -1)
+    readers = np.repeat(np.arange(len(read)), channels.shape[1])
+    pairs = np.unique(np.stack([channels.ravel(), readers])[:, read.ravel() >= 0], axis=1)
+    return bool(len(np.unique(pairs[0])) < pairs.shape[1])
+
+
+def _varies(read: Array, positions: int) -> bool:
+    channels = np.where(read >= 0, read // max(positions, 1), -1).reshape(len(read), -1)
+    largest = channels.max(axis=1, keepdims=True)
+    return bool(((channels != largest) & (channels >= 0)).any())

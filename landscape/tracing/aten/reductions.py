@@ -1,0 +1,121 @@
+"""The rules of means, sums and maxima over axes of a tensor: over positions they are pools, over channels sums of parts."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from landscape.tracing.aten.pointwise import total
+from landscape.tracing.aten.products import scaled_by
+from landscape.tracing.aten.registry import rule
+from landscape.tracing.graph.reader import Reader, Refusal, Value, operation, shape_of
+from lattice import AdaptivePool, GlobalPool, Op
+
+__all__: list[str] = []
+
+Array = np.ndarray[Any, Any]
+MOST_PARTS = 64  # each becomes a node
+
+
+@rule("mean", "sum", "amax", "max")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
+    name, shape = operation(call), shape_of(call.args[0])
+    if a.get("other") is not None:
+        raise Refusal("the larger one of two signals: not yet")
+    given = a.get("dim")
+    given = [given] if isinstance(given, int) else given
+    dims = tuple(sorted(d % len(shape) for d in (given if given else range(len(shape)))))
+    value = reader.value(call.args[0])
+    if name == "max" and len(dims) == len(shape):
+        raise Refusal("the largest of all numbers: not yet")
+    channels, over = set(reader.channel_axes(value)), "max" if name in ("amax", "max") else "avg"
+    apart = tuple(d for d in dims if d not in channels and shape[d] > 1)
+    if apart and set(dims) & channels:  # over positions first
+        value = _over_positions(reader, call, over, value, apart)
+        if name == "sum":
+            value = scaled_by(reader, call, value, float(prod(shape[d] for d in apart)))
+        value = Value(value.node, np.expand_dims(reader.layout(value), apart))
+        shape = tuple(1 if d in apart else n for d, n in enumerate(shape))
+    layout = reader.layout(value)
+    kept = np.moveaxis(layout, dims, range(-len(dims), 0)).reshape(*(n for d, n in enumerate(shape) if d not in dims), -1)
+    if kept.shape[-1] == 1:
+        found = Value(value.node, kept[..., 0])
+    elif set(dims) & set(reader.channel_axes(value)):
+        found = _over_channels(reader, call, name, value, kept)
+    else:
+        found = _over_positions(reader, call, over, value, dims)
+        if name == "sum":
+            found = scaled_by(reader, call, found, float(kept.shape[-1]))
+    if a.get("keepdim"):
+        found = Value(found.node, np.expand_dims(reader.layout(found), dims))
+    return [found] if name == "max" else found
+
+
+def _over_channels(reader: Reader, call: Any, name: str, value: Value, kept: Array) -> Value:
+    """The sum of parts: each is the same tensor at one place of the axes that are summed over."""
+    if name in ("amax", "max"):
+        raise Refusal(f"takes the largest over channels, {kept.shape[-1]} of them: not yet")
+    if kept.shape[-1] > MOST_PARTS:
+        raise Refusal(f"adds {kept.shape[-1]} channels: up to {MOST_PARTS} have a rule")
+    parts = [Value(value.node, kept[..., k]) for k in range(kept.shape[-1])]
+    found = total(reader, call, parts, kept.shape[:-1])
+    return found if name == "sum" else scaled_by(reader, call, found, 1 / len(parts))
+
+
+def _over_positions(reader: Reader, call: Any, kind: str, value: Value, dims: tuple[int, ...]) -> Value:
+    """A pool over all positions of a node, or over all cells of some of its axes."""
+    layout, channels = reader.layout(value), reader.channel_axes(value)
+    node, rows = reader.rows(value, channels)
+    own = Value(node, rows.layout(channels, tuple(layout.shape[axis] for axis in channels), reader.shapes[node][1:]))
+    axes = _axes(reader, own, dims)
+    if axes is None:  # the axes of the tensor are to be those of the node
+        others = [d for d in range(layout.ndim) if d not in (*dims, *channels) and not (d == 0 and reader.batch > 1)]
+        order = (*channels, *others, *dims)
+        sample = layout if reader.batch == 1 else layout[0]
+        if reader.batch > 1 and (0 in order or layout.shape[0] != reader.batch):
+            raise Refusal("a mean over positions of a batch whose samples stand among them")
+        moved = np.transpose(sample, order if reader.batch == 1 else [d - 1 for d in order])
+        width, first = prod(layout.shape[d] for d in channels), prod(layout.shape[d] for d in others)
+        spatial = ((first,) if first > 1 else ()) + (prod(layout.shape[d] for d in dims),)
+        node = reader.arranged(value.node, moved.reshape(width, *spatial))
+        axes = {len(spatial) - 1}
+        full = np.arange(reader.batch * width * first).reshape(
+            *((reader.batch,) if reader.batch > 1 else ()), *(layout.shape[d] for d in (*channels, *others))
+        )
+        names = [*((0,) if reader.batch > 1 else ()), *channels, *others]
+        result = np.transpose(full, np.argsort(names))
+    else:
+        result = None
+    spatial = reader.shapes[node][1:]
+    sizes = tuple(1 if axis in axes else n for axis, n in enumerate(spatial))
+    op: Op = GlobalPool(kind) if set(sizes) == {1} else AdaptivePool(kind, sizes)
+    pooled = reader.append(call, op, (node,))
+    if result is None:
+        result = _pooled_layout(reader, own, pooled, axes, dims)
+    return Value(pooled.node, result)
+
+
+def _axes(reader: Reader, value: Value, dims: tuple[int, ...]) -> set[int] | None:
+    """The axes of positions of the node that a mean over these axes of the tensor is over, if it is over whole ones."""
+    layout, shape = reader.layout(value), reader.shapes[value.node]
+    places = np.unravel_index(layout % prod(shape), shape)[1:]
+    over: set[int] = set()
+    kept: set[int] = set()
+    for axis, place in enumerate(places):
+        for d in range(layout.ndim):
+            if (place != place.take([0], d)).any():
+                (over if d in dims else kept).add(axis)
+    whole = prod(shape[1 + axis] for axis in over) == prod(layout.shape[d] for d in dims)
+    return over if whole and not over & kept else None
+
+
+def _pooled_layout(reader: Reader, value: Value, pooled: Value, axes: set[int], dims: tuple[int, ...]) -> Array:
+    """Where the positions that are left stand, once the others are one."""
+    layout, shape, after = reader.layout(value), reader.shapes[value.node], reader.shapes[pooled.node]
+    first = layout[tuple(0 if d in dims else slice(None) for d in range(layout.ndim))]
+    samples, units = np.divmod(first, prod(shape))
+    channel, *places = np.unravel_index(units, shape)
+    kept = [np.zeros_like(place) if axis in axes else place for axis, place in enumerate(places)]
+    return np.asarray(samples * prod(after) + np.ravel_multi_index((channel, *kept), after))
