@@ -24,7 +24,9 @@ def test_colours_and_their_ends_are_those_that_were_asked_for(result):
     assert result.plot(ax=Figure().subplots(), norm=norm).images[0].norm is norm
 
 
-@pytest.mark.parametrize("style", [{"cmap": "no such map"}, {"norm": LogNorm(), "vmin": 0}, {"nonsense": 1}], ids=lambda style: next(iter(style)))
+@pytest.mark.parametrize(
+    "style", [{"cmap": "no such map"}, {"norm": LogNorm(), "vmin": 0}, {"nonsense": 1}], ids=lambda style: next(iter(style))
+)
 def test_what_matplotlib_does_not_take_is_refused(style):
     with pytest.raises(SpecificationError, match="matplotlib does not take this"):
         LAND.plot(ax=Figure().subplots(), **style)
