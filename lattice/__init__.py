@@ -67,7 +67,7 @@ from lattice.network.ops import (
     Slice,
     Upsample,
 )
-from lattice.network.rearrange import ListedWindow, Rearrange, Resample
+from lattice.network.rearrange import Rearrange, Resample
 from lattice.network.windows.window import Window
 from lattice.sweep import attended, rearranged  # noqa: F401 - rules
 from lattice.sweep.choices import SKIP, Branch, Command
@@ -85,7 +85,7 @@ __all__ = [
     # its layers
     "Conv", "ConvTranspose", "Dense", "Pool", "GlobalPool", "AdaptivePool", "Blur", "Upsample", "Pad", "Norm", "Activation",
     "Dropout", "Flatten", "Add", "Concat", "Multiply", "Slice", "ChannelShuffle", "PixelShuffle", "Rearrange",
-    "Resample", "ListedWindow", "Attention", "Input", "Op", "Window",
+    "Resample", "Attention", "Input", "Op", "Window",
     # how many paths there are
     "path_counts", "path_count", "mean_path_counts", "log_path_counts", "path_length_distribution", "skip_distribution",
     "show_count", "pull_back",

@@ -22,7 +22,7 @@ from tests.bad_input.table import same
 
 CASES = [*of_lattice.CASES, *of_landscape.CASES, *of_validation.CASES, *of_fields.CASES, *of_command_line.CASES]
 SECONDS = 60  # a request that takes longer than this hangs; the slowest row takes a few, most of it torch's import
-COMMANDS = ("map", "erf", "halo", "advise", "paths", "study", "train", "tables", "figures", "evaluate")
+COMMANDS = ("map", "erf", "halo", "advise", "paths", "study", "train", "reproduce", "tables", "figures", "evaluate")
 AREAS = {"validation.training", "validation.evaluation"}
 
 

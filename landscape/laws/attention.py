@@ -4,14 +4,17 @@ Fresh queries and keys give logits l_ts = a q_t . k_s of mean zero, so that the 
 query reads are 1 / n on average. With s^2(t, t') the covariance of the logits of two queries with one key (d channels of a
 head, E[q_t q_t'], and the variance of keys; what all keys share cancels in the softmax),
 
-    E[A_ts A_t's'] = 1 / n^2 + g / n^2 (n 1[s = s'] - 1) / (n - 1),      g = x / (1 + x / n), x = exp(s^2(t, t')) - 1,
+    E[A_ts A_t's'] = (1 + g (n 1[s = s'] - 1)) / n^2,      g = x / (n + x), x = exp(s^2(t, t')) - 1,
 
-for logits as of a log-normal law whose sum is n. The gradient comes down through the values by A, through the keys by
+for shares in proportion to log-normal numbers. The gradient comes down through the values by A, through the keys by
 A_ts (v_s - mean) a q_t, and through the queries by the sum of A_ts (v_s - mean) a (k_s - mean) over s:
 
     values:   K(s, s') = sum over t, t' of K(t, t') E[A_ts A_t's']
-    keys:     K(s, s)  = a^2 V[v_s] sum over t, t' of K(t, t') E[q_t q_t'] / n^2, summed over the channels of the head
-    queries:  K(t, t') = a^2 V[v] V[k] K(t, t') / n, summed over the channels of the head.
+    keys:     K(s, s)  = a^2 V[v_s] (1 - 1 / n) sum over t, t' of K(t, t') E[q_t q_t'] / n^2
+    queries:  K(t, t') = a^2 V[v] V[k] (1 - 1 / n) K(t, t') / n,
+
+the last two summed over the channels of the head, where V[v] (1 - 1 / n) is the variance of a value about the mean of the n
+that are read.
 """
 
 from typing import Any
@@ -36,7 +39,7 @@ def through_attention(
 ) -> Array:
     """The moments of queries, keys or values that come from those of the output; without `Logits`, for constant logits."""
     place = step.places[0]
-    read = _read(op, shapes)
+    n = _at(_read(op, shapes), above, "first")
     if known is None:
         if place == VALUES:
             assert step.maps is not None
@@ -44,16 +47,15 @@ def through_attention(
         return np.zeros((1, *map(len, below)))
     if place == QUERIES:
         weight = known.scale**2 * known.keys.mean() * known.values.mean()
-        return _head(op, shapes, here * (weight / _at(read, above, "first")), above)
+        return _head(op, shapes, here * weight * (1 - 1 / n) / n, above)
     assert step.maps is not None
     pairs = np.sqrt(_at(known.level, above, "first") * _at(known.level, above, "second"))
     joint = np.where(on_diagonal(above), _at(known.queries, above, "first"), pairs)
     if place == KEYS:
-        passed = collect(step.maps, _head(op, shapes, here * joint * known.scale**2, above), above, below)
+        passed = collect(step.maps, _head(op, shapes, here * joint * known.scale**2 * (1 - 1 / n), above), above, below)
         return passed * on_diagonal(below) * _at(known.values, below, "first")
-    n = _at(read, above, "first")
     x = np.expm1(np.minimum(known.width * known.scale**2 * known.keys.mean() * joint, np.log(n)))
-    more = np.where(n > 1, x / (1 + x / n) / np.maximum(n - 1, 1), 0.0)
+    more = x / (n + x)
     same = collect(step.maps, here * more * n, above, below) * on_diagonal(below)
     return np.asarray(collect(step.maps, here * (1 - more), above, below) + same)
 

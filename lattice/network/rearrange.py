@@ -22,10 +22,24 @@ LETTERS = "cdhw"  # how the axes of an input are called where an op is printed
 NOTHING = -1
 
 
+def is_rows(rows: Any) -> bool:
+    """Is this a tuple of tuples, and not empty?"""
+    return isinstance(rows, tuple) and bool(rows) and all(isinstance(row, tuple) for row in rows)
+
+
 @dataclass(frozen=True, slots=True)
 class ListedWindow(AxisMap):
     """Output j reads the cells `cells[j]`, with the coefficients `weights[j]` (1 where none are given); -1 reads nothing.
 
+    Parameters
+    ----------
+    cells : tuple of tuple of int
+        For each output the cells that it reads, -1 for none.
+    weights : tuple of tuple of float or None, default None
+        The coefficients of these cells, in the same shape; None is 1 everywhere.
+
+    Examples
+    --------
     >>> ListedWindow(((2,), (0,), (-1,))).matrix(3)
     array([[0., 0., 1.],
            [1., 0., 0.],
@@ -36,13 +50,13 @@ class ListedWindow(AxisMap):
     weights: tuple[tuple[float, ...], ...] | None = None
 
     def __post_init__(self) -> None:
-        if not self.cells or not all(is_whole(i) and i >= NOTHING for row in self.cells for i in row):
+        if not is_rows(self.cells) or not all(is_whole(i) and i >= NOTHING for row in self.cells for i in row):
             raise SpecificationError(
                 f"ListedWindow: cells is {self.cells!r}; it takes the cells of each output, or -1 for none"
             )
         if self.weights is None:
             return
-        fits = [len(row) for row in self.cells] == [len(row) for row in self.weights]
+        fits = is_rows(self.weights) and [*map(len, self.cells)] == [*map(len, self.weights)]
         if not fits or not all(is_real(weight) for row in self.weights for weight in row):
             raise SpecificationError("ListedWindow: weights has one finite number for each of the cells")
 
@@ -70,12 +84,26 @@ class ListedWindow(AxisMap):
 
 @dataclass(frozen=True, slots=True)
 class Resample(Windowed):
-    """A fixed linear map of each axis: one `ListedWindow` an axis, as of bicubic, antialiased or exact nearest resizing."""
+    """A fixed linear map of each axis: one `ListedWindow` an axis, as of bicubic, antialiased or exact nearest resizing.
+
+    Parameters
+    ----------
+    axes : tuple of lattice.network.rearrange.ListedWindow
+        What each output of each axis reads, with which coefficients.
+
+    Examples
+    --------
+    >>> from lattice import Lattice
+    >>> from lattice.network.rearrange import ListedWindow
+    >>> halves = ListedWindow(((0, 1), (1, 2)), ((0.5, 0.5), (0.5, 0.5)))
+    >>> Lattice.chain((1, 3), [Resample((halves,))]).output_shape
+    (1, 2)
+    """
 
     axes: tuple[ListedWindow, ...]
 
     def __post_init__(self) -> None:
-        if not self.axes or not all(isinstance(axis, ListedWindow) for axis in self.axes):
+        if not isinstance(self.axes, tuple) or not self.axes or not all(isinstance(axis, ListedWindow) for axis in self.axes):
             raise SpecificationError(f"Resample: axes is {self.axes!r}; it takes one ListedWindow for each axis")
 
     def windows(self, spatial: Shape) -> tuple[AxisMap, ...]:
@@ -91,14 +119,23 @@ class Resample(Windowed):
 class Rearrange(Rearrangement):
     """Each output cell is one cell of the input, or zero: axes are cut, split into factors, and these joined to other axes.
 
-    `takes`: for each input axis (channels first) the cells that are kept, in their order, -1 for a zero; None keeps all. A
-    part, a stride, a roll, a mirroring, a padding with zeros and a repetition are such lists. `factors`: the sizes into which
-    what is kept of each axis splits, major first. `groups`: for each output axis the factors, counted over all input axes,
-    that make it, major first; a factor stands in one group. An axis without factors has one cell.
+    Parameters
+    ----------
+    factors : tuple of tuple of int
+        For each input axis (channels first) the sizes into which what is kept of it splits, major first; an axis without
+        factors has one cell.
+    groups : tuple of tuple of int
+        For each output axis the factors, counted over all input axes, that make it, major first; a factor stands in one
+        group.
+    takes : tuple, default ()
+        For each input axis the tuple of cells that are kept, in their order, -1 for a zero, or None for all; () keeps all on
+        every axis. A part, a stride, a roll, a mirroring, a padding with zeros and a repetition are such lists.
 
+    Examples
+    --------
     >>> op = Rearrange(factors=((2,), (2, 2)), groups=((2, 0), (1,)))  # space to depth
     >>> print(op)
-    Rearrange('c (h1 h2) -> (h2 c) h1', h1=2, h2=2)
+    Rearrange('c (w1 w2) -> (w2 c) w1', w1=2, w2=2)
     >>> from lattice.network.shapes import sources
     >>> sources(op, (2, 4))
     array([[0, 2],
@@ -112,6 +149,16 @@ class Rearrange(Rearrangement):
     takes: tuple[Take, ...] = ()
 
     def __post_init__(self) -> None:
+        rows = is_rows(self.factors) and is_rows(self.groups) and all(is_whole(f) for group in self.groups for f in group)
+        if (
+            not rows
+            or not isinstance(self.takes, tuple)
+            or not all(take is None or isinstance(take, tuple) for take in self.takes)
+        ):
+            raise SpecificationError(
+                f"Rearrange: factors is {self.factors!r}, groups {self.groups!r}, takes {self.takes!r}; each is a tuple with a "
+                "tuple of whole numbers for every axis (None in takes keeps all), and an output has a channel axis"
+            )
         object.__setattr__(self, "takes", self.takes or (None,) * len(self.factors))
         numbers = [n for axis in self.factors for n in axis]
         cells = [i for take in self.takes for i in take or ()]
@@ -119,26 +166,57 @@ class Rearrange(Rearrangement):
             raise SpecificationError(f"{self}: factors are whole numbers from 1, and takes cells or -1")
         if sorted(f for group in self.groups for f in group) != list(range(len(numbers))):
             raise SpecificationError(f"{self}: each of the {len(numbers)} factors stands in one group")
-        if not self.groups or len(self.takes) != len(self.factors):
-            raise SpecificationError(
-                f"{self}: an output has a channel axis, and takes has one entry for each axis of the input"
-            )
+        if len(self.takes) != len(self.factors):
+            raise SpecificationError(f"{self}: takes has one entry for each axis of the input")
         for take, sizes in zip(self.takes, self.factors, strict=True):
             if take is not None and len(take) != prod(sizes):
                 raise SpecificationError(f"{self}: {len(take)} cells are kept of an axis that is split into {sizes}")
 
     @property
     def keeps_axes(self) -> bool:
-        """Does each output axis read the input axis of its own number, and no other?"""
+        """Whether each output axis reads the input axis of its own number, and no other.
+
+        Returns
+        -------
+        bool
+            False where an axis is split, joined or swapped.
+        """
         return all(len(sizes) <= 1 for sizes in self.factors) and self.groups == _in_order(self.factors)
 
     def windows(self, spatial: Shape) -> tuple[AxisMap, ...]:
-        """The axis maps of an op that keeps its axes, over an input with these spatial sizes."""
+        """The axis maps of an op that keeps its axes.
+
+        Parameters
+        ----------
+        spatial : tuple of int
+            The sizes of the input, without its channels.
+
+        Returns
+        -------
+        tuple of AxisMap
+            One for each axis.
+        """
         takes = zip(self.takes[1:], spatial, strict=True)
         return tuple(ListedWindow(tuple((i,) for i in (range(n) if take is None else take))) for take, n in takes)
 
     def shape(self, shape: Shape) -> Shape:
-        """The output over an input of this shape."""
+        """The shape of the output.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            That of the input, (channels, *spatial).
+
+        Returns
+        -------
+        tuple of int
+            (channels, *spatial).
+
+        Raises
+        ------
+        SpecificationError
+            Where an axis is missing, does not split into its factors, or has too few cells.
+        """
         if len(shape) != len(self.factors):
             raise SpecificationError(f"{self}: takes an input of {len(self.factors)} axes, not {shape}")
         for n, take, sizes in zip(shape, self.takes, self.factors, strict=True):

@@ -8,13 +8,14 @@ They are rewritings of layers, one rule a layer, and share nothing with the swee
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import singledispatch
 from typing import Any
 
 from lattice.checks import is_whole
 from lattice.errors import SpecificationError, UnsupportedError
+from lattice.network.attention import Attention
 from lattice.network.lattice import Lattice, Node, check_lattice
 from lattice.network.ops import (
     AdaptivePool,
@@ -36,11 +37,12 @@ from lattice.network.ops import (
     Upsample,
     Windowed,
 )
+from lattice.network.rearrange import ListedWindow, Resample
 from lattice.network.windows.window import TransposedWindow, Window
 
 __all__ = ["compose", "flip", "transpose"]
 
-PER_AXIS = ("kernel", "stride", "padding", "dilation", "output_padding", "size", "scale")
+PER_AXIS = ("kernel", "stride", "padding", "dilation", "output_padding", "size", "scale", "axes")
 
 
 def flip(net: Lattice, axes: int | Sequence[int] | None = None) -> Lattice:
@@ -111,8 +113,8 @@ def transpose(net: Lattice, axes: Sequence[int] | None = None) -> Lattice:
     """
     check_lattice(net, "transpose")
     count = len(net.input_shape) - 1
-    order = tuple(axes) if axes is not None else tuple(reversed(range(count)))
-    if sorted(order) != list(range(count)):
+    order = _listed(axes) if axes is not None else tuple(reversed(range(count)))
+    if not all(map(is_whole, order)) or sorted(order) != list(range(count)):
         raise SpecificationError(f"transpose: axes is {axes!r}; it is a permutation of {tuple(range(count))}")
     channels, *spatial = net.input_shape
     nodes = [replace(net.nodes[0], op=Input((channels, *(spatial[a] for a in order))))]
@@ -170,10 +172,14 @@ def _free(name: str, taken: Counter[str]) -> str:
 
 def _axes(net: Lattice, axes: int | Sequence[int] | None, request: str) -> tuple[int, ...]:
     count = len(net.input_shape) - 1
-    chosen: tuple[Any, ...] = tuple(range(count)) if axes is None else (axes,) if is_whole(axes) else tuple(axes)  # type: ignore[arg-type]
+    chosen = tuple(range(count)) if axes is None else _listed(axes)
     if not all(is_whole(axis) and 0 <= axis < count for axis in chosen):
         raise SpecificationError(f"{request}: axes is {axes!r}; the lattice has the spatial axes {tuple(range(count))}")
     return chosen
+
+
+def _listed(axes: Any) -> tuple[Any, ...]:
+    return tuple(axes) if isinstance(axes, Iterable) else (axes,)
 
 
 def _rewritten(net: Lattice, node: Node, request: str, rule: Callable[[Op, Shape, tuple[int, ...]], Op], axes: Shape) -> Node:
@@ -240,6 +246,25 @@ def _(op: Upsample, spatial: Shape, axes: tuple[int, ...]) -> Op:
     return op
 
 
+@flipped.register
+def _(op: Resample, spatial: Shape, axes: tuple[int, ...]) -> Op:
+    sizes = enumerate(zip(op.axes, spatial, strict=True))
+    return Resample(tuple(_mirrored(window, n) if axis in axes else window for axis, (window, n) in sizes))
+
+
+@flipped.register
+def _(op: Attention, spatial: Shape, axes: tuple[int, ...]) -> Op:
+    if any(op.reads[axis] is not None for axis in axes if op.reads):
+        raise UnsupportedError(f"{op}: which positions it reads is a list, which has no mirror image here")
+    return op
+
+
+def _mirrored(window: ListedWindow, n: int) -> ListedWindow:
+    """The list read from the other end, of cells that are counted from the other end; -1 stays what reads nothing."""
+    cells = tuple(tuple(n - 1 - i if i >= 0 else i for i in row) for row in reversed(window.cells))
+    return ListedWindow(cells, window.weights and tuple(reversed(window.weights)))
+
+
 def _other_padding(op: Op, window: Any, n: int) -> tuple[int, int]:
     """The padding of a window's mirror image."""
     lo, hi = window.padding
@@ -276,6 +301,11 @@ def transposed(op: Op, spatial: Shape, order: tuple[int, ...]) -> Op:
 @transposed.register(ChannelShuffle)
 def _(op: Op, spatial: Shape, order: tuple[int, ...]) -> Op:
     return op
+
+
+@transposed.register
+def _(op: Attention, spatial: Shape, order: tuple[int, ...]) -> Op:
+    return replace(op, reads=tuple(op.reads[axis] for axis in order)) if op.reads else op
 
 
 @transposed.register

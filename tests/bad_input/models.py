@@ -12,6 +12,7 @@ __all__ = [
     "Dictionary",
     "Forgetful",
     "Rowdy",
+    "SoftQueries",
     "Tied",
     "Tuple",
     "broken",
@@ -104,6 +105,18 @@ class Rowdy(nn.Module):
 
     def forward(self, x):
         raise RuntimeError("no forward today")
+
+
+class SoftQueries(nn.Module):
+    """Its attention has shares that add up to one over the queries."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 12, 4, 4)
+
+    def forward(self, x):
+        q, k, v = self.layer(x).flatten(2).mT.chunk(3, -1)
+        return (q @ k.mT).softmax(-2) @ v
 
 
 class Forgetful:

@@ -28,6 +28,7 @@ from tests.bad_input.models import (
     Dictionary,
     Forgetful,
     Rowdy,
+    SoftQueries,
     Tied,
     Tuple,
     broken,
@@ -106,12 +107,12 @@ MODELS = table(
             refused(
                 "recurrence", lambda _: predicted(nn.Sequential(nn.Flatten(2), nn.LSTM(144, 5)), SHAPE), "", UnsupportedError
             ),
-            refused(
-                "attention",
-                lambda _: predicted(nn.Sequential(nn.Flatten(2), nn.TransformerEncoderLayer(144, 2)), SHAPE),
-                "have no rule",
-                UnsupportedError,
+            answered(
+                "attention over the batch",  # of one image, so that every share is 1
+                lambda _: predicted(_encoder(), gates="theory").guarantee.name,
+                "APPROXIMATE",
             ),
+            refused("attention to what is no key", lambda _: predicted(SoftQueries()), "than the keys", UnsupportedError),
             refused("softmax", lambda _: predicted(nn.Sequential(small(), nn.Softmax(1))), "softmax", UnsupportedError),
         ],
         "landscape.trace": [
@@ -282,6 +283,21 @@ REST = table(
             refused("a NaN variance", lambda _: landscape.path_sum(NET, float("nan")), "conv1: the variance"),
             refused("an output that is not there", lambda _: landscape.path_sum(NET, output=9), "no unit at"),
         ],
+        "landscape.output_map": [
+            refused("no shape", lambda _: landscape.output_map(small()), "needs the shape of one input"),
+            refused("a lattice of another shape", lambda _: landscape.output_map(NET, (1, 9)), "input shape (1, 8)"),
+            refused("unknown gates", lambda _: landscape.output_map(NET, gates="half"), "gates is 'half'"),
+            refused("a NaN variance", lambda _: landscape.output_map(NET, initialisation=float("nan")), "conv1: the variance"),
+            refused("a flat output", lambda _: landscape.output_map(CLASSIFIER), "has no positions", UnsupportedError),
+            refused(
+                "too many positions", lambda _: landscape.output_map(families.plain(5000, 1)), "4998 positions", ResourceError
+            ),
+            answered(
+                "a lattice without layers",
+                lambda _: landscape.output_map(Lattice.chain((1, 4), []), initialisation=1.0),
+                np.ones(4),
+            ),
+        ],
         "landscape.Landscape": [
             refused("layers of an output that is not there", lambda _: landscape.predict(NET).layers(77), "no unit at"),
             refused("a plot into a word", lambda _: landscape.predict(NET).plot("axes"), "ax is 'axes'"),
@@ -400,6 +416,10 @@ def _scripted():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.jit.script(small())
+
+
+def _encoder():
+    return nn.Sequential(nn.Flatten(2), nn.TransformerEncoderLayer(144, 2))
 
 
 def _quiet(make, *arguments):

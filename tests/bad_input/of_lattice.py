@@ -9,6 +9,7 @@ from lattice import (
     Activation,
     AdaptivePool,
     Add,
+    Attention,
     Blur,
     Branch,
     ChannelShuffle,
@@ -28,9 +29,12 @@ from lattice import (
     Pad,
     PixelShuffle,
     Pool,
+    Rearrange,
+    Resample,
     ResourceError,
     Slice,
     Unit,
+    UnsupportedError,
     Upsample,
     Window,
     families,
@@ -41,6 +45,8 @@ from lattice.closed_forms.limits import Moments
 from lattice.counts.counting import spatial_lattice
 from lattice.geometry.receptive_field import last_map
 from lattice.network.branches import Branches
+from lattice.network.rearrange import ListedWindow
+from lattice.network.shapes import output_shape
 from lattice.network.windows.axis import AxisMap
 from lattice.network.windows.resizing import AdaptiveWindow, ResizeWindow
 from lattice.network.windows.window import FilterWindow, TransposedWindow
@@ -52,6 +58,18 @@ LINE = Lattice.chain((2, 8), [Conv(3, 3, padding=1), Conv(2, 3)])  # two channel
 FLAT = Lattice.chain((1, 4), [Flatten(), Dense(3)])
 SKIPPED = Lattice.chain((1, 4), [residual([Conv(1, 3, padding=1)])])
 DEEP = families.plain(9, 4)
+
+
+def listed(*cells):
+    return ListedWindow(tuple((cell,) for cell in cells))
+
+
+def masked(*cells):
+    return Attention(reads=(listed(*cells).cells,))
+
+
+def rearranged(channels, size, take=None):
+    return Rearrange(((channels,), (size,)), ((0,), (1,)), (None, take))
 
 
 def over(*layers, shape=(2, 8)):
@@ -180,6 +198,64 @@ OPS = table(
                 "a gate of another size", lambda _: over(Branches(((), (Pool("avg", 2),)), Multiply())), "takes two inputs"
             ),
             refused("one input", lambda _: over(Multiply()), "takes two inputs"),
+        ],
+        "lattice.Rearrange": [
+            refused("factors that are numbers", lambda _: Rearrange((2, 8), (0, 1)), "factors is (2, 8)"),
+            refused("no axes", lambda _: Rearrange((), ()), "an output has a channel axis"),
+            refused("a factor of 0", lambda _: Rearrange(((2,), (0,)), ((0,), (1,))), "whole numbers from 1"),
+            refused("a factor in no group", lambda _: Rearrange(((2,), (8,)), ((0,),)), "stands in one group"),
+            refused("a factor in two groups", lambda _: Rearrange(((2,), (8,)), ((0,), (0,))), "stands in one group"),
+            refused("a group of letters", lambda _: Rearrange(((2,), (8,)), (("c",), ("w",))), "groups (('c',), ('w',))"),
+            refused("a cell of -2", lambda _: rearranged(2, 1, take=(-2,)), "takes cells or -1"),
+            refused("cells of one axis of two", lambda _: Rearrange(((2,), (8,)), ((0,), (1,)), (None,)), "one entry for each"),
+            refused("a size that its factors have not", lambda _: over(rearranged(2, 9)), "8 cells does not split into (9,)"),
+            refused("a cell beyond its input", lambda _: over(rearranged(2, 1, take=(8,))), "keeps cell 8 of an axis of 8"),
+            answered(
+                "one cell twice and another never",
+                lambda _: lattice.path_counts(over(rearranged(2, 3, take=(0, 0, 7))), input_channel=1),
+                [2, 0, 0, 0, 0, 0, 0, 1],
+            ),
+        ],
+        "lattice.Resample": [
+            refused("no axes", lambda _: Resample(()), "one ListedWindow for each axis"),
+            refused("a number", lambda _: Resample(3), "axes is 3"),
+            refused("another axis map", lambda _: Resample((Window(3),)), "one ListedWindow for each axis"),
+            refused("two axes over one", lambda _: over(Resample((listed(0), listed(0)))), "has 2 axes, and the input 1"),
+            refused("a cell beyond its input", lambda _: over(Resample((listed(8),))), "reads cell 8, and the input has 8"),
+            answered("the last cell, then none", lambda _: over(Resample((listed(7, -1),))).output_shape, (2, 2)),
+        ],
+        "lattice.network.rearrange.ListedWindow": [
+            refused("no outputs", lambda _: ListedWindow(()), "cells is ()"),
+            refused("cells without their rows", lambda _: ListedWindow((0, 1)), "cells is (0, 1)"),
+            refused("half a cell", lambda _: listed(0.5), "the cells of each output"),
+            refused("fewer weights than cells", lambda _: ListedWindow(((0, 1),), ((1.0,),)), "one finite number for each"),
+            refused("a number for weights", lambda _: ListedWindow(((0,),), 3), "one finite number for each"),
+            refused("a NaN weight", lambda _: ListedWindow(((0,),), ((float("nan"),),)), "one finite number for each"),
+            answered("an output that reads nothing", lambda _: listed(-1).matrix(2), np.zeros((1, 2))),
+        ],
+        "lattice.Attention": [
+            refused("no heads", lambda _: Attention(0), "heads is 0"),
+            refused("a NaN scale", lambda _: Attention(scale=float("nan")), "scale is nan"),
+            refused("a number for what is read", lambda _: Attention(reads=3), "reads is 3"),
+            refused("cells without their rows", lambda _: Attention(reads=((0, 1),)), "reads is ((0, 1),)"),
+            refused("one input", lambda _: over(Attention()), "does not take 1 inputs"),
+            refused("keys of other channels", lambda _: output_shape(Attention(), (4, 2), (6, 3), (4, 3)), "as many channels"),
+            refused("heads that do not divide", lambda _: output_shape(Attention(3), *[(4, 2)] * 3), "divide into 3 heads"),
+            refused("a mask of fewer queries", lambda _: output_shape(masked(0), *[(4, 2)] * 3), "the queries have 2"),
+            refused("a mask beyond the keys", lambda _: output_shape(masked(0, 9), *[(4, 2)] * 3), "reads cell 9"),
+            answered(
+                "queries elsewhere than the keys",
+                lambda _: output_shape(
+                    Attention(),
+                    (4, 2),
+                    (
+                        4,
+                        3,
+                    ),
+                    (6, 3),
+                ),
+                (6, 2),
+            ),
         ],
         "lattice.Dense": [
             refused("no units", lambda _: Dense(0), "units is 0"),
@@ -545,6 +621,44 @@ SYMBOLS = table(
     }
 )
 
+TRANSFORMED = table(
+    {
+        "lattice.flip": [
+            refused("no lattice", lambda _: lattice.flip("net"), "flip takes a lattice.Lattice"),
+            refused("an axis that is not there", lambda _: lattice.flip(LINE, 1), "axes is 1; the lattice has"),
+            refused("an axis from the end", lambda _: lattice.flip(LINE, -1), "axes is -1"),
+            refused("half an axis", lambda _: lattice.flip(LINE, 0.5), "axes is 0.5"),
+            refused("a bool for an axis", lambda _: lattice.flip(LINE, False), "axes is False"),
+            refused("a pixel shuffle", lambda _: lattice.flip(over(PixelShuffle(2))), "no mirror image", UnsupportedError),
+            refused("a list of who reads whom", lambda _: lattice.flip(_attending(0, 0)), "is a list", UnsupportedError),
+            refused("cells left unread", lambda _: lattice.flip(over(Conv(1, 3, stride=4))), "conv1: Conv", UnsupportedError),
+            answered(
+                "a list of cells",
+                lambda _: lattice.path_counts(lattice.flip(over(Resample((listed(1, 1, -1, 7),)))), input_channel=0),
+                [1, 0, 0, 0, 0, 0, 2, 0],
+            ),
+            answered("no layers", lambda _: lattice.path_counts(lattice.flip(over())), [1] * 8),
+        ],
+        "lattice.transpose": [
+            refused("no lattice", lambda _: lattice.transpose(None), "transpose takes a lattice.Lattice"),
+            refused("a number for an order", lambda _: lattice.transpose(LINE, 5), "axes is 5; it is a permutation"),
+            refused("an axis twice", lambda _: lattice.transpose(LINE, (0, 0)), "is a permutation of (0,)"),
+            refused("a float axis", lambda _: lattice.transpose(LINE, (0.0,)), "axes is (0.0,)"),
+            refused("a pixel shuffle", lambda _: lattice.transpose(over(PixelShuffle(2))), "no rule", UnsupportedError),
+            answered(
+                "lists of cells, one an axis",
+                lambda _: lattice.transpose(over(Resample((listed(0), listed(1, 2))), shape=(1, 3, 4))).output_shape,
+                (1, 2, 1),
+            ),
+        ],
+        "lattice.compose": [
+            refused("no lattice", lambda _: lattice.compose(LINE, 7), "compose takes a lattice.Lattice"),
+            refused("shapes that differ", lambda _: lattice.compose(LINE, LINE), "(2, 6) comes out below"),
+            answered("nothing below", lambda _: lattice.compose(over(), LINE).names, LINE.names),
+        ],
+    }
+)
+
 GEOMETRY = table(
     {
         "lattice.plot_counts": [
@@ -605,6 +719,11 @@ GEOMETRY = table(
 )
 
 
+def _attending(*cells):
+    same = ((Conv(2, 1),),) * 3
+    return over(Branches(same, masked(*cells)), shape=(2, 2))
+
+
 def _raise(error):
     raise error("what was asked, and what would work")
 
@@ -627,4 +746,4 @@ ERRORS = [
     )
 ]
 
-CASES = [*OPS, *LATTICES, *PATHS, *CLOSED_FORMS, *SYMBOLS, *GEOMETRY, *ERRORS]
+CASES = [*OPS, *LATTICES, *PATHS, *CLOSED_FORMS, *SYMBOLS, *TRANSFORMED, *GEOMETRY, *ERRORS]

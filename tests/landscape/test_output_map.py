@@ -15,7 +15,7 @@ def test_output_positions_get_what_their_paths_are_worth():
     np.testing.assert_allclose(output_map(net, initialisation=1.0).ravel(), np.array(counts, dtype=float))
 
 
-def test_a_transposed_convolution_whose_stride_does_not_divide_its_kernel_makes_a_checkerboard():
+def test_a_stride_that_does_not_divide_the_kernel_makes_a_checkerboard():
     def maps(kernel):
         torch.manual_seed(0)
         made = output_map(nn.ConvTranspose2d(8, 8, kernel, 2, bias=False), (8, 6, 6), initialisation="weights")[3:-3, 3:-3]

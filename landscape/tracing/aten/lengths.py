@@ -20,7 +20,9 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
 
     shape = shape_of(a["input"])
     axes = range(len(shape) - len(a["normalized_shape"]), len(shape))
-    eps = torch.finfo(a["input"].meta["val"].dtype).eps if a.get("eps") is None else a["eps"]
+    eps = a.get("eps")
+    if eps is None:  # torch takes the resolution of the type that it computes in
+        eps, reader.rounded = torch.finfo(a["input"].meta["val"].dtype).eps, True
     value = _divided(reader, call, reader.value(a["input"]), tuple(axes), eps, a.get("weight"))
     return value if not isinstance(call.meta["val"], list | tuple) else [value]
 

@@ -19,6 +19,7 @@ from lattice import (
     Pad,
     PixelShuffle,
     Pool,
+    Rearrange,
     Slice,
     Upsample,
 )
@@ -109,3 +110,9 @@ def test_pairs_are_averaged_over_mirrored_pairs():
     np.testing.assert_allclose(found, found[:, :, ::-1, ::-1], rtol=1e-14)
     np.testing.assert_allclose(found, found.transpose(2, 3, 0, 1), rtol=1e-14)
     np.testing.assert_allclose(found.mean(), rates.mean())
+
+
+def test_positions_that_were_joined_to_one_axis_cannot_be_swapped():
+    joined = Lattice.chain((1, 3, 3), [Conv(2, 1), Rearrange(((2,), (3,), (3,)), ((0,), (1, 2)))])
+    assert not is_transpose_symmetric(joined)
+    assert symmetries(joined).swaps == ()

@@ -11,10 +11,7 @@ from lattice import (
     Conv,
     Dense,
     Flatten,
-    Input,
     Lattice,
-    ListedWindow,
-    Node,
     Pool,
     Rearrange,
     Resample,
@@ -25,8 +22,8 @@ from lattice import (
     path_counts,
     route,
 )
+from lattice.network.rearrange import ListedWindow
 from lattice.network.shapes import output_shape, sources
-from validation.montecarlo.build import build
 from validation.montecarlo.enumerate import enumerated_squared_gradients
 
 SPACE_TO_DEPTH = Rearrange(((2,), (2, 2), (2, 2)), ((2, 4, 0), (1,), (3,)))
@@ -110,32 +107,9 @@ def test_second_moments_equal_those_of_all_signs(layers):
     np.testing.assert_allclose(land.squared, enumerated_squared_gradients(net), rtol=1e-12)
 
 
-def test_correlated_positions_that_become_channels_and_again_positions_are_refused():
+def test_positions_that_become_channels_and_positions_again_are_refused():
     there = Rearrange(((2,), (2, 2)), ((0, 2), (1,)))
     back = Rearrange(((2, 2), (2,)), ((0,), (2, 1)))
     net = Lattice.chain((1, 5), [Pool("avg", 2, 1), Conv(2, 1), there, back, Pool("avg", 2, 1), Flatten(), Dense(1)])
     with pytest.raises(UnsupportedError, match="no rule"):
         landscape.predict(net, initialisation=1.0)
-
-
-def attended(reads=()):
-    nodes = [Node("input", Input((2, 4)))]
-    nodes += [Node(name, Conv(4, 1), (0,)) for name in "qkv"]
-    return Lattice((*nodes, Node("attention", Attention(2, reads), (1, 2, 3))))
-
-
-@pytest.mark.parametrize("reads", [(), (((0, 1), (0, 1), (2, 3), (2, 3)),), (((0,), (0, 1), (0, 1, 2), (3,)),)])
-def test_counts_through_attention_are_those_of_the_routes_listed(reads):
-    net = attended(reads)
-    assert (path_counts(net, input_channel=0) == counted(net)).all()
-
-
-def test_attention_reads_the_positions_that_it_says():
-    import torch
-
-    net = attended((((0, 1), (0, 1), (2, 3), (2, 3)),))
-    module = build(net, generator=torch.Generator().manual_seed(0)).double()
-    x = torch.randn(1, 2, 4, dtype=torch.double, requires_grad=True)
-    module(x)[..., 0].sum().backward()
-    assert (x.grad[..., :2] != 0).all()
-    assert (x.grad[..., 2:] == 0).all()

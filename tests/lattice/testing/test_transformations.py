@@ -6,12 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lattice import (
+    Attention,
     Blur,
     Conv,
     ConvTranspose,
+    Input,
     Lattice,
+    Node,
     PixelShuffle,
     Pool,
+    Resample,
     SpecificationError,
     UnsupportedError,
     Upsample,
@@ -20,6 +24,7 @@ from lattice import (
     path_counts,
     transpose,
 )
+from lattice.network.rearrange import ListedWindow
 from lattice.testing.strategies import EVERY_OP, lattices
 
 FLIPPABLE = [op for op in EVERY_OP if op is not PixelShuffle]
@@ -112,3 +117,19 @@ def test_what_has_no_mirror_image_is_refused_by_name(call, says):
 def test_bad_arguments_of_transformations_are_refused(call, says):
     with pytest.raises(SpecificationError, match=says):
         call()
+
+
+def test_lists_of_cells_are_turned_with_their_axes():
+    rows, columns = ListedWindow(((0,), (2, 2), (-1,)), ((1.0,), (0.5, 0.5), (1.0,))), ListedWindow(((3,), (1,), (0, 1)))
+    net = Lattice.chain((1, 3, 4), [Resample((rows, columns)), Conv(1, 2)])
+    counts = path_counts(net)
+    for axes in (0, 1, (0, 1)):
+        assert (path_counts(flip(net, axes)) == np.flip(counts, axes)).all()
+    assert (path_counts(transpose(net)) == counts.T).all()
+
+
+def test_who_reads_whom_is_transposed_with_the_positions():
+    parts = [Node(name, Conv(1, 1), (0,)) for name in "qkv"]
+    for read in ((((0,), (0, 1)), None), (None, ((0,), (0, 1), (2,)))):
+        net = Lattice((Node("input", Input((1, 2, 3))), *parts, Node("attention", Attention(reads=read), (1, 2, 3))))
+        assert (path_counts(transpose(net)) == path_counts(net).T).all()

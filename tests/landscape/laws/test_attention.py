@@ -1,0 +1,47 @@
+"""Moments through attention against all signs of queries, keys and values, the gradients by autograd."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from landscape.gates.logits import Logits
+from landscape.laws.attention import KEYS, QUERIES, VALUES, through_attention
+from landscape.structure.pairs import everything, freeze
+from landscape.structure.plan import Step
+from lattice import Attention
+
+SMALL = 0.05  # of the keys: the law holds to the second order of the logits
+
+
+def by_law(n, place):
+    """Of one query with one channel that reads n keys; (n, n), or a number for the queries."""
+    shares = freeze(np.full((1, n), 1 / n))
+    known = Logits(np.ones(1), np.zeros(1), np.full(n, SMALL**2), np.ones(n), 1, 1.0)
+    step = Step(0, (0, 0), (0, 0), (place, place), None if place == QUERIES else (((shares, shares),),))
+    above, below = (everything(1, 1),), (everything(1, 1) if place == QUERIES else everything(n, n),)
+    return through_attention(Attention(), ((1, 1), (1, n), (1, n)), step, known, np.ones((1, 1)), above, below).reshape(-1)
+
+
+def by_signs(n):
+    """The gradients of the output by queries, keys and values, for every pattern of signs."""
+    signs = torch.tensor(list(product((-1.0, 1.0), repeat=1 + 2 * n)), dtype=torch.double)
+    parts = [signs[:, :1].clone(), SMALL * signs[:, 1 : 1 + n], signs[:, 1 + n :].clone()]
+    q, k, v = (part.requires_grad_() for part in parts)
+    return [g.numpy() for g in torch.autograd.grad((torch.softmax(q * k, 1) * v).sum(), (q, k, v))]
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_pairs_of_values_are_weighed_by_pairs_of_shares(n):
+    shares = by_signs(n)[VALUES]
+    expected = shares.T @ shares / len(shares)
+    uniform = 1 / n**2
+    np.testing.assert_allclose(by_law(n, VALUES).reshape(n, n) - uniform, expected - uniform, rtol=0.01, atol=1e-15)
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_keys_and_queries_pass_what_the_logits_do(n):
+    by_queries, by_keys, _ = by_signs(n)
+    np.testing.assert_allclose(np.diag(by_law(n, KEYS).reshape(n, n)), (by_keys**2).mean(axis=0), rtol=0.01, atol=1e-15)
+    np.testing.assert_allclose(by_law(n, QUERIES), (by_queries**2).mean(axis=0), rtol=0.01, atol=1e-15)

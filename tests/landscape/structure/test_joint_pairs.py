@@ -1,0 +1,40 @@
+"""Pairs through rearrangements that split and join axes, against sums over cells one by one."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from landscape.structure.joint_pairs import collect_jointly, gathers_channels, needed_jointly, spreads_channels
+from landscape.structure.pairs import diagonal, everything
+from lattice import Rearrange
+from lattice.network.shapes import output_shape, sources
+
+TOKENS = Rearrange(((2,), (3,), (2,)), ((0,), (1, 2)))
+SWAPPED = Rearrange(((2,), (3,), (2,)), ((0,), (2,), (1,)))
+TO_CHANNELS = Rearrange(((2,), (3,), (2,)), ((2, 0), (1,)))
+SHAPE = (2, 3, 2)
+
+
+@pytest.mark.parametrize("op", [TOKENS, SWAPPED, TO_CHANNELS], ids=str)
+def test_pairs_are_those_of_the_cells_that_read_them(op):
+    output = output_shape(op, SHAPE)
+    above, below = (tuple(everything(n, n) for n in sizes[1:]) for sizes in (output, SHAPE))
+    here = np.random.default_rng(0).normal(size=(output[0], *(n * n for n in output[1:])))
+    reader = {cell: np.unravel_index(place, output) for place, cell in enumerate(sources(op, SHAPE).ravel().tolist())}
+    found = collect_jointly(op, SHAPE, here, above, below)
+    for c, (h, w), (i, j) in product(range(2), np.ndindex(3, 2), np.ndindex(3, 2)):
+        (one, *first), (other, *second) = (reader[int(np.ravel_multi_index((c, *at), SHAPE))] for at in ((h, w), (i, j)))
+        codes = (a * n + b for a, b, n in zip(first, second, output[1:], strict=True))
+        expected = here[(one, *codes)] if one == other else 0.0
+        assert found[c, h * 3 + i, w * 2 + j] == expected
+
+
+def test_the_diagonal_of_tokens_needs_their_diagonal_only():
+    below, own = (diagonal(3), diagonal(2)), (diagonal(6),)
+    assert needed_jointly(TOKENS, SHAPE, (2, 6), below, own) == own
+
+
+def test_positions_become_channels_only_where_the_pattern_says():
+    assert [gathers_channels(op, SHAPE) for op in (TOKENS, SWAPPED, TO_CHANNELS)] == [False, False, True]
+    assert not any(spreads_channels(op, SHAPE) for op in (TOKENS, SWAPPED, TO_CHANNELS))
