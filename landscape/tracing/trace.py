@@ -158,10 +158,13 @@ def trace(
     parameters = {node.name: str(weights[node.name]["weight"]) for node in lattice.nodes if weighted(node.op)}
     first = {own: reader.tensors[own] for name in parameters.values() for own in [reader.parents.get(name, name)]}
     least, most = _numbers_of_draws([tensor.numel() for tensor in first.values()])
-    norms = any(weights[node.name].get("weight") for node in lattice.nodes if node.name in weights and not weighted(node.op))
-    if factory is None or (given is not None and not norms):
+    read = [node for node in lattice.nodes if node.name in weights]
+    norms = any(weights[node.name].get("weight") for node in read if not weighted(node.op))
+    biases = [reader.tensors.get(str(weights[node.name].get("bias"))) for node in read if weighted(node.op)]
+    changing = norms or any(bias is not None and not bias.is_meta and bool(bias.any()) for bias in biases)
+    if factory is None or (given is not None and not changing):
         more_draws: Iterator[dict[str, Any]] = iter(())
-    else:  # where the variances are given, further draws still tell the norms that change
+    else:  # where the variances are given, further draws still tell the norms that change, and how large biases are
         more_draws = _fresh(factory, most, first if given is None else {})
     draws = (reader.with_computed(tensors) for tensors in more_draws)
     weights_read = read_weights(lattice, weights, reader.tensors, given, train, as_they_are, draws, least)

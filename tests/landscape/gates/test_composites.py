@@ -79,7 +79,19 @@ def test_a_run_of_gates_is_one_function_of_the_gaussian_below(ops):
 def test_which_gate_stands_right_above_which():
     net = Lattice.chain((1, 4), [Conv(3, 1), leaky, Norm("scale"), Dropout(), relu, Conv(2, 1), relu, Norm("layer"), relu])
     assert gates_below(net) == {"activation2": "activation1"}
-    assert [base for base, _ in forms(net)] == [0, 1, 1, 1, 1, 1, 6, 6, 8, 8]
+    assert [base for base, _ in forms(net)] == [0, 1, 1, 1, 1, 1, 6, 6, 6, 6]
+
+
+@pytest.mark.parametrize("below", ["relu", "abs"])
+@pytest.mark.parametrize("norm", [Norm("layer"), Norm("group", 1)], ids=["layer", "group"])
+def test_a_gate_over_a_norm_over_a_gate_is_open_as_often_as_torchs(below, norm):
+    net = Lattice.chain((1, 4), [Conv(64, 1), Activation(below), norm, relu])
+    gain = theory_gates(Prior(net, {"conv1": 1.0})).gains["activation2"]
+    z = torch.randn(400_000, generator=torch.manual_seed(0), dtype=torch.float64, requires_grad=True)
+    y = getattr(torch, below)(z)
+    (slope,) = torch.autograd.grad(y.sum(), z)
+    passed = slope.square()
+    np.testing.assert_allclose(np.unique(gain), float(passed[y > y.mean()].sum() / passed.sum()), rtol=0.01)
 
 
 NODES = (Node("input", Input((1, 3))), Node("conv", Conv(2, 1), (0,)))

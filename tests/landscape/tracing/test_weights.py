@@ -165,3 +165,12 @@ def test_skewed_layers_are_named_where_they_are_taken_as_they_are():
     for name in "012":
         assert found.variances[name] == pytest.approx(model[int(name)].weight.detach().square().mean().item(), rel=1e-5)
     assert trace(model, (1, 9), initialisation=he).skewed == ()
+
+
+def test_biases_are_those_of_all_draws_where_the_variances_are_given():
+    def factory():
+        return nn.Sequential(nn.Conv1d(1, 1, 1), nn.Flatten(), nn.Linear(6, 1))
+
+    drawn, known = trace(factory, (1, 6)), trace(factory, (1, 6), initialisation="torch_default")
+    assert known.shifts == drawn.shifts
+    assert known.shifts[known.lattice.names[1]].variance == pytest.approx(1 / 3, rel=0.3)  # uniform from -1 to 1
