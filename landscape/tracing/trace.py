@@ -181,11 +181,11 @@ def trace(
     traced = Trace(lattice, *known, weights_read.variance_errors, doubts, unit, unproven)
     if inputs is None or not unknown_rates(traced):
         return traced
-    biases = {name: str(weights[name]["bias"]) for name in parameters if weights[name].get("bias") is not None}
-    biases = {layer: name for layer, name in biases.items() if name not in reader.made}
-    drawn = {layer: reader.parents.get(name, name) for layer, name in parameters.items()}
+    shifts = {name: str(weights[name]["bias"]) for name in parameters if weights[name].get("bias") is not None}
+    drawn_shifts = {layer: name for layer, name in shifts.items() if name not in reader.made}
+    drawn = {layer: str(reader.parents.get(name, name)) for layer, name in parameters.items()}
     images = None if isinstance(inputs, str) else inputs
-    return replace(traced, gates=observe(program, names, reader, traced, Parameters(drawn, biases), images))
+    return replace(traced, gates=observe(program, names, reader, traced, Parameters(drawn, drawn_shifts), images))
 
 
 def _draw(factory: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
