@@ -60,6 +60,7 @@ LINEAR = (Add, Concat, Flatten, Dropout, Norm, Pool, AdaptivePool, GlobalPool, P
 def refusals(lattice: Lattice) -> tuple[str, ...]:
     """Why the law does not cover this lattice, each with its layer; empty where it does.
 
+    >>> from lattice import Conv
     >>> from lattice import residual
     >>> relu = Activation("relu")
     >>> refusals(Lattice.chain((1, 5), [Conv(4, 3, padding=1), relu, GlobalPool()]))
@@ -100,6 +101,7 @@ def given_input_moments(prior: Prior, inputs: Array, *, output: Any = None) -> A
     `inputs` (N, channels, *spatial) are averaged over. Raises `UnsupportedError` with the `refusals` where there are any,
     `SpecificationError` for inputs that do not fit, `ResourceError` where 2 GiB would not be enough.
 
+    >>> from lattice import Conv
     >>> net = Lattice.chain((1, 3), [Conv(9, 3, padding=1), Activation("relu"), GlobalPool(), Flatten(), Dense(1)])
     >>> prior = Prior(net, {"conv1": 2 / 3, "dense1": 1 / 9})
     >>> given_input_moments(prior, np.array([[[1.0, -2.0, 0.5]]])).round(6)
@@ -133,6 +135,7 @@ def given_input_moments(prior: Prior, inputs: Array, *, output: Any = None) -> A
 def fits(lattice: Lattice) -> bool:
     """Is this net small enough for the moments between all of its positions: 2 GiB, and about a minute an input?
 
+    >>> from lattice import Conv
     >>> fits(Lattice.chain((3, 8, 8), [Conv(8, 3)])), fits(Lattice.chain((3, 224, 224), [Conv(8, 3)]))
     (True, False)
     """

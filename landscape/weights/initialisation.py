@@ -52,6 +52,7 @@ def he(op: Op, shape: Shape) -> float:
 
     Examples
     --------
+    >>> from lattice import Conv
     >>> he(Conv(16, kernel=3), (8, 32, 32)) == 2 / 72
     True
     """
@@ -75,6 +76,7 @@ def he_fan_out(op: Op, shape: Shape) -> float:
 
     Examples
     --------
+    >>> from lattice import Conv
     >>> he_fan_out(Conv(16, kernel=3), (8, 32, 32)) == 2 / 144
     True
     """
@@ -98,6 +100,7 @@ def glorot(op: Op, shape: Shape) -> float:
 
     Examples
     --------
+    >>> from lattice import Conv
     >>> glorot(Conv(16, kernel=3), (8, 32, 32)) == 2 / (72 + 144)
     True
     """
@@ -121,6 +124,7 @@ def lecun(op: Op, shape: Shape) -> float:
 
     Examples
     --------
+    >>> from lattice import Conv
     >>> lecun(Conv(16, kernel=3), (8, 32, 32)) == 1 / 72
     True
     """
@@ -144,6 +148,7 @@ def torch_default(op: Op, shape: Shape) -> float:
 
     Examples
     --------
+    >>> from lattice import Conv
     >>> torch_default(Conv(16, kernel=3), (8, 32, 32)) == 1 / 216
     True
     """
@@ -167,6 +172,7 @@ def orthogonal(op: Op, shape: Shape) -> float:
 
     Examples
     --------
+    >>> from lattice import Conv
     >>> orthogonal(Conv(16, kernel=3), (8, 32, 32)) == 1 / 72
     True
     """
@@ -193,6 +199,7 @@ def rademacher(op: Op, shape: Shape) -> float:
 
     Examples
     --------
+    >>> from lattice import Conv
     >>> rademacher(Conv(16, kernel=3), (8, 32, 32)) == 1
     True
     """
@@ -223,6 +230,7 @@ def truncated_normal(std: float = 1.0, low: float = -2.0, high: float = 2.0) -> 
 
     Examples
     --------
+    >>> from lattice import Conv
     >>> round(truncated_normal()(Conv(16, kernel=3), (8, 32, 32)), 4)
     0.7737
     """
@@ -260,6 +268,7 @@ def layer_variances(lattice: Lattice, initialisation: "Initialisation | Mapping[
 
     Examples
     --------
+    >>> from lattice import Conv
     >>> layer_variances(Lattice.chain((1, 8), [Conv(4, kernel=3), Conv(4, kernel=3)]), 0.5)
     {'conv1': 0.5, 'conv2': 0.5}
     >>> layer_variances(Lattice.chain((1, 8), [Conv(4, kernel=2)]), "he")
@@ -311,6 +320,7 @@ def checked_variances(lattice: Lattice, variances: Mapping[str, Any]) -> dict[st
 
     Examples
     --------
+    >>> from lattice import Conv
     >>> checked_variances(Lattice.chain((1, 8), [Conv(4, kernel=2)]), {"conv1": 1})
     {'conv1': 1.0}
     """

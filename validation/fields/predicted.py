@@ -210,6 +210,7 @@ def beside(
 
     Examples
     --------
+    >>> from validation import effective_receptive_field
     >>> factory = lambda: nn.Conv1d(2, 8, 3, padding=1, bias=False)
     >>> both = beside(effective_receptive_field(factory, (2, 9), draws=2000), factory, (2, 9), tolerance=0.2)
     >>> both.agreement.verdict.name, both.land.guarantee.name
