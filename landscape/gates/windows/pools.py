@@ -13,7 +13,7 @@ import numpy as np
 from landscape.gates.activations import gaussian_moments
 from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.functions import curve
-from landscape.gates.windows.largest import Largest, Window, common_factor, largest, product_of_largest
+from landscape.gates.windows.largest import Largest, Window, common_factor, largest, moments_of_largest, product_of_largest
 from landscape.gates.windows.winners import winners
 from landscape.structure.forward_pairs import closest
 from landscape.structure.plan import Axes
@@ -97,20 +97,21 @@ def _law(there: Array, mean: Array, variance: Array, shared: Array, upper: Array
     function = curve(activation)
     covariance = _symmetric(upper, variance)
     window = common_factor(mean, covariance, there)
-    found = largest(window, function)
+    moments = moments_of_largest(window, function)
     picked, positive = winners(mean, covariance, there)
-    wins = _passed(found, picked, positive, activation)
+    wins = _passed(window, picked, positive, activation)
     level = np.sqrt(np.clip(shared, 0, variance))
     own = np.where(there, np.sqrt(np.maximum(variance - level**2, 0.0)), np.nan)
-    shared = largest(Window(window.mean, level, own), function).shared
-    return found._replace(wins=wins, picked=picked, shared=shared)
+    shared = moments_of_largest(Window(window.mean, level, own), function).shared
+    return Largest(wins, moments.first, moments.second, shared, picked, moments.level, moments.square)
 
 
-def _passed(found: Largest, picked: Array, positive: Array, activation: Activation) -> Array:
+def _passed(window: Window, picked: Array, positive: Array, activation: Activation) -> Array:
     """E[f'^2; k wins]: by the sign of the winner, or as much as a winner passes with one factor in common."""
     if has_slopes(activation):
         down, up = slopes(activation)
         return np.asarray(up**2 * positive + down**2 * (picked - positive))
+    found = largest(window, curve(activation))
     return np.asarray(ratio(found.wins, found.picked) * picked)
 
 
@@ -174,10 +175,10 @@ def _shared_spare(rows: list[list[Array]]) -> Array:
     common = _outer(
         [((row[0][:, None] == row[1][None]) & (row[0][:, None] >= 0)).sum(axis=(0, 1)) for row in rows], np.multiply
     )
-    cases, which = np.unique(np.stack([sizes[0].ravel(), sizes[1].ravel(), common.ravel()]), axis=1, return_inverse=True)
-    found = np.array(
-        [_spare(*case) / np.sqrt(_spare(a, a, a) * _spare(b, b, b)) for case in cases.T.tolist() for a, b, _ in [case]]
-    )
+    most = max(int(part.max(initial=0)) for part in sizes) + 1
+    cases, which = np.unique((sizes[0] * most + sizes[1]) * most + common, return_inverse=True)
+    counts = [(code // most**2, code // most % most, code % most) for code in cases.tolist()]
+    found = np.array([_spare(a, b, both) / np.sqrt(_spare(a, a, a) * _spare(b, b, b)) for a, b, both in counts])
     return np.asarray(found[which.ravel()].reshape(common.shape))
 
 
@@ -188,7 +189,7 @@ def _spare(first: int, second: int, common: int) -> float:
     members = [np.arange(cells)[None] < first, np.arange(cells)[None] >= cells - second]
     alone = [np.ones((1, n), dtype=bool) for n in (first, second)]
     line = curve(Activation("identity"))
-    means = [largest(_independent(one.shape[1]), line).level[0] for one in alone]
+    means = [moments_of_largest(_independent(one.shape[1]), line).level[0] for one in alone]
     both = product_of_largest(_independent(cells), members[0], members[1], line)[0]
     return float(both - means[0] * means[1] - common / (first * second))
 
