@@ -5,7 +5,8 @@ are alike. Windows that are alike (inside a layer nearly all) are computed once.
 """
 
 from functools import lru_cache, reduce
-from itertools import combinations, product
+from itertools import combinations, permutations, product
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,12 +20,13 @@ from landscape.structure.forward_pairs import closest
 from landscape.structure.plan import Axes
 from landscape.structure.signs import has_slopes, slopes
 from landscape.structure.symmetry import Symmetries
-from lattice import Activation, AdaptivePool, GlobalPool, Pool
+from lattice import Activation, AdaptivePool, GlobalPool, Pool, UnsupportedError
 
 __all__ = ["MOST_CELLS", "Field", "at_codes", "pairs_of_windows", "symmetric", "windows"]
 
 Array = np.ndarray[Any, Any]
 MOST_CELLS = 64  # of a window, all pairs of which are looked at
+MOST_WORK = 2**17  # distinct windows of one layer times the square of their cells: a few seconds
 GRAIN = 2.0**-9  # of a window's variance
 Maximum = Pool | AdaptivePool | GlobalPool
 
@@ -69,11 +71,15 @@ def windows(op: Maximum, field: Field) -> Largest:
 
     def law(*arrays: Array) -> tuple[Array, ...]:
         n = len(taps)
-        cases, which = _cases(arrays, n)
+        cases, which, turned = _cases(arrays, n, _turns([len(table) for table in tables]))
+        if len(cases) * n**2 > MOST_WORK:
+            raise UnsupportedError(f"{len(cases)} windows of {n} cells that differ are too many for the law of their maxima")
         there, mean, variance, shared = (cases[:, k * n : (k + 1) * n] for k in range(4))
         found = _law(there > 0, mean, variance, shared, cases[:, 4 * n :], field.activation)
-        columns = (*found.wins.T, *found.picked.T, found.first, found.second, found.shared, found.level, found.square)
-        return tuple(column[which].reshape(arrays[0].shape) for column in columns)
+        by_tap = [np.take_along_axis(part[which], turned, axis=1).T for part in (found.wins, found.picked)]
+        columns = (found.first, found.second, found.shared, found.level, found.square)
+        shape = arrays[0].shape
+        return tuple(column.reshape(shape) for column in (*by_tap[0], *by_tap[1], *(part[which] for part in columns)))
 
     found = pointwise(law, *(there.astype(float) for there in inside), *cells[0], *cells[1], *cells[2], *pairs)
     n = len(taps)
@@ -208,20 +214,46 @@ def _rescaled(
     return np.asarray(np.sign(one) * np.sqrt(np.maximum(one * other, 0)))
 
 
-def _cases(arrays: tuple[Array, ...], cells: int) -> tuple[Array, Array]:
-    """The windows that differ, one row of numbers each, and which of them stands at each place.
+def _turns(sizes: list[int]) -> list[Array]:
+    """The orders of the taps of a window that mirror it and swap axes of one length; the first leaves it as it is."""
+    taps = np.arange(prod(sizes)).reshape(sizes)
+    orders = [order for order in permutations(range(len(sizes))) if [sizes[axis] for axis in order] == sizes]
+    mirrored = [[axis for axis, flip in enumerate(flips) if flip] for flips in product((False, True), repeat=len(sizes))]
+    return [np.flip(taps.transpose(order), axes).ravel() for order in orders for axes in mirrored]
+
+
+def _cases(arrays: tuple[Array, ...], cells: int, turns: list[Array]) -> tuple[Array, Array, Array]:
+    """The windows that differ, one row of numbers each, which of them stands at each place, and where its taps have gone.
 
     Windows are taken as equal whose means and covariances, in units of their largest deviation and variance, round to the same
     multiples of `GRAIN`, and their variances, in units of the largest of the layer, to the same powers of 1 + `GRAIN`: rates
-    and moments change by less than the points of the quadrature tell.
+    and moments change by less than the points of the quadrature tell. So are those that are mirror images of each other.
     """
     rows = np.stack([array.ravel() for array in arrays], axis=1)
     variance = rows[:, 2 * cells : 3 * cells].max(axis=1, keepdims=True)
     variance = np.where(variance > 0, variance, 1.0)
     parts = (rows[:, :cells], rows[:, cells : 2 * cells] / np.sqrt(variance), rows[:, 2 * cells :] / variance)
-    units = np.concatenate([*parts, np.log(variance / variance.max())], axis=1)
-    _, first, which = np.unique(np.round(units / GRAIN), axis=0, return_index=True, return_inverse=True)
-    return rows[first], which.ravel()
+    size = np.round(np.log(variance / variance.max()) / GRAIN)
+    units = np.round(np.concatenate(parts, axis=1) / GRAIN)
+    best, chosen = units, np.zeros(len(rows), dtype=int)
+    columns = [_turned_columns(turn) for turn in turns]
+    for place, order in enumerate(columns[1:], start=1):
+        new = units[:, order]
+        at = (np.arange(len(rows)), (new != best).argmax(axis=1))
+        less = new[at] < best[at]
+        best, chosen = np.where(less[:, None], new, best), np.where(less, place, chosen)
+    _, first, which = np.unique(np.concatenate([best, size], axis=1), axis=0, return_index=True, return_inverse=True)
+    cases = np.take_along_axis(rows[first], np.stack(columns)[chosen[first]], axis=1)
+    return cases, which.ravel(), np.argsort(np.stack(turns), axis=1)[chosen]
+
+
+def _turned_columns(turn: Array) -> Array:
+    """Where the numbers of a turned window stand in the row of the window."""
+    n = len(turn)
+    places = np.zeros((n, n), dtype=int)
+    places[np.triu_indices(n, 1)] = np.arange(n * (n - 1) // 2)
+    places += places.T
+    return np.concatenate([turn + part * n for part in range(4)] + [4 * n + places[np.ix_(turn, turn)][np.triu_indices(n, 1)]])
 
 
 def _symmetric(upper: Array, diagonal: Array) -> Array:

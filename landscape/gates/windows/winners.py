@@ -15,7 +15,7 @@ from scipy.special import ndtr, ndtri
 __all__ = ["winners"]
 
 Array = np.ndarray[Any, Any]
-POINTS = 256
+POINTS = 128
 SURE = 40.0  # deviations: a difference that is never negative
 RIDGE = 1e-9  # of a variance: cells that are equal always are told apart by chance
 MOST_NUMBERS = 2**22
