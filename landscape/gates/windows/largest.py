@@ -126,9 +126,7 @@ def moments_of_largest(window: Window, function: Curve) -> Moments:
 def _in_chunks(rule: Callable[..., Any], window: Window, function: Curve, each: int) -> tuple[Array, ...]:
     """A rule for windows, for so many of them at once that `each` number of a point of the quadrature has a place."""
     points = (2 * len(NEAR) + len(DENSE) - 1) * len(T_NODES) * len(NODES)
-    parts = [
-        rule(Window(*(part[chunk] for part in window)), function) for chunk in _chunks(len(window.mean), each * points)
-    ]
+    parts = [rule(Window(*(part[chunk] for part in window)), function) for chunk in _chunks(len(window.mean), each * points)]
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
 

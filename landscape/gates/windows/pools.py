@@ -35,6 +35,7 @@ class Field(NamedTuple):
     """A Gaussian field of one run of channels, and the rising function of it that a pool reads.
 
     `mean`, `variance`, `shared` (the covariance between two inputs): (*spatial). `covariance`: (*pairs), at the pairs `axes`.
+    `fitted`: has it been found from moments of values that are no function of a Gaussian?
     """
 
     mean: Array
@@ -43,6 +44,7 @@ class Field(NamedTuple):
     covariance: Array
     axes: Axes
     activation: Activation
+    fitted: bool = False
 
 
 def at_codes(values: Array, axes: Axes, codes: list[Array]) -> Array:
