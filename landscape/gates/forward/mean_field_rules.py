@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import ndtr
 
-from landscape.gates.activations import distinct, gaussian_moments, mean_slope, significant
-from landscape.gates.averaging import ratio
+from landscape.gates.activations import distinct, gaussian_moments, mean_slope
+from landscape.gates.averaging import ratio, significant
 from landscape.gates.composites import Affine, Form, moments
 from landscape.gates.functions import Curve, curve
 from landscape.structure.plan import axis_maps, fixed_map, pool_cells
