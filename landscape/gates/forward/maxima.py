@@ -11,7 +11,7 @@ import numpy as np
 from landscape.gates.activations import gaussian_moments
 from landscape.gates.averaging import ratio
 from landscape.gates.forward.covariances import Product, at_pairs, by_run
-from landscape.gates.forward.mean_field_rules import MONOTONE, Run, Signal, gaussian
+from landscape.gates.forward.signal import MONOTONE, Run, Signal, gaussian
 from landscape.gates.windows.largest import Largest
 from landscape.gates.windows.pools import MOST_CELLS, Field, pairs_of_windows
 from landscape.gates.windows.rectified import gaussian_below, gaussians_below

@@ -18,8 +18,9 @@ import numpy as np
 from landscape.gates.composites import Affine, factor_squares, forms
 from landscape.gates.forward.covariances import Passing, Product, gate_products, passed_pairs
 from landscape.gates.forward.maxima import check_few, fields, maximum, pairs_of_maxima
-from landscape.gates.forward.mean_field_rules import Known, Run, Signal, batch_variance, gate, gaussian, passed, spread
+from landscape.gates.forward.mean_field_rules import batch_variance, gate, passed, spread
 from landscape.gates.forward.runs import Step, chains, run_rates
+from landscape.gates.forward.signal import Known, Run, Signal, gaussian
 from landscape.gates.gates import Skip, gates_below, skips, unknown_rates
 from landscape.gates.windows.pools import symmetric, windows
 from landscape.prior import Gates, Prior, even
