@@ -74,24 +74,33 @@ def pointwise(function: Callable[..., tuple[Array, ...]], *arrays: Array) -> tup
     [3]
     """
     thin, places = list(np.broadcast_arrays(*arrays)), []
-    for axis in reversed(range(thin[0].ndim)):
-        first, place = _different_rows([np.moveaxis(array, axis, 0) for array in thin])
-        if len(first) < len(place):
-            thin = [np.take(array, first, axis) for array in thin]
-            places.append((axis, place))
+    for rule in (_runs_of_rows, _different_rows):  # first what is cheap, on what is large
+        for axis in reversed(range(thin[0].ndim)):
+            first, place = rule([np.moveaxis(array, axis, 0) for array in thin])
+            if len(first) < len(place):
+                thin = [np.take(array, first, axis) for array in thin]
+                places.append((axis, place))
     results = function(*thin)
     for axis, place in reversed(places):
         results = tuple(np.take(result, place, axis) for result in results)
     return results
 
 
+def _runs_of_rows(arrays: list[Array]) -> tuple[Array, Array]:
+    """The first of each run of neighbouring rows that are equal, and of which run every row is."""
+    new = np.arange(len(arrays[0])) == 0
+    for array in arrays:
+        rows = array[(slice(None), *(slice(None if stride else 1) for stride in array.strides[1:]))]
+        new[1:] |= (rows[1:] != rows[:-1]).any(axis=tuple(range(1, rows.ndim)))
+    return np.flatnonzero(new), np.cumsum(new) - 1
+
+
 def _different_rows(arrays: list[Array]) -> tuple[Array, Array]:
-    """The first of each kind of rows, and of which kind every row is."""
+    """The first of each kind of rows that are equal but for their last digits, and of which kind every row is."""
     kind = np.zeros(len(arrays[0]), dtype=np.int64)
     for array in arrays:
-        alike = not any(array.strides[1:])  # one number along each row
-        rows = array[(slice(None), *(slice(1),) * (array.ndim - 1))] if alike else array
-        rows = np.ascontiguousarray(significant(rows) + 0.0).reshape(len(rows), -1)
+        rows = array[(slice(None), *(slice(None if stride else 1) for stride in array.strides[1:]))]
+        rows = np.ascontiguousarray(significant(rows) + 0.0).reshape(len(rows), -1)  # + 0.0: -0.0 is 0.0
         _, own = np.unique(rows.view(np.dtype((np.void, rows[0].nbytes))).ravel(), return_inverse=True)
         _, kind = np.unique(kind * len(kind) + own.ravel(), return_inverse=True)
     _, first, kind = np.unique(kind, return_index=True, return_inverse=True)
