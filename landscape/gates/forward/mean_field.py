@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from landscape.gates.composites import Affine, factor_squares, forms
-from landscape.gates.forward.covariances import Passing, Product, gate_products, passed_pairs
+from landscape.gates.forward.covariances import Passing, Product, at_pairs, gate_products, passed_pairs
 from landscape.gates.forward.maxima import check_few, fields, maximum, pairs_of_maxima
 from landscape.gates.forward.mean_field_rules import batch_variance, gate, passed, spread
 from landscape.gates.forward.runs import Step, chains, run_rates
@@ -306,11 +306,13 @@ def _product_joint(prior: Prior, below: list[Signal]) -> dict[tuple[str, int], A
 
 
 def _at_pairs(factor: Signal, alone: bool, spatial: tuple[int, ...], axes: Axes) -> Array:
-    power, level = (np.broadcast_to(part, (len(part), *spatial)) for part in (factor.power, np.sqrt(factor.cross)))
-    first, second = ((slice(None), *np.ix_(*(getattr(pairs, side) for pairs in axes))) for side in ("first", "second"))
     if alone:
-        return power[first]
-    same = np.ones(())
-    for pairs in axes:
-        same = np.multiply.outer(same, pairs.first == pairs.second)
-    return np.where(same, power[first], level[first] * level[second])
+        power = factor.power.reshape(len(factor.power), *(1 for _ in axes))
+        return np.broadcast_to(power, (len(power), *map(len, axes)))
+    power, level = (np.broadcast_to(part, (len(part), *spatial)) for part in (factor.power, np.sqrt(factor.cross)))
+    left, right = at_pairs(level, axes)
+    found = left * right
+    same: tuple[Any, ...] = np.ix_(*(np.flatnonzero(pairs.first == pairs.second) for pairs in axes))
+    cells = np.ix_(*(pairs.first[pairs.first == pairs.second] for pairs in axes))
+    found[(slice(None), *same)] = power[(slice(None), *cells)]
+    return found
