@@ -221,7 +221,7 @@ def _turns(sizes: list[int]) -> list[Array]:
     taps = np.arange(prod(sizes)).reshape(sizes)
     orders = [order for order in permutations(range(len(sizes))) if [sizes[axis] for axis in order] == sizes]
     mirrored = [[axis for axis, flip in enumerate(flips) if flip] for flips in product((False, True), repeat=len(sizes))]
-    return [np.flip(taps.transpose(order), axes).ravel() for order in orders for axes in mirrored]
+    return [np.flip(taps.transpose(order), tuple(axes)).ravel() for order in orders for axes in mirrored]
 
 
 def _cases(arrays: tuple[Array, ...], cells: int, turns: list[Array]) -> tuple[Array, Array, Array]:
