@@ -20,7 +20,7 @@ from lattice.network.ops import Pooling, Windowed
 
 __all__ = ["asked_pairs", "closest", "on_diagonal", "turned", "with_nearer_pairs"]
 
-MOST_PAIRS = 2**17  # of one layer; above it the far ones are taken as nearer
+MOST_PAIRS = 2**18  # of one layer; above it the far ones are taken as nearer
 
 
 def asked_pairs(lattice: Lattice) -> dict[int, Axes]:
