@@ -96,7 +96,7 @@ def test_paths_prints_a_row_of_pascals_triangle(capsys):
         (["map", "{model}:small", "--size", "2"], "could not take"),
         (["map", "{model}:small", "--size", "9", "--out", "nowhere/map.png"], "does not exist"),
         (["map", "{model}:small", "--size", "9", "--check", "5"], "--check 5: a comparison needs 20 draws at least"),
-        (["map", "vit_b_16"], "have no rule here"),
+        (["map", "vit_b_16"], "no path reaches the input"),  # its head starts at zero
         (["paths", "--kernel", "0"], "the least is 1"),
         (["paths", "--depth", "2", "--skip", "1"], "layers that keep the size"),
         (["paths", "--depth", "3", "--skip", "2"], "do not divide into blocks of 2"),

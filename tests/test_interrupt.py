@@ -232,6 +232,7 @@ TAKES_FACTORY = {
     ),
 }
 NOT_HERE = {
+    "landscape.output_map.output_map": "predict, unit by unit",
     "landscape.stages.complete": "a part of predict",
     "landscape.stages.read": "a part of predict",
     "validation.fields.files.manifest_of": "what a folder belongs to; a part of effective_receptive_field",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lattice import PilcroError, SpecificationError
+from lattice import AssumptionError, PilcroError, SpecificationError
 from lattice.lazy import to_install
 from validation.comparison.compare import compare
 from validation.studies.ladders import measured, predicted
@@ -88,6 +88,8 @@ def gallery(
         begun = time.perf_counter()
         try:
             land = predicted(net)
+            if not land.squared.any():
+                raise AssumptionError("no gradient reaches the input at initialisation; does the head start at zero?")
         except PilcroError as refusal:
             refused.append(f"{name}: {' '.join(str(refusal).split())[:200]}")
             rows.append((name, pixels, "refused", *[None] * (len(COLUMNS) - 3)))

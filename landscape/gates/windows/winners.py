@@ -30,6 +30,8 @@ def winners(mean: Array, covariance: Array, inside: Array) -> tuple[Array, Array
     [array([[0.3333, 0.3333, 0.3333]]), array([[0.2917, 0.2917, 0.2917]])]
     """
     windows, cells = mean.shape
+    # a little noise of its own in every cell: copies of one cell win equally often
+    covariance = covariance + RIDGE * covariance * np.eye(cells)
     picked, positive = (np.empty((windows, cells)) for _ in range(2))
     for k in range(cells):
         rows = -np.eye(cells)
@@ -46,12 +48,9 @@ def winners(mean: Array, covariance: Array, inside: Array) -> tuple[Array, Array
 
 
 def _correlations(rows: Array, covariance: Array, there: Array) -> tuple[Array, Array]:
-    """The deviations of these combinations of cells, and the correlations between them.
-
-    Cells that are equal, to rounding, differ by nothing; the sign of nothing is left to chance, independently of all others.
-    """
+    """The deviations of these combinations of cells, and the correlations between them."""
     own = np.einsum("mi,wii->wm", np.abs(rows), covariance)  # of which a difference is a part
-    least = np.maximum(RIDGE * own, np.finfo(float).tiny)
+    least = np.maximum(RIDGE / 2 * own, np.finfo(float).tiny)
     size = np.sqrt(np.maximum(np.einsum("mi,wij,mj->wm", rows, covariance, rows), least))
     between = np.clip(rows @ covariance @ rows.T / size[:, :, None] / size[:, None, :], -1, 1)
     apart = np.eye(len(rows), dtype=bool) | ~(there[:, :, None] & there[:, None, :])
