@@ -63,6 +63,8 @@ class Gates:
         What a norm over the signal leaves of the gradient beside 1 / E[variance] (`landscape.laws.norm_gradient`).
     logits : mapping
         How much the logits of attention vary (`landscape.gates.forward.logits`).
+    notes : mapping
+        What is to be said of how the rates of a max-pool were found, in words.
     """
 
     gains: Mapping[str, Any] = field(default_factory=dict)
@@ -76,6 +78,7 @@ class Gates:
     replicates: Sequence["Gates"] = ()
     kept: Mapping[str, Any] = field(default_factory=dict)
     logits: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

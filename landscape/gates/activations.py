@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import ndtr, owens_t
 
-from landscape.gates.averaging import pointwise
+from landscape.gates.averaging import pointwise, significant
 from landscape.gates.functions import FUNCTIONS, Curve, curve
 from landscape.structure.signs import has_slopes, slopes
 from lattice import Activation
@@ -38,14 +38,12 @@ __all__ = [
     "mean_slope",
     "product_of",
     "quadrant",
-    "significant",
 ]
 
 Array = np.ndarray[Any, Any]
 FAR = 38.0  # deviations: the normal density is 0 in float64
 DENSE = np.array([-FAR, -8.5, -4.0, 0.0, 4.0, 8.5, FAR])  # deviations at which the density is cut: beyond 8.5 lies 2e-17
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
-DIGITS = 40  # binary ones, by which cases are told apart: 1e-12 of each number
 
 
 def gaussian_moments(activation: Activation, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
@@ -212,12 +210,6 @@ def _case(function: Curve, mean: float, variance: float, correlation: float) -> 
         *squares,
         float(slope @ law.masses),
     )
-
-
-def significant(values: Array) -> Array:
-    """Rounded to so many digits of each number, so that what differs by its last digits is one case."""
-    mantissa, exponent = np.frexp(values)
-    return np.ldexp(np.round(np.ldexp(mantissa, DIGITS)), exponent - DIGITS)
 
 
 def distinct(*arrays: Array) -> tuple[list[tuple[float, ...]], Array]:

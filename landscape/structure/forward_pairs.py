@@ -18,9 +18,9 @@ from landscape.structure.signs import has_slopes
 from lattice import Activation, AdaptivePool, GlobalPool, Lattice, Multiply, Pool
 from lattice.network.ops import Pooling, Windowed
 
-__all__ = ["asked_pairs", "closest", "on_diagonal", "turned"]
+__all__ = ["asked_pairs", "closest", "on_diagonal", "turned", "with_nearer_pairs"]
 
-MOST_PAIRS = 2**17  # of one layer; above it the far ones are taken as nearer
+MOST_PAIRS = 2**18  # of one layer; above it the far ones are taken as nearer
 
 
 def asked_pairs(lattice: Lattice) -> dict[int, Axes]:
@@ -31,21 +31,38 @@ def asked_pairs(lattice: Lattice) -> dict[int, Axes]:
     >>> [len(axes[0]) for axes in asked_pairs(net).values()]  # below the pool 7 cells, and 3 pairs of two each, twice
     [23, 13, 13]
     """
+    return _asked(lattice)[0]
+
+
+def with_nearer_pairs(lattice: Lattice) -> frozenset[int]:
+    """The nodes at or below which pairs that are far apart are taken as nearer, for being too many."""
+    found = set(_asked(lattice)[1])
+    for position, node in enumerate(lattice.nodes):
+        if any(i in found for i in node.inputs):
+            found.add(position)
+    return frozenset(found)
+
+
+@lru_cache(maxsize=8)
+def _asked(lattice: Lattice) -> tuple[dict[int, Axes], frozenset[int]]:
+    """The pairs of each node, and the nodes of which there were too many."""
     asked: dict[int, Axes] = {}
+    many = set()
     for position in reversed(range(1, len(lattice.nodes))):
         node = lattice.nodes[position]
         own = _own(lattice, position)
         if own is not None:
             _merge(asked, node.inputs[0], own)
         if position in asked:
+            many |= {position} if _count(asked[position]) > MOST_PAIRS else set()
             asked[position] = _few(asked[position])
             for place, i in enumerate(node.inputs):
                 below = _below(lattice, position, place, asked[position])
                 if below is not None:
                     _merge(asked, i, below)
     if 0 in asked:
-        asked[0] = _few(asked[0])
-    return dict(sorted(asked.items()))
+        asked[0] = _few(asked[0])  # of white inputs, whose far pairs are zero, as near ones are
+    return dict(sorted(asked.items())), frozenset(many)
 
 
 def _own(lattice: Lattice, position: int) -> Axes | None:
@@ -102,12 +119,16 @@ def _merge(asked: dict[int, Axes], node: int, more: Axes) -> None:
 
 def _few(axes: Axes) -> Axes:
     """The pairs that are not too far apart, so that all axes together have few enough."""
-    if prod(map(len, axes)) <= MOST_PAIRS:
+    if _count(axes) <= MOST_PAIRS:
         return axes
     reach = 1
     while prod(len(_within(pairs, reach + 1)) for pairs in axes) <= MOST_PAIRS:
         reach += 1
     return tuple(_within(pairs, reach) for pairs in axes)
+
+
+def _count(axes: Axes) -> int:
+    return prod(map(len, axes))
 
 
 def _within(pairs: Pairs, reach: int) -> Pairs:

@@ -149,7 +149,8 @@ def _(op: Pooling, node: Node, spatial: Shape, correlated: bool, below: list[Sig
     if op.kind != "max" or not reads_several(op, spatial):
         return []
     how = gates.source if node.name in gates.taps else "taken as equally likely"
-    return [(Guarantee.APPROXIMATE, f"max-pool: which cell wins depends on the data, {how}")]
+    found = f"which cell wins depends on the data, {how}"
+    return [(Guarantee.APPROXIMATE, f"max-pool: {text}") for text in (found, *gates.notes.get(node.name, ()))]
 
 
 @_findings.register

@@ -15,7 +15,8 @@ from scipy.special import ndtr
 from landscape.gates.activations import deviations, gaussian_moments, quadrant
 from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.composites import Affine, moments
-from landscape.gates.forward.mean_field_rules import Known, Signal, batch_variance, spread
+from landscape.gates.forward.mean_field_rules import batch_variance, spread
+from landscape.gates.forward.signal import Known, Signal
 from landscape.gates.windows.pools import at_codes
 from landscape.structure.forward_pairs import on_diagonal, turned
 from landscape.structure.pairs import needed_above, operator
@@ -109,6 +110,8 @@ def _mapped(op: Windowed, passing: Passing, product: Product) -> Array:
 
 @passed_pairs.register
 def _(op: Windowed, passing: Passing) -> Array | None:
+    if getattr(op, "kind", "") == "max":
+        return None  # `landscape.gates.forward.maxima` has these, where they can be had
     return _mapped(op, passing, passing.products[0])
 
 

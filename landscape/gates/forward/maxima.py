@@ -11,25 +11,27 @@ import numpy as np
 from landscape.gates.activations import gaussian_moments
 from landscape.gates.averaging import ratio
 from landscape.gates.forward.covariances import Product, at_pairs, by_run
-from landscape.gates.forward.mean_field_rules import MONOTONE, Run, Signal, gaussian
+from landscape.gates.forward.signal import MONOTONE, Run, Signal, gaussian
 from landscape.gates.windows.largest import Largest
 from landscape.gates.windows.pools import MOST_CELLS, Field, pairs_of_windows
 from landscape.gates.windows.rectified import gaussian_below, gaussians_below
 from landscape.structure.forward_pairs import on_diagonal
 from landscape.structure.plan import Axes
 from landscape.structure.signs import Sign
-from lattice import Activation, AdaptivePool, GlobalPool, Pool
+from lattice import Activation, AdaptivePool, GlobalPool, Pool, UnsupportedError
 
-__all__ = ["fields", "maximum", "pairs_of_maxima", "small"]
+__all__ = ["check_few", "fields", "maximum", "pairs_of_maxima"]
 
 Array = np.ndarray[Any, Any]
 Maximum = Pool | AdaptivePool | GlobalPool
 IDENTITY, RELU = Activation("identity"), Activation("relu")
 
 
-def small(op: Maximum, spatial: tuple[int, ...]) -> bool:
-    """Does each window have so few cells that all pairs of them can be looked at?"""
-    return int(np.prod([window.taps(n) for window, n in zip(op.windows(spatial), spatial, strict=True)])) <= MOST_CELLS
+def check_few(op: Maximum, spatial: tuple[int, ...]) -> None:
+    """Refuse windows of so many cells that not all pairs of them can be looked at."""
+    cells = int(np.prod([window.taps(n) for window, n in zip(op.windows(spatial), spatial, strict=True)]))
+    if cells > MOST_CELLS:
+        raise UnsupportedError(f"windows of {cells} cells have too many pairs of them, {MOST_CELLS} cells being the most")
 
 
 def fields(signal: Signal, product: Product, signs: tuple[Sign, ...], run: Run | None, base: Product | None) -> list[Field]:
@@ -40,15 +42,21 @@ def fields(signal: Signal, product: Product, signs: tuple[Sign, ...], run: Run |
     gate = run.form.op if run is not None and run.form.kind == "gate" and run.form.gates == 1 else None
     if run is not None and base is not None and isinstance(gate, Activation) and gate.name in MONOTONE and not run.form.norms:
         laws = _gaussian(run.base, base, product.axes)
-        return [_field(law, product.axes, gate) for law in zip(*laws, strict=True)]
+        return [_field(law, product.axes, gate, False) for law in zip(*laws, strict=True)]
     plain, rectified = _gaussian(signal, product, product.axes), _rectified(signal, product)
     chosen = [(rectified, RELU) if sign is Sign.NONNEGATIVE else (plain, IDENTITY) for sign in signs]
-    return [_field((part[place] for part in laws), product.axes, function) for place, (laws, function) in enumerate(chosen)]
+    return [
+        _field((part[place] for part in laws), product.axes, function, function is RELU)
+        for place, (laws, function) in enumerate(chosen)
+    ]
 
 
-def _field(law: Any, axes: Axes, activation: Activation) -> Field:
+def _field(law: Any, axes: Axes, activation: Activation, fitted: bool) -> Field:
     mean, variance, shared, covariance = law
-    return Field(mean, variance, shared, covariance, axes, activation)
+    field = Field(mean, variance, shared, covariance, axes, activation, fitted)
+    if not all(np.isfinite(part).all() for part in field[:4]):
+        raise UnsupportedError("the moments of its cells are not finite")
+    return field
 
 
 def _gaussian(signal: Signal, product: Product, axes: Axes) -> tuple[Array, ...]:

@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 
 from landscape.gates.composites import Affine, factor_squares, forms
-from landscape.gates.forward.covariances import Passing, Product, gate_products, passed_pairs
-from landscape.gates.forward.maxima import fields, maximum, pairs_of_maxima, small
-from landscape.gates.forward.mean_field_rules import Known, Run, Signal, batch_variance, gate, gaussian, passed, spread
+from landscape.gates.forward.covariances import Passing, Product, at_pairs, gate_products, passed_pairs
+from landscape.gates.forward.maxima import check_few, fields, maximum, pairs_of_maxima
+from landscape.gates.forward.mean_field_rules import batch_variance, gate, passed, spread
 from landscape.gates.forward.runs import Step, chains, run_rates
+from landscape.gates.forward.signal import Known, Run, Signal, gaussian
 from landscape.gates.gates import Skip, gates_below, skips, unknown_rates
 from landscape.gates.windows.pools import symmetric, windows
 from landscape.prior import Gates, Prior, even
 from landscape.structure.channel_runs import channel_runs
-from landscape.structure.forward_pairs import asked_pairs, on_diagonal
+from landscape.structure.forward_pairs import asked_pairs, on_diagonal, with_nearer_pairs
 from landscape.structure.plan import Axes
 from landscape.structure.signs import SIGNAL_NORMS, run_signs
 from landscape.structure.symmetry import Symmetries, symmetries
@@ -69,6 +70,7 @@ class _Field:
         self.found: list[Signal] = []
         self.products: dict[int, Product] = {}
         self.taps: dict[str, Array] = {}
+        self.notes: dict[str, tuple[str, ...]] = {}
 
     def sweep(self, input_power: float) -> list[Signal]:
         for position, node in enumerate(self.lattice.nodes):
@@ -93,12 +95,22 @@ class _Field:
         op, shape = node.op, self.lattice.input_shapes(node)[0]
         if not isinstance(op, Pool | AdaptivePool | GlobalPool) or op.kind != "max" or node.inputs[0] not in self.products:
             return False
-        if not small(op, shape[1:]):
-            return False
         below = node.inputs[0]
         base = self.products.get(self.forms[below][0])
-        read = fields(self.found[below], self.products[below], self.signs_of_runs[below], self.run(below), base)
-        laws = [symmetric(self.alike, op, shape[1:], windows(op, field)) for field in read]
+        try:
+            check_few(op, shape[1:])
+            read = fields(self.found[below], self.products[below], self.signs_of_runs[below], self.run(below), base)
+            laws = [symmetric(self.alike, op, shape[1:], windows(op, field)) for field in read]
+        except UnsupportedError as refusal:
+            self.notes[node.name] = (f"cells taken as alike and independent: {refusal}",)
+            return False
+        if any(field.fitted for field in read):
+            self.notes[node.name] = ("maxima, sums and averages that it reads are taken as rectified Gaussians",)
+        if below in with_nearer_pairs(self.lattice):
+            self.notes[node.name] = (
+                *self.notes.get(node.name, ()),
+                "pairs of cells far apart are taken as nearer, for being too many",
+            )
         signal, self.taps[node.name] = maximum(op, read, laws, self.runs[position])
         self.found.append(signal)
         if position in self.asked:
@@ -230,6 +242,7 @@ def theory_gates(prior: Prior, train: bool = False) -> Gates:
         gains,
         joint=field.joint(),
         taps=field.taps,
+        notes=field.notes,
         runs=runs,
         source="from the forward mean field",
         firsts=firsts,
@@ -293,11 +306,13 @@ def _product_joint(prior: Prior, below: list[Signal]) -> dict[tuple[str, int], A
 
 
 def _at_pairs(factor: Signal, alone: bool, spatial: tuple[int, ...], axes: Axes) -> Array:
-    power, level = (np.broadcast_to(part, (len(part), *spatial)) for part in (factor.power, np.sqrt(factor.cross)))
-    first, second = ((slice(None), *np.ix_(*(getattr(pairs, side) for pairs in axes))) for side in ("first", "second"))
     if alone:
-        return power[first]
-    same = np.ones(())
-    for pairs in axes:
-        same = np.multiply.outer(same, pairs.first == pairs.second)
-    return np.where(same, power[first], level[first] * level[second])
+        power = factor.power.reshape(len(factor.power), *(1 for _ in axes))
+        return np.broadcast_to(power, (len(power), *map(len, axes)))
+    power, level = (np.broadcast_to(part, (len(part), *spatial)) for part in (factor.power, np.sqrt(factor.cross)))
+    left, right = at_pairs(level, axes)
+    found = left * right
+    same: tuple[Any, ...] = np.ix_(*(np.flatnonzero(pairs.first == pairs.second) for pairs in axes))
+    cells = np.ix_(*(pairs.first[pairs.first == pairs.second] for pairs in axes))
+    found[(slice(None), *same)] = power[(slice(None), *cells)]
+    return found

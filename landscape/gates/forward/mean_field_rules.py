@@ -1,18 +1,16 @@
 r"""The rules of the forward mean field: how the size of the signal passes each op; see `landscape.gates.forward.mean_field`."""
 
-from collections.abc import Mapping
-from functools import lru_cache, singledispatch
-from typing import Any, NamedTuple
+from functools import singledispatch
+from typing import Any
 
 import numpy as np
-from scipy.special import ndtr
 
-from landscape.gates.activations import distinct, gaussian_moments, mean_slope, significant
-from landscape.gates.averaging import ratio
-from landscape.gates.composites import Affine, Form, moments
-from landscape.gates.functions import Curve, curve
-from landscape.structure.plan import axis_maps, fixed_map, pool_cells
-from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, has_slopes, slopes, together
+from landscape.gates.activations import gaussian_moments, mean_slope
+from landscape.gates.composites import moments
+from landscape.gates.forward.alike_maxima import alike_maximum
+from landscape.gates.forward.signal import Known, Run, Signal, gaussian, through
+from landscape.structure.plan import axis_maps, fixed_map
+from landscape.structure.signs import SIGNAL_NORMS, has_slopes, slopes
 from lattice import (
     Activation,
     Add,
@@ -33,61 +31,10 @@ from lattice.network.ops import Pooling, Rearrangement, WeightedWindow, Windowed
 from lattice.network.rearrange import Rearrange
 from lattice.network.shapes import sources
 
-__all__ = ["Known", "Run", "Signal", "MONOTONE", "batch_variance", "gate", "gaussian", "of_run", "passed", "spread"]
+__all__ = ["batch_variance", "gate", "of_run", "passed", "spread"]
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
-MONOTONE = ("relu", "leaky_relu", "identity", "relu6", "hardtanh", "hardsigmoid", "sigmoid", "tanh", "softsign", "softplus")
-
-
-class Signal(NamedTuple):
-    """The moments of one node's output over weights and white inputs, (channels or 1, *spatial) each."""
-
-    power: Array
-    cross: Array
-    mean: Array
-
-
-class Run(NamedTuple):
-    """What a node is as a pointwise function of the signal below it: see `landscape.gates.composites`."""
-
-    form: Form
-    affine: Mapping[str, Affine]
-    base: Signal
-
-
-class Known(NamedTuple):
-    """What a rule is told of its node.
-
-    `variance`: V[w]. `factor`: the squared factor of a norm, `sign` its sign, (channels or 1, ...). `shift`: the mean and the
-    variance of what is added. `shapes`: those that it reads. `train`: do norms see a batch? `parts`: the number of channels
-    and the symmetry of each run that it reads. `run`: it as a function of one signal, where a gate stands below it without
-    weights between; `below`: the same of what it reads.
-    """
-
-    variance: float
-    factor: Array
-    shapes: tuple[Shape, ...]
-    train: bool
-    sign: Array
-    shift: tuple[Array, Array]
-    parts: tuple[tuple[int, Sign], ...]
-    run: Run | None
-    below: Run | None
-
-    @property
-    def symmetry(self) -> Sign:
-        """That of all channels together."""
-        return together(tuple(sign for _, sign in self.parts))
-
-    def rectified(self) -> tuple[Array, Array] | None:
-        """1 at the channels that are never negative, or never positive, whatever the law; None where there are no such."""
-        channels, axes = [count for count, _ in self.parts], (1,) * (len(self.shapes[0]) - 1)
-        found = [np.repeat([sign is each for _, sign in self.parts], channels).reshape(-1, *axes) for each in NEGATED]
-        if not any(one.any() for one in found):
-            return None
-        positive, negative = (one[:1] if one.all() or not one.any() else one for one in found)
-        return positive, negative
 
 
 @singledispatch
@@ -185,13 +132,6 @@ def _fixed_slope(op: Activation, known: Known) -> tuple[Array, Array] | None:
     positive, negative = rectified
     down, up = slopes(op)
     return positive | negative, np.where(positive, up, down)
-
-
-def gaussian(z: Signal) -> tuple[Array, Array, Array]:
-    """The mean, the variance and the correlation between inputs of the Gaussian that stands for a signal."""
-    variance = np.maximum(z.power - z.mean**2, 0)
-    shared = np.maximum(z.cross - z.mean**2, 0)
-    return z.mean, variance, np.minimum(ratio(shared, variance), 1)
 
 
 def of_run(run: Run) -> tuple[Signal, Array, Array]:
@@ -336,67 +276,11 @@ def _(op: Windowed, known: Known, below: list[Signal]) -> Signal:
     maps = [fixed_map(op, axis, spatial).values for axis in range(len(spatial))]
     if getattr(op, "kind", "") == "max":
         assert isinstance(op, Pooling)
-        return _maximum(op, known, z, maps)
+        return alike_maximum(op, known, z, maps)
     return _mixed(maps, z)
 
 
 def _mixed(maps: list[Array], z: Signal) -> Signal:
-    level = _through(maps, np.sqrt(z.cross))
-    apart = _through([a**2 for a in maps], z.power - z.cross)
-    return Signal(apart + level**2, level**2, _through(maps, z.mean))
-
-
-def _through(maps: list[Array], values: Array) -> Array:
-    for axis, a in enumerate(maps, start=1):
-        values = np.moveaxis(np.tensordot(a, values, (1, axis)), 0, axis)
-    return values
-
-
-def _maximum(op: Pooling, known: Known, z: Signal, maps: list[Array]) -> Signal:
-    """The largest of n values that have the average law of the window.
-
-    The largest of a function that rises is the function of the largest; of other values that are never negative it is taken
-    as that of rectified Gaussians.
-    """
-    run = known.below
-    gate = run.form.op if run is not None and run.form.kind == "gate" and run.form.gates == 1 else None
-    rising = isinstance(gate, Activation) and gate.name in MONOTONE and run is not None and not run.form.norms
-    law = gaussian(run.base if rising and run is not None else z)
-    if known.symmetry is Sign.NONNEGATIVE and not rising:
-        law = (np.zeros_like(z.power), 2 * z.power, _correlations(z))
-        gate = Activation("relu")
-    function = curve(gate) if isinstance(gate, Activation) and (rising or known.symmetry is Sign.NONNEGATIVE) else LINE
-    mean, variance, correlation = law
-    parts = [_through(maps, part) for part in np.broadcast_arrays(mean, variance, correlation * variance)]
-    arrays = np.broadcast_arrays(pool_cells(op, known.shapes[0][1:]), *parts)
-    cases, which = distinct(*(significant(array) for array in arrays))
-    found = np.array([_largest(int(case[0]), function, *case[1:]) for case in cases])[which]
-    return Signal(*np.moveaxis(found.reshape(*arrays[0].shape, 3), -1, 0))
-
-
-LINE = curve(Activation("identity"))
-
-
-@lru_cache(maxsize=4096)
-def _largest(n: int, function: Curve, mean: float, variance: float, shared: float) -> tuple[float, float, float]:
-    """E[M^2], E[E[M | what inputs share]^2] and E[M] for M the largest of n values f(mean + shared + own Gaussians)."""
-    t, weights = np.polynomial.hermite_e.hermegauss(31)
-    e = np.linspace(-7, 7, 561)  # deviations
-    law = np.diff(ndtr(e) ** n)  # of the largest e
-    largest = (e[1:] + e[:-1]) / 2
-    values = function.value(mean + np.sqrt(shared) * t[:, None] + np.sqrt(max(variance - shared, 0.0)) * largest)
-    first, second = values @ law, values**2 @ law
-    weights = weights / weights.sum()
-    return float(weights @ second), float(weights @ first**2), float(weights @ first)
-
-
-def _correlations(z: Signal) -> Array:
-    """The correlations of the Gaussians of which rectified values have this ratio of cross to power."""
-    return np.interp(ratio(z.cross, z.power), *_rectified())
-
-
-@lru_cache(maxsize=1)
-def _rectified() -> tuple[Array, Array]:
-    """J(r) / pi and r, for r from 0 to 1."""
-    r = 1 - np.linspace(1, 0, 20001) ** 2  # dense at 1, where J bends
-    return (np.sqrt(1 - r**2) + r * (np.pi - np.arccos(r))) / np.pi, r
+    level = through(maps, np.sqrt(z.cross))
+    apart = through([a**2 for a in maps], z.power - z.cross)
+    return Signal(apart + level**2, level**2, through(maps, z.mean))

@@ -5,7 +5,8 @@ are alike. Windows that are alike (inside a layer nearly all) are computed once.
 """
 
 from functools import lru_cache, reduce
-from itertools import combinations, product
+from itertools import combinations, permutations, product
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,18 +14,19 @@ import numpy as np
 from landscape.gates.activations import gaussian_moments
 from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.functions import curve
-from landscape.gates.windows.largest import Largest, Window, common_factor, largest, product_of_largest
+from landscape.gates.windows.largest import Largest, Window, common_factor, largest, moments_of_largest, product_of_largest
 from landscape.gates.windows.winners import winners
 from landscape.structure.forward_pairs import closest
 from landscape.structure.plan import Axes
 from landscape.structure.signs import has_slopes, slopes
 from landscape.structure.symmetry import Symmetries
-from lattice import Activation, AdaptivePool, GlobalPool, Pool
+from lattice import Activation, AdaptivePool, GlobalPool, Pool, UnsupportedError
 
 __all__ = ["MOST_CELLS", "Field", "at_codes", "pairs_of_windows", "symmetric", "windows"]
 
 Array = np.ndarray[Any, Any]
 MOST_CELLS = 64  # of a window, all pairs of which are looked at
+MOST_WORK = 2**17  # distinct windows of one layer times the square of their cells: a few seconds
 GRAIN = 2.0**-9  # of a window's variance
 Maximum = Pool | AdaptivePool | GlobalPool
 
@@ -33,6 +35,7 @@ class Field(NamedTuple):
     """A Gaussian field of one run of channels, and the rising function of it that a pool reads.
 
     `mean`, `variance`, `shared` (the covariance between two inputs): (*spatial). `covariance`: (*pairs), at the pairs `axes`.
+    `fitted`: has it been found from moments of values that are no function of a Gaussian?
     """
 
     mean: Array
@@ -41,6 +44,7 @@ class Field(NamedTuple):
     covariance: Array
     axes: Axes
     activation: Activation
+    fitted: bool = False
 
 
 def at_codes(values: Array, axes: Axes, codes: list[Array]) -> Array:
@@ -69,11 +73,15 @@ def windows(op: Maximum, field: Field) -> Largest:
 
     def law(*arrays: Array) -> tuple[Array, ...]:
         n = len(taps)
-        cases, which = _cases(arrays, n)
+        cases, which, turned = _cases(arrays, n, _turns([len(table) for table in tables]))
+        if len(cases) * n**2 > MOST_WORK:
+            raise UnsupportedError(f"{len(cases)} windows of {n} cells that differ are too many for the law of their maxima")
         there, mean, variance, shared = (cases[:, k * n : (k + 1) * n] for k in range(4))
         found = _law(there > 0, mean, variance, shared, cases[:, 4 * n :], field.activation)
-        columns = (*found.wins.T, *found.picked.T, found.first, found.second, found.shared, found.level, found.square)
-        return tuple(column[which].reshape(arrays[0].shape) for column in columns)
+        by_tap = [np.take_along_axis(part[which], turned, axis=1).T for part in (found.wins, found.picked)]
+        columns = (found.first, found.second, found.shared, found.level, found.square)
+        shape = arrays[0].shape
+        return tuple(column.reshape(shape) for column in (*by_tap[0], *by_tap[1], *(part[which] for part in columns)))
 
     found = pointwise(law, *(there.astype(float) for there in inside), *cells[0], *cells[1], *cells[2], *pairs)
     n = len(taps)
@@ -97,20 +105,21 @@ def _law(there: Array, mean: Array, variance: Array, shared: Array, upper: Array
     function = curve(activation)
     covariance = _symmetric(upper, variance)
     window = common_factor(mean, covariance, there)
-    found = largest(window, function)
+    moments = moments_of_largest(window, function)
     picked, positive = winners(mean, covariance, there)
-    wins = _passed(found, picked, positive, activation)
+    wins = _passed(window, picked, positive, activation)
     level = np.sqrt(np.clip(shared, 0, variance))
     own = np.where(there, np.sqrt(np.maximum(variance - level**2, 0.0)), np.nan)
-    shared = largest(Window(window.mean, level, own), function).shared
-    return found._replace(wins=wins, picked=picked, shared=shared)
+    shared = moments_of_largest(Window(window.mean, level, own), function).shared
+    return Largest(wins, moments.first, moments.second, shared, picked, moments.level, moments.square)
 
 
-def _passed(found: Largest, picked: Array, positive: Array, activation: Activation) -> Array:
+def _passed(window: Window, picked: Array, positive: Array, activation: Activation) -> Array:
     """E[f'^2; k wins]: by the sign of the winner, or as much as a winner passes with one factor in common."""
     if has_slopes(activation):
         down, up = slopes(activation)
         return np.asarray(up**2 * positive + down**2 * (picked - positive))
+    found = largest(window, curve(activation))
     return np.asarray(ratio(found.wins, found.picked) * picked)
 
 
@@ -174,10 +183,10 @@ def _shared_spare(rows: list[list[Array]]) -> Array:
     common = _outer(
         [((row[0][:, None] == row[1][None]) & (row[0][:, None] >= 0)).sum(axis=(0, 1)) for row in rows], np.multiply
     )
-    cases, which = np.unique(np.stack([sizes[0].ravel(), sizes[1].ravel(), common.ravel()]), axis=1, return_inverse=True)
-    found = np.array(
-        [_spare(*case) / np.sqrt(_spare(a, a, a) * _spare(b, b, b)) for case in cases.T.tolist() for a, b, _ in [case]]
-    )
+    most = max(int(part.max(initial=0)) for part in sizes) + 1
+    cases, which = np.unique((sizes[0] * most + sizes[1]) * most + common, return_inverse=True)
+    counts = [(code // most**2, code // most % most, code % most) for code in cases.tolist()]
+    found = np.array([_spare(a, b, both) / np.sqrt(_spare(a, a, a) * _spare(b, b, b)) for a, b, both in counts])
     return np.asarray(found[which.ravel()].reshape(common.shape))
 
 
@@ -188,7 +197,7 @@ def _spare(first: int, second: int, common: int) -> float:
     members = [np.arange(cells)[None] < first, np.arange(cells)[None] >= cells - second]
     alone = [np.ones((1, n), dtype=bool) for n in (first, second)]
     line = curve(Activation("identity"))
-    means = [largest(_independent(one.shape[1]), line).level[0] for one in alone]
+    means = [moments_of_largest(_independent(one.shape[1]), line).level[0] for one in alone]
     both = product_of_largest(_independent(cells), members[0], members[1], line)[0]
     return float(both - means[0] * means[1] - common / (first * second))
 
@@ -207,20 +216,46 @@ def _rescaled(
     return np.asarray(np.sign(one) * np.sqrt(np.maximum(one * other, 0)))
 
 
-def _cases(arrays: tuple[Array, ...], cells: int) -> tuple[Array, Array]:
-    """The windows that differ, one row of numbers each, and which of them stands at each place.
+def _turns(sizes: list[int]) -> list[Array]:
+    """The orders of the taps of a window that mirror it and swap axes of one length; the first leaves it as it is."""
+    taps = np.arange(prod(sizes)).reshape(sizes)
+    orders = [order for order in permutations(range(len(sizes))) if [sizes[axis] for axis in order] == sizes]
+    mirrored = [[axis for axis, flip in enumerate(flips) if flip] for flips in product((False, True), repeat=len(sizes))]
+    return [np.flip(taps.transpose(order), tuple(axes)).ravel() for order in orders for axes in mirrored]
+
+
+def _cases(arrays: tuple[Array, ...], cells: int, turns: list[Array]) -> tuple[Array, Array, Array]:
+    """The windows that differ, one row of numbers each, which of them stands at each place, and where its taps have gone.
 
     Windows are taken as equal whose means and covariances, in units of their largest deviation and variance, round to the same
     multiples of `GRAIN`, and their variances, in units of the largest of the layer, to the same powers of 1 + `GRAIN`: rates
-    and moments change by less than the points of the quadrature tell.
+    and moments change by less than the points of the quadrature tell. So are those that are mirror images of each other.
     """
     rows = np.stack([array.ravel() for array in arrays], axis=1)
     variance = rows[:, 2 * cells : 3 * cells].max(axis=1, keepdims=True)
     variance = np.where(variance > 0, variance, 1.0)
     parts = (rows[:, :cells], rows[:, cells : 2 * cells] / np.sqrt(variance), rows[:, 2 * cells :] / variance)
-    units = np.concatenate([*parts, np.log(variance / variance.max())], axis=1)
-    _, first, which = np.unique(np.round(units / GRAIN), axis=0, return_index=True, return_inverse=True)
-    return rows[first], which.ravel()
+    size = np.round(np.log(variance / variance.max()) / GRAIN)
+    units = np.round(np.concatenate(parts, axis=1) / GRAIN)
+    best, chosen = units, np.zeros(len(rows), dtype=int)
+    columns = [_turned_columns(turn) for turn in turns]
+    for place, order in enumerate(columns[1:], start=1):
+        new = units[:, order]
+        at = (np.arange(len(rows)), (new != best).argmax(axis=1))
+        less = new[at] < best[at]
+        best, chosen = np.where(less[:, None], new, best), np.where(less, place, chosen)
+    _, first, which = np.unique(np.concatenate([best, size], axis=1), axis=0, return_index=True, return_inverse=True)
+    cases = np.take_along_axis(rows[first], np.stack(columns)[chosen[first]], axis=1)
+    return cases, which.ravel(), np.argsort(np.stack(turns), axis=1)[chosen]
+
+
+def _turned_columns(turn: Array) -> Array:
+    """Where the numbers of a turned window stand in the row of the window."""
+    n = len(turn)
+    places = np.zeros((n, n), dtype=int)
+    places[np.triu_indices(n, 1)] = np.arange(n * (n - 1) // 2)
+    places += places.T
+    return np.concatenate([turn + part * n for part in range(4)] + [4 * n + places[np.ix_(turn, turn)][np.triu_indices(n, 1)]])
 
 
 def _symmetric(upper: Array, diagonal: Array) -> Array:

@@ -21,6 +21,8 @@ Array = np.ndarray[Any, Any]
 ENDS = (-7.0, 8.5)  # deviations: above, all of z is positive to the last digit; below, hardly any
 STEPS = 9  # of Newton's method from the right, where the slope is largest: it is quadratic from the first
 
+DIGITS = 1e-9  # of a correlation: one more step would square this
+
 
 def gaussian_below(mean: Array, power: Array) -> tuple[Array, Array]:
     """The mean and the variance of z, for E[relu(z)] = mean and E[relu(z)^2] = power.
@@ -53,7 +55,9 @@ def _covariance(product: Array, mean: Array, other_mean: Array, variance: Array,
     correlation = one
     for _ in range(STEPS):
         found, slope = _unit(u, one, correlation)
-        correlation = np.clip(correlation - ratio(found - wanted, slope), -1, 1)
+        before, correlation = correlation, np.clip(correlation - ratio(found - wanted, slope), -1, 1)
+        if np.allclose(before, correlation, rtol=0, atol=DIGITS):
+            break
     return (correlation * deviations,)
 
 

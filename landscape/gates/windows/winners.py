@@ -6,6 +6,7 @@ product of these parts. It is smooth, so that a few hundred points of a lattice 
 image, give it to 1e-3 of its size; no random number is drawn.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy.special import ndtr, ndtri
 __all__ = ["winners"]
 
 Array = np.ndarray[Any, Any]
-POINTS = 256
+POINTS = 128
 SURE = 40.0  # deviations: a difference that is never negative
 RIDGE = 1e-9  # of a variance: cells that are equal always are told apart by chance
 MOST_NUMBERS = 2**22
@@ -80,24 +81,36 @@ def _integrated(mean: Array, covariance: Array) -> tuple[Array, Array]:
     return np.concatenate(first), np.concatenate(last)
 
 
-def _triangles(covariance: Array) -> Array:
-    """Cholesky factors; rows of what is no covariance, to rounding, have the least deviation."""
-    values, vectors = np.linalg.eigh(covariance)
-    repaired = (vectors * np.maximum(values, RIDGE)[:, None, :]) @ vectors.transpose(0, 2, 1)
-    return np.asarray(np.linalg.cholesky(repaired))
+def _triangles(correlations: Array) -> Array:
+    """Cholesky factors; where that is no covariance, of the one with the negative and the zero eigenvalues made least.
+
+    Pairs that are taken as nearer than they are, and rounding, make covariances that no Gaussian has.
+    """
+    values, vectors = np.linalg.eigh(correlations)
+    lacking = values[:, 0] < RIDGE
+    if lacking.any():
+        values, vectors = np.maximum(values[lacking], RIDGE), vectors[lacking]
+        repaired = (vectors * values[:, None, :]) @ vectors.transpose(0, 2, 1)
+        size = np.sqrt(np.einsum("wii->wi", repaired))
+        correlations = correlations.copy()
+        correlations[lacking] = repaired / size[:, :, None] / size[:, None, :]
+    return np.asarray(np.linalg.cholesky(correlations))
 
 
 def _sequence(mean: Array, triangle: Array, points: Array) -> tuple[Array, Array]:
     before = whole = np.ones((len(mean), points.shape[1]))
-    drawn: list[Array] = []
-    for i in range(mean.shape[1]):
-        shifted = mean[:, i, None] + sum(triangle[:, i, j, None] * drawn[j] for j in range(i))
+    drawn = np.empty((len(mean), *points.shape))
+    last = mean.shape[1] - 1
+    for i in range(last + 1):
+        shifted = mean[:, i, None] + (triangle[:, i, None, :i] @ drawn[:, :i])[:, 0]
         left = ndtr(shifted / triangle[:, i, i, None])
         before, whole = whole, whole * left
-        drawn.append(-ndtri(np.clip(points[i] * left, np.finfo(float).tiny, 1 - 2**-53)))
+        if i < last:
+            drawn[:, i] = -ndtri(np.clip(points[i] * left, np.finfo(float).tiny, 1 - 2**-53))
     return before.mean(axis=1), whole.mean(axis=1)
 
 
+@lru_cache(maxsize=64)
 def _points(size: int) -> Array:
     """Points of the unit cube, (size, 2 POINTS): a lattice, folded, and its mirror image."""
     primes = [n for n in range(2, 400) if all(n % d for d in range(2, int(n**0.5) + 1))][:size]

@@ -1,0 +1,80 @@
+r"""What the forward mean field knows of a node: the moments of its signal, and what a rule is told of it."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from landscape.gates.averaging import ratio
+from landscape.gates.composites import Affine, Form
+from landscape.structure.signs import NEGATED, Sign, together
+
+__all__ = ["MONOTONE", "Known", "Run", "Signal", "gaussian", "through"]
+
+Array = np.ndarray[Any, Any]
+Shape = tuple[int, ...]
+MONOTONE = ("relu", "leaky_relu", "identity", "relu6", "hardtanh", "hardsigmoid", "sigmoid", "tanh", "softsign", "softplus")
+
+
+class Signal(NamedTuple):
+    """The moments of one node's output over weights and white inputs, (channels or 1, *spatial) each."""
+
+    power: Array
+    cross: Array
+    mean: Array
+
+
+class Run(NamedTuple):
+    """What a node is as a pointwise function of the signal below it: see `landscape.gates.composites`."""
+
+    form: Form
+    affine: Mapping[str, Affine]
+    base: Signal
+
+
+class Known(NamedTuple):
+    """What a rule is told of its node.
+
+    `variance`: V[w]. `factor`: the squared factor of a norm, `sign` its sign, (channels or 1, ...). `shift`: the mean and the
+    variance of what is added. `shapes`: those that it reads. `train`: do norms see a batch? `parts`: the number of channels
+    and the symmetry of each run that it reads. `run`: it as a function of one signal, where a gate stands below it without
+    weights between; `below`: the same of what it reads.
+    """
+
+    variance: float
+    factor: Array
+    shapes: tuple[Shape, ...]
+    train: bool
+    sign: Array
+    shift: tuple[Array, Array]
+    parts: tuple[tuple[int, Sign], ...]
+    run: Run | None
+    below: Run | None
+
+    @property
+    def symmetry(self) -> Sign:
+        """That of all channels together."""
+        return together(tuple(sign for _, sign in self.parts))
+
+    def rectified(self) -> tuple[Array, Array] | None:
+        """1 at the channels that are never negative, or never positive, whatever the law; None where there are no such."""
+        channels, axes = [count for count, _ in self.parts], (1,) * (len(self.shapes[0]) - 1)
+        found = [np.repeat([sign is each for _, sign in self.parts], channels).reshape(-1, *axes) for each in NEGATED]
+        if not any(one.any() for one in found):
+            return None
+        positive, negative = (one[:1] if one.all() or not one.any() else one for one in found)
+        return positive, negative
+
+
+def gaussian(z: Signal) -> tuple[Array, Array, Array]:
+    """The mean, the variance and the correlation between inputs of the Gaussian that stands for a signal."""
+    variance = np.maximum(z.power - z.mean**2, 0)
+    shared = np.maximum(z.cross - z.mean**2, 0)
+    return z.mean, variance, np.minimum(ratio(shared, variance), 1)
+
+
+def through(maps: list[Array], values: Array) -> Array:
+    """A fixed map of each axis of values (channels, *spatial)."""
+    for axis, a in enumerate(maps, start=1):
+        values = np.moveaxis(np.tensordot(a, values, (1, axis)), 0, axis)
+    return values
