@@ -26,13 +26,15 @@ from landscape.gates.windows.shared_winners import to_shared_winners
 from landscape.laws.attention import through_attention
 from landscape.structure.arrays import across, collect, diagonal_of, on_diagonal, outer, rearranged, sides
 from landscape.structure.joint_pairs import collect_jointly
-from landscape.structure.pairs import Maps
-from landscape.structure.plan import Axes, Plan, State, Step, plan, window_sizes
+from landscape.structure.pairs import Maps, freeze
+from landscape.structure.plan import Axes, Plan, State, Step, plan, takes_a_mean, window_sizes
 from landscape.weights.fans import weighted
 from lattice import (
     Lattice,
     Multiply,
     Node,
+    Norm,
+    Op,
     PixelShuffle,
     ResourceError,
     UnsupportedError,
@@ -197,6 +199,8 @@ def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array
             f"{node.name}: {node.op!r} moves positions and changes the channels, where moments between positions are carried; "
             "there is a rule for pixel shuffles only, in landscape.laws.covariance"
         )
+    elif step.side is None and takes_a_mean(node.op, output):
+        result = _less_means(node.op, output, _times(here, _pair_weight(node, local, step, output, above)), above, below)
     else:
         sizes = tuple(map(len, above))
         weighed = _times(here, _pair_weight(node, local, step, output, above))
@@ -244,6 +248,27 @@ def _at(values: Any, output: Shape, axes: Axes, side: int | None) -> Any:
         return values
     full = np.broadcast_to(values, (np.shape(values)[0] if np.ndim(values) == len(output) else 1, *output[1:]))
     return full[across([pairs.second if side else pairs.first for pairs in axes])]
+
+
+def _less_means(op: Op, shape: Shape, here: Array, above: Axes, below: Axes) -> Array:
+    """K of g - mean(g), with the mean over the positions and the m channels of a group:
+
+    K(p, q) - (R(p) + R(q)) / m + S / m^2 for each channel, R(p) the mean of K(p, q) over q, S the sum over the channels of its
+    mean over all pairs. Of one position with itself it is the share of n values that `kept_by_norms` has taken already.
+    """
+    assert isinstance(op, Norm)
+    m = 1 if op.kind == "instance" else shape[0] // op.groups
+    apart = here * ~on_diagonal(above)
+
+    def mean(left: bool, right: bool) -> Array:
+        sides = [[freeze(np.full((n, n), 1 / n) if side else np.eye(n)) for side in (left, right)] for n in shape[1:]]
+        return collect(tuple(((a, b),) for a, b in sides), apart, above, below)
+
+    whole = mean(True, True)
+    if len(whole) > 1:
+        sums = whole.reshape(-1, m, *whole.shape[1:]).mean(axis=1, keepdims=True)
+        whole = np.broadcast_to(sums, (len(sums), m, *whole.shape[1:])).reshape(whole.shape)
+    return rearranged(here, above, below) - (mean(True, False) + mean(False, True) - whole) / m
 
 
 # --- ops that read neighbourhoods -----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce, singledispatch
 from itertools import combinations
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy as np
 from landscape.structure.arrays import Axes
 from landscape.structure.correlated_positions import correlated_positions
 from landscape.structure.joint_pairs import carried_jointly, gathers_channels, needed_jointly, spreads_channels
-from landscape.structure.pairs import Maps, Matrix, carried_below, diagonal, freeze, needed_above
+from landscape.structure.pairs import Maps, Matrix, carried_below, diagonal, everything, freeze, needed_above
 from landscape.structure.shared_signal import Reach, meet, shared_signals
 from lattice import (
     Activation,
@@ -31,6 +32,7 @@ from lattice import (
     Lattice,
     Multiply,
     Node,
+    Norm,
     Op,
     PixelShuffle,
     Pool,
@@ -43,10 +45,11 @@ from lattice.network.ops import Merge, Pointwise, Pooling, Rearrangement, Shape,
 from lattice.network.rearrange import Rearrange
 from lattice.network.shapes import sources
 
-__all__ = ["Axes", "Plan", "State", "Step", "fixed_map", "plan", "pool_cells", "window_sizes"]
+__all__ = ["Axes", "Plan", "State", "Step", "fixed_map", "plan", "pool_cells", "takes_a_mean", "window_sizes"]
 
 Array = np.ndarray[Any, Any]
 State = tuple[int, int]
+MOST_PAIRS = 2**20  # of 32 x 32 positions
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,8 @@ def _gathers(op: Op, *shapes: Shape) -> bool:
     """Does an op make positions or channels of one signal different channels?"""
     if isinstance(op, Rearrange):
         return gathers_channels(op, shapes[0])
+    if isinstance(op, Flatten):
+        return max(shapes[0][1:], default=1) > 1
     return isinstance(op, Multiply) and shapes[0][0] != shapes[1][0]
 
 
@@ -170,6 +175,8 @@ def _needed(lattice: Lattice, step: Step, below: Axes) -> Axes:
     node, output = lattice.nodes[step.node], lattice.shapes[step.node]
     if step.maps is not None:
         return tuple(needed_above(maps, pairs) for maps, pairs in zip(step.maps, below, strict=True))
+    if takes_a_mean(node.op, output) and step.side is None:
+        return tuple(everything(n, n) for n in output[1:])
     if isinstance(node.op, Rearrange):
         own = tuple(diagonal(n) for n in output[1:])
         return needed_jointly(node.op, lattice.shapes[step.target[0]], output, below, own)
@@ -181,6 +188,8 @@ def _carried(lattice: Lattice, step: Step, needed: Axes, above: Axes) -> Axes:
     if step.maps is not None:
         return tuple(carried_below(*axis) for axis in zip(step.maps, needed, above, strict=True))
     op, shape = lattice.nodes[step.node].op, lattice.shapes[step.target[0]]
+    if takes_a_mean(op, shape) and step.side is None and not all(pairs.is_diagonal for pairs in above):
+        return needed
     own = tuple(diagonal(n) for n in shape[1:])
     if isinstance(op, Rearrange):
         return carried_jointly(op, shape, needed, above, own)
@@ -260,6 +269,11 @@ def _one_side(lattice: Lattice, node: Node, source: State, side: int, free: tupl
             maps = _maps(lattice, n, number, side, lattice.shapes[other][1:])
             steps.append(Step(n, source, target, (number, number), maps))
     return steps
+
+
+def takes_a_mean(op: Op, shape: Shape) -> bool:
+    """Does a norm take out the mean over positions, of few enough to carry all their pairs? So it does of the gradient."""
+    return isinstance(op, Norm) and op.kind in ("instance", "group") and prod(n * n for n in shape[1:]) <= MOST_PAIRS
 
 
 # --- the maps of an op ----------------------------------------------------------------------------------------------------

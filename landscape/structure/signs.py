@@ -125,7 +125,7 @@ def run_signs(
             each = tuple(sign for _, part in below for sign in part)
         elif isinstance(node.op, Slice):
             each = tuple(_at(*below[0], node.op.start + start) for start in starts(own))
-        elif isinstance(node.op, Weighted | Rearrangement):
+        elif isinstance(node.op, Weighted | Rearrangement) and len(own) == 1:
             each = (output_sign(node.op, [together(part) for _, part in below]),)
         else:
             each = tuple(output_sign(node.op, [_at(*part, start) for part in below]) for start in starts(own))

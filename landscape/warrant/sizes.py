@@ -17,9 +17,10 @@ Depthwise convolutions under gates come on top too. All positions of a channel s
 opens the gate above is worth more, layer by layer: a factor of 1 + a each on the upper bound and a / 3 on the map, with
 a = 0.4 / n of n weights a filter, or 1.5 / n beside a skip, whose weight adds to one. (MobileNets measure 1.0 to 1.4, MobileOne
 27.) Maxima whose winners are not known are taken as of independent values, which is up to twice too much each: a factor of
-0.7 on the lower bound. (GoogLeNet's 13 measure 0.13.) A norm over positions takes out the mean of the gradient too, which
-matters where an average above makes all positions' gradients alike: a factor of 1 - 0.7 / m on the lower bound and 2 / m on
-the map, with m the channels that share the mean (1 for an instance norm). A batch norm in training mode over B inputs does so
+0.7 on the lower bound. (GoogLeNet's 13 measure 0.13.) A norm over positions takes out the part of the gradient along
+its own values too, which matters where an average above makes all positions' gradients alike: a factor of 1 - 0.7 / m on the
+lower bound and 1 / (2 m) on the map, with m the channels that share the mean (1 for an instance norm); 2 / m where there are too
+many positions for the law of the mean. A batch norm in training mode over B inputs does so
 with the mean over the batch, and with the part along its own values: of Gaussian values that a whole input shares it leaves
 r = E[(1 - 1/B - y^2/B)^2] = (1 - 1/B)(1 - 3/B) + 3 (B - 1) / (B^2 (B + 1)), a factor on the lower bound once (below the first
 such norm the mean over the batch is gone), and (1 - r) / 2 on the map.
@@ -40,7 +41,7 @@ from typing import NamedTuple
 from landscape.gates.gates import skips
 from landscape.laws.pooled_head import pooled_gates
 from landscape.structure.correlated_positions import correlated_positions, reads_several
-from landscape.structure.plan import pool_cells
+from landscape.structure.plan import pool_cells, takes_a_mean
 from landscape.structure.shared_signal import meet, shared_signals
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, slopes
 from landscape.warrant.guarantee import Guarantee
@@ -101,13 +102,13 @@ def stated_size(
     factor *= (1 + 3 * scale_error) * 2 ** _joined_gates(lattice)
     maxima = [i for i, node in enumerate(lattice.nodes) if node.inputs and _is_maximum(node, lattice.shapes[node.inputs[0]])]
     guessed = sum(lattice.nodes[i].name not in counted for i in maxima)
-    means = [1 / m for m in _channels_of_means(lattice)]
+    means = list(_shares_of_means(lattice))
     left = _left_by_batch_norms(lattice, batch)
     averaged = _has_gates_under_averages(lattice, batch)
     return Size(
-        0.7**guessed * prod(1 - 0.7 * mean for mean in means) * left / factor,
+        0.7**guessed * prod(1 - 0.7 * share for share, _ in means) * left / factor,
         factor * prod(1 + a for a in shared) * prod(_largest_products(lattice, position) for position in maxima),
-        map_error + scale_error + sum(shared) / 3 + 2 * sum(means) + (1 - left) / 2 + averaged / 2,
+        map_error + scale_error + sum(shared) / 3 + sum(error for _, error in means) + (1 - left) / 2 + averaged / 2,
     )
 
 
@@ -200,15 +201,13 @@ def _largest_products(lattice: Lattice, position: int) -> float:
     return sum(1 / k for k in range(1, cells + 1)) if found else 1.0
 
 
-def _channels_of_means(lattice: Lattice) -> Iterator[int]:
-    """For each norm over positions that an average stands above, how many channels share its mean."""
+def _shares_of_means(lattice: Lattice) -> Iterator[tuple[float, float]]:
+    """For each norm over positions that an average stands above, 1 / m of m channels that share its mean, and the map's error."""
     correlated = correlated_positions(lattice)
     for position, (node, shape) in enumerate(_shaped(lattice)):
-        if isinstance(node.op, Norm) and correlated[position]:
-            if node.op.kind == "instance":
-                yield 1
-            elif node.op.kind == "group":
-                yield shape[0] // node.op.groups
+        if isinstance(node.op, Norm) and node.op.kind in ("instance", "group") and correlated[position]:
+            share = 1.0 if node.op.kind == "instance" else node.op.groups / shape[0]
+            yield share, share / 2 if takes_a_mean(node.op, shape) else 2 * share
 
 
 def _narrowest(lattice: Lattice) -> int:

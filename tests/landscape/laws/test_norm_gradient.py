@@ -41,6 +41,11 @@ def conv(inputs: int, outputs: int, kernel: int) -> nn.Module:
     return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
 
 
+def averaged(norm: nn.Module) -> nn.Module:
+    """A norm whose gradients an average makes alike, but for what two paddings do at the border."""
+    return nn.Sequential(conv(1, 16, 3), norm, conv(16, 16, 3), conv(16, 16, 3), nn.AdaptiveAvgPool2d(1))
+
+
 NETS = {
     "layer, 16 channels": (lambda: nn.Sequential(conv(1, 16, 3), ChannelNorm(16), conv(16, 4, 1)), (1, 6, 6)),
     "layer, over gates": (lambda: nn.Sequential(conv(1, 16, 3), nn.ReLU(), ChannelNorm(16), conv(16, 4, 1)), (1, 6, 6)),
@@ -48,6 +53,8 @@ NETS = {
     "instance, 9 cells": (lambda: nn.Sequential(conv(1, 16, 3), nn.InstanceNorm2d(16), conv(16, 4, 1)), (1, 3, 3)),
     "instance, 36 cells": (lambda: nn.Sequential(conv(1, 16, 3), nn.InstanceNorm2d(16), conv(16, 4, 1)), (1, 6, 6)),
     "group, 4 of 16": (lambda: nn.Sequential(conv(1, 16, 3), nn.GroupNorm(4, 16), conv(16, 4, 1)), (1, 3, 3)),
+    "instance, averaged": (lambda: averaged(nn.InstanceNorm2d(16)), (1, 6, 6)),
+    "group, averaged": (lambda: averaged(nn.GroupNorm(8, 16)), (1, 6, 6)),
     "group, one": (lambda: nn.Sequential(conv(1, 16, 3), nn.GroupNorm(1, 16), conv(16, 4, 1)), (1, 3, 3)),
 }
 

@@ -4,20 +4,24 @@ import pytest
 import torch
 
 from landscape.gates.functions import FUNCTIONS
-from landscape.structure.signs import Sign, activation_gain, node_signs, output_sign
+from landscape.structure.signs import Sign, activation_gain, node_signs, output_sign, run_signs
 from lattice import (
     Activation,
+    Concat,
     Conv,
     Dense,
     Dropout,
     Flatten,
     Lattice,
+    Node,
     Norm,
     Pad,
     Pool,
     Upsample,
     residual,
 )
+from lattice.network.ops import Input
+from lattice.network.rearrange import Rearrange
 from tests.landscape.patterns import values
 
 
@@ -99,3 +103,11 @@ def test_a_shift_takes_the_symmetry_of_its_layer_and_of_what_follows():
 def test_a_negative_factor_of_a_norm_turns_a_sign_round(factor, after):
     net = Lattice.chain((1, 6), [Conv(2, 3), RELU, Norm()])
     assert node_signs(net, signs={net.names[-1]: factor})[-1] is after
+
+
+def test_a_flip_keeps_the_runs_of_channels_apart():
+    """A flip of a concatenation moves positions: each part keeps its own sign."""
+    flip = Rearrange(((8,), (8,)), ((0,), (1,)), (None, tuple(range(7, -1, -1))))
+    nodes = [Node("conv", Conv(4, 1), (0,)), Node("relu", Activation("relu"), (1,)), Node("both", Concat(), (1, 2))]
+    net = Lattice((Node("input", Input((1, 8)), ()), *nodes, Node("flip", flip, (3,))))
+    assert run_signs(net)[-1] == run_signs(net)[-2] == (Sign.FILTER, Sign.NONNEGATIVE)
