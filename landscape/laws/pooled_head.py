@@ -142,7 +142,7 @@ def _one_channel(sub: Lattice, rules: Rules, cotangent: Array) -> Array:
 
 
 def _squared_map(op: Op, number: int, shape: Shape, output: Shape, here: Array) -> Array:
-    """sum_j A[j, i]^2 K(j): a resize, a blur, attention, whose coefficients differ; the logits of attention add nothing here."""
+    """sum_j A[j, i]^2 K(j): a resize, a blur, attention, whose coefficients differ; its logits add nothing here."""
     if isinstance(op, Attention) and number != VALUES:
         return np.zeros((*here.shape[: here.ndim - len(output)], *shape))
     maps = axis_maps(op, shape, output)

@@ -19,8 +19,8 @@ a = 0.4 / n of n weights a filter, or 1.5 / n beside a skip, whose weight adds t
 27.) Maxima whose winners are not known are taken as of independent values, which is up to twice too much each: a factor of
 0.7 on the lower bound. (GoogLeNet's 13 measure 0.13.) A norm over positions takes out the part of the gradient along
 its own values too, which matters where an average above makes all positions' gradients alike: a factor of 1 - 0.7 / m on the
-lower bound and 1 / (2 m) on the map, with m the channels that share the mean (1 for an instance norm); 2 / m where there are too
-many positions for the law of the mean. A batch norm in training mode over B inputs does so
+lower bound and 1 / (2 m) on the map, with m the channels that share the mean (1 for an instance norm); 2 / m where there are
+too many positions for the law of the mean. A batch norm in training mode over B inputs does so
 with the mean over the batch, and with the part along its own values: of Gaussian values that a whole input shares it leaves
 r = E[(1 - 1/B - y^2/B)^2] = (1 - 1/B)(1 - 3/B) + 3 (B - 1) / (B^2 (B + 1)), a factor on the lower bound once (below the first
 such norm the mean over the batch is gone), and (1 - r) / 2 on the map.
@@ -202,7 +202,7 @@ def _largest_products(lattice: Lattice, position: int) -> float:
 
 
 def _shares_of_means(lattice: Lattice) -> Iterator[tuple[float, float]]:
-    """For each norm over positions that an average stands above, 1 / m of m channels that share its mean, and the map's error."""
+    """1 / m of the m channels that share the mean of a norm over positions under an average, and the map's error."""
     correlated = correlated_positions(lattice)
     for position, (node, shape) in enumerate(_shaped(lattice)):
         if isinstance(node.op, Norm) and node.op.kind in ("instance", "group") and correlated[position]:

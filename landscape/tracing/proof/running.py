@@ -103,7 +103,7 @@ def run_model(
     watch: bool = False,
     seed: int = 0,
 ) -> Run:
-    """One forward and backward pass of a model, which draws at random (from this seed) or not; `watch` keeps what its modules give.
+    """One forward and backward pass of a model, which draws from this seed or not at all; `watch` keeps what its modules give.
 
     `select` takes the output that is meant from what the model returns; `cotangent` gives a cotangent of its shape.
     """
