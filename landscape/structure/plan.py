@@ -38,7 +38,7 @@ from lattice import (
     UnsupportedError,
     Window,
 )
-from lattice.network.attention import Attention
+from lattice.network.attention import Attention, roles
 from lattice.network.ops import Merge, Pointwise, Pooling, Rearrangement, Shape, Summed, Weighted, Windowed
 from lattice.network.rearrange import Rearrange
 from lattice.network.shapes import sources
@@ -271,7 +271,7 @@ def _maps(
     `side` is the node's, if it does not stand on both; `other` then are the sizes of the node on the other side.
     """
     node = lattice.nodes[n]
-    if isinstance(node.op, Attention) and number == 0:  # an output position reads its own query
+    if isinstance(node.op, Attention) and roles(node.inputs)[number] in ("queries", "logits"):  # of its own position
         return None
     maps = axis_maps(node.op, lattice.shapes[node.inputs[number]], lattice.shapes[n])
     if maps is None or side is None:

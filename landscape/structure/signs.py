@@ -30,7 +30,7 @@ from lattice import (
     UnsupportedError,
     Upsample,
 )
-from lattice.network.attention import Attention
+from lattice.network.attention import Attention, roles
 from lattice.network.ops import Pooling, Rearrangement, Weighted
 from lattice.network.rearrange import Resample
 
@@ -201,7 +201,7 @@ def _(op: Op, inputs: list[Sign]) -> Sign:
 
 @output_sign.register
 def _(op: Attention, inputs: list[Sign]) -> Sign:
-    return inputs[2]  # a mean of values
+    return inputs[roles(inputs).index("values")]  # a mean of them
 
 
 @output_sign.register

@@ -14,6 +14,8 @@ from lattice import AdaptivePool, Blur, Conv, ConvTranspose, Dense, GlobalPool, 
 from lattice.network.rearrange import ListedWindow, Resample
 from lattice.network.windows.resizing import ResizeWindow
 
+__all__ = ["over_channels"]
+
 ROUNDING = 1e-5  # of a filter that was made in single precision, relative to its largest tap
 
 
@@ -77,18 +79,22 @@ def _transposed(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 
 @rule("linear")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
-    """Over the channels of every position, whatever these are: a convolution of kernel 1."""
     units, last = shape_of(a["weight"])[0], len(shape_of(a["input"])) - 1
     weights: dict[str, Any] = {"weight": reader.weight(call, a["weight"]), "bias": reader.bias(call, a["bias"])}
-    node, rows = reader.rows(reader.value(a["input"]), (last,))
+    return over_channels(reader, call, reader.value(a["input"]), last, units, **weights)
+
+
+def over_channels(reader: Reader, call: Any, value: Value, axis: int, units: int, **weights: Any) -> Value:
+    """A linear layer over the channels of every position, whatever these are: a convolution of kernel 1."""
+    node, rows = reader.rows(value, (axis,))
     if prod(reader.shapes[node][1:]) == 1:
         node = reader.arranged(node, np.arange(prod(reader.shapes[node])))
     spatial = reader.shapes[node][1:]
     op = Conv(units, 1) if spatial else Dense(units)
-    layout = rows.layout((last,), (units,), spatial)
-    value = reader.append(call, op, (node,), **weights)
-    here = reader.layout(value)
-    return reader.placed(value, None if layout.shape == here.shape and np.array_equal(layout, here) else layout)
+    layout = rows.layout((axis,), (units,), spatial)
+    found = reader.append(call, op, (node,), **weights)
+    here = reader.layout(found)
+    return reader.placed(found, None if layout.shape == here.shape and np.array_equal(layout, here) else layout)
 
 
 @rule("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d")

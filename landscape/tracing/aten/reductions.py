@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from landscape.tracing.aten.attention.node import mixed
 from landscape.tracing.aten.pointwise import total
 from landscape.tracing.aten.products import scaled_by
 from landscape.tracing.aten.registry import rule
 from landscape.tracing.graph.reader import Reader, Refusal, Value, operation, shape_of
+from landscape.tracing.graph.values import Shared
 from lattice import AdaptivePool, GlobalPool, Op
 
 __all__: list[str] = []
@@ -27,6 +29,9 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
     given = a.get("dim")
     given = [given] if isinstance(given, int) else given
     dims = tuple(sorted(d % len(shape) for d in (given if given else range(len(shape)))))
+    shared = reader.values.get(call.args[0])
+    if isinstance(shared, Shared):
+        return _over_keys(reader, call, name, shared, dims)
     value = reader.value(call.args[0])
     if name == "max" and len(dims) == len(shape):
         raise Refusal("the largest of all numbers: not yet")
@@ -51,6 +56,28 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
     if a.get("keepdim"):
         found = Value(found.node, np.expand_dims(reader.layout(found), dims))
     return [found] if name == "max" else found
+
+
+def _over_keys(reader: Reader, call: Any, name: str, shared: Shared, dims: tuple[int, ...]) -> Value:
+    """The sum of a signal times shares: where these do not change stand the channels of what is mixed."""
+    if name != "sum":
+        raise Refusal("takes no sum of a signal times shares: not yet")
+    shares, parts = shared.scores.layout, reader.layout(shared.value)
+    rest = [d for d in range(shares.ndim) if d not in dims]
+    width = [d for d in rest if (shares == shares.take([0], d)).all()]
+    outer = [d for d in rest if d not in width]
+    sizes = [[shares.shape[d] for d in axes] for axes in (outer, dims, width)]
+    one = shares.transpose(*outer, *dims, *width).reshape(*sizes[0], 1, prod(sizes[1]), -1)[..., 0]
+    values = Value(shared.value.node, parts.transpose(*outer, *dims, *width).reshape(*sizes[0], prod(sizes[1]), -1))
+    found = mixed(reader, call, shared.scores.moved(one), values, (*sizes[0], 1, prod(sizes[2])))
+    layout = reader.layout(found).reshape(*sizes[0], *sizes[2]).transpose(np.argsort([*outer, *width]))
+    placed = reader.placed(found, layout)
+    return Value(placed.node, np.expand_dims(layout, dims)) if call_keeps(call) else placed
+
+
+def call_keeps(call: Any) -> bool:
+    """Does a reduction keep its axes?"""
+    return len(shape_of(call)) == len(shape_of(call.args[0]))
 
 
 def _over_channels(reader: Reader, call: Any, name: str, value: Value, kept: Array) -> Value:

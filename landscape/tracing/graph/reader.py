@@ -18,7 +18,7 @@ from landscape.tracing.graph.aliasing import Memory, changed_argument
 from landscape.tracing.graph.constants import Constants, operation
 from landscape.tracing.graph.layouts import Rows, first_sample, inverse, plain, rows_of, steps
 from landscape.tracing.graph.refusals import told_once
-from landscape.tracing.graph.values import Fixed, Noise, Stale, Unknown, Value, same_layout
+from landscape.tracing.graph.values import Fixed, Noise, Scores, Shared, Stale, Unknown, Value, same_layout
 from lattice import Activation, Add, Conv, Dropout, Input, Multiply, Node, Norm, Op, Pad, SpecificationError, UnsupportedError
 from lattice.errors import listed
 from lattice.network.shapes import output_shape
@@ -83,6 +83,7 @@ class Reader:
         self.silenced: frozenset[Any] = frozenset()  # refused calls all of whose results are multiplied by zeros
         self.left_out: list[str] = []  # where
         self.parents: dict[str, str] = {}  # weight that is made of a parameter: that parameter
+        self.moved_weights: set[str] = set()  # of these, the parameter's own entries in other places
         self.masks: dict[str, tuple[Any, Callable[[Any], Any]]] = {}
         self.rounded = False  # does the graph have something that double precision changes?
         self.nodes: list[Node] = []
@@ -242,6 +243,9 @@ class Reader:
         value = self.values.get(argument)
         if isinstance(value, Stale):
             raise Refusal("reads a tensor of which there is another view, changed in place; use the out-of-place operation")
+        if isinstance(value, Scores | Shared):
+            what = "shares of a softmax" if isinstance(value, Shared) or value.soft else "products of two signals"
+            raise Refusal(f"reads {what}: only q k', the softmax of logits, and their sums with values have a rule")
         if isinstance(value, Noise):
             raise Refusal("reads random numbers; a mask of zeros and ones that multiplies has a rule")
         if not isinstance(value, Value):
@@ -353,9 +357,12 @@ class Reader:
             return self.keep(call, argument, lambda value: value)
         return self.parameter(argument, "bias")
 
-    def weight(self, call: Any, argument: Any) -> str:
-        """The name of a layer's weight: a parameter, or numbers that are made of one parameter alone (a parametrisation)."""
-        if not isinstance(self.values.get(argument), Fixed) or self.names_of(argument) is not None:
+    def weight(self, call: Any, argument: Any, made: Callable[[Any], Any] | None = None) -> str:
+        """The name of a layer's weight: a parameter, or numbers that are made of one parameter alone (a parametrisation).
+
+        What is `made` of the argument is that parameter's entries in other places.
+        """
+        if made is None and (not isinstance(self.values.get(argument), Fixed) or self.names_of(argument) is not None):
             return str(self.parameter(argument, "weight"))
         parents, waiting, seen = set(), [argument], set()
         while waiting:
@@ -366,9 +373,19 @@ class Reader:
                 if node.op == "placeholder" and node.name in self.names:
                     parents.add(self.names[node.name])
         own = [name for name in parents if name not in self.fixed]
-        drawn = [name for name in own if tuple(self.tensors[name].shape) == shape_of(argument)]
+        entries = made(self.known(call, argument)) if made else None
+        drawn = [
+            name
+            for name in own
+            if (tuple(self.tensors[name].shape) == shape_of(argument) if entries is None else _among(entries, self.tensors[name]))
+        ]
         if len(drawn) != 1:
             raise Refusal(f"replace: {COMPUTED.format('weight', 'weight')}")
+        if made:
+            name = self.keep(call, argument, made)
+            self.parents[name] = drawn[0]
+            self.moved_weights.add(name)
+            return name
         own = self.known(call, argument)
         negated = self.constants.values(self.tensors | {drawn[0]: -self.tensors[drawn[0]]}, self.constants.dtype)
         if not bool((negated[call, argument] + own).abs().max() <= own.abs().max() * torch_eps(own) ** 0.5):
@@ -461,6 +478,15 @@ def torch_eps(tensor: Any) -> float:
     import torch
 
     return float(torch.finfo(tensor.dtype).eps)
+
+
+def _among(entries: Any, parameter: Any) -> bool:
+    """Are these entries of a parameter, each in one place at most?"""
+    import torch
+
+    own, there = (one.detach().flatten().unique(return_counts=True) for one in (entries, parameter))
+    place = torch.searchsorted(there[0], own[0]).clamp_max(len(there[0]) - 1)
+    return torch.equal(there[0][place], own[0]) and bool((own[1] <= there[1][place]).all())
 
 
 def named_tensors(module: torch.nn.Module) -> dict[str, Any]:

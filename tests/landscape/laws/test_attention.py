@@ -7,18 +7,19 @@ import pytest
 import torch
 
 from landscape.gates.forward.logits import Logits
-from landscape.laws.attention import KEYS, QUERIES, VALUES, through_attention
+from landscape.laws.attention import through_attention
 from landscape.structure.pairs import everything, freeze
 from landscape.structure.plan import Step
 from lattice import Attention
 
+QUERIES, KEYS, VALUES = range(3)
 SMALL = 0.05  # of the keys: the law holds to the second order of the logits
 
 
 def by_law(n, place):
     """Of one query with one channel that reads n keys; (n, n), or a number for the queries."""
     shares = freeze(np.full((1, n), 1 / n))
-    known = Logits(np.ones(1), np.zeros(1), np.full(n, SMALL**2), np.ones(n), 1, 1.0)
+    known = Logits(np.ones(1), np.zeros(1), np.full(n, SMALL**2), np.ones(n), np.zeros(1), 1, 1.0)
     step = Step(0, (0, 0), (0, 0), (place, place), None if place == QUERIES else (((shares, shares),),))
     above, below = (everything(1, 1),), (everything(1, 1) if place == QUERIES else everything(n, n),)
     return through_attention(Attention(), ((1, 1), (1, n), (1, n)), step, known, np.ones((1, 1)), above, below).reshape(-1)

@@ -1,0 +1,200 @@
+"""The rules of attention: `scaled_dot_product_attention`, and the same written out as products of matrices and a softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from landscape.tracing.aten.attention.node import mixed
+from landscape.tracing.aten.layers import over_channels
+from landscape.tracing.aten.pointwise import total
+from landscape.tracing.aten.products import scaled_by
+from landscape.tracing.aten.registry import rule
+from landscape.tracing.graph.reader import Reader, Refusal, Value, operation, shape_of
+from landscape.tracing.graph.values import Scores
+from lattice import Activation
+
+__all__: list[str] = []
+
+Array = np.ndarray[Any, Any]
+Made = Any
+
+
+@rule("scaled_dot_product_attention")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    if a.get("dropout_p") and reader.train:
+        raise Refusal("drops shares of attention in training mode: not yet")
+    (left, first), (right, second) = (_groups(reader, a[name], shape_of(call)[:-2]) for name in ("query", "key"))
+    scale = a.get("scale") or shape_of(a["query"])[-1] ** -0.5
+    layout = np.arange(prod(left.shape[:2]) * right.shape[1]).reshape(*shape_of(call)[:-1], right.shape[1])
+    scores = Scores.of_product((first, second), left, right, layout, scale)
+    if a.get("is_causal"):
+        later = np.triu(np.ones(layout.shape[-2:], dtype=bool), 1)
+        scores = replace(scores, fixed=np.where(np.broadcast_to(later, layout.shape), -np.inf, 0.0).ravel())
+    mask = a.get("attn_mask")
+    if mask is not None and reader.is_fixed(mask):
+        scores = replace(scores, constants=((call, mask, _over(layout)),))
+    elif mask is not None:
+        given = reader.value(mask)
+        scores = scores.plus(given.node, np.broadcast_to(reader.layout(given), layout.shape))
+    return mixed(reader, call, replace(scores, soft=True), reader.value(a["value"]), shape_of(call))
+
+
+def _over(layout: Array) -> Made:
+    """A mask or bias over all groups x queries x keys, in their own order; of a mask of truths the logarithm."""
+
+    def made(value: Any) -> Any:
+        import torch
+
+        if value.dtype == torch.bool:
+            value = torch.zeros(value.shape).masked_fill(~value, -torch.inf)
+        full = value.expand(layout.shape)
+        return full.new_zeros(layout.size).scatter(0, torch.from_numpy(layout.ravel()), full.flatten())
+
+    return made
+
+
+@rule("matmul", "bmm", "mm", "baddbmm")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
+    if operation(call) == "baddbmm":
+        raise Refusal("adds to a product of matrices: not yet; use matmul and add")
+    ranks = [len(shape_of(one)) for one in (*call.args[:2], call)]
+    if min(ranks[:2]) < 2:
+        raise Refusal("a product with a vector: not yet; give it an axis of length one")
+    groups = "abcdefgh"[: ranks[2] - 2]
+    one, other = (groups[len(groups) - rank + 2 :] for rank in ranks[:2])
+    return _summed(reader, call, (call.args[0], call.args[1]), (f"{one}ij", f"{other}jk", f"{groups}ik"), groups)
+
+
+@rule("einsum")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
+    """q k', shares times values, and layers over channels, named by letters."""
+    equation, operands = str(call.args[0]).replace(" ", ""), call.args[1]
+    if "." in equation or "->" not in equation or len(operands) != 2:
+        raise Refusal(f"sums products by {equation!r}: only those of two tensors, with all axes named, have a rule")
+    (one, other), result = equation.split("->")[0].split(","), equation.split("->")[1]
+    return _summed(reader, call, operands, (one, other, result), "".join(c for c in result if c in one and c in other))
+
+
+def _summed(reader: Reader, call: Any, operands: Any, names: tuple[str, str, str], outer: str) -> Any:
+    """The sum over the one axis that the result has not; axes are named by letters, `outer` are those of groups."""
+    (first, second), (one, other, result) = operands, names
+    if reader.is_fixed(first) or isinstance(reader.values.get(second), Scores):
+        first, second, one, other = second, first, other, one
+    inner = [c for c in one if c in other and c not in result]
+    own, others = ("".join(c for c in part if c in result and c not in outer) for part in (one, other))
+    if len(inner) != 1 or len(own) + len(others) + len(outer) != len(result):
+        raise Refusal(f"sums products by '{one},{other}->{result}': only sums over one axis have a rule")
+    if reader.is_fixed(second):
+        return _of_fixed(reader, call, (first, second), (one, other, result), inner[0])
+    if len(own) != 1 or len(others) != 1:
+        raise Refusal(f"sums products by '{one},{other}->{result}': only q k' and shares times values have a rule")
+    sizes = dict(zip(result, shape_of(call), strict=True))
+    shape = tuple(sizes[c] for c in outer + own + others)
+    back = [(outer + own + others).index(c) for c in result]
+    scores = reader.values.get(first)
+    if isinstance(scores, Scores):
+        layout = _ordered(scores.layout, one, [*outer, *own, *inner])
+        scores = scores.moved(np.broadcast_to(layout, (*shape[:-2], *layout.shape[-2:])))
+        found = mixed(reader, call, scores, _turned(reader, second, other, [*outer, *inner, *others]), shape)
+        return Value(found.node, reader.layout(found).transpose(back))
+    left = _rows(reader, _turned(reader, first, one, [*outer, *own, *inner]), shape[:-2])
+    right = _rows(reader, _turned(reader, second, other, [*outer, *others, *inner]), shape[:-2])
+    layout = np.arange(prod(shape)).reshape(shape).transpose(back)
+    return Scores.of_product((left[1], right[1]), left[0], right[0], layout)
+
+
+def _ordered(layout: Array, names: str, order: Sequence[str]) -> Array:
+    """Axes in this order; one that is not there has one cell."""
+    there = [c for c in order if c in names]
+    moved = layout.transpose([names.index(c) for c in there])
+    return np.asarray(moved.reshape([moved.shape[there.index(c)] if c in there else 1 for c in order]))
+
+
+def _turned(reader: Reader, argument: Any, names: str, order: Sequence[str]) -> Value:
+    value = reader.value(argument)
+    return Value(value.node, _ordered(reader.layout(value), names, order))
+
+
+def _rows(reader: Reader, value: Value, outer: tuple[int, ...]) -> tuple[Array, int]:
+    """A layout as (groups, positions, width), its first axes broadcast; and the node."""
+    layout = reader.layout(value)
+    return np.broadcast_to(layout, (*outer, *layout.shape[-2:])).reshape(-1, *layout.shape[-2:]), value.node
+
+
+def _groups(reader: Reader, argument: Any, outer: tuple[int, ...]) -> tuple[Array, int]:
+    return _rows(reader, reader.value(argument), outer)
+
+
+def _of_fixed(reader: Reader, call: Any, operands: Any, names: tuple[str, str, str], inner: str) -> Value:
+    """A signal times a fixed matrix: a layer over channels, of which each place of the result reads the unit that it names.
+
+    Equal rows of the matrix, as of position embeddings by distance, are one unit.
+    """
+    import torch
+
+    (moving, fixed), (one, other, result) = operands, names
+    rows = _by_rows(reader.known(call, fixed), other, inner)
+    first, which = np.unique(rows.detach().double().cpu().numpy(), axis=0, return_index=True, return_inverse=True)[1:]
+    if len(first) == len(rows):
+        first = which = np.arange(len(rows))
+    chosen = torch.from_numpy(first)
+    weight = reader.weight(call, fixed, lambda value: _by_rows(value, other, inner)[chosen])
+    found = over_channels(reader, call, reader.value(moving), one.index(inner), len(first), weight=weight, bias=None)
+    order = other.replace(inner, "")
+    numbers = _ordered(which.reshape([shape_of(fixed)[other.index(c)] for c in order]), order, [*result])
+    units = _ordered(reader.layout(found), one, [*result, inner])
+    full = shape_of(call)
+    picked = np.take_along_axis(
+        np.broadcast_to(units, (*full, units.shape[-1])), np.broadcast_to(numbers, full)[..., None], axis=-1
+    )
+    return reader.placed(found, np.ascontiguousarray(picked[..., 0]))
+
+
+def _by_rows(value: Any, names: str, inner: str) -> Any:
+    """A fixed tensor as (all else, the axis that is summed over)."""
+    return value.movedim(names.index(inner), -1).flatten(0, -2)
+
+
+@rule("softmax", "_softmax")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
+    scores = reader.values.get(call.args[0])
+    if isinstance(scores, Value):
+        if shape_of(call)[a["dim"]] == 2:
+            return _of_two(reader, call, a["dim"])
+        return _of_signal(reader, scores, a["dim"])
+    if not isinstance(scores, Scores) or scores.soft:
+        raise Refusal("takes a softmax of something that is not a signal")
+    keys = scores.keys
+    along = np.moveaxis(scores.layout, a["dim"], -1)
+    if along.shape[-1] != keys or (along % keys != np.arange(keys)).any() or (along // keys != along[..., :1] // keys).any():
+        raise Refusal("takes a softmax over other axes than the keys")
+    return replace(scores, soft=True)
+
+
+def _of_signal(reader: Reader, value: Value, dim: int) -> Scores:
+    """Shares whose logits are a signal, each row along the axis for itself."""
+    units = np.moveaxis(reader.layout(value), dim, -1)
+    layout = np.moveaxis(np.arange(units.size).reshape(units.shape), -1, dim)
+    return Scores(1, units.shape[-1], layout, soft=True, given=((value.node, units.ravel(), 1.0),))
+
+
+def _of_two(reader: Reader, call: Any, dim: int) -> Value:
+    """A softmax over two numbers is the sigmoid of their difference: softmax(a, b) = sigmoid(a - b), sigmoid(b - a)."""
+    import torch
+
+    argument = call.args[0]
+    value = reader.whole(reader.value(argument))
+    with reader.graph.inserting_before(call):
+        other = reader.graph.call_function(torch.ops.aten.flip.default, (argument, [dim]))
+        difference = reader.graph.call_function(torch.ops.aten.sub.Tensor, (argument, other))
+        own = reader.graph.call_function(torch.ops.aten.sigmoid.default, (difference,))
+    for made in (other, difference, own):
+        made.meta = dict(call.meta)
+    turned = scaled_by(reader, call, Value(value.node, np.flip(reader.layout(value), dim)), -1.0)
+    apart = total(reader, call, [value, turned])
+    return reader.placed(reader.append(own, Activation("sigmoid"), (apart.node,)), apart.layout)
