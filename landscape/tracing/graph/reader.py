@@ -18,7 +18,7 @@ from landscape.tracing.graph.aliasing import Memory, changed_argument
 from landscape.tracing.graph.constants import Constants, operation
 from landscape.tracing.graph.layouts import Rows, first_sample, inverse, plain, rows_of, steps
 from landscape.tracing.graph.refusals import told_once
-from landscape.tracing.graph.values import Fixed, Noise, Scores, Shared, Stale, Unknown, Value, same_layout
+from landscape.tracing.graph.values import Fixed, Noise, PaddedLow, Scores, Shared, Stale, Unknown, Value, same_layout
 from lattice import Activation, Add, Conv, Dropout, Input, Multiply, Node, Norm, Op, Pad, SpecificationError, UnsupportedError
 from lattice.errors import listed
 from lattice.network.shapes import output_shape
@@ -246,6 +246,8 @@ class Reader:
         if isinstance(value, Scores | Shared):
             what = "shares of a softmax" if isinstance(value, Shared) or value.soft else "products of two signals"
             raise Refusal(f"reads {what}: only q k', the softmax of logits, and their sums with values have a rule")
+        if isinstance(value, PaddedLow):
+            raise Refusal("reads a tensor that was padded with -inf: only a max-pool has a rule")
         if isinstance(value, Noise):
             raise Refusal("reads random numbers; a mask of zeros and ones that multiplies has a rule")
         if not isinstance(value, Value):

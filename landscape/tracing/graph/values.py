@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Fixed", "Length", "Noise", "QueriesAndKeys", "Scores", "Shared", "Stale", "Unknown", "Value", "same_layout"]
+__all__ = ["Fixed", "Length", "Noise", "PaddedLow", "QueriesAndKeys", "Scores", "Shared", "Stale", "Unknown", "Value", "same_layout"]
 
 Array = np.ndarray[Any, Any]
 
@@ -130,6 +130,14 @@ class Length:
 
     of: Value
     axes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PaddedLow:
+    """A signal padded with -inf, (lo, hi) an axis of positions, for a maximum to read; `argument` is the call that gave it."""
+
+    argument: Any
+    padding: tuple[tuple[int, ...], ...]
 
 
 def _picked(made: Callable[[Any], Any], ids: Array) -> Callable[[Any], Any]:

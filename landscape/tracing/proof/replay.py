@@ -8,9 +8,9 @@ found by the true functions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce, singledispatch
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -167,6 +167,9 @@ def _(op: Dense, own: Own, x: torch.Tensor) -> torch.Tensor:
 @apply.register
 def _(op: Pool, own: Own, x: torch.Tensor) -> torch.Tensor:
     windows: Any = op.windows(tuple(x.shape[2:]))
+    if op.kind == "max" and any(w.padding[0] != w.padding[1] for w in windows):
+        x = functional.pad(x, [side for w in reversed(windows) for side in w.padding], value=-inf)
+        windows = replace(op, padding=0).windows(tuple(x.shape[2:]))
     if any(w.padding[0] != w.padding[1] or w.padding[0] > w.kernel // 2 for w in windows):
         raise UnsupportedError(f"{op}: torch pads a pool equally on both sides, by at most half its kernel")
     parts = ((w.kernel, w.stride, w.padding[0], w.dilation) for w in windows)
