@@ -17,7 +17,9 @@ the last two summed over the channels of the head, where V[v] (1 - 1 / n) is the
 that are read. Logits that are given beside q . k, or alone, add their variance to s^2(t, t), and the gradient comes down to
 each of them by A_ts (v_s - mean):
 
-    logits:   K(t, t') = V[v] (1 - 1 / n) K(t, t') / n^2, summed over the channels of the head, where t and t' read the same.
+    logits:   K(t, t) = V[v] (1 - 1 / n) K(t, t) / n^2, summed over the channels of the head,
+
+taken as apart from one query to the next.
 """
 
 from typing import Any
@@ -59,8 +61,7 @@ def through_attention(
         weight = known.scale**2 * known.keys.mean() * known.values.mean()
         return rearranged(head(here * weight * (1 - 1 / n) / n), above, below)
     if role == "logits":
-        alike = outer([(table[:, a.first] == table[:, a.second]).all(axis=0) for table, a in zip(tables, above, strict=True)])
-        return rearranged(head(here * alike * known.values.mean() * (1 - 1 / n) / n**2), above, below)
+        return rearranged(head(here * on_diagonal(above) * known.values.mean() * (1 - 1 / n) / n**2), above, below)
     assert step.maps is not None
     pairs = np.sqrt(_at(known.level, above, "first") * _at(known.level, above, "second"))
     joint = np.where(on_diagonal(above), _at(known.queries, above, "first"), pairs)

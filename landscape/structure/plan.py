@@ -110,7 +110,7 @@ def plan(lattice: Lattice) -> Plan:
     for step in steps:
         _merge(carried, step.target, _carried(lattice, step, needed[step.target], carried[step.source]))
     states = {(0, 0)}.union(*((step.source, step.target) for step in steps))
-    refused = (*unresolved, *_copies_that_meet(lattice), *_maxima_over_gated_sums(lattice))
+    refused = (*unresolved, *_copies_that_meet(lattice, needed), *_maxima_over_gated_sums(lattice))
     return Plan(tuple(steps), {state: carried[state] for state in states}, refused)
 
 
@@ -129,8 +129,11 @@ def _maxima_over_gated_sums(lattice: Lattice) -> Iterator[str]:
                     break
 
 
-def _copies_that_meet(lattice: Lattice) -> Iterator[str]:
-    """Shuffles that turn pairs of positions into pairs of channels which hold one signal: no rule carries these."""
+def _copies_that_meet(lattice: Lattice, needed: Mapping[State, Axes]) -> Iterator[str]:
+    """Shuffles that turn pairs of positions into pairs of channels which hold one signal: no rule carries these.
+
+    They are missed only where what was gathered into these channels is asked for pairs of positions.
+    """
     reach = shared_signals(lattice)
     correlated = correlated_positions(lattice)
     for n, node in enumerate(lattice.nodes):
@@ -138,7 +141,8 @@ def _copies_that_meet(lattice: Lattice) -> Iterator[str]:
         spreads = isinstance(node.op, Rearrange) and spreads_channels(node.op, shape)
         if correlated[n] and (spreads or isinstance(node.op, PixelShuffle)):
             below = [lattice.nodes[i] for i in reach[node.inputs[0]]]
-            if any(_gathers(one.op, *lattice.input_shapes(one)) for one in below):
+            asked = [one for one in below if any(not pairs.is_diagonal for i in one.inputs for pairs in needed[i, i])]
+            if any(_gathers(one.op, *lattice.input_shapes(one)) for one in asked):
                 yield node.name
                 continue
             parts = [[reach[i] for i in one.inputs] for one in below if isinstance(one.op, Concat)]
@@ -182,6 +186,8 @@ def _carried(lattice: Lattice, step: Step, needed: Axes, above: Axes) -> Axes:
     own = tuple(diagonal(n) for n in shape[1:])
     if isinstance(op, Rearrange):
         return carried_jointly(op, shape, needed, above, own)
+    if isinstance(op, Attention) and roles(lattice.nodes[step.node].inputs)[step.places[0]] == "logits":
+        return own
     return own if len(lattice.shapes[step.node]) == 1 else above  # flat features are apart, wherever they stood
 
 

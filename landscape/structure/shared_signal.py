@@ -88,16 +88,14 @@ def _(op: Multiply, channels: Channels, shape: Shape, output: Shape) -> Channels
 
 @_read.register
 def _(op: Rearrange, channels: Channels, shape: Shape, output: Shape) -> Channels:
-    """A run of channels is one of the node's below; other orders are taken as all of them."""
-    take = op.takes[0]
-    if len(op.factors[0]) != 1 or op.groups[0] != (0,):
-        return channels._replace(aligned=False)
+    """A run of channels is one of the node's below, in its order unless axes are split or joined."""
+    take, apart = op.takes[0], len(op.factors[0]) == 1 and op.groups[0] == (0,)
     if take is None:
-        return channels
+        return channels if apart else channels._replace(aligned=False)
     read = [i for i in take if i >= 0]
     if not read or not channels.aligned:
         return channels._replace(aligned=False)
-    in_order = list(take) == list(range(take[0], take[0] + len(take)))
+    in_order = apart and list(take) == list(range(take[0], take[0] + len(take)))
     return Channels(channels.start + min(read), channels.start + max(read) + 1, in_order)
 
 

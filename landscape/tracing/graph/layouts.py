@@ -124,6 +124,11 @@ def steps(wanted: Array, shape: Shape) -> list[Op]:
     found = _axis_by_axis(wanted, shape) or _by_factors(wanted, shape)
     if found is not None:
         return found
+    cells = prod(shape[1:])
+    read = wanted[wanted >= 0] // cells
+    low, high = (int(read.min()), int(read.max()) + 1) if read.size else (0, shape[0])
+    if high - low < shape[0] and len(shape) > 1:  # which channels are read stays known
+        return [Slice(low, high), *steps(np.where(wanted >= 0, wanted - low * cells, -1), (high - low, *shape[1:]))]
     one = Rearrange(((len(wanted.ravel()),),), ((0,),), (tuple(wanted.ravel().tolist()),))  # any order of a flat layer
     split = _split(wanted.shape)
     return [*([Flatten()] if len(shape) > 1 else []), one, *([split] if split else [])]
