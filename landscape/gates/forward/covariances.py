@@ -236,12 +236,17 @@ def _(op: Multiply, passing: Passing) -> Array | None:
         return _of_run(passing)
     parts = []
     for signal, product in zip(passing.signals, passing.products, strict=True):
-        if product is None:  # one cell for all positions
-            power = by_run(signal.power, passing.runs)
-            parts.append(power.reshape(len(power), *(1 for _ in passing.axes)))
+        if product is None:  # one cell for several positions: what two cells share is what does not differ between inputs
+            power, cross = (at_pairs(by_run(part, passing.runs), passing.axes) for part in (signal.power, signal.cross))
+            parts.append(np.where(on_diagonal(passing.axes) | _one_cell(signal), power[0], np.sqrt(cross[0] * cross[1])))
         else:
             parts.append(_recut(product.at(passing.axes), product.runs, passing.runs))
     return np.asarray(parts[0] * parts[1])
+
+
+def _one_cell(signal: Signal) -> bool:
+    """Does a signal have one cell for all positions?"""
+    return set(signal.power.shape[1:]) <= {1}
 
 
 def gate_products(op: Activation, signal: Signal, product: Product, signs: tuple[Sign, ...], axes: Axes) -> Array | None:

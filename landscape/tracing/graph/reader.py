@@ -379,7 +379,11 @@ class Reader:
         drawn = [
             name
             for name in own
-            if (tuple(self.tensors[name].shape) == shape_of(argument) if entries is None else _among(entries, self.tensors[name]))
+            if (
+                tuple(self.tensors[name].shape) == shape_of(argument)
+                if entries is None
+                else _among(entries, self.tensors[name])
+            )
         ]
         if len(drawn) != 1:
             raise Refusal(f"replace: {COMPUTED.format('weight', 'weight')}")

@@ -8,7 +8,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Fixed", "Length", "Noise", "PaddedLow", "QueriesAndKeys", "Scores", "Shared", "Stale", "Unknown", "Value", "same_layout"]
+__all__ = [
+    "Fixed",
+    "Length",
+    "Noise",
+    "PaddedLow",
+    "QueriesAndKeys",
+    "Scores",
+    "Shared",
+    "Stale",
+    "Unknown",
+    "Value",
+    "same_layout",
+]
 
 Array = np.ndarray[Any, Any]
 

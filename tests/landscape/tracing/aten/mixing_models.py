@@ -10,7 +10,9 @@ class Mixing(nn.Module):
 
     def __init__(self, width=16, readout="corner"):
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 2, 1, bias=False), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1, bias=False))
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, width, 3, 2, 1, bias=False), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1, bias=False)
+        )
         self.readout, self.head = readout, nn.Linear(width, 5, bias=False)
 
     def forward(self, x):
