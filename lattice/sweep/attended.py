@@ -39,8 +39,8 @@ def _(op: Attention, inputs: tuple[Shape, ...], unit: Unit) -> Iterator[Choice]:
     head = unit.channel // (values[0] // op.heads)
     own = {role: range(head * shape[0] // op.heads, (head + 1) * shape[0] // op.heads) for role, shape in shapes.items()}
     for role in ("queries", "logits"):
-        for channel in own.get(role, ()):  # type: ignore[call-overload]
-            yield Command((place[role],), channel), place[role], Unit(unit.position, channel)  # type: ignore[index]
+        for channel in own.get(role, ()):
+            yield Command((place[role],), channel), place[role], Unit(unit.position, channel)
     windows = op.windows(shapes.get("queries", inputs[-1])[1:], values[1:])
     for taps in product(*(range(window.taps(n)) for window, n in zip(windows, values[1:], strict=True))):
         cells = [w.cell(j, k, n) for w, j, k, n in zip(windows, unit.position, taps, values[1:], strict=True)]

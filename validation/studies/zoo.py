@@ -52,10 +52,10 @@ def zoo(
     """One row a model, at `size` pixels or at the least size that it takes: read or refused, seconds, and its bias.
 
     "read" is "proven" where the lattice was compared with the model, "read" where that could not be done, "refused" where the
-    model was not taken, "failed" where it ought to have been, and "why" says why. Centre bias, the share of pixels without a path, flip asymmetry (of both axes, the
-    larger) and total variation are those of the prediction from theory, for the second moments of one draw of the weights;
-    "map error" is that of this prediction against `draws` initialisations, where these were asked for, and "resolution" the
-    error that would have been told from none.
+    model was not taken, "failed" where it ought to have been, and "why" says why. Centre bias, the share of pixels without a
+    path, flip asymmetry (of both axes, the larger) and total variation are those of the prediction from theory, for the second
+    moments of one draw of the weights; "map error" is that of this prediction against `draws` initialisations, where these
+    were asked for, and "resolution" the error that would have been told from none.
 
     Parameters
     ----------

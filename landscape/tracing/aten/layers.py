@@ -41,7 +41,7 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 
 
 def windowed(reader: Reader, call: Any, argument: Any, op: Conv | Pool, **weights: Any) -> Value:
-    """An op that reads neighbourhoods; windows, heads or groups that stand in the axis of the batch are an axis of their own."""
+    """An op that reads neighbourhoods; windows, heads or groups that stand in the axis of the batch are one."""
     value = reader.value(argument)
     units = prod(reader.shapes[value.node])
     if value.layout is None or first_sample(value.layout, reader.batch, units) is not None:
@@ -135,7 +135,8 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
         kind = "avg"
         if set(stride) == {1}:
             return Value(reader.tensor(a["self"]))
-    source, padding = a["self"], pads if axes > 1 else pads[0]
+    source: Any = a["self"]
+    padding: Any = pads if axes > 1 else pads[0]
     lowest = reader.values.get(source)
     if isinstance(lowest, PaddedLow):
         if kind != "max" or any(pads):

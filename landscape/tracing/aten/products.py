@@ -132,7 +132,7 @@ def _scaled_queries(reader: Reader, call: Any, scores: Scores, argument: Any, ma
 
     if scores.constants or scores.soft or scores.product is None or scores.given or shape_of(call) != scores.layout.shape:
         raise Refusal("scales logits after something was added, or shares, by several numbers: not yet")
-    nodes, left, right = scores.product
+    nodes, left, right, *_ = scores.product
     source = reader.whole(Value(nodes[0], left))
     units, width = reader.shapes[source.node], left.shape[2]
     places = inverse(reader.layout(source), reader.batch * prod(units))

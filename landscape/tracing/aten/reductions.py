@@ -15,7 +15,7 @@ from landscape.tracing.graph.reader import Reader, Refusal, Value, operation, sh
 from landscape.tracing.graph.values import Shared
 from lattice import AdaptivePool, GlobalPool, Op
 
-__all__: list[str] = []
+__all__ = ["reduced"]
 
 Array = np.ndarray[Any, Any]
 MOST_PARTS = 64  # each becomes a node
@@ -43,19 +43,22 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
             value = scaled_by(reader, call, value, float(prod(shape[d] for d in apart)))
         value = Value(value.node, np.expand_dims(reader.layout(value), apart))
         shape = tuple(1 if d in apart else n for d, n in enumerate(shape))
-    layout = reader.layout(value)
-    kept = np.moveaxis(layout, dims, range(-len(dims), 0)).reshape(*(n for d, n in enumerate(shape) if d not in dims), -1)
-    if kept.shape[-1] == 1:
-        found = Value(value.node, kept[..., 0])
-    elif set(dims) & set(reader.channel_axes(value)):
-        found = _over_channels(reader, call, name, value, kept)
-    else:
-        found = _over_positions(reader, call, over, value, dims)
-        if name == "sum":
-            found = scaled_by(reader, call, found, float(kept.shape[-1]))
+    found = reduced(reader, call, name, value, dims)
     if a.get("keepdim"):
         found = Value(found.node, np.expand_dims(reader.layout(found), dims))
     return [found] if name == "max" else found
+
+
+def reduced(reader: Reader, call: Any, name: str, value: Value, dims: tuple[int, ...]) -> Value:
+    """A mean, sum or maximum over some axes, which are gone then; either channels or positions stand along them."""
+    layout, shape = reader.layout(value), reader.layout(value).shape
+    kept = np.moveaxis(layout, dims, range(-len(dims), 0)).reshape(*(n for d, n in enumerate(shape) if d not in dims), -1)
+    if kept.shape[-1] == 1:
+        return Value(value.node, kept[..., 0])
+    if set(dims) & set(reader.channel_axes(value)):
+        return _over_channels(reader, call, name, value, kept)
+    found = _over_positions(reader, call, "max" if name in ("amax", "max") else "avg", value, dims)
+    return scaled_by(reader, call, found, float(kept.shape[-1])) if name == "sum" else found
 
 
 def _over_keys(reader: Reader, call: Any, name: str, shared: Shared, dims: tuple[int, ...]) -> Value:

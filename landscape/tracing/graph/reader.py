@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COPIES",
+    "PRODUCTS",
     "Fixed",
     "Noise",
     "Reader",
@@ -48,6 +49,7 @@ Rule: TypeAlias = Callable[["Reader", Any, dict[str, Any]], Any]
 Array = np.ndarray[Any, Any]
 RESHAPES = ("flatten", "view", "reshape", "_unsafe_view", "squeeze", "unsqueeze")
 COPIES = ("type_as", "contiguous", "clone", "alias", "to", "_to_copy", "lift_fresh_copy", "detach", "positive")
+PRODUCTS = "sum of products"  # the rule, of no call of a graph, that makes a signal of products of signals
 COMPUTED = "computes a {} from other tensors (weight norm, masks, a parametrisation); remove that, or fold it into the {}"
 
 
@@ -243,9 +245,12 @@ class Reader:
         value = self.values.get(argument)
         if isinstance(value, Stale):
             raise Refusal("reads a tensor of which there is another view, changed in place; use the out-of-place operation")
+        if isinstance(value, Scores) and not value.soft:
+            made: Value = self.rules[PRODUCTS](self, self.call, value)  # type: ignore[arg-type]
+            self.values[argument] = made
+            return made
         if isinstance(value, Scores | Shared):
-            what = "shares of a softmax" if isinstance(value, Shared) or value.soft else "products of two signals"
-            raise Refusal(f"reads {what}: only q k', the softmax of logits, and their sums with values have a rule")
+            raise Refusal("never: reads shares of a softmax, which depend on the data; only their sums with values have a rule")
         if isinstance(value, PaddedLow):
             raise Refusal("reads a tensor that was padded with -inf: only a max-pool has a rule")
         if isinstance(value, Noise):

@@ -67,6 +67,21 @@ class Noise:
     mask: Callable[[Any], Any] = lambda drawn: drawn
 
 
+class QueriesAndKeys(NamedTuple):
+    """Nodes of queries and keys, and their layouts (groups, positions, width).
+
+    `outer` are the sizes of the axes that the groups were, `arguments` the graph's calls that gave both, `places` where in
+    these the numbers of the layouts stand.
+    """
+
+    nodes: tuple[int, int]
+    left: Array
+    right: Array
+    outer: tuple[int, ...] = ()
+    arguments: tuple[Any, Any] | None = None
+    places: tuple[Array, Array] = (np.zeros(0), np.zeros(0))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
     """Logits of attention, not yet a node: all groups x `rows` queries x `keys`, products of queries and keys, and summands.
@@ -88,9 +103,9 @@ class Scores:
     fixed: Array | None = None  # constants that no tensor of the graph has: a causal mask
 
     @classmethod
-    def of_product(cls, nodes: tuple[int, int], left: Array, right: Array, layout: Array, scale: float = 1.0) -> Scores:
-        """Rows of queries times rows of keys, (groups, positions, width) each."""
-        return cls(left.shape[1], right.shape[1], layout, QueriesAndKeys(nodes, left, right), scale)
+    def of_product(cls, product: QueriesAndKeys, layout: Array, scale: float = 1.0) -> Scores:
+        """Rows of queries times rows of keys."""
+        return cls(product.left.shape[1], product.right.shape[1], layout, product, scale)
 
     def times(self, number: float) -> Scores:
         """The same times a number, constants included."""
@@ -117,15 +132,7 @@ class Scores:
         given = tuple((node, units[ids], factor) for node, units, factor in self.given)
         fixed = None if self.fixed is None else self.fixed[ids]
         layout = np.arange(self.layout.size).reshape(self.layout.shape)
-        return replace(self, rows=layout.shape[-2], layout=layout, constants=constants, given=given, fixed=fixed)
-
-
-class QueriesAndKeys(NamedTuple):
-    """Nodes of queries and keys, and their layouts (groups, positions, width)."""
-
-    nodes: tuple[int, int]
-    left: Array
-    right: Array
+        return replace(self, rows=self.layout.shape[-2], layout=layout, constants=constants, given=given, fixed=fixed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

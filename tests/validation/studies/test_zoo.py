@@ -30,16 +30,16 @@ class Fixed(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def _few(monkeypatch):
-    made = []
+def made(monkeypatch):
+    calls = []
 
     def counted(factory):
-        return lambda: made.append(factory) or factory()
+        return lambda: calls.append(factory) or factory()
 
     models = {"tiny": tiny, "sorted": lambda: nn.Sequential(tiny()[0], Sorted()), "fixed": Fixed}
     found = tuple(study.Entry(name, counted(factory), (8, 12)) for name, factory in models.items())
     monkeypatch.setattr(study, "entries", lambda size: found)
-    return made
+    return calls
 
 
 def test_each_model_has_a_row_that_says_what_became_of_it():
@@ -53,16 +53,16 @@ def test_each_model_has_a_row_that_says_what_became_of_it():
     assert unreachable == 0
 
 
-def test_rows_that_are_kept_are_not_made_again(tmp_path, _few):
+def test_rows_that_are_kept_are_not_made_again(tmp_path, made):
     first = study.zoo(("tiny",), size=8, folder=tmp_path)
-    count = len(_few)
+    count = len(made)
     assert study.zoo(("tiny",), size=8, folder=tmp_path).rows == first.rows
-    assert len(_few) == count
+    assert len(made) == count
     kept = json.loads((tmp_path / "tiny.json").read_text())
     kept["asked"]["seed"] = 5  # of another call
     (tmp_path / "tiny.json").write_text(json.dumps(kept))
     study.zoo(("tiny",), size=8, folder=tmp_path)
-    assert len(_few) > count
+    assert len(made) > count
 
 
 def test_map_errors_stand_where_draws_were_asked_for():

@@ -15,7 +15,7 @@ from landscape.tracing.aten.pointwise import total
 from landscape.tracing.aten.products import scaled_by
 from landscape.tracing.aten.registry import rule
 from landscape.tracing.graph.reader import Reader, Refusal, Value, operation, shape_of
-from landscape.tracing.graph.values import Scores
+from landscape.tracing.graph.values import QueriesAndKeys, Scores
 from lattice import Activation
 
 __all__: list[str] = []
@@ -31,7 +31,7 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     (left, first), (right, second) = (_groups(reader, a[name], shape_of(call)[:-2]) for name in ("query", "key"))
     scale = a.get("scale") or shape_of(a["query"])[-1] ** -0.5
     layout = np.arange(prod(left.shape[:2]) * right.shape[1]).reshape(*shape_of(call)[:-1], right.shape[1])
-    scores = Scores.of_product((first, second), left, right, layout, scale)
+    scores = Scores.of_product(QueriesAndKeys((first, second), left, right), layout, scale)
     if a.get("is_causal"):
         later = np.triu(np.ones(layout.shape[-2:], dtype=bool), 1)
         scores = replace(scores, fixed=np.where(np.broadcast_to(later, layout.shape), -np.inf, 0.0).ravel())
@@ -83,7 +83,7 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
 def _summed(reader: Reader, call: Any, operands: Any, names: tuple[str, str, str], outer: str) -> Any:
     """The sum over the one axis that the result has not; axes are named by letters, `outer` are those of groups."""
     (first, second), (one, other, result) = operands, names
-    if reader.is_fixed(first) or isinstance(reader.values.get(second), Scores):
+    if reader.is_fixed(first) or _soft(reader, second):
         first, second, one, other = second, first, other, one
     inner = [c for c in one if c in other and c not in result]
     own, others = ("".join(c for c in part if c in result and c not in outer) for part in (one, other))
@@ -97,15 +97,27 @@ def _summed(reader: Reader, call: Any, operands: Any, names: tuple[str, str, str
     shape = tuple(sizes[c] for c in outer + own + others)
     back = [(outer + own + others).index(c) for c in result]
     scores = reader.values.get(first)
-    if isinstance(scores, Scores):
+    if isinstance(scores, Scores) and scores.soft:
         layout = _ordered(scores.layout, one, [*outer, *own, *inner])
         scores = scores.moved(np.broadcast_to(layout, (*shape[:-2], *layout.shape[-2:])))
         found = mixed(reader, call, scores, _turned(reader, second, other, [*outer, *inner, *others]), shape)
         return Value(found.node, reader.layout(found).transpose(back))
-    left = _rows(reader, _turned(reader, first, one, [*outer, *own, *inner]), shape[:-2])
-    right = _rows(reader, _turned(reader, second, other, [*outer, *others, *inner]), shape[:-2])
-    layout = np.arange(prod(shape)).reshape(shape).transpose(back)
-    return Scores.of_product((left[1], right[1]), left[0], right[0], layout)
+    sides, places = [], []
+    for argument, letters, rows in ((first, one, own), (second, other, others)):
+        value, order = reader.value(argument), [*outer, *rows, *inner]
+        own_places = np.arange(prod(shape_of(argument))).reshape(shape_of(argument))
+        layouts = (_ordered(part, letters, order) for part in (reader.layout(value), own_places))
+        rows_of, places_of = (_rows(part, shape[:-2]) for part in layouts)
+        sides.append((value.node, rows_of))
+        places.append(places_of)
+    (left, queries), (right, keys) = sides
+    product = QueriesAndKeys((left, right), queries, keys, shape[:-2], (first, second), (places[0], places[1]))
+    return Scores.of_product(product, np.arange(prod(shape)).reshape(shape).transpose(back))
+
+
+def _soft(reader: Reader, argument: Any) -> bool:
+    scores = reader.values.get(argument)
+    return isinstance(scores, Scores) and scores.soft
 
 
 def _ordered(layout: Array, names: str, order: Sequence[str]) -> Array:
@@ -120,14 +132,14 @@ def _turned(reader: Reader, argument: Any, names: str, order: Sequence[str]) -> 
     return Value(value.node, _ordered(reader.layout(value), names, order))
 
 
-def _rows(reader: Reader, value: Value, outer: tuple[int, ...]) -> tuple[Array, int]:
-    """A layout as (groups, positions, width), its first axes broadcast; and the node."""
-    layout = reader.layout(value)
-    return np.broadcast_to(layout, (*outer, *layout.shape[-2:])).reshape(-1, *layout.shape[-2:]), value.node
+def _rows(layout: Array, outer: tuple[int, ...]) -> Array:
+    """A layout as (groups, positions, width), its first axes broadcast."""
+    return np.broadcast_to(layout, (*outer, *layout.shape[-2:])).reshape(-1, *layout.shape[-2:])
 
 
 def _groups(reader: Reader, argument: Any, outer: tuple[int, ...]) -> tuple[Array, int]:
-    return _rows(reader, reader.value(argument), outer)
+    value = reader.value(argument)
+    return _rows(reader.layout(value), outer), value.node
 
 
 def _of_fixed(reader: Reader, call: Any, operands: Any, names: tuple[str, str, str], inner: str) -> Value:

@@ -19,6 +19,7 @@ __all__ = ["mixed"]
 
 Array = np.ndarray[Any, Any]
 Made = Any
+MOST_LOGITS = 2**24  # that are read one by one
 
 
 class _Side:
@@ -85,8 +86,6 @@ class _Groups:
 
 def mixed(reader: Reader, call: Any, scores: Scores, value: Value, shape: tuple[int, ...]) -> Value:
     """softmax(logits) v as a node, and where its numbers stand; `shape` is (..., queries, width of the values)."""
-    if not scores.soft:
-        raise Refusal("multiplies logits with a signal before a softmax: not yet")
     scores = scores if scores.product else scores.in_rows()
     rows, keys = scores.rows, scores.keys
     outer = scores.layout.shape[:-2]
@@ -99,7 +98,7 @@ def mixed(reader: Reader, call: Any, scores: Scores, value: Value, shape: tuple[
     values[groups] = np.broadcast_to(layout, (*outer, *layout.shape[-2:])).reshape(-1, *layout.shape[-2:])
     sides = [_Side(reader, values, value.node, "values")]
     if scores.product:
-        nodes, left, right = scores.product
+        nodes, left, right, *_ = scores.product
         sides = [_Side(reader, left, nodes[0], "queries"), _Side(reader, right, nodes[1], "keys"), *sides]
     if not sides[-1].in_rows and not sides[-1].turned:
         raise Refusal("mixes rows of values that are neither the channels of a position nor the positions of a channel")
@@ -146,6 +145,8 @@ def _append(reader: Reader, call: Any, scores: Scores, sides: list[_Side]) -> tu
 
 def _given(reader: Reader, call: Any, scores: Scores, where: Array, rows: Array, queries: tuple[int, ...]) -> int:
     """The node of the logits that are given: one channel a head and key, at the positions of the queries."""
+    if scores.layout.size > MOST_LOGITS:
+        raise Refusal(f"adds a signal to {scores.layout.size:.1e} logits: up to {MOST_LOGITS:.1e}; give a smaller input")
     nodes = []
     for node, units, factor in scores.given:
         value = Value(node) if factor == 1 else scaled_by(reader, call, Value(node), factor)

@@ -84,3 +84,33 @@ class ByDistance(Mixing):
 
 
 MODELS = [Context, Separable, OverChannels, ByDistance]
+
+
+class Factorised(Mixing):
+    """q times (softmax of keys over positions)' v (CoaT): a product of two signals without a softmax."""
+
+    def __init__(self, width=16, heads=4, **options):
+        super().__init__(width, **options)
+        self.heads, self.qkv, self.out = heads, nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def mix(self, x):
+        tokens = x.flatten(2).mT
+        q, k, v = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = 0.5 * (q @ (k.softmax(2).mT @ v))
+        return x + self.out(mixed.transpose(1, 2).flatten(2)).mT.view_as(x)
+
+
+class Linear(Mixing):
+    """(relu(k)' v) summed over positions, times queries: linear attention without its normalisation."""
+
+    def __init__(self, width=16, heads=4, **options):
+        super().__init__(width, **options)
+        self.heads, self.qkv, self.out = heads, nn.Conv2d(width, 3 * width, 1), nn.Conv2d(width, width, 1)
+
+    def mix(self, x):
+        q, k, v = self.qkv(x).flatten(2).unflatten(1, (3, self.heads, -1)).unbind(1)
+        context = torch.einsum("bhcn,bhdn->bhcd", functional.relu(k), v) / x.shape[-1] ** 2
+        return x + self.out(torch.einsum("bhcd,bhcn->bhdn", context, q).flatten(1, 2).view_as(x))
+
+
+MODELS = [Context, Separable, OverChannels, ByDistance, Factorised, Linear]
