@@ -26,6 +26,7 @@ from landscape.gates.windows.pools import symmetric, windows
 from landscape.prior import Gates, Prior, even
 from landscape.structure.channel_runs import channel_runs
 from landscape.structure.forward_pairs import asked_pairs, on_diagonal, with_nearer_pairs
+from landscape.structure.joint_pairs import filters_as_positions
 from landscape.structure.plan import Axes
 from landscape.structure.signs import SIGNAL_NORMS, run_signs
 from landscape.structure.symmetry import Symmetries, symmetries
@@ -67,6 +68,7 @@ class _Field:
         self.signs_of_runs = run_signs(lattice, turned, prior.signs)
         self.runs, self.asked = channel_runs(lattice), asked_pairs(lattice) if pairs else {}
         self.alike = symmetries(lattice) if even(prior) else Symmetries((), ())
+        self.filters = filters_as_positions(lattice)
         self.found: list[Signal] = []
         self.products: dict[int, Product] = {}
         self.taps: dict[str, Array] = {}
@@ -83,7 +85,8 @@ class _Field:
                 continue
             try:
                 if not self._maximum(position):
-                    self.found.append(passed(node.op, self.known(position), [self.found[i] for i in node.inputs]))
+                    signal = passed(node.op, self.known(position), [self.found[i] for i in node.inputs])
+                    self.found.append(signal._replace(cross=signal.mean**2) if position in self.filters else signal)
                     self._pairs(position)
             except UnsupportedError as error:
                 raise UnsupportedError(f"{node.name}: {error}") from error

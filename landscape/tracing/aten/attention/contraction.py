@@ -87,7 +87,9 @@ def _multiplied(reader: Reader, call: Any, product: QueriesAndKeys, axes: tuple[
         if factor.by_channel[last] and (used == used[:, :1]).all():  # channels first, then positions of them
             cells = np.arange(prod(shape[1:])).reshape(1, *shape[1:])
             node = reader.arranged(node, used[:, 0].reshape(-1, *(1 for _ in shape[1:])) * prod(shape[1:]) + cells)
-            own = (np.arange(width)[:, None, None] * axes[last] + np.arange(axes[last])).reshape(width, *(1 for _ in spatial), -1)
+            own = (np.arange(width)[:, None, None] * axes[last] + np.arange(axes[last])).reshape(
+                width, *(1 for _ in spatial), -1
+            )
             units = own * prod(shape[1:]) + units % prod(shape[1:])
         nodes.append(reader.arranged(node, units))
         places.append(there)

@@ -8,6 +8,8 @@ from torch.nn import functional
 class Mixing(nn.Module):
     """A padded stem, a mixing of (B, C, H, W), a readout that is a mean, or the first position."""
 
+    skip = 1.0  # what the input of the mixing is multiplied with where it is added
+
     def __init__(self, width=16, readout="corner"):
         super().__init__()
         self.stem = nn.Sequential(
@@ -30,7 +32,7 @@ class Context(Mixing):
     def mix(self, x):
         shares = self.logit(x).flatten(2).softmax(-1).unsqueeze(3)
         context = x.flatten(2).unsqueeze(1) @ shares
-        return x + self.after(context.view(len(x), -1, 1, 1))
+        return self.skip * x + self.after(context.view(len(x), -1, 1, 1))
 
 
 class Separable(Mixing):
@@ -44,7 +46,7 @@ class Separable(Mixing):
         query, key, value = torch.split(self.parts(x).flatten(2), [1, x.shape[1], x.shape[1]], 1)
         context = (key * query.softmax(-1)).sum(-1, keepdim=True)
         mixed = functional.relu(value) * context.expand_as(value)
-        return x + self.out(mixed.view_as(x))
+        return self.skip * x + self.out(mixed.view_as(x))
 
 
 class OverChannels(Mixing):
@@ -60,7 +62,7 @@ class OverChannels(Mixing):
         q, k, v = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 4, 1)
         logits = functional.normalize(q, dim=-1) @ functional.normalize(k, dim=-1).mT * self.temperature
         mixed = (logits.softmax(-1) @ v).permute(0, 3, 1, 2).flatten(2)
-        return x + self.out(mixed).mT.view_as(x)
+        return self.skip * x + self.out(mixed).mT.view_as(x)
 
 
 class ByDistance(Mixing):
@@ -80,7 +82,7 @@ class ByDistance(Mixing):
         logits = (q @ k.mT) * q.shape[-1] ** -0.5 + by_row.unsqueeze(-1).expand(-1, -1, -1, -1, -1, side).reshape(
             batch, self.heads, side * side, side * side
         )
-        return x + self.out((logits.softmax(-1) @ v).mT.reshape(batch, width, side, side))
+        return self.skip * x + self.out((logits.softmax(-1) @ v).mT.reshape(batch, width, side, side))
 
 
 MODELS = [Context, Separable, OverChannels, ByDistance]
@@ -97,7 +99,7 @@ class Factorised(Mixing):
         tokens = x.flatten(2).mT
         q, k, v = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         mixed = 0.5 * (q @ (k.softmax(2).mT @ v))
-        return x + self.out(mixed.transpose(1, 2).flatten(2)).mT.view_as(x)
+        return self.skip * x + self.out(mixed.transpose(1, 2).flatten(2)).mT.view_as(x)
 
 
 class Linear(Mixing):
@@ -110,7 +112,7 @@ class Linear(Mixing):
     def mix(self, x):
         q, k, v = self.qkv(x).flatten(2).unflatten(1, (3, self.heads, -1)).unbind(1)
         context = torch.einsum("bhcn,bhdn->bhcd", functional.relu(k), v) / x.shape[-1] ** 2
-        return x + self.out(torch.einsum("bhcd,bhcn->bhdn", context, q).flatten(1, 2).view_as(x))
+        return self.skip * x + self.out(torch.einsum("bhcd,bhcn->bhdn", context, q).flatten(1, 2).view_as(x))
 
 
 MODELS = [Context, Separable, OverChannels, ByDistance, Factorised, Linear]
