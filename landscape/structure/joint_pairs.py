@@ -148,7 +148,7 @@ def gathers_channels(op: Rearrange, shape: Shape) -> bool:
 
 
 def filters_as_positions(lattice: Lattice) -> frozenset[int]:
-    """The nodes whose positions are channels of one layer with weights, and so share nothing: as attention between channels has.
+    """The nodes whose positions are channels of one layer with weights, which share nothing: of attention between channels.
 
     >>> from lattice import Conv
     >>> channels = Rearrange(((4,), (3,)), ((1,), (0,)))

@@ -150,15 +150,17 @@ def _row(entry: Entry, draws: int, seed: int) -> tuple[Any, ...]:
             known = isinstance(refusal, PilcroError)
             how, text = ("refused", text) if known else ("failed", f"{type(refusal).__name__}: {text}")
             return (entry.name, pixels, how, taken(), *[None] * (len(COLUMNS) - 5), text[:LONGEST])
-        seconds, found = taken(), land.report()
+        seconds, how = taken(), "read" if land.traced.unproven else "proven"
+        if not land.squared.any():  # a head or a branch that starts at zero
+            return (entry.name, pixels, how, seconds, *[None] * (len(COLUMNS) - 5), "no gradient reaches the input at first")
+        found = land.report()
         bias = (found.centre_bias, found.unreachable, max(found.flip_asymmetry), found.total_variation)
         error: tuple[float | None, ...] = (None, None)
         if draws:
             estimate = measure(entry.factory, (3, pixels, pixels), draws=draws, seed=seed, output=entry.output)
             agreement = compare(land, estimate)
             error = (agreement.error, agreement.resolution)
-        why = land.traced.unproven
-        return (entry.name, pixels, "read" if why else "proven", seconds, *bias, *error, why)
+        return (entry.name, pixels, how, seconds, *bias, *error, land.traced.unproven)
     raise AssertionError("an entry has a size")
 
 

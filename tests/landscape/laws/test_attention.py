@@ -46,3 +46,26 @@ def test_keys_and_queries_pass_what_the_logits_do(n):
     by_queries, by_keys, _ = by_signs(n)
     np.testing.assert_allclose(np.diag(by_law(n, KEYS).reshape(n, n)), (by_keys**2).mean(axis=0), rtol=0.01, atol=1e-15)
     np.testing.assert_allclose(by_law(n, QUERIES), (by_queries**2).mean(axis=0), rtol=0.01, atol=1e-15)
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_given_logits_pass_what_small_ones_do_for_every_pattern_of_signs(n):
+    """One query with logits of its own and no keys: gradients of softmax(l) v by l and v, by autograd."""
+    signs = torch.tensor(list(product((-1.0, 1.0), repeat=2 * n)), dtype=torch.double)
+    logits, values = (SMALL * signs[:, :n]).requires_grad_(), signs[:, n:].clone().requires_grad_()
+    by_logits, by_values = (g.numpy() for g in torch.autograd.grad((torch.softmax(logits, 1) * values).sum(), (logits, values)))
+    shares = freeze(np.full((1, n), 1 / n))
+    zeros = np.zeros(1)
+    known = Logits(zeros, zeros, np.zeros(n), np.ones(n), np.full(1, SMALL**2), 0, 0.0)
+    one, all_of_them = (everything(1, 1),), (everything(n, n),)
+    shapes = ((1, n), (n, 1))
+
+    def by_law_of(place, maps, below):
+        return through_attention(
+            Attention(), shapes, Step(0, (0, 0), (0, 0), (place, place), maps), known, np.ones((1, 1)), one, below
+        )
+
+    np.testing.assert_allclose(by_law_of(1, None, one).ravel(), (by_logits**2).mean(axis=0), rtol=0.01)
+    expected, uniform = by_values.T @ by_values / len(by_values), 1 / n**2
+    found = by_law_of(0, (((shares, shares),),), all_of_them).reshape(n, n)
+    np.testing.assert_allclose(found - uniform, expected - uniform, rtol=0.01, atol=1e-15)

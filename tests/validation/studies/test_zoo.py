@@ -29,6 +29,12 @@ class Fixed(nn.Module):
         return self.layer(x.flatten(1))
 
 
+def silent():
+    model = tiny()
+    nn.init.zeros_(model[-1].weight)
+    return model
+
+
 @pytest.fixture(autouse=True)
 def made(monkeypatch):
     calls = []
@@ -36,7 +42,7 @@ def made(monkeypatch):
     def counted(factory):
         return lambda: calls.append(factory) or factory()
 
-    models = {"tiny": tiny, "sorted": lambda: nn.Sequential(tiny()[0], Sorted()), "fixed": Fixed}
+    models = {"tiny": tiny, "sorted": lambda: nn.Sequential(tiny()[0], Sorted()), "fixed": Fixed, "silent": silent}
     found = tuple(study.Entry(name, counted(factory), (8, 12)) for name, factory in models.items())
     monkeypatch.setattr(study, "entries", lambda size: found)
     return calls
@@ -44,10 +50,11 @@ def made(monkeypatch):
 
 def test_each_model_has_a_row_that_says_what_became_of_it():
     table = study.zoo(size=8)
-    assert table.column("read") == ["proven", "refused", "proven"]
-    assert table.column("pixels") == [8, 8, 12]
+    assert table.column("read") == ["proven", "refused", "proven", "proven"]
+    assert table.column("pixels") == [8, 8, 12, 8]
     assert "sort" in table.column("why")[1]
-    assert table.notes[0] == "read: 2 of 3 models"
+    assert "no gradient" in table.column("why")[3]
+    assert table.notes[0] == "read: 3 of 4 models"
     centre, unreachable = table.column("centre bias")[0], table.column("unreachable")[0]
     assert centre >= 1
     assert unreachable == 0
