@@ -86,7 +86,8 @@ class _Field:
             try:
                 if not self._maximum(position):
                     signal = passed(node.op, self.known(position), [self.found[i] for i in node.inputs])
-                    self.found.append(signal._replace(cross=signal.mean**2) if position in self.filters else signal)
+                    signal = signal._replace(cross=signal.mean**2) if position in self.filters else signal
+                    self.found.append(signal.ordered())
                     self._pairs(position)
             except UnsupportedError as error:
                 raise UnsupportedError(f"{node.name}: {error}") from error
