@@ -33,7 +33,7 @@ from lattice.network.attention import Attention, roles
 from lattice.network.ops import Shape
 from lattice.sweep.pullback import sum_channels
 
-__all__ = ["VALUES", "through_attention"]
+__all__ = ["through_attention"]
 
 Array = np.ndarray[Any, Any]
 

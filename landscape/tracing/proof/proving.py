@@ -161,7 +161,7 @@ class Comparison:
         """
 
         def cotangent(output: torch.Tensor) -> torch.Tensor:
-            first = self._cotangent(output[:1], point)
+            first = self._cotangent(output[:1], point.size)
             return torch.cat([first, torch.zeros_like(first)])
 
         try:
