@@ -252,7 +252,7 @@ def _own(lattice: Lattice, node: Node, n: int, free: tuple[Reach, ...]) -> list[
     numbers = range(len(inputs))
     pairs = [(p, p) for p in numbers]
     if isinstance(node.op, Add):
-        pairs += [(p, q) for p in numbers for q in numbers if p != q and meet(free[inputs[p]], free[inputs[q]])]
+        pairs += [(p, q) for p in numbers for q in numbers if p != q and meet(free[inputs[p]], free[inputs[q]], each=True)]
     return [Step(n, (n, n), (inputs[p], inputs[q]), (p, q), _maps(lattice, n, p)) for p, q in pairs]
 
 
@@ -261,7 +261,7 @@ def _one_side(lattice: Lattice, node: Node, source: State, side: int, free: tupl
     n, other = source[side], source[1 - side]
     steps = []
     for number, below in enumerate(node.inputs):
-        if meet(free[below], free[other]):
+        if meet(free[below], free[other], each=True):
             target = (below, other) if side == 0 else (other, below)
             maps = _maps(lattice, n, number, side, lattice.shapes[other][1:])
             steps.append(Step(n, source, target, (number, number), maps))

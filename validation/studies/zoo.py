@@ -27,6 +27,7 @@ COLUMNS = (
     "model", "pixels", "read", "seconds", "centre bias", "unreachable", "flip asymmetry", "total variation", "map error",
     "resolution", "why",
 )  # fmt: skip
+WINDOWED = {"swin_v2": 256, "swin": 224}  # sizes that their windows divide
 EXPORT = "torch.export could not take"  # a size that a model does not take
 LONGEST = 240  # letters of a reason
 
@@ -175,12 +176,12 @@ def entries(size: int = 64) -> tuple[Entry, ...]:
         raise SpecificationError("the zoo needs torchvision: pip install 'pilcro[vision]'") from missing
     found = []
     for name in models.list_models(module=models):
-        least = LEAST_SIZES.get(name.split("_")[0], 0)
+        least = next((n for prefix, n in WINDOWED.items() if name.startswith(prefix)), LEAST_SIZES.get(name.split("_")[0], 0))
         found.append(Entry(f"tv:{name}", _made(models.get_model, name, **HEADLESS.get(name, {})), (max(size, least), 224)))
     for name in models.list_models(module=models.segmentation):
         found.append(Entry(f"tv:{name}", _made(models.get_model, name, weights_backbone=None), (size, 224), "out"))
     for name in models.list_models(module=models.detection):
-        found.append(Entry(f"tv:{name}", _backbone(models.get_model, name), (size, 224), "0"))
+        found.append(Entry(f"tv:{name}", _backbone(models.get_model, name), (size, 224, 300), "0"))
     try:
         import timm
     except ImportError:

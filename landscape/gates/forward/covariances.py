@@ -134,7 +134,11 @@ def _(op: Norm, passing: Passing) -> Array | None:
     left, right = at_pairs(np.sqrt(scale) * np.ones_like(mean), axes)
     shift, variance = (by_run(part, passing.runs) for part in known.shift)
     own, other = at_pairs(by_run(known.sign, passing.runs) * np.sqrt(scale) * mean, axes)
-    return np.asarray(left * right * products + shift * (own + other) + shift**2 + variance)
+    if max(shift.shape[1:], default=1) == max(variance.shape[1:], default=1) == 1:
+        return np.asarray(left * right * products + shift * (own + other) + shift**2 + variance)
+    one, two = at_pairs(shift, axes)  # one number for every position, which were drawn apart
+    apart = at_pairs(variance, axes)[0] * on_diagonal(axes)
+    return np.asarray(left * right * products + two * own + one * other + one * two + apart)
 
 
 @passed_pairs.register

@@ -125,10 +125,11 @@ def steps(wanted: Array, shape: Shape) -> list[Op]:
     if found is not None:
         return found
     cells = prod(shape[1:])
-    read = wanted[wanted >= 0] // cells
-    low, high = (int(read.min()), int(read.max()) + 1) if read.size else (0, shape[0])
-    if high - low < shape[0] and len(shape) > 1:  # which channels are read stays known
-        return [Slice(low, high), *steps(np.where(wanted >= 0, wanted - low * cells, -1), (high - low, *shape[1:]))]
+    read = np.unique(wanted[wanted >= 0] // cells)
+    if 0 < len(read) < shape[0] and len(shape) > 1:  # which channels are read stays known
+        chosen = read.reshape(-1, *(1 for _ in shape[1:])) * cells + np.arange(cells).reshape(1, *shape[1:])
+        rest = np.where(wanted >= 0, np.searchsorted(read, wanted // cells) * cells + wanted % cells, -1)
+        return [*steps(chosen, shape), *steps(rest, (len(read), *shape[1:]))]
     one = Rearrange(((len(wanted.ravel()),),), ((0,),), (tuple(wanted.ravel().tolist()),))  # any order of a flat layer
     split = _split(wanted.shape)
     return [*([Flatten()] if len(shape) > 1 else []), one, *([split] if split else [])]
