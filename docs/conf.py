@@ -29,6 +29,7 @@ html_show_sphinx = False
 html_copy_source = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["sortable.js"]
 html_theme_options = {"navigation_with_keys": True}
 html_math_renderer = "mathml"  # no script from elsewhere: the site works offline
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
