@@ -22,7 +22,7 @@ extensions = [
     *("sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx.ext.intersphinx"),
     *("docstrings", "public_names", "command_line", "fences", "mathml", "network_gallery"),  # of docs/extensions
 ]
-exclude_patterns = ["_build", "notebooks/.ipynb_checkpoints", "**/.hypothesis"]
+exclude_patterns = ["_build", "zoo_check.md", "notebooks/.ipynb_checkpoints", "**/.hypothesis"]
 html_theme = "furo"
 html_title = f"pilcro {release}"
 html_show_sphinx = False

@@ -8,10 +8,11 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache, singledispatch
 from typing import NamedTuple, TypeAlias
 
-from lattice import Concat, Lattice, Multiply, Op, Slice, UnsupportedError
+from lattice import ChannelShuffle, Concat, Lattice, Multiply, Op, Slice, UnsupportedError
 from lattice.network.attention import Attention
 from lattice.network.ops import Merge, Pointwise, Rearrangement, Shape, Weighted, Windowed
 from lattice.network.rearrange import Rearrange
+from lattice.network.shapes import sources
 
 __all__ = ["Channels", "Reach", "meet", "shared_signals"]
 
@@ -94,7 +95,7 @@ def _overlap(a: Channels, b: Channels, each: bool) -> bool:
     first, second = a.order, b.order
     if each and first is not None and second is not None and len(first) == len(second):
         return any(i == j >= 0 for i, j in zip(first, second, strict=True))
-    if a.reads is b.reads is a.among is b.among is None:
+    if all(known is None for known in (a.reads, b.reads, a.among, b.among)):
         return True
     return not set(a.all_of_them).isdisjoint(b.all_of_them)
 
@@ -153,6 +154,15 @@ def _(op: Rearrange, channels: Channels, shape: Shape, output: Shape) -> Channel
         order = channels.order
         channels = channels.unordered() if order is None else Channels.of([order[i] if i >= 0 else -1 for i in take])
     return channels if apart else channels.unordered()
+
+
+@_read.register
+def _(op: ChannelShuffle, channels: Channels, shape: Shape, output: Shape) -> Channels:
+    order = channels.order
+    if order is None or len(order) != shape[0]:
+        return channels.unordered()
+    read = sources(op, shape[:1])
+    return Channels.of([order[i] for i in read.tolist()])
 
 
 @_read.register
