@@ -233,12 +233,15 @@ def theory_gates(prior: Prior, train: bool = False) -> Gates:
     gains: dict[str, Any] = {}
     firsts: dict[str, Any] = {}
     products: dict[tuple[str, int], Any] = {}
+    means: dict[tuple[str, int], Any] = {}
     where = {name: position for position, name in enumerate(lattice.names)}
     for node in unknown.values():
         if isinstance(node.op, Activation):
             gains[node.name], firsts[node.name] = gate(node.op, field.known(where[node.name]), below[node.inputs[0]])
         elif isinstance(node.op, Multiply):
             products |= _products(node, field.run(where[node.name]), [below[i] for i in node.inputs], lattice.shapes)
+            if field.run(where[node.name]) is None:
+                means |= {(node.name, place): below[node.inputs[1 - place]].mean for place in (0, 1)}
         elif isinstance(node.op, Norm) and node.op.kind in SIGNAL_NORMS:
             gains[node.name] = 1 / (spread(node.op, below[node.inputs[0]], lattice.input_shapes(node)[0]) + node.op.eps)
     runs = _trunks(field, unknown, gains, firsts)
@@ -251,6 +254,7 @@ def theory_gates(prior: Prior, train: bool = False) -> Gates:
         source="from the forward mean field",
         firsts=firsts,
         products=products,
+        product_means=means,
         product_joint=_product_joint(prior, below),
     )
 

@@ -11,9 +11,10 @@ from landscape.tracing.aten.attention.node import mixed
 from landscape.tracing.aten.pointwise import total
 from landscape.tracing.aten.products import scaled_by
 from landscape.tracing.aten.registry import rule
+from landscape.tracing.graph.layouts import rows_of
 from landscape.tracing.graph.reader import Reader, Refusal, Value, operation, shape_of
 from landscape.tracing.graph.values import Shared
-from lattice import AdaptivePool, GlobalPool, Op
+from lattice import AdaptivePool, GlobalPool, Multiply, Op
 
 __all__ = ["reduced"]
 
@@ -89,9 +90,31 @@ def _over_channels(reader: Reader, call: Any, name: str, value: Value, kept: Arr
         raise Refusal(f"takes the largest over channels, {kept.shape[-1]} of them: not yet")
     if kept.shape[-1] > MOST_PARTS:
         raise Refusal(f"adds {kept.shape[-1]} channels: up to {MOST_PARTS} have a rule")
-    parts = [Value(value.node, kept[..., k]) for k in range(kept.shape[-1])]
+    parts = [_factored(reader, Value(value.node, kept[..., k])) for k in range(kept.shape[-1])]
     found = total(reader, call, parts, kept.shape[:-1])
     return found if name == "sum" else scaled_by(reader, call, found, 1 / len(parts))
+
+
+def _factored(reader: Reader, value: Value) -> Value:
+    """Some channels of a product as a product of these of its factors, so that parts which differ in both share neither."""
+    node = reader.nodes[value.node]
+    if not isinstance(node.op, Multiply) or node.name not in reader.factors:
+        return value
+    axes, shape = reader.channel_axes(value), reader.shapes[value.node]
+    rows, cells = rows_of(reader.layout(value), axes, reader.batch, shape), prod(shape[1:])
+    if rows is None or rows.wanted.shape[1:] != shape[1:] or (rows.wanted.reshape(-1, cells) % cells != np.arange(cells)).any():
+        return value
+    chosen = rows.wanted.reshape(-1, cells)[:, 0] // cells
+    nodes, factors = [], []
+    for i, (number, places) in zip(node.inputs, reader.factors[node.name], strict=True):
+        units = np.arange(prod(reader.shapes[i])).reshape(reader.shapes[i])
+        own = chosen if len(units) == shape[0] else np.zeros(1, dtype=np.int64)
+        nodes.append(reader.arranged(i, units[own]))
+        factors.append((number, (units if places is None else places.reshape(units.shape))[own]))
+    found = reader.append(reader.calls[node.name], Multiply(), tuple(nodes))
+    reader.factors[reader.nodes[found.node].name] = factors
+    widths = tuple(reader.layout(value).shape[axis] for axis in axes)
+    return reader.placed(found, rows.layout(axes, widths, shape[1:]))
 
 
 def _over_positions(reader: Reader, call: Any, kind: str, value: Value, dims: tuple[int, ...]) -> Value:

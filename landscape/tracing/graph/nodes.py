@@ -12,7 +12,7 @@ import numpy as np
 from landscape.tracing.graph.calls import Refusal, place_of
 from landscape.tracing.graph.layouts import Rows, first_sample, inverse, plain, rows_of, steps
 from landscape.tracing.graph.values import Value, same_layout
-from lattice import Activation, Add, Dropout, Multiply, Node, Norm, Op
+from lattice import Activation, Add, Concat, Dropout, Multiply, Node, Norm, Op
 from lattice.network.shapes import output_shape
 
 __all__ = ["Nodes"]
@@ -63,12 +63,27 @@ class Nodes:
 
     def arranged(self, node: int, wanted: Array) -> int:
         """The lattice node whose (channels, *positions) are these units of a node."""
+        node, wanted = self._through_concatenations(node, wanted)
         for op in steps(wanted, self.shapes[node]):
             key = (node, op)
             if key not in self.moved:
                 self.moved[key] = self.append(self.call, op, (node,), "rearranged").node
             node = self.moved[key]
         return node
+
+    def _through_concatenations(self, node: int, wanted: Array) -> tuple[int, Array]:
+        """The input of a concatenation that has all units that are wanted, and which of its own they are."""
+        while isinstance(self.nodes[node].op, Concat):
+            start, read = 0, wanted[wanted >= 0]
+            for part in self.nodes[node].inputs:
+                units = prod(self.shapes[part])
+                if read.size and read.min() >= start and read.max() < start + units:
+                    node, wanted = part, np.where(wanted >= 0, wanted - start, -1)
+                    break
+                start += units
+            else:
+                break
+        return node, wanted
 
     def rows(self, value: Value, axes: tuple[int, ...]) -> tuple[int, Rows]:
         """A value with its channels on these axes: the node whose channels they are, and the rows that its positions are."""

@@ -16,7 +16,7 @@ from landscape.tracing.aten.products import scaled_by
 from landscape.tracing.aten.registry import rule
 from landscape.tracing.graph.reader import Reader, Refusal, Value, operation, shape_of
 from landscape.tracing.graph.values import QueriesAndKeys, Scores
-from lattice import Activation
+from lattice import Activation, Concat
 
 __all__: list[str] = []
 
@@ -199,14 +199,24 @@ def _of_two(reader: Reader, call: Any, dim: int) -> Value:
     """A softmax over two numbers is the sigmoid of their difference: softmax(a, b) = sigmoid(a - b), sigmoid(b - a)."""
     import torch
 
-    argument = call.args[0]
-    value = reader.whole(reader.value(argument))
+    argument, aten = call.args[0], torch.ops.aten
+    layout = reader.layout(reader.value(argument))
     with reader.graph.inserting_before(call):
-        other = reader.graph.call_function(torch.ops.aten.flip.default, (argument, [dim]))
-        difference = reader.graph.call_function(torch.ops.aten.sub.Tensor, (argument, other))
-        own = reader.graph.call_function(torch.ops.aten.sigmoid.default, (difference,))
-    for made in (other, difference, own):
+        parts = [reader.graph.call_function(aten.select.int, (argument, dim, place)) for place in (0, 1)]
+        apart = reader.graph.call_function(aten.sub.Tensor, tuple(parts))
+        other = reader.graph.call_function(aten.neg.default, (apart,))
+        calls = [reader.graph.call_function(aten.sigmoid.default, (one,)) for one in (apart, other)]
+    for made in (*parts, apart, other, *calls):
         made.meta = dict(call.meta)
-    turned = scaled_by(reader, call, Value(value.node, np.flip(reader.layout(value), dim)), -1.0)
-    apart = total(reader, call, [value, turned])
-    return reader.placed(reader.append(own, Activation("sigmoid"), (apart.node,)), apart.layout)
+    one, two = (Value(reader.value(argument).node, layout.take(place, dim)) for place in (0, 1))
+    shape = layout.take(0, dim).shape
+    difference = total(reader, call, [reader.whole(one), scaled_by(reader, call, two, -1.0)], shape)
+    turned = scaled_by(reader, call, difference, -1.0)
+    nodes = []
+    for own, below in zip(calls, (difference, turned), strict=True):
+        node = reader.append(own, Activation("sigmoid"), (below.node,)).node
+        reader.placed(Value(node), difference.layout)
+        nodes.append(node)
+    joined, units = reader.append(call, Concat(), tuple(nodes)).node, prod(reader.shapes[nodes[0]])
+    samples, local = np.divmod(reader.layout(difference), units)
+    return reader.placed(Value(joined), np.stack([samples * 2 * units + local + place * units for place in (0, 1)], dim))
