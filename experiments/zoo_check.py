@@ -15,6 +15,7 @@ import torch
 from timm.models.convnext import ConvNeXt
 from timm.models.nfnet import NfCfg, NormFreeNet
 from timm.models.resnet import BasicBlock, ResNet
+from timm.models.sknet import SelectiveKernelBasic
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
@@ -88,7 +89,21 @@ def _hybrid() -> nn.Module:
 
 
 def _resnet(attention: str) -> nn.Module:
-    return ResNet(BasicBlock, [1, 1, 1, 1], num_classes=10, channels=(32, 64, 128, 256), block_args={"attn_layer": attention})
+    return ResNet(
+        BasicBlock,
+        [1, 1, 1, 1],
+        num_classes=10,
+        output_stride=8,
+        channels=(32, 64, 128, 256),
+        block_args={"attn_layer": attention},
+    )
+
+
+def _selective() -> nn.Module:
+    own = {"sk_kwargs": {"rd_ratio": 0.5, "rd_divisor": 8, "split_input": True}}
+    return ResNet(
+        SelectiveKernelBasic, [1, 1, 1, 1], num_classes=10, output_stride=8, channels=(32, 64, 128, 256), block_args=own
+    )
 
 
 def _nfnet() -> nn.Module:
@@ -106,6 +121,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "U-Net with crops": UNet,
     "feature pyramid": Pyramid,
     "NFNet": _nfnet,
+    "selective kernels": _selective,
     "ResNet with ECA": lambda: _resnet("eca"),
     "ResNet with global context": lambda: _resnet("gc"),
     "ConvNeXt V2": lambda: ConvNeXt(

@@ -10,7 +10,11 @@ __all__ = ["Refusal", "arguments_of", "place_of", "shape_of"]
 
 
 class Refusal(Exception):  # noqa: N818
-    """Raised by a rule that cannot take an operation; its text is the reason."""
+    """Raised by a rule that cannot take an operation; its text is the reason, `at` another call that is the cause."""
+
+    def __init__(self, text: str, at: Any = None) -> None:
+        super().__init__(text)
+        self.at = at
 
 
 def arguments_of(call: Any) -> dict[str, Any]:

@@ -94,7 +94,9 @@ class Reader(Nodes, Numbers):
                 try:
                     self._read_call(call)
                 except Refusal as refusal:
-                    refused.append((call, f"{call.target}: {refusal}", place_of(call) or call.name))
+                    cause = refusal.at or call
+                    if all(cause is not other for other, *_ in refused):
+                        refused.append((cause, f"{cause.target}: {refusal}", place_of(cause) or cause.name))
         refusals: dict[str, list[str]] = {}
         for call, reason, place in refused:
             if call not in self.silenced or isinstance(self.values[self.result], Unknown):
@@ -138,6 +140,11 @@ class Reader(Nodes, Numbers):
                 refused = frozenset[Any]().union(*(one.refused for one in unknown))
                 self.values[call] = Unknown(refused) if zero is None else zero
                 self.silenced |= refused if zero is not None else frozenset()
+                for node in call.all_input_nodes:
+                    if zero is None and isinstance(self.values.get(node), Shared):
+                        raise _of_shares(self.values[node])
+                    if zero is None and isinstance(self.values.get(node), Scores) and self.values[node].soft:
+                        raise _of_shares(self.values[node])
                 return
             value = self.rules[name](self, call, arguments_of(call))
             self._check_shapes(call, value)
@@ -147,7 +154,7 @@ class Reader(Nodes, Numbers):
             self.values[call] = value
         except (Refusal, SpecificationError) as refusal:
             self.values[call] = Unknown(frozenset([call]))  # what depends on it is not a refusal of its own
-            raise Refusal(str(refusal)) from refusal
+            raise Refusal(str(refusal), getattr(refusal, "at", None)) from refusal
 
     def _times_zero(self, call: Any, name: str) -> Value | None:
         """What is not known times a parameter of zeros, as a signal below it times that: nothing passes at initialisation."""
@@ -208,7 +215,7 @@ class Reader(Nodes, Numbers):
             self.values[argument] = made
             return made
         if isinstance(value, Scores | Shared):
-            raise Refusal("never: reads shares of a softmax, which depend on the data; only their sums with values have a rule")
+            raise _of_shares(value)
         if isinstance(value, PaddedLow):
             raise Refusal("reads a tensor that was padded with -inf: only a max-pool has a rule")
         if isinstance(value, Noise):
@@ -263,6 +270,15 @@ class Reader(Nodes, Numbers):
             )
         nodes = [Node(node.name, node.op, tuple(where[i] for i in node.inputs)) for _, node in kept]
         return nodes, {node.name: self.weights[node.name] for node in nodes if node.name in self.weights}
+
+
+def _of_shares(value: Scores | Shared) -> Refusal:
+    """Why shares are no signal, said of the softmax that made them."""
+    scores = value if isinstance(value, Scores) else value.scores
+    return Refusal(
+        "never: reads shares of a softmax, so that what it computes depends on the data; only their sums with values have a rule",
+        scores.call,
+    )
 
 
 def _fuse_padding(nodes: list[tuple[int, Node]]) -> list[tuple[int, Node]]:

@@ -101,6 +101,7 @@ class Scores:
     soft: bool = False
     factor: float = 1.0  # of the shares
     fixed: Array | None = None  # constants that no tensor of the graph has: a causal mask
+    call: Any = None  # that took the softmax
 
     @classmethod
     def of_product(cls, product: QueriesAndKeys, layout: Array, scale: float = 1.0) -> Scores:

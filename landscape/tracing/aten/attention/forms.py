@@ -178,21 +178,21 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
     if isinstance(scores, Value):
         if shape_of(call)[a["dim"]] == 2:
             return _of_two(reader, call, a["dim"])
-        return _of_signal(reader, scores, a["dim"])
+        return _of_signal(reader, call, scores, a["dim"])
     if not isinstance(scores, Scores) or scores.soft:
         raise Refusal("takes a softmax of something that is not a signal")
     keys = scores.keys
     along = np.moveaxis(scores.layout, a["dim"], -1)
     if along.shape[-1] != keys or (along % keys != np.arange(keys)).any() or (along // keys != along[..., :1] // keys).any():
         raise Refusal("takes a softmax over other axes than the keys")
-    return replace(scores, soft=True)
+    return replace(scores, soft=True, call=call)
 
 
-def _of_signal(reader: Reader, value: Value, dim: int) -> Scores:
+def _of_signal(reader: Reader, call: Any, value: Value, dim: int) -> Scores:
     """Shares whose logits are a signal, each row along the axis for itself."""
     units = np.moveaxis(reader.layout(value), dim, -1)
     layout = np.moveaxis(np.arange(units.size).reshape(units.shape), -1, dim)
-    return Scores(1, units.shape[-1], layout, soft=True, given=((value.node, units.ravel(), 1.0),))
+    return Scores(1, units.shape[-1], layout, soft=True, given=((value.node, units.ravel(), 1.0),), call=call)
 
 
 def _of_two(reader: Reader, call: Any, dim: int) -> Value:
