@@ -22,13 +22,14 @@ extensions = [
     *("sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx.ext.intersphinx"),
     *("docstrings", "public_names", "command_line", "fences", "mathml", "network_gallery"),  # of docs/extensions
 ]
-exclude_patterns = ["_build", "notebooks/.ipynb_checkpoints", "**/.hypothesis"]
+exclude_patterns = ["_build", "zoo_check.md", "notebooks/.ipynb_checkpoints", "**/.hypothesis"]
 html_theme = "furo"
 html_title = f"pilcro {release}"
 html_show_sphinx = False
 html_copy_source = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["sortable.js"]
 html_theme_options = {"navigation_with_keys": True}
 html_math_renderer = "mathml"  # no script from elsewhere: the site works offline
 copybutton_prompt_text = r">>> |\.\.\. |\$ "

@@ -65,6 +65,8 @@ class Gates:
         How much the logits of attention vary (`landscape.gates.forward.logits`).
     notes : mapping
         What is to be said of how the rates of a max-pool were found, in words.
+    product_means : mapping
+        By (product, input number) E[g] of the factors that multiply this input.
     """
 
     gains: Mapping[str, Any] = field(default_factory=dict)
@@ -79,6 +81,7 @@ class Gates:
     kept: Mapping[str, Any] = field(default_factory=dict)
     logits: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    product_means: Mapping[tuple[str, int], Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,12 @@ A_ts (v_s - mean) a q_t, and through the queries by the sum of A_ts (v_s - mean)
     queries:  K(t, t') = a^2 V[v] V[k] (1 - 1 / n) K(t, t') / n,
 
 the last two summed over the channels of the head, where V[v] (1 - 1 / n) is the variance of a value about the mean of the n
-that are read.
+that are read. Logits that are given beside q . k, or alone, add their variance to s^2(t, t), and the gradient comes down to
+each of them by A_ts (v_s - mean):
+
+    logits:   K(t, t) = V[v] (1 - 1 / n) K(t, t) / n^2, summed over the channels of the head,
+
+taken as apart from one query to the next.
 """
 
 from typing import Any
@@ -22,53 +27,53 @@ from typing import Any
 import numpy as np
 
 from landscape.gates.forward.logits import Logits
-from landscape.structure.arrays import Axes, collect, on_diagonal, outer
+from landscape.structure.arrays import Axes, collect, on_diagonal, outer, rearranged
 from landscape.structure.plan import Step
-from lattice.network.attention import Attention
+from lattice.network.attention import Attention, roles
 from lattice.network.ops import Shape
 from lattice.sweep.pullback import sum_channels
 
-__all__ = ["VALUES", "through_attention"]
+__all__ = ["through_attention"]
 
 Array = np.ndarray[Any, Any]
-QUERIES, KEYS, VALUES = range(3)
 
 
 def through_attention(
     op: Attention, shapes: tuple[Shape, ...], step: Step, known: Logits | None, here: Array, above: Axes, below: Axes
 ) -> Array:
-    """The moments of queries, keys or values that come from those of the output; without `Logits`, for constant logits."""
-    place = step.places[0]
-    n = _at(_read(op, shapes), above, "first")
+    """The moments of an input that come from those of the output; without `Logits`, for constant logits."""
+    role, of = roles(shapes)[step.places[0]], dict(zip(roles(shapes), shapes, strict=True))
+    spatial = tuple(pairs.left for pairs in above)
+    windows = list(zip(op.windows(spatial, of["values"][1:]), of["values"][1:], strict=True))
+    tables = [window.table(size) for window, size in windows]
+    n = _at(outer([(table >= 0).sum(axis=0).astype(float) for table in tables]), above, "first")
     if known is None:
-        if place == VALUES:
+        if role == "values":
             assert step.maps is not None
             return collect(step.maps, here, above, below)
         return np.zeros((1, *map(len, below)))
-    if place == QUERIES:
+
+    def head(values: Array) -> Array:
+        """The sum over the channels of each head of the values, for every channel of that head of the input."""
+        return sum_channels(values, len(above), of["values"][0], shapes[step.places[0]][0], op.heads)
+
+    if role == "queries":
         weight = known.scale**2 * known.keys.mean() * known.values.mean()
-        return _head(op, shapes, here * weight * (1 - 1 / n) / n, above)
+        return rearranged(head(here * weight * (1 - 1 / n) / n), above, below)
+    if role == "logits":
+        return rearranged(head(here * on_diagonal(above) * known.values.mean() * (1 - 1 / n) / n**2), above, below)
     assert step.maps is not None
     pairs = np.sqrt(_at(known.level, above, "first") * _at(known.level, above, "second"))
     joint = np.where(on_diagonal(above), _at(known.queries, above, "first"), pairs)
-    if place == KEYS:
-        passed = collect(step.maps, _head(op, shapes, here * joint * known.scale**2 * (1 - 1 / n), above), above, below)
+    if role == "keys":
+        passed = collect(step.maps, head(here * joint * known.scale**2 * (1 - 1 / n)), above, below)
         return passed * on_diagonal(below) * _at(known.values, below, "first")
-    x = np.expm1(np.minimum(known.width * known.scale**2 * known.keys.mean() * joint, np.log(n)))
+    variance = known.width * known.scale**2 * known.keys.mean() * joint
+    variance = variance + np.where(on_diagonal(above), _at(known.given, above, "first"), 0.0)
+    x = np.expm1(np.minimum(variance, np.log(n)))
     more = x / (n + x)
     same = collect(step.maps, here * more * n, above, below) * on_diagonal(below)
     return np.asarray(collect(step.maps, here * (1 - more), above, below) + same)
-
-
-def _read(op: Attention, shapes: tuple[Shape, ...]) -> Array:
-    """How many positions each query reads, (*positions)."""
-    windows = op.windows(shapes[QUERIES][1:], shapes[KEYS][1:])
-    return outer([(w.table(n) >= 0).sum(axis=0).astype(float) for w, n in zip(windows, shapes[KEYS][1:], strict=True)])
-
-
-def _head(op: Attention, shapes: tuple[Shape, ...], here: Array, axes: Axes) -> Array:
-    """The sum over the channels of each head of the values, for every channel of that head of the queries."""
-    return sum_channels(here, len(axes), shapes[VALUES][0], shapes[QUERIES][0], op.heads)
 
 
 def _at(values: Array, axes: Axes, side: str) -> Array:

@@ -230,9 +230,11 @@ def _(op: Multiply, rules: Rules, node: Node, number: int) -> Any:
     even = isinstance(other.op, Activation) and other.op.name in ("sigmoid", "hardsigmoid")
     if even and rules.below(other) in (Sign.FILTER, Sign.SUM):
         return 0.5
+    if (node.name, number) in rules.gates.product_means:
+        return rules.gates.product_means[node.name, number]
     raise UnsupportedError(
         f"{node.name}: a product meets another branch of the same signal without fresh weights between, which asks for the "
-        f"mean of its factor {other.name}; that is known for a sigmoid, and for what is symmetric about zero"
+        f"mean of its factor {other.name}; that is known from theory, for a sigmoid, and for what is symmetric about zero"
     )
 
 

@@ -29,16 +29,7 @@ from landscape.structure.joint_pairs import collect_jointly
 from landscape.structure.pairs import Maps, freeze
 from landscape.structure.plan import Axes, Plan, State, Step, plan, takes_a_mean, window_sizes
 from landscape.weights.fans import weighted
-from lattice import (
-    Lattice,
-    Multiply,
-    Node,
-    Norm,
-    Op,
-    PixelShuffle,
-    ResourceError,
-    UnsupportedError,
-)
+from lattice import Dense, Lattice, Multiply, Node, Norm, Op, PixelShuffle, ResourceError, Slice, UnsupportedError
 from lattice.network.attention import Attention
 from lattice.network.ops import Pooling, WeightedWindow, Windowed
 from lattice.network.rearrange import Rearrange
@@ -187,8 +178,12 @@ def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array
         result = _to_factor(weighed, shapes[left], output, step.maps, above, below)
     elif isinstance(node.op, Attention):
         result = through_attention(node.op, shapes, step, local.logits(node), here, above, below)
+    elif isinstance(node.op, Slice) and not diagonal and step.side is None and _is_summed(lattice, step.target[0]):
+        weighed = _times(here, _pair_weight(node, local, step, output, above))
+        result = rearranged(_mean_channel(weighed, np.ones(output[0], dtype=bool), shapes[0][0]), above, below)
     elif isinstance(node.op, Rearrange):
-        result = _rearranged_cells(node.op, shapes[0], step, here, above, below)
+        summed = not diagonal and step.side is None and _is_summed(lattice, step.target[0])
+        result = _rearranged_cells(node.op, shapes[0], step, here, above, below, summed)
     elif isinstance(node.op, PixelShuffle):
         assert step.maps is not None
         result = _unshuffle(node.op, shapes[0], step.maps, here, above, below)
@@ -288,7 +283,21 @@ def _through_windows(node: Node, shape: Shape, step: Step, local: Local, here: A
     return collect(step.maps, here, above, below)
 
 
-def _rearranged_cells(op: Rearrange, shape: Shape, step: Step, here: Array, above: Axes, below: Axes) -> Array:
+def _is_summed(lattice: Lattice, n: int) -> bool:
+    """Does a node sum over all of its channels on the way down, so that their mean is enough? All pairs of each are many."""
+    op = lattice.nodes[n].op
+    return isinstance(op, Dense) or (isinstance(op, WeightedWindow) and op.groups == 1)
+
+
+def _mean_channel(here: Array, read: Array, channels: int) -> Array:
+    """The mean over the channels below of moments that go to some of them, each reader's where `read`."""
+    total = here * read.sum() if len(here) == 1 else here[read].sum(axis=0, keepdims=True)
+    return np.asarray(total / channels)
+
+
+def _rearranged_cells(
+    op: Rearrange, shape: Shape, step: Step, here: Array, above: Axes, below: Axes, summed: bool = False
+) -> Array:
     """The moments go where the cells came from; channels that nothing reads get none."""
     if step.maps is None:
         return collect_jointly(op, shape, here, above, below)
@@ -296,6 +305,8 @@ def _rearranged_cells(op: Rearrange, shape: Shape, step: Step, here: Array, abov
     take = op.takes[0]
     if take is None:
         return here
+    if summed:
+        return _mean_channel(here, np.array(take) >= 0, shape[0])
     channels = Rearrange(((len(take),),), ((0,),), (take,))
     moved = np.moveaxis(np.broadcast_to(here, (len(take), *here.shape[1:])), 0, -1)
     return np.moveaxis(pull(channels, (shape[:1],), moved, (len(take),))[0], -1, 0)

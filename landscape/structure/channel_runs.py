@@ -4,7 +4,7 @@ from functools import singledispatch
 from itertools import accumulate
 
 from lattice import Concat, Input, Lattice, Op, Slice, UnsupportedError
-from lattice.network.attention import Attention
+from lattice.network.attention import Attention, roles
 from lattice.network.ops import Pointwise, Rearrangement, Shape, Summed, Weighted, Windowed
 from lattice.network.rearrange import Rearrange
 
@@ -47,7 +47,7 @@ def _(op: Rearrange, below: list[tuple[int, ...]], shape: Shape) -> tuple[int, .
 
 @_runs.register
 def _(op: Attention, below: list[tuple[int, ...]], shape: Shape) -> tuple[int, ...]:
-    return below[2]
+    return below[roles(below).index("values")]
 
 
 @_runs.register(Pointwise)

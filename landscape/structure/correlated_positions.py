@@ -7,7 +7,7 @@ carry the same gradient.
 from functools import singledispatch
 
 from lattice import Blur, Dense, Lattice, Op, Pad, UnsupportedError, Upsample
-from lattice.network.attention import Attention
+from lattice.network.attention import Attention, roles
 from lattice.network.ops import Merge, Pointwise, Pooling, Rearrangement, Shape, Weighted, Windowed
 from lattice.network.rearrange import Resample
 from lattice.sweep.reverse import sweep
@@ -25,7 +25,10 @@ def correlated_positions(lattice: Lattice) -> list[bool]:
 
     def step(position: int, here: int) -> list[bool]:
         node = lattice.nodes[position]
-        return [_correlates(node.op, lattice.input_shapes(node)[0][1:], here > 0)] * len(node.inputs)
+        below = _correlates(node.op, lattice.input_shapes(node)[0][1:], here > 0)
+        if isinstance(node.op, Attention):  # each query has logits of its own
+            return [below and role != "logits" for role in roles(node.inputs)]
+        return [below] * len(node.inputs)
 
     return [here > 0 for _, here in sweep(lattice, False, step)][::-1]  # how many ways lead to correlated positions
 

@@ -16,6 +16,7 @@ from landscape.structure.pairs import Maps, Pairs, diagonal, freeze, needed_abov
 from landscape.structure.plan import Axes, axis_maps, fixed_map, plan
 from landscape.structure.signs import has_slopes
 from lattice import Activation, AdaptivePool, GlobalPool, Lattice, Multiply, Pool
+from lattice.network.attention import Attention
 from lattice.network.ops import Pooling, Windowed
 
 __all__ = ["asked_pairs", "closest", "on_diagonal", "turned", "with_nearer_pairs"]
@@ -85,6 +86,8 @@ def _below(lattice: Lattice, position: int, place: int, above: Axes) -> Axes | N
     node = lattice.nodes[position]
     shape, output = lattice.shapes[node.inputs[place]], lattice.shapes[position]
     if len(shape) != len(output) or len(shape) == 1 or (isinstance(node.op, Multiply) and shape[1:] != output[1:]):
+        return None
+    if isinstance(node.op, Attention):
         return None
     maps = axis_maps(node.op, shape, output)
     if maps is None:

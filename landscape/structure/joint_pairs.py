@@ -15,12 +15,19 @@ from typing import Any
 import numpy as np
 
 from landscape.structure.pairs import Pairs
-from lattice import ResourceError
-from lattice.network.ops import Shape
+from lattice import Lattice, ResourceError
+from lattice.network.ops import Pointwise, Rearrangement, Shape, Weighted
 from lattice.network.rearrange import Rearrange
 from lattice.network.shapes import sources
 
-__all__ = ["carried_jointly", "collect_jointly", "gathers_channels", "needed_jointly", "spreads_channels"]
+__all__ = [
+    "carried_jointly",
+    "collect_jointly",
+    "filters_as_positions",
+    "gathers_channels",
+    "needed_jointly",
+    "spreads_channels",
+]
 
 Array = np.ndarray[Any, Any]
 Axes = tuple[Pairs, ...]
@@ -138,6 +145,30 @@ def gathers_channels(op: Rearrange, shape: Shape) -> bool:
     readers = np.repeat(np.arange(len(read)), channels.shape[1])
     pairs = np.unique(np.stack([channels.ravel(), readers])[:, read.ravel() >= 0], axis=1)
     return bool(len(np.unique(pairs[0])) < pairs.shape[1])
+
+
+def filters_as_positions(lattice: Lattice) -> frozenset[int]:
+    """The nodes whose positions are channels of one layer with weights, which share nothing: of attention between channels.
+
+    >>> from lattice import Conv
+    >>> channels = Rearrange(((4,), (3,)), ((1,), (0,)))
+    >>> filters_as_positions(Lattice.chain((1, 3), [Conv(4, 1), channels]))
+    frozenset({2})
+    """
+    found = set()
+    for n, node in enumerate(lattice.nodes):
+        if not isinstance(node.op, Rearrange) or not spreads_channels(node.op, lattice.shapes[node.inputs[0]]):
+            continue
+        read, i = sources(node.op, lattice.shapes[node.inputs[0]]), node.inputs[0]
+        while isinstance(lattice.nodes[i].op, Pointwise | Rearrangement):
+            (below,) = lattice.nodes[i].inputs
+            if isinstance(lattice.nodes[i].op, Rearrangement):
+                units = sources(lattice.nodes[i].op, lattice.shapes[below]).ravel()
+                read = np.where(read >= 0, units[np.maximum(read, 0)], -1)
+            i = below
+        if isinstance(lattice.nodes[i].op, Weighted) and _varies(read, prod(lattice.shapes[i][1:])):
+            found.add(n)
+    return frozenset(found)
 
 
 def _varies(read: Array, positions: int) -> bool:

@@ -40,7 +40,7 @@ from lattice import (
     UnsupportedError,
     Window,
 )
-from lattice.network.attention import Attention
+from lattice.network.attention import Attention, roles
 from lattice.network.ops import Merge, Pointwise, Pooling, Rearrangement, Shape, Summed, Weighted, Windowed
 from lattice.network.rearrange import Rearrange
 from lattice.network.shapes import sources
@@ -115,7 +115,7 @@ def plan(lattice: Lattice) -> Plan:
     empty = {state for state, axes in carried.items() if not all(map(len, axes))}  # branches that meet, in no cell
     steps = [step for step in steps if not empty & {step.source, step.target}]
     states = {(0, 0)}.union(*((step.source, step.target) for step in steps))
-    refused = (*unresolved, *_copies_that_meet(lattice), *_maxima_over_gated_sums(lattice))
+    refused = (*unresolved, *_copies_that_meet(lattice, needed), *_maxima_over_gated_sums(lattice))
     return Plan(tuple(steps), {state: carried[state] for state in states}, refused)
 
 
@@ -134,8 +134,11 @@ def _maxima_over_gated_sums(lattice: Lattice) -> Iterator[str]:
                     break
 
 
-def _copies_that_meet(lattice: Lattice) -> Iterator[str]:
-    """Shuffles that turn pairs of positions into pairs of channels which hold one signal: no rule carries these."""
+def _copies_that_meet(lattice: Lattice, needed: Mapping[State, Axes]) -> Iterator[str]:
+    """Shuffles that turn pairs of positions into pairs of channels which hold one signal: no rule carries these.
+
+    They are missed only where what was gathered into these channels is asked for pairs of positions.
+    """
     reach = shared_signals(lattice)
     correlated = correlated_positions(lattice)
     for n, node in enumerate(lattice.nodes):
@@ -143,7 +146,8 @@ def _copies_that_meet(lattice: Lattice) -> Iterator[str]:
         spreads = isinstance(node.op, Rearrange) and spreads_channels(node.op, shape)
         if correlated[n] and (spreads or isinstance(node.op, PixelShuffle)):
             below = [lattice.nodes[i] for i in reach[node.inputs[0]]]
-            if any(_gathers(one.op, *lattice.input_shapes(one)) for one in below):
+            asked = [one for one in below if any(not pairs.is_diagonal for i in one.inputs for pairs in needed[i, i])]
+            if any(_gathers(one.op, *lattice.input_shapes(one)) for one in asked):
                 yield node.name
                 continue
             parts = [[reach[i] for i in one.inputs] for one in below if isinstance(one.op, Concat)]
@@ -193,6 +197,8 @@ def _carried(lattice: Lattice, step: Step, needed: Axes, above: Axes) -> Axes:
     own = tuple(diagonal(n) for n in shape[1:])
     if isinstance(op, Rearrange):
         return carried_jointly(op, shape, needed, above, own)
+    if isinstance(op, Attention) and roles(lattice.nodes[step.node].inputs)[step.places[0]] == "logits":
+        return own
     return own if len(lattice.shapes[step.node]) == 1 else above  # flat features are apart, wherever they stood
 
 
@@ -255,7 +261,7 @@ def _own(lattice: Lattice, node: Node, n: int, free: tuple[Reach, ...]) -> list[
     numbers = range(len(inputs))
     pairs = [(p, p) for p in numbers]
     if isinstance(node.op, Add):
-        pairs += [(p, q) for p in numbers for q in numbers if p != q and meet(free[inputs[p]], free[inputs[q]])]
+        pairs += [(p, q) for p in numbers for q in numbers if p != q and meet(free[inputs[p]], free[inputs[q]], each=True)]
     return [Step(n, (n, n), (inputs[p], inputs[q]), (p, q), _maps(lattice, n, p)) for p, q in pairs]
 
 
@@ -264,7 +270,7 @@ def _one_side(lattice: Lattice, node: Node, source: State, side: int, free: tupl
     n, other = source[side], source[1 - side]
     steps = []
     for number, below in enumerate(node.inputs):
-        if meet(free[below], free[other]):
+        if meet(free[below], free[other], each=True):
             target = (below, other) if side == 0 else (other, below)
             maps = _maps(lattice, n, number, side, lattice.shapes[other][1:])
             steps.append(Step(n, source, target, (number, number), maps))
@@ -287,7 +293,7 @@ def _maps(
     `side` is the node's, if it does not stand on both; `other` then are the sizes of the node on the other side.
     """
     node = lattice.nodes[n]
-    if isinstance(node.op, Attention) and number == 0:  # an output position reads its own query
+    if isinstance(node.op, Attention) and roles(node.inputs)[number] in ("queries", "logits"):  # of its own position
         return None
     maps = axis_maps(node.op, lattice.shapes[node.inputs[number]], lattice.shapes[n])
     if maps is None or side is None:

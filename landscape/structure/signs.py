@@ -30,7 +30,7 @@ from lattice import (
     UnsupportedError,
     Upsample,
 )
-from lattice.network.attention import Attention
+from lattice.network.attention import Attention, roles
 from lattice.network.ops import Pooling, Rearrangement, Weighted
 from lattice.network.rearrange import Resample
 
@@ -125,13 +125,14 @@ def run_signs(
             each = tuple(sign for _, part in below for sign in part)
         elif isinstance(node.op, Slice):
             each = tuple(_at(*below[0], node.op.start + start) for start in starts(own))
-        elif isinstance(node.op, Weighted | Rearrangement) and len(own) == 1:
+        elif isinstance(node.op, Weighted) or (isinstance(node.op, Rearrangement) and len(own) == 1):
             each = (output_sign(node.op, [together(part) for _, part in below]),)
         else:
             each = tuple(output_sign(node.op, [_at(*part, start) for part in below]) for start in starts(own))
         if signs and node.name in signs:
-            factors = np.broadcast_to(np.ravel(signs[node.name]), (sum(own),))
-            parts = np.split(factors, np.cumsum(own)[:-1])
+            factors = np.ravel(signs[node.name])  # one, one per channel, or one per unit
+            by_channel = np.broadcast_to(factors, (sum(own),)) if factors.size == 1 else factors.reshape(sum(own), -1)
+            parts = np.split(by_channel, np.cumsum(own)[:-1])
             each = tuple(_times_factor(sign, part) for sign, part in zip(each, parts, strict=True))
         known.append(each)
     return known
@@ -201,7 +202,7 @@ def _(op: Op, inputs: list[Sign]) -> Sign:
 
 @output_sign.register
 def _(op: Attention, inputs: list[Sign]) -> Sign:
-    return inputs[2]  # a mean of values
+    return inputs[roles(inputs).index("values")]  # a mean of them
 
 
 @output_sign.register

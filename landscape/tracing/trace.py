@@ -200,7 +200,7 @@ def _draw(factory: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
 def _doubts_of_reading(reader: Reader, weights: Mapping[str, Any], parameters: Mapping[str, str]) -> list[str]:
     """What forbids to call a law exact: weights that are made of others, branches that begin at zero."""
     found = []
-    made = [layer for layer, name in parameters.items() if name in reader.parents]
+    made = [layer for layer, name in parameters.items() if name in reader.parents and name not in reader.moved_weights]
     if made:
         found.append(f"weights that are made of a parameter: as if their entries were independent ({listed(made)})")
     zeros = [name for name in reader.left_out if name in weights]

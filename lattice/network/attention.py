@@ -1,7 +1,9 @@
 """`Attention`: every output position mixes the values of the positions that it reads, with shares that depend on the data."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from math import prod
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,19 +14,40 @@ from lattice.network.rearrange import ListedWindow, is_rows
 from lattice.network.shapes import output_shape
 from lattice.network.windows.axis import AxisMap
 
-__all__ = ["Attention"]
+__all__ = ["Attention", "Role", "roles"]
 
 Array = np.ndarray[Any, Any]
 Reads = tuple[tuple[int, ...], ...] | None
+Role = Literal["queries", "keys", "values", "logits"]
+ROLES: dict[int, tuple[Role, ...]] = {
+    2: ("values", "logits"),
+    3: ("queries", "keys", "values"),
+    4: ("queries", "keys", "values", "logits"),
+}
+
+
+def roles(inputs: Sequence[Any]) -> tuple[Role, ...]:
+    """What each input of an attention is, by how many there are; `SpecificationError` where there are not 2, 3 or 4.
+
+    >>> roles((1, 2, 3))
+    ('queries', 'keys', 'values')
+    """
+    if len(inputs) not in ROLES:
+        raise SpecificationError(
+            f"Attention: has {len(inputs)} inputs; it takes queries, keys and values, with logits beside them or not, or "
+            "values and logits"
+        )
+    return ROLES[len(inputs)]
 
 
 @dataclass(frozen=True, slots=True)
 class Attention(Merge):
-    """softmax(q . k / sqrt(d)) v in each head: inputs queries, keys and values, (channels, *positions) each.
+    """softmax(q . k / sqrt(d) + l) v in each head: inputs queries, keys, values and logits l, (channels, *positions) each.
 
-    The channels of all three are `heads` runs, one for each head; the output has the channels of the values and the positions
-    of the queries. A path leads through the values of a position that is read, through its keys, or through the queries of
-    the output's own position.
+    The channels of all are `heads` runs, one for each head; the output has the channels of the values and the positions of
+    the queries. Logits that are given stand at the positions of the queries, one channel of a head for each position that is
+    read. With three inputs there are none, with two (values, logits) there is no q . k. A path leads through the values of a
+    position that is read, through its keys, or through the queries or the logits of the output's own position.
 
     Parameters
     ----------
@@ -41,6 +64,8 @@ class Attention(Merge):
     >>> from lattice.network.shapes import output_shape
     >>> output_shape(Attention(2), (8, 3), (8, 5), (6, 5))
     (6, 3)
+    >>> output_shape(Attention(), (6, 5), (5, 1))  # one mean of all positions, whose shares are given
+    (6, 1)
     """
 
     heads: int = 1
@@ -94,11 +119,22 @@ class Attention(Merge):
 
 
 @output_shape.register
-def _(op: Attention, queries: Shape, keys: Shape, values: Shape) -> Shape:
-    if queries[0] != keys[0] or keys[1:] != values[1:] or any(shape[0] % op.heads for shape in (queries, values)):
+def _(op: Attention, *inputs: Shape) -> Shape:
+    given = dict(zip(roles(inputs), inputs, strict=True))
+    values, logits = given["values"], given.get("logits")
+    queries, keys = given.get("queries", logits), given.get("keys", values)
+    assert queries is not None
+    alike = "queries" not in given or queries[0] == keys[0]
+    if not alike or keys[1:] != values[1:] or any(shape[0] % op.heads for shape in inputs):
         raise SpecificationError(
             f"{op}: queries {queries} and keys {keys} have as many channels, keys and values {values} the same positions, and "
             f"the channels divide into {op.heads} heads"
         )
-    op.windows(queries[1:], keys[1:])
+    windows = op.windows(queries[1:], values[1:])
+    read = op.heads * prod(window.taps(n) for window, n in zip(windows, values[1:], strict=True))
+    if logits is not None and logits != (read, *queries[1:]):
+        raise SpecificationError(
+            f"{op}: its logits are {logits}; one for each head and position that is read, at each query, are "
+            f"{(read, *queries[1:])}"
+        )
     return (values[0], *queries[1:])

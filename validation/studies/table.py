@@ -243,13 +243,15 @@ class Table:
             ax.legend(frameon=False, fontsize="small")
         return ax
 
-    def write(self, path: Path) -> tuple[Path, Path]:
-        """Write PATH.md and PATH.png, each whole or not at all; returns their paths."""
+    def write(self, path: Path) -> tuple[Path, ...]:
+        """Write PATH.md and, where there is a series to show, PATH.png, each whole or not at all; returns their paths."""
         path = path.with_suffix("") if path.suffix in (".md", ".png") else path
         if not os.path.isdir(path.absolute().parent):
             raise SpecificationError(f"cannot write {path}: the folder {path.absolute().parent} does not exist")
         text, figure = path.with_name(path.name + ".md"), path.with_name(path.name + ".png")
         write_bytes(text, self.markdown().encode())
+        if not self.series:
+            return (text,)
         write_figure(figure, self.plot().figure, dpi=150)
         return text, figure
 

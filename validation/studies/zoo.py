@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import landscape
 from lattice import PilcroError, SpecificationError, UnsupportedError
+from lattice.results.files import write_bytes
+from validation.comparison.compare import compare
+from validation.montecarlo.measure import measure
 from validation.studies.gallery import HEADLESS, LEAST_SIZES
-from validation.studies.table import Table, provenance
+from validation.studies.table import Provenance, Table, provenance
 from validation.studies.zoo_names import TIMM
 
 __all__ = ["Entry", "entries", "zoo"]
 
 COLUMNS = (
-    "model", "pixels", "read", "seconds", "centre bias", "unreachable", "flip asymmetry", "total variation",
+    "model", "pixels", "read", "seconds", "centre bias", "unreachable", "flip asymmetry", "total variation", "map error",
+    "resolution", "why",
 )  # fmt: skip
+WINDOWED = {"swin_v2": 256, "swin": 224}  # sizes that their windows divide
 EXPORT = "torch.export could not take"  # a size that a model does not take
+LONGEST = 240  # letters of a reason
 
 
 class Entry(NamedTuple):
@@ -30,61 +41,127 @@ class Entry(NamedTuple):
     output: Any = None
 
 
-def zoo(names: Sequence[str] = (), size: int = 64, *, seed: int = 0, progress: bool = False) -> Table:
+def zoo(
+    names: Sequence[str] = (),
+    size: int = 64,
+    *,
+    draws: int = 0,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    progress: bool = False,
+) -> Table:
     """One row a model, at `size` pixels or at the least size that it takes: read or refused, seconds, and its bias.
 
-    `names` choose among `entries` (all of them if empty). "read" is "proven" where the lattice was compared with the model,
-    "read" where that could not be done, "refused" where the model was not taken; why stands in the notes. Centre bias, the
-    share of pixels without a path, flip asymmetry (of both axes, the larger) and total variation are those of the prediction
-    from theory, for the second moments of one draw of the weights. Raises `SpecificationError` for names that are not known.
+    "read" is "proven" where the lattice was compared with the model, "read" where that could not be done, "refused" where the
+    model was not taken, "failed" where it ought to have been, and "why" says why. Centre bias, the share of pixels without a
+    path, flip asymmetry (of both axes, the larger) and total variation are those of the prediction from theory, for the second
+    moments of one draw of the weights; "map error" is that of this prediction against `draws` initialisations, where these
+    were asked for, and "resolution" the error that would have been told from none.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Models among `entries`; all of them if empty.
+    size : int
+        Pixels of an image's side.
+    draws : int
+        Initialisations to measure each of these models; 0 measures none.
+    seed : int
+        Of the weights.
+    folder : str | Path, optional
+        Keep the row of each model here, and take those that are here already: made by the same call and version.
+    progress : bool
+        Print each row as it is made.
+
+    Returns
+    -------
+    Table
+        A row a model.
+
+    Raises
+    ------
+    SpecificationError
+        For names that are not known.
     """
     known = {entry.name: entry for entry in entries(size)}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise SpecificationError(f"the zoo has no model {', '.join(unknown)}; torchvision's names, tv:NAME, and timm:NAME")
-    rows, refused = [], []
+    origin = provenance(seed, draws, "cpu")
+    origin = replace(origin, versions={**origin.versions, **_version("timm")})
+    rows, days = [], []
     for name in names or known:
-        row, reason = _row(known[name], seed)
+        row, day, made = _kept(known[name], size, draws, origin, None if folder is None else Path(folder))
         rows.append(row)
-        if reason:
-            refused.append(f"{name}: {reason}")
-        if progress:
-            sys.stderr.write(" ".join(map(str, (*row, reason))) + "\n")
-    count = sum(row[2] != "refused" for row in rows)
+        days.append(day)
+        if progress and made:
+            sys.stderr.write(" ".join(map(str, row)) + "\n")
+    count = sum(row[2] in ("proven", "read") for row in rows)
     return Table(
         title=f"The zoo at {size} pixels",
         columns=COLUMNS,
         rows=tuple(rows),
-        origin=provenance(seed, 0, "cpu"),
-        series=(),
-        notes=(f"read: {count} of {len(rows)} models", *(f"refused: {reason}" for reason in refused)),
-        axes=("", ""),
-        logarithmic="",
+        origin=origin,
+        notes=(f"read: {count} of {len(rows)} models", f"from {min(days)} to {max(days)}"),
     )
 
 
-def _row(entry: Entry, seed: int) -> tuple[tuple[Any, ...], str]:
-    """The row of one model, and why it is refused, or ""."""
+def _version(package: str) -> dict[str, str]:
+    try:
+        return {package: metadata.version(package)}
+    except metadata.PackageNotFoundError:
+        return {}
+
+
+def _kept(entry: Entry, size: int, draws: int, origin: Provenance, folder: Path | None) -> tuple[tuple[Any, ...], str, bool]:
+    """The row of one model, the day that it was made, and whether that was now."""
+    asked = {"size": size, "draws": draws, "seed": origin.seed, "versions": origin.versions, "columns": list(COLUMNS)}
+    path = None if folder is None else folder / f"{entry.name.replace(':', '-')}.json"
+    if path is not None and path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["asked"] == asked:
+            return tuple(found["row"]), str(found["day"]), False
+    row, day = _row(entry, draws, origin.seed), datetime.now(tz=UTC).date().isoformat()
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, json.dumps({"asked": asked, "row": row, "day": day}).encode())
+    return row, day, True
+
+
+def _row(entry: Entry, draws: int, seed: int) -> tuple[Any, ...]:
     import torch
 
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)
         model = entry.factory()
     begun = time.perf_counter()
+
+    def taken() -> float:
+        return round(time.perf_counter() - begun, 1)
+
     for place, pixels in enumerate(entry.sizes):
         try:
             land = landscape.predict(
                 model, (3, pixels, pixels), initialisation="weights", gates="theory", output=entry.output
             )  # fmt: skip
-        except PilcroError as refusal:
+        except Exception as refusal:  # one that is not PilcroError is a fault of ours, and shown as one
             text = " ".join(str(refusal).split())
             if isinstance(refusal, UnsupportedError) and text.startswith(EXPORT) and place + 1 < len(entry.sizes):
                 continue  # it takes another size
-            seconds = round(time.perf_counter() - begun, 1)
-            return (entry.name, pixels, "refused", seconds, *[None] * (len(COLUMNS) - 4)), text[:300]
-        seconds, found = round(time.perf_counter() - begun, 1), land.report()
+            known = isinstance(refusal, PilcroError)
+            how, text = ("refused", text) if known else ("failed", f"{type(refusal).__name__}: {text}")
+            return (entry.name, pixels, how, taken(), *[None] * (len(COLUMNS) - 5), text[:LONGEST])
+        seconds, how = taken(), "read" if land.traced.unproven else "proven"
+        if not land.squared.any():  # a head or a branch that starts at zero
+            return (entry.name, pixels, how, seconds, *[None] * (len(COLUMNS) - 5), "no gradient reaches the input at first")
+        found = land.report()
         bias = (found.centre_bias, found.unreachable, max(found.flip_asymmetry), found.total_variation)
-        return (entry.name, pixels, "read" if land.traced.unproven else "proven", seconds, *bias), ""
+        error: tuple[float | None, ...] = (None, None)
+        if draws:
+            estimate = measure(entry.factory, (3, pixels, pixels), draws=draws, seed=seed, output=entry.output)
+            agreement = compare(land, estimate)
+            error = (agreement.error, agreement.resolution)
+        return (entry.name, pixels, how, seconds, *bias, *error, land.traced.unproven)
     raise AssertionError("an entry has a size")
 
 
@@ -99,12 +176,12 @@ def entries(size: int = 64) -> tuple[Entry, ...]:
         raise SpecificationError("the zoo needs torchvision: pip install 'pilcro[vision]'") from missing
     found = []
     for name in models.list_models(module=models):
-        least = LEAST_SIZES.get(name.split("_")[0], 0)
+        least = next((n for prefix, n in WINDOWED.items() if name.startswith(prefix)), LEAST_SIZES.get(name.split("_")[0], 0))
         found.append(Entry(f"tv:{name}", _made(models.get_model, name, **HEADLESS.get(name, {})), (max(size, least), 224)))
     for name in models.list_models(module=models.segmentation):
         found.append(Entry(f"tv:{name}", _made(models.get_model, name, weights_backbone=None), (size, 224), "out"))
     for name in models.list_models(module=models.detection):
-        found.append(Entry(f"tv:{name}", _backbone(models.get_model, name), (size, 224), "0"))
+        found.append(Entry(f"tv:{name}", _backbone(models.get_model, name), (size, 224, 300), "0"))
     try:
         import timm
     except ImportError:

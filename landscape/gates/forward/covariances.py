@@ -134,7 +134,11 @@ def _(op: Norm, passing: Passing) -> Array | None:
     left, right = at_pairs(np.sqrt(scale) * np.ones_like(mean), axes)
     shift, variance = (by_run(part, passing.runs) for part in known.shift)
     own, other = at_pairs(by_run(known.sign, passing.runs) * np.sqrt(scale) * mean, axes)
-    return np.asarray(left * right * products + shift * (own + other) + shift**2 + variance)
+    if max(shift.shape[1:], default=1) == max(variance.shape[1:], default=1) == 1:
+        return np.asarray(left * right * products + shift * (own + other) + shift**2 + variance)
+    one, two = at_pairs(shift, axes)  # one number for every position, which were drawn apart
+    apart = at_pairs(variance, axes)[0] * on_diagonal(axes)
+    return np.asarray(left * right * products + two * own + one * other + one * two + apart)
 
 
 @passed_pairs.register
@@ -236,12 +240,17 @@ def _(op: Multiply, passing: Passing) -> Array | None:
         return _of_run(passing)
     parts = []
     for signal, product in zip(passing.signals, passing.products, strict=True):
-        if product is None:  # one cell for all positions
-            power = by_run(signal.power, passing.runs)
-            parts.append(power.reshape(len(power), *(1 for _ in passing.axes)))
+        if product is None:  # one cell for several positions: what two cells share is what does not differ between inputs
+            power, cross = (at_pairs(by_run(part, passing.runs), passing.axes) for part in (signal.power, signal.cross))
+            parts.append(np.where(on_diagonal(passing.axes) | _one_cell(signal), power[0], np.sqrt(cross[0] * cross[1])))
         else:
             parts.append(_recut(product.at(passing.axes), product.runs, passing.runs))
     return np.asarray(parts[0] * parts[1])
+
+
+def _one_cell(signal: Signal) -> bool:
+    """Does a signal have one cell for all positions?"""
+    return set(signal.power.shape[1:]) <= {1}
 
 
 def gate_products(op: Activation, signal: Signal, product: Product, signs: tuple[Sign, ...], axes: Axes) -> Array | None:

@@ -26,6 +26,7 @@ from landscape.gates.windows.pools import symmetric, windows
 from landscape.prior import Gates, Prior, even
 from landscape.structure.channel_runs import channel_runs
 from landscape.structure.forward_pairs import asked_pairs, on_diagonal, with_nearer_pairs
+from landscape.structure.joint_pairs import filters_as_positions
 from landscape.structure.plan import Axes
 from landscape.structure.signs import SIGNAL_NORMS, run_signs
 from landscape.structure.symmetry import Symmetries, symmetries
@@ -67,6 +68,7 @@ class _Field:
         self.signs_of_runs = run_signs(lattice, turned, prior.signs)
         self.runs, self.asked = channel_runs(lattice), asked_pairs(lattice) if pairs else {}
         self.alike = symmetries(lattice) if even(prior) else Symmetries((), ())
+        self.filters = filters_as_positions(lattice)
         self.found: list[Signal] = []
         self.products: dict[int, Product] = {}
         self.taps: dict[str, Array] = {}
@@ -83,7 +85,9 @@ class _Field:
                 continue
             try:
                 if not self._maximum(position):
-                    self.found.append(passed(node.op, self.known(position), [self.found[i] for i in node.inputs]).ordered())
+                    signal = passed(node.op, self.known(position), [self.found[i] for i in node.inputs])
+                    signal = signal._replace(cross=signal.mean**2) if position in self.filters else signal
+                    self.found.append(signal.ordered())
                     self._pairs(position)
             except UnsupportedError as error:
                 raise UnsupportedError(f"{node.name}: {error}") from error
@@ -229,12 +233,15 @@ def theory_gates(prior: Prior, train: bool = False) -> Gates:
     gains: dict[str, Any] = {}
     firsts: dict[str, Any] = {}
     products: dict[tuple[str, int], Any] = {}
+    means: dict[tuple[str, int], Any] = {}
     where = {name: position for position, name in enumerate(lattice.names)}
     for node in unknown.values():
         if isinstance(node.op, Activation):
             gains[node.name], firsts[node.name] = gate(node.op, field.known(where[node.name]), below[node.inputs[0]])
         elif isinstance(node.op, Multiply):
             products |= _products(node, field.run(where[node.name]), [below[i] for i in node.inputs], lattice.shapes)
+            if field.run(where[node.name]) is None:
+                means |= {(node.name, place): below[node.inputs[1 - place]].mean for place in (0, 1)}
         elif isinstance(node.op, Norm) and node.op.kind in SIGNAL_NORMS:
             gains[node.name] = 1 / (spread(node.op, below[node.inputs[0]], lattice.input_shapes(node)[0]) + node.op.eps)
     runs = _trunks(field, unknown, gains, firsts)
@@ -247,6 +254,7 @@ def theory_gates(prior: Prior, train: bool = False) -> Gates:
         source="from the forward mean field",
         firsts=firsts,
         products=products,
+        product_means=means,
         product_joint=_product_joint(prior, below),
     )
 

@@ -26,10 +26,10 @@ from lattice import (
     Slice,
     UnsupportedError,
 )
-from lattice.network.attention import Attention
+from lattice.network.attention import Attention, roles
 from lattice.network.ops import Pooling, Rearrangement, WeightedWindow, Windowed
 from lattice.network.rearrange import Rearrange
-from lattice.network.shapes import sources
+from lattice.network.shapes import output_shape, sources
 
 __all__ = ["batch_variance", "gate", "of_run", "passed", "spread"]
 
@@ -242,8 +242,9 @@ def _(op: Rearrange, known: Known, below: list[Signal]) -> Signal:
 @passed.register
 def _(op: Attention, known: Known, below: list[Signal]) -> Signal:
     """Values are averaged over the positions that are read."""
-    (maps,) = [[a.values for ((a, _),) in axis_maps(op, known.shapes[2], known.shapes[0]) or ()]]
-    return _mixed(maps, below[2])
+    place = roles(below).index("values")
+    maps = [a.values for ((a, _),) in axis_maps(op, known.shapes[place], output_shape(op, *known.shapes)) or ()]
+    return _mixed(maps, below[place])
 
 
 @passed.register

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import numpy as np
 
 from landscape.tracing.aten.registry import RULES, per_axis, positions, rule
+from landscape.tracing.graph.layouts import first_sample
 from landscape.tracing.graph.reader import Reader, Refusal, Stale, Value, operation, shape_of
+from landscape.tracing.graph.values import PaddedLow
 from lattice import AdaptivePool, Blur, Conv, ConvTranspose, Dense, GlobalPool, Op, Pad, Pool, Upsample
 from lattice.network.rearrange import ListedWindow, Resample
 from lattice.network.windows.resizing import ResizeWindow
+
+__all__ = ["over_channels"]
 
 ROUNDING = 1e-5  # of a filter that was made in single precision, relative to its largest tap
 
@@ -33,7 +37,31 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     op = Conv(channels, tuple(kernel), per_axis(a["stride"], axes), padding, per_axis(a["dilation"], axes), a["groups"])
     if axes == 1 and not isinstance(padding, str):
         op = replace(op, padding=padding[0])
-    return reader.append(call, op, (reader.tensor(a["input"]),), weight=weight, bias=bias)
+    return windowed(reader, call, a["input"], op, weight=weight, bias=bias)
+
+
+def windowed(reader: Reader, call: Any, argument: Any, op: Conv | Pool, **weights: Any) -> Value:
+    """An op that reads neighbourhoods; windows, heads or groups that stand in the axis of the batch are one."""
+    value = reader.value(argument)
+    units = prod(reader.shapes[value.node])
+    if value.layout is None or first_sample(value.layout, reader.batch, units) is not None:
+        return reader.append(call, op, (reader.tensor(argument),), **weights)
+    layout, axes = value.layout, value.layout.ndim - 2
+    samples = layout.reshape(len(layout), -1).max(axis=1) // units
+    own = [np.flatnonzero(samples == sample) for sample in range(reader.batch)]
+    wanted = layout[own[0]]
+    alike = all(np.array_equal(np.where(layout[o] >= 0, layout[o] - b * units, -1), wanted) for b, o in enumerate(own))
+    if axes > 2 or isinstance(op.padding, str) or not alike or wanted.max(initial=-1) >= units:
+        raise Refusal(f"reads {layout.shape} with positions or channels in its first axis, that of the batch")
+    node = reader.arranged(value.node, np.swapaxes(wanted, 0, 1))
+    beside: dict[str, Any] = {name: (1, *per_axis(getattr(op, name), axes)) for name in ("kernel", "stride", "dilation")}
+    op = replace(op, padding=(0, *per_axis(op.padding, axes)), **beside)
+    found = reader.append(call, op, (node,), **weights)
+    shape = reader.shapes[found.node]
+    there = np.empty((len(layout), shape[0], *shape[2:]), dtype=np.int64)
+    for sample, places in enumerate(own):
+        there[places] = np.swapaxes(sample * prod(shape) + np.arange(prod(shape)).reshape(shape), 0, 1)
+    return reader.placed(found, there)
 
 
 def _blur(reader: Reader, name: str, a: dict[str, Any], axes: int, padding: Any) -> Blur:
@@ -77,18 +105,22 @@ def _transposed(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 
 @rule("linear")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
-    """Over the channels of every position, whatever these are: a convolution of kernel 1."""
     units, last = shape_of(a["weight"])[0], len(shape_of(a["input"])) - 1
     weights: dict[str, Any] = {"weight": reader.weight(call, a["weight"]), "bias": reader.bias(call, a["bias"])}
-    node, rows = reader.rows(reader.value(a["input"]), (last,))
+    return over_channels(reader, call, reader.value(a["input"]), last, units, **weights)
+
+
+def over_channels(reader: Reader, call: Any, value: Value, axis: int, units: int, **weights: Any) -> Value:
+    """A linear layer over the channels of every position, whatever these are: a convolution of kernel 1."""
+    node, rows = reader.rows(value, (axis,))
     if prod(reader.shapes[node][1:]) == 1:
         node = reader.arranged(node, np.arange(prod(reader.shapes[node])))
     spatial = reader.shapes[node][1:]
     op = Conv(units, 1) if spatial else Dense(units)
-    layout = rows.layout((last,), (units,), spatial)
-    value = reader.append(call, op, (node,), **weights)
-    here = reader.layout(value)
-    return reader.placed(value, None if layout.shape == here.shape and np.array_equal(layout, here) else layout)
+    layout = rows.layout((axis,), (units,), spatial)
+    found = reader.append(call, op, (node,), **weights)
+    here = reader.layout(found)
+    return reader.placed(found, None if layout.shape == here.shape and np.array_equal(layout, here) else layout)
 
 
 @rule("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d")
@@ -103,10 +135,16 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
         kind = "avg"
         if set(stride) == {1}:
             return Value(reader.tensor(a["self"]))
-    padding = pads if axes > 1 else pads[0]
+    source: Any = a["self"]
+    padding: Any = pads if axes > 1 else pads[0]
+    lowest = reader.values.get(source)
+    if isinstance(lowest, PaddedLow):
+        if kind != "max" or any(pads):
+            raise Refusal("pads with -inf: only a max-pool without a padding of its own may read that")
+        source, padding = lowest.argument, lowest.padding
     dilation, inside = per_axis(a.get("dilation", 1), axes), bool(a.get("count_include_pad", True))
     op = Pool(kind, kernel, stride, padding, dilation, bool(a["ceil_mode"]), inside)
-    return reader.append(call, op, (reader.tensor(a["self"]),))
+    return windowed(reader, call, source, op)
 
 
 @rule("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d")
@@ -145,15 +183,17 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 
 @rule("pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d")
 @rule("replication_pad1d", "replication_pad2d", "replication_pad3d", "_pad_circular")
-def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
     axes, name = len(shape_of(call.args[0])) - 2, operation(call)
     named = {"constant_pad_nd": "constant", "_pad_circular": "circular"}
     copies = "reflect" if name.startswith("reflection") else "replicate"
     mode = a["mode"] if "mode" in a else named.get(name, copies)
-    if mode == "constant" and a.get("value"):
-        raise Refusal(f"pads with the constant {a['value']}: not yet")
     flat = list(a["pad"] if "pad" in a else a["padding"])  # last axis first, (lo, hi) each
     pairs = [tuple(flat[i : i + 2]) for i in range(0, len(flat), 2)]
+    if mode == "constant" and a.get("value"):
+        if a["value"] != -inf or len(pairs) > axes or min(flat) < 0:
+            raise Refusal(f"pads with the constant {a['value']}: not yet")
+        return PaddedLow(call.args[0], ((0, 0),) * (axes - len(pairs)) + tuple(reversed(pairs)))
     value = reader.value(call.args[0])
     if not any(flat):
         return value

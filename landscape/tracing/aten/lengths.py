@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
+
+import numpy as np
 
 from landscape.tracing.aten.pointwise import normalised
 from landscape.tracing.aten.products import scaled, scaled_by, times
@@ -29,8 +32,9 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
 
 def _divided(reader: Reader, call: Any, value: Value, axes: tuple[int, ...], eps: float, weight: Any = None) -> Value:
     source, kind, groups = normalised(reader, value, axes)
-    if kind != "layer":
-        raise Refusal("divides by the length over channels and positions together: not yet")
+    if kind != "layer":  # all numbers together are the channels of a flat layer
+        flat = reader.arranged(source.node, np.arange(prod(reader.shapes[source.node])))
+        source, groups = Value(flat, reader.layout(source)), 1
     names = {} if weight is None else met(reader, call, source, weight, "weight")
     return reader.placed(reader.append(call, Norm("rms", groups, eps), (source.node,), **statistics(**names)), source.layout)
 

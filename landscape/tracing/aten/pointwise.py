@@ -206,6 +206,12 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
             role = met(reader, call, source, fixed, "bias", made)
             op = reader.append(call, Norm("scale"), (source.node,), **statistics(number=factor, **role))
             return reader.placed(op, source.layout)
+    for one, other, factor, times in ((first, second, 1.0, alpha), (second, first, alpha, 1.0)):
+        if isinstance(reader.values.get(one), Scores):
+            given, scores = reader.value(other), reader.values[one].times(factor)
+            if scores.soft or shape_of(call) != scores.layout.shape:
+                raise Refusal("adds a signal to shares, or to logits that it broadcasts: not yet")
+            return scores.plus(given.node, np.broadcast_to(reader.layout(given), shape_of(call)), times)
     left, right = reader.value(first), reader.value(second)
     if alpha != 1:
         right = reader.pointwise(call, Norm("scale"), second, label="scale", **statistics(number=alpha))

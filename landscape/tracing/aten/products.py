@@ -18,7 +18,7 @@ from landscape.tracing.aten.pointwise import broadcast
 from landscape.tracing.aten.registry import met, rule, statistics
 from landscape.tracing.graph.layouts import inverse
 from landscape.tracing.graph.reader import Noise, Reader, Refusal, Value, shape_of
-from landscape.tracing.graph.values import Scores, same_layout
+from landscape.tracing.graph.values import QueriesAndKeys, Scores, Shared, same_layout
 from lattice import Activation, Dropout, Multiply, Norm
 
 __all__ = ["scaled", "scaled_by", "times"]
@@ -40,6 +40,12 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
         return _masked(reader, call, first, noise, shape_of(second))
     if reader.is_fixed(second):
         return scaled(reader, call, first, second)
+    for one, other in ((first, second), (second, first)):
+        scores = reader.values.get(one)
+        if isinstance(scores, Scores):
+            layouts = (scores.layout, reader.layout(reader.value(other)))
+            shares, parts = (np.broadcast_to(layout, shape_of(call)) for layout in layouts)
+            return Shared(scores.moved(shares), Value(reader.value(other).node, parts))
     return _product(reader, call, first, second)
 
 
@@ -124,10 +130,11 @@ def _scaled_queries(reader: Reader, call: Any, scores: Scores, argument: Any, ma
     """Logits times a number for each head: the queries times it."""
     import torch
 
-    if scores.constants or scores.soft or shape_of(call) != scores.layout.shape:
-        raise Refusal("scales logits after a constant was added, or shares, by several numbers: not yet")
-    source = reader.whole(Value(scores.nodes[0], scores.left))
-    units, width = reader.shapes[source.node], scores.left.shape[2]
+    if scores.constants or scores.soft or scores.product is None or scores.given or shape_of(call) != scores.layout.shape:
+        raise Refusal("scales logits after something was added, or shares, by several numbers: not yet")
+    nodes, left, right, *_ = scores.product
+    source = reader.whole(Value(nodes[0], left))
+    units, width = reader.shapes[source.node], left.shape[2]
     places = inverse(reader.layout(source), reader.batch * prod(units))
     assert places is not None
     ids = torch.from_numpy(np.array(scores.layout).ravel())
@@ -135,7 +142,7 @@ def _scaled_queries(reader: Reader, call: Any, scores: Scores, argument: Any, ma
     def each(value: Any) -> Any:
         """One number for each query's row, brought to the units of the node."""
         full = made(value).expand(scores.layout.shape).flatten()
-        rows = full.new_zeros(full.shape).scatter(0, ids, full).reshape(-1, scores.right.shape[1])
+        rows = full.new_zeros(full.shape).scatter(0, ids, full).reshape(-1, scores.keys)
         if not bool((rows == rows[:, :1]).all()):
             raise Refusal("scales logits by numbers that differ from key to key")
         numbers = rows[:, :1].expand(-1, width).flatten()[torch.from_numpy(places)].reshape(reader.batch, *units)[0]
@@ -145,7 +152,7 @@ def _scaled_queries(reader: Reader, call: Any, scores: Scores, argument: Any, ma
     name = reader.keep(call, argument, each)
     role = "weight" if reader.tensors[name].dim() == 1 else "weight_map"
     node = reader.append(call, Norm("scale"), (source.node,), "queries", **statistics(**{role: name})).node
-    return replace(scores, nodes=(node, scores.nodes[1]), left=reader.layout(source))
+    return replace(scores, product=QueriesAndKeys((node, nodes[1]), reader.layout(source), right))
 
 
 def scaled_by(reader: Reader, call: Any, value: Value, number: float) -> Value:

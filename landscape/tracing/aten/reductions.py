@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from landscape.tracing.aten.attention.node import mixed
 from landscape.tracing.aten.pointwise import total
 from landscape.tracing.aten.products import scaled_by
 from landscape.tracing.aten.registry import rule
+from landscape.tracing.graph.layouts import rows_of
 from landscape.tracing.graph.reader import Reader, Refusal, Value, operation, shape_of
-from lattice import AdaptivePool, GlobalPool, Op
+from landscape.tracing.graph.values import Shared
+from lattice import AdaptivePool, GlobalPool, Multiply, Op
 
-__all__: list[str] = []
+__all__ = ["reduced"]
 
 Array = np.ndarray[Any, Any]
 MOST_PARTS = 64  # each becomes a node
@@ -27,6 +30,9 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
     given = a.get("dim")
     given = [given] if isinstance(given, int) else given
     dims = tuple(sorted(d % len(shape) for d in (given if given else range(len(shape)))))
+    shared = reader.values.get(call.args[0])
+    if isinstance(shared, Shared):
+        return _over_keys(reader, call, name, shared, dims)
     value = reader.value(call.args[0])
     if name == "max" and len(dims) == len(shape):
         raise Refusal("the largest of all numbers: not yet")
@@ -38,19 +44,44 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
             value = scaled_by(reader, call, value, float(prod(shape[d] for d in apart)))
         value = Value(value.node, np.expand_dims(reader.layout(value), apart))
         shape = tuple(1 if d in apart else n for d, n in enumerate(shape))
-    layout = reader.layout(value)
-    kept = np.moveaxis(layout, dims, range(-len(dims), 0)).reshape(*(n for d, n in enumerate(shape) if d not in dims), -1)
-    if kept.shape[-1] == 1:
-        found = Value(value.node, kept[..., 0])
-    elif set(dims) & set(reader.channel_axes(value)):
-        found = _over_channels(reader, call, name, value, kept)
-    else:
-        found = _over_positions(reader, call, over, value, dims)
-        if name == "sum":
-            found = scaled_by(reader, call, found, float(kept.shape[-1]))
+    found = reduced(reader, call, name, value, dims)
     if a.get("keepdim"):
         found = Value(found.node, np.expand_dims(reader.layout(found), dims))
     return [found] if name == "max" else found
+
+
+def reduced(reader: Reader, call: Any, name: str, value: Value, dims: tuple[int, ...]) -> Value:
+    """A mean, sum or maximum over some axes, which are gone then; either channels or positions stand along them."""
+    layout, shape = reader.layout(value), reader.layout(value).shape
+    kept = np.moveaxis(layout, dims, range(-len(dims), 0)).reshape(*(n for d, n in enumerate(shape) if d not in dims), -1)
+    if kept.shape[-1] == 1:
+        return Value(value.node, kept[..., 0])
+    if set(dims) & set(reader.channel_axes(value)):
+        return _over_channels(reader, call, name, value, kept)
+    found = _over_positions(reader, call, "max" if name in ("amax", "max") else "avg", value, dims)
+    return scaled_by(reader, call, found, float(kept.shape[-1])) if name == "sum" else found
+
+
+def _over_keys(reader: Reader, call: Any, name: str, shared: Shared, dims: tuple[int, ...]) -> Value:
+    """The sum of a signal times shares: where these do not change stand the channels of what is mixed."""
+    if name != "sum":
+        raise Refusal("takes no sum of a signal times shares: not yet")
+    shares, parts = shared.scores.layout, reader.layout(shared.value)
+    rest = [d for d in range(shares.ndim) if d not in dims]
+    width = [d for d in rest if (shares == shares.take([0], d)).all()]
+    outer = [d for d in rest if d not in width]
+    sizes = [[shares.shape[d] for d in axes] for axes in (outer, dims, width)]
+    one = shares.transpose(*outer, *dims, *width).reshape(*sizes[0], 1, prod(sizes[1]), -1)[..., 0]
+    values = Value(shared.value.node, parts.transpose(*outer, *dims, *width).reshape(*sizes[0], prod(sizes[1]), -1))
+    found = mixed(reader, call, shared.scores.moved(one), values, (*sizes[0], 1, prod(sizes[2])))
+    layout = reader.layout(found).reshape(*sizes[0], *sizes[2]).transpose(np.argsort([*outer, *width]))
+    placed = reader.placed(found, layout)
+    return Value(placed.node, np.expand_dims(layout, dims)) if call_keeps(call) else placed
+
+
+def call_keeps(call: Any) -> bool:
+    """Does a reduction keep its axes?"""
+    return len(shape_of(call)) == len(shape_of(call.args[0]))
 
 
 def _over_channels(reader: Reader, call: Any, name: str, value: Value, kept: Array) -> Value:
@@ -59,9 +90,31 @@ def _over_channels(reader: Reader, call: Any, name: str, value: Value, kept: Arr
         raise Refusal(f"takes the largest over channels, {kept.shape[-1]} of them: not yet")
     if kept.shape[-1] > MOST_PARTS:
         raise Refusal(f"adds {kept.shape[-1]} channels: up to {MOST_PARTS} have a rule")
-    parts = [Value(value.node, kept[..., k]) for k in range(kept.shape[-1])]
+    parts = [_factored(reader, Value(value.node, kept[..., k])) for k in range(kept.shape[-1])]
     found = total(reader, call, parts, kept.shape[:-1])
     return found if name == "sum" else scaled_by(reader, call, found, 1 / len(parts))
+
+
+def _factored(reader: Reader, value: Value) -> Value:
+    """Some channels of a product as a product of these of its factors, so that parts which differ in both share neither."""
+    node = reader.nodes[value.node]
+    if not isinstance(node.op, Multiply) or node.name not in reader.factors:
+        return value
+    axes, shape = reader.channel_axes(value), reader.shapes[value.node]
+    rows, cells = rows_of(reader.layout(value), axes, reader.batch, shape), prod(shape[1:])
+    if rows is None or rows.wanted.shape[1:] != shape[1:] or (rows.wanted.reshape(-1, cells) % cells != np.arange(cells)).any():
+        return value
+    chosen = rows.wanted.reshape(-1, cells)[:, 0] // cells
+    nodes, factors = [], []
+    for i, (number, places) in zip(node.inputs, reader.factors[node.name], strict=True):
+        units = np.arange(prod(reader.shapes[i])).reshape(reader.shapes[i])
+        own = chosen if len(units) == shape[0] else np.zeros(1, dtype=np.int64)
+        nodes.append(reader.arranged(i, units[own]))
+        factors.append((number, (units if places is None else places.reshape(units.shape))[own]))
+    found = reader.append(reader.calls[node.name], Multiply(), tuple(nodes))
+    reader.factors[reader.nodes[found.node].name] = factors
+    widths = tuple(reader.layout(value).shape[axis] for axis in axes)
+    return reader.placed(found, rows.layout(axes, widths, shape[1:]))
 
 
 def _over_positions(reader: Reader, call: Any, kind: str, value: Value, dims: tuple[int, ...]) -> Value:

@@ -7,10 +7,10 @@ from math import prod
 from typing import Any
 
 from landscape.tracing.graph.layouts import inverse
-from landscape.tracing.graph.reader import Fixed, Reader, Refusal, Rule, Value, shape_of
+from landscape.tracing.graph.reader import PRODUCTS, Fixed, Reader, Refusal, Rule, Value, shape_of
 from lattice import Norm
 
-__all__ = ["REASONS", "RULES", "met", "per_axis", "positions", "rule", "shifted", "statistics"]
+__all__ = ["PRODUCTS", "REASONS", "RULES", "met", "per_axis", "positions", "rule", "shifted", "statistics"]
 
 RULES: dict[str, Rule] = {}
 _DATA = "never: what it computes depends on the data; the theory counts fixed paths"

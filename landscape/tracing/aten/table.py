@@ -1,6 +1,7 @@
 """The rules that turn ATen operations into lattice ops, one operation each, all of them registered."""
 
-import landscape.tracing.aten.attention
+import landscape.tracing.aten.attention.contraction
+import landscape.tracing.aten.attention.forms
 import landscape.tracing.aten.layers
 import landscape.tracing.aten.lengths
 import landscape.tracing.aten.noise

@@ -124,6 +124,12 @@ def steps(wanted: Array, shape: Shape) -> list[Op]:
     found = _axis_by_axis(wanted, shape) or _by_factors(wanted, shape)
     if found is not None:
         return found
+    cells = prod(shape[1:])
+    read = np.unique(wanted[wanted >= 0] // cells)
+    if 0 < len(read) < shape[0] and len(shape) > 1:  # which channels are read stays known
+        chosen = read.reshape(-1, *(1 for _ in shape[1:])) * cells + np.arange(cells).reshape(1, *shape[1:])
+        rest = np.where(wanted >= 0, np.searchsorted(read, wanted // cells) * cells + wanted % cells, -1)
+        return [*steps(chosen, shape), *steps(rest, (len(read), *shape[1:]))]
     one = Rearrange(((len(wanted.ravel()),),), ((0,),), (tuple(wanted.ravel().tolist()),))  # any order of a flat layer
     split = _split(wanted.shape)
     return [*([Flatten()] if len(shape) > 1 else []), one, *([split] if split else [])]
@@ -175,8 +181,19 @@ def _axis_by_axis(wanted: Array, shape: Shape) -> list[Op] | None:
         first = there.argmax(axis=1)[:, None]
         line = np.where(there.any(axis=1), np.take_along_axis(lines, first, 1)[:, 0], -1)
         takes.append(None if len(line) == n and np.array_equal(line, np.arange(n)) else tuple(line.tolist()))
-    op = Rearrange(tuple((n,) for n in wanted.shape), tuple((axis,) for axis in range(wanted.ndim)), tuple(takes))
+    if takes[0] is not None and any(take is not None for take in takes[1:]) and -1 not in takes[0]:  # channels first
+        first = (len(takes[0]), *shape[1:])
+        chosen, moved = _kept(first, [takes[0], *[None] * (len(shape) - 1)]), _kept(wanted.shape, [None, *takes[1:]])
+        read = sources(moved, first)
+        if np.array_equal(np.where(read >= 0, sources(chosen, shape).ravel()[np.maximum(read, 0)], -1), wanted):
+            return [*_named(chosen, sources(chosen, shape), shape), *_named(moved, read, first)]
+    op = _kept(wanted.shape, takes)
     return _named(op, wanted, shape) if np.array_equal(sources(op, shape), wanted) else None
+
+
+def _kept(shape: Shape, takes: list[tuple[int, ...] | None]) -> Rearrange:
+    """An op that keeps its axes, and makes this shape of the cells that it takes on each."""
+    return Rearrange(tuple((n,) for n in shape), tuple((axis,) for axis in range(len(shape))), tuple(takes))
 
 
 def _by_factors(wanted: Array, shape: Shape) -> list[Op] | None:

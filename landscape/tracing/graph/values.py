@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Fixed", "Length", "Noise", "Scores", "Stale", "Unknown", "Value", "same_layout"]
+__all__ = [
+    "Fixed",
+    "Length",
+    "Noise",
+    "PaddedLow",
+    "QueriesAndKeys",
+    "Scores",
+    "Shared",
+    "Stale",
+    "Unknown",
+    "Value",
+    "same_layout",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -55,35 +67,81 @@ class Noise:
     mask: Callable[[Any], Any] = lambda drawn: drawn
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scores:
-    """Logits of attention, not yet a node: `left` rows of queries times `right` rows of keys, `scale` beside, constants added.
+class QueriesAndKeys(NamedTuple):
+    """Nodes of queries and keys, and their layouts (groups, positions, width).
 
-    `layout` says which of all groups x queries x keys stands where in the tensor; `left` and `right` are layouts (groups,
-    positions, width) of the nodes `nodes`. `constants`: (call, argument, what is made of it, over all groups x queries x keys).
-    `soft`: the softmax over the keys was taken.
+    `outer` are the sizes of the axes that the groups were, `arguments` the graph's calls that gave both, `places` where in
+    these the numbers of the layouts stand.
     """
 
     nodes: tuple[int, int]
     left: Array
     right: Array
+    outer: tuple[int, ...] = ()
+    arguments: tuple[Any, Any] | None = None
+    places: tuple[Array, Array] = (np.zeros(0), np.zeros(0))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """Logits of attention, not yet a node: all groups x `rows` queries x `keys`, products of queries and keys, and summands.
+
+    `layout` says which of all groups x rows x keys stands where in the tensor. `product`: the queries times keys, times
+    `scale`. `constants`: (call, argument, what is made of it, over all groups x rows x keys). `given`: signals that are added,
+    (node, which of its units, over all groups x rows x keys, factor). `soft`: the softmax over the keys was taken.
+    """
+
+    rows: int
+    keys: int
     layout: Array
+    product: QueriesAndKeys | None = None
     scale: float = 1.0
     constants: tuple[tuple[Any, Any, Callable[[Any], Any]], ...] = ()
+    given: tuple[tuple[int, Array, float], ...] = ()
     soft: bool = False
     factor: float = 1.0  # of the shares
     fixed: Array | None = None  # constants that no tensor of the graph has: a causal mask
+    call: Any = None  # that took the softmax
+
+    @classmethod
+    def of_product(cls, product: QueriesAndKeys, layout: Array, scale: float = 1.0) -> Scores:
+        """Rows of queries times rows of keys."""
+        return cls(product.left.shape[1], product.right.shape[1], layout, product, scale)
 
     def times(self, number: float) -> Scores:
         """The same times a number, constants included."""
         if self.soft:
             return replace(self, factor=self.factor * number)
         scaled = tuple((call, argument, _times(made, number)) for call, argument, made in self.constants)
-        return replace(self, scale=self.scale * number, constants=scaled)
+        given = tuple((node, layout, factor * number) for node, layout, factor in self.given)
+        return replace(self, scale=self.scale * number, constants=scaled, given=given)
 
     def moved(self, layout: Any) -> Any:
         """The same in another layout, or in several."""
         return [replace(self, layout=part) for part in layout] if isinstance(layout, list) else replace(self, layout=layout)
+
+    def plus(self, node: int, layout: Array, factor: float = 1.0) -> Scores:
+        """The same and a signal, which of whose units stand where in the tensor."""
+        units = np.full(self.layout.size, -1, dtype=np.int64)
+        units[self.layout.ravel()] = layout.ravel()
+        return replace(self, given=(*self.given, (node, units, factor)))
+
+    def in_rows(self) -> Scores:
+        """Where no queries say which rows are a group: those that stand together in the tensor, the keys last."""
+        ids = self.layout.ravel()
+        constants = tuple((call, argument, _picked(made, ids)) for call, argument, made in self.constants)
+        given = tuple((node, units[ids], factor) for node, units, factor in self.given)
+        fixed = None if self.fixed is None else self.fixed[ids]
+        layout = np.arange(self.layout.size).reshape(self.layout.shape)
+        return replace(self, rows=self.layout.shape[-2], layout=layout, constants=constants, given=given, fixed=fixed)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shared:
+    """A signal times shares of attention, of one shape, not yet summed over the keys."""
+
+    scores: Scores
+    value: Value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +150,18 @@ class Length:
 
     of: Value
     axes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PaddedLow:
+    """A signal padded with -inf, (lo, hi) an axis of positions, for a maximum to read; `argument` is the call that gave it."""
+
+    argument: Any
+    padding: tuple[tuple[int, ...], ...]
+
+
+def _picked(made: Callable[[Any], Any], ids: Array) -> Callable[[Any], Any]:
+    return lambda value: made(value)[ids.tolist()]
 
 
 def _times(made: Callable[[Any], Any], number: float) -> Callable[[Any], Any]:

@@ -8,9 +8,9 @@ found by the true functions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce, singledispatch
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ from lattice import (
     UnsupportedError,
     Upsample,
 )
-from lattice.network.attention import Attention
+from lattice.network.attention import Attention, roles
 from lattice.network.ops import Rearrangement
 from lattice.network.rearrange import Resample
 from lattice.network.shapes import sources
@@ -167,6 +167,9 @@ def _(op: Dense, own: Own, x: torch.Tensor) -> torch.Tensor:
 @apply.register
 def _(op: Pool, own: Own, x: torch.Tensor) -> torch.Tensor:
     windows: Any = op.windows(tuple(x.shape[2:]))
+    if op.kind == "max" and any(w.padding[0] != w.padding[1] for w in windows):
+        x = functional.pad(x, [side for w in reversed(windows) for side in w.padding], value=-inf)
+        windows = replace(op, padding=0).windows(tuple(x.shape[2:]))
     if any(w.padding[0] != w.padding[1] or w.padding[0] > w.kernel // 2 for w in windows):
         raise UnsupportedError(f"{op}: torch pads a pool equally on both sides, by at most half its kernel")
     parts = ((w.kernel, w.stride, w.padding[0], w.dilation) for w in windows)
@@ -216,26 +219,31 @@ def _(op: Resample, own: Own, x: torch.Tensor) -> torch.Tensor:
 
 
 @apply.register
-def _(op: Attention, own: Own, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+def _(op: Attention, own: Own, *inputs: torch.Tensor) -> torch.Tensor:
     """Window by window, (N, windows, heads, positions, width) each; `rows` and `columns` are the positions of each window."""
     biases = [number for role, number in own.numbers.items() if role.startswith(("bias", "fixed"))]
+    given = dict(zip(roles(inputs), inputs, strict=True))
+    first = given.get("queries", inputs[-1])
     if "rows" in own.numbers:
         rows, columns = own.numbers["rows"], own.numbers["columns"]
     else:
-        rows, columns, *biases = _allowed(op, queries, keys)
+        rows, columns, *biases = _allowed(op, first, given["values"])
 
     def windows(x: torch.Tensor, positions: Any) -> torch.Tensor:
         chosen: Any = x.flatten(2)[:, :, _on(positions, x)]
         split: torch.Tensor = chosen.unflatten(1, (op.heads, -1)).permute(0, 3, 1, 4, 2)
         return split
 
-    q, k, v = windows(queries, rows), windows(keys, columns), windows(values, columns)
-    logits = q @ k.transpose(-1, -2) * (op.scale or q.shape[-1] ** -0.5)
+    logits: Any = windows(given["logits"], rows) if "logits" in given else 0.0
+    if "queries" in given:
+        q, k = windows(given["queries"], rows), windows(given["keys"], columns)
+        logits = logits + q @ k.transpose(-1, -2) * (op.scale or q.shape[-1] ** -0.5)
     for bias in biases:
         logits = logits + torch.as_tensor(bias).to(logits)
-    mixed = (torch.softmax(logits, -1) @ v).permute(0, 2, 4, 1, 3).flatten(3).flatten(1, 2)  # (N, channels, positions)
+    mixed = (torch.softmax(logits, -1) @ windows(given["values"], columns)).permute(0, 2, 4, 1, 3)
+    mixed = mixed.flatten(3).flatten(1, 2)  # (N, channels, positions)
     places = np.argsort(rows.ravel())
-    return mixed[:, :, _on(places, x=mixed)].reshape(*mixed.shape[:2], *queries.shape[2:])
+    return mixed[:, :, _on(places, x=mixed)].reshape(*mixed.shape[:2], *first.shape[2:])
 
 
 def _on(positions: Any, x: torch.Tensor) -> torch.Tensor:

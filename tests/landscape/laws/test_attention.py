@@ -7,18 +7,19 @@ import pytest
 import torch
 
 from landscape.gates.forward.logits import Logits
-from landscape.laws.attention import KEYS, QUERIES, VALUES, through_attention
+from landscape.laws.attention import through_attention
 from landscape.structure.pairs import everything, freeze
 from landscape.structure.plan import Step
 from lattice import Attention
 
+QUERIES, KEYS, VALUES = range(3)
 SMALL = 0.05  # of the keys: the law holds to the second order of the logits
 
 
 def by_law(n, place):
     """Of one query with one channel that reads n keys; (n, n), or a number for the queries."""
     shares = freeze(np.full((1, n), 1 / n))
-    known = Logits(np.ones(1), np.zeros(1), np.full(n, SMALL**2), np.ones(n), 1, 1.0)
+    known = Logits(np.ones(1), np.zeros(1), np.full(n, SMALL**2), np.ones(n), np.zeros(1), 1, 1.0)
     step = Step(0, (0, 0), (0, 0), (place, place), None if place == QUERIES else (((shares, shares),),))
     above, below = (everything(1, 1),), (everything(1, 1) if place == QUERIES else everything(n, n),)
     return through_attention(Attention(), ((1, 1), (1, n), (1, n)), step, known, np.ones((1, 1)), above, below).reshape(-1)
@@ -45,3 +46,26 @@ def test_keys_and_queries_pass_what_the_logits_do(n):
     by_queries, by_keys, _ = by_signs(n)
     np.testing.assert_allclose(np.diag(by_law(n, KEYS).reshape(n, n)), (by_keys**2).mean(axis=0), rtol=0.01, atol=1e-15)
     np.testing.assert_allclose(by_law(n, QUERIES), (by_queries**2).mean(axis=0), rtol=0.01, atol=1e-15)
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_given_logits_pass_what_small_ones_do_for_every_pattern_of_signs(n):
+    """One query with logits of its own and no keys: gradients of softmax(l) v by l and v, by autograd."""
+    signs = torch.tensor(list(product((-1.0, 1.0), repeat=2 * n)), dtype=torch.double)
+    logits, values = (SMALL * signs[:, :n]).requires_grad_(), signs[:, n:].clone().requires_grad_()
+    by_logits, by_values = (g.numpy() for g in torch.autograd.grad((torch.softmax(logits, 1) * values).sum(), (logits, values)))
+    shares = freeze(np.full((1, n), 1 / n))
+    zeros = np.zeros(1)
+    known = Logits(zeros, zeros, np.zeros(n), np.ones(n), np.full(1, SMALL**2), 0, 0.0)
+    one, all_of_them = (everything(1, 1),), (everything(n, n),)
+    shapes = ((1, n), (n, 1))
+
+    def by_law_of(place, maps, below):
+        return through_attention(
+            Attention(), shapes, Step(0, (0, 0), (0, 0), (place, place), maps), known, np.ones((1, 1)), one, below
+        )
+
+    np.testing.assert_allclose(np.full(n, by_law_of(1, None, one)), (by_logits**2).mean(axis=0), rtol=0.01)
+    expected, uniform = by_values.T @ by_values / len(by_values), 1 / n**2
+    found = by_law_of(0, (((shares, shares),),), all_of_them).reshape(n, n)
+    np.testing.assert_allclose(found - uniform, expected - uniform, rtol=0.01, atol=1e-15)

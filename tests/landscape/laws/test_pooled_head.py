@@ -121,7 +121,7 @@ def test_fixed_coefficients_are_squared_on_every_axis(op):
     reads = torch.func.jacrev(build(Lattice.chain((1, 4, 6), [op]), he))(torch.zeros(1, 1, 4, 6))
     above = np.random.default_rng(0).random(reads.shape[2:4])
     expected = np.einsum("yx,yxij->ij", above, np.square(reads[0, 0, :, :, 0, 0].numpy()))
-    np.testing.assert_allclose(_squared_map(op, (4, 6), above), expected, rtol=1e-6)
+    np.testing.assert_allclose(_squared_map(op, 0, ((1, 4, 6),), (1, *above.shape), above), expected, rtol=1e-6)
 
 
 def kappa(r, below=0.0):

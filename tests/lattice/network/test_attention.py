@@ -22,4 +22,8 @@ def test_the_output_has_channels_of_values_at_positions_of_queries():
     assert output_shape(Attention(2), (4, 3, 5), (4, 2, 2), (6, 2, 2)) == (6, 3, 5)
     with pytest.raises(SpecificationError, match="its axes are 1"):
         output_shape(Attention(), (4, 3, 5), (4, 6), (6, 6))
+    assert output_shape(Attention(2), (6, 5), (10, 3)) == (6, 3)  # values, and logits of two heads times five positions
+    for inputs in (((6, 5),), ((6, 5), (9, 3)), ((4, 3), (4, 5), (6, 5), (10, 2)), ((6, 5), (4, 3))):
+        with pytest.raises(SpecificationError):
+            output_shape(Attention(2), *inputs)
     assert str(Attention(2, (((0,), (0, 1)), None))) == "Attention(heads=2, reads 2 x all)"

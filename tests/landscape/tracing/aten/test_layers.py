@@ -221,3 +221,39 @@ def test_nearest_resizes_read_the_cells_that_torch_reads():
     assert read(nn.Upsample(scale_factor=1.5), (2, 6))[1] == [lattice.Upsample(size=(9,))]
     with pytest.raises(UnsupportedError, match="do not fit"):
         read(nn.Upsample(scale_factor=1.4), (2, 7))
+
+
+def test_a_maximum_over_lowest_padding_is_a_max_pool_that_pads():
+    class Same(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(2, 4, 1)
+
+        def forward(self, x):
+            return functional.max_pool2d(functional.pad(self.layer(x), (0, 1, 1, 2), value=-torch.inf), 3, 2)
+
+    torch.manual_seed(0)
+    traced = trace(Same(), (2, 6, 8), initialisation="weights")
+    assert not traced.unproven
+    assert traced.lattice.nodes[-1].op == lattice.Pool("max", (3, 3), (2, 2), ((1, 2), (0, 1)), (1, 1))
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(4, 6, 3, padding=1), nn.Conv2d(4, 4, 3, 2, 1, groups=4), nn.MaxPool2d(3, 2, 1)])
+def test_windows_in_the_axis_of_the_batch_are_an_axis_of_positions(layer):
+    """A layer in each of four windows, whose padding is that of the window."""
+
+    class Windows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.layer = nn.Conv2d(2, 4, 3, padding=1), layer
+
+        def forward(self, x):
+            x = self.stem(x).unflatten(2, (2, -1)).unflatten(-1, (2, -1)).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+            x = self.layer(x).unflatten(0, (-1, 2, 2)).permute(0, 3, 1, 4, 2, 5)
+            return x.flatten(4).flatten(2, 3)
+
+    torch.manual_seed(0)
+    traced = trace(Windows().eval(), (2, 8, 12), initialisation="weights")
+    assert not traced.unproven
+    (own,) = [node for node in traced.lattice.nodes if node.name == "layer"]
+    assert traced.lattice.input_shapes(own)[0] == (4, 4, 4, 6)

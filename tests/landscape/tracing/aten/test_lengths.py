@@ -51,3 +51,16 @@ def test_a_signal_over_its_length_is_an_rms_norm(name):
 def test_other_lengths_are_refused(function, reason):
     with pytest.raises(UnsupportedError, match=reason):
         traced(function)
+
+
+def test_the_length_of_all_numbers_is_that_of_a_flat_layer():
+    class Whole(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.head = nn.Conv1d(2, 1, 1), nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.head(functional.normalize(self.layer(x), dim=-1)).flatten(1)
+
+    torch.manual_seed(0)
+    assert not trace(Whole(), (2, 6), initialisation="weights").unproven

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from landscape import trace
 from landscape.tracing.proof.proving import CLOSE, _apart
+from lattice import PilcroError
 from tests.landscape.tracing.proof.models import Layers, Reversed, passes, refused, traced
 
 SHAPE = (2, 8)
@@ -74,6 +75,38 @@ def test_networks_of_torchvision_prove_themselves(name, train):
     torch.manual_seed(0)
     model = getattr(torchvision.models, name)(weights=None, **NETWORKS[name])
     assert trace(model, (3, 64, 64), initialisation="he", train=train).unproven == ""
+
+
+def test_a_batch_norm_whose_gradient_comes_from_tokens_is_proven():
+    """Torch 2.14 confuses channels and positions there, for a batch of one; of two samples it does not."""
+
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.head = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.head(self.stem(x).flatten(2).transpose(1, 2)).flatten(1)
+
+    torch.manual_seed(0)
+    traced = trace(Tokens().eval(), (3, 5, 6), initialisation="weights")
+    assert not traced.unproven
+
+
+def test_a_gradient_that_is_cut_is_no_fault_of_a_batch_of_one():
+    class Cut(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.other = nn.Conv1d(2, 3, 1), nn.Conv1d(3, 2, 1)
+
+        def forward(self, x):
+            with torch.no_grad():
+                kept = self.one(x)
+            return self.other(kept) + self.other(self.one(x)) * 0
+
+    torch.manual_seed(0)
+    with pytest.raises(PilcroError):
+        trace(Cut().eval(), (2, 5), initialisation="weights")
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.9])

@@ -29,7 +29,7 @@ class Study:
     kind: Literal["draws", "width", "depth", "gallery", "lemma", "zoo"]
     """which study"""
     draws: int = 0
-    """draws of each net, the most of them in `draws`, samples in `lemma` (0: the study's own default)"""
+    """draws of each net, the most of them in `draws`, samples in `lemma` (0: the study's own default, none in `zoo`)"""
     nets: tuple[str, ...] | None = None
     """torchvision names that the gallery measures (default: one of each family); models of the zoo, tv:NAME or timm:NAME"""
     every: bool = False
@@ -41,7 +41,7 @@ class Study:
     device: str = "auto"
     """auto, cpu or cuda"""
     folder: Path | None = None
-    """keep the gallery's draws here, net by net, and go on from them after any end"""
+    """keep the gallery's draws, or the zoo's rows, here, net by net, and go on from them after any end"""
     out: Path | None = None
     """write OUT.md and OUT.png (one of each per net for `draws`)"""
     json: bool = False
@@ -55,7 +55,7 @@ class Study:
             raise SpecificationError(f"--draws {self.draws}: a number of draws is positive (0: the study's own default)")
         whole("--size", self.size, 1)
         whole("--seed", self.seed, 0, inf)
-        own = {"gallery": (), "zoo": ("every", "folder")}.get(self.kind, ("nets", "every", "size", "folder"))
+        own = {"gallery": (), "zoo": ("every",)}.get(self.kind, ("nets", "every", "size", "folder"))
         ignored = [f"--{name}" for name in own if self._told(name)]
         if ignored:
             raise SpecificationError(
@@ -90,7 +90,8 @@ class Study:
                     )
                 }
             case "zoo":
-                return {"": zoo(self.nets or (), self.size, seed=self.seed, progress=not self.json)}
+                kept = {"folder": self.folder, "progress": not self.json}
+                return {"": zoo(self.nets or (), self.size, seed=self.seed, **kept, **given)}
             case "lemma":
                 return {"": lemma_table(samples=self.draws or 1000, seed=self.seed)}
 

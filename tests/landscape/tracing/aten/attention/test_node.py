@@ -128,8 +128,7 @@ def test_multihead_attention_of_torch_is_followed():
     ("mix", "reason"),
     [
         (lambda q, k, v: (q @ k.mT).softmax(-2) @ v, "other axes than the keys"),
-        (lambda q, k, v: (q.mT @ k).softmax(-1).mean(-1)[:, :, None] * v, "not an activation"),
-        (lambda q, k, v: (q @ k.mT) @ v, "before a softmax"),
+        (lambda q, k, v: (q.mT @ k).softmax(-1).mean(-1)[:, :, None] * v, "shares of a softmax"),
         (lambda q, k, v: q.exp() * v, "no rule for it"),
     ],
 )
