@@ -15,6 +15,7 @@ from landscape.gates.activations import gaussian_moments
 from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.functions import curve
 from landscape.gates.windows.largest import Largest, Window, common_factor, largest, moments_of_largest, product_of_largest
+from landscape.gates.windows.overlapping import Overlaps, overlaps
 from landscape.gates.windows.winners import winners
 from landscape.structure.forward_pairs import closest
 from landscape.structure.plan import Axes
@@ -137,9 +138,34 @@ def _pair(field: Field, tables: list[Array], one: tuple[int, ...], other: tuple[
 def pairs_of_windows(op: Maximum, field: Field, law: Largest, axes: Axes) -> Array:
     r"""E[f(M) f(M')] for the pairs of windows `axes`, (*pairs), from the law of single windows.
 
-    With r_k = P(k wins), Cov(max, max') = sum r_k r'_m Cov(a_k, a_m), to first order in all covariances of different cells
-    exact, and what is left of the variance of one maximum, of which two windows share a part that is that of independent cells.
+    Of windows that share cells from how far apart they are (`landscape.gates.windows.overlapping`). Of others, with
+    r_k = P(k wins), Cov(max, max') = sum r_k r'_m Cov(a_k, a_m), to first order in all covariances of different cells exact.
     """
+    near = overlaps_of(op, field, law, axes)
+    first, second = (np.ix_(*(getattr(pairs, side) for pairs in axes)) for side in ("first", "second"))
+    powers = [law.second[side] for side in (first, second)]
+    return np.where(np.isnan(near.apart), _far_windows(op, field, law, axes), (powers[0] + powers[1] - near.apart) / 2)
+
+
+def overlaps_of(op: Maximum, field: Field, law: Largest, axes: Axes) -> Overlaps:
+    """What is known of the maxima over windows that share cells, at the pairs `axes`."""
+
+    def between(cells: list[Array]) -> Array:
+        codes = [
+            (np.repeat(each, len(each)) * pairs.right + np.tile(each, len(each)))
+            for each, pairs in zip(cells, field.axes, strict=True)
+        ]
+        values = at_codes(field.covariance, field.axes, codes)
+        sizes = [len(each) for each in cells]
+        split = values.reshape([n for size in sizes for n in (size, size)])
+        order = [*range(0, 2 * len(sizes), 2), *range(1, 2 * len(sizes), 2)]
+        return split.transpose(order).reshape(prod(sizes), prod(sizes))
+
+    return overlaps(_tables(op, field.mean.shape), field.mean, field.variance, between, law, field.activation, axes)
+
+
+def _far_windows(op: Maximum, field: Field, law: Largest, axes: Axes) -> Array:
+    """To first order; of the variance that is left, two windows share a part that is that of independent cells."""
     tables = _tables(op, field.mean.shape)
     rows = [[table[:, pairs.first], table[:, pairs.second]] for table, pairs in zip(tables, axes, strict=True)]
     first, second = (np.ix_(*(getattr(pairs, side) for pairs in axes)) for side in ("first", "second"))
