@@ -13,6 +13,7 @@ from landscape.gates.averaging import ratio
 from landscape.gates.forward.covariances import Product, at_pairs, by_run
 from landscape.gates.forward.signal import MONOTONE, Run, Signal, gaussian
 from landscape.gates.windows.largest import Largest
+from landscape.gates.windows.overlapping import Simulated
 from landscape.gates.windows.pools import MOST_CELLS, Field, pairs_of_windows
 from landscape.gates.windows.rectified import gaussian_below, gaussians_below
 from landscape.structure.forward_pairs import on_diagonal
@@ -102,7 +103,8 @@ def _per_gate(op: Maximum, field: Field, wins: Array) -> Array:
     return found
 
 
-def pairs_of_maxima(op: Maximum, read: list[Field], laws: list[Largest], axes: Axes) -> Array:
+def pairs_of_maxima(op: Maximum, read: list[Field], laws: list[Largest], seen: list[Simulated | None], axes: Axes) -> Array:
     """E[M M'] of the maxima at these pairs, (runs, *pairs)."""
-    found = np.stack([pairs_of_windows(op, field, law, axes) for field, law in zip(read, laws, strict=True)])
+    parts = zip(read, laws, seen, strict=True)
+    found = np.stack([pairs_of_windows(op, field, law, one, axes) for field, law, one in parts])
     return np.where(on_diagonal(axes), at_pairs(np.stack([law.second for law in laws]), axes)[0], found)

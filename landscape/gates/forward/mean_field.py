@@ -22,7 +22,7 @@ from landscape.gates.forward.mean_field_rules import batch_variance, gate, passe
 from landscape.gates.forward.runs import Step, chains, run_rates
 from landscape.gates.forward.signal import Known, Run, Signal, gaussian
 from landscape.gates.gates import Skip, gates_below, skips, unknown_rates
-from landscape.gates.windows.pools import symmetric, windows
+from landscape.gates.windows.pools import simulate, symmetric, windows, with_moments
 from landscape.prior import Gates, Prior, even
 from landscape.structure.channel_runs import channel_runs
 from landscape.structure.forward_pairs import asked_pairs, on_diagonal, with_nearer_pairs
@@ -100,7 +100,11 @@ class _Field:
         try:
             check_few(op, shape[1:])
             read = fields(self.found[below], self.products[below], self.signs_of_runs[below], self.run(below), base)
-            laws = [symmetric(self.alike, op, shape[1:], windows(op, field)) for field in read]
+            laws = [windows(op, field) for field in read]
+            seen = [simulate(op, field, law) if position in self.asked else None for field, law in zip(read, laws, strict=True)]
+            laws = [
+                symmetric(self.alike, op, shape[1:], with_moments(law, one)) for law, one in zip(laws, seen, strict=True)
+            ]
         except UnsupportedError as refusal:
             self.notes[node.name] = (f"cells taken as alike and independent: {refusal}",)
             return False
@@ -115,7 +119,8 @@ class _Field:
         self.found.append(signal)
         if position in self.asked:
             axes = self.asked[position]
-            self.products[position] = Product(pairs_of_maxima(op, read, laws, axes), axes, self.runs[position])
+            found = self.alike.average_pairs(pairs_of_maxima(op, read, laws, seen, axes), axes)
+            self.products[position] = Product(found, axes, self.runs[position])
         return True
 
     def _pairs(self, position: int) -> None:

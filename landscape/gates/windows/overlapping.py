@@ -1,103 +1,111 @@
-r"""Two maxima over windows that share cells: how far apart they are, whether one cell wins both, whether both are open.
+r"""Two maxima at once: how far apart they are, whether one cell wins both, whether both are open.
 
 Neighbouring maxima differ little, and what a maximum above them reads is their difference. So it is E[(f(M) - f(M'))^2] that is
-found, and E[f(M) f(M')] from it and the powers. The cells of a window and of all windows that share cells with it are Gaussians,
-simulated together on the points of a Sobol sequence and their mirror images: no random number is drawn, and the same points
-serve all windows, so that what two of them have in common is the same cells. Windows that are alike, with neighbours that are
-alike, are simulated once.
+found, and E[f(M) f(M')] from it and the powers. The cells are Gaussians, simulated on the points of a Sobol sequence and their
+mirror images: no random number is drawn, and the same points serve all windows, so that what two of them have in common is the
+same cells. A small field is simulated as a whole; of a larger one each window with those that share cells with it, once for all
+windows that are alike and have neighbours that are.
 """
 
 from functools import lru_cache
 from itertools import product
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
 from scipy.stats import qmc
 
-from landscape.gates.functions import Curve, curve
+from landscape.gates.functions import Curve
 from landscape.gates.windows.largest import Largest
 from landscape.gates.windows.winners import triangles
 from landscape.structure.arrays import outer
 from landscape.structure.plan import Axes
-from lattice import AdaptivePool, GlobalPool, Pool
 
-__all__ = ["Overlaps", "overlaps"]
+__all__ = ["Cells", "Simulated", "simulated"]
 
 Array = np.ndarray[Any, Any]
-Maximum = Pool | AdaptivePool | GlobalPool
-HALF = 9  # 2^9 points, and their mirror images
+HALF = 10  # 2^10 points, and their mirror images
 GRAIN = 2.0**-9  # of rates and powers, by which windows are told apart
 MOST_CELLS = 400  # of a field that is simulated as a whole
-MOST_WORK = 2**33  # cells^2 times points of all simulations: some seconds
+MOST_WORK = 2**34  # cells^2 times points of all simulations: some seconds
+LARGEST = np.finfo(float).max
 
 
-class Overlaps(NamedTuple):
-    """At pairs of windows, (*pairs), nan where they share no cell or are not known.
+class Cells(NamedTuple):
+    """What is simulated: the cell that each tap of each output reads, by axis; means and variances; and covariances.
 
-    `apart` is E[(f(M) - f(M'))^2], `same` E[f'(M) f'(M'); one cell wins both] and `both` E[f'(M) f'(M')].
+    `between(cells)` gives those of all pairs of the cells that it is told by axis.
     """
 
-    apart: Array
-    same: Array
-    both: Array
+    tables: list[Array]
+    mean: Array
+    variance: Array
+    between: Any
 
 
-class _Patch(NamedTuple):
-    """The cells around a window, by axis, and the windows that share cells with it, by axis; which of them is in the middle."""
+class Simulated(NamedTuple):
+    """Moments of pairs of windows: `moments` (3, kinds, *lags) of each kind of window, and `kinds`, (*outputs).
 
-    cells: list[Array]
-    outputs: list[Array]
-
-
-def overlaps(tables: list[Array], mean: Array, variance: Array, between: Any, law: Largest, function: Any, axes: Axes) -> Overlaps:
-    """The moments of pairs of maxima at the pairs `axes`.
-
-    `tables`: the cell that each tap of each output reads, by axis. `mean`, `variance`: of the cells. `between(cells)`: the
-    covariances of all pairs of cells of a patch, whose cells are given by axis. `law`: that of single windows.
+    The moments are E[f(M) f(M')], E[f'(M) f'(M'); one cell wins both] and E[f'(M) f'(M')]; nan where they are not known.
+    `first`, `second` are E[f(M)] and E[f(M)^2] by kind.
     """
-    reach = [_reach(table) for table in tables]
-    if mean.size <= MOST_CELLS:  # all windows at once, whether they share cells or not
-        return _at_once(tables, mean, variance, between, curve(function), axes)
-    patches, which = _patches(tables, law)
-    shape = tuple(2 * r + 1 for r in reach)
-    work = sum(np.prod([len(cells) for cells in patch.cells]) ** 2 for patch in patches) * 2**HALF
-    found = np.full((3, len(patches), *shape), np.nan)
-    if work <= MOST_WORK:
-        for place, patch in enumerate(patches):
-            _fill(found[:, place], patch, tables, _simulated(patch, mean, variance, between), curve(function), reach)
-    first, second = ([getattr(pairs, side) for pairs in axes] for side in ("first", "second"))
-    lag = [b - a for a, b in zip(first, second, strict=True)]
-    near = outer([np.abs(one) <= r for one, r in zip(lag, reach, strict=True)]) > 0
 
-    def at(origin: list[Array], sign: int) -> Array:
-        steps = [np.clip(sign * one, -r, r) + r for one, r in zip(lag, reach, strict=True)]
-        return np.asarray(found[(slice(None), which[np.ix_(*origin)], *np.ix_(*steps))])
+    moments: Array
+    kinds: Array
+    first: Array
+    second: Array
 
-    values = (at(first, 1) + at(second, -1)) / 2
-    return Overlaps(*np.where(near, values, np.nan))
+    def at(self, axes: Axes) -> Array:
+        """The moments at pairs of windows, (3, *pairs), of either window's simulation the mean."""
+        first, second = ([getattr(pairs, side) for pairs in axes] for side in ("first", "second"))
+        lags = [b - a for a, b in zip(first, second, strict=True)]
+        reach = [n // 2 for n in self.moments.shape[2:]]
+        near = outer([np.abs(lag) <= r for lag, r in zip(lags, reach, strict=True)]) > 0
+
+        def seen(origin: list[Array], sign: int) -> Array:
+            steps = [np.clip(sign * lag, -r, r) + r for lag, r in zip(lags, reach, strict=True)]
+            return np.asarray(self.moments[(slice(None), self.kinds[np.ix_(*origin)], *np.ix_(*steps))])
+
+        return np.where(near, (seen(first, 1) + seen(second, -1)) / 2, np.nan)
+
+    def by_output(self) -> tuple[Array, Array]:
+        """E[f(M)] and E[f(M)^2], (*outputs)."""
+        return self.first[self.kinds], self.second[self.kinds]
 
 
-def _at_once(tables: list[Array], mean: Array, variance: Array, between: Any, function: Curve, axes: Axes) -> Overlaps:
-    """The moments of all pairs of windows of a field."""
-    whole = _Patch([np.arange(n) for n in mean.shape], [])
-    cells = np.concatenate([_simulated(whole, mean, variance, between), np.full((1, 2 ** (HALF + 1)), -np.inf)])
-    shape = tuple(table.shape[1] for table in tables)
-    winners = np.empty((int(np.prod(shape)), cells.shape[1]), dtype=np.int64)
-    for place, output in enumerate(np.ndindex(*shape)):
-        columns = [table[:, at] for table, at in zip(tables, output, strict=True)]
-        read = np.ravel_multi_index(np.ix_(*(column[column >= 0] for column in columns)), mean.shape).ravel()
-        winners[place] = read[cells[read].argmax(axis=0)]
-    largest = np.take_along_axis(cells, winners, axis=0)
-    value, slope = function.value(largest), function.slope(largest)
-    count = cells.shape[1]
-    products = value @ value.T / count
-    power = np.diag(products)
-    same = np.array([((winners == one) * slope * own).mean(axis=1) for one, own in zip(winners, slope, strict=True)])
-    found = (power[:, None] + power - 2 * products, same, slope @ slope.T / count)
-    first, second = ([getattr(pairs, side) for pairs in axes] for side in ("first", "second"))
-    index = tuple(np.ravel_multi_index(np.ix_(*side), shape) for side in (first, second))
-    return Overlaps(*(part[index] for part in found))
+def simulated(cells: Cells, law: Largest, function: Curve) -> Simulated | None:
+    """The moments of all pairs of windows that share cells, of a small field of all; None where that is too much work.
+
+    `law` is that of single windows, by which they are told apart.
+    """
+    shape = tuple(table.shape[1] for table in cells.tables)
+    whole = cells.mean.size <= MOST_CELLS
+    reach = [n - 1 if whole else _reach(table) for n, table in zip(shape, cells.tables, strict=True)]
+    kinds = np.arange(prod(shape)).reshape(shape) if whole else _alike(law, reach)
+    _, middles = np.unique(kinds, return_index=True)
+    patches = [_patch(cells, tuple(int(at) for at in np.unravel_index(one, shape)), reach) for one in middles]
+    sizes = [prod(map(len, read)) for read, _ in patches]
+    if (sizes[0] ** 2 if whole else sum(size**2 for size in sizes)) * 2 ** (HALF + 1) > MOST_WORK:
+        return None
+    moments = np.full((3, len(middles), *(2 * r + 1 for r in reach)), np.nan)
+    values = np.empty((2, len(middles)))
+    drawn: Array | None = None
+    for place, (middle, (read, outputs)) in enumerate(zip(middles, patches, strict=True)):
+        at = tuple(int(one) for one in np.unravel_index(middle, shape))
+        if drawn is None or not whole:
+            drawn = _drawn(cells, read)
+            found = _largest(cells.tables, read, outputs, drawn, function)
+        own = int(np.ravel_multi_index([a - o[0] for a, o in zip(at, outputs, strict=True)], [len(o) for o in outputs]))
+        lags = np.ix_(*(o - a + r for o, a, r in zip(outputs, at, reach, strict=True)))
+        value, slope, winner = found
+        count = value.shape[1]
+        slopes = slope @ slope[own] / count
+        same = ((winner == winner[own]) * slope) @ slope[own] / count
+        pairs = np.stack([value @ value[own] / count, same, slopes])
+        moments[(slice(None), place, *lags)] = pairs.reshape(3, *(len(o) for o in outputs))
+        values[:, place] = value[own].mean(), pairs[0, own]
+    return Simulated(moments, kinds, *values)
 
 
 def _reach(table: Array) -> int:
@@ -106,38 +114,33 @@ def _reach(table: Array) -> int:
     return max((b - a for a in range(len(inside)) for b in range(a, len(inside)) if inside[a] & inside[b]), default=0)
 
 
-def _patches(tables: list[Array], law: Largest) -> tuple[list[_Patch], Array]:
-    """One patch for each kind of window, and which of them stands at each output."""
-    kinds = _kinds(law)
-    reach = [_reach(table) for table in tables]
-    around = np.pad(kinds, [(r, r) for r in reach], constant_values=-1)
-    views = np.lib.stride_tricks.sliding_window_view(around, tuple(2 * r + 1 for r in reach))
-    rows = views.reshape(kinds.size, -1)
-    _, first, which = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    patches = []
-    for middle in first:
-        place = np.unravel_index(middle, kinds.shape)
-        outputs = [np.arange(max(at - r, 0), min(at + r, n - 1) + 1) for at, r, n in zip(place, reach, kinds.shape, strict=True)]
-        cells = [np.unique(table[:, read][table[:, read] >= 0]) for table, read in zip(tables, outputs, strict=True)]
-        patches.append(_Patch(cells, [np.concatenate([[at], read]) for at, read in zip(place, outputs, strict=True)]))
-    return patches, which.reshape(kinds.shape)
-
-
-def _kinds(law: Largest) -> Array:
-    """Windows of which the winners and the sizes of the maxima are the same, by a number each."""
+def _alike(law: Largest, reach: list[int]) -> Array:
+    """A number for each kind of window: those with the same winners and sizes, among neighbours of the same."""
     power = law.square / law.square.max()
-    columns = [*law.picked, law.level / np.sqrt(law.square), np.log(np.maximum(power, np.finfo(float).tiny))]
+    level = law.level / np.sqrt(np.where(law.square > 0, law.square, 1.0))
+    columns = [*law.picked, level, np.log(np.maximum(power, np.finfo(float).tiny))]
     rows = np.round(np.stack([column.ravel() for column in columns], axis=1) / GRAIN)
-    _, which = np.unique(rows, axis=0, return_inverse=True)
-    return np.asarray(which.reshape(law.level.shape))
+    own = np.unique(rows, axis=0, return_inverse=True)[1].reshape(law.level.shape)
+    around = np.lib.stride_tricks.sliding_window_view(
+        np.pad(own, [(r, r) for r in reach], constant_values=-1), tuple(2 * r + 1 for r in reach)
+    )
+    return np.asarray(np.unique(around.reshape(own.size, -1), axis=0, return_inverse=True)[1].reshape(own.shape))
 
 
-def _simulated(patch: _Patch, mean: Array, variance: Array, between: Any) -> Array:
-    """The cells of a patch at all points, (cells, points)."""
-    index = np.ix_(*patch.cells)
-    middle, deviation = mean[index].ravel(), np.sqrt(variance[index].ravel())
+def _patch(cells: Cells, middle: tuple[int, ...], reach: list[int]) -> tuple[list[Array], list[Array]]:
+    """The cells, by axis, of the windows around one, and these windows, by axis."""
+    shape = [table.shape[1] for table in cells.tables]
+    outputs = [np.arange(max(at - r, 0), min(at + r, n - 1) + 1) for at, r, n in zip(middle, reach, shape, strict=True)]
+    read = [np.unique(table[:, out][table[:, out] >= 0]) for table, out in zip(cells.tables, outputs, strict=True)]
+    return read, outputs
+
+
+def _drawn(cells: Cells, read: list[Array]) -> Array:
+    """The cells at all points, (cells, points)."""
+    index = np.ix_(*read)
+    middle, deviation = cells.mean[index].ravel(), np.sqrt(cells.variance[index].ravel())
     sizes = np.where(deviation > 0, deviation, 1.0)
-    correlations = between(patch.cells) / np.multiply.outer(sizes, sizes)
+    correlations = cells.between(read) / sizes / sizes[:, None]
     np.fill_diagonal(correlations, 1.0)
     triangle = triangles(np.clip(correlations, -1, 1)[None])[0]
     return np.asarray(middle[:, None] + deviation[:, None] * (triangle @ _points(len(middle))))
@@ -151,22 +154,14 @@ def _points(cells: int) -> Array:
     return np.concatenate([normal, -normal], axis=1)
 
 
-def _fill(found: Array, patch: _Patch, tables: list[Array], cells: Array, function: Curve, reach: list[int]) -> None:
-    """The moments of the middle window of a patch with each of its neighbours, (3, *lags)."""
-    padded = np.concatenate([cells, np.full((1, cells.shape[1]), -np.inf)])
-    sizes = [len(each) for each in patch.cells]
-    middle = [int(read[0]) for read in patch.outputs]
-
-    def largest(place: tuple[int, ...]) -> Array:
-        columns = [table[:, at] for table, at in zip(tables, place, strict=True)]
-        local = [np.searchsorted(each, column[column >= 0]) for each, column in zip(patch.cells, columns, strict=True)]
-        return np.asarray(padded[np.ravel_multi_index(np.ix_(*local), sizes).ravel()].max(axis=0))
-
-    own = largest(tuple(middle))
-    value, slope = function.value(own), function.slope(own)
-    for place in product(*(read[1:].tolist() for read in patch.outputs)):
-        other = largest(place)
-        slopes = slope * function.slope(other)
-        lag = tuple(at - m + r for at, m, r in zip(place, middle, reach, strict=True))
-        moments = (np.mean((value - function.value(other)) ** 2), np.mean(slopes * (own == other)), np.mean(slopes))
-        found[(slice(None), *lag)] = moments
+def _largest(tables: list[Array], read: list[Array], outputs: list[Array], drawn: Array, function: Curve) -> tuple[Array, ...]:
+    """f(M), f'(M) and the number of the cell that wins, (windows, points) each."""
+    sizes = [len(each) for each in read]
+    winners = np.empty((prod(map(len, outputs)), drawn.shape[1]), dtype=np.int32)
+    for place, output in enumerate(product(*(out.tolist() for out in outputs))):
+        columns = [table[:, at] for table, at in zip(tables, output, strict=True)]
+        local = [np.searchsorted(each, column[column >= 0]) for each, column in zip(read, columns, strict=True)]
+        inside = np.ravel_multi_index(np.ix_(*local), sizes).ravel()
+        winners[place] = inside[drawn[inside].argmax(axis=0)]
+    largest = np.take_along_axis(drawn, winners, axis=0)
+    return function.value(largest), function.slope(largest), winners
