@@ -45,6 +45,9 @@ class Gates:
     taps : mapping
         For a max-pool, how often each tap of each window passes its gradient, divided by how often the gate below it is open:
         (taps, channels or 1, *outputs).
+    winners : mapping
+        For a max-pool, how often two windows have one winner and how often both pass, at the pairs that are carried
+        (`landscape.gates.windows.pairs_of_winners.Winners`).
     runs : mapping
         By (lowest, highest) gate of a trunk, E[prod phi'(z)^2] over the gates from the one to the other
         (`landscape.laws.trunk`), (channels or 1, *spatial).
@@ -79,6 +82,7 @@ class Gates:
     kept: Mapping[str, Any] = field(default_factory=dict)
     logits: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    winners: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,11 +17,12 @@ import numpy as np
 
 from landscape.gates.composites import Affine, factor_squares, forms
 from landscape.gates.forward.covariances import Passing, Product, at_pairs, gate_products, passed_pairs
-from landscape.gates.forward.maxima import check_few, fields, maximum, pairs_of_maxima
+from landscape.gates.forward.maxima import check_few, fields, maximum, pairs_of_maxima, winners_of_pairs
 from landscape.gates.forward.mean_field_rules import batch_variance, gate, passed, spread
 from landscape.gates.forward.runs import Step, chains, run_rates
 from landscape.gates.forward.signal import Known, Run, Signal, gaussian
 from landscape.gates.gates import Skip, gates_below, skips, unknown_rates
+from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.gates.windows.pools import simulate, symmetric, windows, with_moments
 from landscape.prior import Gates, Prior, even
 from landscape.structure.channel_runs import channel_runs
@@ -70,6 +71,7 @@ class _Field:
         self.found: list[Signal] = []
         self.products: dict[int, Product] = {}
         self.taps: dict[str, Array] = {}
+        self.winners: dict[str, Winners] = {}
         self.notes: dict[str, tuple[str, ...]] = {}
 
     def sweep(self, input_power: float) -> list[Signal]:
@@ -101,7 +103,9 @@ class _Field:
             check_few(op, shape[1:])
             read = fields(self.found[below], self.products[below], self.signs_of_runs[below], self.run(below), base)
             laws = [windows(op, field) for field in read]
-            seen = [simulate(op, field, law) if position in self.asked else None for field, law in zip(read, laws, strict=True)]
+            carried = self._carried(position)
+            needed = position in self.asked or carried is not None
+            seen = [simulate(op, field, law) if needed else None for field, law in zip(read, laws, strict=True)]
             laws = [
                 symmetric(self.alike, op, shape[1:], with_moments(law, one)) for law, one in zip(laws, seen, strict=True)
             ]
@@ -117,11 +121,24 @@ class _Field:
             )
         signal, self.taps[node.name] = maximum(op, read, laws, self.runs[position])
         self.found.append(signal)
+        if carried is not None:
+            known = winners_of_pairs(read, laws, seen, carried, self.runs[position])
+            if known is not None:
+                same, both = (self.alike.average_pairs(part, carried[0]) for part in known[:2])
+                self.winners[node.name] = known._replace(same=same, both=both)
         if position in self.asked:
             axes = self.asked[position]
             found = self.alike.average_pairs(pairs_of_maxima(op, read, laws, seen, axes), axes)
             self.products[position] = Product(found, axes, self.runs[position])
         return True
+
+    def _carried(self, position: int) -> tuple[Axes, Axes] | None:
+        """The pairs that the sweep from above carries at a node and at what it reads, if any are of two positions."""
+        carried, below = self.prior.plan.carried, self.lattice.nodes[position].inputs[0]
+        axes = carried.get((position, position)), carried.get((below, below))
+        if axes[0] is None or axes[1] is None or all(pairs.is_diagonal for pairs in (*axes[0], *axes[1])):
+            return None
+        return axes[0], axes[1]
 
     def _pairs(self, position: int) -> None:
         """The products of a node's output at its pairs, and from them its power where that is no sum over single positions."""
@@ -247,6 +264,7 @@ def theory_gates(prior: Prior, train: bool = False) -> Gates:
         gains,
         joint=field.joint(),
         taps=field.taps,
+        winners=field.winners,
         notes=field.notes,
         runs=runs,
         source="from the forward mean field",

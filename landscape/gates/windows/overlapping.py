@@ -25,7 +25,7 @@ from landscape.structure.plan import Axes
 __all__ = ["Cells", "Simulated", "simulated"]
 
 Array = np.ndarray[Any, Any]
-HALF = 10  # 2^10 points, and their mirror images
+HALF = 11  # 2^11 points, and their mirror images
 GRAIN = 2.0**-9  # of rates and powers, by which windows are told apart
 MOST_CELLS = 400  # of a field that is simulated as a whole
 MOST_WORK = 2**34  # cells^2 times points of all simulations: some seconds
@@ -148,10 +148,11 @@ def _drawn(cells: Cells, read: list[Array]) -> Array:
 
 @lru_cache(maxsize=16)
 def _points(cells: int) -> Array:
-    """Independent standard Gaussians, (cells, points)."""
+    """Standard Gaussians, (cells, points), whose means are zero and whose products have the mean of independent ones exactly."""
     uniform = qmc.Sobol(cells, scramble=False).random_base2(HALF) + 2.0 ** -(HALF + 1)
     normal = ndtri(uniform.T)
-    return np.concatenate([normal, -normal], axis=1)
+    white = np.linalg.solve(np.linalg.cholesky(normal @ normal.T / normal.shape[1]), normal)
+    return np.concatenate([white, -white], axis=1)
 
 
 def _largest(tables: list[Array], read: list[Array], outputs: list[Array], drawn: Array, function: Curve) -> tuple[Array, ...]:
