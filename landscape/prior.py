@@ -29,6 +29,9 @@ class Shift(NamedTuple):
     variance: Any
 
 
+BY_LAYER = frozenset(("kept", "logits", "runs", "source"))  # rates that are no matter of how windows are joined
+
+
 @dataclass(frozen=True, eq=False)
 class Gates:
     """Rates at which gates and choices let gradients through, by node name.
@@ -66,6 +69,9 @@ class Gates:
         What a norm over the signal leaves of the gradient beside 1 / E[variance] (`landscape.laws.norm_gradient`).
     logits : mapping
         How much the logits of attention vary (`landscape.gates.forward.logits`).
+    united : Gates or None
+        Those of the network whose maxima of maxima are taken over the unions of their windows, which is the same map
+        (`landscape.gates.windows.united`); None where there are no such.
     notes : mapping
         What is to be said of how the rates of a max-pool were found, in words.
     """
@@ -83,6 +89,7 @@ class Gates:
     logits: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     winners: Mapping[str, Any] = field(default_factory=dict)
+    united: "Gates | None" = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +174,10 @@ class Prior:
         Prior
             With the other rates.
         """
-        return replace(self, gates=replace(self.gates, **rates))
+        joined = self.gates.united
+        if joined is not None:
+            joined = replace(joined, **rates) if set(rates) <= BY_LAYER else None
+        return replace(self, gates=replace(self.gates, **{"united": joined, **rates}))
 
     def up_to(self, position: int) -> "Prior":
         """What is known of the network whose output is one node, with the gates of the whole network.
@@ -195,6 +205,8 @@ class Prior:
             }
             return replace(
                 gates,
+                united=None,
+                winners={},
                 joint={name: table for name, table in joint.items() if table is not None},
                 product_joint={key: table for key, table in products.items() if table is not None},
             )

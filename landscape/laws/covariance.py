@@ -326,8 +326,7 @@ def _maximum(
     outputs = tuple(pairs.left for pairs in above)
     rates, known = local.taps(node), local.winners(node)
     if rates is not None and known is not None:
-        tables = [window.table(n) for window, n in zip(op.windows(spatial), spatial, strict=True)]
-        return to_pairs_of_winners(tables, spatial, rates, known, here, (above, below))
+        return to_pairs_of_winners(op, spatial, rates, known, here, (above, below))
     own = here[across([pairs.first == pairs.second for pairs in above])]
     sizes = window_sizes(op, spatial)
     if rates is None:

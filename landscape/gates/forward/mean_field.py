@@ -11,6 +11,7 @@ independent values.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from landscape.gates.forward.signal import Known, Run, Signal, gaussian
 from landscape.gates.gates import Skip, gates_below, skips, unknown_rates
 from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.gates.windows.pools import simulate, symmetric, windows, with_moments
+from landscape.gates.windows.united import united
 from landscape.prior import Gates, Prior, even
 from landscape.structure.channel_runs import channel_runs
 from landscape.structure.forward_pairs import asked_pairs, on_diagonal, with_nearer_pairs
@@ -241,8 +243,17 @@ class _Field:
 def theory_gates(prior: Prior, train: bool = False) -> Gates:
     """The rates of all gates from the forward mean field, for a white input: E[phi'^2], products, norms, the trunk law.
 
-    Runs of gates along skips are those of a Markov process: `landscape.gates.forward.runs`.
+    Runs of gates along skips are those of a Markov process: `landscape.gates.forward.runs`. Maxima of maxima are known twice:
+    as they stand, and over the unions of their windows, which is exact.
     """
+    gates, joined = _rates(prior, train), united(prior)
+    if joined is prior:
+        return gates
+    over_unions = _rates(joined, train)
+    return replace(gates, united=over_unions, notes=over_unions.notes)
+
+
+def _rates(prior: Prior, train: bool) -> Gates:
     unknown = unknown_rates(prior)
     if not unknown:
         return Gates()

@@ -10,7 +10,6 @@ proportion to how often each wins. The gate below is another factor of the law, 
 """
 
 from collections.abc import Iterator
-from itertools import product
 from math import prod
 from typing import Any, NamedTuple
 
@@ -18,7 +17,9 @@ import numpy as np
 from scipy import sparse
 
 from landscape.gates.averaging import ratio
+from landscape.structure.arrays import tap_cells
 from landscape.structure.plan import Axes
+from lattice.network.ops import Windowed
 
 __all__ = ["Winners", "to_pairs_of_winners"]
 
@@ -40,26 +41,27 @@ class Winners(NamedTuple):
 
 
 def to_pairs_of_winners(
-    tables: list[Array], spatial: Shape, rates: Array, known: Winners, here: Array, axes: tuple[Axes, Axes]
+    op: Windowed, spatial: Shape, rates: Array, known: Winners, here: Array, axes: tuple[Axes, Axes]
 ) -> Array:
     """The moments at the pairs of cells, (channels or 1, *pairs), from those `here` at the pairs of windows.
 
-    `tables`: the cell that each tap of each output reads, by axis; `rates` (taps, channels or 1, *outputs); `axes`: the pairs
-    above and below.
+    `rates` (taps, channels or 1, *outputs) of an op that reads cells of these `spatial` sizes; `axes`: the pairs above and below.
 
     >>> from landscape.structure.pairs import everything
-    >>> table = np.array([[0, 1], [1, 2]])  # two windows of two alike cells, which share the middle one
+    >>> from lattice import Pool
+    >>> pool = Pool("max", 2, 1)  # two windows of two alike cells, which share the middle one
     >>> both = np.array([[0.5, 1 / 3, 1 / 3, 0.5]]) * 2
     >>> known = Winners(both * [1, 1 / 3, 1 / 3, 1], both, np.ones((1, 9)), (1,))
     >>> pairs = ((everything(2, 2),), (everything(3, 3),))
-    >>> to_pairs_of_winners([table], (3,), np.full((2, 1, 2), 0.5), known, np.ones((1, 4)), pairs).sum().round(6)
+    >>> passed = to_pairs_of_winners(pool, (3,), np.full((2, 1, 2), 0.5), known, np.ones((1, 4)), pairs)
+    >>> float(passed.sum().round(6))
     3.333333
     """
     above, below = axes
     outputs = tuple(pairs.left for pairs in above)
-    cells = _cells(tables, spatial)
-    windows, inside = np.nonzero(cells.reshape(len(cells), -1).T >= 0)
-    read = cells.reshape(len(cells), -1).T[windows, inside]
+    cells = np.stack([tap.ravel() for tap in tap_cells(op, spatial)], axis=1)  # (outputs, taps)
+    windows, inside = np.nonzero(cells >= 0)
+    read = cells[windows, inside]
     places = [_flat(pairs, shape) for pairs, shape in ((above, outputs), (below, spatial))]
     parts = []
     for run, channel, count in _alike(known.runs, here):
@@ -67,7 +69,7 @@ def to_pairs_of_winners(
         single = np.zeros(prod(spatial))
         on = places[1][0] == places[1][1]
         single[places[1][0][on]] = gates[on]
-        rate = rates[:, min(channel, rates.shape[1] - 1)].reshape(len(cells), -1).T[windows, inside] * single[read]
+        rate = rates[:, min(channel, rates.shape[1] - 1)].reshape(len(rates), -1).T[windows, inside] * single[read]
         wins = sparse.csr_array((rate, (windows, read)), shape=(prod(outputs), prod(spatial)))
         moments = here[min(channel, len(here) - 1)].ravel()
         passed = _passed(wins, moments, (known.same[run].ravel(), known.both[run].ravel()), places)
@@ -101,19 +103,6 @@ def _products(first: Any, second: Any, one: Array, other: Array) -> Array:
         part = slice(start, start + CHUNK)
         found[part] = np.asarray(first[one[part]].multiply(second[other[part]]).sum(axis=1)).ravel()
     return found
-
-
-def _cells(tables: list[Array], spatial: Shape) -> Array:
-    """The flat number of the cell that each tap of each window reads, (taps, *outputs); -1: none."""
-    found = []
-    for tap in product(*(range(len(table)) for table in tables)):
-        rows = np.ix_(*(table[k] for table, k in zip(tables, tap, strict=True)))
-        there = np.ones((), dtype=bool)
-        flat = np.zeros((), dtype=np.int64)
-        for row, n in zip(rows, spatial, strict=True):
-            there, flat = there & (row >= 0), flat * n + np.maximum(row, 0)
-        found.append(np.where(there, flat, -1))
-    return np.stack(found)
 
 
 def _flat(axes: Axes, shape: Shape) -> tuple[Array, Array]:
