@@ -18,18 +18,18 @@ from scipy.stats import qmc
 
 from landscape.gates.functions import Curve
 from landscape.gates.windows.largest import Largest
-from landscape.gates.windows.winners import triangles
+from landscape.gates.windows.winners import RIDGE, triangles
 from landscape.structure.arrays import outer
 from landscape.structure.plan import Axes
 
 __all__ = ["Cells", "Simulated", "simulated"]
 
 Array = np.ndarray[Any, Any]
-HALF = 11  # 2^11 points, and their mirror images
+POINTS = 2**11  # and as many mirror images; fewer where there is more to do
+FEWEST = 2**10
 GRAIN = 2.0**-9  # of rates and powers, by which windows are told apart
-MOST_CELLS = 400  # of a field that is simulated as a whole
-MOST_WORK = 2**34  # cells^2 times points of all simulations: some seconds
-LARGEST = np.finfo(float).max
+MOST_CELLS = 800  # of a field that is simulated as a whole, and of a part of one
+MOST_WORK = 2**36  # cells^2 times points of all simulations: some seconds
 
 
 class Cells(NamedTuple):
@@ -86,7 +86,9 @@ def simulated(cells: Cells, law: Largest, function: Curve) -> Simulated | None:
     _, middles = np.unique(kinds, return_index=True)
     patches = [_patch(cells, tuple(int(at) for at in np.unravel_index(one, shape)), reach) for one in middles]
     sizes = [prod(map(len, read)) for read, _ in patches]
-    if (sizes[0] ** 2 if whole else sum(size**2 for size in sizes)) * 2 ** (HALF + 1) > MOST_WORK:
+    work = sizes[0] ** 2 if whole else sum(size**2 for size in sizes)
+    points = POINTS if work * 2 * POINTS <= MOST_WORK // 8 else FEWEST
+    if work * 2 * points > MOST_WORK or max(sizes) > MOST_CELLS:
         return None
     moments = np.full((3, len(middles), *(2 * r + 1 for r in reach)), np.nan)
     values = np.empty((2, len(middles)))
@@ -94,7 +96,7 @@ def simulated(cells: Cells, law: Largest, function: Curve) -> Simulated | None:
     for place, (middle, (read, outputs)) in enumerate(zip(middles, patches, strict=True)):
         at = tuple(int(one) for one in np.unravel_index(middle, shape))
         if drawn is None or not whole:
-            drawn = _drawn(cells, read)
+            drawn = _drawn(cells, read, points)
             found = _largest(cells.tables, read, outputs, drawn, function)
         own = int(np.ravel_multi_index([a - o[0] for a, o in zip(at, outputs, strict=True)], [len(o) for o in outputs]))
         lags = np.ix_(*(o - a + r for o, a, r in zip(outputs, at, reach, strict=True)))
@@ -135,21 +137,25 @@ def _patch(cells: Cells, middle: tuple[int, ...], reach: list[int]) -> tuple[lis
     return read, outputs
 
 
-def _drawn(cells: Cells, read: list[Array]) -> Array:
+def _drawn(cells: Cells, read: list[Array], points: int) -> Array:
     """The cells at all points, (cells, points)."""
     index = np.ix_(*read)
     middle, deviation = cells.mean[index].ravel(), np.sqrt(cells.variance[index].ravel())
     sizes = np.where(deviation > 0, deviation, 1.0)
     correlations = cells.between(read) / sizes / sizes[:, None]
     np.fill_diagonal(correlations, 1.0)
-    triangle = triangles(np.clip(correlations, -1, 1)[None])[0]
-    return np.asarray(middle[:, None] + deviation[:, None] * (triangle @ _points(len(middle))))
+    correlations = np.clip(correlations, -1, 1)
+    try:
+        triangle = np.linalg.cholesky(correlations + RIDGE * np.eye(len(middle)))
+    except np.linalg.LinAlgError:  # no covariance that a Gaussian has
+        triangle = triangles(correlations[None])[0]
+    return np.asarray(middle[:, None] + deviation[:, None] * (triangle @ _points(len(middle), points)))
 
 
 @lru_cache(maxsize=16)
-def _points(cells: int) -> Array:
+def _points(cells: int, points: int) -> Array:
     """Standard Gaussians, (cells, points), whose means are zero and whose products have the mean of independent ones exactly."""
-    uniform = qmc.Sobol(cells, scramble=False).random_base2(HALF) + 2.0 ** -(HALF + 1)
+    uniform = qmc.Sobol(cells, scramble=False).random(points) + 0.5 / points
     normal = ndtri(uniform.T)
     white = np.linalg.solve(np.linalg.cholesky(normal @ normal.T / normal.shape[1]), normal)
     return np.concatenate([white, -white], axis=1)

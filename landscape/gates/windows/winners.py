@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-__all__ = ["triangles", "winners"]
+__all__ = ["RIDGE", "triangles", "winners"]
 
 Array = np.ndarray[Any, Any]
 POINTS = 128
