@@ -36,7 +36,7 @@ def united(prior: Prior) -> Prior:
     ((1,), (6,), (2,))
     """
     lattice = _united(prior.lattice)
-    return prior if lattice is prior.lattice else replace(prior, lattice=lattice)
+    return prior if lattice == prior.lattice else replace(prior, lattice=lattice)
 
 
 @lru_cache(maxsize=8)
