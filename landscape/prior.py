@@ -29,6 +29,9 @@ class Shift(NamedTuple):
     variance: Any
 
 
+BY_LAYER = frozenset(("kept", "logits", "runs", "source"))  # rates that are no matter of how windows are joined
+
+
 @dataclass(frozen=True, eq=False)
 class Gates:
     """Rates at which gates and choices let gradients through, by node name.
@@ -45,6 +48,9 @@ class Gates:
     taps : mapping
         For a max-pool, how often each tap of each window passes its gradient, divided by how often the gate below it is open:
         (taps, channels or 1, *outputs).
+    winners : mapping
+        For a max-pool, how often two windows have one winner and how often both pass, at the pairs that are carried
+        (`landscape.gates.windows.pairs_of_winners.Winners`).
     runs : mapping
         By (lowest, highest) gate of a trunk, E[prod phi'(z)^2] over the gates from the one to the other
         (`landscape.laws.trunk`), (channels or 1, *spatial).
@@ -63,6 +69,9 @@ class Gates:
         What a norm over the signal leaves of the gradient beside 1 / E[variance] (`landscape.laws.norm_gradient`).
     logits : mapping
         How much the logits of attention vary (`landscape.gates.forward.logits`).
+    united : Gates or None
+        Those of the network whose maxima of maxima are taken over the unions of their windows, which is the same map
+        (`landscape.gates.windows.united`); None where there are no such.
     notes : mapping
         What is to be said of how the rates of a max-pool were found, in words.
     product_means : mapping
@@ -82,6 +91,8 @@ class Gates:
     logits: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     product_means: Mapping[tuple[str, int], Any] = field(default_factory=dict)
+    winners: Mapping[str, Any] = field(default_factory=dict)
+    united: "Gates | None" = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +177,10 @@ class Prior:
         Prior
             With the other rates.
         """
-        return replace(self, gates=replace(self.gates, **rates))
+        joined = self.gates.united
+        if joined is not None:
+            joined = replace(joined, **rates) if set(rates) <= BY_LAYER else None
+        return replace(self, gates=replace(self.gates, **{"united": joined, **rates}))
 
     def up_to(self, position: int) -> "Prior":
         """What is known of the network whose output is one node, with the gates of the whole network.
@@ -194,6 +208,8 @@ class Prior:
             }
             return replace(
                 gates,
+                united=None,
+                winners={},
                 joint={name: table for name, table in joint.items() if table is not None},
                 product_joint={key: table for key, table in products.items() if table is not None},
             )

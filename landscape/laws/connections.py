@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.laws.covariance import sweep_moments
 from landscape.laws.trunk import trunk_factors
 from landscape.prior import Prior
@@ -89,6 +90,10 @@ class Rules:
     def taps(self, node: Node) -> Array | None:
         """The win rates of a max-pool, or None."""
         return self.gates.taps.get(node.name)
+
+    def winners(self, node: Node) -> Winners | None:
+        """How often two windows of a max-pool have one winner, or None."""
+        return self.gates.winners.get(node.name)
 
     def below(self, node: Node) -> Sign:
         """The sign of what a node reads."""

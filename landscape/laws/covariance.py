@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from landscape.gates.averaging import ratio
+from landscape.gates.windows.pairs_of_winners import Winners, to_pairs_of_winners
 from landscape.gates.windows.shared_winners import to_shared_winners
 from landscape.laws.attention import through_attention
 from landscape.structure.arrays import across, collect, diagonal_of, on_diagonal, outer, rearranged, sides
@@ -66,6 +67,9 @@ class Local(Protocol):
 
     def taps(self, node: Node) -> Array | None:
         """How often each tap of each window of a maximum wins, (taps, channels or 1, *outputs); None: all alike."""
+
+    def winners(self, node: Node) -> Winners | None:
+        """How often two windows of a maximum have one winner, at the pairs that are carried; None where it is not known."""
 
 
 def pull_moments(lattice: Lattice, local: Local, cotangent: Array) -> Array:
@@ -356,7 +360,9 @@ def _maximum(
 ) -> Array:
     """The winner of each window gets its moment; two windows with one winner, and two winners, share theirs."""
     outputs = tuple(pairs.left for pairs in above)
-    rates = local.taps(node)
+    rates, known = local.taps(node), local.winners(node)
+    if rates is not None and known is not None:
+        return to_pairs_of_winners(op, spatial, rates, known, here, (above, below))
     own = here[across([pairs.first == pairs.second for pairs in above])]
     sizes = window_sizes(op, spatial)
     if rates is None:

@@ -7,11 +7,13 @@ enough: see `landscape.laws.covariance`, which the sweep follows.
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from landscape.gates.windows.united import united
 from landscape.laws.connections import Rules
 from landscape.laws.covariance import pull_moments, sweep_moments
 from landscape.prior import Gates, Prior
@@ -99,6 +101,8 @@ def expected_squares(prior: Prior, output: Any = None) -> Array:
     >>> expected_squares(Prior(net, {"conv1": 1.0, "dense1": 1.0}))
     array([2., 3., 3., 2.])
     """
+    if prior.gates.united is not None:
+        prior = replace(united(prior), gates=prior.gates.united)
     rules = Rules(prior)
     with np.errstate(over="ignore", under="ignore"):
         rules.settle(_asked(prior.lattice, output))

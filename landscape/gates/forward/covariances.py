@@ -25,7 +25,7 @@ from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, has_slopes, s
 from lattice import Activation, Add, ChannelShuffle, Concat, Conv, ConvTranspose, Dropout, Multiply, Norm, Op, Slice
 from lattice.network.ops import Windowed
 
-__all__ = ["Passing", "Product", "at_pairs", "by_run", "gate_products", "passed_pairs"]
+__all__ = ["Passing", "Product", "at_pairs", "both_slopes", "by_run", "gate_products", "passed_pairs"]
 
 Array = np.ndarray[Any, Any]
 Runs = tuple[int, ...]
@@ -266,11 +266,12 @@ def gate_products(op: Activation, signal: Signal, product: Product, signs: tuple
         found[place] = slopes(op)[signs[place] is Sign.NONNEGATIVE] ** 2
     if moving:
         first, second, between = _laws(mean[moving], power[moving], products[moving], axes)
-        found[moving] = pointwise(partial(_both_slopes, down, up), *first, *second, between)[0]
+        found[moving] = pointwise(partial(both_slopes, down, up), *first, *second, between)[0]
     return found if len(found) == 1 else np.repeat(found, product.runs, 0)
 
 
-def _both_slopes(down: float, up: float, mean: Array, variance: Array, mean2: Array, variance2: Array, between: Array) -> Any:
+def both_slopes(down: float, up: float, mean: Array, variance: Array, mean2: Array, variance2: Array, between: Array) -> Any:
+    """E[phi'(z) phi'(z')] of two Gaussians with these means, variances and correlation, alone in a tuple."""
     one, other = deviations(mean, np.sqrt(variance)), deviations(mean2, np.sqrt(variance2))
     both = quadrant(one, other, between, np.sqrt(1 - between**2))
     apart = ndtr(one) + ndtr(other) - 2 * both

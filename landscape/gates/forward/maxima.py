@@ -4,23 +4,26 @@ The largest of a function that rises is the function of the largest. Other value
 Gaussians with their moments, the rest as Gaussians.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from landscape.gates.activations import gaussian_moments
-from landscape.gates.averaging import ratio
-from landscape.gates.forward.covariances import Product, at_pairs, by_run
+from landscape.gates.averaging import pointwise, ratio
+from landscape.gates.forward.covariances import Product, at_pairs, both_slopes, by_run
 from landscape.gates.forward.signal import MONOTONE, Run, Signal, gaussian
 from landscape.gates.windows.largest import Largest
-from landscape.gates.windows.pools import MOST_CELLS, Field, pairs_of_windows
+from landscape.gates.windows.overlapping import Simulated
+from landscape.gates.windows.pairs_of_winners import Winners
+from landscape.gates.windows.pools import MOST_CELLS, Field, at_codes, pairs_of_windows
 from landscape.gates.windows.rectified import gaussian_below, gaussians_below
 from landscape.structure.forward_pairs import on_diagonal
 from landscape.structure.plan import Axes
-from landscape.structure.signs import Sign
+from landscape.structure.signs import Sign, has_slopes, slopes
 from lattice import Activation, AdaptivePool, GlobalPool, Pool, UnsupportedError
 
-__all__ = ["check_few", "fields", "maximum", "pairs_of_maxima"]
+__all__ = ["check_few", "fields", "maximum", "pairs_of_maxima", "winners_of_pairs"]
 
 Array = np.ndarray[Any, Any]
 Maximum = Pool | AdaptivePool | GlobalPool
@@ -102,7 +105,41 @@ def _per_gate(op: Maximum, field: Field, wins: Array) -> Array:
     return found
 
 
-def pairs_of_maxima(op: Maximum, read: list[Field], laws: list[Largest], axes: Axes) -> Array:
+def pairs_of_maxima(op: Maximum, read: list[Field], laws: list[Largest], seen: list[Simulated | None], axes: Axes) -> Array:
     """E[M M'] of the maxima at these pairs, (runs, *pairs)."""
-    found = np.stack([pairs_of_windows(op, field, law, axes) for field, law in zip(read, laws, strict=True)])
+    parts = zip(read, laws, seen, strict=True)
+    found = np.stack([pairs_of_windows(op, field, law, one, axes) for field, law, one in parts])
     return np.where(on_diagonal(axes), at_pairs(np.stack([law.second for law in laws]), axes)[0], found)
+
+
+def winners_of_pairs(
+    read: list[Field], laws: list[Largest], seen: list[Simulated | None], axes: tuple[Axes, Axes], runs: tuple[int, ...]
+) -> Winners | None:
+    """How often two windows have one winner and both pass, at the pairs `axes` above and below; None where no law tells."""
+    if not all(has_slopes(field.activation) for field in read) or any(one is None for one in seen):
+        return None
+    same, both, below = [], [], []
+    for field, law, one in zip(read, laws, seen, strict=True):
+        assert one is not None
+        _, together, passed = one.at(axes[0])
+        apart = np.isnan(passed)  # windows without a cell in common
+        same.append(np.where(apart, 0.0, together))
+        both.append(np.where(apart, _both_pass(field, law, axes[0]), passed))
+        below.append(_slopes_below(field, axes[1]))
+    return Winners(np.stack(same), np.stack(both), np.stack(below), runs)
+
+
+def _both_pass(field: Field, law: Largest, axes: Axes) -> Array:
+    """E[f' f'] of two maxima as of Gaussians with their means and variances, with the correlation of f(M) and f(M')."""
+    left, right = at_pairs(np.sqrt(law.wins.sum(axis=0))[None], axes)
+    return np.asarray((left * right)[0])
+
+
+def _slopes_below(field: Field, axes: Axes) -> Array:
+    """E[f'(a) f'(a')] of the cells at pairs of them."""
+    means, variances = at_pairs(field.mean[None], axes), at_pairs(field.variance[None], axes)
+    covariance = at_codes(field.covariance, field.axes, [pairs.codes for pairs in axes])[None]
+    between = np.clip(ratio(covariance, np.sqrt(variances[0] * variances[1])), -1, 1)
+    between = np.where(on_diagonal(axes), 1.0, between)
+    laws = (means[0], variances[0], means[1], variances[1], between)
+    return np.asarray(pointwise(partial(both_slopes, *slopes(field.activation)), *laws)[0][0])

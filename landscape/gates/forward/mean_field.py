@@ -11,18 +11,21 @@ independent values.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from landscape.gates.composites import Affine, factor_squares, forms
 from landscape.gates.forward.covariances import Passing, Product, at_pairs, gate_products, passed_pairs
-from landscape.gates.forward.maxima import check_few, fields, maximum, pairs_of_maxima
+from landscape.gates.forward.maxima import check_few, fields, maximum, pairs_of_maxima, winners_of_pairs
 from landscape.gates.forward.mean_field_rules import batch_variance, gate, passed, spread
 from landscape.gates.forward.runs import Step, chains, run_rates
 from landscape.gates.forward.signal import Known, Run, Signal, gaussian
 from landscape.gates.gates import Skip, gates_below, skips, unknown_rates
-from landscape.gates.windows.pools import symmetric, windows
+from landscape.gates.windows.pairs_of_winners import Winners
+from landscape.gates.windows.pools import simulate, symmetric, windows, with_moments
+from landscape.gates.windows.united import united
 from landscape.prior import Gates, Prior, even
 from landscape.structure.channel_runs import channel_runs
 from landscape.structure.forward_pairs import asked_pairs, on_diagonal, with_nearer_pairs
@@ -72,6 +75,7 @@ class _Field:
         self.found: list[Signal] = []
         self.products: dict[int, Product] = {}
         self.taps: dict[str, Array] = {}
+        self.winners: dict[str, Winners] = {}
         self.notes: dict[str, tuple[str, ...]] = {}
 
     def sweep(self, input_power: float) -> list[Signal]:
@@ -104,7 +108,13 @@ class _Field:
         try:
             check_few(op, shape[1:])
             read = fields(self.found[below], self.products[below], self.signs_of_runs[below], self.run(below), base)
-            laws = [symmetric(self.alike, op, shape[1:], windows(op, field)) for field in read]
+            laws = [windows(op, field) for field in read]
+            carried = self._carried(position)
+            needed = position in self.asked or carried is not None
+            seen = [simulate(op, field, law) if needed else None for field, law in zip(read, laws, strict=True)]
+            laws = [
+                symmetric(self.alike, op, shape[1:], with_moments(law, one)) for law, one in zip(laws, seen, strict=True)
+            ]
         except UnsupportedError as refusal:
             self.notes[node.name] = (f"cells taken as alike and independent: {refusal}",)
             return False
@@ -117,10 +127,24 @@ class _Field:
             )
         signal, self.taps[node.name] = maximum(op, read, laws, self.runs[position])
         self.found.append(signal)
+        if carried is not None:
+            known = winners_of_pairs(read, laws, seen, carried, self.runs[position])
+            if known is not None:
+                same, both = (self.alike.average_pairs(part, carried[0]) for part in known[:2])
+                self.winners[node.name] = known._replace(same=same, both=both)
         if position in self.asked:
             axes = self.asked[position]
-            self.products[position] = Product(pairs_of_maxima(op, read, laws, axes), axes, self.runs[position])
+            found = self.alike.average_pairs(pairs_of_maxima(op, read, laws, seen, axes), axes)
+            self.products[position] = Product(found, axes, self.runs[position])
         return True
+
+    def _carried(self, position: int) -> tuple[Axes, Axes] | None:
+        """The pairs that the sweep from above carries at a node and at what it reads, if any are of two positions."""
+        carried, below = self.prior.plan.carried, self.lattice.nodes[position].inputs[0]
+        axes = carried.get((position, position)), carried.get((below, below))
+        if axes[0] is None or axes[1] is None or all(pairs.is_diagonal for pairs in (*axes[0], *axes[1])):
+            return None
+        return axes[0], axes[1]
 
     def _pairs(self, position: int) -> None:
         """The products of a node's output at its pairs, and from them its power where that is no sum over single positions."""
@@ -223,8 +247,17 @@ class _Field:
 def theory_gates(prior: Prior, train: bool = False) -> Gates:
     """The rates of all gates from the forward mean field, for a white input: E[phi'^2], products, norms, the trunk law.
 
-    Runs of gates along skips are those of a Markov process: `landscape.gates.forward.runs`.
+    Runs of gates along skips are those of a Markov process: `landscape.gates.forward.runs`. Maxima of maxima are known twice:
+    as they stand, and over the unions of their windows, which is exact.
     """
+    gates, joined = _rates(prior, train), united(prior)
+    if joined is prior:
+        return gates
+    over_unions = _rates(joined, train)
+    return replace(gates, united=over_unions, notes=over_unions.notes)
+
+
+def _rates(prior: Prior, train: bool) -> Gates:
     unknown = unknown_rates(prior)
     if not unknown:
         return Gates()
@@ -249,6 +282,7 @@ def theory_gates(prior: Prior, train: bool = False) -> Gates:
         gains,
         joint=field.joint(),
         taps=field.taps,
+        winners=field.winners,
         notes=field.notes,
         runs=runs,
         source="from the forward mean field",

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from landscape.gates.activations import deviations, quadrant
-from landscape.gates.averaging import pointwise
+from landscape.gates.averaging import pointwise, significant
 from landscape.gates.functions import curve
 from landscape.gates.gates import Skip
 from lattice import Activation
@@ -75,8 +75,8 @@ def run_rates(
     def each(*numbers: Array) -> tuple[Array, ...]:
         shape = numbers[0].shape
         rows = np.stack([part.ravel() for part in numbers], axis=1)
-        cases, which = np.unique(rows, axis=0, return_inverse=True)
-        found = np.array([_rates(gates, places, *case) for case in cases])[which.ravel()]
+        _, first, which = np.unique(significant(rows), axis=0, return_index=True, return_inverse=True)
+        found = np.array([_rates(gates, places, *case) for case in rows[first]])[which.ravel()]
         return tuple(np.moveaxis(found.reshape(*shape, -1), -1, 0))
 
     found = pointwise(each, mean, np.maximum(variance, 0), *(part for step in steps for part in step))
@@ -108,7 +108,8 @@ def _rates(
         value = scale * function.value(x) + added
         middle = float(law @ value)
         edges = _edges(middle, float(law @ (value - middle) ** 2) + spread)
-        step = _cells(edges, value, spread)
+        different, place = np.unique(value, return_inverse=True)  # what a ReLU closes is one value
+        step = _cells(edges, different, spread)[place]
         law, runs = law @ step, [run @ step for run in runs]
     return [*(rates[place] for place in places), *firsts]
 

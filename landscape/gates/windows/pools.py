@@ -4,7 +4,7 @@ The field is given by means and variances at positions and by covariances at pai
 are alike. Windows that are alike (inside a layer nearly all) are computed once. See `landscape.gates.windows.largest`.
 """
 
-from functools import lru_cache, reduce
+from functools import reduce
 from itertools import combinations, permutations, product
 from math import prod
 from typing import Any, NamedTuple
@@ -14,7 +14,8 @@ import numpy as np
 from landscape.gates.activations import gaussian_moments
 from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.functions import curve
-from landscape.gates.windows.largest import Largest, Window, common_factor, largest, moments_of_largest, product_of_largest
+from landscape.gates.windows.largest import Largest, Window, common_factor, largest, moments_of_largest
+from landscape.gates.windows.overlapping import Cells, Simulated, simulated
 from landscape.gates.windows.winners import winners
 from landscape.structure.forward_pairs import closest
 from landscape.structure.plan import Axes
@@ -22,7 +23,7 @@ from landscape.structure.signs import has_slopes, slopes
 from landscape.structure.symmetry import Symmetries
 from lattice import Activation, AdaptivePool, GlobalPool, Pool, UnsupportedError
 
-__all__ = ["MOST_CELLS", "Field", "at_codes", "pairs_of_windows", "symmetric", "windows"]
+__all__ = ["MOST_CELLS", "Field", "at_codes", "pairs_of_windows", "simulate", "symmetric", "windows", "with_moments"]
 
 Array = np.ndarray[Any, Any]
 MOST_CELLS = 64  # of a window, all pairs of which are looked at
@@ -134,17 +135,47 @@ def _pair(field: Field, tables: list[Array], one: tuple[int, ...], other: tuple[
     return np.where(there, at_codes(field.covariance, field.axes, codes), 0.0)
 
 
-def pairs_of_windows(op: Maximum, field: Field, law: Largest, axes: Axes) -> Array:
-    r"""E[f(M) f(M')] for the pairs of windows `axes`, (*pairs), from the law of single windows.
+def simulate(op: Maximum, field: Field, law: Largest) -> Simulated | None:
+    """The maxima of a field's windows at once, where that is not too much work."""
 
-    With r_k = P(k wins), Cov(max, max') = sum r_k r'_m Cov(a_k, a_m), to first order in all covariances of different cells
-    exact, and what is left of the variance of one maximum, of which two windows share a part that is that of independent cells.
+    def between(cells: list[Array]) -> Array:
+        codes = [
+            np.repeat(each, len(each)) * pairs.right + np.tile(each, len(each))
+            for each, pairs in zip(cells, field.axes, strict=True)
+        ]
+        sizes = [len(each) for each in cells]
+        split = at_codes(field.covariance, field.axes, codes).reshape([n for size in sizes for n in (size, size)])
+        order = [*range(0, 2 * len(sizes), 2), *range(1, 2 * len(sizes), 2)]
+        return split.transpose(order).reshape(prod(sizes), prod(sizes))
+
+    cells = Cells(_tables(op, field.mean.shape), field.mean, field.variance, between)
+    return simulated(cells, law, curve(field.activation))
+
+
+def with_moments(law: Largest, seen: Simulated | None) -> Largest:
+    """The law with E[f(M)] and E[f(M)^2] as simulated, which the products of two maxima are measured against."""
+    if seen is None:
+        return law
+    first, second = seen.by_output()
+    return law._replace(first=first, second=second, shared=law.shared * ratio(second, law.second))
+
+
+def pairs_of_windows(op: Maximum, field: Field, law: Largest, seen: Simulated | None, axes: Axes) -> Array:
+    r"""E[f(M) f(M')] for the pairs of windows `axes`, (*pairs): as simulated, else from the law of single windows.
+
+    With r_k = P(k wins), Cov(max, max') = sum r_k r'_m Cov(a_k, a_m), to first order in all covariances of different cells exact.
     """
+    found = np.full(tuple(map(len, axes)), np.nan) if seen is None else seen.at(axes)[0]
+    missing = np.isnan(found)
+    return np.where(missing, _to_first_order(op, field, law, axes), found) if missing.any() else found
+
+
+def _to_first_order(op: Maximum, field: Field, law: Largest, axes: Axes) -> Array:
     tables = _tables(op, field.mean.shape)
     rows = [[table[:, pairs.first], table[:, pairs.second]] for table, pairs in zip(tables, axes, strict=True)]
     first, second = (np.ix_(*(getattr(pairs, side) for pairs in axes)) for side in ("first", "second"))
     taps = list(product(*(range(len(table)) for table in tables)))
-    linear = np.zeros(tuple(map(len, axes)))
+    covariance = np.zeros(tuple(map(len, axes)))
     for (k, one), (m, other) in product(enumerate(taps), repeat=2):
         codes = [
             np.maximum(left[a], 0) * pairs.right + np.maximum(right[b], 0)
@@ -154,56 +185,12 @@ def pairs_of_windows(op: Maximum, field: Field, law: Largest, axes: Axes) -> Arr
             [(left[a] >= 0) & (right[b] >= 0) for (left, right), a, b in zip(rows, one, other, strict=True)], np.logical_and
         )
         weight = law.picked[k][first] * law.picked[m][second] * there
-        linear += weight * at_codes(field.covariance, field.axes, codes)
+        covariance += weight * at_codes(field.covariance, field.axes, codes)
     variance = np.maximum(law.square - law.level**2, 0)
-    spare = np.sqrt(np.maximum(variance - _linear_variance(op, field, law), 0))
-    covariance = linear + spare[first] * spare[second] * _shared_spare(rows)
     means = [law.level[side] for side in (first, second)]
     variances = [variance[side] for side in (first, second)]
     correlation = np.clip(ratio(covariance, np.sqrt(variances[0] * variances[1])), -1, 1)
     return _rescaled(field.activation, means, variances, correlation, [law.second[side] for side in (first, second)])
-
-
-def _linear_variance(op: Maximum, field: Field, law: Largest) -> Array:
-    """sum r_k r_m Cov(a_k, a_m) of each window."""
-    tables = _tables(op, field.mean.shape)
-    taps = list(product(*(range(len(table)) for table in tables)))
-    found = np.zeros(law.level.shape)
-    for (k, one), (m, other) in product(enumerate(taps), repeat=2):
-        there = _outer(
-            [(table[a] >= 0) & (table[b] >= 0) for table, a, b in zip(tables, one, other, strict=True)], np.logical_and
-        )
-        found += law.picked[k] * law.picked[m] * _pair(field, tables, one, other, there)
-    return found
-
-
-def _shared_spare(rows: list[list[Array]]) -> Array:
-    """Which part of the spare variance two windows of alike and independent cells share, by their numbers of cells."""
-    sizes = [_outer([(row[side] >= 0).sum(axis=0) for row in rows], np.multiply) for side in (0, 1)]
-    common = _outer(
-        [((row[0][:, None] == row[1][None]) & (row[0][:, None] >= 0)).sum(axis=(0, 1)) for row in rows], np.multiply
-    )
-    most = max(int(part.max(initial=0)) for part in sizes) + 1
-    cases, which = np.unique((sizes[0] * most + sizes[1]) * most + common, return_inverse=True)
-    counts = [(code // most**2, code // most % most, code % most) for code in cases.tolist()]
-    found = np.array([_spare(a, b, both) / np.sqrt(_spare(a, a, a) * _spare(b, b, b)) for a, b, both in counts])
-    return np.asarray(found[which.ravel()].reshape(common.shape))
-
-
-@lru_cache(maxsize=4096)
-def _spare(first: int, second: int, common: int) -> float:
-    """Cov(max, max') - common / (first second) for windows of so many independent cells of variance one."""
-    cells = first + second - common
-    members = [np.arange(cells)[None] < first, np.arange(cells)[None] >= cells - second]
-    alone = [np.ones((1, n), dtype=bool) for n in (first, second)]
-    line = curve(Activation("identity"))
-    means = [moments_of_largest(_independent(one.shape[1]), line).level[0] for one in alone]
-    both = product_of_largest(_independent(cells), members[0], members[1], line)[0]
-    return float(both - means[0] * means[1] - common / (first * second))
-
-
-def _independent(cells: int) -> Window:
-    return Window(np.zeros((1, cells)), np.zeros((1, cells)), np.ones((1, cells)))
 
 
 def _rescaled(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-__all__ = ["winners"]
+__all__ = ["RIDGE", "triangles", "winners"]
 
 Array = np.ndarray[Any, Any]
 POINTS = 128
@@ -74,14 +74,14 @@ def _orthant(correlations: Array) -> Array:
 def _integrated(mean: Array, covariance: Array) -> tuple[Array, Array]:
     count, size = mean.shape
     chunk = max(1, MOST_NUMBERS // (2 * POINTS * size))
-    triangles = _triangles(covariance)
+    factors = triangles(covariance)
     points = _points(size)
-    parts = [_sequence(mean[i : i + chunk], triangles[i : i + chunk], points) for i in range(0, count, chunk)]
+    parts = [_sequence(mean[i : i + chunk], factors[i : i + chunk], points) for i in range(0, count, chunk)]
     first, last = zip(*parts, strict=True)
     return np.concatenate(first), np.concatenate(last)
 
 
-def _triangles(correlations: Array) -> Array:
+def triangles(correlations: Array) -> Array:
     """Cholesky factors; where that is no covariance, of the one with the negative and the zero eigenvalues made least.
 
     Pairs that are taken as nearer than they are, and rounding, make covariances that no Gaussian has.

@@ -276,7 +276,7 @@ def _of_shares(value: Scores | Shared) -> Refusal:
     """Why shares are no signal, said of the softmax that made them."""
     scores = value if isinstance(value, Scores) else value.scores
     return Refusal(
-        "never: reads shares of a softmax, so that what it computes depends on the data; only their sums with values have a rule",
+        "never: reads shares of a softmax, so that it depends on the data; only their sums with values have a rule",
         scores.call,
     )
 
