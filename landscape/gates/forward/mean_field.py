@@ -112,9 +112,7 @@ class _Field:
             carried = self._carried(position)
             needed = position in self.asked or carried is not None
             seen = [simulate(op, field, law) if needed else None for field, law in zip(read, laws, strict=True)]
-            laws = [
-                symmetric(self.alike, op, shape[1:], with_moments(law, one)) for law, one in zip(laws, seen, strict=True)
-            ]
+            laws = [symmetric(self.alike, op, shape[1:], with_moments(law, one)) for law, one in zip(laws, seen, strict=True)]
         except UnsupportedError as refusal:
             self.notes[node.name] = (f"cells taken as alike and independent: {refusal}",)
             return False

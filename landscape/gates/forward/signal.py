@@ -27,10 +27,12 @@ class Signal(NamedTuple):
     def ordered(self) -> "Signal":
         """The same with power >= cross >= mean^2, which differences of branches break in their last digits.
 
+        What inputs share is known less well than the power (of maxima, for example), and gives way.
+
         `UnsupportedError` where a moment has left the range of float64.
         """
-        cross = np.maximum(self.cross, self.mean**2)
-        power = np.maximum(self.power, cross)
+        power = np.maximum(self.power, self.mean**2)
+        cross = np.clip(self.cross, self.mean**2, power)
         if not np.isfinite(power).all():
             raise UnsupportedError("the size of the signal leaves the range of float64")
         return Signal(power, cross, self.mean)

@@ -28,7 +28,8 @@ Array = np.ndarray[Any, Any]
 POINTS = 2**11  # and as many mirror images; fewer where there is more to do
 FEWEST = 2**10
 GRAIN = 2.0**-9  # of rates and powers, by which windows are told apart
-MOST_CELLS = 800  # of a field that is simulated as a whole, and of a part of one
+MOST_WHOLE = 800  # cells of a field that is simulated as a whole
+MOST_CELLS = 800  # of a part of one
 MOST_WORK = 2**36  # cells^2 times points of all simulations: some seconds
 
 
@@ -80,7 +81,7 @@ def simulated(cells: Cells, law: Largest, function: Curve) -> Simulated | None:
     `law` is that of single windows, by which they are told apart.
     """
     shape = tuple(table.shape[1] for table in cells.tables)
-    whole = cells.mean.size <= MOST_CELLS
+    whole = cells.mean.size <= MOST_WHOLE
     reach = [n - 1 if whole else _reach(table) for n, table in zip(shape, cells.tables, strict=True)]
     kinds = np.arange(prod(shape)).reshape(shape) if whole else _alike(law, reach)
     _, middles = np.unique(kinds, return_index=True)
@@ -105,7 +106,8 @@ def simulated(cells: Cells, law: Largest, function: Curve) -> Simulated | None:
         slopes = slope @ slope[own] / count
         same = ((winner == winner[own]) * slope) @ slope[own] / count
         pairs = np.stack([value @ value[own] / count, same, slopes])
-        moments[(slice(None), place, *lags)] = pairs.reshape(3, *(len(o) for o in outputs))
+        index: Any = (slice(None), place, *lags)
+        moments[index] = pairs.reshape(3, *(len(o) for o in outputs))
         values[:, place] = value[own].mean(), pairs[0, own]
     return Simulated(moments, kinds, *values)
 
@@ -154,7 +156,7 @@ def _drawn(cells: Cells, read: list[Array], points: int) -> Array:
 
 @lru_cache(maxsize=16)
 def _points(cells: int, points: int) -> Array:
-    """Standard Gaussians, (cells, points), whose means are zero and whose products have the mean of independent ones exactly."""
+    """Standard Gaussians, (cells, points), whose means are zero and whose products average as those of independent ones."""
     uniform = qmc.Sobol(cells, scramble=False).random(points) + 0.5 / points
     normal = ndtri(uniform.T)
     white = np.linalg.solve(np.linalg.cholesky(normal @ normal.T / normal.shape[1]), normal)

@@ -5,8 +5,8 @@ K(j, j') above two windows goes to the pair of cells (i, i') that win them. With
     P(i wins j and j')         = s(j, j') w_i(j) w_i(j') / sum_i w_i(j) w_i(j'),
     P(i wins j, i' wins j')    = (b - s)(j, j') w_i(j) w_i'(j') / sum over different cells of w_i(j) w_i'(j'),
 
-s being how often the two windows have one winner and b how often both pass: as often as simulated in all, and among the cells in
-proportion to how often each wins. The gate below is another factor of the law, so that P(its gates are open) divides.
+s being how often the two windows have one winner and b how often both pass: as often as simulated in all, and among the cells
+in proportion to how often each wins. The gate below is another factor of the law, so that P(its gates are open) divides.
 """
 
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def to_pairs_of_winners(
 ) -> Array:
     """The moments at the pairs of cells, (channels or 1, *pairs), from those `here` at the pairs of windows.
 
-    `rates` (taps, channels or 1, *outputs) of an op that reads cells of these `spatial` sizes; `axes`: the pairs above and below.
+    `rates` (taps, channels or 1, *outputs) of an op that reads cells of these `spatial` sizes; `axes`: the pairs above, below.
 
     >>> from landscape.structure.pairs import everything
     >>> from lattice import Pool

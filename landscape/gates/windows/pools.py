@@ -163,7 +163,7 @@ def with_moments(law: Largest, seen: Simulated | None) -> Largest:
 def pairs_of_windows(op: Maximum, field: Field, law: Largest, seen: Simulated | None, axes: Axes) -> Array:
     r"""E[f(M) f(M')] for the pairs of windows `axes`, (*pairs): as simulated, else from the law of single windows.
 
-    With r_k = P(k wins), Cov(max, max') = sum r_k r'_m Cov(a_k, a_m), to first order in all covariances of different cells exact.
+    With r_k = P(k wins), Cov(max, max') = sum r_k r'_m Cov(a_k, a_m), to first order in the covariances of different cells.
     """
     found = np.full(tuple(map(len, axes)), np.nan) if seen is None else seen.at(axes)[0]
     missing = np.isnan(found)
