@@ -24,7 +24,7 @@ class Recipe:
     """
 
     data: str = "mnist"
-    """mnist, mnist-corner, digits, photos, cifar10, cifar100 or folder"""
+    """mnist, mnist-corner, digits, photos, photographs, cifar10, cifar100 or folder"""
     size: int = 32
     """pixels of a training image's side"""
     evaluation_size: int = 0

@@ -41,7 +41,7 @@ class Train:
     border: Literal["unpadded", "replicate", "reflect"] | None = None
     """of the curvature's Laplacian: unpadded (as printed; blind to the corners), replicate or reflect"""
     data: str | None = None
-    """mnist, mnist-corner, digits, photos, cifar10, cifar100 or folder"""
+    """mnist, mnist-corner, digits, photos, photographs, cifar10, cifar100 or folder"""
     root: Path | None = None
     """where CIFAR's archives or the image folders lie"""
     size: int | None = None
