@@ -55,5 +55,5 @@ def borders(where: Sweep, seeds: Sequence[int]) -> tuple[str, dict[str, object]]
                     "difference": [difference.mean, difference.low, difference.high],
                 }
             )
-    head = ["", "score", "unpadded", "replicated", "difference"]
-    return f"{TITLE}\n\n{text_table(head, texts)}\n{NOTE}\n", {"rows": numbers}
+    columns = ["", "score", "unpadded", "replicated", "difference"]
+    return f"{TITLE}\n\n{text_table(columns, texts)}\n{NOTE}\n", {"rows": numbers}
