@@ -1,8 +1,8 @@
 """Two digits in each image, one of them the class: does the one at the bright place prevail?
 
 Section 1: "if the relevant signal does not match the preferred location of the network, there is a risk that confounding
-signals will prevail, and hence generalisation will be harmed". In training the other digit is of the same class nine times in ten; in
-the test it is of any.
+signals will prevail, and hence generalisation will be harmed". In training the other digit is of the same class nine times in
+ten; in the test it is of any.
 """
 
 from typing import Any

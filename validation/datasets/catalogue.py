@@ -53,4 +53,8 @@ def load(name: str, *, root: Path | None = None, size: int = 32, augment: str = 
     }
     if name not in makers:
         raise SpecificationError(f"there is no data set {name!r}; there are {', '.join(makers)}")
+    if evaluation_size not in (0, size) and name != "folder":
+        raise SpecificationError(
+            f"evaluation_size {evaluation_size}: test images of another size than {size} are for folders; {name} has one size"
+        )
     return makers[name]()

@@ -215,6 +215,12 @@ def begin(recipe: Recipe, data: Dataset, folder: Path, place: World) -> Run:
     if len(data.train) < recipe.batch:
         raise SpecificationError(f"{len(data.train)} training images do not fill one batch of {recipe.batch}")
     target = cached_target(data, recipe.penalty.width, folder.parent, place) if recipe.penalty.kind == "target" else None
+    steps = len(data.train) // recipe.batch * recipe.epochs
+    if recipe.lr_warmup >= steps:
+        raise SpecificationError(
+            f"a warm-up of {recipe.lr_warmup} steps never reaches the learning rate {recipe.lr:g}: the run has {steps} steps; "
+            "give a shorter --lr-warmup or more --epochs"
+        )
     objective = Objective(
         model, recipe.penalty, target, label_smoothing=recipe.label_smoothing, precision=recipe.precision
     ).to(place.device)  # fmt: skip

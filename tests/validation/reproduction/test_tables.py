@@ -28,7 +28,7 @@ def test_the_papers_scale_has_the_papers_recipes_and_numbers():
         assert recipe.penalty.weight(0) == setting(recipe)[2]
 
 
-@pytest.mark.parametrize("name", ["laptop", "cifar", "paper"])
+@pytest.mark.parametrize("name", ["laptop", "photographs", "cifar", "paper"])
 def test_every_scale_differs_by_the_papers_settings_in_every_recipe(name):
     scale = SCALES[name]
     for experiment, count in (("table1", 14), ("table3", 14), ("table2", 7), ("figure3", 7), ("figure5", 7)):
