@@ -5,7 +5,7 @@ export OMP_WAIT_POLICY = passive
 FUZZ_SECONDS ?= 600
 NETS ?= 5000
 
-.PHONY: help demo test lowest check slow fresh bench mutants figures laptop claims notebooks docs fuzz nets architecture gpu
+.PHONY: help demo test lowest check slow fresh bench mutants figures laptop trials claims notebooks docs fuzz nets architecture gpu
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ figures: .venv laptop  ## rebuild every figure in docs/ (an hour, of which the l
 
 laptop: .venv  ## the paper's experiments at laptop scale, write docs/laptop.md (under two hours)
 	$(PYTHON) -m experiments.laptop
+
+trials: .venv  ## train the small networks behind docs/trials.json (ten minutes), from which docs/claims.md reads
+	$(PYTHON) -m experiments.trials
 
 claims: .venv  ## run the check of every statement of the paper, write docs/claims.md
 	$(PYTHON) -m experiments.claims
