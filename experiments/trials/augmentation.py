@@ -21,7 +21,7 @@ from validation.reproduction.significance import paired
 
 __all__ = ["augmentation", "invariant"]
 
-SIDE, WIDTH, IMAGES, STEPS, REACH = 16, 8, 200, 240, 2
+SIDE, WIDTH, IMAGES, STEPS, REACH = 16, 8, 200, 400, 2
 Change = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 
 
@@ -78,11 +78,13 @@ def one_run(change: str, seed: int) -> float:
     shown, model = scenes_of(train, IMAGES, seed), invariant(seed)
     order, draws = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed + 1)
     optimiser = torch.optim.SGD(model.parameters(), lr=RATE, momentum=MOMENTUM)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
     for _ in range(STEPS):
         chosen = torch.randint(IMAGES, (BATCH,), generator=order)
         optimiser.zero_grad()
         functional.cross_entropy(model(CHANGES[change](shown.images[chosen], draws)), shown.labels[chosen]).backward()
         optimiser.step()
+        falling.step()
     return accuracy(model, scenes_of(test, len(test), 1000 + seed))
 
 
