@@ -35,7 +35,6 @@ STUDIES = {
         (
             PLAIN,
             FLATTENED,
-            LAPTOP.changed(kind="norm", alpha=0.1),
             PLAIN.changed(augment="flip+crop"),
             PLAIN.changed(reweight=True),
         ),

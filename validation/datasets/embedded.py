@@ -136,7 +136,7 @@ def photos(size: int = 32, train: int = 300, test: int = 75) -> Split:
     return _crops({name: np.asarray(getattr(data, name)())[..., :3] for name in PHOTOS}, size, train, test)
 
 
-def photographs(size: int = 64, train: int = 160, test: int = 40) -> Split:
+def photographs(size: int = 64, train: int = 120, test: int = 30) -> Split:
     """Crops of all photographs that scikit-image and scikit-learn ship; the class is the photograph.
 
     Eighteen, ten of them in colour; a grey one has three equal channels. Training crops lie in the left two thirds and test

@@ -25,7 +25,7 @@ from validation.training.target import cached_target
         ("mnist-corner", 32, 4000, 1000, 1, 10),
         ("digits", 8, 1433, 364, 1, 10),
         ("photos", 32, 2400, 600, 3, 8),
-        ("photographs", 64, 2880, 720, 3, 18),
+        ("photographs", 64, 2160, 540, 3, 18),
     ],
 )
 def test_embedded_sets_have_their_shapes_and_are_normalised(name, size, train, test, channels, classes):
