@@ -82,22 +82,23 @@ class Recipe:
 
     def _wrong(self) -> Iterator[tuple[str, str]]:
         """Fields whose values mean nothing, each with what would."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
         for name, least in LEAST.items():
-            if not (is_whole(value := getattr(self, name)) and value >= least):
+            if not (is_whole(values[name]) and values[name] >= least):
                 yield name, f"a whole number, {least} at least"
         for name, (words, fits) in RANGES.items():
-            if not (is_real(value := getattr(self, name)) and fits(value)):
+            if not (is_real(values[name]) and fits(values[name])):
                 yield name, words
         for name in ("data", "augment", "model"):
-            if not isinstance(getattr(self, name), str):
+            if not isinstance(values[name], str):
                 yield name, "a name"
         for name in ("decay_norms", "decay_biases", "reweight", "channels_last"):
-            if not isinstance(getattr(self, name), bool):
+            if not isinstance(values[name], bool):
                 yield name, "True or False"
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
+            if values[name] not in choices:
                 yield name, f"one of {', '.join(choices)}"
-        if not isinstance(self.penalty, Penalty):
+        if not isinstance(values["penalty"], Penalty):
             yield "penalty", "a Penalty"
 
     def rate(self, step: int, steps: int) -> float:
