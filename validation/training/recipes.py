@@ -76,7 +76,7 @@ class Recipe:
     """root of all randomness: weights, order, augmentation, sampled classes"""
 
     def __post_init__(self) -> None:
-        wrong = [f"{name} {getattr(self, name)!r} ({what})" for name, what in self._wrong()]
+        wrong = [f"{name} {getattr(self, name)} ({what})" for name, what in self._wrong()]
         if wrong:
             raise SpecificationError(f"no run can have {', '.join(wrong)}")
 
