@@ -36,13 +36,12 @@ STUDIES = {
             PLAIN,
             FLATTENED,
             PLAIN.changed(augment="flip+crop"),
-            PLAIN.changed(reweight=True),
         ),
         moved=True,
     ),
     "corners": Study(
         "The same digits at half the size, each in one of the four corners",
-        tuple(recipe.changed(data="mnist-corner") for recipe in (PLAIN, FLATTENED, PLAIN.changed(reweight=True))),
+        tuple(recipe.changed(data="mnist-corner") for recipe in (PLAIN, FLATTENED)),
         moved=True,
     ),
     "sizes": Study(
