@@ -87,7 +87,11 @@ def noise(where: Sweep, seeds: Sequence[int]) -> tuple[str, dict[str, Any]]:
         ratio = {seed: one["gradient"] / plain[seed]["gradient"] for seed, one in by_seed.items()}
         apart = {name: paired(kept, {seed: one[name] for seed, one in plain.items()}) for name, kept in values.items()}
         size = float(np.exp(np.mean(np.log(list(ratio.values())))))
-        cells = [text for name in values for text in (f"{np.mean(list(values[name].values())):.3f}", str(apart[name]))]
+        cells = [
+            text
+            for name, kept in values.items()
+            for text in (f"{np.mean(list(kept.values())):.3f}", "" if by_seed is plain else str(apart[name]))
+        ]
         texts.append([label, *cells, f"{size:.2f}"])
         numbers.append(
             {"row": label, "gradient": size}
