@@ -86,12 +86,12 @@ def study(name: str, where: Sweep, figures: Path) -> tuple[str, dict[str, Any]]:
         found = Evaluate(what=tuple(map(str, folders)), location=True, out=out, device=where.device, json=True).run()
         for row in found["rows"]:
             numbers[row["run"]]["moved"] = {key: value for key, value in row.items() if key != "run"}
-        text = lowered(out.with_suffix(".md").read_text(encoding="utf-8"), levels=2)
+        text = lowered(out.with_suffix(".md").read_text(encoding="utf-8"))
         text = text.replace(f"({out.name}-location.png)", f"(figures/laptop-{name}-moved.png)")
         (figures / f"laptop-{name}-moved.png").write_bytes(
             with_a_palette(out.with_name(f"{out.name}-location.png").read_bytes())
         )
-        parts += [text[text.index("###") :]]
+        parts += [text[text.index("### ") :]]  # the evaluation's own heading left out
     return "\n".join(parts), numbers
 
 
