@@ -30,11 +30,12 @@ class Value(NamedTuple):
 
 
 class Network(NamedTuple):
-    """One row of docs/gallery.md; `verdict` is empty where nothing was measured."""
+    """One row of docs/gallery.md; `verdict` is empty where nothing was measured, and the end of the error's interval NaN."""
 
     guarantee: str
     verdict: str
     variation: float
+    error_high: float
 
 
 def _tables(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
@@ -57,7 +58,9 @@ def _tables(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 def gallery() -> dict[str, Network]:
     """Torchvision's classifiers that trace: docs/gallery.md."""
     return {
-        row["network"]: Network(row["guarantee"], row["verdict"], float(row["total variation"]))
+        row["network"]: Network(
+            row["guarantee"], row["verdict"], float(row["total variation"]), float(row["error high"] or "nan")
+        )
         for _, row in _tables(DOCS / "gallery.md")
         if row["guarantee"] != "refused"
     }

@@ -51,6 +51,6 @@ What they say:
 - **Taking away the most relevant pixels** (Figure 5) hurts the regularised network more, not less: the area under the curve is
   0.121 without penalty and 0.028 [0.011, 0.045] and 0.076 [0.020, 0.132] lower with ¶_t, α = 1 and 10. The paper's narrow
   range of better weights is not seen on digits.
-- SIZES
+- **33 pixels instead of 32** halve the flip asymmetry after training, 0.63 ± 0.06 to 0.29 ± 0.02, and change Top-1 by +0.001.
 - RUNG
 """
