@@ -5,10 +5,10 @@ __all__ = ["INTRODUCTION"]
 INTRODUCTION = """# The laptop's results
 
 Made by `make laptop` (`python -m experiments.laptop`): the paper's tables and figures by `pilcro reproduce` at laptop scale,
-and what they do not ask. CIFAR-100 is stood for by crops of eight photographs (2400 to train on, 600 to test on), ImageNet by 5000
-digits (4000 and 1000); the network is a small ResNet (16 to 64 channels), 6 epochs. The weight α is as applied at every tenth
-step, of the mean over pixels. This is no CIFAR-100: 222 steps where the paper has 78,000, and 372 on digits. Five seeds for
-Table 1 and three for Table 2 and all else. Intervals are Student's at 95 %, of differences between runs of one seed.
+and what they do not ask. CIFAR-100 is stood for by crops of eight photographs (2400 to train on, 600 to test on), ImageNet by
+5000 digits (4000 and 1000); the network is a small ResNet (16 to 64 channels), 6 epochs. The weight α is as applied at every
+tenth step, of the mean over pixels. This is no CIFAR-100: 222 steps where the paper has 78,000, and 372 on digits. Five seeds
+for Table 1 and three for Table 2 and all else. Intervals are Student's at 95 %, of differences between runs of one seed.
 
 What they say:
 
