@@ -52,5 +52,7 @@ What they say:
   0.121 without penalty and 0.028 [0.011, 0.045] and 0.076 [0.020, 0.132] lower with ¶_t, α = 1 and 10. The paper's narrow
   range of better weights is not seen on digits.
 - **33 pixels instead of 32** halve the flip asymmetry after training, 0.63 ± 0.06 to 0.29 ± 0.02, and change Top-1 by +0.001.
-- RUNG
+- **A larger network on more photographs** (torchvision's ResNet-18 on 64-pixel crops of eighteen, 402 steps, one seed, its last
+  section): ¶_t with α = 1 and 10 lowers TV from 0.223 to 0.081 and 0.017, and Top-1 is 0.756 and 0.730 where no penalty has
+  0.715. On 540 test images the standard error of such a difference is 0.03: no loss, and no gain that one run could show.
 """
