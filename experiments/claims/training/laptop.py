@@ -65,9 +65,9 @@ def ordering(text: str, experiment: str = "table1") -> dict[str, Any]:
 def larger_network(score: str) -> str:
     """What the second rung says of a score, in words."""
     rows = reproduced("rung")["rows"]
-    values = ", ".join(f"{row[score]:.3f}" for row in rows)
+    values = ", ".join(f"{row['scores'][score]:.3f}" for row in rows)
     name = {"tv": "TV", "top1": "Top-1"}[score]
-    return f"ResNet-18 on 64-pixel crops of eighteen photographs, one seed: {name} without penalty and with ¶_t, α = 1, 10: {values}"
+    return f"ResNet-18 on 64-pixel crops of photographs, one seed: {name} without penalty and with ¶_t, α = 1, 10: {values}"
 
 
 @section.claim(
@@ -100,7 +100,8 @@ def penalties_flatten() -> Finding:
 def penalties_and_accuracy() -> Finding:
     digits = "; ".join(f"α = {a}: {shown(against_sota(f'¶_t, α = {a}', 'Top-1', 'table2'))}" for a in (1, 10))
     return Finding(
-        f"Top-1 less SOTA's, ¶_t: {listed_rows('¶_t', (1, 10), 'Top-1')}; digits, three seeds: {digits}. {larger_network('top1')}",
+        f"Top-1 less SOTA's, ¶_t: {listed_rows('¶_t', (1, 10), 'Top-1')}; digits, three seeds: {digits}. "
+        f"{larger_network('top1')}",
         None,
     )
 
