@@ -87,8 +87,9 @@ def rung(where: Sweep) -> tuple[str, dict[str, Any]]:
         f"An epoch takes {spent['epoch']:.0f} seconds of one processor core, with the penalty "
         f"{spent['epoch with penalty']:.0f} (measured on the processor's clock), a run of {BASE.epochs} epochs "
         f"{run / 60:.1f} minutes without its scores, the fourteen recipes with three seeds {42 * run / 3600:.1f} hours. On one "
-        f"GPU, as an estimate and not a measurement: {multiplications:.1e} multiplications a run, {multiplications / SUSTAINED:.1f} "
-        f"seconds at {SUSTAINED:.0e} a second; small batches keep it waiting, so that half a minute a run is more likely."
+        f"GPU, as an estimate and not a measurement: {multiplications:.1e} multiplications a run, "
+        f"{multiplications / SUSTAINED:.1f} seconds at {SUSTAINED:.0e} a second; small batches keep it waiting, so that half a "
+        "minute a run is more likely."
     )
     numbers = {
         "cost": spent,
