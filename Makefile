@@ -1,12 +1,11 @@
 # For contributors; users need only the two commands of the README.
 PYTHON ?= .venv/bin/python
 export OMP_WAIT_POLICY = passive
-EVALUATED = none-0 none-0-reweighted curvature-0.003 target-0.0003 norm-0.01
 
 FUZZ_SECONDS ?= 600
 NETS ?= 5000
 
-.PHONY: help demo test lowest check slow fresh bench mutants figures laptop claims notebooks docs fuzz nets architecture gpu
+.PHONY: help demo test lowest check slow fresh bench mutants figures laptop trials claims notebooks docs fuzz nets architecture gpu
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,12 +54,11 @@ mutants: .venv  ## draw 200 small random faults of each area, print the share th
 figures: .venv laptop  ## rebuild every figure in docs/ (an hour, of which the laptop's runs take half)
 	$(PYTHON) -m experiments.figures
 
-laptop: .venv  ## the paper's experiments at laptop scale and earlier runs, write docs/laptop.md (under two hours)
+laptop: .venv  ## the paper's experiments at laptop scale, write docs/laptop.md (under two hours)
 	$(PYTHON) -m experiments.laptop
-	$(PYTHON) -m validation evaluate $(EVALUATED:%=runs/laptop/mnist-32-none-%-seed*) \
-	  --robustness --location --ablation --out runs/laptop-evaluation
-	$(PYTHON) -m validation evaluate runs/laptop/mnist-corner-* --location --out runs/laptop-evaluation-corners
-	$(PYTHON) -m experiments.laptop runs/laptop-evaluation runs/laptop-evaluation-corners
+
+trials: .venv  ## train the small networks behind docs/trials.json (ten minutes), from which docs/claims.md reads
+	$(PYTHON) -m experiments.trials
 
 claims: .venv  ## run the check of every statement of the paper, write docs/claims.md
 	$(PYTHON) -m experiments.claims

@@ -36,6 +36,10 @@ MATTER: dict[str, str] = {
         "Proposition 1 does not reach the networks of the experiments unchanged: under a global average pool gates at "
         "different positions share filters, and the landscape depends on the data."
     ),
+    "violated_maps_slow_training": (
+        "Why the landscape matters is borne out on small networks: features at dark places are learnt more slowly, and a "
+        "confounder at a bright place prevails; in the same network without dark places neither happens."
+    ),
     "skips_add_a_constant": (
         "Residual connections change the shape of the landscape: they add more paths in the middle than at padded borders, "
         "and their paths carry other variances, so that neither Eq. 12 nor a batch norm's “multiplicative constant” carries "

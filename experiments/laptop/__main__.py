@@ -1,69 +1,83 @@
-"""`python -m experiments.laptop`: the paper's experiments at laptop scale, and the page about them.
+"""`python -m experiments.laptop [PART ...]`: the paper's experiments at laptop scale, and the page about them.
 
-Runs that are finished are not run again, and one that was stopped goes on. With arguments, each OUT of a
-`pilcro evaluate --out OUT`, what pages show or read of these evaluations is kept in docs/.
+Parts are made again where they are named (all of them by default); the page keeps the others as docs/laptop.json has them.
+Runs that are finished are not run again, and one that was stopped goes on.
 """
 
+import argparse
 import json
-import shutil
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from experiments.laptop.borders import borders
+from experiments.laptop.noise import noise
+from experiments.laptop.rung import rung
 from experiments.laptop.said import INTRODUCTION
-from experiments.laptop.studies import earlier
+from experiments.laptop.studies import STUDIES, study
+from experiments.laptop.text import lowered
 from experiments.pictures import with_a_palette
+from lattice.results.files import write_bytes
 from validation.evaluation.summaries.cells import plain
 from validation.reproduction.reproduce import reproduce
 from validation.reproduction.sweep import Sweep
 
 DOCS = Path(__file__).parents[2] / "docs"
+PAGE, NUMBERS, FIGURES = DOCS / "laptop.md", DOCS / "laptop.json", DOCS / "figures"
 RUNS = Path("runs/laptop")
-EVALUATION = DOCS / "laptop-evaluation.json"  # what the claims read of it
-SEEDS = {"table1": 5, "figure2": 5, "figure3": 5, "table3": 3}
+SEEDS = {  # the experiments of the paper in the page's order, and repeats of each recipe
+    "figure1": 1, "table1": 5, "figure2": 5, "figure3": 5, "table2": 3, "figure4": 3, "figure5": 3, "table3": 3, "table4": 3,
+}  # fmt: skip
+OF_TABLES = {"figure2": "Table 1", "figure3": "Table 1", "figure4": "Table 2"}  # whose numbers these figures have
+Part = Callable[[Sweep], tuple[str, dict[str, Any]]]
 
 
-def lowered(markdown: str, experiment: str) -> str:
-    """A page's text as a part of ours: headings one level down, figures where the documentation has them."""
-    text = markdown.replace("\n## ", "\n### ").replace("# ", "## ", 1)
-    return text.replace(f"({experiment}.png)", f"(figures/laptop-{experiment}.png)")
+def experiment(name: str, where: Sweep) -> tuple[str, dict[str, Any]]:
+    """A table or figure of the paper: text and numbers."""
+    found = reproduce(name, "laptop", where, seeds=SEEDS[name])
+    picture = where.folder / f"{name}.png"
+    if f"({name}.png)" in found["markdown"]:
+        write_bytes(FIGURES / f"laptop-{name}.png", with_a_palette(picture.read_bytes()))
+    text = lowered(found["markdown"]).replace(f"({name}.png)", f"(figures/laptop-{name}.png)")
+    numbers = found["numbers"] if isinstance(found["numbers"], dict) else {}
+    kept = {key: numbers[key] for key in ("differences", "orderings", "areas", "runs", "categories") if key in numbers}
+    if name in OF_TABLES:  # the picture is enough
+        shown = f"{name.capitalize()[:-1]} {name[-1]}"
+        text = f"## {shown}\n\nOf the runs of {OF_TABLES[name]}.\n\n![{name}](figures/laptop-{name}.png)\n"
+        kept = {}
+    return text, {**kept, "seeds": SEEDS[name]}
 
 
-def main() -> None:
-    where = Sweep(RUNS, progress=sys.stderr.isatty(), say=lambda text: print(text, flush=True))
-    parts, numbers = [INTRODUCTION], {}
-    for experiment, seeds in SEEDS.items():
-        found = reproduce(experiment, "laptop", where, seeds=seeds)
-        # Figures 2 and 3 have Table 1's numbers: the picture is enough
-        picture = f"## {experiment.capitalize()[:-1]} {experiment[-1]}\n\n![{experiment}](figures/laptop-{experiment}.png)\n"
-        parts.append(picture if experiment.startswith("figure") else lowered(found["markdown"], experiment))
-        if not experiment.startswith("figure"):
-            numbers[experiment] = {name: found["numbers"].get(name, []) for name in ("differences", "orderings")} | {
-                "seeds": seeds
-            }
-        if (RUNS / f"{experiment}.png").exists():
-            smaller = with_a_palette((RUNS / f"{experiment}.png").read_bytes())
-            (DOCS / "figures" / f"laptop-{experiment}.png").write_bytes(smaller)
-    text, numbers["borders"] = borders(where, range(SEEDS["table1"]))
-    parts.append(text)
-    (DOCS / "laptop.json").write_text(json.dumps(plain(numbers), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    parts.append(earlier(RUNS, DOCS))
-    (DOCS / "laptop.md").write_text("\n".join(parts), encoding="utf-8")
+PARTS: dict[str, Part] = {
+    **{name: partial(experiment, name) for name in SEEDS},
+    "borders": lambda where: borders(where, range(SEEDS["table1"])),
+    "noise": lambda where: noise(where, range(SEEDS["table1"])),
+    **{name: partial(study, name, figures=FIGURES) for name in STUDIES},
+    "rung": rung,
+}
 
 
-def keep_evaluation(out: Path) -> None:
-    """Keep in docs/ what pages show or read of `pilcro evaluate --out OUT`: the page, its figures, its rows of numbers."""
-    for path in (out.with_suffix(".md"), *out.parent.glob(f"{out.name}-*.png")):
-        shutil.copy(path, DOCS)
-    if out.name == EVALUATION.stem:
-        rows = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))["rows"]
-        lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-        EVALUATION.write_text(f'{{"rows": [\n{lines}\n]}}\n', encoding="utf-8")
+def page(content: dict[str, dict[str, Any]]) -> str:
+    """The whole page from its parts."""
+    return "\n".join([INTRODUCTION, *(content[name]["text"] for name in PARTS if name in content)])
+
+
+def main(names: list[str]) -> None:
+    where = Sweep(RUNS, device="cpu", progress=sys.stderr.isatty(), say=lambda text: print(text, flush=True))
+    content = json.loads(NUMBERS.read_text(encoding="utf-8")) if NUMBERS.exists() else {}
+    for name in names or PARTS:
+        text, numbers = PARTS[name](where)
+        content[name] = {"text": text, **plain(numbers)}
+        write_bytes(NUMBERS, (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+    write_bytes(PAGE, page(content).encode())
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        for out in sys.argv[1:]:
-            keep_evaluation(Path(out))
-    else:
-        main()
+    parser = argparse.ArgumentParser(prog="python -m experiments.laptop", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    asked = parser.parse_args().parts
+    if unknown := set(asked) - set(PARTS):
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    main(asked)

@@ -31,7 +31,7 @@ def share(line: Line) -> dict[int, float]:
     return found
 
 
-def borders(where: Sweep, seeds: Sequence[int]) -> tuple[str, list[dict[str, object]]]:
+def borders(where: Sweep, seeds: Sequence[int]) -> tuple[str, dict[str, object]]:
     """The part of the page, and its numbers: for each augmentation and score (unpadded, replicated, difference)."""
     base = SCALES["laptop"].cifar.changed(kind="curvature", alpha=1.0)
     texts, numbers = [], []
@@ -55,5 +55,5 @@ def borders(where: Sweep, seeds: Sequence[int]) -> tuple[str, list[dict[str, obj
                     "difference": [difference.mean, difference.low, difference.high],
                 }
             )
-    head = ["", "score", "unpadded", "replicated", "difference"]
-    return f"{TITLE}\n\n{text_table(head, texts)}\n{NOTE}\n", numbers
+    columns = ["", "score", "unpadded", "replicated", "difference"]
+    return f"{TITLE}\n\n{text_table(columns, texts)}\n{NOTE}\n", {"rows": numbers}

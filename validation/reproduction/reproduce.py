@@ -132,7 +132,7 @@ def _robustness(experiment: str, scale: Scale, rows: Sequence[Line], where: Swee
         "the class being the one predicted for the clean image; means over seeds, plus or minus their standard error."
     )
     table = robustness_table(found, f"Table {experiment[-1]}: robustness", note, imagenet=imagenet)
-    orderings = orderings_of_robustness(found)
+    orderings = orderings_of_robustness(found, imagenet=imagenet)
     kept = [{"setting": which, "kept": {seed: run.by_category() for seed, run in runs.items()}} for which, runs in found]
     numbers = {"orderings": [one.json() for one in orderings], "categories": kept}
     return Page([table], orderings_text(orderings), numbers)
@@ -154,7 +154,13 @@ def _ablation(experiment: str, scale: Scale, rows: Sequence[Line], where: Sweep)
         Row(name, len(runs), (Cell.of([run.area for run in runs.values()]),))
         for name, (_, runs) in zip(names, found, strict=True)
     )
-    table = Table("Figure 5: area under the ablation curve", (("", "area"),), made, best="high", note=f"{scale.ablation}")
+    chosen = scale.ablation
+    note = (
+        f"{chosen.images} correctly classified test images, Integrated Gradients over {chosen.baselines} others as baselines "
+        f"with {chosen.steps} steps each; the most relevant pixels are replaced by the image's mean, at {chosen.points} "
+        "numbers of pixels. Means over seeds, plus or minus their standard error; the paper gives its areas in a picture only."
+    )
+    table = Table("Figure 5: area under the ablation curve", (("", "area"),), made, best="high", note=note)
     numbers = {"areas": [[which, values] for which, values in areas.items()], "orderings": [one.json() for one in orderings]}
     return Page([table], orderings_text(orderings), numbers, plot_ablations(names, [list(runs.values()) for _, runs in found]))
 

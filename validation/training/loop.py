@@ -28,7 +28,7 @@ from validation.training.checkpoint import Checkpoint, DivergedError, RunFolder,
 from validation.training.models import initial_network
 from validation.training.penalty import Objective
 from validation.training.recipes import Recipe
-from validation.training.scores import best_row, flip_asymmetry, score
+from validation.training.scores import Scores, best_row, flip_asymmetry, score
 from validation.training.start import decay_groups, gradient_norms, seeded_dropout, stated
 from validation.training.target import cached_target
 
@@ -195,7 +195,7 @@ def train(
             if ended:
                 close_epoch(run, place)
             elif run.step in early_steps(run) and place.first:
-                found = score(run.model, run.data.test, device=place.device)
+                found = scored(run, place)
                 run.early.append({"epoch": run.step / run.epoch_steps, **found.row()})
             if place.agree(bool(stop)):
                 if place.first:
@@ -215,6 +215,12 @@ def begin(recipe: Recipe, data: Dataset, folder: Path, place: World) -> Run:
     if len(data.train) < recipe.batch:
         raise SpecificationError(f"{len(data.train)} training images do not fill one batch of {recipe.batch}")
     target = cached_target(data, recipe.penalty.width, folder.parent, place) if recipe.penalty.kind == "target" else None
+    steps = len(data.train) // recipe.batch * recipe.epochs
+    if recipe.lr_warmup >= steps:
+        raise SpecificationError(
+            f"a warm-up of {recipe.lr_warmup} steps never reaches the learning rate {recipe.lr:g}: the run has {steps} steps; "
+            "give a shorter --lr-warmup or more --epochs"
+        )
     objective = Objective(
         model, recipe.penalty, target, label_smoothing=recipe.label_smoothing, precision=recipe.precision
     ).to(place.device)  # fmt: skip
@@ -272,12 +278,20 @@ def update(
         run.sums[i] += value
 
 
+def scored(run: Run, place: World) -> Scores:
+    """The scores on the test images; a network whose logits no longer depend on its input has no landscape: it diverged."""
+    try:
+        return score(run.model, run.data.test, device=place.device)
+    except SpecificationError as error:
+        raise DivergedError(f"step {run.step}, on the test images: {error}. The last checkpoint is whole") from error
+
+
 def close_epoch(run: Run, place: World) -> None:
     """One row of metrics: means over the epoch's steps, and the scores on the test images."""
     means = [run.sums[0] / run.epoch_steps, run.sums[1] / run.epoch_steps, run.sums[2] / max(run.sums[3], 1.0)]
     run.sums = [0.0] * len(SUMS)
     if place.first:
-        found = score(run.model, run.data.test, device=place.device)
+        found = scored(run, place)
         trained = dict(zip(("train_loss", "train_accuracy", "penalty"), means, strict=True))
         run.rows.append({"epoch": len(run.rows) + 1, **trained, **found.row()})
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -11,6 +11,15 @@ from lattice.checks import is_real, is_whole
 from validation.training.penalty import Penalty
 
 __all__ = ["CIFAR100", "IMAGENET", "LAPTOP", "RECIPES", "Recipe"]
+
+LEAST = {"size": 1, "evaluation_size": 0, "batch": 1, "epochs": 1, "lr_warmup": 0, "early_scores": 0, "seed": 0}
+RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "lr": ("a finite number above 0", lambda value: value > 0),
+    "momentum": ("0 at least and below 1", lambda value: 0 <= value < 1),
+    "label_smoothing": ("0 at least and below 1", lambda value: 0 <= value < 1),
+    "weight_decay": ("a finite number, 0 at least", lambda value: value >= 0),
+}
+CHOICES = {"precision": ("float32", "bfloat16"), "stem": ("auto", "imagenet", "cifar")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +33,7 @@ class Recipe:
     """
 
     data: str = "mnist"
-    """mnist, mnist-corner, digits, photos, cifar10, cifar100 or folder"""
+    """mnist, mnist-corner, digits, photos, photographs, cifar10, cifar100 or folder"""
     size: int = 32
     """pixels of a training image's side"""
     evaluation_size: int = 0
@@ -67,20 +76,30 @@ class Recipe:
     """root of all randomness: weights, order, augmentation, sampled classes"""
 
     def __post_init__(self) -> None:
-        least = {"size": 1, "evaluation_size": 0, "batch": 1, "epochs": 1, "lr_warmup": 0, "early_scores": 0, "seed": 0}
-        right = {name: is_whole(value := getattr(self, name)) and value >= n for name, n in least.items()}
-        right |= {name: is_real(getattr(self, name)) for name in ("lr", "momentum", "label_smoothing", "weight_decay")}
-        right["lr"] = right["lr"] and self.lr > 0
-        right["weight_decay"] = right["weight_decay"] and self.weight_decay >= 0
-        right |= {name: right[name] and 0 <= getattr(self, name) < 1 for name in ("momentum", "label_smoothing")}
-        right |= {name: isinstance(getattr(self, name), str) for name in ("data", "augment", "model")}
-        flags = ("decay_norms", "decay_biases", "reweight", "channels_last")
-        right |= {name: isinstance(getattr(self, name), bool) for name in flags}
-        right |= {"precision": self.precision in ("float32", "bfloat16"), "penalty": isinstance(self.penalty, Penalty)}
-        right["stem"] = self.stem in ("auto", "imagenet", "cifar")
-        wrong = [f"{name} {getattr(self, name)}" for name, is_right in right.items() if not is_right]
+        wrong = [f"{name} {getattr(self, name)} ({what})" for name, what in self._wrong()]
         if wrong:
-            raise SpecificationError(f"a recipe with {', '.join(wrong)}: no run can have that")
+            raise SpecificationError(f"no run can have {', '.join(wrong)}")
+
+    def _wrong(self) -> Iterator[tuple[str, str]]:
+        """Fields whose values mean nothing, each with what would."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        for name, least in LEAST.items():
+            if not (is_whole(values[name]) and values[name] >= least):
+                yield name, f"a whole number, {least} at least"
+        for name, (words, fits) in RANGES.items():
+            if not (is_real(values[name]) and fits(values[name])):
+                yield name, words
+        for name in ("data", "augment", "model"):
+            if not isinstance(values[name], str):
+                yield name, "a name"
+        for name in ("decay_norms", "decay_biases", "reweight", "channels_last"):
+            if not isinstance(values[name], bool):
+                yield name, "True or False"
+        for name, choices in CHOICES.items():
+            if values[name] not in choices:
+                yield name, f"one of {', '.join(choices)}"
+        if not isinstance(values["penalty"], Penalty):
+            yield "penalty", "a Penalty"
 
     def rate(self, step: int, steps: int) -> float:
         """lr (1 + cos(pi (step - w) / (steps - w))) / 2 after a warm-up of w steps, and lr (step + 1) / (w + 1) during it.

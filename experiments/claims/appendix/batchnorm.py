@@ -29,7 +29,7 @@ Array = np.ndarray
     "Eq. 20",
     "E_j,W,H[(∂a_j/∂h_i)²] = (1/Z) V[w] E_j[#p]",
     misprint=True,
-    instead="Without 1/Z, which E_j contains (as in Eq. 12).",
+    instead="Without 1/Z, which E_j contains (as in Eq. 12), or with Σ_j for E_j.",
     tests=("tests/landscape/test_exactness.py::test_nothing_is_called_exact_that_enumeration_can_refute",),
 )
 def eq_20_divides_twice() -> Finding:
@@ -45,7 +45,9 @@ def eq_20_divides_twice() -> Finding:
 @section.claim(
     "Eq. 20",
     "C_in ≤ E_j[#p_(a_j → h_i)] ≤ C_in Π_k κ_k",
-    instead="0 ≤ Σ_j #p ≤ C_out Π κ, so E_j[#p] ≤ 1 without copying padding: a path is counted from the output down, and "
+    when="E_j is read as Σ_j, C_in is C_out, and the stride is 1",
+    instead="One slip, E_j for Σ_j, would explain the rows of Eq. 12, Eq. 20 and Eq. 23's scale. As printed: 0 ≤ Σ_j #p ≤ "
+    "C_out Π κ, so E_j[#p] ≤ 1 without copying padding: a path is counted from the output down, and "
     "below a stride larger than the kernel there are cells without any.",
     tests=("tests/landscape/maps/test_measures.py::test_blind_spots_are_pixels_that_no_path_reaches",),
 )
@@ -60,11 +62,17 @@ def bounds_of_the_counts() -> Finding:
         (above, kernel, *counts(below, above, kernel, stride, 5))
         for below, above, kernel, stride in product((1, 2, 3), (1, 2), (1, 2, 3), (1, 2, 3))
     ]
+    summed = all(
+        channels <= count <= channels * kernel
+        for channels, kernel in product((1, 2, 3), (1, 2, 3))
+        for count in counts(channels, channels, kernel, 1, 5)[0]
+    )
     true = all(0 <= count <= min(above * kernel, units) for above, kernel, row, units in tried for count in row)
     return Finding(
         f"smallest: C_in = 2, C_out = 1, one cell, K = 1: E_j[#p] = {Fraction(total[0], units)} < C_in = 2; K = 1, s = 2, "
         f"three cells: {listed(sparse)}",
         printed=Fraction(total[0], units) >= 2,
+        within=summed,
         corrected=true,
     )
 

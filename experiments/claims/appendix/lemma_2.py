@@ -92,9 +92,10 @@ def arg_max_for_max() -> Finding:
 @section.claim(
     "Eq. 23",
     "with max: the derivative of one BatchNorm ∘ Conv layer is (N − 1)/N · E[γ²] · #p̄_i / max_i′ #p̄_i′ · 1/V[h]",
+    when="the max is over Σ_j #p, not over #p̄ (E_j for Σ_j again), C_in is C_out and the stride is 1: it is fan_in then",
     instead="#p̄_i / fan_in: E[w²/Σw²] = 1/fan_in exactly, by exchangeability, for any distribution of the weights. The map "
     "of one layer is right, its scale too large by fan_in / max_i #p̄_i: C_in times the number of output positions, times 1.5 "
-    "at k = 3 and stride 2. (The number of summands of Σ_k Σ_c was meant, it seems, and that is fan_in.)",
+    "at k = 3 and stride 2.",
     tests=("tests/landscape/laws/test_batchnorm.py::test_the_printed_lemma_misses_map_and_scale",),
 )
 def fan_in_for_the_largest_count() -> Finding:
@@ -113,10 +114,12 @@ def fan_in_for_the_largest_count() -> Finding:
     shares = all(_exact_share(n) == Fraction(1, n) for n in range(1, 7))
     plain, strided = ratio(same(4, 1)), ratio(chain(9, [Conv(1, 3, 2, padding=1)]))
     wide = ratio(Lattice.chain((2, 4), [Conv(3, 3, padding=1)]))
+    square = {channels: Lattice.chain((channels, 4), [Conv(channels, 3, padding=1)]) for channels in (1, 2, 3)}
     return Finding(
         f"w uniform on {{1, 2, 3}}: E[w²/Σw²] = 1/fan_in for fan_in 1 to 6. Printed / true scale, k = 3: {number(plain)} (4 "
         f"cells, one channel), {number(wide)} (two channels to three), {number(strided)} (9 cells, stride 2); same map",
         printed=abs(plain - 1) < 1e-6,
+        within=all(max(listed_counts(net)) == 3 * channels for channels, net in square.items()),
         corrected=shares and np.allclose([plain, wide, strided], [4, 2 * 4, 1.5 * 5]),
     )
 

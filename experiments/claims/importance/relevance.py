@@ -248,3 +248,29 @@ def equal_deviations() -> Finding:
         printed=digits < 0.2,
         within=photos < 0.2,
     )
+
+
+@section.claim(
+    "section 2",
+    "shuffling a unit to see its importance “is disputed by recent works (Hooker & Mentch (2019))”",
+    instead="The objection: where inputs depend on each other, a shuffle asks the function where there are no data. It reaches "
+    "gradients just as well: functions that are one function on all data have different ones.",
+    tests=("tests/validation/studies/test_shuffle.py::test_with_independent_inputs_the_shuffle_is_twice_eq_4_for_any_net",),
+)
+def objection_of_hooker_and_mentch() -> Finding:
+    shares = (Fraction(0), Fraction(1, 2), Fraction(1), Fraction(2))
+    shuffles, gradients, on_data = [], [], set()
+    for share in shares:  # f = a x_0 + (1 - a) x_1, where x_1 = x_0 in all data
+
+        def f(x: Fraction, y: Fraction, a: Fraction = share) -> Fraction:
+            return a * x + (1 - a) * y
+
+        on_data.add(tuple(f(x, x) for x in SIGNS))
+        shuffles.append(mean((f(other, x) - f(x, x)) ** 2 for x, other in product(SIGNS, SIGNS)))
+        gradients.append(share**2 * variance(SIGNS))
+    return Finding(
+        f"x_1 = x_0 = ±1, f = a x_0 + (1 − a) x_1 with a = {', '.join(map(str, shares))}: one function on the data; shuffled "
+        f"importance of x_0 {', '.join(map(str, shuffles))}, V E[(∂f/∂x_0)²] {', '.join(map(str, gradients))}",
+        printed=len(on_data) == 1 and len(set(shuffles)) == len(shares),
+        corrected=shuffles == [2 * value for value in gradients] and len(set(gradients)) == len(shares),
+    )

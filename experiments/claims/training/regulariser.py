@@ -84,7 +84,8 @@ def eq_14_has_mean_square_one() -> Finding:
 @section.claim(
     "after Eq. 14",
     "“It can easily be checked that the landscape operator I′(f) is one on expectation”",
-    instead="Its mean square is one and its mean at most one (Jensen), with equality only for a flat map.",
+    misprint=True,
+    instead="Its square is; its own mean is at most one (Jensen), with equality only for a flat map.",
     tests=("tests/landscape/maps/test_measures.py::test_equation_14_has_mean_square_one_and_mean_at_most_one",),
 )
 def mean_of_eq_14() -> Finding:
@@ -173,9 +174,9 @@ def energy_is_positive() -> Finding:
 @section.claim(
     "3.3.1, Eq. 16",
     "minimising σ̂²[Δ_k I′] means to “directly minimise the curvature of this landscape”",
-    instead="The Laplacian is not padded: it never sees the four corner pixels and sees the rest of the border through one "
-    "neighbour each. A landscape in one corner costs nothing, and with a large α networks end there (docs/laptop.md). A "
-    "replicated border closes the hole.",
+    when="the Laplacian sees the border (replicated: `border`)",
+    instead="As printed it is not padded: it never sees the four corner pixels and sees the rest of the border through one "
+    "neighbour each. A landscape in one corner costs nothing, and with a large α networks end there (docs/laptop.md).",
     tests=(
         "tests/validation/gradients/test_objective.py::test_the_printed_curvature_penalty_sees_no_corner_and_hardly_a_border",
     ),
@@ -197,6 +198,7 @@ def laplacian_sees_no_corners() -> Finding:
         f"{number(flat)}; corner with a replicated border {number(padded)}. Smallest map where an inner pixel costs and a "
         f"corner does not: {size} × {size}",
         printed=corner > flat,
+        within=min(energy((row, column), 5, 1) for row in range(5) for column in range(5)) > flat,
         corrected=padded > edge > corner,
     )
 

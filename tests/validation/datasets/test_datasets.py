@@ -25,6 +25,7 @@ from validation.training.target import cached_target
         ("mnist-corner", 32, 4000, 1000, 1, 10),
         ("digits", 8, 1433, 364, 1, 10),
         ("photos", 32, 2400, 600, 3, 8),
+        ("photographs", 64, 2160, 540, 3, 18),
     ],
 )
 def test_embedded_sets_have_their_shapes_and_are_normalised(name, size, train, test, channels, classes):
@@ -53,9 +54,11 @@ def test_corner_digits_leave_the_centre_black_and_fill_every_corner():
     assert min(quarters) > 0.8 * max(quarters)
 
 
-def test_photographs_do_not_share_pixels_between_training_and_test():
-    pytest.importorskip("skimage")
-    data = load("photos")
+@pytest.mark.parametrize(("name", "size"), [("photos", 32), ("photographs", 64)])
+def test_photographs_do_not_share_pixels_between_training_and_test(name, size):
+    for package in ("skimage", "sklearn"):
+        pytest.importorskip(package)
+    data = load(name, size=size)
     seen = {row.tobytes() for row in data.train.pixels[:, :, 0, :].numpy()}
     assert not any(row.tobytes() in seen for row in data.test.pixels[:, :, 0, :].numpy() if row.std() > 5)
 

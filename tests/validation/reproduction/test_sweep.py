@@ -75,6 +75,48 @@ def test_a_sweep_killed_again_and_again_ends_as_if_nothing_had_happened(whole, t
     assert files(tmp_path) == files(whole)
 
 
+REPRODUCE = """
+import sys
+from pathlib import Path
+from tests.validation.reproduction.test_sweep import TINY
+from validation.reproduction.reproduce import reproduce
+from validation.reproduction.sweep import Sweep
+reproduce("figure5", TINY, Sweep(Path(sys.argv[1]), device="cpu", save_every=1))
+"""
+
+
+@pytest.mark.slow
+def test_a_figure_killed_in_training_in_evaluation_and_in_writing_ends_the_same(tmp_path):
+    """SIGKILL between two checkpoints, among the pieces of the evaluation, and when the first file of the page is there."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+
+    def command(folder):
+        return subprocess.Popen([sys.executable, "-c", REPRODUCE, str(folder)], env=ENVIRONMENT, stderr=subprocess.PIPE)
+
+    def finish(process):
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors.decode()
+
+    finish(command(whole))
+    moments = (
+        lambda: any(killed.glob("*curvature*/step-0000001*.json")),
+        lambda: any(killed.glob("*/evaluation/*")),
+        lambda: (killed / "figure5.md").exists(),
+    )
+    for reached in moments:
+        process, deadline = command(killed), time.monotonic() + 300
+        while not reached():
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.stderr.read().decode()
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    finish(command(killed))
+    assert files(killed) == files(whole)
+    for ending in ("md", "json", "tex", "png", "pdf"):
+        assert (killed / f"figure5.{ending}").read_bytes() == (whole / f"figure5.{ending}").read_bytes(), ending
+
+
 @pytest.mark.slow
 def test_two_processes_share_the_runs_of_a_sweep(whole, tmp_path):
     processes = [start(tmp_path) for _ in range(2)]

@@ -6,13 +6,13 @@ from scipy import stats
 
 from lattice import SpecificationError
 from validation.evaluation.runs.paper import TABLE_1, TABLE_2
-from validation.evaluation.runs.paper_robustness import TABLE_3, TABLE_4
+from validation.evaluation.runs.paper_robustness import CATEGORIES, TABLE_3, TABLE_4
 from validation.evaluation.runs.tables import Result
 from validation.reproduction.archetypes import plot_archetypes
 from validation.reproduction.rows import Line
 from validation.reproduction.scales import SCALES, recipes, seeds_of, setting
 from validation.reproduction.significance import Ordering, paired
-from validation.reproduction.tables import differences, orderings_of_scores, score_tables
+from validation.reproduction.tables import differences, orderings_of_robustness, orderings_of_scores, score_tables
 from validation.training.recipes import CIFAR100, IMAGENET
 
 
@@ -28,7 +28,7 @@ def test_the_papers_scale_has_the_papers_recipes_and_numbers():
         assert recipe.penalty.weight(0) == setting(recipe)[2]
 
 
-@pytest.mark.parametrize("name", ["laptop", "cifar", "paper"])
+@pytest.mark.parametrize("name", ["laptop", "photographs", "cifar", "paper"])
 def test_every_scale_differs_by_the_papers_settings_in_every_recipe(name):
     scale = SCALES[name]
     for experiment, count in (("table1", 14), ("table3", 14), ("table2", 7), ("figure3", 7), ("figure5", 7)):
@@ -100,6 +100,35 @@ def test_last_and_best_epochs_differences_and_failures_are_told_apart():
     found = {ordering.text: ordering.verdict for ordering in orderings_of_scores(rows)}
     assert found["RC+: every penalty lowers TV"] == "SEEN"
     assert found["RC-: ¶_t with α = 10 has a higher Top-1 than SOTA"] == "SEEN"
+
+
+class Kept:
+    """A made-up run: what it keeps in every category, severity by severity."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def by_category(self):
+        return {category: (np.full(5, self.value), np.zeros(5)) for category in CATEGORIES}
+
+
+def test_robustness_is_held_to_what_the_paper_says_of_each_data_set():
+    """Table 3: ¶_t with alpha 10 before all others but in noise; Table 4: every penalty before SOTA in every category."""
+
+    def rows(augment, best):
+        values = {("none", 0): 0.5, ("target", 1): 0.6, ("target", 10): best, ("curvature", 1): 0.6}
+        return [((augment, *which), {seed: Kept(value + 0.01 * seed) for seed in range(3)}) for which, value in values.items()]
+
+    def verdicts(augment, best):
+        found = orderings_of_robustness(rows(augment, best), imagenet=augment == "zoom")
+        return {ordering.text: ordering.verdict for ordering in found}
+
+    cifar, imagenet = verdicts("flip", 0.7), verdicts("zoom", 0.7)
+    assert cifar["RC-: blur: ¶_t with α = 10 is more robust than all others"] == "SEEN"
+    assert cifar["RC-: noise: SOTA is more robust than all others"] == "CONTRADICTED"
+    assert set(imagenet.values()) == {"SEEN"}
+    assert len(imagenet) == 4
+    assert set(verdicts("zoom", 0.4).values()) == {"CONTRADICTED"}
 
 
 def test_figure_1_counts_the_paths_of_small_networks():

@@ -23,11 +23,11 @@ from validation.evaluation.runs.tables import collect, grouped, label
 from validation.runtime.process_group import World
 from validation.runtime.seeds import number
 from validation.training import loop
-from validation.training.checkpoint import RunFolder, TrainingError, read_json, write_json
+from validation.training.checkpoint import DivergedError, RunFolder, TrainingError, read_json, write_json
 from validation.training.loop import train
 from validation.training.models import build
 from validation.training.penalty import Objective, Penalty
-from validation.training.recipes import CIFAR100, IMAGENET, LAPTOP, Recipe
+from validation.training.recipes import CIFAR100, IMAGENET, LAPTOP, RECIPES, Recipe
 from validation.training.start import decay_groups, gradient_norms
 
 pytest.importorskip("safetensors")
@@ -393,6 +393,43 @@ def test_every_hyperparameter_can_be_given_on_the_command_line():
     options = {f.name for f in fields(Train)}
     assert {f.name for f in fields(Recipe)} <= options
     assert {f.name for f in fields(Penalty)} - {"kind"} <= options  # its kind is --penalty
+
+
+OTHERS = {
+    "momentum": 0.875, "weight_decay": 3e-5, "decay_norms": False, "decay_biases": False, "label_smoothing": 0.1, "lr": 0.256,
+    "evaluation_size": 288, "lr_warmup": 5, "epochs": 90, "stem": "cifar", "batch": 256, "early_scores": 8, "size": 224,
+    "alpha": 100.0, "interval": 5, "width": 5, "warmup": 7, "reduction": "literal", "reading": "alpha_0", "border": "reflect",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_the_command_line_gives_replaces_the_presets_value(name, tmp_path):
+    recipe = Train(tmp_path, penalty="curvature", **{name: OTHERS[name]}).recipe()
+    assert recipe == RECIPES["laptop"].changed(kind="curvature", **{name: OTHERS[name]})
+    assert recipe != RECIPES["laptop"].changed(kind="curvature")
+
+
+def test_a_warm_up_of_the_rate_that_outlasts_the_run_is_refused(tmp_path):
+    with pytest.raises(SpecificationError, match=r"22 steps never reaches the learning rate 0\.1: the run has 22 steps"):
+        train(LAPTOP.changed(data="digits", size=8, epochs=1, lr_warmup=22), tmp_path, device="cpu")
+
+
+DEAD_NET = """
+from torch import nn
+
+def dead():
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+    nn.init.constant_(model[0].bias, -1e3)
+    return model
+"""
+
+
+def test_a_network_that_no_longer_sees_its_input_has_diverged(tmp_path):
+    """Its landscape has no shape, so that a sweep notes the run and goes on (`reproduce`, ¶_c with a large alpha)."""
+    (tmp_path / "nets.py").write_text(DEAD_NET)
+    recipe = LAPTOP.changed(data="digits", size=8, epochs=1, model=f"{tmp_path / 'nets.py'}:dead")
+    with pytest.raises(DivergedError, match="step 22, on the test images: this map is zero"):
+        train(recipe, tmp_path / "run", device="cpu")
 
 
 def test_the_stem_of_a_resnet_is_an_option():

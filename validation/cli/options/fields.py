@@ -32,7 +32,7 @@ class _Asked:
     layer: str | None = None
     """a layer by its name, as in model.named_modules() (default: the output, or the last layer with positions)"""
     data: str = "noise"
-    """noise, a folder of pictures, or mnist, mnist-corner, digits, photos, cifar10, cifar100"""
+    """noise, a folder of pictures, or mnist, mnist-corner, digits, photos, photographs, cifar10, cifar100"""
     images: int = 50
     """images at most, or draws where there are no --weights"""
     size: tuple[int, ...] = (224,)

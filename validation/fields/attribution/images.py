@@ -23,7 +23,7 @@ from validation.datasets.folders import ENDINGS, Folder
 
 __all__ = ["DATA_SETS", "Images", "images_from", "named_images", "white_noise"]
 
-DATA_SETS = ("mnist", "mnist-corner", "digits", "photos", "cifar10", "cifar100")
+DATA_SETS = ("mnist", "mnist-corner", "digits", "photos", "photographs", "cifar10", "cifar100")
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,7 +48,7 @@ class Evaluate:
     torch_load: bool = False
     """read other --weights by torch.load(weights_only=True)"""
     data: str | None = None
-    """for factories: mnist, mnist-corner, digits, photos, cifar10, cifar100 or folder"""
+    """for factories: mnist, mnist-corner, digits, photos, photographs, cifar10, cifar100 or folder"""
     size: int = 32
     """for factories: pixels of an image's side"""
     root: Path | None = None

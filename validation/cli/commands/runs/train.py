@@ -41,7 +41,7 @@ class Train:
     border: Literal["unpadded", "replicate", "reflect"] | None = None
     """of the curvature's Laplacian: unpadded (as printed; blind to the corners), replicate or reflect"""
     data: str | None = None
-    """mnist, mnist-corner, digits, photos, cifar10, cifar100 or folder"""
+    """mnist, mnist-corner, digits, photos, photographs, cifar10, cifar100 or folder"""
     root: Path | None = None
     """where CIFAR's archives or the image folders lie"""
     size: int | None = None
@@ -67,9 +67,9 @@ class Train:
     weight_decay: float | None = None
     """L2 weight decay"""
     decay_norms: bool | None = None
-    """whether the scales and shifts of norms decay too"""
+    """whether the scales and shifts of norms decay too (True or False)"""
     decay_biases: bool | None = None
-    """whether the biases of all other layers decay too"""
+    """whether the biases of all other layers decay too (True or False)"""
     label_smoothing: float | None = None
     """mass spread over all classes"""
     early_scores: int | None = None

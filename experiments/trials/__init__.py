@@ -1,0 +1,1 @@
+"""Sentences of the paper that nobody tried, each as an experiment of minutes: `make trials` writes docs/trials.json."""
