@@ -195,7 +195,7 @@ def sorted_maps(shown: Sequence[tuple[str, Any, str]], most: float) -> Figure:
     for ax, (name, values, guarantee) in zip(axes.flat, ordered, strict=False):
         image = draw_image(ax, values, {}, vmin=0, vmax=most)
         cut = float((values > most).mean())
-        tail = f"\n{cut:.1%} cut off, up to {values.max():.0f}" if cut else ""
+        tail = f"\n{cut:.1%} cut off, up to {values.max():.2g}" if cut else ""
         ax.set_title(f"{name}\n{guarantee}, {values.std():.0%} from flat{tail}", fontsize=8)
         ax.set(xticks=[], yticks=[])
     for ax in axes.flat[len(shown) :]:
