@@ -31,7 +31,11 @@ def shared_signals(lattice: Lattice) -> tuple[Reach, ...]:
     """For each node the nodes at or below it that paths without fresh weights reach, and which of their channels.
 
     >>> from lattice import Conv, Input, Node
-    >>> nodes = [Node("input", Input((1, 8))), Node("conv", Conv(4, 3), (0,)), Node("half", Slice(2, 4), (1,))]
+    >>> nodes = [
+    ...     Node("input", Input((1, 8))),
+    ...     Node("conv", Conv(4, 3), (0,)),
+    ...     Node("half", Slice(2, 4), (1,)),
+    ... ]
     >>> shared_signals(Lattice(tuple(nodes)))[-1]
     {2: Channels(start=0, stop=2, aligned=True), 1: Channels(start=2, stop=4, aligned=True)}
     """

@@ -88,9 +88,11 @@ def render(
 def render_advice(advice: Advice, *, title: str, made: Mapping[str, str] | None = None) -> str:
     """The page of `pilcro advise --report`: the changes, the map as it is, and how to flatten it without a change.
 
-    >>> from landscape import advise
+    >>> from landscape.advise import advise
     >>> from lattice import families
-    >>> page = render_advice(advise(families.plain(12, depth=2, stride=2)), title="two strides")
+    >>> page = render_advice(
+    ...     advise(families.plain(12, depth=2, stride=2)), title="two strides"
+    ... )
     >>> "What would flatten it" in page
     True
     """

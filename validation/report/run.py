@@ -33,7 +33,13 @@ def render_run(
     """One HTML document about a run: `result` is what result.json holds, `landscapes` its maps "before" and "after".
 
     >>> row = {"top1": 0.5, "top5": 1.0, "loss": 1.0, "tv": 0.5, "tv_error": 0.1}
-    >>> result = {"recipe": {"data": "digits"}, "rows": [], "before": row, "scores": row, "test_images": 9}
+    >>> result = {
+    ...     "recipe": {"data": "digits"},
+    ...     "rows": [],
+    ...     "before": row,
+    ...     "scores": row,
+    ...     "test_images": 9,
+    ... }
     >>> maps = {"before": np.ones((3, 3)), "after": np.ones((3, 3))}
     >>> "Top-1 0.500" in render_run(result, maps, title="a run")
     True
