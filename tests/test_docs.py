@@ -75,7 +75,7 @@ def test_every_picture_is_shown_by_a_page():
 
 def too_wide(text, most=88):
     """Lines of a page's code, or of a docstring's examples, that are wider than a column of the site."""
-    fenced = re.findall(r"^```+\w*\n(.*?)^```+", text, flags=re.MULTILINE | re.DOTALL)
+    fenced = re.findall(r"^```+[^\n]*\n(.*?)^```+", text, flags=re.MULTILINE | re.DOTALL)
     lines = [line for block in fenced for line in block.splitlines()]
     lines += [line.strip() for line in text.splitlines() if re.match(r"\s*(>>>|\.\.\.) ", line)]
     return [line for line in lines if len(line) > most]

@@ -1,4 +1,4 @@
-"""`notebook-gallery FOLDER`: a card for each notebook, with its last figure as a thumbnail, its title and its first sentence."""
+"""`notebook-gallery FOLDER`: a card for each notebook: its last figure as a thumbnail, its title, its first sentence."""
 
 import re
 from base64 import b64decode, b64encode
