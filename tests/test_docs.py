@@ -152,6 +152,15 @@ def test_the_reference_lists_every_public_name_once(package, extension):
     assert sorted(listed) == sorted(module.__all__)
 
 
+def test_a_summary_is_the_whole_first_sentence(extension):
+    pytest.importorskip("sphinx")
+
+    def thing():
+        """A sum (Proposition 1, Eq. 8), e.g. of paths. Another sentence."""
+
+    assert extension("public_names").first_sentence(thing) == "A sum (Proposition 1, Eq. 8), e.g. of paths."
+
+
 def test_the_command_line_page_asks_every_command(extension):
     pytest.importorskip("sphinx")
     pages = extension("command_line")

@@ -208,7 +208,9 @@ class Comparison:
         values = self._values(point.x, truth)
         last = values[-1]
         inner = [value for value in values if value.requires_grad]
-        results = torch.autograd.grad(last, inner, self._cotangent(last, point.size), allow_unused=True) if last.requires_grad else ()
+        results = (
+            torch.autograd.grad(last, inner, self._cotangent(last, point.size), allow_unused=True) if last.requires_grad else ()
+        )
         gradients = {id(value): gradient for value, gradient in zip(inner, results, strict=False) if gradient is not None}
         names = self.lattice.names
         value_apart = {name: self._at(name, truth.values, values[i]) for i, name in enumerate(names)}

@@ -370,7 +370,9 @@ def test_what_all_inputs_share_cancels_in_a_difference_from_the_mean(scale):
         Node("conv2", Conv(4, 1), (6,)),
         Node("average", Pool("avg", 2, 1), (7,)),
     ]
-    prior = Prior(Lattice(tuple(nodes)), {"conv": 2.0 * scale, "conv2": 0.25}, factors={"negated": 1.0}, signs={"negated": -1.0})
+    prior = Prior(
+        Lattice(tuple(nodes)), {"conv": 2.0 * scale, "conv2": 0.25}, factors={"negated": 1.0}, signs={"negated": -1.0}
+    )
     found = signals(prior)[-1]
     assert np.isfinite(found.power).all() and (found.power > 0).all()
     assert (found.cross <= 1e-12 * found.power).all()
