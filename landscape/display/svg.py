@@ -26,7 +26,7 @@ BAR, GAP, NUMBERS = 13, 12, 58  # the colour bar: its width, the space before it
 WIDTH, HEIGHT = LEFT + SIDE + GAP + BAR + NUMBERS, 210  # of a drawing of lines, without its legend
 LEGEND = 17  # the height of one of its lines
 TIP = 9  # of a colour bar's end, where values are cut off there
-SEEN = 0.995  # the share of a map's cells that lie below the end of a scale it shares
+SEEN = 0.95  # the share of a map's cells that lie below the end of a scale it shares
 TEXT = 'font-family="system-ui,sans-serif" font-size="12" fill="currentColor" stroke="none"'
 
 
@@ -166,7 +166,7 @@ def map_image(values: Array, alt: str, *, most: float | None = None) -> str:
 def shared_top(maps: Iterable[Array]) -> float:
     """Where a colour scale that several maps share ends: at the largest value, unless few cells would leave all others dark.
 
-    Where the largest value is more than twice what lies above all but one in 200 cells of each map, the scale ends there.
+    Where the largest value is more than twice what all but one in 20 cells of each map stay below, the scale ends there.
 
     >>> shared_top([np.ones(4), np.full((2, 2), 3.0)])
     3.0

@@ -10,7 +10,7 @@ import numpy as np
 
 from landscape.advise import deviation_from_flat
 from landscape.display.html import GUARANTEES, in_words, table
-from landscape.display.svg import Line, lines_svg, map_svg, profile, shared_top
+from landscape.display.svg import Line, lines_svg, map_svg, profile
 from landscape.maps.findings import findings
 from landscape.maps.plot import chosen_layers
 from validation.report.html import ORANGE, agreement_rows, signed_svg
@@ -166,7 +166,7 @@ def _check(land: Landscape, estimate: Estimate, agreement: Agreement | None) -> 
         )
         rows = scrolled(table(agreement_rows(agreement)))
     # both maps end at one value; differences below what was to be tolerated stay pale
-    most = shared_top([predicted, measured])
+    most = float(max(predicted.max(), measured.max()))
     difference = measured - predicted
     far = max(float(np.abs(difference).max()), agreement.tolerance if agreement is not None else 0.0)
     maps = [(predicted, "predicted map", "Predicted map, on the scale of the measured one.")]
