@@ -20,7 +20,12 @@ ROOT = Path(__file__).parents[2]
 
 def versions() -> dict[str, str]:
     """The versions that a number depends on."""
-    return {"pilcro": __version__, "python": platform.python_version(), "numpy": np.__version__, "torch": torch.__version__}
+    return {
+        "pilcro": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": str(torch.__version__),
+    }
 
 
 def made_now() -> dict[str, str]:
