@@ -20,7 +20,8 @@ copyright = "the pilcro developers. MIT licence"  # noqa: A001
 extensions = [
     *("myst_nb", "sphinx_design", "sphinx_copybutton"),
     *("sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx.ext.intersphinx"),
-    *("docstrings", "public_names", "command_line", "fences", "mathml", "network_gallery"),  # of docs/extensions
+    # of docs/extensions
+    *("docstrings", "public_names", "command_line", "fences", "mathml", "network_gallery", "notebook_gallery"),
 ]
 exclude_patterns = ["_build", "zoo_check.md", "notebooks/.ipynb_checkpoints", "**/.hypothesis"]
 html_theme = "furo"
@@ -62,6 +63,7 @@ toc_object_entries_show_parents = "hide"
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!(lattice|landscape|validation)\.).*"),
+    ("py:class", r"landscape\.input_checks\.[PR]"),  # type variables
     ("py:class", r"lattice\.sweep\.(choices\.Skip|reverse\.(State|Value))"),  # a private class, and type variables
 ]
 suppress_warnings = ["ref.python"]  # a bare `Estimate` in a signature may be that of either package that has one

@@ -1,11 +1,12 @@
-"""The thumbnails of the documentation's gallery: `python -m experiments.thumbnails` (two minutes)."""
+"""The thumbnails of the documentation's gallery: `python -m experiments.thumbnails` (two minutes), or NAME... for some."""
 
+import sys
 from io import BytesIO
 from pathlib import Path
 
 from matplotlib.image import imsave
 
-from experiments.pictures import with_a_palette
+from experiments.pictures import code_of, with_a_palette
 from landscape import predict
 from landscape.maps.plot import MAP_COLOURS
 from validation.studies.gallery import FAMILIES, classifier
@@ -21,10 +22,10 @@ def thumbnail(name: str) -> bytes:
     land = predict(classifier(name), (3, pixels, pixels))
     picture = BytesIO()
     imsave(picture, land.relative, cmap=MAP_COLOURS, vmin=0, vmax=MOST, format="png")
-    return with_a_palette(picture.getvalue())
+    return with_a_palette(picture.getvalue(), drawn_by=f"python -m experiments.thumbnails, code {code_of(thumbnail)}")
 
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for name in FAMILIES:
+    for name in sys.argv[1:] or FAMILIES:
         (FOLDER / f"{name}.png").write_bytes(thumbnail(name))

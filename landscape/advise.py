@@ -212,7 +212,10 @@ def advise(
     Examples
     --------
     >>> from lattice import Dense, Flatten
-    >>> net = Lattice.chain((1, 16), [Conv(8, 3, 2, padding=1), Conv(8, 3, 2, padding=1), Flatten(), Dense(4)])
+    >>> net = Lattice.chain(
+    ...     (1, 16),
+    ...     [Conv(8, 3, 2, padding=1), Conv(8, 3, 2, padding=1), Flatten(), Dense(4)],
+    ... )
     >>> advice = advise(net)
     >>> advice.changes[0].deviation < advice.before.deviation
     True

@@ -161,8 +161,19 @@ class Landscape(MapResult):
         Examples
         --------
         >>> from lattice import Conv, Dense, Flatten, Lattice
-        >>> net = Lattice.chain((1, 4), [Conv(1, kernel=3, padding=1), Conv(1, kernel=3, padding=1), Flatten(), Dense(1)])
-        >>> {name: squared.tolist() for name, squared in predict(net, initialisation=1.0).layers().items()}
+        >>> net = Lattice.chain(
+        ...     (1, 4),
+        ...     [
+        ...         Conv(1, kernel=3, padding=1),
+        ...         Conv(1, kernel=3, padding=1),
+        ...         Flatten(),
+        ...         Dense(1),
+        ...     ],
+        ... )
+        >>> {
+        ...     name: squared.tolist()
+        ...     for name, squared in predict(net, initialisation=1.0).layers().items()
+        ... }
         {'conv2': [1.0, 1.0, 1.0, 1.0], 'conv1': [2.0, 3.0, 3.0, 2.0], 'input': [5.0, 8.0, 8.0, 5.0]}
         """
         gradients = layer_gradients(self.traced, output)

@@ -122,7 +122,9 @@ class Prior:
     Examples
     --------
     >>> from lattice import Activation, Conv
-    >>> prior = Prior(Lattice.chain((1, 8), [Conv(4, kernel=3), Activation("relu")]), {"conv1": 2 / 3})
+    >>> prior = Prior(
+    ...     Lattice.chain((1, 8), [Conv(4, kernel=3), Activation("relu")]), {"conv1": 2 / 3}
+    ... )
     >>> [sign.name for sign in prior.node_signs], prior.plan.is_diagonal
     (['DATA', 'FILTER', 'NONNEGATIVE'], True)
     """

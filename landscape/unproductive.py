@@ -50,7 +50,9 @@ def unproductive_layers(prior: Prior) -> tuple[Unproductive, ...]:
 
     >>> layers = [Conv(4, 3, padding=1) for _ in range(6)]
     >>> net = Lattice.chain((1, 8), layers)
-    >>> for layer in unproductive_layers(Prior(net, {name: 1 / 12 for name in net.names[1:]})):
+    >>> for layer in unproductive_layers(
+    ...     Prior(net, {name: 1 / 12 for name in net.names[1:]})
+    ... ):
     ...     print(layer)
     conv5: its input already sees 9 pixels of 8, along every path
     conv6: its input already sees 11 pixels of 8, along every path

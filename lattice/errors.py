@@ -1,5 +1,7 @@
 """The errors of pilcro: one base, and below it the kinds that a caller would tell apart."""
 
+from html import escape
+
 __all__ = ["AssumptionError", "IrregularLatticeError", "PilcroError", "ResourceError", "SpecificationError", "UnsupportedError"]
 
 
@@ -15,6 +17,10 @@ class PilcroError(ValueError):
     ...     print(type(error).__name__, error)
     SpecificationError Conv: kernel is 0; the least is 1
     """
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of an error that was caught: its lines, broken where the page ends."""
+        return f'<pre style="white-space:pre-wrap"><b>{type(self).__name__}</b>: {escape(str(self))}</pre>'
 
 
 class SpecificationError(PilcroError):

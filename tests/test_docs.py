@@ -73,6 +73,43 @@ def test_every_picture_is_shown_by_a_page():
     assert [str(path) for path in unseen if path.name != "gallery.png"] == []
 
 
+def too_wide(text, most=88):
+    """Lines of a page's code, or of a docstring's examples, that are wider than a column of the site."""
+    fenced = re.findall(r"^```+[^\n]*\n(.*?)^```+", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for block in fenced for line in block.splitlines()]
+    lines += [line.strip() for line in text.splitlines() if re.match(r"\s*(>>>|\.\.\.) ", line)]
+    return [line for line in lines if len(line) > most]
+
+
+@pytest.mark.parametrize("path", [page for page in PAGES if page.is_relative_to(DOCS)], ids=name_of)
+def test_code_on_a_page_is_at_most_88_columns_wide(path):
+    assert too_wide(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_examples_in_docstrings_are_at_most_88_columns_wide(package):
+    wide = {name_of(path): too_wide(path.read_text(encoding="utf-8")) for path in (ROOT / package).rglob("*.py")}
+    assert {path: lines for path, lines in wide.items() if lines} == {}
+
+
+def test_an_example_that_is_too_wide_is_seen(tmp_path):
+    wide = "x" * 89
+    assert too_wide(f"```sh\n{wide}\n```\n{wide}\n>>> {wide}\n") == [wide, f">>> {wide}"]
+
+
+def test_every_notebook_has_a_card_with_its_closing_figure(extension):
+    pytest.importorskip("sphinx")
+    nbformat = pytest.importorskip("nbformat")
+    cards = extension("notebook_gallery")
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        title, sentence = cards.said(notebook)
+        assert title
+        assert len(sentence) > 20
+        assert "](" not in sentence  # no badge
+        assert cards.thumbnail(cards.last_figure(notebook)).startswith("data:image/png;base64,")
+
+
 def resolved(dotted):
     """What a dotted name stands for."""
     parts = dotted.split(".")
@@ -113,6 +150,15 @@ def test_the_reference_lists_every_public_name_once(package, extension):
     module = importlib.import_module(package)
     listed = [name for _, names in extension("public_names").groups(module) for name in names]
     assert sorted(listed) == sorted(module.__all__)
+
+
+def test_a_summary_is_the_whole_first_sentence(extension):
+    pytest.importorskip("sphinx")
+
+    def thing():
+        """A sum (Proposition 1, Eq. 8), e.g. of paths. Another sentence."""
+
+    assert extension("public_names").first_sentence(thing) == "A sum (Proposition 1, Eq. 8), e.g. of paths."
 
 
 def test_the_command_line_page_asks_every_command(extension):

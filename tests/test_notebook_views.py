@@ -11,7 +11,7 @@ from landscape import advise, predict, trace
 from landscape.display.svg import Line, flat_view, lines_svg, map_svg
 from landscape.maps.findings import findings
 from landscape.maps.measures import report
-from lattice import Conv, Dense, Flatten, Lattice, families
+from lattice import Conv, Dense, Flatten, Lattice, PilcroError, families
 from tests.whole import Whole
 from validation import compare, empirical_landscape, measure
 
@@ -91,6 +91,13 @@ def test_names_are_escaped():
     view = predict(Lattice(tuple(nodes)), initialisation=1.0).traced._repr_html_()
     assert "<b><b>&" not in view
     assert "&lt;b&gt;&amp;" in view
+
+
+def test_a_caught_error_shows_its_lines_broken_and_escaped():
+    view = PilcroError("one < two\n  layer & more")._repr_html_()
+    assert "one &lt; two\n  layer &amp; more" in view
+    assert "white-space:pre-wrap" in view
+    assert "".join(Whole(view).words) == "PilcroError: one < two\n  layer & more"
 
 
 # --- the drawings, against numbers that they were made of -----------------------------------------------------------------

@@ -19,6 +19,10 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.nodes import nested_parse_with_titles
 
+NO_ABBREVIATION = "".join(
+    rf"(?<!\b{short})" for short in ("Eq", "Fig", "Sec", "cf", r"i\.e", r"e\.g")
+)  # whose point ends nothing
+
 
 def groups(package: ModuleType) -> list[tuple[str, list[str]]]:
     """[(comment, names)] of a package's `__all__`, as its source groups them; the comment is empty where there is none."""
@@ -72,7 +76,7 @@ def first_sentence(thing: object) -> str:
         inspect.isclass(thing) or inspect.isroutine(thing) or isinstance(thing, ModuleType) or hasattr(thing, "__wrapped__")
     )
     first = "" if data else (inspect.getdoc(thing) or "").partition("\n\n")[0].replace("\n", " ")
-    sentence = re.match(r".*?[.?!:](?=\s|$)", first)
+    sentence = re.match(rf".*?{NO_ABBREVIATION}[.?!:](?=\s|$)", first)
     return " ".join(restructured([sentence[0].rstrip(":") if sentence else first])).strip()
 
 

@@ -52,7 +52,8 @@ def gaussian_moments(activation: Activation, mean: Array, variance: Array, corre
     Arrays broadcast. `UnsupportedError` for an activation without a rule.
 
     >>> relu = gaussian_moments(Activation("relu"), np.zeros(1), np.ones(1), np.zeros(1))
-    >>> [round(float(moment[0]), 4) for moment in relu]  # 1 / sqrt(2 pi), 1/2, 1 / (2 pi), 1/2
+    >>> # 1 / sqrt(2 pi), 1/2, 1 / (2 pi), 1/2
+    >>> [round(float(moment[0]), 4) for moment in relu]
     [0.3989, 0.5, 0.1592, 0.5]
     >>> silu = gaussian_moments(Activation("silu"), np.zeros(1), np.ones(1), np.zeros(1))
     >>> [round(float(moment[0]), 4) for moment in silu]

@@ -68,7 +68,11 @@ def pointwise(function: Callable[..., tuple[Array, ...]], *arrays: Array) -> tup
     afterwards: of a map of 112 x 112 positions 4 x 4 may be left.
 
     >>> calls = []
-    >>> pointwise(lambda x, y: (calls.append(x.size), (x + y,))[1], np.array([1.0, 2, 3, 2, 2]), np.zeros((4, 1)))[0][3]
+    >>> pointwise(
+    ...     lambda x, y: (calls.append(x.size), (x + y,))[1],
+    ...     np.array([1.0, 2, 3, 2, 2]),
+    ...     np.zeros((4, 1)),
+    ... )[0][3]
     array([1., 2., 3., 2., 2.])
     >>> calls
     [3]

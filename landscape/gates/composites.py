@@ -75,7 +75,16 @@ def forms(lattice: Lattice, train: bool = False) -> list[tuple[int, Form]]:
     """For every node, of which node it is a pointwise function, and which function; itself where it is none.
 
     >>> from lattice import Conv
-    >>> net = Lattice.chain((1, 8), [Conv(4, 3), Activation("leaky_relu"), Norm("scale"), Activation("relu"), Conv(4, 3)])
+    >>> net = Lattice.chain(
+    ...     (1, 8),
+    ...     [
+    ...         Conv(4, 3),
+    ...         Activation("leaky_relu"),
+    ...         Norm("scale"),
+    ...         Activation("relu"),
+    ...         Conv(4, 3),
+    ...     ],
+    ... )
     >>> [base for base, _ in forms(net)], forms(net)[4][1].norms
     ([0, 1, 1, 1, 1, 5], ('norm1',))
     """

@@ -48,7 +48,14 @@ def gates_below(lattice: Lattice) -> dict[str, str]:
     """By activation, the activation that it reads with nothing but a factor or a shift between: no fresh weights.
 
     >>> from lattice import Conv, Pool
-    >>> layers = [Conv(2, 3), Activation("leaky_relu"), Norm("scale"), Activation("relu"), Conv(2, 3), Activation("relu")]
+    >>> layers = [
+    ...     Conv(2, 3),
+    ...     Activation("leaky_relu"),
+    ...     Norm("scale"),
+    ...     Activation("relu"),
+    ...     Conv(2, 3),
+    ...     Activation("relu"),
+    ... ]
     >>> gates_below(Lattice.chain((1, 8), layers))
     {'activation2': 'activation1'}
     """
@@ -101,7 +108,10 @@ def skips(lattice: Lattice) -> Iterator[Skip]:
 
     >>> from lattice import Conv, residual
     >>> relu = Activation("relu")
-    >>> net = Lattice.chain((1, 8), [Conv(2, 3), relu, residual([Conv(2, 3, padding=1)], [Norm("batch")]), relu])
+    >>> net = Lattice.chain(
+    ...     (1, 8),
+    ...     [Conv(2, 3), relu, residual([Conv(2, 3, padding=1)], [Norm("batch")]), relu],
+    ... )
     >>> list(skips(net))
     [Skip(total='add1', place=1, lower='activation1', upper='activation2', top='add1', under=('norm1',), over=())]
     """

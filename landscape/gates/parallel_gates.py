@@ -19,10 +19,17 @@ def parallel_gates(lattice: Lattice) -> tuple[tuple[str, str], ...]:
 
     >>> from lattice import Add, Conv, Input, Node
     >>> relu, tanh = Activation("relu"), Activation("tanh")
-    >>> nodes = [Node("x", Input((1, 5))), Node("a", Conv(4, 3), (0,)), Node("b", relu, (1,)), Node("c", tanh, (1,))]
+    >>> nodes = [
+    ...     Node("x", Input((1, 5))),
+    ...     Node("a", Conv(4, 3), (0,)),
+    ...     Node("b", relu, (1,)),
+    ...     Node("c", tanh, (1,)),
+    ... ]
     >>> parallel_gates(Lattice((*nodes, Node("sum", Add(), (2, 3)))))
     (('b', 'c'),)
-    >>> parallel_gates(Lattice((*nodes[:3], Node("c", tanh, (2,)), Node("sum", Add(), (2, 3)))))
+    >>> parallel_gates(
+    ...     Lattice((*nodes[:3], Node("c", tanh, (2,)), Node("sum", Add(), (2, 3))))
+    ... )
     ()
     """
     below: list[frozenset[int]] = []

@@ -69,10 +69,17 @@ def train_factors(prior: Prior, batch: int) -> dict[str, Any]:
     Examples
     --------
     >>> from lattice import Dense, Flatten
-    >>> layers = [Conv(8, 3, padding=1, mode="circular"), Norm(), Activation("relu"), Flatten(), Dense(1)]
+    >>> layers = [
+    ...     Conv(8, 3, padding=1, mode="circular"),
+    ...     Norm(),
+    ...     Activation("relu"),
+    ...     Flatten(),
+    ...     Dense(1),
+    ... ]
     >>> net = Lattice.chain((1, 10), layers)
     >>> prior = Prior(net, {"conv1": 0.5, "dense1": 1.0})
-    >>> round(train_factors(prior, batch=10)["norm1"] * 0.5 * 3, 4)  # 99/100: fan_in V[w] = 1.5
+    >>> # 99/100: fan_in V[w] = 1.5
+    >>> round(train_factors(prior, batch=10)["norm1"] * 0.5 * 3, 4)
     0.99
     """
     lattice, result = prior.lattice, dict(prior.factors)
@@ -182,9 +189,11 @@ def train_reasons(lattice: Lattice, batch: int) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> train_reasons(Lattice.chain((1, 9), [Conv(4, 3), Norm(), Activation("relu")]), batch=2)
-    ('batch norm in train mode: the variance of a large batch of white inputs, at a batch of 2 (norm1)', 'a batch of 2: \
-    terms of relative size 1 / (batch * positions) are left out (norm1)')
+    >>> net = Lattice.chain((1, 9), [Conv(4, 3), Norm(), Activation("relu")])
+    >>> for reason in train_reasons(net, batch=2):
+    ...     print(reason)
+    batch norm in train mode: the variance of a large batch of white inputs, at a batch of 2 (norm1)
+    a batch of 2: terms of relative size 1 / (batch * positions) are left out (norm1)
     """
     from lattice.errors import listed
 

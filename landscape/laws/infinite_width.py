@@ -102,7 +102,10 @@ def given_input_moments(prior: Prior, inputs: Array, *, output: Any = None) -> A
     `SpecificationError` for inputs that do not fit, `ResourceError` where 2 GiB would not be enough.
 
     >>> from lattice import Conv
-    >>> net = Lattice.chain((1, 3), [Conv(9, 3, padding=1), Activation("relu"), GlobalPool(), Flatten(), Dense(1)])
+    >>> net = Lattice.chain(
+    ...     (1, 3),
+    ...     [Conv(9, 3, padding=1), Activation("relu"), GlobalPool(), Flatten(), Dense(1)],
+    ... )
     >>> prior = Prior(net, {"conv1": 2 / 3, "dense1": 1 / 9})
     >>> given_input_moments(prior, np.array([[[1.0, -2.0, 0.5]]])).round(6)
     array([0.073263, 0.164316, 0.071997])
@@ -136,7 +139,10 @@ def fits(lattice: Lattice) -> bool:
     """Is this net small enough for the moments between all of its positions: 2 GiB, and about a minute an input?
 
     >>> from lattice import Conv
-    >>> fits(Lattice.chain((3, 8, 8), [Conv(8, 3)])), fits(Lattice.chain((3, 224, 224), [Conv(8, 3)]))
+    >>> (
+    ...     fits(Lattice.chain((3, 8, 8), [Conv(8, 3)])),
+    ...     fits(Lattice.chain((3, 224, 224), [Conv(8, 3)])),
+    ... )
     (True, False)
     """
     return _bytes(lattice) <= min(MOST_BYTES, MOST_TRAFFIC // prod(lattice.input_shape))

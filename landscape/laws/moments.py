@@ -169,8 +169,11 @@ def path_sum(
     Examples
     --------
     >>> from lattice import Conv, Dense, Flatten, GlobalPool
-    >>> copies = Conv(1, kernel=3, padding=1, mode="replicate")  # the border pixel is read twice through one weight
-    >>> path_sum(Lattice.chain((1, 4), [copies, GlobalPool("avg"), Flatten(), Dense(1)]), 1.0) * 16
+    >>> # the border pixel is read twice through one weight
+    >>> copies = Conv(1, kernel=3, padding=1, mode="replicate")
+    >>> path_sum(
+    ...     Lattice.chain((1, 4), [copies, GlobalPool("avg"), Flatten(), Dense(1)]), 1.0
+    ... ) * 16
     array([3., 3., 3., 3.])
     """
     check_lattice(lattice, "path_sum")

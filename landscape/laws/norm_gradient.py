@@ -44,7 +44,9 @@ def kept_by_norms(prior: Prior, given: bool = False) -> dict[str, Array]:
     Raises `AssumptionError` where the variance is that of so few values that its inverse has no mean.
 
     >>> from lattice import Conv
-    >>> net = Lattice.chain((4, 5), [Conv(16, 3, padding=1, mode="circular"), Norm("layer")])
+    >>> net = Lattice.chain(
+    ...     (4, 5), [Conv(16, 3, padding=1, mode="circular"), Norm("layer")]
+    ... )
     >>> kept_by_norms(Prior(net, {"conv1": 1.0}))["norm1"].round(3)  # 14/13 of 11/10
     array([[1.185, 1.185, 1.185, 1.185, 1.185]])
     """

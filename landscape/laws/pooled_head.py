@@ -48,7 +48,11 @@ def pooled_gates(lattice: Lattice) -> tuple[int, ...]:
 
     >>> from lattice import Conv, Dense, Flatten
     >>> relu = Activation("relu")
-    >>> pooled_gates(Lattice.chain((1, 8), [Conv(4, 3), relu, GlobalPool("avg"), Flatten(), Dense(2)]))
+    >>> pooled_gates(
+    ...     Lattice.chain(
+    ...         (1, 8), [Conv(4, 3), relu, GlobalPool("avg"), Flatten(), Dense(2)]
+    ...     )
+    ... )
     (2,)
     >>> pooled_gates(Lattice.chain((1, 8), [Conv(4, 3), relu, Flatten(), Dense(2)]))
     ()
@@ -84,8 +88,16 @@ def head_correction(prior: Prior, output: Any = None) -> Array | None:
     None where no gate stands right under a global average at the head. `UnsupportedError` for ops without a rule.
 
     >>> from lattice import Conv
-    >>> net = Lattice.chain((1, 4), [Conv(64, 3, padding=1, mode="circular"), Activation("relu"), GlobalPool("avg")])
-    >>> head_correction(Prior(net, {"conv1": 2 / 3})).round(5)  # kappa = 1 / (2 pi), S = 2, c = 2/3: 3 * 2 pairs p != q of 16
+    >>> net = Lattice.chain(
+    ...     (1, 4),
+    ...     [
+    ...         Conv(64, 3, padding=1, mode="circular"),
+    ...         Activation("relu"),
+    ...         GlobalPool("avg"),
+    ...     ],
+    ... )
+    >>> # kappa = 1 / (2 pi), S = 2, c = 2/3: 3 * 2 pairs p != q of 16
+    >>> head_correction(Prior(net, {"conv1": 2 / 3})).round(5)
     array([0.01326, 0.01326, 0.01326, 0.01326])
     """
     lattice = prior.lattice

@@ -17,7 +17,17 @@ def channel_runs(lattice: Lattice) -> tuple[tuple[int, ...], ...]:
     >>> from lattice import Activation, Conv, Node
     >>> left, right = Node("left", Conv(4, 1), (0,)), Node("right", Conv(2, 1), (0,))
     >>> both = Node("both", Concat(), (1, 2))
-    >>> channel_runs(Lattice((Node("input", Input((1, 8))), left, right, both, Node("relu", Activation("relu"), (3,)))))[-1]
+    >>> channel_runs(
+    ...     Lattice(
+    ...         (
+    ...             Node("input", Input((1, 8))),
+    ...             left,
+    ...             right,
+    ...             both,
+    ...             Node("relu", Activation("relu"), (3,)),
+    ...         )
+    ...     )
+    ... )[-1]
     (4, 2)
     """
     runs: list[tuple[int, ...]] = []

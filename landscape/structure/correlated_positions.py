@@ -19,7 +19,9 @@ def correlated_positions(lattice: Lattice) -> list[bool]:
     """For each node: can K be off-diagonal in position at its output?
 
     >>> from lattice import Conv, Pool
-    >>> correlated_positions(Lattice.chain((1, 9), [Conv(2, 3), Pool("avg", 2), Conv(2, 3)]))
+    >>> correlated_positions(
+    ...     Lattice.chain((1, 9), [Conv(2, 3), Pool("avg", 2), Conv(2, 3)])
+    ... )
     [True, True, False, False]
     """
 

@@ -28,8 +28,18 @@ def asked_pairs(lattice: Lattice) -> dict[int, Axes]:
     """For each node that it matters for, the pairs of positions at its output; pairs of equal positions are among them.
 
     >>> from lattice import Conv
-    >>> net = Lattice.chain((1, 9), [Conv(4, 3), Activation("relu"), Pool("max", 2), Conv(4, 3), Activation("relu")])
-    >>> [len(axes[0]) for axes in asked_pairs(net).values()]  # below the pool 7 cells, and 3 pairs of two each, twice
+    >>> net = Lattice.chain(
+    ...     (1, 9),
+    ...     [
+    ...         Conv(4, 3),
+    ...         Activation("relu"),
+    ...         Pool("max", 2),
+    ...         Conv(4, 3),
+    ...         Activation("relu"),
+    ...     ],
+    ... )
+    >>> # below the pool 7 cells, and 3 pairs of two each, twice
+    >>> [len(axes[0]) for axes in asked_pairs(net).values()]
     [23, 13, 13]
     """
     return _asked(lattice)[0]
@@ -145,7 +155,8 @@ def closest(kept: Pairs, codes: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Where among the pairs that are kept these stand; of one that is not, two that are nearer, from either end.
 
     >>> near = Pairs.of(4, 4, np.array([0, 1, 4, 5, 6, 9, 10, 11, 14, 15]))
-    >>> first, second = closest(near, np.array([3]).tobytes())  # 0 and 3: 0 and 1, or 2 and 3
+    >>> # 0 and 3: 0 and 1, or 2 and 3
+    >>> first, second = closest(near, np.array([3]).tobytes())
     >>> near.codes[first], near.codes[second]
     (array([1]), array([11]))
     """

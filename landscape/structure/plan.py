@@ -102,7 +102,9 @@ def plan(lattice: Lattice) -> Plan:
     >>> from lattice import Conv, GlobalPool
     >>> plan(Lattice.chain((1, 8), [Conv(4, 3), Conv(4, 3), GlobalPool()])).is_diagonal
     True
-    >>> plan(Lattice.chain((1, 8), [Pool("avg", 3, 1), Conv(4, 3), GlobalPool()])).is_diagonal
+    >>> plan(
+    ...     Lattice.chain((1, 8), [Pool("avg", 3, 1), Conv(4, 3), GlobalPool()])
+    ... ).is_diagonal
     False
     """
     steps, unresolved = _steps(lattice)

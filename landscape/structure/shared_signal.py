@@ -64,8 +64,15 @@ def shared_signals(lattice: Lattice) -> tuple[Reach, ...]:
     """For each node the nodes at or below it that paths without fresh weights reach, and which of their channels.
 
     >>> from lattice import Conv, Input, Node
-    >>> nodes = [Node("input", Input((1, 8))), Node("conv", Conv(4, 3), (0,)), Node("half", Slice(2, 4), (1,))]
-    >>> {node: channels[:3] for node, channels in shared_signals(Lattice(tuple(nodes)))[-1].items()}
+    >>> nodes = [
+    ...     Node("input", Input((1, 8))),
+    ...     Node("conv", Conv(4, 3), (0,)),
+    ...     Node("half", Slice(2, 4), (1,)),
+    ... ]
+    >>> {
+    ...     node: channels[:3]
+    ...     for node, channels in shared_signals(Lattice(tuple(nodes)))[-1].items()
+    ... }
     {2: (0, 2, True), 1: (2, 4, True)}
     """
     reaches: list[Reach] = []

@@ -83,7 +83,10 @@ def has_slopes(activation: Activation) -> bool:
 def activation_gain(activation: Activation, sign: Sign) -> float:
     """E[phi'(z)^2] = (a^2 + b^2) / 2 for slopes a, b and a symmetric z (Eq. 18: 1/2 for ReLU); b^2 for z >= 0, a^2 for z <= 0.
 
-    >>> activation_gain(Activation("relu"), Sign.FILTER), activation_gain(Activation("relu"), Sign.NONNEGATIVE)
+    >>> (
+    ...     activation_gain(Activation("relu"), Sign.FILTER),
+    ...     activation_gain(Activation("relu"), Sign.NONNEGATIVE),
+    ... )
     (0.5, 1.0)
     """
     below, above = (slope**2 for slope in slopes(activation))
@@ -110,7 +113,9 @@ def run_signs(
 
     >>> from lattice import Conv, Node
     >>> conv, relu = Node("conv", Conv(4, 1), (0,)), Node("relu", Activation("relu"), (1,))
-    >>> net = Lattice((Node("input", Input((1, 8))), conv, relu, Node("both", Concat(), (1, 2))))
+    >>> net = Lattice(
+    ...     (Node("input", Input((1, 8))), conv, relu, Node("both", Concat(), (1, 2)))
+    ... )
     >>> [sign.name for sign in run_signs(net)[-1]]
     ['FILTER', 'NONNEGATIVE']
     """

@@ -92,9 +92,13 @@ def assess(
     --------
     >>> from lattice import Conv, Dense, Flatten, GlobalPool
     >>> relu = Activation("relu")
-    >>> assess(Lattice.chain((1, 8), [Conv(4, 3), relu, Conv(4, 3), relu, Flatten(), Dense(1)]))
+    >>> assess(
+    ...     Lattice.chain((1, 8), [Conv(4, 3), relu, Conv(4, 3), relu, Flatten(), Dense(1)])
+    ... )
     (<Guarantee.EXACT: 2>, ())
-    >>> guarantee, reasons = assess(Lattice.chain((1, 8), [Conv(4, 3), relu, GlobalPool(), Flatten(), Dense(1)]))
+    >>> guarantee, reasons = assess(
+    ...     Lattice.chain((1, 8), [Conv(4, 3), relu, GlobalPool(), Flatten(), Dense(1)])
+    ... )
     >>> guarantee, reasons
     (<Guarantee.APPROXIMATE: 0>, ('relu under an average: gates at different positions share a filter (activation1)',))
     """

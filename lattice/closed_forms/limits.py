@@ -86,7 +86,9 @@ def offset_moments(lattice: Lattice) -> tuple[Moments, ...]:
     Examples
     --------
     >>> from lattice import Conv, Lattice
-    >>> offset_moments(Lattice.chain((1, 20), [Conv(1, kernel=3, stride=2), Conv(1, kernel=3)]))
+    >>> offset_moments(
+    ...     Lattice.chain((1, 20), [Conv(1, kernel=3, stride=2), Conv(1, kernel=3)])
+    ... )
     (Moments(mean=Fraction(3, 1), variance=Fraction(10, 3)),)
     """
     check_lattice(lattice, "offset_moments")
@@ -141,7 +143,10 @@ def gaussian_limit(lattice: Lattice, output: Where, order: int = 2) -> GaussianL
     Examples
     --------
     >>> from lattice import families
-    >>> [round(gaussian_limit(families.plain(41, 20), (0,), order).total_variation, 6) for order in (2, 4, 6)]
+    >>> [
+    ...     round(gaussian_limit(families.plain(41, 20), (0,), order).total_variation, 6)
+    ...     for order in (2, 4, 6)
+    ... ]
     [0.004476, 0.000105, 6e-06]
     """
     check_lattice(lattice, "gaussian_limit")

@@ -93,7 +93,9 @@ def path_polynomial(lattice: Lattice, output: Where, input: Where, channels: boo
     Examples
     --------
     >>> from lattice import Conv, Lattice, residual
-    >>> net = Lattice.chain((1, 5), [Conv(1, kernel=3, padding=1), residual([Conv(1, kernel=3, padding=1)])])
+    >>> net = Lattice.chain(
+    ...     (1, 5), [Conv(1, kernel=3, padding=1), residual([Conv(1, kernel=3, padding=1)])]
+    ... )
     >>> path_polynomial(net, (2,), (2,)), path_polynomial(net, (2,), (0,))
     (3*V_1*V_2 + V_1, V_1*V_2)
     """
@@ -203,9 +205,15 @@ def generating_function(lattice: Lattice) -> sympy.Expr:
     Examples
     --------
     >>> from lattice import Conv, Lattice, residual
-    >>> generating_function(Lattice.chain((1, 30), [Conv(1, kernel=3, stride=2), Conv(1, kernel=2, dilation=3)]))
+    >>> generating_function(
+    ...     Lattice.chain(
+    ...         (1, 30), [Conv(1, kernel=3, stride=2), Conv(1, kernel=2, dilation=3)]
+    ...     )
+    ... )
     (x**6 + 1)*(x**2 + x + 1)
-    >>> generating_function(Lattice.chain((1, 9), [residual([Conv(1, kernel=3, padding=1)])] * 4))
+    >>> generating_function(
+    ...     Lattice.chain((1, 9), [residual([Conv(1, kernel=3, padding=1)])] * 4)
+    ... )
     (x + 2 + 1/x)**4
     """
     check_lattice(lattice, "generating_function")

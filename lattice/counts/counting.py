@@ -73,7 +73,9 @@ def path_counts(
     Examples
     --------
     >>> from lattice import Conv, Lattice
-    >>> net = Lattice.chain((1, 6), [Conv(4, kernel=3, padding=1), Conv(4, kernel=3, padding=1)])
+    >>> net = Lattice.chain(
+    ...     (1, 6), [Conv(4, kernel=3, padding=1), Conv(4, kernel=3, padding=1)]
+    ... )
     >>> path_counts(net, channels=False)
     array([5, 8, 9, 9, 8, 5], dtype=object)
     >>> path_counts(net, output=(2,))

@@ -93,7 +93,11 @@ def evenness(lattice: Lattice) -> tuple[StageEvenness, ...]:
     --------
     >>> from lattice import Conv, Lattice
     >>> for size in (8, 9):
-    ...     print(*evenness(Lattice.chain((1, size), [Conv(1, kernel=3, stride=2, padding=1)])))
+    ...     print(
+    ...         *evenness(
+    ...             Lattice.chain((1, size), [Conv(1, kernel=3, stride=2, padding=1)])
+    ...         )
+    ...     )
     conv1 axis 0: UNEVEN, reads 1 and 0 padded cells
     conv1 axis 0: even, reads 1 and 1 padded cells
     """
@@ -114,7 +118,10 @@ def evenness(lattice: Lattice) -> tuple[StageEvenness, ...]:
 def lean(window: AxisMap, n: int) -> int:
     """How many cells further the windows reach over the high border of n cells than over the low one.
 
-    >>> lean(Window(kernel=3, stride=2, padding=(1, 1)), 8), lean(Window(kernel=3, stride=2, padding=(1, 1)), 9)
+    >>> (
+    ...     lean(Window(kernel=3, stride=2, padding=(1, 1)), 8),
+    ...     lean(Window(kernel=3, stride=2, padding=(1, 1)), 9),
+    ... )
     (-1, 0)
     """
     raise SpecificationError(f"no evenness rule for {window!r}; add one with lattice.geometry.evenness.lean.register")

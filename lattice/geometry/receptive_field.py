@@ -188,7 +188,10 @@ def receptive_field(lattice: Lattice, node: str | None = None, channel: int | No
     Examples
     --------
     >>> from lattice import Conv, Lattice, Pool
-    >>> net = Lattice.chain((3, 32), [Conv(8, kernel=3, padding=1), Pool("max", 2), Conv(8, kernel=3, padding=1)])
+    >>> net = Lattice.chain(
+    ...     (3, 32),
+    ...     [Conv(8, kernel=3, padding=1), Pool("max", 2), Conv(8, kernel=3, padding=1)],
+    ... )
     >>> print(receptive_field(net))
     receptive field of conv2
     axis 0: 8 cells every 2, padding 3 and 3, first unit centred on 1/2
@@ -261,7 +264,11 @@ def cells_seen(lattice: Lattice, output: Where | None = None) -> Array:
     Returns a boolean map (*spatial): does any channel of the cell count? Errors as `path_counts`.
 
     >>> from lattice import Conv, Lattice
-    >>> cells_seen(Lattice.chain((1, 8), [Conv(1, kernel=2, dilation=2), Conv(1, kernel=1, stride=3)])).astype(int)
+    >>> cells_seen(
+    ...     Lattice.chain(
+    ...         (1, 8), [Conv(1, kernel=2, dilation=2), Conv(1, kernel=1, stride=3)]
+    ...     )
+    ... ).astype(int)
     array([1, 0, 1, 1, 0, 1, 0, 0])
     """
     return np.any(pull_back(lattice, lambda node: True, one_unit(lattice, output, one=True)), axis=0)

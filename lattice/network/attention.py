@@ -64,7 +64,9 @@ class Attention(Merge):
     >>> from lattice.network.shapes import output_shape
     >>> output_shape(Attention(2), (8, 3), (8, 5), (6, 5))
     (6, 3)
-    >>> output_shape(Attention(), (6, 5), (5, 1))  # one mean of all positions, whose shares are given
+    >>> output_shape(
+    ...     Attention(), (6, 5), (5, 1)
+    ... )  # one mean of all positions, whose shares are given
     (6, 1)
     """
 

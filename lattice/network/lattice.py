@@ -84,7 +84,9 @@ class Lattice:
     Examples
     --------
     >>> from lattice import Conv, residual
-    >>> net = Lattice.chain((1, 8), [Conv(4, kernel=3, padding=1), residual([Conv(4, kernel=3, padding=1)])])
+    >>> net = Lattice.chain(
+    ...     (1, 8), [Conv(4, kernel=3, padding=1), residual([Conv(4, kernel=3, padding=1)])]
+    ... )
     >>> net.names, net.shapes[-1]
     (('input', 'conv1', 'conv2', 'add1'), (4, 8))
     """

@@ -50,8 +50,16 @@ def sweep(
     lies on every path.
 
     >>> from lattice import Conv, residual
-    >>> net = Lattice.chain((1, 8), [residual([Conv(1, 3, padding=1)]), residual([Conv(1, 3, padding=1)])])
-    >>> [value for _, value in sweep(net, 1, lambda position, here: [here] * len(net.nodes[position].inputs))]  # ways down
+    >>> net = Lattice.chain(
+    ...     (1, 8), [residual([Conv(1, 3, padding=1)]), residual([Conv(1, 3, padding=1)])]
+    ... )
+    >>> # ways down
+    >>> [
+    ...     value
+    ...     for _, value in sweep(
+    ...         net, 1, lambda position, here: [here] * len(net.nodes[position].inputs)
+    ...     )
+    ... ]
     [1, 1, 2, 2, 4]
     """
     nodes = lattice.nodes

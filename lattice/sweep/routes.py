@@ -57,7 +57,9 @@ def route(lattice: Lattice, commands: Sequence[Any], output: Where) -> Unit:
     Examples
     --------
     >>> from lattice import Conv, Lattice, residual
-    >>> net = Lattice.chain((1, 7), [Conv(1, kernel=3), residual([Conv(1, kernel=3, padding=1)])])
+    >>> net = Lattice.chain(
+    ...     (1, 7), [Conv(1, kernel=3), residual([Conv(1, kernel=3, padding=1)])]
+    ... )
     >>> route(net, [2, 1], output=(3,)), route(net, [2, SKIP], output=(3,))
     (Unit(position=(5,), channel=0), Unit(position=(5,), channel=0))
     """
@@ -176,7 +178,9 @@ def path_exists(lattice: Lattice, output: Where, input: Where) -> bool:
     Examples
     --------
     >>> from lattice import Conv, Lattice
-    >>> net = Lattice.chain((1, 7), [Conv(1, kernel=2, dilation=2), Conv(1, kernel=2, dilation=2)])
+    >>> net = Lattice.chain(
+    ...     (1, 7), [Conv(1, kernel=2, dilation=2), Conv(1, kernel=2, dilation=2)]
+    ... )
     >>> [path_exists(net, (0,), (i,)) for i in range(5)]
     [True, False, True, False, True]
     """

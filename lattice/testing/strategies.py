@@ -126,7 +126,9 @@ def routes(draw: st.DrawFn, lattice: Lattice) -> tuple[tuple[AnyCommand, ...], U
     >>> @given(routes(net))
     ... def test_a_route_is_a_sum_of_taps(drawn):
     ...     commands, output = drawn
-    ...     assert route(net, commands, output).position[0] == output.position[0] + sum(c.taps[0] for c in commands)
+    ...     assert route(net, commands, output).position[0] == output.position[0] + sum(
+    ...         c.taps[0] for c in commands
+    ...     )
     >>> test_a_route_is_a_sum_of_taps()
     """
     known: dict[tuple[int, Unit], bool] = {}

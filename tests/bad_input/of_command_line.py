@@ -125,6 +125,9 @@ MODELS = [
     no("advise", "a factory that raises", lambda f: [model(f, "fails"), "--size", "9"], "no weights today"),
     no("advise", "an output of another kind", lambda f: small(f, "--out", f"{f}/map.docx"), "docx"),
     no("advise", "an output into a folder that is not there", lambda f: small(f, "--out", f"{f}/none/a.png"), "does not exist"),
+    no(
+        "advise", "a page into a folder that is not there", lambda f: small(f, "--report", f"{f}/none/a.html"), "does not exist"
+    ),
     answers(
         "pilcro advise", "json of a small net", lambda f: sorted(json.loads(run("advise", *small(f), "--json")))[0], "before"
     ),
@@ -175,6 +178,7 @@ OTHERS = [
     no("train", "a save interval of 0", lambda f: [f, "--save-every", "0"], "save_every is 0"),
     no("train", "an unknown data set", lambda f: [f / "run", "--data", "mnists"], "there is no data set"),
     no("train", "an unknown device", lambda f: [f / "run", "--device", "tpu"], "device is 'tpu'"),
+    no("train", "a page that is a folder", lambda f: [f / "run", "--report", f], "is a folder"),
     no("train", "a folder that is a file", lambda f: [Path(model(f).split(":")[0])], "cannot be used"),
     no(
         "train",

@@ -118,7 +118,9 @@ def plot_z(agreement: Agreement, ax: "Axes | None" = None, **style: Any) -> "Axe
     >>> from matplotlib.figure import Figure
     >>> from validation import compare, measure
     >>> net = families.plain(9, depth=2, padding=1)
-    >>> plot_z(compare(predict(net), measure(net, draws=50)), Figure().subplots()).get_ylabel()
+    >>> plot_z(
+    ...     compare(predict(net), measure(net, draws=50)), Figure().subplots()
+    ... ).get_ylabel()
     'z'
     """
     if not isinstance(agreement, Agreement):
@@ -175,7 +177,11 @@ def plot_against_paths(
     >>> from matplotlib.figure import Figure
     >>> from validation import enumerated_squared_gradients
     >>> net = families.plain(4, depth=1, padding=1)
-    >>> axes = plot_against_paths(path_sum(net), enumerated_squared_gradients(net, initialisation="he"), ax=Figure().subplots())
+    >>> axes = plot_against_paths(
+    ...     path_sum(net),
+    ...     enumerated_squared_gradients(net, initialisation="he"),
+    ...     ax=Figure().subplots(),
+    ... )
     >>> axes.lines[0].get_ydata().tolist()
     [1.0, 1.0, 1.0, 1.0]
     """

@@ -64,7 +64,10 @@ def assert_exact(
     Examples
     --------
     >>> from lattice import Dense, Flatten
-    >>> assert_exact(Lattice.chain((1, 3), [Conv(1, 3, padding=1), Flatten(), Dense(1)]), np.array([2.0, 3.0, 2.0]))
+    >>> assert_exact(
+    ...     Lattice.chain((1, 3), [Conv(1, 3, padding=1), Flatten(), Dense(1)]),
+    ...     np.array([2.0, 3.0, 2.0]),
+    ... )
     """
     truth = enumerated_squared_gradients(lattice, inputs, initialisation)
     predicted = np.asarray(predicted, dtype=float)

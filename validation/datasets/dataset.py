@@ -77,7 +77,9 @@ def moved_and_flipped(pixels: torch.Tensor, numbers: torch.Tensor, flip: bool, m
     Examples
     --------
     >>> row = torch.tensor([[[[1, 2, 3]]]])
-    >>> moved_and_flipped(row.expand(1, 1, 3, 3), torch.tensor([[0.0, 0.5, 0.99, 0, 0]]), True, 1)[0, 0, 0]
+    >>> moved_and_flipped(
+    ...     row.expand(1, 1, 3, 3), torch.tensor([[0.0, 0.5, 0.99, 0, 0]]), True, 1
+    ... )[0, 0, 0]
     tensor([2, 3, 2])
     """
     count, _, height, width = pixels.shape

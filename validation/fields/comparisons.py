@@ -70,7 +70,10 @@ def compare_fields(subjects: Mapping[str, Any], images: Any = None, **options: A
 
     Examples
     --------
-    >>> nets = {"before": nn.Conv1d(1, 1, 3, padding=1), "after": nn.Conv1d(1, 1, 3, padding=1)}
+    >>> nets = {
+    ...     "before": nn.Conv1d(1, 1, 3, padding=1),
+    ...     "after": nn.Conv1d(1, 1, 3, padding=1),
+    ... }
     >>> sorted(compare_fields(nets, (1, 9), draws=5))
     ['after', 'before']
     """

@@ -86,7 +86,8 @@ def published_area_ratio(
     `summed_over`: the number of images, for the paper's text (a sum) instead of the script (a mean). `interpolated`: the side
     at which the sums between the squares cross t, which is continuous in the map; for standard errors.
 
-    >>> published_area_ratio(np.ones((10, 10)), 0.3)  # 49 of 100 cells are the first square to hold more than 0.3
+    >>> # 49 of 100 cells are the first square to hold more than 0.3
+    >>> published_area_ratio(np.ones((10, 10)), 0.3)
     (7.0, 0.48999999999999994)
     """
     t, found = checked_share(t), contribution(values)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.display.html import in_words, side_by_side, table
-from landscape.display.svg import map_svg
+from landscape.display.html import in_words, table
+from landscape.display.svg import map_svg, shared_top
 from lattice.results.files import write_bytes
 from validation.fields.drawing import field_html
+from validation.report.html import signed_svg
+from validation.report.parts import figure, lead, made_section, pair, scrolled, stamp
 from validation.report.style import document
-from validation.runtime.versions import versions
+from validation.runtime.versions import made_now
 
 if TYPE_CHECKING:
     from validation.fields.field import EffectiveField
@@ -33,21 +35,19 @@ def render_field(found: Beside, growth: Mapping[str, EffectiveField], *, title: 
     sections = [("field", "The field", field_html(field)), ("prediction", "Where the architecture puts it", _prediction(found))]
     if not (field.mean < 0).any():
         rows = [(number.name, str(number), number.source) for number in field.numbers()]
-        sections.insert(1, ("numbers", "Its numbers", f'<div class="scroll">{table(rows)}</div>'))
+        sections.insert(1, ("numbers", "Its numbers", scrolled(table(rows))))
     if growth:
         sections.append(("layers", "Layer by layer", _layers(growth)))
-    told = ", ".join(f"{name} {value}" for name, value in made.items() if value and name != "command")
-    command = f'<pre tabindex="0"><code>{escape(made["command"])}</code></pre>' if made.get("command") else ""
-    sections.append(("made", "How this page was made", f"{command}<p>{escape(told)}</p>"))
-    lead = f'<div class="lead"><p><strong>{escape(field.title)}</strong>: {escape(_first(found))}</p></div>'
-    return document(title, subtitle, lead, sections, "Made by pilcro. This page loads nothing and runs nothing.")
+    sections.append(("made", "How this page was made", made_section(made)))
+    footer = "Made by pilcro. This page loads nothing and runs nothing."
+    return document(title, subtitle, lead(f"{field.title}:", _first(found)), sections, footer, stamp=stamp(made))
 
 
 def write_field_report(
     path: Path, found: Beside, growth: Mapping[str, EffectiveField], *, title: str, made: Mapping[str, str]
 ) -> None:
     """Write the page to `path`, as a whole or not at all."""
-    write_bytes(path, render_field(found, growth, title=title, made={**made, **versions()}).encode())
+    write_bytes(path, render_field(found, growth, title=title, made={**made, **made_now()}).encode())
 
 
 def _first(found: Beside) -> str:
@@ -62,11 +62,23 @@ def _first(found: Beside) -> str:
 
 
 def _prediction(found: Beside) -> str:
+    """Predicted and measured field on one scale, their difference, and the numbers."""
     if found.land is None:
         return f"<p>There is no prediction: {escape(found.refused)}</p>"
-    relative = found.land.relative
-    drawing = map_svg(relative, f"predicted field, {in_words(found.land.guarantee.name)}") if relative.ndim > 1 else ""
-    return side_by_side([drawing, f"<p>{escape(str(found))}</p>"])
+    predicted, measured, name = found.land.relative, found.field.relative, in_words(found.land.guarantee.name)
+    rows = "".join(f"<li>{escape(line.strip())}</li>" for line in str(found).replace("+-", "±").splitlines())
+    most, difference = shared_top([predicted, measured]), measured - predicted
+    drawings = [
+        figure(map_svg(predicted, f"predicted field, {name}", most=most, hover=True), f"Predicted ({name})."),
+        figure(map_svg(measured, "measured field", most=most, hover=True), "Measured, on the same scale."),
+        figure(
+            signed_svg(
+                difference, "measured minus predicted", "difference / mean", float(np.abs(difference).max()), hover=True
+            ),
+            "Measured minus predicted.",
+        ),
+    ]
+    return pair(drawings) + f"<ul>{rows}</ul>"
 
 
 def _layers(growth: Mapping[str, EffectiveField]) -> str:

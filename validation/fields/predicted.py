@@ -65,7 +65,9 @@ def predicted_field(
 
     Examples
     --------
-    >>> land = predicted_field(nn.Conv1d(1, 4, 3, padding=1, bias=False), (1, 5), initialisation=1.0)
+    >>> land = predicted_field(
+    ...     nn.Conv1d(1, 4, 3, padding=1, bias=False), (1, 5), initialisation=1.0
+    ... )
     >>> land.squared, land.guarantee.name
     (array([0., 1., 1., 1., 0.]), 'EXACT')
     """
@@ -212,7 +214,12 @@ def beside(
     --------
     >>> from validation import effective_receptive_field
     >>> factory = lambda: nn.Conv1d(2, 8, 3, padding=1, bias=False)
-    >>> both = beside(effective_receptive_field(factory, (2, 9), draws=2000), factory, (2, 9), tolerance=0.2)
+    >>> both = beside(
+    ...     effective_receptive_field(factory, (2, 9), draws=2000),
+    ...     factory,
+    ...     (2, 9),
+    ...     tolerance=0.2,
+    ... )
     >>> both.agreement.verdict.name, both.land.guarantee.name
     ('AGREE', 'EXACT')
     """

@@ -232,8 +232,12 @@ def empirical_landscape(
     --------
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2, bias=False))
     >>> with torch.no_grad():
-    ...     weight = model[1].weight.copy_(torch.tensor([[1.0, 2.0, 1.0, 0.0], [-1.0, 2.0, 1.0, 0.0]]))
-    >>> landscape = empirical_landscape(model, [torch.ones(5, 1, 4), torch.ones(3, 1, 4)], classes="all")
+    ...     weight = model[1].weight.copy_(
+    ...         torch.tensor([[1.0, 2.0, 1.0, 0.0], [-1.0, 2.0, 1.0, 0.0]])
+    ...     )
+    >>> landscape = empirical_landscape(
+    ...     model, [torch.ones(5, 1, 4), torch.ones(3, 1, 4)], classes="all"
+    ... )
     >>> landscape.squared.round(6), landscape.count
     (array([1., 4., 1., 0.]), 8)
     """

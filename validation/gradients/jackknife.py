@@ -37,8 +37,11 @@ def jackknife(statistic: Callable[[Array], Any], sums: Array, images: Array) -> 
 
     Examples
     --------
-    >>> value, bias, error = jackknife(lambda mean: mean**2, np.array([0.0, 1.0, 2.0, 3.0]), np.ones(4))
-    >>> float(value), round(float(bias), 4)  # the square of a mean is too large by the variance of the mean
+    >>> value, bias, error = jackknife(
+    ...     lambda mean: mean**2, np.array([0.0, 1.0, 2.0, 3.0]), np.ones(4)
+    ... )
+    >>> # the square of a mean is too large by the variance of the mean
+    >>> float(value), round(float(bias), 4)
     (2.25, 0.4167)
     """
     total, count, blocks = sums.sum(axis=0), images.sum(), len(images)

@@ -115,7 +115,9 @@ def importance_map(
     Examples
     --------
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
-    >>> found = importance_map(model, torch.ones(3, 1, 2, 2), generator=torch.Generator().manual_seed(0))
+    >>> found = importance_map(
+    ...     model, torch.ones(3, 1, 2, 2), generator=torch.Generator().manual_seed(0)
+    ... )
     >>> found.shape, round(found.square().mean().item(), 4), found.requires_grad
     (torch.Size([2, 2]), 1.0, True)
     """
@@ -233,7 +235,10 @@ def curvature_penalty(
     --------
     >>> corner = torch.zeros(5, 5)
     >>> corner[0, 0] = 5.0
-    >>> [round(float(curvature_penalty(corner, border=border)), 2) for border in ("unpadded", "replicate")]
+    >>> [
+    ...     round(float(curvature_penalty(corner, border=border)), 2)
+    ...     for border in ("unpadded", "replicate")
+    ... ]
     [0.0, 6.0]
     """
     curved = laplacian(importance, width, border=border)

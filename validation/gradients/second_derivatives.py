@@ -33,7 +33,9 @@ def twice_differentiable() -> Iterator[None]:
 
     >>> x = torch.tensor(0.6, requires_grad=True)
     >>> with twice_differentiable():
-    ...     (slope,) = torch.autograd.grad(torch.nn.functional.hardsigmoid(x) ** 2, x, create_graph=True)
+    ...     (slope,) = torch.autograd.grad(
+    ...         torch.nn.functional.hardsigmoid(x) ** 2, x, create_graph=True
+    ...     )
     >>> [round(float(g), 4) for g in torch.autograd.grad(slope, x)]
     [0.0556]
     """

@@ -100,7 +100,10 @@ def build(
     Examples
     --------
     >>> from lattice import families
-    >>> net = build(families.plain(8, depth=2, channels=4), generator=torch.Generator().manual_seed(0))
+    >>> net = build(
+    ...     families.plain(8, depth=2, channels=4),
+    ...     generator=torch.Generator().manual_seed(0),
+    ... )
     >>> net(torch.zeros(1, 1, 8)).shape
     torch.Size([1, 4, 4])
     """

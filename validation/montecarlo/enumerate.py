@@ -51,7 +51,9 @@ def enumerated_squared_gradients(
     Examples
     --------
     >>> from lattice import Conv, Flatten, Dense
-    >>> enumerated_squared_gradients(Lattice.chain((1, 4), [Conv(1, kernel=3, padding=1), Flatten(), Dense(1)]))
+    >>> enumerated_squared_gradients(
+    ...     Lattice.chain((1, 4), [Conv(1, kernel=3, padding=1), Flatten(), Dense(1)])
+    ... )
     array([2., 3., 3., 2.])
     """
     if inputs is not None:

@@ -95,7 +95,9 @@ class Estimate(MapResult):
 
         Examples
         --------
-        >>> estimate = Estimate.of_blocks(np.array([[2.0], [4.0]]), np.array([1, 1]), seed=0, batched=False)
+        >>> estimate = Estimate.of_blocks(
+        ...     np.array([[2.0], [4.0]]), np.array([1, 1]), seed=0, batched=False
+        ... )
         >>> float(estimate.mean[0]), float(estimate.standard_error[0])
         (3.0, 1.0)
         """
@@ -249,7 +251,10 @@ def degrees_of_freedom(pieces: Array) -> float:
 
     That is n for normal pieces, fewer where a few large ones make up the sum, and 2 at least.
 
-    >>> degrees_of_freedom(np.array([1.0, -1.0, 1.0, -1.0])), round(degrees_of_freedom(np.array([0.0, 0.0, 0.0, 9.0])), 2)
+    >>> (
+    ...     degrees_of_freedom(np.array([1.0, -1.0, 1.0, -1.0])),
+    ...     round(degrees_of_freedom(np.array([0.0, 0.0, 0.0, 9.0])), 2),
+    ... )
     (3.0, 2.67)
     """
     squares = np.square(pieces)

@@ -15,7 +15,12 @@ __all__ = ["checked_output", "selected"]
 def checked_output(output: Any) -> tuple[str | int, ...]:
     """`output` as names, one for each container from the outside in, and then the spatial index of one output unit.
 
-    >>> checked_output(None), checked_output("out"), checked_output(("out", 3, 4)), checked_output(("out", (3, 4)))
+    >>> (
+    ...     checked_output(None),
+    ...     checked_output("out"),
+    ...     checked_output(("out", 3, 4)),
+    ...     checked_output(("out", (3, 4))),
+    ... )
     ((), ('out',), ('out', 3, 4), ('out', 3, 4))
     """
     parts: list[Any] = []
@@ -35,7 +40,9 @@ def selected(returned: Any, output: tuple[str | int, ...]) -> torch.Tensor:
     Raises `UnsupportedError` where the model returns several tensors and none of them is named, or no tensor of floats;
     `SpecificationError` for a unit that the output does not have.
 
-    >>> selected({"out": torch.ones(2, 5, 4, 4), "aux": torch.ones(2, 7)}, ("out", 3, 0)).shape
+    >>> selected(
+    ...     {"out": torch.ones(2, 5, 4, 4), "aux": torch.ones(2, 7)}, ("out", 3, 0)
+    ... ).shape
     torch.Size([2, 5])
     """
     rest = output

@@ -140,7 +140,10 @@ def same_answer(there: Any, here: Any) -> bool:
     >>> same_answer({"output": [2.0, 1.0]}, {"output": [2.0, 1.0], "precision": 1e-4})
     False
     >>> one = {"output": [2.0, 1.0], "precision": 1e-4}
-    >>> same_answer(one, one | {"output": [2.0, 1.0001]}), same_answer(one, one | {"output": [2.0, 1.001]})
+    >>> (
+    ...     same_answer(one, one | {"output": [2.0, 1.0001]}),
+    ...     same_answer(one, one | {"output": [2.0, 1.001]}),
+    ... )
     (True, False)
     """
     if here is None or not isinstance(there, dict) or there.keys() != here.keys():

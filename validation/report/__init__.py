@@ -1,1 +1,1 @@
-"""One self-contained HTML page about one network: what `pilcro map --report` writes."""
+"""Self-contained HTML pages: what `--report` of `pilcro map`, `advise`, `train` and `erf` writes."""

@@ -28,12 +28,12 @@ def measured_svgs(values: Array, error: Array, label: str) -> list[str]:
     return [map_svg(values, label), map_svg(error, f"standard error of the {label}", unit="standard error / mean")]
 
 
-def signed_svg(values: Array, label: str, unit: str, most: float | None = None) -> str:
-    """A map of differences: white at zero, its colours ending at plus and minus `most` (the largest size)."""
-    top = float(np.abs(values).max()) if most is None else most
+def signed_svg(values: Array, label: str, unit: str, most: float, *, hover: bool = False) -> str:
+    """A map of differences: white at zero, its colours ending at plus and minus `most`; on one axis, a line that is not cut."""
     if flat_view(values).ndim == 1:
-        return lines_svg([Line(values)], label, across="input position", up=unit, least=-top or -1, most=top or 1)
-    return map_svg(values, label, unit=unit, least=-top, most=top, colours="PuOr")
+        top = max(most, float(np.abs(values).max())) or 1.0
+        return lines_svg([Line(values)], label, across="input position", up=unit, least=-top, most=top, hover=hover)
+    return map_svg(values, label, unit=unit, least=-most, most=most, colours="PuOr", hover=hover)
 
 
 def estimate_html(estimate: Estimate) -> str:
@@ -69,8 +69,7 @@ def agreement_html(agreement: Agreement) -> str:
     verdict = in_words(agreement.verdict.name)
     words = f'<div style="font-size:13px"><b>{verdict.capitalize()}</b>: {agreement.verdict.value}</div>'
     label = f"z of measured minus predicted, {len(agreement.worst)} pixels beyond {agreement.critical_z:.1f}; {verdict}"
-    most = max(agreement.critical_z, float(np.abs(agreement.z).max())) if agreement.z.ndim == 1 else agreement.critical_z
-    return side_by_side([signed_svg(agreement.z, label, "z", most), words + table(agreement_rows(agreement))])
+    return side_by_side([signed_svg(agreement.z, label, "z", agreement.critical_z), words + table(agreement_rows(agreement))])
 
 
 def empirical_html(found: EmpiricalLandscape) -> str:

@@ -1,4 +1,4 @@
-"""From a prediction to the file: advice is asked for, the page is rendered and written as a whole."""
+"""From results to files: pages are rendered, with the date, the versions and the commit, and written as a whole."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from landscape import advise
 from lattice import PilcroError
-from lattice.results.files import write_bytes
-from validation.report.page import render
-from validation.runtime.versions import versions
+from lattice.results.files import read_arrays, write_bytes
+from validation.report.page import render, render_advice
+from validation.report.run import render_run
+from validation.runtime.versions import made_now
 
 if TYPE_CHECKING:
-    from landscape import Landscape
+    from landscape import Advice, Landscape
     from validation.comparison.compare import Agreement
     from validation.montecarlo.estimate import Estimate
 
-__all__ = ["command_line", "write_report"]
+__all__ = ["command_line", "write_advice", "write_report", "write_run"]
 
 
 def command_line(name: str, command: Any) -> str:
@@ -54,5 +55,16 @@ def write_report(
         advice = advise(model, land.lattice.input_shape, progress=progress)
     except PilcroError:
         advice = None
-    page = render(land, estimate, agreement, advice, title=title, made={**made, **versions()})
+    page = render(land, estimate, agreement, advice, title=title, made={**made, **made_now()})
     write_bytes(path, page.encode())
+
+
+def write_advice(path: Path, advice: Advice, *, title: str, made: Mapping[str, str]) -> None:
+    """Write the page about advice to `path`, as a whole or not at all."""
+    write_bytes(path, render_advice(advice, title=title, made={**made, **made_now()}).encode())
+
+
+def write_run(path: Path, folder: Path, result: Mapping[str, Any], *, title: str, made: Mapping[str, str]) -> None:
+    """Write the page about a finished run, its `folder` and what its result.json says, to `path`, as a whole or not at all."""
+    landscapes = read_arrays(folder / "landscape.npz")[1]
+    write_bytes(path, render_run(result, landscapes, title=title, made={**made, **made_now()}).encode())

@@ -61,7 +61,10 @@ def row_label(which: Setting, several: bool) -> str:
 
     Examples
     --------
-    >>> row_label(("flip", "target", 10), several=True), row_label(("zoom", "none", 0), several=False)
+    >>> (
+    ...     row_label(("flip", "target", 10), several=True),
+    ...     row_label(("zoom", "none", 0), several=False),
+    ... )
     ('RC- ¶_t, α = 10', 'SOTA')
     """
     augment, kind, alpha = which

@@ -129,7 +129,10 @@ def recipes(experiment: str, scale: Scale) -> list[Recipe]:
 
     Examples
     --------
-    >>> [len(recipes(name, SCALES["paper"])) for name in ("table1", "table2", "figure1", "figure2")]
+    >>> [
+    ...     len(recipes(name, SCALES["paper"]))
+    ...     for name in ("table1", "table2", "figure1", "figure2")
+    ... ]
     [14, 7, 0, 7]
     """
     if experiment not in EXPERIMENTS:

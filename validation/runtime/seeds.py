@@ -22,7 +22,10 @@ def number(seed: int, purpose: str, index: int = 0) -> int:
 def generator(seed: int, purpose: str, index: int = 0) -> torch.Generator:
     """A CPU generator that begins at `number(seed, purpose, index)`.
 
-    >>> torch.equal(torch.rand(3, generator=generator(0, "order", 5)), torch.rand(3, generator=generator(0, "order", 5)))
+    >>> torch.equal(
+    ...     torch.rand(3, generator=generator(0, "order", 5)),
+    ...     torch.rand(3, generator=generator(0, "order", 5)),
+    ... )
     True
     """
     return torch.Generator().manual_seed(number(seed, purpose, index))

@@ -104,7 +104,7 @@ def gallery(
         error = (agreement.error, *agreement.error_interval, agreement.resolution)
         scale = (agreement.scale_ratio, agreement.scale_ratio_error)
         rows.append((*about, *error, *scale, land.report().total_variation, agreement.verdict.name.replace("_", " ")))
-    seen = [row for row in rows if row[4] is not None]
+    seen = sorted((row for row in rows if row[4] is not None), key=lambda row: (row[4], row[6]))  # of the figure
     x, y, low, high = (tuple(row[i] for row in seen) for i in (0, 4, 5, 6))
     return Table(
         title=f"Torchvision at {size} pixels",
@@ -114,7 +114,7 @@ def gallery(
         series=(Series("map error, 99 % interval", x, y, low, high),) if seen else (),
         notes=tuple(f"refused: {reason}" for reason in refused),
         axes=("", "relative rms error of the map"),
-        logarithmic="",
+        logarithmic="y",
     )
 
 

@@ -311,7 +311,9 @@ def exact_scale(lattice: Lattice, inputs: int = 64, seed: int = 0) -> tuple[floa
 
     Examples
     --------
-    >>> value, error = exact_scale(Lattice.chain((1, 3), [Conv(2, 2), RELU, Flatten(), Dense(2)]), inputs=5)
+    >>> value, error = exact_scale(
+    ...     Lattice.chain((1, 3), [Conv(2, 2), RELU, Flatten(), Dense(2)]), inputs=5
+    ... )
     >>> abs(value) < 1e-12, error < 1e-12
     (True, True)
     """

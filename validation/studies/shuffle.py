@@ -141,7 +141,9 @@ def shuffled_importance(
     --------
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3, 1)).double()
     >>> x = torch.randn(20, 1, 3, generator=torch.Generator().manual_seed(0)).double()
-    >>> result = shuffled_importance(model, x, generator=torch.Generator(), replacements=None)
+    >>> result = shuffled_importance(
+    ...     model, x, generator=torch.Generator(), replacements=None
+    ... )
     >>> {name: round(ratio, 12) for name, (ratio, _) in result.ratios.items()}
     {'shuffled': 2.0, 'expectation_replaced': 1.0, 'mean_replaced': 1.0}
     """

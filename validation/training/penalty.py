@@ -91,7 +91,9 @@ class Penalty:
 
         Examples
         --------
-        >>> Penalty.of({"kind": "target", "alpha": 1.0, "interval": 10, "reduction": "literal"}).weight(0)
+        >>> Penalty.of(
+        ...     {"kind": "target", "alpha": 1.0, "interval": 10, "reduction": "literal"}
+        ... ).weight(0)
         10.0
         """
         old = {} if "reading" in values or not values else {"reading": "alpha_0", "reduction": "literal"}
@@ -121,7 +123,10 @@ class Penalty:
         --------
         >>> [Penalty("curvature", alpha=2.0, interval=3).weight(step) for step in range(5)]
         [2.0, 0.0, 0.0, 2.0, 0.0]
-        >>> [Penalty("curvature", alpha=2.0, interval=3, reading="alpha_0").weight(step) for step in range(5)]
+        >>> [
+        ...     Penalty("curvature", alpha=2.0, interval=3, reading="alpha_0").weight(step)
+        ...     for step in range(5)
+        ... ]
         [6.0, 0.0, 0.0, 6.0, 0.0]
         """
         if step % self.interval:

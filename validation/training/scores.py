@@ -72,7 +72,13 @@ def best_row(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Examples
     --------
-    >>> best_row([{"epoch": 1, "top1": 0.5}, {"epoch": 2, "top1": 0.7}, {"epoch": 3, "top1": 0.7}])
+    >>> best_row(
+    ...     [
+    ...         {"epoch": 1, "top1": 0.5},
+    ...         {"epoch": 2, "top1": 0.7},
+    ...         {"epoch": 3, "top1": 0.7},
+    ...     ]
+    ... )
     {'epoch': 2, 'top1': 0.7}
     """
     return dict(max(rows, key=lambda row: row["top1"])) if rows else {}

@@ -52,7 +52,9 @@ def signals(prior: Prior, *, input_power: float = 1.0, train: bool = False, pair
     >>> net = Lattice.chain((1, 4), [Conv(8, 3, padding=1), Activation("relu")])
     >>> signals(Prior(net, {"conv1": 2 / 3}))[-1].power.round(3)
     array([[0.667, 1.   , 1.   , 0.667]])
-    >>> signals(Prior(net, {"conv1": 2 / 3}, shifts={"conv1": (-2.0, 0.0)}))[-1].mean.round(3)
+    >>> signals(Prior(net, {"conv1": 2 / 3}, shifts={"conv1": (-2.0, 0.0)}))[-1].mean.round(
+    ...     3
+    ... )
     array([[0.02, 0.05, 0.05, 0.02]])
     """
     return tuple(_Field(prior, train, pairs).sweep(input_power))

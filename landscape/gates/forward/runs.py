@@ -66,7 +66,8 @@ def run_rates(
 
     >>> relu, one = Activation("relu"), np.ones(1)
     >>> rates, _ = run_rates([relu] * 3, 0 * one, one, [Step(one, 0 * one, 0 * one)] * 2)
-    >>> [float(rates[0, u][0].round(4)) for u in range(3)]  # nothing is added: what was open stays open
+    >>> # nothing is added: what was open stays open
+    >>> [float(rates[0, u][0].round(4)) for u in range(3)]
     [0.5, 0.5, 0.5]
     """
     count = len(gates)

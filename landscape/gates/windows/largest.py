@@ -102,8 +102,11 @@ def largest(window: Window, function: Curve) -> Largest:
 
     >>> from landscape.gates.functions import curve
     >>> from lattice import Activation
-    >>> alike = common_factor(np.zeros((1, 4)), np.eye(4)[None], np.ones((1, 4), dtype=bool))
-    >>> largest(alike, curve(Activation("relu"))).wins.round(6)  # P(max > 0) / 4 = (1 - 2^-4) / 4
+    >>> alike = common_factor(
+    ...     np.zeros((1, 4)), np.eye(4)[None], np.ones((1, 4), dtype=bool)
+    ... )
+    >>> # P(max > 0) / 4 = (1 - 2^-4) / 4
+    >>> largest(alike, curve(Activation("relu"))).wins.round(6)
     array([[0.234375, 0.234375, 0.234375, 0.234375]])
     """
     wins, picked = _in_chunks(_winners, window, function, window.mean.shape[1])

@@ -49,11 +49,15 @@ def to_pairs_of_winners(
 
     >>> from landscape.structure.pairs import everything
     >>> from lattice import Pool
-    >>> pool = Pool("max", 2, 1)  # two windows of two alike cells, which share the middle one
+    >>> pool = Pool(
+    ...     "max", 2, 1
+    ... )  # two windows of two alike cells, which share the middle one
     >>> both = np.array([[0.5, 1 / 3, 1 / 3, 0.5]]) * 2
     >>> known = Winners(both * [1, 1 / 3, 1 / 3, 1], both, np.ones((1, 9)), (1,))
     >>> pairs = ((everything(2, 2),), (everything(3, 3),))
-    >>> passed = to_pairs_of_winners(pool, (3,), np.full((2, 1, 2), 0.5), known, np.ones((1, 4)), pairs)
+    >>> passed = to_pairs_of_winners(
+    ...     pool, (3,), np.full((2, 1, 2), 0.5), known, np.ones((1, 4)), pairs
+    ... )
     >>> float(passed.sum().round(6))
     3.333333
     """

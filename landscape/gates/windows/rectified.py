@@ -27,7 +27,10 @@ DIGITS = 1e-9  # of a correlation: one more step would square this
 def gaussian_below(mean: Array, power: Array) -> tuple[Array, Array]:
     """The mean and the variance of z, for E[relu(z)] = mean and E[relu(z)^2] = power.
 
-    >>> [float(part.round(6)) for part in gaussian_below(np.array(0.3989422804), np.array(0.5))]
+    >>> [
+    ...     float(part.round(6))
+    ...     for part in gaussian_below(np.array(0.3989422804), np.array(0.5))
+    ... ]
     [0.0, 1.0]
     """
     share = np.clip(ratio(mean**2, power), 0, 1)

@@ -28,9 +28,12 @@ def to_shared_winners(tables: list[Array], spatial: tuple[int, ...], rates: Arra
     n n' / m at the pairs `above`, zero where the two are one window.
 
     >>> from landscape.structure.pairs import everything
-    >>> table = np.array([[0, 1], [1, 2]])  # two windows of two cells, which share the middle one
+    >>> # two windows of two cells, which share the middle one
+    >>> table = np.array([[0, 1], [1, 2]])
     >>> k = np.array([[0.0, 1.0, 1.0, 0.0]]) * 4 / 3
-    >>> to_shared_winners([table], (3,), np.full((2, 1, 2), 0.5), k, (everything(2, 2),)).round(3)
+    >>> to_shared_winners(
+    ...     [table], (3,), np.full((2, 1, 2), 0.5), k, (everything(2, 2),)
+    ... ).round(3)
     array([[0.   , 0.667, 0.   ]])
     """
     channels = max(len(apart), rates.shape[1])

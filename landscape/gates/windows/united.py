@@ -28,9 +28,18 @@ def united(prior: Prior) -> Prior:
     """The prior with every max-pool of a max-pool reading what the lower one reads, where the lower one has other readers too.
 
     >>> from lattice import Add, Conv, Input
-    >>> pools = Node("lower", Pool("max", 2), (1,)), Node("upper", Pool("max", 3, 1, padding=1), (2,))
-    >>> rest = Node("conv2", Conv(4, 1), (2,)), Node("conv3", Conv(4, 1), (3,)), Node("add", Add(), (4, 5))
-    >>> net = Lattice((Node("input", Input((1, 8))), Node("conv1", Conv(4, 1), (0,)), *pools, *rest))
+    >>> pools = (
+    ...     Node("lower", Pool("max", 2), (1,)),
+    ...     Node("upper", Pool("max", 3, 1, padding=1), (2,)),
+    ... )
+    >>> rest = (
+    ...     Node("conv2", Conv(4, 1), (2,)),
+    ...     Node("conv3", Conv(4, 1), (3,)),
+    ...     Node("add", Add(), (4, 5)),
+    ... )
+    >>> net = Lattice(
+    ...     (Node("input", Input((1, 8))), Node("conv1", Conv(4, 1), (0,)), *pools, *rest)
+    ... )
     >>> upper = united(Prior(net, {})).lattice.nodes[3]
     >>> upper.inputs, upper.op.kernel, upper.op.stride
     ((1,), (6,), (2,))

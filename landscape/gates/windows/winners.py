@@ -26,7 +26,12 @@ def winners(mean: Array, covariance: Array, inside: Array) -> tuple[Array, Array
 
     For means (windows, cells) and covariances (windows, cells, cells) of the cells that are `inside`.
 
-    >>> [part.round(4) for part in winners(np.zeros((1, 3)), np.eye(3)[None], np.ones((1, 3), dtype=bool))]
+    >>> [
+    ...     part.round(4)
+    ...     for part in winners(
+    ...         np.zeros((1, 3)), np.eye(3)[None], np.ones((1, 3), dtype=bool)
+    ...     )
+    ... ]
     [array([[0.3333, 0.3333, 0.3333]]), array([[0.2917, 0.2917, 0.2917]])]
     """
     windows, cells = mean.shape

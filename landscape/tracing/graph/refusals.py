@@ -10,7 +10,14 @@ KINDS = ("never", "replace", "")  # impossible; possible after a change of the m
 def told_once(refusals: Mapping[str, list[str]]) -> Iterator[tuple[str, list[str]]]:
     """(reason, places), what is impossible before what is missing; a place stands under the first kind that it has, once.
 
-    >>> list(told_once({"aten.select: not yet: no rule": ["attention", "crop", "crop"], "aten.softmax: never": ["attention"]}))
+    >>> list(
+    ...     told_once(
+    ...         {
+    ...             "aten.select: not yet: no rule": ["attention", "crop", "crop"],
+    ...             "aten.softmax: never": ["attention"],
+    ...         }
+    ...     )
+    ... )
     [('aten.softmax: never', ['attention']), ('aten.select: not yet: no rule', ['crop'])]
     """
     by_kind = {kind: [reason for reason in refusals if _kind(reason) == kind] for kind in KINDS}

@@ -219,7 +219,9 @@ class FilterWindow(Window):
 
     Examples
     --------
-    >>> FilterWindow(kernel=3, stride=2, padding=(1, 1), weights=(0.25, 0.5, 0.25)).matrix(4)
+    >>> FilterWindow(kernel=3, stride=2, padding=(1, 1), weights=(0.25, 0.5, 0.25)).matrix(
+    ...     4
+    ... )
     array([[0.5 , 0.25, 0.  , 0.  ],
            [0.  , 0.25, 0.5 , 0.25]])
     """

@@ -15,7 +15,7 @@ from tests.whole import Whole
 from validation import compare, measure
 from validation.__main__ import main
 from validation.cli.commands.networks.map import Map
-from validation.report.page import render
+from validation.report.page import render, render_advice
 from validation.report.write import command_line
 
 SHAPE = (2, 24, 20)
@@ -82,10 +82,40 @@ def test_the_page_says_what_the_results_say(page, results):
     assert [text for text in told if text not in words] == []
 
 
+def test_predicted_and_measured_are_drawn_on_one_scale(page):
+    drawn = dict(re.findall(r'<svg[^>]*aria-label="(predicted map|map measured by 40 draws)"[^>]*>(.*?)</svg>', page))
+    bars = {
+        label: re.findall(r'<text x="[\d.]+" y="[\d.]+" text-anchor="start">([^<]*)<', body) for label, body in drawn.items()
+    }
+    assert len(bars) == 2
+    assert bars["predicted map"] == bars["map measured by 40 draws"] != []
+
+
+def test_rows_of_small_maps_stand_above_the_bar_of_their_scale(page):
+    assert page.count('<div class="tiles">') == page.count('<div class="scale"><svg') == 2
+
+
+def test_the_pointer_shows_the_values_of_the_predicted_map(page, results):
+    value = results[0].relative[3, 4]
+    assert f"<title>row 3, column 4: {value:.3g}</title>" in page
+
+
+def test_date_version_and_commit_stand_at_the_top(results):
+    page = render(results[0], title="x", made={"date": "2026-01-02", "pilcro": "9.9", "commit": "abc"})
+    assert '<p class="muted stamp">made on 2026-01-02, pilcro 9.9, commit abc</p>' in page.partition("<main>")[0]
+
+
 def test_a_page_without_check_or_advice_has_no_such_sections(results):
     found = Whole(render(results[0], title="alone"))
     assert not {"check", "advice"} & set(found.ids)
     assert {"map", "findings", "layers", "table"} <= set(found.ids)
+
+
+def test_the_page_of_advice_says_what_the_advice_says(results):
+    advice = results[3]
+    words = " ".join(Whole(render_advice(advice, title="advice", made={"command": "pilcro advise x"})).words)
+    told = [change.text for change in advice.changes] + [*advice.before.lattice.names, "pilcro advise x"]
+    assert [text for text in told if text not in words] == []
 
 
 @pytest.mark.parametrize("net", [families.plain(20, depth=2, padding=1), families.plain((6, 7, 8), depth=1, padding=1)])
@@ -211,11 +241,25 @@ def test_light_is_light_and_dark_is_dark(page, chromium, tmp_path):
     assert shades["dark"] < 60 < 200 < shades["light"]
 
 
+def test_a_long_table_scrolls_in_a_frame_that_shows_it(chromium, tmp_path):
+    path = tmp_path / "out.html"
+    net = families.plain(81, depth=40)
+    path.write_text(render(predict(net), title="deep"))
+    chromium.show(path.as_uri(), 900, 700, "light")
+    frame = "document.querySelector('#table').parentElement.querySelector('.scroll')"
+    assert chromium.evaluate(f"{frame}.scrollHeight > {frame}.clientHeight + 100")
+    assert chromium.evaluate(f"{frame}.clientHeight") < 700
+    assert "gradient" in chromium.evaluate(f"getComputedStyle({frame}).backgroundImage")
+    top = f"{frame}.querySelector('th').getBoundingClientRect().top - {frame}.getBoundingClientRect().top"
+    chromium.evaluate(f"{frame}.scrollTo(0, 300)")
+    assert abs(chromium.evaluate(top)) < 2  # the head stays
+
+
 def test_on_paper_nothing_is_cut_off(page, chromium, tmp_path):
     path = tmp_path / "out.html"
     path.write_text(page)
     chromium.show(path.as_uri(), 700, 900, "light", media="print")
-    cut = "[...document.querySelectorAll('.scroll div')].filter(d => d.scrollHeight > d.clientHeight + 1).length"
+    cut = "[...document.querySelectorAll('.scroll, .scroll div')].filter(d => d.scrollHeight > d.clientHeight + 1).length"
     assert chromium.evaluate(cut) == 0
     assert chromium.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
 

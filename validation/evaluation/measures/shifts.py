@@ -70,7 +70,9 @@ def shifted(images: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
 
     Examples
     --------
-    >>> shifted(torch.tensor([[[[1, 2, 3]]], [[[1, 2, 3]]]]), torch.tensor([[0, 1], [0, -1]]))[:, 0, 0]
+    >>> shifted(
+    ...     torch.tensor([[[[1, 2, 3]]], [[[1, 2, 3]]]]), torch.tensor([[0, 1], [0, -1]])
+    ... )[:, 0, 0]
     tensor([[1, 1, 2],
             [2, 3, 3]])
     """

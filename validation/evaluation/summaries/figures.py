@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from landscape.maps.plot import plot_map
-from validation.evaluation.measures.drawing import banded, plot_shifts, style
+from landscape.maps.plot import draw_image, plot_map
+from validation.evaluation.measures.drawing import COLOURS, banded, plot_shifts, style
 from validation.evaluation.runs.tables import Group, label
 from validation.evaluation.summaries.cells import Cell
 
@@ -17,18 +17,18 @@ Array = np.ndarray[Any, Any]
 
 
 def plot_landscapes(groups: Sequence[Group], *, columns: int = 6) -> Any:
-    """The test landscape of each recipe (Figures 2 and 3), over all its repeats, before training and after; one scale.
+    """The test landscape of each recipe (Figures 2 and 3), over its repeats: before training once, then after it; one scale.
 
-    I' with mean square one: the root of the mean over repeats of its square. The scale ends where all but one cell in 200 lie.
-    The titles have TV with its standard error: over repeats, or over the test images of a single run. Returns the matplotlib
-    Figure.
+    I' with mean square one: the root of the mean over repeats of its square. The scale ends where all but one cell in 200 lie;
+    a tip of its bar says that larger values are cut off there. Recipes that begin with the same map share it. The titles have
+    TV with its standard error: over repeats, or over the test images of a single run. Returns the matplotlib Figure.
 
     Parameters
     ----------
     groups : sequence of Group
         Recipes with their repeats.
     columns : int
-        At most so many recipes in a row.
+        At most so many maps in a row.
 
     Returns
     -------
@@ -37,70 +37,130 @@ def plot_landscapes(groups: Sequence[Group], *, columns: int = 6) -> Any:
     """
     from matplotlib.figure import Figure
 
-    recipes = [group.recipe for group in groups]
-    maps = [{when: group.landscape(when) for when in ("before", "after")} for group in groups]
-    most = float(np.quantile(np.concatenate([values.ravel() for pair in maps for values in pair.values()]), 0.995))
-    wide = min(columns, len(groups))
-    high = 2 * -(-len(groups) // wide)
-    figure = Figure(figsize=(2.6 * wide, 2.9 * high), layout="constrained")
+    shown = [*_beginnings(groups), *_ends(groups)]
+    cells = np.concatenate([values.ravel() for _, values in shown])
+    most = float(np.quantile(cells, 0.995))
+    wide = min(columns, len(shown))
+    high = -(-len(shown) // wide)
+    figure = Figure(figsize=(2.1 * wide + 0.8, 2.5 * high), layout="constrained")
     axes = figure.subplots(high, wide, squeeze=False)
-    for number, (group, pair) in enumerate(zip(groups, maps, strict=True)):
-        for row, when in enumerate(("before", "after")):
-            ax = plot_map(pair[when], axes[number // wide * 2 + row][number % wide], vmax=most)
-            text = f"{fill(label(group.recipe, recipes), 24)}\nbefore training" if row == 0 else "after"
-            value, error = _tv(group, "before" if row == 0 else "scores")
-            ax.set_title(f"{text}: TV {value:.3g} ± {error:.1g}", fontsize=8)
-            ax.set(xlabel="", ylabel="")
-    for ax in figure.axes:
-        if ax.get_label() == "<colorbar>":
-            ax.set_ylabel("I' (root mean square one)", fontsize=7)
-        elif not ax.has_data():
-            ax.remove()
+    for ax, (title, values) in zip(axes.flat, shown, strict=False):
+        image = draw_image(ax, values, {}, vmin=0, vmax=most)
+        ax.set_title(title, fontsize=8)
+        ax.tick_params(labelsize=7)
+    for ax in axes.flat[len(shown) :]:
+        ax.remove()
+    cut = "max" if cells.max() > most else "neither"
+    figure.colorbar(image, ax=list(axes.flat[: len(shown)]), extend=cut, shrink=0.8 / high**0.5, pad=0.01).set_label(
+        "I' (root mean square one)"
+    )
     return figure
 
 
-def _tv(group: Group, when: str) -> tuple[float, float]:
+def _beginnings(groups: Sequence[Group]) -> list[tuple[str, Array]]:
+    """The maps before training, each once, with their titles."""
+    recipes = [group.recipe for group in groups]
+    found: list[tuple[Array, list[Group]]] = []
+    for group in groups:
+        values = group.landscape("before")
+        same = [members for other, members in found if other.shape == values.shape and np.allclose(other, values)]
+        if same:
+            same[0].append(group)
+        else:
+            found.append((values, [group]))
+    shown = []
+    for values, members in found:
+        whose = label(members[0].recipe, recipes) if len(members) == 1 else f"{len(members)} recipes"
+        words = "before training" if len(found) == 1 else f"{fill(whose, 26)}\nbefore training"
+        shown.append((f"{words}\n{_tv(members[0], 'before')}", values))
+    return shown
+
+
+def _ends(groups: Sequence[Group]) -> list[tuple[str, Array]]:
+    recipes = [group.recipe for group in groups]
+    return [(f"{fill(label(g.recipe, recipes), 26)}\nafter: {_tv(g, 'scores')}", g.landscape("after")) for g in groups]
+
+
+def _tv(group: Group, when: str) -> str:
     value, error = group.score("tv", when)
     if len(group.results) == 1:
-        return value, float(group.results[0].content[when]["tv_error"])
-    return value, 0.0 if error < 1e-12 else error  # equal repeats, but for rounding
+        error = float(group.results[0].content[when]["tv_error"])
+    return f"TV {value:.3g} ± {0.0 if error < 1e-12 else error:.1g}"  # equal repeats, but for rounding
 
 
-def plot_curves(groups: Sequence[Group]) -> Any:
-    """Top-1 and TV on the test images epoch by epoch (Figure 4): means over repeats, bands of two standard errors.
+def plot_curves(groups: Sequence[Group], *, columns: int = 7) -> Any:
+    """Top-1 and TV on the test images epoch by epoch (Figure 4): a column for each recipe, against the one without a penalty.
 
-    Where the runs have scores inside their first epoch, a second row zooms in on it, from before the first step to its end.
+    Means over repeats, bands of two standard errors. Where the runs have scores inside their first epoch, a second row of each
+    zooms in on it, from before the first step to its end.
 
     Parameters
     ----------
     groups : sequence of Group
-        Recipes with their repeats.
+        Recipes with their repeats; the first without a penalty, or the first of all, is drawn in each column.
+    columns : int
+        At most so many columns.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One row of two Axes, or two.
+        Two rows of Axes, or four, for each row of recipes.
     """
     from matplotlib.figure import Figure
 
+    base = next((group for group in groups if group.recipe.penalty.kind == "none"), groups[0])
+    others = [group for group in groups if group is not base] or [base]
     zoomed = all(result.content.get("early") for group in groups for result in group.results)
-    figure = Figure(figsize=(11, 7.6 if zoomed else 4), layout="constrained")
-    axes = figure.subplots(2 if zoomed else 1, 2, squeeze=False)
-    recipes = [group.recipe for group in groups]
-    for column, (name, title) in enumerate({"top1": "Top-1", "tv": "total variation"}.items()):
-        for number, group in enumerate(groups):
-            drawn: dict[str, Any] = {"label": label(group.recipe, recipes), **style(number)}
-            _curve(axes[0][column], [result.content["rows"] for result in group.results], name, drawn)
-            if zoomed:
-                _curve(axes[1][column], [_first_epoch(result.content) for result in group.results], name, drawn)
-        for row, ax in enumerate(axes[:, column]):
-            ax.set(xlabel="epoch", ylabel=title if row == 0 else f"{title}, first epoch")
-            if row == 0:
-                ax.xaxis.get_major_locator().set_params(integer=True)
-            if name == "tv":
-                ax.set_yscale("log")
-    axes[0][0].legend(frameon=False, fontsize="small")  # lower right is free there
+    kinds = [(name, early) for name in ("top1", "tv") for early in ((False, True) if zoomed else (False,))]
+    wide = min(columns, len(others))
+    bands = -(-len(others) // wide)
+    figure = Figure(figsize=(2.1 * wide + 0.8, 1.7 * len(kinds) * bands + 0.5), layout="constrained")
+    axes = figure.subplots(len(kinds) * bands, wide, squeeze=False)
+    for number, group in enumerate(others):
+        band, column = divmod(number, wide)
+        for row, (name, early) in enumerate(kinds):
+            ax = axes[band * len(kinds) + row][column]
+            _beside(ax, base, group, [g.recipe for g in groups], name, early=early)
+            if column == 0:
+                ax.set_ylabel(("Top-1" if name == "top1" else "total variation") + (", first epoch" if early else ""))
+        axes[band * len(kinds)][column].set_title(fill(label(group.recipe, [g.recipe for g in groups]), 24), fontsize=8)
+        axes[band * len(kinds) + len(kinds) - 1][column].set_xlabel("epoch")
+    _common_limits(axes, kinds)
+    for ax in axes.flat:
+        if not ax.has_data():
+            ax.remove()
+    handles, names = axes[0][0].get_legend_handles_labels()
+    if others != [base]:
+        names = [names[0], "the recipe of the column"]
+    figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
     return figure
+
+
+def _beside(ax: Any, base: Group, group: Group, recipes: Sequence[Any], name: str, *, early: bool) -> None:
+    """One panel: a recipe and the one that it is compared with."""
+    drawn_base: tuple[Group, dict[str, Any]] = (base, {"color": "0.35", "linestyle": "--"})
+    drawn_group: tuple[Group, dict[str, Any]] = (group, {"color": COLOURS[1], "marker": "o"})
+    for one, drawn in [drawn_group] if group is base else [drawn_base, drawn_group]:
+        rows = [_first_epoch(result.content) if early else result.content["rows"] for result in one.results]
+        _curve(ax, rows, name, {"label": label(one.recipe, recipes), "markersize": 3, **drawn})
+    if not early:
+        ax.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _common_limits(axes: Any, kinds: Sequence[tuple[str, bool]]) -> None:
+    """One vertical axis for all panels of a kind: Top-1 from 0 to 1, TV logarithmic over all means, with room for the bands."""
+    for row, (name, _) in enumerate(kinds):
+        panels = [ax for ax in axes[row :: len(kinds)].flat if ax.has_data()]
+        if name == "top1":
+            for ax in panels:
+                ax.set_ylim(0, 1)
+            continue
+        means = np.concatenate([line.get_ydata() for ax in panels for line in ax.get_lines()])
+        seen = means[np.isfinite(means) & (means > 0)]
+        for ax in panels:
+            ax.set_yscale("log")
+            if len(seen):
+                ax.set_ylim(seen.min() / 2, seen.max() * 2)
 
 
 def _curve(ax: Any, repeats: Sequence[Sequence[dict[str, Any]]], name: str, drawn: dict[str, Any]) -> None:

@@ -89,11 +89,33 @@ def test_all_rows_of_the_papers_tables_are_reached():
 def test_figures_show_every_recipe(runs):
     groups = grouped(collect([runs]))
     titles = [ax.get_title() for ax in plot_landscapes(groups).axes]
-    assert sum("before training" in title for title in titles) == 2
-    assert "after: TV 0.02 ± 0.01" in titles  # a single run: over its images
-    assert "after: TV 0.1 ± 0" in titles  # three repeats of the same TV
+    assert sum("before training" in title for title in titles) == 1  # both begin with the same map
+    assert "no penalty\nafter: TV 0.02 ± 0.01" in titles  # a single run: over its images
+    assert "target, alpha 10\nafter: TV 0.1 ± 0" in titles  # three repeats of the same TV
     curves = plot_curves(groups)
     assert {line.get_label() for line in curves.axes[1].get_lines()} == {"target, alpha 10", "no penalty"}
+
+
+def test_each_recipe_has_a_column_against_the_one_without_penalty(runs):
+    for alpha in (1.0, 100.0):
+        made_up(runs / f"alpha{alpha:g}", CIFAR100.changed(kind="target", alpha=alpha), 0.5)
+    figure = plot_curves(grouped(collect([runs])))
+    panels = [ax for ax in figure.axes if ax.get_lines()]
+    assert [ax.get_title() for ax in panels[:3]] == [
+        f"target, alpha {alpha}" for alpha in (1, 100, 10)
+    ]  # in the order of their folders
+    assert all(next(line.get_label() for line in ax.get_lines()) == "no penalty" for ax in panels)
+    assert len({ax.get_ylim() for ax in panels[:3]}) == len({ax.get_ylim() for ax in panels[3:]}) == 1
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["no penalty", "the recipe of the column"]
+
+
+def test_maps_before_training_that_differ_are_all_shown(runs):
+    folder = made_up(runs / "other", CIFAR100.changed(kind="target", alpha=1.0), 0.5)
+    maps = {"before": np.eye(8), "after": np.ones((8, 8))}
+    write_arrays(folder / "landscape.npz", {"kind": "landscape"}, maps)
+    titles = [ax.get_title() for ax in plot_landscapes(grouped(collect([runs]))).axes]
+    assert sum("before training" in title for title in titles) == 2
+    assert any(title.startswith("2 recipes\nbefore training") for title in titles)
 
 
 def test_the_same_seed_twice_is_no_repeat(runs):

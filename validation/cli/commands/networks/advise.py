@@ -28,6 +28,8 @@ class Advise:
     """how many changes to show"""
     out: Path | None = None
     """write a figure of the maps before and after here (.png, .pdf, .svg)"""
+    report: Path | None = None
+    """write one self-contained HTML page here: the changes, the map as it is, its numbers, the layers"""
     json: bool = False
     """print one JSON object instead of text"""
 
@@ -40,6 +42,7 @@ class Advise:
 
         shape = self.shape or (self.channels, *(self.size * 2 if len(self.size) == 1 else self.size))
         checked_out(self.out, FIGURES)
+        checked_out(self.report, ("",), option="--report")
         advice = advise(call_factory(model_factory(self.model)), shape, most=self.most)
         if not self.json:
             print(f"{self.model} over {shape}\n\n{advice}", flush=True)
@@ -53,4 +56,12 @@ class Advise:
             result["figure"] = str(self.out)
             if not self.json:
                 print(f"\nfigure: {self.out}")
+        if self.report is not None:
+            from validation.report.write import command_line, write_advice
+
+            title = f"{self.model} at {' × '.join(map(str, shape[1:]))}"
+            write_advice(self.report, advice, title=title, made={"command": command_line("advise", self)})
+            result["page"] = str(self.report)
+            if not self.json:
+                print(f"\nreport: {self.report}")
         return result

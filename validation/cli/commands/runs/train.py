@@ -86,6 +86,8 @@ class Train:
     """auto, cpu or cuda"""
     save_every: int = 200
     """steps between checkpoints"""
+    report: Path | None = None
+    """write one self-contained HTML page here: landscapes before and after, scores, epochs, recipe"""
     json: bool = False
     """print one JSON object instead of text"""
 
@@ -93,16 +95,18 @@ class Train:
         """The preset with what was given."""
         from validation.training.recipes import RECIPES
 
-        apart = ("run_folder", "preset", "penalty", "root", "device", "save_every", "json")
+        apart = ("run_folder", "preset", "penalty", "root", "device", "save_every", "report", "json")
         given = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in apart}
         given["kind"] = self.penalty
         return RECIPES[self.preset].changed(**{name: value for name, value in given.items() if value is not None})
 
     def run(self) -> dict[str, Any]:
         """Train; returns what result.json holds."""
+        from validation.runtime.files import checked_out
         from validation.runtime.process_group import is_first
         from validation.training.loop import train
 
+        checked_out(self.report, ("",), option="--report")
         recipe = self.recipe()
         first = is_first()
         if first and not self.json:
@@ -123,4 +127,12 @@ class Train:
                 f"TV {after['tv']:.4g} +- {after['tv_error']:.1g} (before training {before['tv']:.4g})",
                 flush=True,
             )
+        if first and self.report is not None:
+            from validation.report.write import command_line, write_run
+
+            title = f"{self.run_folder.name}: {recipe.data} with {recipe.penalty.kind.replace('none', 'no')} penalty"
+            made = {"command": command_line("train", self)}
+            write_run(self.report, self.run_folder, result, title=title, made=made)
+            if not self.json:
+                print(f"report: {self.report}", flush=True)
         return result
