@@ -86,6 +86,8 @@ class Train:
     """auto, cpu or cuda"""
     save_every: int = 200
     """steps between checkpoints"""
+    log: Literal["csv", "tensorboard"] = "csv"
+    """csv (RUN/log.csv, always written), or tensorboard: RUN/tensorboard too"""
     json: bool = False
     """print one JSON object instead of text"""
 
@@ -93,7 +95,7 @@ class Train:
         """The preset with what was given."""
         from validation.training.recipes import RECIPES
 
-        apart = ("run_folder", "preset", "penalty", "root", "device", "save_every", "json")
+        apart = ("run_folder", "preset", "penalty", "root", "device", "save_every", "log", "json")
         given = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in apart}
         given["kind"] = self.penalty
         return RECIPES[self.preset].changed(**{name: value for name, value in given.items() if value is not None})
@@ -101,12 +103,13 @@ class Train:
     def run(self) -> dict[str, Any]:
         """Train; returns what result.json holds."""
         from validation.runtime.process_group import is_first
+        from validation.training.log import described
         from validation.training.loop import train
 
         recipe = self.recipe()
         first = is_first()
         if first and not self.json:
-            print(f"{self.run_folder}\n{recipe}", flush=True)
+            print(f"{self.run_folder}: {described(recipe)}", flush=True)
         result = train(
             recipe,
             self.run_folder,
@@ -115,6 +118,7 @@ class Train:
             save_every=self.save_every,
             progress=not self.json,
             say=None if self.json else lambda text: print(text, flush=True),
+            log=self.log,
         )
         if first and not self.json:
             before, after = result["before"], result["scores"]
