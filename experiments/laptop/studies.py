@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from experiments.pictures import save
-from validation.evaluation.runs.tables import collect, grouped, markdown
+from validation.evaluation.runs.tables import collect, grouped
 from validation.evaluation.summaries.figures import plot_curves, plot_landscapes
+from validation.evaluation.summaries.scores import scores_table
 from validation.training.loop import train
 from validation.training.recipes import LAPTOP, Recipe
 
@@ -113,7 +114,7 @@ def earlier(runs: Path, docs: Path) -> str:
                 train(run, folders[-1], progress=sys.stderr.isatty())
                 print(folders[-1], flush=True)
         groups = grouped(collect(folders))
-        parts += [f"### {title}", "", markdown(groups)]
+        parts += [f"### {title}", "", scores_table(groups).markdown()]
         for kind, figure in (("landscapes", plot_landscapes(groups)), ("curves", plot_curves(groups))):
             save(figure, docs / "figures" / f"laptop-{study}-{kind}", dpi=100)
             parts += [f"![{kind}](figures/laptop-{study}-{kind}.png)", ""]

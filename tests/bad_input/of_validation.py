@@ -807,9 +807,10 @@ def _checkpoint(folder: Path, content: bytes):
 
 
 def _tabled(folder: Path):
-    from validation.evaluation.runs.tables import grouped, markdown
+    from validation.evaluation.runs.tables import grouped
+    from validation.evaluation.summaries.scores import scores_table
 
-    return markdown(grouped(collect([folder])))
+    return scores_table(grouped(collect([folder])))
 
 
 CASES = [*MONTE_CARLO, *NETWORKS, *TRAINING]
