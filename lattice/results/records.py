@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ def encode(value: Any, types: Types, arrays: dict[str, Array], where: str = "") 
             where += "'"
         arrays[where] = np.asarray(value)
         return {"array": where} if isinstance(value, np.ndarray) else {"number": where}
+    if isinstance(value, Fraction):
+        return {"fraction": [value.numerator, value.denominator]}
     kind = type(value).__name__
     if types.get(kind) is type(value):
         if isinstance(value, Enum):
@@ -65,6 +68,8 @@ def decode(coded: Any, types: Types, arrays: Mapping[str, Array]) -> Any:
         return arrays[content]
     if kind == "number":
         return arrays[content][()]
+    if kind == "fraction":
+        return Fraction(*content)
     if kind == "enum":
         name, member = content
         return types[name][member]  # type: ignore[index]

@@ -12,4 +12,9 @@ __all__ = ["versions"]
 
 def versions() -> dict[str, str]:
     """The versions that a number depends on."""
-    return {"pilcro": __version__, "python": platform.python_version(), "numpy": np.__version__, "torch": torch.__version__}
+    return {
+        "pilcro": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": str(torch.__version__),
+    }

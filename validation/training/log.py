@@ -9,7 +9,6 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +137,10 @@ def event_writer(kind: str) -> Any:
     if kind == "csv":
         return None
     try:
-        return import_module("torch.utils.tensorboard").SummaryWriter
+        from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise SpecificationError(f"a log for TensorBoard needs it: {to_install('tensorboard')}") from error
+    return SummaryWriter
 
 
 @contextmanager

@@ -114,7 +114,7 @@ def test_tensorboard_is_told_every_number_once(folder, tmp_path, monkeypatch):
     }
 
 
-def test_tensorboard_that_is_not_installed_is_named_before_anything_is_made(tmp_path, monkeypatch):
+def test_a_missing_tensorboard_is_named_before_anything_is_made(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(SpecificationError, match=r"TensorBoard needs it: pip install '.\[tensorboard\]'"):
         train(TINY, tmp_path / "run", log="tensorboard")

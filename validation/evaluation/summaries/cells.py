@@ -182,6 +182,7 @@ class Table(Result):
         return {"title": self.title, "rows": rows, "note": self._remark}
 
     _facts = json
+    _made_of = (Row, Cell)
 
     def _rows(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.json()["rows"]

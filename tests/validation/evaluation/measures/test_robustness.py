@@ -245,7 +245,7 @@ def test_an_interval_is_that_of_students_t():
     assert Cell.of([(value, 0.1) for value in values]).interval(4) == pytest.approx(expected)
 
 
-def test_a_table_is_a_data_frame_and_headings_over_columns_cover_their_errors():
+def test_a_table_is_a_data_frame_and_headings_cover_their_errors():
     row = Row("a", 3, (Cell(0.5, 0.1, 0.2), Cell(0.25, float("nan"), float("nan"))))
     table = Table("T", (("ours", "x"), ("paper", "x")), (row,))
     assert r"\multicolumn{2}{c}{ours} & \multicolumn{1}{c}{paper}" in table.latex()
