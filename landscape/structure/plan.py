@@ -109,6 +109,8 @@ def plan(lattice: Lattice) -> Plan:
     carried = _diagonals(lattice)
     for step in steps:
         _merge(carried, step.target, _carried(lattice, step, needed[step.target], carried[step.source]))
+    empty = {state for state, axes in carried.items() if not all(map(len, axes))}  # branches that meet, in no cell
+    steps = [step for step in steps if not empty & {step.source, step.target}]
     states = {(0, 0)}.union(*((step.source, step.target) for step in steps))
     refused = (*unresolved, *_copies_that_meet(lattice), *_maxima_over_gated_sums(lattice))
     return Plan(tuple(steps), {state: carried[state] for state in states}, refused)

@@ -83,7 +83,7 @@ class _Field:
                 continue
             try:
                 if not self._maximum(position):
-                    self.found.append(passed(node.op, self.known(position), [self.found[i] for i in node.inputs]))
+                    self.found.append(passed(node.op, self.known(position), [self.found[i] for i in node.inputs]).ordered())
                     self._pairs(position)
             except UnsupportedError as error:
                 raise UnsupportedError(f"{node.name}: {error}") from error

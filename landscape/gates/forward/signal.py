@@ -8,6 +8,7 @@ import numpy as np
 from landscape.gates.averaging import ratio
 from landscape.gates.composites import Affine, Form
 from landscape.structure.signs import NEGATED, Sign, together
+from lattice import UnsupportedError
 
 __all__ = ["MONOTONE", "Known", "Run", "Signal", "gaussian", "through"]
 
@@ -22,6 +23,17 @@ class Signal(NamedTuple):
     power: Array
     cross: Array
     mean: Array
+
+    def ordered(self) -> "Signal":
+        """The same with power >= cross >= mean^2, which differences of branches break in their last digits.
+
+        `UnsupportedError` where a moment has left the range of float64.
+        """
+        cross = np.maximum(self.cross, self.mean**2)
+        power = np.maximum(self.power, cross)
+        if not np.isfinite(power).all():
+            raise UnsupportedError("the size of the signal leaves the range of float64")
+        return Signal(power, cross, self.mean)
 
 
 class Run(NamedTuple):

@@ -85,3 +85,19 @@ def test_a_product_of_a_signal_with_itself_is_unresolved():
     assert plan(Lattice.chain((1, 6), [Conv(1, 3), gate, GlobalPool()])).unresolved == ("multiply1",)
     apart = Branches(((Conv(1, 1), Activation("sigmoid")), (Conv(1, 1),)), Multiply())
     assert plan(Lattice.chain((1, 6), [Conv(1, 3), apart, GlobalPool()])).unresolved == ()
+
+
+def test_branches_that_meet_in_no_cell_carry_nothing():
+    """A crop and its rotation meet in the convolution below, but it asks for no pair of neighbours."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.below, self.above = nn.Conv1d(1, 1, 2, bias=False), nn.Conv1d(1, 1, 2, bias=False)
+
+        def forward(self, x):
+            y = self.below(x)[..., :-1]
+            return self.above(y + torch.roll(y, 1, -1)).flatten(1)
+
+    land = predict(Net, (1, 5), initialisation=rademacher)
+    assert_exact(land.lattice, land)

@@ -355,6 +355,34 @@ def test_variances_of_branches_add_whatever_their_means():
     np.testing.assert_allclose(total.cross - total.mean**2, sum(part.cross - part.mean**2 for part in parts), atol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_what_all_inputs_share_cancels_in_a_difference_from_the_mean(scale):
+    """relu(h) less its mean shares nothing between inputs: what rounding leaves below zero has no root."""
+    relu, back = Node("relu", Activation("relu"), (1,)), Norm("scale")
+    nodes = [
+        Node("input", Input((1, 7, 7)), ()),
+        Node("conv", Conv(8, 1), (0,)),
+        relu,
+        Node("mean", GlobalPool("avg"), (2,)),
+        Node("negated", back, (3,)),
+        Node("spread", Upsample(size=(7, 7)), (4,)),
+        Node("difference", Add(), (2, 5)),
+        Node("conv2", Conv(4, 1), (6,)),
+        Node("average", Pool("avg", 2, 1), (7,)),
+    ]
+    prior = Prior(Lattice(tuple(nodes)), {"conv": 2.0 * scale, "conv2": 0.25}, factors={"negated": 1.0}, signs={"negated": -1.0})
+    found = signals(prior)[-1]
+    assert np.isfinite(found.power).all() and (found.power > 0).all()
+    assert (found.cross <= 1e-12 * found.power).all()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_signal_beyond_float64_has_no_mean_field():
+    net = Lattice.chain((1, 4), [Conv(8, 3, padding=1), Activation("relu"), Conv(8, 3, padding=1)])
+    with pytest.raises(UnsupportedError, match="range of float64"):
+        signals(Prior(net, {"conv1": 1e200, "conv2": 1e200}))
+
+
 def test_a_product_of_independent_factors_has_the_product_of_the_moments():
     nodes = [Node("input", Input((1, 3))), Node("conv", Conv(2, 1), (0,)), Node("gate", Activation("sigmoid"), (1,))]
     nodes += [Node("other", Conv(2, 1), (0,)), Node("open", relu, (3,))]
