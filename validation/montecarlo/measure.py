@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from landscape.input_checks import checked_images
+from landscape.input_checks import checked_images, either_spelling
 from landscape.progress import progress_bar
 from lattice import AssumptionError, Lattice, ResourceError, SpecificationError
 from lattice.checks import given_shape, is_whole, whole
@@ -44,6 +44,7 @@ MOST_BLOCKS = 200  # block means kept for `compare`; up to as many draws, every 
 Array = np.ndarray[Any, Any]
 
 
+@either_spelling
 def measure(
     factory: Factory | Lattice,
     shape: tuple[int, ...] | None = None,
