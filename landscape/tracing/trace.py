@@ -194,7 +194,11 @@ def _draw(factory: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
 
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)
-        return call_factory(factory)
+        made = call_factory(factory)
+    if not isinstance(made, torch.nn.Module):
+        name = getattr(factory, "__qualname__", factory)
+        raise UnsupportedError(f"the factory {name} returned {made!r:.60}; a factory returns a torch.nn.Module")
+    return made
 
 
 def _doubts_of_reading(reader: Reader, weights: Mapping[str, Any], parameters: Mapping[str, str]) -> list[str]:
@@ -243,7 +247,7 @@ def _export(model: Any, shape: tuple[int, ...], train: bool) -> tuple[Any, dict[
     import torch
 
     if not isinstance(model, torch.nn.Module) or isinstance(model, torch.jit.ScriptModule):
-        kind = "a scripted module" if isinstance(model, torch.nn.Module) else f"a {type(model).__name__}"
+        kind = "a scripted module" if isinstance(model, torch.nn.Module) else f"{model!r:.60}"
         raise UnsupportedError(f"trace takes a torch.nn.Module or a factory of them, not {kind}; give the module itself")
     if any(isinstance(p, torch.nn.parameter.UninitializedParameter) for p in model.parameters()):
         raise UnsupportedError("the model has lazy layers that were never run; run it once on an example to give them shapes")
@@ -280,7 +284,7 @@ def _why_not_exported(model: torch.nn.Module, shape: tuple[int, ...], error: Exc
         hint = (
             "torch itself cannot export an operation of it" if takes(model, shape) else "the model cannot be run on this shape"
         )
-    return f"{asked}: {hint}{line}. torch says: {type(error).__name__}: {reason}"
+    return f"{asked}: {hint}{line}{'' if hint[-1] == '?' and not line else '.'} torch says: {type(error).__name__}: {reason}"
 
 
 def _result(program: Any, output: Any) -> tuple[Any, Any]:

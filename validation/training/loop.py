@@ -28,7 +28,7 @@ from validation.training.checkpoint import Checkpoint, DivergedError, RunFolder,
 from validation.training.log import Log, event_writer, logged, run_log
 from validation.training.models import initial_network
 from validation.training.penalty import Objective
-from validation.training.recipes import Recipe
+from validation.training.recipes import Recipe, preset
 from validation.training.scores import best_row, flip_asymmetry, score
 from validation.training.start import decay_groups, gradient_norms, seeded_dropout, stated
 from validation.training.target import cached_target
@@ -118,8 +118,8 @@ def batches(run: Run, place: World) -> Iterator[tuple[torch.Tensor, torch.Tensor
 
 
 def train(
-    recipe: Recipe,
-    folder: Path,
+    recipe: Recipe | str,
+    folder: Path | str,
     *,
     root: Path | None = None,
     device: str = "auto",
@@ -134,9 +134,9 @@ def train(
 
     Parameters
     ----------
-    recipe : Recipe
-        All that the result depends on.
-    folder : Path
+    recipe : Recipe or str
+        All that the result depends on, or the name of a preset: "laptop", "cifar100" or "imagenet".
+    folder : Path or str
         Of the run; see `checkpoint`.
     root : Path, optional
         Where CIFAR's archives or the image folders lie.
@@ -164,8 +164,7 @@ def train(
     TrainingError
         For a disk that refuses, and as `DivergedError` for NaN (before it reaches the weights) or a landscape of zeros.
     """
-    if not isinstance(recipe, Recipe):
-        raise SpecificationError(f"recipe is a {type(recipe).__name__}; it is a Recipe, and Recipe.of(values) makes one")
+    recipe, folder = preset(recipe), Path(folder)
     whole("save_every", save_every, 1)
     writer = event_writer(log)
     with ExitStack() as stack:

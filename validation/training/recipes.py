@@ -10,7 +10,17 @@ from lattice import SpecificationError
 from lattice.checks import is_real, is_whole
 from validation.training.penalty import Penalty
 
-__all__ = ["CIFAR100", "IMAGENET", "LAPTOP", "RECIPES", "Recipe"]
+__all__ = ["CIFAR100", "IMAGENET", "LAPTOP", "RECIPES", "Recipe", "preset"]
+
+MEANS = {  # what fields that are no whole numbers can be
+    "lr": "positive",
+    "weight_decay": "not negative",
+    **dict.fromkeys(("momentum", "label_smoothing"), "from 0 to below 1"),
+    **dict.fromkeys(("data", "augment", "model"), "a name"),
+    "precision": "float32 or bfloat16",
+    "stem": "auto, imagenet or cifar",
+    "penalty": "a Penalty",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +88,10 @@ class Recipe:
         right |= {name: isinstance(getattr(self, name), bool) for name in flags}
         right |= {"precision": self.precision in ("float32", "bfloat16"), "penalty": isinstance(self.penalty, Penalty)}
         right["stem"] = self.stem in ("auto", "imagenet", "cifar")
-        wrong = [f"{name} {getattr(self, name)}" for name, is_right in right.items() if not is_right]
+        means = {name: f"a whole number, at least {n}" for name, n in least.items()} | dict.fromkeys(flags, "True or False")
+        wrong = [
+            f"{name} {getattr(self, name)} (it is {(means | MEANS)[name]})" for name, is_right in right.items() if not is_right
+        ]
         if wrong:
             raise SpecificationError(f"a recipe with {', '.join(wrong)}: no run can have that")
 
@@ -196,3 +209,34 @@ IMAGENET = Recipe(
     momentum=0.875, weight_decay=3e-5, decay_norms=False, label_smoothing=0.1, early_scores=8,
 )  # fmt: skip
 RECIPES = {"laptop": LAPTOP, "cifar100": CIFAR100, "imagenet": IMAGENET}
+
+
+def preset(recipe: Recipe | str) -> Recipe:
+    """The recipe itself, or the one of a name.
+
+    Parameters
+    ----------
+    recipe : Recipe or str
+        "laptop", "cifar100" or "imagenet" name the presets.
+
+    Returns
+    -------
+    Recipe
+        The recipe.
+
+    Raises
+    ------
+    SpecificationError
+        For another name or type.
+
+    Examples
+    --------
+    >>> preset("laptop") is preset(LAPTOP) is LAPTOP
+    True
+    """
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe not in RECIPES if isinstance(recipe, str) else True:
+        given = repr(recipe) if isinstance(recipe, str) else f"a {type(recipe).__name__}"
+        raise SpecificationError(f"recipe is {given}; it is {', '.join(RECIPES)} or a Recipe, and Recipe.of(values) makes one")
+    return RECIPES[recipe]

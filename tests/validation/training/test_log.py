@@ -14,7 +14,7 @@ from validation.training import loop
 from validation.training.checkpoint import read_json
 from validation.training.log import COLUMNS, TESTED, logged
 from validation.training.loop import train
-from validation.training.recipes import LAPTOP
+from validation.training.recipes import LAPTOP, preset
 
 pytest.importorskip("safetensors")
 pytest.importorskip("sklearn")
@@ -129,3 +129,17 @@ def test_the_command_prints_one_line_before_it_starts(tmp_path, capsys):
     first, *rest = capsys.readouterr().out.splitlines()
     assert first == f"{run}: small on digits (8 px, augment none): epochs 1, batch 64, lr 0.1; no penalty; seed 0"
     assert [line.split()[0] for line in rest] == ["no", "Top-1"]
+
+
+def test_a_preset_is_known_by_its_name_and_others_are_listed(folder):
+    assert preset("laptop") is LAPTOP
+    with pytest.raises(SpecificationError, match="recipe is 'laptp'; it is laptop, cifar100, imagenet or a Recipe"):
+        train("laptp", folder)
+    assert train(TINY, str(folder)) == read_json(folder / "result.json")
+
+
+def test_a_recipe_that_no_run_can_have_says_what_its_fields_can_be():
+    with pytest.raises(SpecificationError, match=r"batch 0 \(it is a whole number, at least 1\), lr -1.0 \(it is positive\)"):
+        LAPTOP.changed(lr=-1.0, batch=0)
+    with pytest.raises(SpecificationError, match=r"momentum 1.5 \(it is from 0 to below 1\)"):
+        LAPTOP.changed(momentum=1.5)
