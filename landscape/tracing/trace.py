@@ -197,7 +197,7 @@ def _draw(factory: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
         made = call_factory(factory)
     if not isinstance(made, torch.nn.Module):
         name = getattr(factory, "__qualname__", factory)
-        raise UnsupportedError(f"the factory {name} returned {made!r:.60}; a factory returns a torch.nn.Module")
+        raise UnsupportedError(f"the factory {name} returned a {type(made).__name__}; a factory returns a torch.nn.Module")
     return made
 
 
@@ -247,7 +247,7 @@ def _export(model: Any, shape: tuple[int, ...], train: bool) -> tuple[Any, dict[
     import torch
 
     if not isinstance(model, torch.nn.Module) or isinstance(model, torch.jit.ScriptModule):
-        kind = "a scripted module" if isinstance(model, torch.nn.Module) else f"{model!r:.60}"
+        kind = "a scripted module" if isinstance(model, torch.nn.Module) else f"a {type(model).__name__}"
         raise UnsupportedError(f"trace takes a torch.nn.Module or a factory of them, not {kind}; give the module itself")
     if any(isinstance(p, torch.nn.parameter.UninitializedParameter) for p in model.parameters()):
         raise UnsupportedError("the model has lazy layers that were never run; run it once on an example to give them shapes")
