@@ -52,14 +52,14 @@ class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 @contextmanager
-def seeded(device: torch.device) -> Iterator[None]:
-    """Torch's random state, as it is after seed 0, within; as it was afterwards."""
+def seeded(device: torch.device, seed: int = 0) -> Iterator[None]:
+    """Torch's random state, as it is after this seed, within; as it was afterwards."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.default_generator.manual_seed(0)
+        torch.default_generator.manual_seed(seed)
         if devices:
             with torch.cuda.device(device):
-                torch.cuda.manual_seed(0)
+                torch.cuda.manual_seed(seed)
         yield
 
 
@@ -101,8 +101,9 @@ def run_model(
     *,
     random: bool,
     watch: bool = False,
+    seed: int = 0,
 ) -> Run:
-    """One forward and backward pass of a model, which draws at random or not; `watch` keeps what its modules give.
+    """One forward and backward pass of a model, which draws at random (from this seed) or not; `watch` keeps what its modules give.
 
     `select` takes the output that is meant from what the model returns; `cotangent` gives a cotangent of its shape.
     """
@@ -115,7 +116,7 @@ def run_model(
         parameter.requires_grad_()
     leaf = x.detach().clone().requires_grad_()
     try:
-        with torch.enable_grad(), seeded(x.device), only_torch_draws():
+        with torch.enable_grad(), seeded(x.device, seed), only_torch_draws():
             if random:
                 with draws:
                     output = select(model(leaf.clone()))

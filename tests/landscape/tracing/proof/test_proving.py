@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from landscape import trace
 from landscape.tracing.proof.proving import CLOSE, _apart
-from tests.landscape.tracing.proof.models import Layers, passes, traced
+from tests.landscape.tracing.proof.models import Layers, Reversed, passes, refused, traced
 
 SHAPE = (2, 8)
 
@@ -74,3 +74,19 @@ def test_networks_of_torchvision_prove_themselves(name, train):
     torch.manual_seed(0)
     model = getattr(torchvision.models, name)(weights=None, **NETWORKS[name])
     assert trace(model, (3, 64, 64), initialisation="he", train=train).unproven == ""
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.9])
+def test_what_a_mask_drops_as_a_whole_is_looked_at_again(kept):
+    """A backward function of its own below a branch that is dropped at the first random points, or at the last."""
+
+    def dropped(m, x):
+        mask = torch.empty(1, 1, 1).bernoulli_(kept)
+        return m.two(Reversed.apply(m.one(x))) * mask
+
+    refused(dropped, "the gradient at", train=True)
+
+
+def test_a_gradient_that_is_zero_at_one_point_is_looked_at_again():
+    """A gate that is rarely open hides what stands below it."""
+    refused(lambda m, x: (Reversed.apply(m.one(x)).mean((1, 2), keepdim=True) - 0.12).relu(), "the gradient at")
