@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["input_hint", "takes"]
 
 SIZES = (8, 16, 24, 28, 32, 48, 64, 96, 112, 128, 160, 192, 224, 227, 240, 256, 288, 299, 320, 384, 448, 512)  # customary
-MOST_CELLS = 2**20  # of an input that is tried
+MOST_CELLS = 2**19  # of all inputs that are tried: seconds
 
 
 def input_hint(model: Any, shape: tuple[int, ...]) -> str:
@@ -88,10 +88,11 @@ def _proposals(model: Any, shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, 
         proposed, plural = (channels, *shape[1:]), "s" if channels > 1 else ""
         told = f"did you mean {proposed}, or --channels {channels} on the command line?"
         yield proposed, f"this model reads {channels} channel{plural}: {told}"
-    asked = max(shape[1:], default=1) if prod(shape) else 1
+    asked, tried = max(shape[1:], default=1), 0
     for size in sorted(SIZES, key=lambda n: abs(log(n / asked))):
         proposed = (channels, *(size,) * axes)
-        if prod(proposed) <= MOST_CELLS:
+        tried += prod(proposed)
+        if tried <= MOST_CELLS:
             yield proposed, f"it takes other inputs: {_meant(proposed)}"
 
 
