@@ -91,8 +91,8 @@ def _proposals(model: Any, shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, 
     asked, tried = max(shape[1:], default=1), 0
     for size in sorted(SIZES, key=lambda n: abs(log(n / asked))):
         proposed = (channels, *(size,) * axes)
-        tried += prod(proposed)
-        if tried <= MOST_CELLS:
+        if tried + prod(proposed) <= MOST_CELLS:
+            tried += prod(proposed)
             yield proposed, f"it takes other inputs: {_meant(proposed)}"
 
 
