@@ -19,6 +19,7 @@ EXTRAS = (
     "vision",
     "train",
     "tensorboard",
+    "data",
     "evaluate",
     "fast",
     "strategies",
