@@ -36,6 +36,11 @@ from lattice.network.branches import Branches
 from lattice.results.saved import Saved
 from lattice.results.values import MapResult, Result
 from validation import beside, compare, compare_fields, effective_receptive_field, halo, measure
+from validation.evaluation.measures.ablation import Ablation
+from validation.evaluation.measures.corruption_error import corruption_error
+from validation.evaluation.measures.location import Location
+from validation.evaluation.measures.robustness import Robustness
+from validation.evaluation.measures.shifts import ShiftConsistency
 from validation.evaluation.summaries.cells import Cell, Row
 from validation.evaluation.summaries.cells import Table as Evaluated
 from validation.studies.study import error_against_draws
@@ -64,6 +69,12 @@ def samples():
     yield validation.empirical_landscape(head, [torch.randn(8, 1, 6, 6)], generator=generator)
     yield validation.shuffled_importance(head.double(), torch.randn(12, 1, 6, 6, dtype=torch.float64), generator=generator)
     yield error_against_draws(families.plain(9, depth=2), (20, 40), repeats=3)
+    shifts, right = (-1, 0, 1), np.random.default_rng(0).random((6, 3, 3)) < 0.7
+    yield from (Location(shifts, right, ~right), ShiftConsistency(4, right[:, 0]))
+    yield Ablation(np.array([0, 2, 4]), np.array([[1.0, 0.5, 0.1], [1.0, 0.7, 0.2]]), 4)
+    answers = np.random.default_rng(1).random((2, 5, 20)) < 0.6
+    robust = Robustness(("fog", "snow"), (1, 2, 3, 4, 5), answers * 0.5, answers, np.ones(20, dtype=bool))
+    yield from (robust, corruption_error(robust, [robust]))
     cells = (Cell.of([(0.5, 0.1), (0.6, 0.1)]), Cell(0.5, float("nan"), float("nan")))
     yield Evaluated("T", (("", "Top-1"), ("paper", "Top-1")), (Row("a", 2, cells), Row("b", 1, cells)), best="high")
 
