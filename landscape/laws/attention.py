@@ -28,7 +28,7 @@ from lattice.network.attention import Attention
 from lattice.network.ops import Shape
 from lattice.sweep.pullback import sum_channels
 
-__all__ = ["through_attention"]
+__all__ = ["VALUES", "through_attention"]
 
 Array = np.ndarray[Any, Any]
 QUERIES, KEYS, VALUES = range(3)

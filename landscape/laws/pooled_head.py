@@ -26,13 +26,15 @@ import numpy as np
 
 from landscape.gates.activations import gaussian_moments
 from landscape.gates.forward.mean_field import Signal, signals
+from landscape.laws.attention import VALUES
 from landscape.laws.connections import Rules
 from landscape.laws.moments import expected_squares
 from landscape.prior import Prior
-from landscape.structure.plan import fixed_map
+from landscape.structure.plan import axis_maps
 from landscape.structure.signs import has_slopes
-from lattice import Activation, Concat, Dropout, GlobalPool, Lattice, Node
-from lattice.network.ops import Windowed
+from lattice import Activation, Concat, Dropout, GlobalPool, Lattice, Node, Op
+from lattice.network.attention import Attention
+from lattice.network.ops import Shape
 from lattice.sweep.pullback import pull
 from lattice.sweep.reverse import bottom, sweep
 
@@ -132,18 +134,21 @@ def _one_channel(sub: Lattice, rules: Rules, cotangent: Array) -> Array:
         for number in range(len(node.inputs)):
             weight = rules.squared(node, number)
             if weight is None:
-                yield _squared_map(node.op, shapes[0][1:], here)  # type: ignore[arg-type]
+                yield _squared_map(node.op, number, shapes[number], sub.shapes[position], here)
             else:
                 yield pull(node.op, shapes, here * weight, sub.shapes[position])[number]
 
     return bottom(sweep(sub, wide, step))
 
 
-def _squared_map(op: Windowed, spatial: tuple[int, ...], here: Array) -> Array:
-    """sum_j A[j, i]^2 K(j): a resize or a blur, whose coefficients differ."""
-    for axis in range(-len(spatial), 0):
-        squares = fixed_map(op, axis % len(spatial), spatial).values ** 2
-        here = np.moveaxis(np.tensordot(squares, here, (0, axis % here.ndim)), 0, axis)
+def _squared_map(op: Op, number: int, shape: Shape, output: Shape, here: Array) -> Array:
+    """sum_j A[j, i]^2 K(j): a resize, a blur, attention, whose coefficients differ; the logits of attention add nothing here."""
+    if isinstance(op, Attention) and number != VALUES:
+        return np.zeros((*here.shape[: here.ndim - len(output)], *shape))
+    maps = axis_maps(op, shape, output)
+    assert maps is not None
+    for axis, ((fixed, _),) in zip(range(-len(maps), 0), maps, strict=True):
+        here = np.moveaxis(np.tensordot(fixed.values**2, here, (0, axis % here.ndim)), 0, axis)
     return here
 
 
