@@ -12,7 +12,7 @@ from landscape.tracing.trace import Trace
 from landscape.warrant.guarantee import Guarantee
 from lattice import Lattice, SpecificationError
 from lattice.results.files import read_arrays, write_arrays
-from lattice.results.records import decode, encode
+from lattice.results.records import WRONG, decode, encode
 from lattice.results.saved import checked_place
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def read_landscape(path: Path) -> dict[str, Any]:
         raise SpecificationError(f"{path} is no landscape; Landscape.load reads what Landscape.save wrote")
     try:
         found = {name: decode(coded, _types(), arrays) for name, coded in header.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:  # a request that no lattice meets is a ValueError too
+    except WRONG as error:  # a request that no lattice meets is a ValueError too
         raise SpecificationError(f"{path} is no landscape of this version: {error}") from error
     squared = arrays["squared"]
     wrong = [name for name, kind in FIELDS.items() if not isinstance(found[name], kind)]

@@ -185,7 +185,7 @@ def test_the_site_builds_without_warnings_and_documents_every_public_name(tmp_pa
 
 
 def test_the_changelog_keeps_its_form():
-    """Keep a Changelog: versions with dates, and under each the kinds of changes, every one at most once, nothing beside them."""
+    """Keep a Changelog: versions with dates, and under each kinds of changes, once each, nothing beside them."""
     kinds = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security", "Known limitations"]
     versions = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
     assert versions[0].startswith("[Unreleased]\n")

@@ -33,6 +33,7 @@ from lattice import (
     receptive_fields,
 )
 from lattice.network.branches import Branches
+from lattice.results.files import write_arrays
 from lattice.results.saved import Saved
 from lattice.results.values import MapResult, Result
 from validation import beside, compare, compare_fields, effective_receptive_field, halo, measure
@@ -239,3 +240,28 @@ def test_a_lattice_comes_back_from_its_file(tmp_path):
     found = Lattice.load(NET.save(tmp_path / "net.npz"))
     assert found == NET
     assert found.shapes == NET.shapes
+
+
+def nested(depth):
+    return {"list": [nested(depth - 1)]} if depth else None
+
+
+WRONG = {
+    "another type": {"of": ["Popen", {}]},
+    "a missing field": {"of": ["Report", {}]},
+    "a fraction of nothing": {"fraction": [1, 0]},
+    "an array that is not there": {"array": "gone"},
+    "a code of two kinds": {"list": [], "tuple": []},
+    "a pair without a second": {"dict": [["a"]]},
+    "an enum of no member": {"enum": ["Guarantee", "SURE"]},
+    "a text": "Report",
+    "deeper than Python goes": nested(300),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_file_that_says_what_no_result_is_is_refused(case, tmp_path):
+    path = tmp_path / "report.npz"
+    write_arrays(path, {"format": "pilcro landscape.maps.measures.Report 1", "value": WRONG[case]}, {})
+    with pytest.raises(SpecificationError, match=r"is no Report|is damaged"):
+        landscape.Report.load(path)

@@ -11,7 +11,7 @@ import numpy as np
 
 from lattice.errors import SpecificationError
 
-__all__ = ["decode", "encode"]
+__all__ = ["WRONG", "decode", "encode"]
 
 Array = np.ndarray[Any, Any]
 Types = Mapping[str, type]
@@ -55,8 +55,11 @@ def encode(value: Any, types: Types, arrays: dict[str, Array], where: str = "") 
     raise SpecificationError(f"{where} is {value!r}: a file has no form for {type(value).__module__}.{kind}")
 
 
+WRONG = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)  # what `decode` may raise
+
+
 def decode(coded: Any, types: Types, arrays: Mapping[str, Array]) -> Any:
-    """The value that `encode` wrote; ValueError, TypeError or KeyError where nothing of that kind could have been.
+    """The value that `encode` wrote; one of `WRONG` where nothing of that kind could have been.
 
     >>> decode({"dict": [["a", {"tuple": [1, {"array": "a.1"}]}]]}, {}, {"a.1": np.ones(2)})
     {'a': (1, array([1., 1.]))}

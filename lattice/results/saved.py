@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from lattice.errors import SpecificationError
 from lattice.results.files import read_arrays, write_arrays
-from lattice.results.records import decode, encode
+from lattice.results.records import WRONG, decode, encode
 
 __all__ = ["Saved", "checked_place"]
 
@@ -83,7 +83,7 @@ class Saved:
             raise SpecificationError(f"{path} is no {cls.__name__}: it holds {found!r:.60}")
         try:
             value = decode(header["value"], _types(cls), arrays)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:  # a request that nothing meets is a ValueError too
+        except WRONG as error:  # a request that nothing meets is a ValueError too
             raise SpecificationError(f"{path} is no {cls.__name__} of this version: {error}") from error
         if type(value) is not cls:
             raise SpecificationError(f"{path} is no {cls.__name__} of this version: it holds a {type(value).__name__}")
