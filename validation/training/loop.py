@@ -147,7 +147,7 @@ def train(
     progress : bool
         Show a bar.
     say : callable, optional
-        Is given one line when training starts: the gradient norms of penalty and cross-entropy at step 0.
+        Is given one line when training with a penalty starts: the gradient norms of penalty and cross-entropy at step 0.
     log : {"csv", "tensorboard"}
         FOLDER/log.csv has a row for each time the test images were scored; "tensorboard" writes FOLDER/tensorboard too.
 
@@ -184,7 +184,7 @@ def train(
         written = stack.enter_context(run_log(folder, writer, recipe)) if place.first else None
         run = begin(recipe, data, folder, place)
         run.norms = norms_at_start(run, home, place)
-        if say is not None and place.first:
+        if say is not None and place.first and "ratio" in run.norms:
             say(stated(run.norms))
         saved = home.latest() if place.first else None
         if saved is not None:

@@ -128,7 +128,7 @@ def test_the_command_prints_one_line_before_it_starts(tmp_path, capsys):
     assert main(["train", str(run), "--data", "digits", "--size", "8", "--epochs", "1", "--device", "cpu"]) == 0
     first, *rest = capsys.readouterr().out.splitlines()
     assert first == f"{run}: small on digits (8 px, augment none): epochs 1, batch 64, lr 0.1; no penalty; seed 0"
-    assert [line.split()[0] for line in rest] == ["no", "Top-1"]
+    assert [line.split()[0] for line in rest] == ["Top-1"]
 
 
 def test_a_preset_is_known_by_its_name_and_others_are_listed(folder):

@@ -79,9 +79,10 @@ class Table(Result):
 
     @property
     def names(self) -> list[str]:
-        """What each column is called where there are no headings over several: no name stands twice."""
+        """What each column is called where there are no headings over several: no name stands twice, none is a number alone."""
         own = [name for _, name in self.columns]
-        return [name if own.count(name) == 1 else f"{span} {name}".strip() for span, name in self.columns]
+        alone = [own.count(name) == 1 and not name.isdecimal() for name in own]
+        return [name if clear else f"{span} {name}".strip() for clear, (span, name) in zip(alone, self.columns, strict=True)]
 
     @property
     def errors_shown(self) -> list[bool]:
@@ -112,7 +113,8 @@ class Table(Result):
 
     @property
     def _remark(self) -> str:
-        most = {"high": "the highest", "low": "the lowest"}.get(self.best, "")
+        marked = any(self._stands_out(row, column) for row in self.rows for column in range(len(self.columns)))
+        most = {"high": "the highest", "low": "the lowest"}.get(self.best, "") if marked else ""
         return " ".join(text for text in (self.note, BOLD.format(most=most) if most else "") if text)
 
     def _beside(self, head: Sequence[str], bold: str) -> tuple[list[str], list[list[str]]]:

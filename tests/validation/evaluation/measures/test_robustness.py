@@ -234,8 +234,10 @@ def test_the_table_has_the_papers_layout():
 def test_bold_is_what_parts_from_all_others(best, cells, bold):
     over = [error if repeats > 1 else float("nan") for _, error, repeats in cells]
     rows = tuple(Row("r", n, (Cell(mean, one, 0.01),)) for (mean, _, n), one in zip(cells, over, strict=True))
-    lines = Table("T", (("", "x"),), rows, best=best).markdown().splitlines()[4 : 4 + len(cells)]
-    assert ["**" in line for line in lines] == bold
+    text = Table("T", (("blur", "1"),), rows, best=best).markdown()
+    assert ["**" in line for line in text.splitlines()[4 : 4 + len(cells)]] == bold
+    assert ("Bold: the" in text) == any(bold)
+    assert "| blur 1 | blur 1 s.e. |" in text  # a number alone is no name
 
 
 def test_an_interval_is_that_of_students_t():
