@@ -73,6 +73,7 @@ class Change(Result):
     lattice: Lattice
     variances: dict[str, float]
     landscape: Landscape
+    _made_of = (Lattice, Landscape)
 
     @property
     def deviation(self) -> float:
@@ -114,6 +115,7 @@ class Advice(Result):
     changes: tuple[Change, ...]
     reweighting: Array
     unproductive: tuple[Unproductive, ...] = ()
+    _made_of = (Change, Unproductive)
 
     def _facts(self) -> dict[str, Any]:
         return {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from landscape.input_checks import either_spelling
 from landscape.laws.moments import expected_squares
 from landscape.stages import Request, fill_gates, read
 from lattice import Lattice, ResourceError, Unit, UnsupportedError
@@ -21,6 +22,7 @@ Array = np.ndarray[Any, Any]
 MOST_SWEEPS = 4096  # one for each output position
 
 
+@either_spelling
 def output_map(
     model: torch.nn.Module | Callable[[], torch.nn.Module] | Lattice,
     shape: tuple[int, ...] | None = None,

@@ -14,7 +14,7 @@ from landscape.input_checks import either_spelling
 from landscape.laws.moments import layer_gradients
 from landscape.maps import measures
 from landscape.maps.periods import stride_periods
-from landscape.saved import read_landscape, write_landscape
+from landscape.saved import parts, read_landscape, write_landscape
 from landscape.stages import Request, apply_law, complete, path_law
 from landscape.tracing.trace import Trace
 from landscape.warrant.guarantee import Guarantee
@@ -62,6 +62,7 @@ class Landscape(MapResult):
     pooled: bool = field(default=False, repr=False)
     batch: int | None = field(default=None, repr=False)
     _map_names = ("squared", "standard_error", "relative")
+    _made_of = parts()
 
     @property
     def lattice(self) -> Lattice:

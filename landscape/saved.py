@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import lattice
 from landscape.prior import Gates, Shift
 from landscape.tracing.trace import Trace
 from landscape.warrant.guarantee import Guarantee
-from lattice import SpecificationError
+from lattice import Lattice, SpecificationError
 from lattice.results.files import read_arrays, write_arrays
-from lattice.results.records import decode, encode
+from lattice.results.records import WRONG, decode, encode
+from lattice.results.saved import checked_place
 
 if TYPE_CHECKING:
     from landscape.predict import Landscape
 
-__all__ = ["read_landscape", "write_landscape"]
+__all__ = ["parts", "read_landscape", "write_landscape"]
 
 FORMAT = "pilcro landscape 1"
 SHOWN = ("squared", "standard_error", "relative")  # for those who read the arrays alone
@@ -27,18 +26,18 @@ FIELDS = {"guarantee": Guarantee, "reasons": tuple, "traced": Trace, "output": o
 
 
 def _types() -> dict[str, type]:
-    """What a file may be made of, by name: the operations and values of `lattice`, and what a trace holds beside."""
-    public = [getattr(lattice, name) for name in lattice.__all__]
-    made = [one for one in public if isinstance(one, type) and (is_dataclass(one) or hasattr(one, "_fields"))]
-    return {one.__name__: one for one in (*made, lattice.Unit, Trace, Gates, Shift, Guarantee)}
+    """What a file may be made of, by name: a lattice, and what a trace holds beside."""
+    return {one.__name__: one for one in parts()}
+
+
+def parts() -> tuple[type, ...]:
+    """The types that a landscape is made of."""
+    return (Lattice, *Lattice._parts(), Trace, Gates, Shift, Guarantee)
 
 
 def write_landscape(land: Landscape, path: Path) -> Path:
     """Write a landscape to FILE.npz, as a whole or not at all."""
-    if path.suffix.lower() != ".npz":
-        raise SpecificationError(f"cannot save to {path}: it ends in {path.suffix or 'nothing'}; the name ends in .npz")
-    if not path.absolute().parent.is_dir():
-        raise SpecificationError(f"cannot save to {path}: the folder {path.absolute().parent} does not exist")
+    path = checked_place(path)
     arrays: dict[str, Any] = {}
     try:
         coded = {name: encode(getattr(land, name), _types(), arrays, f"own.{name}") for name in FIELDS}
@@ -55,7 +54,7 @@ def read_landscape(path: Path) -> dict[str, Any]:
         raise SpecificationError(f"{path} is no landscape; Landscape.load reads what Landscape.save wrote")
     try:
         found = {name: decode(coded, _types(), arrays) for name, coded in header.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:  # a request that no lattice meets is a ValueError too
+    except WRONG as error:  # a request that no lattice meets is a ValueError too
         raise SpecificationError(f"{path} is no landscape of this version: {error}") from error
     squared = arrays["squared"]
     wrong = [name for name, kind in FIELDS.items() if not isinstance(found[name], kind)]

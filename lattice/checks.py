@@ -41,6 +41,10 @@ def whole(name: str, value: Any, least: float, most: float = MOST) -> int:
 def given_shape(shape: Any) -> tuple[int, ...]:
     """The shape of one input, (channels, *spatial), as Python ints; `SpecificationError` for anything else."""
     sizes = tuple(shape) if isinstance(shape, Iterable) and not isinstance(shape, str | bytes) else ()
+    if hasattr(shape, "shape") and len(shape.shape) > 2:  # a batch of images, as torch's own functions take it
+        raise SpecificationError(
+            f"shape is a {type(shape).__name__}; it is that of one input: did you mean {tuple(shape.shape[1:])}?"
+        )
     if not 2 <= len(sizes) <= 4 or not all(is_whole(size) and index(size) > 0 for size in sizes):
         raise SpecificationError(
             f"shape is {_shown(shape)}; it is (channels, *spatial) with one to three spatial axes, for example (3, 224, 224)"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from landscape import Landscape
+from landscape import Advice, Landscape
 from lattice.results.values import plain
 from validation import Estimate, compare
 from validation.__main__ import main
@@ -119,9 +119,14 @@ def test_advise_ranks_changes_and_draws_before_and_after(model, tmp_path, capsys
     for expected in ("as it is", "inputs of 13 pixels", "no claim about accuracy", str(figure)):
         assert expected in printed
     assert figure.stat().st_size > 1000
-    assert main(["advise", f"{model}:small", "--size", "12", "--json"]) == 0
+    kept = tmp_path / "advice.npz"
+    assert main(["advise", f"{model}:small", "--size", "12", "--json", "--save", str(kept)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["changes"][0]["deviation"] < found["before"]["deviation"]
+    assert "reweighting" not in found
+    advice = Advice.load(found["saved"])
+    assert advice.changes[0].deviation == found["changes"][0]["deviation"]
+    assert advice.reweighting.shape == (12, 12)
     assert main(["advise", f"{model}:small", "--size", "12", "--most", "0"]) == 2
     assert "most is 0" in capsys.readouterr().err
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lattice.version import __version__
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [
@@ -226,3 +228,16 @@ def test_the_site_builds_without_warnings_and_documents_every_public_name(tmp_pa
         public = {f"{package}.{name}" for name in importlib.import_module(package).__all__}
         assert public <= documented, public - documented
     assert len(documented) > 300
+
+
+def test_the_changelog_keeps_its_form():
+    """Keep a Changelog: versions with dates, and under each kinds of changes, once each, nothing beside them."""
+    kinds = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security", "Known limitations"]
+    versions = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    assert versions[0].startswith("[Unreleased]\n")
+    assert any(version.startswith(f"[{__version__}] - 20") for version in versions)
+    for version in versions[:-1]:  # the last one was not released
+        before, *sections = re.split(r"^### ", version, flags=re.MULTILINE)
+        assert before.strip() == before.splitlines()[0]
+        names = [section.splitlines()[0] for section in sections]
+        assert names == [kind for kind in kinds if kind in names]

@@ -14,7 +14,17 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-EXTRAS = ("cli", "vision", "train", "evaluate", "fast", "strategies", "notebooks")  # those of users; the others are tools
+EXTRAS = (
+    "cli",
+    "vision",
+    "train",
+    "tensorboard",
+    "data",
+    "evaluate",
+    "fast",
+    "strategies",
+    "notebooks",
+)  # those of users; the others are tools
 
 PERMISSIVE = r"(mit|isc|zlib|0bsd|bsl-1|cc0|psf|python software foundation|hpnd|historical permission notice|apache|bsd)\b.*"
 # they ask the same of changed copies of their own files, which pilcro has none of, and nothing of who imports them

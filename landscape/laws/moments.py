@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from landscape.gates.windows.united import united
+from landscape.input_checks import either_spelling
 from landscape.laws.connections import Rules
 from landscape.laws.covariance import pull_moments, sweep_moments
 from landscape.prior import Gates, Prior
@@ -139,6 +140,7 @@ def layer_gradients(prior: Prior, output: Any = None) -> dict[str, Array]:
         return {node.name: values.mean(axis=0) for node, values in visited}
 
 
+@either_spelling
 def path_sum(
     lattice: Lattice, initialisation: Initialisation | Mapping[str, float] | float | str = he, output: Any = None
 ) -> Array:

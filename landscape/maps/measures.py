@@ -21,11 +21,12 @@ from landscape.maps.numbers import (
 from lattice.results.values import Result
 
 __all__ = [
-    "centre_bias", "effective_area", "flip_asymmetry", "gridding", "importance", "laplacian_energy", "relative",
+    "center_bias", "centre_bias", "effective_area", "flip_asymmetry", "gridding", "importance", "laplacian_energy", "relative",
     "total_variation", "Report", "deviations", "is_noise", "report", "shown",
 ]  # fmt: skip
 
 Array = np.ndarray[Any, Any]
+center_bias = centre_bias  # as American English spells it
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class Report(Result):
     laplacian_energy: float
     effective_area: dict[float, float]
     errors: Report | None = None
+
+    @property
+    def center_bias(self) -> float:
+        """`centre_bias`, as American English spells it."""
+        return self.centre_bias
 
     def _repr_html_(self) -> str:
         from landscape.display.html import report_html

@@ -29,6 +29,9 @@ def model_factory(name: str) -> Callable[[], torch.nn.Module]:
     """
     if not isinstance(name, str):
         raise SpecificationError(f"the model's name is {name!r}; it is {FORMS}")
+    if name.endswith(".py"):
+        there = ", ".join(_callables(_load(name))) or "none"
+        raise SpecificationError(f"{name} is a file: name a factory in it, {name}:NAME; it has {there}")
     source, _, rest = name.partition(":")
     if source in ("timm", "hub"):
         return _of_timm(rest) if source == "timm" else _of_hub(rest)
@@ -39,8 +42,7 @@ def model_factory(name: str) -> Callable[[], torch.nn.Module]:
         module = _load(place)
         factory = getattr(module, attribute, None)
         if not callable(factory):
-            known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-            raise SpecificationError(f"{place} has no callable {attribute!r}; it has {', '.join(sorted(known)) or 'none'}")
+            raise SpecificationError(f"{place} has no callable {attribute!r}; it has {', '.join(_callables(module)) or 'none'}")
         found: Callable[[], torch.nn.Module] = factory
         return found
     try:
@@ -56,8 +58,15 @@ def model_factory(name: str) -> Callable[[], torch.nn.Module]:
 
 
 def _meant(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=3)
+    close = difflib.get_close_matches(name.lower(), known, n=3)
     return f"did you mean {', '.join(close)}?" if close else f"give {FORMS}"
+
+
+def _callables(module: Any) -> list[str]:
+    """What a module defines itself and could be a factory, and what it does not define if that is all."""
+    found = {key: value for key, value in vars(module).items() if callable(value) and not key.startswith("_")}
+    own = [key for key, value in found.items() if getattr(value, "__module__", None) == module.__name__]
+    return sorted(own or found)
 
 
 def _of_timm(name: str) -> Callable[[], torch.nn.Module]:

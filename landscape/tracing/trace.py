@@ -194,7 +194,11 @@ def _draw(factory: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
 
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)
-        return call_factory(factory)
+        made = call_factory(factory)
+    if not isinstance(made, torch.nn.Module):
+        name = getattr(factory, "__qualname__", factory)
+        raise UnsupportedError(f"the factory {name} returned a {type(made).__name__}; a factory returns a torch.nn.Module")
+    return made
 
 
 def _doubts_of_reading(reader: Reader, weights: Mapping[str, Any], parameters: Mapping[str, str]) -> list[str]:
@@ -280,7 +284,7 @@ def _why_not_exported(model: torch.nn.Module, shape: tuple[int, ...], error: Exc
         hint = (
             "torch itself cannot export an operation of it" if takes(model, shape) else "the model cannot be run on this shape"
         )
-    return f"{asked}: {hint}{line}. torch says: {type(error).__name__}: {reason}"
+    return f"{asked}: {hint}{line}{'' if hint[-1] == '?' and not line else '.'} torch says: {type(error).__name__}: {reason}"
 
 
 def _result(program: Any, output: Any) -> tuple[Any, Any]:

@@ -18,6 +18,7 @@ from lattice.errors import IrregularLatticeError, SpecificationError
 from lattice.network.lattice import Lattice, Unit, check_lattice
 from lattice.network.ops import Input, Pointwise, Windowed
 from lattice.network.windows.window import Window
+from lattice.results.values import MapResult
 
 __all__ = ["GaussianLimit", "Moments", "gaussian_limit", "offset_cumulant", "offset_moments"]
 
@@ -40,7 +41,7 @@ class Moments(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class GaussianLimit:
+class GaussianLimit(MapResult):
     """A limit law beside the truth: shares of the paths per input position, and the measured distance between them.
 
     Parameters
@@ -59,6 +60,7 @@ class GaussianLimit:
     exact: Array
     total_variation: float
     largest_error: float
+    _map_names = ("share", "exact")
 
 
 def offset_moments(lattice: Lattice) -> tuple[Moments, ...]:

@@ -10,7 +10,7 @@ lost). Its windows are flip symmetric iff hi - leftover = lo, that is, with equa
 symmetric, so is the map of path counts: the flip maps routes to routes. One uneven stage is enough to tilt it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import singledispatch
 
@@ -19,16 +19,18 @@ import numpy as np
 from lattice.checks import whole
 from lattice.errors import SpecificationError, UnsupportedError
 from lattice.network.lattice import Lattice, check_lattice
+from lattice.network.nodes import own_kinds
 from lattice.network.ops import ChannelShuffle, Dense, Flatten, Merge, Op, PixelShuffle, Pointwise, Shape, Slice, Windowed
 from lattice.network.windows.axis import AxisMap
 from lattice.network.windows.resizing import AdaptiveWindow, ResizeWindow
 from lattice.network.windows.window import TransposedWindow, Window
+from lattice.results.values import Result
 
 __all__ = ["StageEvenness", "even_sizes", "evenness", "lean", "padding_read"]
 
 
 @dataclass(frozen=True, slots=True)
-class StageEvenness:
+class StageEvenness(Result):
     """How one windowed layer meets the two borders of one axis of `size` cells.
 
     Parameters
@@ -58,6 +60,10 @@ class StageEvenness:
     read: tuple[tuple[int, ...], tuple[int, ...]]
     missed: tuple[int, int]
     lean: int
+
+    @classmethod
+    def _parts(cls) -> Iterator[type]:
+        return own_kinds(AxisMap)
 
     @property
     def even(self) -> bool:

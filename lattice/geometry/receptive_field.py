@@ -26,9 +26,10 @@ import numpy as np
 from lattice.counts.counting import Where, one_unit
 from lattice.errors import SpecificationError
 from lattice.geometry.channel_fields import Run, channel_fields, runs_between
-from lattice.geometry.periods import Field, hull
+from lattice.geometry.periods import Field, Period, hull
 from lattice.network.lattice import Lattice, check_lattice
 from lattice.network.ops import AdaptivePool, Concat, GlobalPool, Pointwise, Summed
+from lattice.results.values import Result
 from lattice.sweep.pullback import pull_back
 
 __all__ = ["AxisField", "ReceptiveField", "cells_seen", "last_map", "receptive_field", "receptive_fields"]
@@ -100,7 +101,7 @@ class AxisField:
 
 
 @dataclass(frozen=True, slots=True)
-class ReceptiveField:
+class ReceptiveField(Result):
     """The receptive field of the layer `node`: one `AxisField` per input axis; `str` is a readable table.
 
     Parameters
@@ -113,6 +114,10 @@ class ReceptiveField:
 
     node: str
     axes: tuple[AxisField, ...]
+    _made_of = (AxisField, Field, Period)
+
+    def _facts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("node", "size", "stride", "padding", "aligned")}
 
     @property
     def size(self) -> tuple[int, ...]:

@@ -5,11 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 from lattice.checks import is_whole
 from lattice.errors import ResourceError, SpecificationError
 from lattice.network.branches import Branches, Layer, as_layers
+from lattice.network.nodes import Node, SavedNetwork, Unit
 from lattice.network.ops import Input, Op, Shape
 from lattice.network.shapes import output_shape
 
@@ -18,53 +19,8 @@ __all__ = ["Lattice", "Node", "Unit", "check_lattice"]
 MOST_UNITS = 2**256  # of a layer; estimates of the cost, in float64, stay finite below
 
 
-class Unit(NamedTuple):
-    """One unit of a layer: its spatial position and its channel.
-
-    Parameters
-    ----------
-    position : tuple of int
-        Index on each spatial axis; () for a feature of a flat layer.
-    channel : int, default 0
-        Channel, or feature of a flat layer.
-
-    Examples
-    --------
-    >>> Unit((2, 3), channel=1)
-    Unit(position=(2, 3), channel=1)
-    """
-
-    position: tuple[int, ...]
-    channel: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One layer of a lattice: its name, its op, and the indices of the nodes that it reads.
-
-    Parameters
-    ----------
-    name : str
-        Name, different from that of every other node of the lattice.
-    op : Op
-        What the layer does.
-    inputs : tuple of int, default ()
-        Indices, in `Lattice.nodes`, of the nodes that it reads, in order; each stands before this one.
-
-    Examples
-    --------
-    >>> from lattice import Conv
-    >>> Node("conv1", Conv(4, kernel=3), inputs=(0,)).name
-    'conv1'
-    """
-
-    name: str
-    op: Op
-    inputs: tuple[int, ...] = ()
-
-
 @dataclass(frozen=True)
-class Lattice:
+class Lattice(SavedNetwork):
     """A network as a lattice of units: nodes in topological order, the input first, the output last (Section 3.1).
 
     Every node must be reached from the output. `shapes` has the output shape of each node.

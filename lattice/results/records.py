@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from lattice.errors import SpecificationError
 
-__all__ = ["decode", "encode"]
+__all__ = ["WRONG", "decode", "encode"]
 
 Array = np.ndarray[Any, Any]
 Types = Mapping[str, type]
@@ -37,6 +38,8 @@ def encode(value: Any, types: Types, arrays: dict[str, Array], where: str = "") 
             where += "'"
         arrays[where] = np.asarray(value)
         return {"array": where} if isinstance(value, np.ndarray) else {"number": where}
+    if isinstance(value, Fraction):
+        return {"fraction": [value.numerator, value.denominator]}
     kind = type(value).__name__
     if types.get(kind) is type(value):
         if isinstance(value, Enum):
@@ -52,8 +55,11 @@ def encode(value: Any, types: Types, arrays: dict[str, Array], where: str = "") 
     raise SpecificationError(f"{where} is {value!r}: a file has no form for {type(value).__module__}.{kind}")
 
 
+WRONG = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)  # what `decode` may raise
+
+
 def decode(coded: Any, types: Types, arrays: Mapping[str, Array]) -> Any:
-    """The value that `encode` wrote; ValueError, TypeError or KeyError where nothing of that kind could have been.
+    """The value that `encode` wrote; one of `WRONG` where nothing of that kind could have been.
 
     >>> decode({"dict": [["a", {"tuple": [1, {"array": "a.1"}]}]]}, {}, {"a.1": np.ones(2)})
     {'a': (1, array([1., 1.]))}
@@ -65,6 +71,8 @@ def decode(coded: Any, types: Types, arrays: Mapping[str, Array]) -> Any:
         return arrays[content]
     if kind == "number":
         return arrays[content][()]
+    if kind == "fraction":
+        return Fraction(*content)
     if kind == "enum":
         name, member = content
         return types[name][member]  # type: ignore[index]

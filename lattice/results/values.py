@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from fractions import Fraction
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from lattice.errors import SpecificationError
+from lattice.results.saved import Saved
 
 __all__ = ["MapResult", "Result", "axis_names", "flat", "plain"]
 
@@ -39,8 +41,8 @@ def plain(value: Any) -> Any:
         return plain(value.tolist())
     if isinstance(value, int):
         return int(value)
-    if isinstance(value, float):
-        return float(value) if np.isfinite(value) else None
+    if isinstance(value, float | Fraction):
+        return number if np.isfinite(number := float(value)) else None
     if isinstance(value, Mapping):
         return {str(plain(key)): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
@@ -70,7 +72,7 @@ def _optional(module: str, method: str) -> Any:
         raise SpecificationError(f"{method}() needs {module}: pip install {module}; or take .to_dict()") from error
 
 
-class Result:
+class Result(Saved):
     """A result that is a row or several: `_facts` says what is in it, `_rows` what its table shows."""
 
     def _facts(self) -> dict[str, Any]:

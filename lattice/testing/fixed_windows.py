@@ -78,7 +78,7 @@ def fixed_chains(
     draw: st.DrawFn,
     fixed: FixedWindows,
     axes: st.SearchStrategy[int] | None,
-    depth: int,
+    depth: tuple[int, int],
     channels: int,
     modes: Sequence[str],
     ops: Sequence[type[Op]],
@@ -94,7 +94,7 @@ def fixed_chains(
     pointwise: list[type[Op]] = [] if fixed.regular else [op for op in (Activation, Norm, Dropout) if op in ops]
     widths = count if fixed.regular else None
     chain: list[_Layer] = []
-    for _ in range(draw(st.integers(1, max(1, depth)))):
+    for _ in range(draw(st.integers(*depth))):
         chain.append(draw(_one(fixed, chain, widths, channels, tuple(modes), windowed, pointwise, branches)))
     if fixed.regular:  # a stride anywhere below the top would make the order of the commands matter
         stride = fixed.stride or draw(st.integers(1, 3))

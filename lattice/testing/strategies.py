@@ -5,13 +5,14 @@ State a theorem about path counts in two lines:
     @given(lattices())
     def test_every_count_is_a_number_of_commands(net): ...
 
-`lattices` draws whole nets, `layers` and `blocks` what fits a shape, `windows` one axis of a layer, `units` a unit of a
-given lattice and `routes` a command vector with the unit where it starts. Needs hypothesis: the extra
-`strategies`. Layers are chosen from those that fit the shape so far, so nothing is filtered away; hypothesis shrinks towards
-one-dimensional chains of plain convolutions.
+`lattices` draws whole nets, `above` nets that read the output of a given one, `layers` and `blocks` what fits a shape,
+`windows` one axis of a layer, `units` a unit of a given lattice and `routes` a command vector with the unit where it starts.
+Needs hypothesis: the extra `strategies`. Layers are chosen from those that fit the shape so far, so nothing is filtered away;
+hypothesis shrinks towards one-dimensional chains of plain convolutions.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 try:
     from hypothesis import strategies as st
@@ -20,6 +21,7 @@ except ImportError as error:
 
     raise ImportError(f"lattice.strategies draws lattices with hypothesis: {to_install('strategies')}") from error
 
+from lattice.checks import whole
 from lattice.errors import SpecificationError
 from lattice.network.branches import Branches, Layer
 from lattice.network.lattice import Lattice, Unit
@@ -28,15 +30,15 @@ from lattice.sweep.choices import AnyCommand, Choice, all_units, choices_at
 from lattice.testing.fixed_windows import FixedWindows, fixed_chains
 from lattice.testing.layer_strategies import EVERY_MODE, EVERY_OP, MOST_UNITS, blocks, layers, windows
 
-__all__ = ["EVERY_MODE", "EVERY_OP", "blocks", "lattices", "layers", "routes", "units", "windows"]
+__all__ = ["EVERY_MODE", "EVERY_OP", "above", "blocks", "lattices", "layers", "routes", "units", "windows"]
 
 
 @st.composite
 def lattices(
     draw: st.DrawFn,
     *,
-    axes: st.SearchStrategy[int] | None = None,
-    depth: int = 3,
+    axes: int | st.SearchStrategy[int] | None = None,
+    depth: int | tuple[int, int] = 3,
     channels: int = 3,
     size: int = 6,
     modes: Sequence[str] = EVERY_MODE,
@@ -52,9 +54,10 @@ def lattices(
 ) -> Lattice:
     """Lattices with up to `depth` layers over an input with up to `channels` channels and `size` cells per axis.
 
-    A pixel shuffle needs 2^axes channels, so that there may be as many where `ops` has it.
+    `depth=(least, most)` fixes both ends; activations, norms, skips and a head are beside it. A pixel shuffle needs 2^axes
+    channels, so that there may be as many where `ops` has it.
 
-    `axes` draws the number of spatial axes (1 to 3 by default), `ops` and `modes` restrict the layers and paddings,
+    `axes` is the number of spatial axes, or draws it (1 to 3 by default), `ops` and `modes` restrict the layers and paddings,
     `branches` allows residual blocks and concatenations (strided ones too), `heads` a final Flatten and Dense.
 
     What a theorem assumes is fixed by the rest, and sizes follow from it: `kernel`, `stride`, `padding` and `dilation` hold
@@ -76,8 +79,14 @@ def lattices(
     >>> test_the_order_of_commands_does_not_matter()
     """
     fixed = FixedWindows(kernel, stride, padding, dilation, regular, symmetric)
+    axes = (
+        st.just(whole("lattices: axes", axes, 1, 3)) if axes is not None and not isinstance(axes, st.SearchStrategy) else axes
+    )
+    layer_counts = _depth("lattices", depth)
+    ops, modes = _listed("lattices", ops, modes)
+    whole("lattices: channels", channels, 1)
     if fixed:
-        shape, result = draw(fixed_chains(fixed, axes, depth, channels, tuple(modes), tuple(ops), branches))
+        shape, result = draw(fixed_chains(fixed, axes, layer_counts, channels, tuple(modes), tuple(ops), branches))
         if heads and not regular and draw(st.booleans()):
             result += [Flatten(), Dense(draw(st.integers(1, 3)))]
         return Lattice.chain(shape, result)
@@ -86,18 +95,68 @@ def lattices(
     count = count if count <= channels else 2**dimensions
     limit = max(2, min(size, round((MOST_UNITS / max(1, count / channels)) ** (1 / dimensions) / 2)))
     shape = (count, *(draw(st.integers(2, limit)) for _ in range(dimensions)))
-    result = draw(_chains(shape, depth, channels, tuple(modes), tuple(ops), branches))
+    result = draw(_chains(shape, layer_counts, channels, tuple(modes), tuple(ops), branches))
     if heads and draw(st.booleans()):
         result += [Flatten(), Dense(draw(st.integers(1, 3)))]
     return Lattice.chain(shape, result)
 
 
 @st.composite
+def above(
+    draw: st.DrawFn,
+    net: Lattice,
+    *,
+    depth: int | tuple[int, int] = 3,
+    channels: int = 3,
+    modes: Sequence[str] = EVERY_MODE,
+    ops: Sequence[type[Op]] = EVERY_OP,
+    branches: bool = True,
+) -> Lattice:
+    """Lattices whose input has the shape of the output of `net`, for `compose`; the options are those of `lattices`.
+
+    >>> from hypothesis import given
+    >>> from lattice import compose, families
+    >>> net = families.plain(9, depth=2)
+    >>> @given(above(net))
+    ... def test_the_upper_net_has_the_last_word(upper):
+    ...     assert compose(net, upper).output_shape == upper.output_shape
+    >>> test_the_upper_net_has_the_last_word()
+    """
+    ops, modes = _listed("above", ops, modes)
+    chain = _chains(net.output_shape, _depth("above", depth), channels, tuple(modes), tuple(ops), branches)
+    return Lattice.chain(net.output_shape, draw(chain))
+
+
+def _depth(request: str, depth: int | tuple[int, int]) -> tuple[int, int]:
+    """The least and the largest number of layers."""
+    least, most = (1, depth) if not isinstance(depth, Sequence) else depth if len(depth) == 2 else (0, 0)
+    whole(f"{request}: depth", least, 1)
+    return least, whole(f"{request}: depth", most, least)
+
+
+def _listed(request: str, ops: Any, modes: Any) -> tuple[tuple[type[Op], ...], tuple[str, ...]]:
+    """Both as tuples of what there is."""
+    ops, modes = ((ops,) if isinstance(ops, type) else tuple(ops)), ((modes,) if isinstance(modes, str) else tuple(modes))
+    for name, given, known in (("ops", ops, EVERY_OP), ("modes", modes, EVERY_MODE)):
+        strangers = [one for one in given if one not in known]
+        if strangers or not given:
+            shown = ", ".join(getattr(one, "__name__", str(one)) for one in known)
+            raise SpecificationError(f"{request}: {name} is {given!r:.80}; it lists one or more of {shown}")
+    return ops, modes
+
+
+@st.composite
 def _chains(
-    draw: st.DrawFn, shape: Shape, depth: int, channels: int, modes: tuple[str, ...], ops: tuple[type[Op], ...], branches: bool
+    draw: st.DrawFn,
+    shape: Shape,
+    depth: tuple[int, int],
+    channels: int,
+    modes: tuple[str, ...],
+    ops: tuple[type[Op], ...],
+    branches: bool,
 ) -> list[Layer]:
     result: list[Layer] = []
-    for _ in range(draw(st.integers(1, max(1, depth)))):
+    for _ in range(draw(st.integers(*depth))):
         fits = layers(shape, channels=channels, modes=modes, ops=ops)
         wide = shape[0] > 2 * channels  # what a concatenation or a pixel shuffle left
         block = branches and not wide and draw(st.integers(0, 3)) == 3

@@ -83,7 +83,7 @@ MODELS = table(
             refused("a misspelt name", lambda _: predicted("resnet_18"), "did you mean resnet18", SpecificationError),
             refused("a state dict", lambda _: predicted(small().state_dict()), "not a OrderedDict", UnsupportedError),
             refused("a class for a factory", lambda _: predicted(nn.Conv2d), "factory", SpecificationError),
-            refused("a factory of nothing", lambda _: predicted(lambda: None), "not a NoneType", UnsupportedError),
+            refused("a factory of nothing", lambda _: predicted(lambda: None), "returned a NoneType", UnsupportedError),
             refused("a factory that raises", lambda _: predicted(Rowdy.make), "factory", SpecificationError),
             refused("a forward that raises", lambda _: predicted(Rowdy()), "could not take Rowdy", UnsupportedError),
             refused("control flow that depends on data", lambda _: predicted(Branching()), "control flow", UnsupportedError),

@@ -114,7 +114,7 @@ MONTE_CARLO = table(
                 lambda _: measure(lambda: small(norm=True), SHAPE, draws=20, mode="train"),
                 "inputs_per_draw is 1",
             ),
-            refused("0 inputs a draw", lambda _: measure(NET, draws=20, inputs_per_draw=0), "inputs_per_draw 0"),
+            refused("0 inputs a draw", lambda _: measure(NET, draws=20, inputs_per_draw=0), "inputs_per_draw is 0"),
             refused(
                 "images of another size",
                 lambda _: measure(small, SHAPE, draws=20, inputs=torch.zeros(2, 3, 9, 9)),
@@ -132,8 +132,8 @@ MONTE_CARLO = table(
             answered(
                 "bfloat16 images", lambda _: measure(NET, draws=20, inputs=torch.ones(2, 1, 8, dtype=torch.bfloat16)).draws, 20
             ),
-            refused("a chunk of 0", lambda _: measure(NET, draws=20, chunk=0), "chunk 0"),
-            refused("a float chunk", lambda _: measure(NET, draws=20, chunk=2.5), "chunk 2.5"),
+            refused("a chunk of 0", lambda _: measure(NET, draws=20, chunk=0), "chunk is 0"),
+            refused("a float chunk", lambda _: measure(NET, draws=20, chunk=2.5), "chunk is 2.5"),
             refused(
                 "an unknown distribution", lambda _: measure(NET, draws=20, distribution="cauchy"), "distribution is 'cauchy'"
             ),
@@ -807,9 +807,10 @@ def _checkpoint(folder: Path, content: bytes):
 
 
 def _tabled(folder: Path):
-    from validation.evaluation.runs.tables import grouped, markdown
+    from validation.evaluation.runs.tables import grouped
+    from validation.evaluation.summaries.scores import scores_table
 
-    return markdown(grouped(collect([folder])))
+    return scores_table(grouped(collect([folder])))
 
 
 CASES = [*MONTE_CARLO, *NETWORKS, *TRAINING]

@@ -1,10 +1,14 @@
 """What a caller gives is checked once, and the message names the cause."""
 
+from inspect import isfunction, signature
+
 import numpy as np
 import pytest
 
+import landscape
+import validation
 from landscape.input_checks import call_factory, checked_images, users_line
-from lattice import SpecificationError
+from lattice import SpecificationError, families
 
 
 @pytest.mark.parametrize(
@@ -43,3 +47,27 @@ def test_an_error_of_torch_is_traced_to_the_callers_line():
     with pytest.raises(RuntimeError) as caught:
         torch.nn.Conv2d(3, 4, 3)(torch.zeros(1, 2, 5, 5))  # mine
     assert users_line(caught.value).endswith("# mine)")
+
+
+TAKING = [
+    getattr(package, name)
+    for package in (landscape, validation)
+    for name in package.__all__
+    if isfunction(getattr(package, name)) and "initialisation" in signature(getattr(package, name)).parameters
+]
+
+
+@pytest.mark.parametrize("function", TAKING, ids=lambda function: function.__name__)
+def test_every_public_function_understands_the_american_spelling(function):
+    with pytest.raises(SpecificationError, match="initialisation= and initialization= are one argument"):
+        function(families.plain(5, depth=1), initialization=1.0, initialisation=1.0)
+
+
+def test_the_american_spelling_has_the_same_effect():
+    net = families.plain(9, depth=2)
+    assert len(TAKING) >= 8
+    assert (landscape.path_sum(net, initialization=2.0) == landscape.path_sum(net, initialisation=2.0)).all()
+    first, second = (validation.measure(net, draws=20, **{name: "he"}) for name in ("initialization", "initialisation"))
+    assert (first.mean == second.mean).all()
+    report = landscape.predict(net).report()
+    assert report.center_bias == report.centre_bias == landscape.importance.center_bias(landscape.predict(net).squared)

@@ -93,6 +93,7 @@ class Agreement(MapResult):
     worst: tuple[tuple[int, ...], ...]
     draws: int
     _map_names = ("z",)
+    _made_of = (Verdict,)
 
     @property
     def resolution_in_words(self) -> str:

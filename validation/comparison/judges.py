@@ -16,6 +16,7 @@ import numpy as np
 from scipy import stats
 
 from landscape import squared_gradients
+from landscape.input_checks import either_spelling
 from landscape.weights.initialisation import Initialisation, layer_variances
 from lattice import Add, Conv, Lattice, Node, SpecificationError
 from lattice.checks import is_real
@@ -31,6 +32,7 @@ Array = np.ndarray[Any, Any]
 FALSE_ALARM = 1e-6
 
 
+@either_spelling
 def assert_exact(
     lattice: Lattice,
     predicted: Array,
@@ -182,6 +184,7 @@ def _check_rate(false_alarm: float) -> None:
         raise SpecificationError(f"false_alarm is {false_alarm!r}; it is a probability between 0 and 1, for example 1e-6")
 
 
+@either_spelling
 def negative_controls(lattice: Lattice, initialisation: Initialisation | Mapping[str, float] | float = 1.0) -> dict[str, Array]:
     """One map of Proposition 1 for each planted mistake: what a judge must refuse.
 

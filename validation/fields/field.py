@@ -51,6 +51,7 @@ class EffectiveField(MapResult):
     over: str
     grid: tuple[int, ...]
     cell: tuple[tuple[int, int], ...] | None
+    _made_of = (Estimate,)
 
     @property
     def mean(self) -> Array:

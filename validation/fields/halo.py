@@ -19,6 +19,7 @@ from landscape.tracing.trace import Trace, trace
 from lattice import AssumptionError, PilcroError, SpecificationError
 from lattice.checks import is_real, whole
 from lattice.geometry.receptive_field import ReceptiveField, receptive_field
+from lattice.results.values import Result
 from validation.fields.attribution.layers import Layer
 from validation.fields.field import EffectiveField
 from validation.fields.measure import effective_receptive_field
@@ -34,7 +35,7 @@ MOST_PHASES = 1024  # predicted units; beyond, those with one phase on all axes
 
 
 @dataclass(frozen=True, eq=False)
-class Halo:
+class Halo(Result):
     """How far the influence on a unit reaches.
 
     Parameters
@@ -71,6 +72,7 @@ class Halo:
     phases: int
     by_unit: dict[Unit, int]
     source: str = ""
+    _made_of = (EffectiveField,)
 
     @property
     def overlap(self) -> int:
@@ -94,14 +96,7 @@ class Halo:
         edges = [np.take(self.field.mean, end, axis=axis) for axis in range(self.field.mean.ndim) for end in (0, -1)]
         return any(bool(edge.any()) for edge in edges)
 
-    def to_dict(self) -> dict[str, Any]:
-        """What `--json` prints.
-
-        Returns
-        -------
-        dict
-            Plain values, which JSON can hold.
-        """
+    def _facts(self) -> dict[str, Any]:
         return {
             "layer": self.field.layer,
             "unit": self.field.unit,
@@ -115,12 +110,21 @@ class Halo:
             "phases": self.phases,
             "by_unit": [{"unit": unit, "overlap": overlap} for unit, overlap in self.by_unit.items()],
             "touches_border": self.is_cut,
-            "beyond": self.beyond.tolist(),
-            "beyond_error": [value if np.isfinite(value) else None for value in self.beyond_error.tolist()],
-            "predicted": None if self.predicted is None else self.predicted.tolist(),
+            "beyond": self.beyond,
+            "beyond_error": self.beyond_error,
+            "predicted": self.predicted,
             "images": self.field.images,
             "count": self.field.count,
         }
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """A row for each distance."""
+        foretold = np.zeros(0) if self.predicted is None else self.predicted
+        return [
+            {"distance": h, "beyond": beyond, "beyond_error": error}
+            | ({} if self.predicted is None else {"predicted": foretold[h] if h < len(foretold) else 0.0})
+            for h, (beyond, error) in enumerate(zip(self.beyond, self.beyond_error, strict=True))
+        ]
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the shares beyond h on a logarithmic scale.

@@ -17,6 +17,7 @@ from landscape.input_checks import call_factory
 from lattice import PilcroError, SpecificationError
 from lattice.checks import given_shape
 from lattice.geometry.receptive_field import receptive_field
+from lattice.results.values import Result
 from validation.comparison.compare import LEAST, Agreement, compare
 from validation.fields.attribution.layers import Layer, UpTo, find_layer, uncompiled
 from validation.fields.comparisons import moved_share
@@ -96,7 +97,7 @@ def cut_model(
 
 
 @dataclass(frozen=True, eq=False)
-class Beside:
+class Beside(Result):
     """A field and the prediction for it.
 
     Parameters
@@ -118,6 +119,14 @@ class Beside:
     agreement: Agreement | None
     moved: Number | None
     refused: str = ""
+    _made_of = (EffectiveField, Landscape, Agreement, Number)
+
+    def _facts(self) -> dict[str, Any]:
+        names = ("moved", "distance", "distance_interval", "receptive_field", "effective_side", "refused")
+        predicted = None if self.land is None else self.land.to_dict()
+        verdict = None if self.agreement is None else self.agreement.to_dict(arrays=False)
+        own = {name: getattr(self, name) for name in names if name == "refused" or self.land is not None}
+        return {"field": self.field.to_dict(), "prediction": predicted, "agreement": verdict, **own}
 
     @property
     def distance(self) -> float | None:

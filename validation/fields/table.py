@@ -9,7 +9,7 @@ import numpy as np
 
 from landscape.maps.numbers import centre_bias
 from lattice import SpecificationError
-from lattice.results.values import axis_names
+from lattice.results.values import Result, axis_names
 from validation.fields import numbers as of_map
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Number:
+class Number(Result):
     """One number of a field, its standard error over images (NaN where there is none), and where it is defined."""
 
     name: str

@@ -22,6 +22,7 @@ import torch
 from landscape.maps.numbers import total_variation
 from landscape.progress import progress_bar
 from lattice import SpecificationError, UnsupportedError
+from lattice.results.values import MapResult
 from validation.gradients.jackknife import Blocks, jackknife
 from validation.runtime.preserve_state import call_model, device_of, gradient, preserve_state
 
@@ -56,7 +57,7 @@ def channel_importance(squared: Array) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class EmpiricalLandscape:
+class EmpiricalLandscape(MapResult):
     """A measured landscape over a data set: squared input gradients of the logits of a trained (or any) network.
 
     Parameters
@@ -79,6 +80,12 @@ class EmpiricalLandscape:
     images: Array
     flat: Array
     classes: str
+    _map_names = ("squared", "squared_error", "map_of_means", "map_of_means_error")
+
+    def _facts(self) -> dict[str, Any]:
+        value, error, unbiased = self.total_variation()
+        facts = {"count": self.count, "flat": int(self.flat.sum()), "classes": self.classes, "total_variation": value}
+        return facts | {"total_variation_error": error, "total_variation_unbiased": unbiased}
 
     @property
     def count(self) -> int:
@@ -156,13 +163,15 @@ class EmpiricalLandscape:
             raise SpecificationError(f"average is {average!r}; it is 'map_of_means' or 'mean_of_maps'")
         return float(value), float(error), float(value - bias)
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: Any = None, **style: Any) -> Any:
         """Draw `map_of_means`, divided by its mean, with its TV in the title.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default None
             Where to draw; None is a new figure.
+        **style : dict
+            What matplotlib's `imshow` takes (cmap, vmin, vmax, norm), on one axis what `plot` takes beside vmin and vmax.
 
         Returns
         -------
@@ -173,7 +182,7 @@ class EmpiricalLandscape:
 
         value, error, _ = self.total_variation()
         shape = self.map_of_means
-        return plot_map(shape / shape.mean(), ax, title=f"{self.count} images, TV {value:.2g} ± {error:.1g}")
+        return plot_map(shape / shape.mean(), ax, title=f"{self.count} images, TV {value:.2g} ± {error:.1g}", **style)
 
     def _repr_html_(self) -> str:
         from validation.report.html import empirical_html

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from landscape import he
+from landscape.input_checks import either_spelling
 from landscape.weights.fans import weighted
 from landscape.weights.initialisation import Initialisation, layer_variances
 from lattice import (
@@ -65,6 +66,7 @@ class LatticeModule(nn.Module):
         return found
 
 
+@either_spelling
 def build(
     lattice: Lattice,
     initialisation: Initialisation | Mapping[str, float] | float = he,

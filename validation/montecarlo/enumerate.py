@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from landscape.input_checks import checked_images
+from landscape.input_checks import checked_images, either_spelling
 from landscape.weights.initialisation import Initialisation, layer_variances
 from lattice import Lattice, ResourceError
 from validation.montecarlo.build import LatticeModule, build
@@ -24,6 +24,7 @@ CHUNK = 2048
 Array = np.ndarray[Any, Any]
 
 
+@either_spelling
 def enumerated_squared_gradients(
     lattice: Lattice, inputs: Array | None = None, initialisation: Initialisation | Mapping[str, float] | float = 1.0
 ) -> Array:

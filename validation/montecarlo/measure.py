@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from landscape.input_checks import checked_images
+from landscape.input_checks import checked_images, either_spelling
 from landscape.progress import progress_bar
 from lattice import AssumptionError, Lattice, ResourceError, SpecificationError
 from lattice.checks import given_shape, is_whole, whole
@@ -44,6 +44,7 @@ MOST_BLOCKS = 200  # block means kept for `compare`; up to as many draws, every 
 Array = np.ndarray[Any, Any]
 
 
+@either_spelling
 def measure(
     factory: Factory | Lattice,
     shape: tuple[int, ...] | None = None,
@@ -206,12 +207,14 @@ class _Settings:
         """The caller's arguments, or a `SpecificationError` that says what is wrong with one."""
         if mode not in ("eval", "train"):
             raise SpecificationError(f"mode is {mode!r}; it is 'eval' or 'train'")
-        counts = (draws, inputs_per_draw, 1 if chunk is None else chunk, shard)
-        if not all(map(is_whole, counts)) or draws < 2 or min(counts) < 1:
-            raise SpecificationError(
-                f"draws is {draws!r}, inputs_per_draw {inputs_per_draw}, chunk {chunk}, shard {shard}; each is a whole number, "
-                "at least one, and a standard error needs two draws at least"
-            )
+        for name, value, least in (
+            ("inputs_per_draw", inputs_per_draw, 1),
+            ("chunk", 1 if chunk is None else chunk, 1),
+            ("shard", shard, 1),
+        ):
+            whole(name, value, least, inf)
+        if not is_whole(draws) or draws < 2:
+            raise SpecificationError(f"draws is {draws!r}; it is a whole number, and a standard error needs two draws at least")
         draws, seed = int(draws), whole("seed", seed, 0, inf)
         if draws > MOST_DRAWS:
             raise ResourceError(f"{draws} draws keep {draws * 24 / 2**30:.3g} GiB of numbers (the limit is {MOST_DRAWS} draws)")

@@ -129,7 +129,7 @@ def _robustness(experiment: str, scale: Scale, rows: Sequence[Line], where: Swee
     found = _evaluated(Corrupt(), rows, where)
     note = (
         "Mean over test images, a category's corruptions and five severities of p(class | corrupted image) / p(class | image), "
-        "the class being the one predicted for the clean image; means over seeds, plus or minus their standard error."
+        "the class being the one predicted for the clean image; means over seeds; s.e.: their standard error."
     )
     table = robustness_table(found, f"Table {experiment[-1]}: robustness", note, imagenet=imagenet)
     orderings = orderings_of_robustness(found, imagenet=imagenet)

@@ -19,7 +19,7 @@ DIGITS = (4, 4, 4, 4, 4, 4, 5, 4)  # the paper prints TV to five
 PRINTED = {**TABLE_1, **TABLE_2}
 Values = Mapping[int, float]
 NOTE = (
-    "Means over seeds, plus or minus their standard error. TV: mean squared difference of neighbouring pixels of the landscape "
+    "Means over seeds; s.e.: their standard error. TV: mean squared difference of neighbouring pixels of the landscape "
     "on the test images, its mean square one. The numbers of the paper are of its own data and network, one run each."
 )
 

@@ -25,6 +25,7 @@ import torch
 
 from lattice import SpecificationError, UnsupportedError
 from lattice.checks import is_whole
+from lattice.results.values import MapResult
 from validation.runtime.preserve_state import call_model, device_of, gradient, preserve_state
 
 __all__ = ["MEASURES", "ShuffledImportance", "shuffled_importance"]
@@ -36,7 +37,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class ShuffledImportance:
+class ShuffledImportance(MapResult):
     """The four measures of Lemma 1 as float64 maps, their standard errors, and the ratios of their totals.
 
     Maps are (channels, *positions) where a unit is one entry, (*positions) where it is all channels of a position. The errors
@@ -72,6 +73,7 @@ class ShuffledImportance:
     ratios: dict[str, tuple[float, float]]
     samples: int
     replacements: int
+    _map_names = MEASURES
 
     def map_error(self, measure: str) -> float:
         """Relative rms difference of two maps of mean one: the measure's and the squared gradient's.

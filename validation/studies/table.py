@@ -14,6 +14,7 @@ from scipy import optimize, stats
 
 from lattice import SpecificationError
 from lattice.results.files import write_bytes
+from lattice.results.values import Result
 from validation.runtime.files import write_figure
 
 __all__ = ["Fit", "Provenance", "Series", "Table", "fit_power", "provenance"]
@@ -171,7 +172,7 @@ def provenance(seed: int, draws: int, device: str = "auto", command: str = "") -
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(Result):
     """A study's result. `columns` name the entries of each row; `series` is what `plot` shows; `fits` by what was fitted.
 
     `axes` names the figure's x and y; `logarithmic` says which of the two are drawn so ("x", "y", "xy" or "").
@@ -186,6 +187,13 @@ class Table:
     notes: tuple[str, ...] = ()
     axes: tuple[str, str] = ("", "")
     logarithmic: str = "xy"
+    _made_of = (Provenance, Series, Fit)
+
+    def _facts(self) -> dict[str, Any]:
+        return {"title": self.title, "rows": self._rows(), "fits": self.fits, "notes": self.notes, "origin": self.origin}
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
     def column(self, name: str) -> list[Any]:
         """The entries of one column."""

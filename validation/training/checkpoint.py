@@ -5,6 +5,7 @@
     start.json                 the gradient norms of penalty and cross-entropy before the first step
     step-00000120.safetensors  weights and momentum after 120 steps
     step-00000120.json         the step, the metrics so far, the hash of the tensors and of this file itself
+    log.csv                    the metrics so far, for other programs
     landscape.npz              the validation landscape at the end
     result.json                the metrics at the end
 

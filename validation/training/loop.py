@@ -25,9 +25,10 @@ from validation.runtime.process_group import World, averaging, world
 from validation.runtime.seeds import generator
 from validation.runtime.stopping import stop_requested
 from validation.training.checkpoint import Checkpoint, DivergedError, RunFolder, read_json, write_json
+from validation.training.log import Log, event_writer, logged, run_log
 from validation.training.models import initial_network
 from validation.training.penalty import Objective
-from validation.training.recipes import Recipe
+from validation.training.recipes import Recipe, preset
 from validation.training.scores import Scores, best_row, flip_asymmetry, score
 from validation.training.start import decay_groups, gradient_norms, seeded_dropout, stated
 from validation.training.target import cached_target
@@ -117,14 +118,15 @@ def batches(run: Run, place: World) -> Iterator[tuple[torch.Tensor, torch.Tensor
 
 
 def train(
-    recipe: Recipe,
-    folder: Path,
+    recipe: Recipe | str,
+    folder: Path | str,
     *,
     root: Path | None = None,
     device: str = "auto",
     save_every: int = 200,
     progress: bool = False,
     say: Callable[[str], None] | None = None,
+    log: str = "csv",
 ) -> dict[str, Any]:
     """Train a recipe in a run folder, from where it stands (Eq. 15, Section 4.1). A finished run returns at once.
 
@@ -132,9 +134,9 @@ def train(
 
     Parameters
     ----------
-    recipe : Recipe
-        All that the result depends on.
-    folder : Path
+    recipe : Recipe or str
+        All that the result depends on, or the name of a preset: "laptop", "cifar100" or "imagenet".
+    folder : Path or str
         Of the run; see `checkpoint`.
     root : Path, optional
         Where CIFAR's archives or the image folders lie.
@@ -145,7 +147,9 @@ def train(
     progress : bool
         Show a bar.
     say : callable, optional
-        Is given one line when training starts: the gradient norms of penalty and cross-entropy at step 0.
+        Is given one line when training with a penalty starts: the gradient norms of penalty and cross-entropy at step 0.
+    log : {"csv", "tensorboard"}
+        FOLDER/log.csv has a row for each time the test images were scored; "tensorboard" writes FOLDER/tensorboard too.
 
     Returns
     -------
@@ -156,13 +160,13 @@ def train(
     Raises
     ------
     SpecificationError
-        For a folder that another process holds, or that holds another configuration.
+        For a folder that another process holds, or that holds another configuration; for a log that cannot be written.
     TrainingError
         For a disk that refuses, and as `DivergedError` for NaN (before it reaches the weights) or a landscape of zeros.
     """
-    if not isinstance(recipe, Recipe):
-        raise SpecificationError(f"recipe is a {type(recipe).__name__}; it is a Recipe, and Recipe.of(values) makes one")
+    recipe, folder = preset(recipe), Path(folder)
     whole("save_every", save_every, 1)
+    writer = event_writer(log)
     with ExitStack() as stack:
         place = stack.enter_context(world(device))
         if recipe.batch % place.size:
@@ -177,9 +181,10 @@ def train(
             home.agree_on(recipe, data.sha256)
         if place.agree(place.first and (folder / "result.json").exists()):
             return read_json(folder / "result.json") if place.first else {}
+        written = stack.enter_context(run_log(folder, writer, recipe)) if place.first else None
         run = begin(recipe, data, folder, place)
         run.norms = norms_at_start(run, home, place)
-        if say is not None and place.first:
+        if say is not None and place.first and "ratio" in run.norms:
             say(stated(run.norms))
         saved = home.latest() if place.first else None
         if saved is not None:
@@ -197,6 +202,8 @@ def train(
             elif run.step in early_steps(run) and place.first:
                 found = scored(run, place)
                 run.early.append({"epoch": run.step / run.epoch_steps, **found.row()})
+            if written is not None:
+                record(run, written)
             if place.agree(bool(stop)):
                 if place.first:
                     home.save(run.checkpoint())
@@ -302,6 +309,12 @@ def share(run: Run, place: World) -> None:
     sums = torch.tensor(run.sums, dtype=torch.float64, device=place.device)
     place.told_by_first(step, sums, *run.model.state_dict().values(), *run.momenta().values())
     run.step, run.sums = int(step), sums.tolist()
+
+
+def record(run: Run, log: Log) -> None:
+    """Write what was scored to the log, if something was since it was last written."""
+    if len(run.rows) + len(run.early) != log.count:
+        log.write(logged(run.recipe, run.epoch_steps, run.rows, run.early))
 
 
 def finish(run: Run, home: RunFolder, place: World) -> dict[str, Any]:

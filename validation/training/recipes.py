@@ -10,7 +10,7 @@ from lattice import SpecificationError
 from lattice.checks import is_real, is_whole
 from validation.training.penalty import Penalty
 
-__all__ = ["CIFAR100", "IMAGENET", "LAPTOP", "RECIPES", "Recipe"]
+__all__ = ["CIFAR100", "IMAGENET", "LAPTOP", "RECIPES", "Recipe", "preset"]
 
 LEAST = {"size": 1, "evaluation_size": 0, "batch": 1, "epochs": 1, "lr_warmup": 0, "early_scores": 0, "seed": 0}
 RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
@@ -215,3 +215,34 @@ IMAGENET = Recipe(
     momentum=0.875, weight_decay=3e-5, decay_norms=False, label_smoothing=0.1, early_scores=8,
 )  # fmt: skip
 RECIPES = {"laptop": LAPTOP, "cifar100": CIFAR100, "imagenet": IMAGENET}
+
+
+def preset(recipe: Recipe | str) -> Recipe:
+    """The recipe itself, or the one of a name.
+
+    Parameters
+    ----------
+    recipe : Recipe or str
+        "laptop", "cifar100" or "imagenet" name the presets.
+
+    Returns
+    -------
+    Recipe
+        The recipe.
+
+    Raises
+    ------
+    SpecificationError
+        For another name or type.
+
+    Examples
+    --------
+    >>> preset("laptop") is preset(LAPTOP) is LAPTOP
+    True
+    """
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe not in RECIPES if isinstance(recipe, str) else True:
+        given = repr(recipe) if isinstance(recipe, str) else f"a {type(recipe).__name__}"
+        raise SpecificationError(f"recipe is {given}; it is {', '.join(RECIPES)} or a Recipe, and Recipe.of(values) makes one")
+    return RECIPES[recipe]

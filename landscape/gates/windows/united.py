@@ -2,8 +2,8 @@ r"""Maxima of maxima: the largest of the largest of several windows is the large
 
 A max-pool that reads another one sees values that no Gaussian stands for, and equal ones wherever one cell wins several of the
 windows below. Over the union of these windows it is a maximum of what the lower pool reads, and none of this matters. On one
-axis windows of kernel k, stride s and padding p under windows of k', s', p' are windows of kernel k + s (k' - 1), stride s s' and
-padding p + s p', where that reads the same cells.
+axis windows of kernel k, stride s and padding p under windows of k', s', p' are windows of kernel k + s (k' - 1), stride s s'
+and padding p + s p', where that reads the same cells.
 """
 
 from dataclasses import replace

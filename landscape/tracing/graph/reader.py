@@ -104,7 +104,8 @@ class Reader(Nodes, Numbers):
         if refusals:
             count = sum(map(len, refusals.values()))
             lines = "\n".join(f"  {listed(names)}: {reason}" for reason, names in told_once(refusals))
-            raise UnsupportedError(f"{count} operations of this model have no rule here:\n{lines}")
+            some = "1 operation of this model has" if count == 1 else f"{count} operations of this model have"
+            raise UnsupportedError(f"{some} no rule here:\n{lines}")
         return self._finish()
 
     def _refuse_changed_parameters(self) -> None:
@@ -265,9 +266,7 @@ class Reader(Nodes, Numbers):
         where = {old: new for new, (old, _) in enumerate(kept)}
         lone = [node.name for _, node in kept if node.op == Activation("erf")]
         if lone:
-            raise UnsupportedError(
-                f"1 operations of this model have no rule here:\n  {listed(lone)}: aten.erf: not yet: no rule"
-            )
+            raise UnsupportedError(f"1 operation of this model has no rule here:\n  {listed(lone)}: aten.erf: not yet: no rule")
         nodes = [Node(node.name, node.op, tuple(where[i] for i in node.inputs)) for _, node in kept]
         return nodes, {node.name: self.weights[node.name] for node in nodes if node.name in self.weights}
 

@@ -18,15 +18,35 @@ def grey():
     return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4))
 
 
+def signal():
+    return nn.Sequential(nn.Conv1d(2, 4, 3, padding=1), nn.ReLU())
+
+
+class Masked(nn.Conv2d):
+    """Reads more than images."""
+
+    def forward(self, x, mask, *, scale, bias=None):
+        return super().forward(x) * mask * scale
+
+
+def masked():
+    return Masked(3, 2, 3)
+
+
 @pytest.mark.parametrize(
     ("factory", "shape", "hint"),
     [
         (colour, (1, 3, 8, 8), "drop the batch axis: did you mean (3, 8, 8)?"),
         (colour, (16, 3, 8, 8), "drop the batch axis: did you mean (3, 8, 8)?"),
-        (colour, (8, 8, 3), "did you mean (3, 8, 8), on the command line --shape 3 8 8?"),
+        (colour, (8, 8, 3), "channels come first: did you mean (3, 8, 8), or --shape 3 8 8 on the command line?"),
         (colour, (8, 8), "the axis of the channels is missing: did you mean (3, 8, 8)?"),
-        (colour, (1, 8, 8), "this model reads 3 channels: did you mean (3, 8, 8), on the command line --channels 3?"),
-        (grey, (3, 8, 8), "this model reads 1 channel: did you mean (1, 8, 8), on the command line --channels 1?"),
+        (colour, (1, 8, 8), "this model reads 3 channels: did you mean (3, 8, 8), or --channels 3 on the command line?"),
+        (colour, (3, 9, 9), "did you mean (3, 8, 8), or --shape 3 8 8 on the command line?"),  # its head reads 6 x 6 cells
+        (colour, (1, 3, 64, 48), "it takes other inputs: did you mean (3, 8, 8)"),
+        (grey, (1, 8), "an axis is missing: did you mean (1, 8, 8), or --shape 1 8 8 on the command line?"),
+        (signal, (3, 8, 8), "did you mean (2, 8), or --shape 2 8 on the command line?"),
+        (masked, (3, 8, 8), "its forward needs mask, scale too: give a module whose forward takes the images alone"),
+        (grey, (3, 8, 8), "this model reads 1 channel: did you mean (1, 8, 8), or --channels 1 on the command line?"),
     ],
 )
 def test_the_error_of_a_wrong_shape_says_which_one_works(factory, shape, hint):
@@ -37,8 +57,9 @@ def test_the_error_of_a_wrong_shape_says_which_one_works(factory, shape, hint):
 
 
 def test_nothing_is_proposed_that_the_model_cannot_take():
-    assert input_hint(colour(), (1, 3, 9, 9)) == ""  # without the batch axis the head is still too small
-    assert input_hint(colour(), (3, 9, 9)) == ""
+    odd = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 9 * 9, 2))  # 11 x 11, which nobody would guess
+    assert input_hint(odd, (1, 3, 9, 9)) == ""
+    assert input_hint(odd, (3, 9, 9)) == ""
     assert input_hint(nn.Linear(3, 2), (4,)) == ""
 
 

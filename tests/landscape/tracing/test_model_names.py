@@ -83,3 +83,13 @@ def test_american_spellings_are_understood():
     assert landscape.initialization is landscape.initialisation
     with pytest.raises(SpecificationError, match="are one argument"):
         predict(net, initialization=0.5, initialisation=0.5)
+
+
+def test_a_file_without_a_factory_is_told_which_it_has(tmp_path):
+    (tmp_path / "mine.py").write_text("from torch import nn\ndef small(): ...\nclass Net(nn.Module): ...\n")
+    with pytest.raises(
+        SpecificationError, match=r"mine.py is a file: name a factory in it, .*mine.py:NAME; it has Net, small$"
+    ):
+        model_factory(str(tmp_path / "mine.py"))
+    with pytest.raises(SpecificationError, match="did you mean resnet18"):
+        model_factory("ResNet18")

@@ -244,6 +244,7 @@ def test_a_run_on_other_data_or_without_weights_is_refused(runs, tmp_path):
             ["--robustness", "--reference", "alexnet", "--constants", "imagenet", "--categories", "extra"],
             "without the extra ones",
         ),
+        (["--robustness", "--reference", "gone"], "--reference gone is none of what is evaluated: no penalty"),
         (["--robustness", "--published", "nowhere"], "holds no published corruptions"),
         (["--ablation", "--images", "1"], "two of each other at least"),
         (["--location", "--chunk", "0"], "--chunk is 0"),

@@ -2,11 +2,11 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from landscape import Landscape
 from tests.whole import Whole
 from validation import EffectiveField
 from validation.__main__ import main
@@ -50,10 +50,16 @@ def test_of_trained_weights_over_a_data_set(model, tmp_path, capsys):
     weights = tmp_path / "weights.safetensors"
     save_file(namespace["grey"]().state_dict(), weights)
     arguments = ["erf", f"{model}:grey", "--weights", str(weights), "--data", "digits", "--size", "16", "--channels", "1"]
-    assert main([*arguments, "--images", "30", "--json", "--layer", "2", "--unit", "3,5"]) == 0
+    assert (
+        main([*arguments, "--images", "30", "--json", "--layer", "2", "--unit", "3,5", "--save", str(tmp_path / "f.npz")]) == 0
+    )
     found = json.loads(capsys.readouterr().out)
     assert (found["count"], found["over"], found["layer"], found["unit"]) == (30, "image", "2", [3, 5])
-    assert np.array(found["mean"]).shape == (16, 16)
+    assert found["shape"] == [16, 16]
+    assert "mean" not in found
+    assert "relative" not in found["prediction"]
+    assert found["saved"] == [str(tmp_path / name) for name in ("f.npz", "f-predicted.npz")]
+    assert EffectiveField.load(found["saved"][0]).mean.shape == Landscape.load(found["saved"][1]).squared.shape == (16, 16)
     assert 0 <= found["prediction"]["moved"]["share"] <= 1
     assert "digits" in found["images"]
 

@@ -136,7 +136,6 @@ def _prediction(found: Any) -> dict[str, Any]:
     content = {
         "guarantee": found.land.guarantee.name,
         "reasons": list(found.land.reasons),
-        "relative": found.land.relative.tolist(),
     }
     content["moved"] = {"share": found.moved.value, "error": _plain(found.moved.error)}
     side = found.effective_side

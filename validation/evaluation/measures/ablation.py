@@ -18,6 +18,7 @@ import torch
 from landscape.progress import progress_bar
 from lattice import SpecificationError
 from lattice.lazy import to_install
+from lattice.results.values import Result
 from validation.datasets.dataset import Source
 from validation.evaluation.measures.drawing import axes, banded
 from validation.runtime.logits import logits, probabilities
@@ -74,12 +75,22 @@ def relevance(
 
 
 @dataclass(frozen=True, eq=False)
-class Ablation:
+class Ablation(Result):
     """`ratio` (images, points): r at each of the numbers of pixels `replaced`; `pixels`: P."""
 
     replaced: Array
     ratio: Array
     pixels: int
+
+    def _facts(self) -> dict[str, Any]:
+        area, error = self.area
+        curve = {"replaced": self.replaced, "curve": self.curve, "curve_error": self.curve_error}
+        return {"images": len(self.ratio), "pixels": self.pixels, "area": area, "area_error": error} | curve
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """A row for each number of pixels replaced."""
+        columns = (self.replaced, self.curve, self.curve_error)
+        return [{"replaced": k, "curve": mean, "curve_error": error} for k, mean, error in zip(*columns, strict=True)]
 
     @property
     def curve(self) -> Array:

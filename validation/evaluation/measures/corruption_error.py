@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lattice import SpecificationError
+from lattice.results.values import Result
 from validation.evaluation.measures.robustness import SEVERITIES, Robustness
 
 __all__ = ["ALEXNET", "ALEXNET_CLEAN", "CorruptionError", "corruption_error"]
@@ -43,7 +44,7 @@ ALEXNET_CLEAN = 0.43478
 
 
 @dataclass(frozen=True, eq=False)
-class CorruptionError:
+class CorruptionError(Result):
     """CE of each of `names`, as fractions (1: the reference's own), and standard errors over images.
 
     NaN where the reference makes no errors (for `relative`: no more than without corruption), so that there is no ratio.

@@ -70,7 +70,7 @@ def banded(ax: Any, x: Any, mean: Array, error: Array, **style: Any) -> None:
     ax.fill_between(x, mean - 2 * error, mean + 2 * error, color=line.get_color(), alpha=0.15, linewidth=0)
 
 
-def plot_shifts(accuracy: Array, shifts: Sequence[int], ax: Any, *, title: str = "") -> Any:
+def plot_shifts(accuracy: Array, shifts: Sequence[int], ax: Any, *, title: str = "", **style: Any) -> Any:
     """Top-1 over shifts down and right as a map.
 
     Parameters
@@ -83,6 +83,8 @@ def plot_shifts(accuracy: Array, shifts: Sequence[int], ax: Any, *, title: str =
         Where to draw; a new figure's, if none is given.
     title : str
         Of the Axes.
+    **style
+        What `imshow` takes.
 
     Returns
     -------
@@ -92,7 +94,8 @@ def plot_shifts(accuracy: Array, shifts: Sequence[int], ax: Any, *, title: str =
     low, high = shifts[0], shifts[-1]
     half = (high - low) / (2 * max(len(shifts) - 1, 1)) or 0.5
     box = (low - half, high + half, high + half, low - half)
-    image = ax.imshow(accuracy, cmap="cividis", vmin=0, vmax=1, extent=box)
+    scale: dict[str, Any] = {} if "norm" in style else {"vmin": 0, "vmax": 1}
+    image = ax.imshow(accuracy, **{"cmap": "cividis", **scale, **style, "extent": box})
     ax.set(xlabel="moved right (pixels)", ylabel="moved down (pixels)", title=title, xticks=shifts, yticks=shifts)
     ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.04).set_label("Top-1")
     return ax

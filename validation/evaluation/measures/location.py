@@ -19,6 +19,7 @@ import torch
 
 from lattice import SpecificationError
 from lattice.checks import is_whole
+from lattice.results.values import Result
 from validation.datasets.dataset import Source
 from validation.evaluation.measures.drawing import axes, plot_shifts
 from validation.evaluation.measures.shifts import translated
@@ -31,7 +32,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Location:
+class Location(Result):
     """Answers for each image by shift down (rows) and right (columns).
 
     `right` (images, shifts, shifts): whether the answer is the label; `same`: whether it is that for the unmoved image.
@@ -40,6 +41,23 @@ class Location:
     shifts: tuple[int, ...]
     right: Array
     same: Array
+
+    def _facts(self) -> dict[str, Any]:
+        rates = {"accuracy": self.accuracy, "consistency": self.consistency}
+        return {
+            "images": self.images,
+            "shifts": self.shifts,
+            "in_place": self.in_place.mean(),
+            "asymmetry": self.asymmetry,
+        } | rates
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """A row for each shift."""
+        return [
+            {"down": down, "right": right, "accuracy": self.accuracy[i, j], "consistency": self.consistency[i, j]}
+            for i, down in enumerate(self.shifts)
+            for j, right in enumerate(self.shifts)
+        ]
 
     @property
     def images(self) -> int:
@@ -71,9 +89,9 @@ class Location:
         """The largest |accuracy - accuracy at the opposite shift|: 0 for a network without a preferred side."""
         return float(np.abs(self.accuracy - self.accuracy[::-1, ::-1]).max())
 
-    def plot(self, ax: Any = None) -> Any:
-        """Accuracy over shifts as a map; returns the matplotlib Axes."""
-        return plot_shifts(self.accuracy, self.shifts, axes(ax), title=f"{self.images} images")
+    def plot(self, ax: Any = None, **style: Any) -> Any:
+        """Accuracy over shifts as a map (`style`: of `imshow`); returns the matplotlib Axes."""
+        return plot_shifts(self.accuracy, self.shifts, axes(ax), title=f"{self.images} images", **style)
 
 
 def location_sensitivity(

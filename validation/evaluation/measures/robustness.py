@@ -17,6 +17,7 @@ import torch
 
 from landscape.progress import progress_bar
 from lattice import SpecificationError
+from lattice.results.values import Result
 from validation.datasets.dataset import Source
 from validation.evaluation.corruptions import CATEGORIES
 from validation.evaluation.measures.corrupted import Corrupted, Made
@@ -53,7 +54,7 @@ def over_images(values: Array) -> tuple[Array, Array]:
 
 
 @dataclass(frozen=True, eq=False)
-class Robustness:
+class Robustness(Result):
     """What each corruption at each severity leaves of each image's answer.
 
     `kept` (corruptions, severities, images): p_c(corrupted) / p_c(clean); `right`, of the same shape: whether the answer is
@@ -65,6 +66,25 @@ class Robustness:
     kept: Array
     right: Array
     clean: Array
+
+    def _facts(self) -> dict[str, Any]:
+        overall = {name: self.overall(name) for name in ("kept", "right")}
+        each = {name: getattr(self, name).mean(axis=2) for name in ("kept", "right")}
+        facts = {
+            "corruptions": self.names,
+            "severities": self.severities,
+            "images": len(self.clean),
+            "clean": self.clean.mean(),
+        }
+        return facts | {"overall": overall, "by_corruption": each}
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """A row for each corruption and severity."""
+        return [
+            {"corruption": name, "severity": severity, "kept": self.kept[i, j].mean(), "right": self.right[i, j].mean()}
+            for i, name in enumerate(self.names)
+            for j, severity in enumerate(self.severities)
+        ]
 
     @property
     def categories(self) -> dict[str, list[int]]:

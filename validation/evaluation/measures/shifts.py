@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from lattice import SpecificationError
+from lattice.results.values import Result
 from validation.datasets.dataset import Source
 from validation.evaluation.measures.robustness import over_images
 from validation.runtime.logits import logits
@@ -84,11 +85,16 @@ def shifted(images: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class ShiftConsistency:
+class ShiftConsistency(Result):
     """`agreed` (images, pairs): whether the two answers of a pair of shifts up to `most` pixels are the same."""
 
     most: int
     agreed: Array
+
+    def _facts(self) -> dict[str, Any]:
+        rate, error = self.rate
+        images, pairs = self.agreed.shape
+        return {"images": images, "pairs": pairs, "most": self.most, "rate": rate, "rate_error": error}
 
     @property
     def rate(self) -> tuple[float, float]:

@@ -20,6 +20,7 @@ from validation.runtime.logits import logits
 from validation.runtime.preserve_state import preserve_state
 from validation.training.checkpoint import RunFolder
 from validation.training.models import initial_network
+from validation.training.recipes import Recipe
 
 __all__ = ["Repeats", "Subject", "of_factories", "of_runs", "read_weights", "trained"]
 
@@ -55,10 +56,12 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class Repeats:
-    """Subjects that differ by their seed alone, and what they are called."""
+    """Subjects that differ by their seed alone, what they are called, their run folders or weights, and of runs the recipe."""
 
     label: str
     subjects: tuple[Subject, ...]
+    places: tuple[Path, ...] = ()
+    recipe: Recipe | None = None
 
 
 def trained(result: Result, data: Dataset) -> torch.nn.Module:
@@ -129,7 +132,15 @@ def of_runs(folders: Sequence[Path], *, root: Path | None, device: torch.device,
         home = kept or result.folder / "evaluation"
         return Subject(f"seed {recipe.seed}", model.to(device), lambda: untrained(result, held), held, sha256, home)
 
-    return [Repeats(label(group.recipe, recipes), tuple(map(subject, group.results))) for group in groups]
+    return [
+        Repeats(
+            label(group.recipe, recipes),
+            tuple(map(subject, group.results)),
+            tuple(result.folder for result in group.results),
+            group.recipe,
+        )
+        for group in groups
+    ]
 
 
 def of_factories(
@@ -194,8 +205,8 @@ def of_factories(
 
     each = [subject(name, path) for name, path in zip(list(names) * (len(weights) // len(names)), weights, strict=True)]
     if len(names) == 1:
-        return [Repeats(names[0], tuple(each))]
-    return [Repeats(name, (one,)) for name, one in zip(names, each, strict=True)]
+        return [Repeats(names[0], tuple(each), tuple(weights))]
+    return [Repeats(name, (one,), (path,)) for name, one, path in zip(names, each, weights, strict=True)]
 
 
 def read_weights(path: Path, *, torch_load: bool = False) -> Mapping[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Tables 1 and 2 from run folders: Top-1, Top-5, TV and loss with standard errors over repeats, in Markdown and LaTeX."""
+"""Finished runs from their folders: repeats together, their scores, and what tells a recipe from those beside it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -16,10 +16,7 @@ from validation.training.penalty import Penalty
 from validation.training.recipes import Recipe
 from validation.training.scores import best_row
 
-__all__ = ["Group", "Result", "collect", "grouped", "latex", "markdown"]
-
-SCORES = ("top1", "top5", "tv", "loss")
-HEADS = {"top1": "Top-1", "top5": "Top-5", "tv": "TV", "loss": "Loss"}
+__all__ = ["Group", "Result", "collect", "grouped", "label"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,72 +146,3 @@ def label(recipe: Recipe, beside: Sequence[Recipe] = ()) -> str:
         if field.name not in ("kind", "alpha", "reading") and differ and penalty.kind != "none":
             words += [f"{field.name} {getattr(penalty, field.name)}"]
     return ", ".join(words)
-
-
-def _cells(group: Group, joined: str) -> list[str]:
-    """Top-1, Top-5, TV, loss, the larger flip asymmetry, and TV before training."""
-    texts = []
-    for name in (*SCORES, "asymmetry"):
-        mean, error = group.score(name)
-        digits = 4 if name in ("top1", "top5", "loss") else 3
-        shown = f"{mean:.{digits}f}" if name != "tv" else f"{mean:.3g}"
-        rounded = 0.0 if error < 1e-12 else error  # equal repeats, but for rounding
-        texts.append(shown if np.isnan(error) else f"{shown}{joined}{rounded:.1g}")
-    return [*texts, f"{group.score('tv', 'before')[0]:.3g}"]
-
-
-def _rows(groups: Sequence[Group], joined: str) -> tuple[list[str], list[list[str]]]:
-    recipes = [group.recipe for group in groups]
-    beside = any(group.printed for group in groups)
-    head = ["run", "repeats", *HEADS.values(), "flip asymmetry", "TV before"]
-    head += [f"paper: {name}" for name in HEADS.values()] if beside else []
-    rows = []
-    for group in groups:
-        paper = [f"{value:g}" for value in group.printed] if group.printed else [""] * len(SCORES)
-        cells = [label(group.recipe, recipes), str(len(group.results)), *_cells(group, joined)]
-        rows.append(cells + (paper if beside else []))
-    return head, rows
-
-
-NOTE = (
-    "Means over repeats with other seeds, plus or minus their standard error. TV: mean squared neighbour difference of the "
-    "test landscape with mean square one; flip asymmetry: ||I' - flipped|| / ||I' + flipped||, the larger of the two axes; TV "
-    "before: of the network before its first step."
-)
-
-
-def markdown(groups: Sequence[Group]) -> str:
-    """The table in Markdown, the paper's own numbers beside ours where the setting is the same.
-
-    Parameters
-    ----------
-    groups : sequence of Group
-        Recipes with their repeats.
-
-    Returns
-    -------
-    str
-        The table and its note.
-    """
-    head, rows = _rows(groups, " ± ")
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", NOTE, ""])
-
-
-def latex(groups: Sequence[Group]) -> str:
-    """The table in LaTeX (booktabs).
-
-    Parameters
-    ----------
-    groups : sequence of Group
-        Recipes with their repeats.
-
-    Returns
-    -------
-    str
-        A tabular and its note.
-    """
-    head, rows = _rows(groups, r" $\pm$ ")
-    body = [" & ".join(line) + r" \\" for line in rows]
-    top = [rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule", " & ".join(head) + r" \\", r"\midrule"]
-    return "\n".join([*top, *body, r"\bottomrule", r"\end{tabular}", f"% {NOTE}", ""])

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from validation.evaluation.measures.corrupted import Made
-from validation.evaluation.measures.corruption_error import corruption_error
+from validation.evaluation.measures.corruption_error import CorruptionError, corruption_error
 from validation.evaluation.measures.robustness import Robustness
 from validation.evaluation.runs.perturbed import Ablate, Corrupt
 from validation.evaluation.runs.plan import Evaluation
@@ -18,10 +18,12 @@ __all__ = ["details", "summary", "tables"]
 
 Array = np.ndarray[Any, Any]
 Runs = Sequence[Sequence[Any]]
-ERRORS = "Means over repeats with other seeds, plus or minus their standard error over repeats (of one run: over images)."
+ERRORS = "Means over repeats with other seeds, s.e.: their standard error over repeats (of one run: over images)."
 
 
-def tables(evaluation: Evaluation, groups: Sequence[Repeats], found: Runs, *, reference: str = "first") -> list[Table]:
+def tables(
+    evaluation: Evaluation, groups: Sequence[Repeats], found: Runs, *, reference: Sequence[int | None] | None = None
+) -> list[Table]:
     """The tables of one evaluation.
 
     Parameters
@@ -32,8 +34,8 @@ def tables(evaluation: Evaluation, groups: Sequence[Repeats], found: Runs, *, re
         Subjects by row.
     found : Runs
         What was measured of each row's repeats.
-    reference : str
-        What mCE is relative to: "first", the first run on the same images, or "alexnet".
+    reference : sequence of int or None, optional
+        For each row the row that its mCE is relative to, as `references` gives them; without, AlexNet.
 
     Returns
     -------
@@ -78,24 +80,38 @@ def _kept(evaluation: Corrupt, groups: Sequence[Repeats], found: Runs) -> Table:
     origin = f"made with the {constants} constants, seed {evaluation.seed}" if made else f"read from {evaluation.published}"
     note = (
         "Mean over test images and a category's corruptions of p(class | corrupted image) / p(class | image), the class being "
-        "the one predicted for the clean image; columns are severities; bold: the highest. The corrupted images are "
+        "the one predicted for the clean image; columns are severities. The corrupted images are "
         f"{origin}. {ERRORS}"
     )
     title = "Robustness to corruptions (the form of Tables 3 and 4)"
     return Table(title, columns, _rows(groups, cells), digits=2, best="high", below=True, note=note)
 
 
-def _reference(groups: Sequence[Repeats], found: Runs, number: int) -> Sequence[Robustness]:
-    """The first group that saw the same images."""
-    data = [group.subjects[0].images for group in groups]
-    return found[data.index(data[number])]
+def _against(groups: Sequence[Repeats], reference: Sequence[int | None] | None) -> str:
+    """What the errors are relative to, in words."""
+    if reference is None:
+        return "AlexNet on ImageNet-C, as published"
+    used = {number: [groups[i].label for i, one in enumerate(reference) if one == number] for number in reference}
+    named = {groups[number].label: of for number, of in used.items() if number is not None}
+    if len(named) == 1:
+        text = next(iter(named))
+    else:
+        text = "; ".join(f"{name} (of {', '.join(of)})" for name, of in named.items()) or "none"
+    lacking = used.get(None, [])
+    return text + (
+        f". No run is it for {'; '.join(lacking)}: none without the regulariser among them, or several, saw the same images; "
+        "--reference names one"
+        if lacking
+        else ""
+    )
 
 
-def _corruption_errors(evaluation: Corrupt, groups: Sequence[Repeats], found: Runs, reference: str) -> list[Table]:
+def _corruption_errors(
+    evaluation: Corrupt, groups: Sequence[Repeats], found: Runs, reference: Sequence[int | None] | None
+) -> list[Table]:
     summary, by_corruption = [], []
     for number, runs in enumerate(found):
-        beside = None if reference == "alexnet" else _reference(groups, found, number)
-        errors = [corruption_error(run, beside) for run in runs]
+        errors = _errors(runs, found, reference, number)
         summary.append(
             [
                 Cell.of([_mean(run.clean) for run in runs]),
@@ -107,11 +123,11 @@ def _corruption_errors(evaluation: Corrupt, groups: Sequence[Repeats], found: Ru
         )
         names = errors[0].names
         by_corruption.append([Cell.of([(one.each[i], one.each_error[i]) for one in errors]) for i in range(len(names))])
-    against = "AlexNet on ImageNet-C, as published" if reference == "alexnet" else "the first run here on the same images"
+    against = _against(groups, reference)
     note = (
         "Top-1 corrupted and p ratio: means over all corruptions and severities. mCE and relative mCE (Hendrycks & Dietterich "
-        f"2019), 1 being the reference's own: {against}; –: the reference makes no more errors than on clean images, so that "
-        f"there is no ratio. {ERRORS}"
+        f"2019), 1 being the reference's own; –: there is none, or it makes no more errors than on clean images. Reference: "
+        f"{against}. {ERRORS}"
     )
     heads = (("", "Top-1 clean"), ("", "Top-1 corrupted"), ("", "p ratio"), ("", "mCE"), ("", "relative mCE"))
     columns = tuple(
@@ -127,9 +143,23 @@ def _corruption_errors(evaluation: Corrupt, groups: Sequence[Repeats], found: Ru
             scale=100,
             best="low",
             below=True,
-            note=f"Reference: {against}. Bold: the lowest. {ERRORS}",
+            note=f"Reference: {against}. {ERRORS}",
         ),
     ]
+
+
+def _errors(
+    runs: Sequence[Robustness], found: Runs, reference: Sequence[int | None] | None, number: int
+) -> list[CorruptionError]:
+    """Of each repeat; NaN where there is no reference."""
+    if reference is None:
+        return [corruption_error(run, None) for run in runs]
+    beside = reference[number]
+    if beside is not None:
+        return [corruption_error(run, found[beside]) for run in runs]
+    names, nan = runs[0].names, float("nan")
+    none = np.full(len(names), nan)
+    return [CorruptionError(names, none, none, nan, nan, none, nan, nan) for _ in runs]
 
 
 def _mean(values: Array) -> tuple[float, float]:

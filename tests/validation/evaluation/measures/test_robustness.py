@@ -210,8 +210,52 @@ def test_the_table_has_the_papers_layout():
     for line in PRINTED.strip().splitlines():
         assert line.strip() in latex
     assert r"a\_b & 3 & 0.00 & 0.05" in latex
-    assert r"c & 3 & \textbf{0.00} & \textbf{0.05}" in latex
-    lines = table.markdown().splitlines()
-    assert lines[2].startswith("| run | repeats | noise 1 | 2 | 3 | 4 | 5 | blur 1 | 2 |")
-    assert len({line.count("|") for line in lines[2:8]}) == 1
-    assert lines[5].startswith("| ± |  | 0.01 |")
+    assert "textbf" not in latex  # 0.004 apart, with standard errors of 0.01
+    head, _, first_line, second_line = table.markdown().splitlines()[2:6]
+    assert head.startswith("| run | repeats | noise 1 | noise 1 s.e. | noise 2 | noise 2 s.e. |")
+    names = [name.strip() for name in head.strip("|").split("|")]
+    assert len(set(names)) == len(names) == 42
+    assert first_line.startswith("| a_b | 3 | 0.00 | 0.01 | 0.05 | 0.01 |")
+    assert first_line.count("|") == second_line.count("|") == head.count("|")
+
+
+@pytest.mark.parametrize(
+    ("best", "cells", "bold"),
+    [
+        ("high", [(1.0, 0.01, 3), (2.0, 0.01, 3)], [False, True]),
+        ("low", [(1.0, 0.01, 3), (2.0, 0.01, 3)], [True, False]),
+        ("high", [(1.0, 0.2, 3), (2.0, 0.2, 3)], [False, False]),  # 4.3 standard errors to each side
+        ("high", [(1.0, 0.01, 1), (2.0, 0.01, 3)], [False, False]),  # one run has no interval
+        ("high", [(1.0, 0.01, 3), (2.0, 0.01, 3), (2.0, 0.01, 3)], [False, False, False]),
+        ("high", [(float("nan"), 0.01, 3), (2.0, 0.01, 3)], [False, False]),  # nothing to part from
+        ("", [(1.0, 0.01, 3), (2.0, 0.01, 3)], [False, False]),
+    ],
+)
+def test_bold_is_what_parts_from_all_others(best, cells, bold):
+    over = [error if repeats > 1 else float("nan") for _, error, repeats in cells]
+    rows = tuple(Row("r", n, (Cell(mean, one, 0.01),)) for (mean, _, n), one in zip(cells, over, strict=True))
+    text = Table("T", (("blur", "1"),), rows, best=best).markdown()
+    assert ["**" in line for line in text.splitlines()[4 : 4 + len(cells)]] == bold
+    assert ("Bold: the" in text) == any(bold)
+    assert "| blur 1 | blur 1 s.e. |" in text  # a number alone is no name
+
+
+def test_an_interval_is_that_of_students_t():
+    stats = pytest.importorskip("scipy.stats")
+    values = [0.3, 0.5, 0.4, 0.45]
+    expected = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
+    assert Cell.of([(value, 0.1) for value in values]).interval(4) == pytest.approx(expected)
+
+
+def test_a_table_is_a_data_frame_and_headings_cover_their_errors():
+    row = Row("a", 3, (Cell(0.5, 0.1, 0.2), Cell(0.25, float("nan"), float("nan"))))
+    table = Table("T", (("ours", "x"), ("paper", "x")), (row,))
+    assert r"\multicolumn{2}{c}{ours} & \multicolumn{1}{c}{paper}" in table.latex()
+    assert r"\cmidrule(lr){3-4} \cmidrule(lr){5-5}" in table.latex()
+    assert "run & repeats & x & s.e. & x" in table.latex()
+    assert "| run | repeats | ours x | ours x s.e. | paper x |" in table.markdown()
+    assert table.to_dict()["rows"][0]["ours x"] == {"mean": 0.5, "error over repeats": 0.1, "error over images": 0.2}
+    pytest.importorskip("pandas")
+    frame = table.to_dataframe()
+    assert frame.loc[0, "ours x.mean"] == 0.5
+    assert frame.loc[0, "ours x.error over repeats"] == 0.1

@@ -10,8 +10,9 @@ from lattice import SpecificationError
 from lattice.results.files import write_arrays
 from validation.__main__ import main
 from validation.evaluation.runs.paper import TABLE_1, TABLE_2, printed
-from validation.evaluation.runs.tables import collect, grouped, latex, markdown
+from validation.evaluation.runs.tables import collect, grouped
 from validation.evaluation.summaries.figures import plot_curves, plot_landscapes
+from validation.evaluation.summaries.scores import scores_table
 from validation.training.checkpoint import write_json
 from validation.training.recipes import CIFAR100, IMAGENET, LAPTOP
 
@@ -43,19 +44,20 @@ def test_repeats_are_averaged_with_their_standard_error(runs):
     assert error == pytest.approx(0.02 / 3**0.5)
     assert np.isnan(groups[1].score("top1")[1])
     assert groups[3].score("asymmetry")[0] == pytest.approx(0.2)
-    text = markdown(list(groups.values()))
-    assert "| target, alpha 10 | 3 | 0.7200 ± 0.01 |" in text
-    assert "| no penalty | 1 | 0.6800 |" in text
-    assert r"0.7200 $\pm$ 0.01" in latex(list(groups.values()))
+    table = scores_table(list(groups.values()))
+    assert "| run | repeats | Top-1 | Top-1 s.e. |" in table.markdown()
+    assert "| target, alpha 10 | 3 | 0.7200 | 0.01 |" in table.markdown()
+    assert "| no penalty | 1 | 0.6800 |  |" in table.markdown()
+    assert "target, alpha 10 & 3 & 0.7200 & 0.01 &" in table.latex()
 
 
 def test_the_papers_numbers_stand_beside_its_own_settings_only(runs):
     made_up(runs / "short", CIFAR100.changed(epochs=20), 0.5)
-    lines = markdown(grouped(collect([runs]))).splitlines()
-    assert lines[0].count("paper:") == 4
+    lines = scores_table(grouped(collect([runs]))).markdown().splitlines()
+    assert lines[0].count("paper ") == 4
     assert any("| 0.7833 | 0.9431 | 0.00088 | 1.2117 |" in line and line.startswith("| target") for line in lines)
-    assert next(line for line in lines if "epochs 20 |" in line).endswith("|  |  |  |  |")
-    assert "paper" not in markdown(grouped(collect([made_up(runs / "laptop", LAPTOP, 0.9)])))
+    assert next(line for line in lines if "epochs 20 |" in line).endswith("| – | – | – | – |")
+    assert "paper" not in scores_table(grouped(collect([made_up(runs / "laptop", LAPTOP, 0.9)]))).markdown()
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,10 @@ class Advise:
     """write a figure of the maps before and after here (.png, .pdf, .svg)"""
     report: Path | None = None
     """write one self-contained HTML page here: the changes, the map as it is, its numbers, the layers"""
+    save: Path | None = None
+    """write the advice with all its maps here (.npz), for Advice.load"""
     json: bool = False
-    """print one JSON object instead of text"""
+    """print one JSON object, without maps, instead of text"""
 
     def run(self) -> dict[str, Any]:
         """Try the changes and draw; returns what `--json` prints."""
@@ -43,13 +45,14 @@ class Advise:
         shape = self.shape or (self.channels, *(self.size * 2 if len(self.size) == 1 else self.size))
         checked_out(self.out, FIGURES)
         checked_out(self.report, ("",), option="--report")
+        checked_out(self.save, (".npz",), option="--save")
         advice = advise(call_factory(model_factory(self.model)), shape, most=self.most)
         if not self.json:
             print(f"{self.model} over {shape}\n\n{advice}", flush=True)
         result: dict[str, Any] = {
             "model": self.model,
             "shape": shape,
-            **advice.to_dict(),
+            **{name: value for name, value in advice.to_dict().items() if name != "reweighting"},
         }
         if self.out is not None:
             write_figure(self.out, advice.plot(), dpi=150)
@@ -64,4 +67,8 @@ class Advise:
             result["page"] = str(self.report)
             if not self.json:
                 print(f"\nreport: {self.report}")
+        if self.save is not None:
+            result["saved"] = str(advice.save(self.save))
+            if not self.json:
+                print(f"\nadvice: {self.save}")
         return result

@@ -37,9 +37,9 @@ class Erf(_Asked):
     report: Path | None = None
     """write one self-contained HTML page here: field, numbers, prediction, and the fields of up to six layers"""
     save: Path | None = None
-    """write the field here (.npz or .safetensors), for EffectiveField.load"""
+    """write the field here (.npz or .safetensors), for EffectiveField.load, and the prediction to FILE-predicted.npz"""
     json: bool = False
-    """print one JSON object instead of text"""
+    """print one JSON object, without maps, instead of text"""
 
     def run(self) -> dict[str, Any]:
         """Measure, predict, draw; returns what `--json` prints."""
@@ -70,7 +70,7 @@ class Erf(_Asked):
         if self.predict and self.statistic == "squared":
             shape = images if isinstance(images, tuple) else tuple(images.shape[-field.mean.ndim - 1 :])
             foretold = beside(field, factory, shape, layout=self.layout, channels_last=self.channels_last)
-        result = {"model": self.model, **field.to_dict()} | _prediction(foretold)
+        result = {"model": self.model, **field.to_dict(arrays=False)} | _prediction(foretold)
         text = [str(field), *self._numbers(field, result)]
         text += [str(foretold)] if foretold.refused != "not asked for" else []
         if self.out is not None:
@@ -82,8 +82,11 @@ class Erf(_Asked):
             result["page"] = str(self.report)
             text.append(f"report: {self.report}")
         if self.save is not None:
-            result["saved"] = str(field.save(self.save))
-            text.append(f"saved: {self.save}")
+            saved = [field.save(self.save)]
+            if foretold.land is not None:
+                saved.append(foretold.land.save(self.save.with_name(f"{self.save.stem}-predicted.npz")))
+            result["saved"] = [str(path) for path in saved]
+            text += [f"saved: {path}" for path in saved]
         if not self.json:
             print("\n".join(text), flush=True)
         return result

@@ -59,8 +59,9 @@ class Evaluate:
     """robustness: whose parameters the corruptions have (auto: cifar for images below 64 pixels)"""
     published: Path | None = None
     """robustness: read corrupted images from this folder of CIFAR-C or ImageNet-C instead of making them"""
-    reference: Literal["first", "alexnet"] = "first"
-    """robustness: what mCE is relative to, the first run or AlexNet's published errors on ImageNet-C"""
+    reference: str = "auto"
+    """robustness: what mCE is relative to: auto (the run without the regulariser; of factories the first), the folder of a run,
+    a factory, or alexnet (its published errors on ImageNet-C)"""
     images: int = 64
     """ablation: correctly classified images (the paper: 512)"""
     baselines: int = 16
@@ -91,6 +92,7 @@ class Evaluate:
     def run(self) -> dict[str, Any]:
         """Evaluate, average over repeats, write and print; the other processes of torchrun return nothing."""
         from validation.evaluation.runs.plan import measured
+        from validation.evaluation.runs.reference import ALEXNET, references
         from validation.evaluation.summaries.cells import plain
         from validation.evaluation.summaries.report import details, summary, tables
         from validation.runtime.process_group import is_first, world
@@ -102,10 +104,14 @@ class Evaluate:
             if place.device.type == "cpu":  # so that the bits do not depend on how many processes share the cores
                 stack.enter_context(one_thread_each())
             groups = self._groups(place.device)
+            reference = references(groups, self.reference)
             found = measured(evaluations, groups, place, progress=not self.json)
         if not is_first():
             return {}
-        made = {e.kind: tables(e, groups, found[e.kind], reference=self.reference) for e in evaluations}
+        made = {
+            e.kind: tables(e, groups, found[e.kind], reference=None if self.reference == ALEXNET else reference)
+            for e in evaluations
+        }
         flat = [table for each in made.values() for table in each]
         content = {
             "settings": {evaluation.kind: asdict(evaluation) for evaluation in evaluations},  # type: ignore[call-overload]

@@ -23,19 +23,20 @@ class Tables:
     def run(self) -> dict[str, Any]:
         """Collect, write and print."""
         from lattice.results.files import write_bytes
-        from validation.evaluation.runs.tables import collect, grouped, label, latex, markdown
+        from validation.evaluation.runs.tables import collect, grouped, label
+        from validation.evaluation.summaries.scores import scores_table
         from validation.runtime.files import checked_out
 
         checked_out(self.out)
         groups = grouped(collect(self.runs))
-        files = []
-        for ending, text in (("md", markdown(groups)), ("tex", latex(groups))):
+        table, files = scores_table(groups), []
+        for ending, text in (("md", table.markdown()), ("tex", table.latex())):
             if self.out is not None:
                 path = beside(self.out, ending)
                 write_bytes(path, text.encode())
                 files.append(str(path))
         if not self.json:
-            print("\n".join([markdown(groups), *(f"written: {file}" for file in files)]), flush=True)
+            print("\n".join([table.markdown(), *(f"written: {file}" for file in files)]), flush=True)
         recipes = [group.recipe for group in groups]
         names = ("top1", "top5", "tv", "loss", "asymmetry")
         rows = [

@@ -88,6 +88,8 @@ class Train:
     """steps between checkpoints"""
     report: Path | None = None
     """write one self-contained HTML page here: landscapes before and after, scores, epochs, recipe"""
+    log: Literal["csv", "tensorboard"] = "csv"
+    """csv (RUN/log.csv, always written), or tensorboard: RUN/tensorboard too"""
     json: bool = False
     """print one JSON object instead of text"""
 
@@ -95,7 +97,7 @@ class Train:
         """The preset with what was given."""
         from validation.training.recipes import RECIPES
 
-        apart = ("run_folder", "preset", "penalty", "root", "device", "save_every", "report", "json")
+        apart = ("run_folder", "preset", "penalty", "root", "device", "save_every", "report", "log", "json")
         given = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in apart}
         given["kind"] = self.penalty
         return RECIPES[self.preset].changed(**{name: value for name, value in given.items() if value is not None})
@@ -104,13 +106,14 @@ class Train:
         """Train; returns what result.json holds."""
         from validation.runtime.files import checked_out
         from validation.runtime.process_group import is_first
+        from validation.training.log import described
         from validation.training.loop import train
 
         checked_out(self.report, ("",), option="--report")
         recipe = self.recipe()
         first = is_first()
         if first and not self.json:
-            print(f"{self.run_folder}\n{recipe}", flush=True)
+            print(f"{self.run_folder}: {described(recipe)}", flush=True)
         result = train(
             recipe,
             self.run_folder,
@@ -119,6 +122,7 @@ class Train:
             save_every=self.save_every,
             progress=not self.json,
             say=None if self.json else lambda text: print(text, flush=True),
+            log=self.log,
         )
         if first and not self.json:
             before, after = result["before"], result["scores"]
