@@ -48,9 +48,6 @@ class Gates:
     taps : mapping
         For a max-pool, how often each tap of each window passes its gradient, divided by how often the gate below it is open:
         (taps, channels or 1, *outputs).
-    winners : mapping
-        For a max-pool, how often two windows have one winner and how often both pass, at the pairs that are carried
-        (`landscape.gates.windows.pairs_of_winners.Winners`).
     runs : mapping
         By (lowest, highest) gate of a trunk, E[prod phi'(z)^2] over the gates from the one to the other
         (`landscape.laws.trunk`), (channels or 1, *spatial).
@@ -69,13 +66,16 @@ class Gates:
         What a norm over the signal leaves of the gradient beside 1 / E[variance] (`landscape.laws.norm_gradient`).
     logits : mapping
         How much the logits of attention vary (`landscape.gates.forward.logits`).
-    united : Gates or None
-        Those of the network whose maxima of maxima are taken over the unions of their windows, which is the same map
-        (`landscape.gates.windows.united`); None where there are no such.
     notes : mapping
         What is to be said of how the rates of a max-pool were found, in words.
     product_means : mapping
         By (product, input number) E[g] of the factors that multiply this input.
+    winners : mapping
+        For a max-pool, how often two windows have one winner and how often both pass, at the pairs that are carried
+        (`landscape.gates.windows.pairs_of_winners.Winners`).
+    united : Gates or None
+        Those of the network whose maxima of maxima are taken over the unions of their windows, which is the same map
+        (`landscape.gates.windows.united`); None where there are no such.
     """
 
     gains: Mapping[str, Any] = field(default_factory=dict)

@@ -243,6 +243,8 @@ NOT_HERE = {
     "validation.evaluation.measures.robustness.robustness": "under_corruption for each; corruptions take one or three channels",
     "validation.evaluation.runs.subjects.Subject.__init__": "holds a network",
     "landscape.tracing.graph.reader.Reader.__init__": "a part of trace",
+    "landscape.tracing.graph.numbers.Numbers.__init__": "a part of trace",
+    "landscape.tracing.graph.numbers.named_tensors": "a part of trace",
     "landscape.tracing.proof.proving.prove": "a part of trace",
     "landscape.tracing.proof.running.copied": "a part of trace",
     "landscape.tracing.proof.running.run_model": "runs a copy; a part of trace",

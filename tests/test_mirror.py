@@ -25,6 +25,12 @@ ELSEWHERE = {  # modules of these folders without a file of their own, and where
     "landscape/gates/windows/rectified.py": "tests/landscape/gates/windows/test_windows.py",
     "landscape/gates/windows/shared_winners.py": "tests/landscape/laws/test_covariance.py",
     "landscape/gates/windows/winners.py": "tests/landscape/gates/windows/test_windows.py",
+    "landscape/gates/windows/pairs_of_winners.py": "tests/landscape/gates/windows/test_overlapping.py",
+    "landscape/gates/forward/alike_maxima.py": "tests/landscape/gates/forward/test_mean_field.py",
+    "landscape/gates/forward/signal.py": "tests/landscape/gates/forward/test_mean_field.py",
+    "landscape/tracing/graph/calls.py": "tests/landscape/tracing/graph/test_reader.py",
+    "landscape/tracing/graph/nodes.py": "tests/landscape/tracing/graph/test_reader.py",
+    "landscape/tracing/graph/numbers.py": "tests/landscape/tracing/graph/test_reader.py",
     "landscape/gates/forward/runs.py": "tests/landscape/gates/forward/test_mean_field.py",
     "landscape/gates/forward/mean_field_rules.py": "tests/landscape/gates/forward/test_mean_field.py",
     "landscape/tracing/aten/table.py": "tests/landscape/tracing/test_refused_operations.py",
@@ -32,6 +38,7 @@ ELSEWHERE = {  # modules of these folders without a file of their own, and where
     "landscape/tracing/graph/values.py": "tests/landscape/tracing/graph/test_reader.py",
 }
 SEVERAL = {  # files of tests of several modules, which stand in the folder of all of them
+    "tests/landscape/gates/windows/test_no_covariance.py": "landscape/gates/windows",
     "tests/landscape/gates/windows/test_windows.py": "landscape/gates/windows",
     "tests/landscape/tracing/test_refused_operations.py": "landscape/tracing/aten",
     "tests/validation/cli/test_evaluate.py": "validation/cli/commands/runs",

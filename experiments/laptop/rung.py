@@ -7,7 +7,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from validation.datasets.catalogue import load
-from validation.evaluation.runs.tables import collect, grouped, markdown
+from validation.evaluation.runs.tables import collect, grouped
+from validation.evaluation.summaries.scores import scores_table
 from validation.reproduction.scales import SCALES
 from validation.reproduction.sweep import Sweep, sweep
 from validation.training.models import initial_network
@@ -102,4 +103,4 @@ def rung(where: Sweep) -> tuple[str, dict[str, Any]]:
             for group in groups
         ],
     }
-    return f"{TITLE}\n\n{text}\n\n{markdown(groups)}", numbers
+    return f"{TITLE}\n\n{text}\n\n{scores_table(groups).markdown()}", numbers

@@ -7,8 +7,9 @@ from typing import Any
 from experiments.laptop.text import lowered
 from experiments.pictures import save, with_a_palette
 from validation.cli.commands.runs.evaluate import Evaluate
-from validation.evaluation.runs.tables import collect, grouped, label, markdown
+from validation.evaluation.runs.tables import collect, grouped, label
 from validation.evaluation.summaries.figures import plot_landscapes
+from validation.evaluation.summaries.scores import scores_table
 from validation.reproduction.sweep import Sweep, sweep
 from validation.training.recipes import LAPTOP, Recipe
 
@@ -71,7 +72,13 @@ def study(name: str, where: Sweep, figures: Path) -> tuple[str, dict[str, Any]]:
     folders = sweep([recipe.changed(seed=seed) for recipe in chosen.recipes for seed in SEEDS], where)
     groups = grouped(collect(folders))
     save(plot_landscapes(groups), figures / f"laptop-{name}-landscapes", dpi=100)
-    parts = [f"## {chosen.title}", "", markdown(groups), f"![landscapes](figures/laptop-{name}-landscapes.png)", ""]
+    parts = [
+        f"## {chosen.title}",
+        "",
+        scores_table(groups).markdown(),
+        f"![landscapes](figures/laptop-{name}-landscapes.png)",
+        "",
+    ]
     labels = [label(group.recipe, [other.recipe for other in groups]) for group in groups]
     numbers: dict[str, Any] = {
         text: {

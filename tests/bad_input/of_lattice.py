@@ -238,7 +238,7 @@ OPS = table(
             refused("a NaN scale", lambda _: Attention(scale=float("nan")), "scale is nan"),
             refused("a number for what is read", lambda _: Attention(reads=3), "reads is 3"),
             refused("cells without their rows", lambda _: Attention(reads=((0, 1),)), "reads is ((0, 1),)"),
-            refused("one input", lambda _: over(Attention()), "does not take 1 inputs"),
+            refused("one input", lambda _: over(Attention()), "has 1 inputs; it takes queries, keys and values"),
             refused("keys of other channels", lambda _: output_shape(Attention(), (4, 2), (6, 3), (4, 3)), "as many channels"),
             refused("heads that do not divide", lambda _: output_shape(Attention(3), *[(4, 2)] * 3), "divide into 3 heads"),
             refused("a mask of fewer queries", lambda _: output_shape(masked(0), *[(4, 2)] * 3), "the queries have 2"),

@@ -148,7 +148,8 @@ def _recipe(folder: Path, data: bytes) -> None:
 
 
 def _run(folder: Path, data: bytes) -> None:
-    from validation.evaluation.runs.tables import collect, grouped, latex, markdown
+    from validation.evaluation.runs.tables import collect, grouped
+    from validation.evaluation.summaries.scores import scores_table
 
     kind, rest = data[:1], data[1:]
     home = RunFolder(folder)
@@ -169,11 +170,12 @@ def _run(folder: Path, data: bytes) -> None:
         home.latest()
     elif kind == b"r":
         (folder / "result.json").write_bytes(rest)
-        markdown(grouped(collect([folder])))
+        scores_table(grouped(collect([folder]))).markdown()
     elif kind == b"R" and _believed(folder / "result.json", rest):
         groups = grouped(collect([folder]))
-        markdown(groups)
-        latex(groups)
+        scores = scores_table(groups)
+        scores.markdown()
+        scores.latex()
 
 
 def _believed(path: Path, content: bytes) -> bool:

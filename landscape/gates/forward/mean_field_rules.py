@@ -170,7 +170,10 @@ def spread(op: Norm, z: Signal, shape: Shape) -> Array:
     if op.kind == "instance":
         return batch_variance(z)
     positions = tuple(range(1, len(shape)))
+    level = np.broadcast_to(np.sqrt(z.cross), shape).reshape(shape[0], -1).mean(axis=1)
+    own = level**2 - mean.reshape(shape[0], -1).mean(axis=1) ** 2  # what a channel has in all its positions, as a bias
     grouped = power.reshape(op.groups, -1).mean(axis=1) - mean.reshape(op.groups, -1).mean(axis=1) ** 2
+    grouped = grouped - own.reshape(op.groups, -1).mean(axis=1) * op.groups / shape[0]
     return np.repeat(grouped, shape[0] // op.groups).reshape(-1, *(1 for _ in positions))
 
 

@@ -147,6 +147,8 @@ class Reader(Nodes, Numbers):
                     if zero is None and isinstance(self.values.get(node), Scores) and self.values[node].soft:
                         raise _of_shares(self.values[node])
                 return
+            if 0 in getattr(call.meta.get("val"), "shape", ()):
+                raise Refusal(f"gives a tensor of shape {shape_of(call)}, which holds nothing; leave that call out")
             value = self.rules[name](self, call, arguments_of(call))
             self._check_shapes(call, value)
             changed = changed_argument(call)

@@ -101,3 +101,19 @@ def test_layouts_are_read_and_proven_against_autograd(name):
     found = trace(model, PLANE)
     assert not found.unproven  # the lattice was replayed, and has the model's own output and gradient
     assert np.prod(found.lattice.output_shape) == model(torch.zeros(1, *PLANE)).numel()
+
+
+def test_an_empty_slice_is_refused_by_name():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv1d(1, 2, 3)
+
+        def forward(self, x):
+            y = self.conv(x)
+            y[..., 1:].mul_(-1)
+            return y
+
+    with pytest.raises(UnsupportedError, match="holds nothing"):
+        trace(Net(), (1, 3))
+    assert trace(Net(), (1, 4)).lattice.output_shape == (2, 2)

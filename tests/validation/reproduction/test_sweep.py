@@ -86,7 +86,7 @@ reproduce("figure5", TINY, Sweep(Path(sys.argv[1]), device="cpu", save_every=1))
 
 
 @pytest.mark.slow
-def test_a_figure_killed_in_training_in_evaluation_and_in_writing_ends_the_same(tmp_path):
+def test_a_figure_killed_at_any_of_its_stages_ends_the_same(tmp_path):
     """SIGKILL between two checkpoints, among the pieces of the evaluation, and when the first file of the page is there."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
 

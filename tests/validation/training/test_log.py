@@ -139,7 +139,9 @@ def test_a_preset_is_known_by_its_name_and_others_are_listed(folder):
 
 
 def test_a_recipe_that_no_run_can_have_says_what_its_fields_can_be():
-    with pytest.raises(SpecificationError, match=r"batch 0 \(it is a whole number, at least 1\), lr -1.0 \(it is positive\)"):
+    with pytest.raises(
+        SpecificationError, match=r"batch 0 \(a whole number, 1 at least\), lr -1.0 \(a finite number above 0\)"
+    ):
         LAPTOP.changed(lr=-1.0, batch=0)
-    with pytest.raises(SpecificationError, match=r"momentum 1.5 \(it is from 0 to below 1\)"):
+    with pytest.raises(SpecificationError, match=r"momentum 1.5 \(0 at least and below 1\)"):
         LAPTOP.changed(momentum=1.5)

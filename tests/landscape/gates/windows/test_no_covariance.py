@@ -62,7 +62,7 @@ def test_a_covariance_that_a_gaussian_has_is_left_alone():
     np.testing.assert_array_equal(both[0], alone)
 
 
-def test_what_comes_out_of_a_window_is_the_same_with_and_without_its_winner():
+def test_what_leaves_a_window_is_the_same_with_and_without_its_winner():
     covariance = 0.5 * np.eye(4) + 0.5
     window = common_factor(np.linspace(-0.5, 0.5, 4)[None], covariance[None], np.ones((1, 4), dtype=bool))
     law, moments = (rule(window, curve(relu)) for rule in (largest, moments_of_largest))
