@@ -10,7 +10,7 @@ import numpy as np
 
 from landscape.gates.forward.logits import logits
 from landscape.gates.forward.mean_field import theory_gates
-from landscape.gates.parallel_gates import parallel_gates
+from landscape.gates.parallel_gates import parallel_gates, scaled_copies
 from landscape.input_checks import checked_images
 from landscape.laws.batchnorm import dropout_gains, train_factors, train_reasons
 from landscape.laws.infinite_width import fits, given_input_moments, refusals
@@ -219,6 +219,12 @@ def _by_the_law_that_holds(traced: Trace, request: Request, by_hand: bool, said:
 
 def _check_branches(lattice: Lattice) -> None:
     """Refuse gates of one signal that stand beside each other on branches of one sum."""
+    copies = [f"{one} beside {other}" for one, other in scaled_copies(lattice)]
+    if copies:
+        raise UnsupportedError(
+            f"{listed(copies)}: a layer of one weight a channel gives what the gate gives times a number, and is added to it; "
+            "how often the gate above both is open has no rule here. Give the layer more weights, or leave it out"
+        )
     parallel = [f"{one} and {other}" for one, other in parallel_gates(lattice)]
     if parallel:
         raise UnsupportedError(

@@ -7,10 +7,13 @@ has not (the gates of both stay together then), and has no meaning where each ha
 
 from functools import lru_cache
 
+from landscape.gates.gates import gate_under, skips
 from landscape.structure.plan import State, plan
-from lattice import Activation, Lattice
+from landscape.weights.fans import fans
+from lattice import Activation, Dropout, Lattice, Norm
+from lattice.network.ops import Weighted
 
-__all__ = ["parallel_gates"]
+__all__ = ["parallel_gates", "scaled_copies"]
 
 
 @lru_cache(maxsize=64)
@@ -48,6 +51,32 @@ def parallel_gates(lattice: Lattice) -> tuple[tuple[str, str], ...]:
             if step.target[0] == step.target[1]:
                 ways = {way for way in ways if not _note(lattice, way, below, found)}
         passed.setdefault(step.target, set()).update(ways)
+    return tuple(found)
+
+
+def scaled_copies(lattice: Lattice) -> tuple[tuple[str, str], ...]:
+    """(layer, gate): a layer of one weight a channel that reads a gate and is added to it, below another gate.
+
+    What the upper gate reads is the lower one times a number, which no law of two gates beside each other covers.
+
+    >>> from lattice import Conv, residual
+    >>> relu = Activation("leaky_relu")
+    >>> net = Lattice.chain(
+    ...     (1, 8), [Conv(4, 3), relu, residual([Conv(4, 1, groups=4)]), relu]
+    ... )
+    >>> scaled_copies(net)
+    (('conv2', 'activation1'),)
+    """
+    found: dict[tuple[str, str], None] = {}
+    for skip in skips(lattice):
+        total = lattice.nodes[lattice.names.index(skip.total)]
+        for i in total.inputs:
+            node = lattice.nodes[i]
+            while isinstance(node.op, Norm | Dropout):
+                node = lattice.nodes[node.inputs[0]]
+            reads = isinstance(node.op, Weighted) and gate_under(lattice, node.inputs[0]) == skip.lower
+            if reads and fans(node.op, lattice.input_shapes(node)[0])[0] == 1:
+                found[node.name, skip.lower] = None
     return tuple(found)
 
 

@@ -30,7 +30,19 @@ from landscape.structure.joint_pairs import collect_jointly
 from landscape.structure.pairs import Maps, freeze
 from landscape.structure.plan import Axes, Plan, State, Step, plan, takes_a_mean, window_sizes
 from landscape.weights.fans import weighted
-from lattice import Dense, Lattice, Multiply, Node, Norm, Op, PixelShuffle, ResourceError, Slice, UnsupportedError
+from lattice import (
+    AssumptionError,
+    Dense,
+    Lattice,
+    Multiply,
+    Node,
+    Norm,
+    Op,
+    PixelShuffle,
+    ResourceError,
+    Slice,
+    UnsupportedError,
+)
 from lattice.network.attention import Attention
 from lattice.network.ops import Pooling, WeightedWindow, Windowed
 from lattice.network.rearrange import Rearrange
@@ -42,6 +54,7 @@ __all__ = ["Local", "pull_moments", "sweep_moments"]
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 MOST_NUMBERS = 2**28  # float64 in one array of moments: 2 GiB
+CANCELLED = 2.0**-40  # of a term of a sum: what is left of it then is rounding
 TAME = (2.0**-300, 2.0**300)  # no rescaling between
 ROUNDING = 1e-9  # of the largest entry: differences of branches cancel to this
 LOWEST, SPREAD = -1022, 900  # exponents of the smallest normal float64, and of a map that may have lost its smallest entries
@@ -78,6 +91,11 @@ def pull_moments(lattice: Lattice, local: Local, cotangent: Array) -> Array:
     `ResourceError` where the moments to carry would not fit into memory, or leave the range of float64.
     """
     _, mantissas, exponent = deque(_sweep(lattice, local, cotangent), maxlen=1)[0]
+    if not mantissas.any() and any(step.side is not None for step in plan(lattice).steps):
+        raise AssumptionError(
+            "branches of one signal that meet in a sum cancel, so that the squared gradient is exactly 0 (the average of a "
+            "signal less its average, for example)"
+        )
     _check_range(mantissas, exponent)
     return np.ldexp(np.maximum(mantissas, 0), exponent)
 
@@ -127,10 +145,11 @@ class _Scaled:
         return cls(values, exponent)
 
     def __add__(self, other: "_Scaled") -> "_Scaled":
-        if self.exponent == other.exponent:
-            return _Scaled(self.mantissas + other.mantissas, self.exponent)
         low, high = sorted((self, other), key=lambda one: one.exponent)
-        return _Scaled(high.mantissas + np.ldexp(low.mantissas, low.exponent - high.exponent), high.exponent)
+        one, two = high.mantissas, np.ldexp(low.mantissas, low.exponent - high.exponent)
+        total = one + two
+        cancelled = (np.abs(total) <= CANCELLED * np.abs(two)) & np.isfinite(two)
+        return _Scaled(np.where(cancelled, 0.0, total), high.exponent)
 
 
 def _sweep(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[Node, Array, int]]:
@@ -170,6 +189,8 @@ def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array
     shapes, output = lattice.input_shapes(node), lattice.shapes[step.node]
     left = step.places[0]
     diagonal = step.side is None and is_diagonal(above, below)
+    if step.side is None and isinstance(node.op, Norm) and node.op.kind in ("instance", "group"):
+        here = _spread_by_projections(node.op, output, here, above)
     if diagonal and (taps := local.taps(node)) is not None:
         assert isinstance(node.op, Windowed)
         result = _to_winners(node.op, shapes[0][1:], here, taps)
@@ -247,6 +268,27 @@ def _at(values: Any, output: Shape, axes: Axes, side: int | None) -> Any:
         return values
     full = np.broadcast_to(values, (np.shape(values)[0] if np.ndim(values) == len(output) else 1, *output[1:]))
     return full[across([pairs.second if side else pairs.first for pairs in axes])]
+
+
+def _spread_by_projections(op: Norm, shape: Shape, here: Array, axes: Axes) -> Array:
+    """The diagonal of K above a norm over n values, so that what its two projections take elsewhere is spread over all n.
+
+    g - u u'g for a direction u without preference: K(p, p) (1 - 2 / n) + (mean of K) / n, twice, and in all (n - 2) / n of it,
+    which `kept_by_norms` takes.
+    """
+    groups = shape[0] if op.kind == "instance" else op.groups
+    n = shape[0] // groups * prod(shape[1:])
+    if n <= 4:
+        return here
+    own = diagonal_of(here, axes)
+    means = own.reshape(len(own), -1).mean(axis=1)
+    means = means if len(own) == 1 else np.repeat(means.reshape(groups, -1).mean(axis=1), len(own) // groups)
+    more = 2 / (n - 2) * (means.reshape(-1, *(1 for _ in axes)) - own)
+    if all(pairs.is_diagonal for pairs in axes):
+        return np.asarray(here + more)
+    spread = here.copy()
+    spread[across([np.flatnonzero(pairs.first == pairs.second) for pairs in axes])] += more
+    return spread
 
 
 def _less_means(op: Op, shape: Shape, here: Array, above: Axes, below: Axes) -> Array:

@@ -20,10 +20,10 @@ a = 0.4 / n of n weights a filter, or 1.5 / n beside a skip, whose weight adds t
 0.7 on the lower bound. (GoogLeNet's 13 measure 0.13.) A norm over positions takes out the part of the gradient along
 its own values too, which matters where an average above makes all positions' gradients alike: a factor of 1 - 0.7 / m on the
 lower bound and 1 / (2 m) on the map, with m the channels that share the mean (1 for an instance norm); 2 / m where there are
-too many positions for the law of the mean. A batch norm in training mode over B inputs does so
-with the mean over the batch, and with the part along its own values: of Gaussian values that a whole input shares it leaves
-r = E[(1 - 1/B - y^2/B)^2] = (1 - 1/B)(1 - 3/B) + 3 (B - 1) / (B^2 (B + 1)), a factor on the lower bound once (below the first
-such norm the mean over the batch is gone), and (1 - r) / 2 on the map.
+too many positions for the law of the mean. What it takes and spreads over its n values, 2 / n, is on the map in any case. A
+batch norm in training mode over B inputs does so with the mean over the batch, and with the part along its own values: of
+Gaussian values that a whole input shares it leaves r = E[(1 - 1/B - y^2/B)^2] = (1 - 1/B)(1 - 3/B) + 3 (B - 1) / (B^2 (B +
+1)), a factor on the lower bound once (below the first such norm the mean over the batch is gone), and (1 - r) / 2 on the map.
 
 Two gates without fresh weights between, which a fixed map or a sum of more than a skip joins, open together or apart: one that
 is open half of the time beside the other is worth twice, or nothing in part; a factor of 2 each, both ways. The largest of n
@@ -31,7 +31,8 @@ products has factors larger than theirs are on average: the tail of a product of
 exp(-p), and the largest of n such values is H_n = 1 + 1/2 + ... + 1/n on average, a factor on the upper bound. Gates under an
 average leave out what two taps of one filter have in common with their gates (the second path law, which is added for some
 pooled heads only): up to as much as is kept, which the factor 2 covers, and in the shape of another map, so that 1/2 comes on
-the map.
+the map. The slopes of smooth ones at two positions are taken as independent; the mean square of a slope is 1.6 times its
+squared mean at most (SiLU 1.5), a factor on the upper bound for two of them, above which positions have little in common.
 """
 
 from collections.abc import Collection, Iterator
@@ -107,7 +108,10 @@ def stated_size(
     averaged = _has_gates_under_averages(lattice, batch)
     return Size(
         0.7**guessed * prod(1 - 0.7 * share for share, _ in means) * left / factor,
-        factor * prod(1 + a for a in shared) * prod(_largest_products(lattice, position) for position in maxima),
+        factor
+        * 1.6 ** _smooth_under_averages(lattice)
+        * prod(1 + a for a in shared)
+        * prod(_largest_products(lattice, position) for position in maxima),
         map_error + scale_error + sum(shared) / 3 + sum(error for _, error in means) + (1 - left) / 2 + averaged / 2,
     )
 
@@ -176,6 +180,14 @@ def _has_gates_under_averages(lattice: Lattice, batch: int | None) -> bool:
     return any(isinstance(lattice.nodes[position].op, Activation) for position in under)
 
 
+def _smooth_under_averages(lattice: Lattice) -> int:
+    """Up to two smooth gates under an average, whose slopes at two positions are taken as independent."""
+    alike = correlated_positions(lattice)
+    return min(
+        2, sum(a and isinstance(n.op, Activation) and not has_slopes(n.op) for a, n in zip(alike, lattice.nodes, strict=True))
+    )
+
+
 def _is_batch_norm(node: Node) -> bool:
     return isinstance(node.op, Norm) and node.op.kind == "batch"
 
@@ -202,12 +214,14 @@ def _largest_products(lattice: Lattice, position: int) -> float:
 
 
 def _shares_of_means(lattice: Lattice) -> Iterator[tuple[float, float]]:
-    """1 / m of the m channels that share the mean of a norm over positions under an average, and the map's error."""
+    """Of each norm over positions 1 / m of m channels that share its mean, 0 without an average above; the map's error."""
     correlated = correlated_positions(lattice)
     for position, (node, shape) in enumerate(_shaped(lattice)):
-        if isinstance(node.op, Norm) and node.op.kind in ("instance", "group") and correlated[position]:
+        if isinstance(node.op, Norm) and node.op.kind in ("instance", "group"):
             share = 1.0 if node.op.kind == "instance" else node.op.groups / shape[0]
-            yield share, share / 2 if takes_a_mean(node.op, shape) else 2 * share
+            spread = 2 * share / prod(shape[1:])
+            known = share / 2 if takes_a_mean(node.op, shape) else 2 * share
+            yield (share, known + spread) if correlated[position] else (0.0, spread)
 
 
 def _narrowest(lattice: Lattice) -> int:

@@ -176,7 +176,7 @@ def narrow_range() -> Finding:
     misprint=True,
     instead="Gaussian noise is the uncorrelated kind; “such as Gaussian noise” stands at the wrong end. The first half is what "
     "Table 3 shows: SOTA is ahead of every penalty in noise. " + scale("noise"),
-    tests=(TESTS + "blurred_noise_has_the_variance_of_white_noise_and_correlated_neighbours",),
+    tests=(TESTS + "blurred_noise_has_the_variance_of_white_noise",),
 )
 def noise_is_uncorrelated() -> Finding:
     changed = gaussian_noise(np.full((64, 64, 3), 0.5), (0.1,), np.random.default_rng(0))

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtr
 
 from landscape.gates.composites import Affine, factor_squares, forms
 from landscape.gates.forward.covariances import Passing, Product, at_pairs, gate_products, passed_pairs
@@ -31,9 +32,9 @@ from landscape.structure.channel_runs import channel_runs
 from landscape.structure.forward_pairs import asked_pairs, on_diagonal, with_nearer_pairs
 from landscape.structure.joint_pairs import filters_as_positions
 from landscape.structure.plan import Axes
-from landscape.structure.signs import SIGNAL_NORMS, run_signs
+from landscape.structure.signs import SIGNAL_NORMS, has_slopes, run_signs, slopes
 from landscape.structure.symmetry import Symmetries, symmetries
-from lattice import Activation, AdaptivePool, GlobalPool, Input, Multiply, Node, Norm, Pool, UnsupportedError
+from lattice import Activation, AdaptivePool, AssumptionError, GlobalPool, Input, Multiply, Node, Norm, Pool, UnsupportedError
 from lattice.network.ops import Weighted, Windowed
 
 __all__ = ["Signal", "batch_variance", "signals", "theory_gates"]
@@ -58,6 +59,10 @@ def signals(prior: Prior, *, input_power: float = 1.0, train: bool = False, pair
     array([[0.02, 0.05, 0.05, 0.02]])
     """
     return tuple(_Field(prior, train, pairs).sweep(input_power))
+
+
+RARE = ndtr(-3.0)  # three deviations from the mean
+UNLIKE = 4.0  # times the power of another cell: more than zero padding makes of cells that are alike
 
 
 class _Field:
@@ -116,6 +121,9 @@ class _Field:
             seen = [simulate(op, field, law) if needed else None for field, law in zip(read, laws, strict=True)]
             laws = [symmetric(self.alike, op, shape[1:], with_moments(law, one)) for law, one in zip(laws, seen, strict=True)]
         except UnsupportedError as refusal:
+            power = self.found[below].power
+            if power.max() > UNLIKE * power.min():
+                raise UnsupportedError(f"its cells are of different sizes, and {refusal}") from refusal
             self.notes[node.name] = (f"cells taken as alike and independent: {refusal}",)
             return False
         if any(field.fitted for field in read):
@@ -271,6 +279,7 @@ def _rates(prior: Prior, train: bool) -> Gates:
     for node in unknown.values():
         if isinstance(node.op, Activation):
             gains[node.name], firsts[node.name] = gate(node.op, field.known(where[node.name]), below[node.inputs[0]])
+            _check_tail(node, gains[node.name])
         elif isinstance(node.op, Multiply):
             products |= _products(node, field.run(where[node.name]), [below[i] for i in node.inputs], lattice.shapes)
             if field.run(where[node.name]) is None:
@@ -291,6 +300,17 @@ def _rates(prior: Prior, train: bool) -> Gates:
         product_means=means,
         product_joint=_product_joint(prior, below),
     )
+
+
+def _check_tail(node: Node, gain: Array) -> None:
+    """Refuse a gate that is nearly always closed: its rate is a tail, which the size of the signal does not tell."""
+    op = node.op
+    assert isinstance(op, Activation)
+    if has_slopes(op) and 0 in slopes(op) and np.mean(gain) < RARE * max(slope**2 for slope in slopes(op)):
+        raise AssumptionError(
+            f"{node.name}: it would open {np.mean(gain):.1g} of the time for Gaussian values, which is a tail that the size of "
+            'the signal does not tell; make its shift smaller, or count with gates="measured"'
+        )
 
 
 def _trunks(
