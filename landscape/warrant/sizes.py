@@ -31,8 +31,8 @@ products has factors larger than theirs are on average: the tail of a product of
 exp(-p), and the largest of n such values is H_n = 1 + 1/2 + ... + 1/n on average, a factor on the upper bound. Gates under an
 average leave out what two taps of one filter have in common with their gates (the second path law, which is added for some
 pooled heads only): up to as much as is kept, which the factor 2 covers, and in the shape of another map, so that 1/2 comes on
-the map. The slopes of smooth ones at two positions are taken as independent; the mean square of a slope is 1.6 times its
-squared mean at most (SiLU 1.5), a factor on the upper bound for two of them, above which positions have little in common.
+the map. The slopes of smooth ones at two positions are taken as independent: a factor of 1.6 on the upper bound for each of
+the first two, above which positions have little in common (two of tanh to GELU with 8 channels measure 1.06 to 1.32 together).
 """
 
 from collections.abc import Collection, Iterator

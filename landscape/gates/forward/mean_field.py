@@ -108,9 +108,12 @@ class _Field:
         """The law of a max-pool's windows, where the products of its cells are known."""
         node = self.lattice.nodes[position]
         op, shape = node.op, self.lattice.input_shapes(node)[0]
-        if not isinstance(op, Pool | AdaptivePool | GlobalPool) or op.kind != "max" or node.inputs[0] not in self.products:
+        if not isinstance(op, Pool | AdaptivePool | GlobalPool) or op.kind != "max":
             return False
         below = node.inputs[0]
+        if below not in self.products:
+            self._check_alike(below, "the products of its cells are not known")
+            return False
         base = self.products.get(self.forms[below][0])
         try:
             check_few(op, shape[1:])
@@ -121,9 +124,7 @@ class _Field:
             seen = [simulate(op, field, law) if needed else None for field, law in zip(read, laws, strict=True)]
             laws = [symmetric(self.alike, op, shape[1:], with_moments(law, one)) for law, one in zip(laws, seen, strict=True)]
         except UnsupportedError as refusal:
-            power = self.found[below].power
-            if power.max() > UNLIKE * power.min():
-                raise UnsupportedError(f"its cells are of different sizes, and {refusal}") from refusal
+            self._check_alike(below, str(refusal))
             self.notes[node.name] = (f"cells taken as alike and independent: {refusal}",)
             return False
         if any(field.fitted for field in read):
@@ -145,6 +146,12 @@ class _Field:
             found = self.alike.average_pairs(pairs_of_maxima(op, read, laws, seen, axes), axes)
             self.products[position] = Product(found, axes, self.runs[position])
         return True
+
+    def _check_alike(self, below: int, without: str) -> None:
+        """Refuse a maximum without a law over cells that are not alike."""
+        power = self.found[below].power
+        if power.max() > UNLIKE * power.min():
+            raise UnsupportedError(f"its cells are of different sizes, and {without}")
 
     def _carried(self, position: int) -> tuple[Axes, Axes] | None:
         """The pairs that the sweep from above carries at a node and at what it reads, if any are of two positions."""

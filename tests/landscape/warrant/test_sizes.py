@@ -92,3 +92,18 @@ def test_gates_joined_by_a_fixed_map_widen_the_bounds_but_not_a_trunk():
     assert highest(Pool("avg", 3, 1), relu) == pytest.approx(2 * highest(Pool("avg", 3, 1)) * one_gate)
     assert highest(Pool("avg", 3, 1), Conv(8, 1), relu) == pytest.approx(highest(Pool("avg", 3, 1)) * one_gate)
     assert highest(residual([Conv(8, 1)]), relu) == pytest.approx(highest() * one_gate)
+
+
+def test_smooth_gates_under_an_average_widen_the_upper_bound_twice_at_most():
+    def highest(count, name="gelu"):
+        layers = [part for _ in range(count) for part in (Conv(8, 3), Activation(name))]
+        return stated_size(Lattice.chain((2, 12), [*layers, GlobalPool()]), Guarantee.APPROXIMATE).highest
+
+    by_count = [highest(count) / highest(count, "relu") for count in (1, 2, 3)]
+    assert by_count == pytest.approx([1.6, 1.6**2, 1.6**2])
+
+
+def test_what_a_norms_projections_spread_is_on_the_map():
+    layers = [Conv(8, 3), Norm("instance"), relu, Flatten(), Dense(2)]
+    without = stated_size(Lattice.chain((4, 9), [*layers[:1], *layers[2:]]), Guarantee.APPROXIMATE)
+    assert stated_size(Lattice.chain((4, 9), layers), Guarantee.APPROXIMATE).map_error > without.map_error

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import integrate, special, stats
+from torch import nn
 from torch.nn import functional
 
 from landscape import he, predict
@@ -16,6 +17,7 @@ from lattice import (
     Activation,
     AdaptivePool,
     Add,
+    AssumptionError,
     Blur,
     ChannelShuffle,
     Conv,
@@ -202,6 +204,45 @@ def test_what_has_no_mean_field_is_refused_by_name():
     net = Lattice.chain((4, 4, 4), [Conv(4, 1), Activation("rrelu")])
     with pytest.raises(UnsupportedError, match="activation1: rrelu: no moments"):
         signals(Prior(net, layer_variances(net, he)))
+
+
+class Shifted(nn.Module):
+    """A gate over values of variance 1 less a shift."""
+
+    def __init__(self, shift):
+        super().__init__()
+        self.stem, self.head, self.shift = nn.Conv1d(2, 8, 3, bias=False), nn.Conv1d(8, 2, 3, bias=False), shift
+
+    def forward(self, x):
+        return self.head(torch.relu(functional.instance_norm(self.stem(x)) - self.shift))
+
+
+def test_a_gate_that_hardly_ever_opens_is_refused_as_a_tail():
+    """P(y > 5 deviations) is many times larger for values that are a little less Gaussian."""
+    with pytest.raises(AssumptionError, match="relu: it would open 3e-07 of the time for Gaussian values, which is a tail"):
+        predict(lambda: Shifted(5), (2, 12))
+    assert predict(lambda: Shifted(1), (2, 12)).squared.all()
+
+
+class Unlike(nn.Module):
+    """A maximum over GELUs of which the last is 100 times as large as the first; or over copies of such sizes."""
+
+    def __init__(self, kernel, copies):
+        super().__init__()
+        self.stem, self.head = nn.Conv1d(2, 8, 3, bias=False), nn.Conv1d(8, 2, 1, bias=False)
+        self.kernel, self.copies = kernel, copies
+
+    def forward(self, x):
+        z = self.stem(x)
+        wide = torch.cat([z, 100 * z], -1) if self.copies else torch.linspace(0.1, 10, z.shape[-1]) * z
+        return self.head(functional.max_pool1d(functional.gelu(wide), self.kernel))
+
+
+@pytest.mark.parametrize(("kernel", "copies"), [(4, True), (70, False)])
+def test_a_maximum_over_unlike_cells_without_a_law_is_not_guessed(kernel, copies):
+    with pytest.raises(UnsupportedError, match="its cells are of different sizes, and"):
+        predict(lambda: Unlike(kernel, copies), (2, 82), gates="theory")
+    assert any("cells are of different sizes" in reason for reason in predict(lambda: Unlike(kernel, copies), (2, 82)).reasons)
 
 
 # --- one op at a time, over channels and positions that differ --------------------------------------------------------------
