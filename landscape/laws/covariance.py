@@ -273,17 +273,17 @@ def _at(values: Any, output: Shape, axes: Axes, side: int | None) -> Any:
 def _spread_by_projections(op: Norm, shape: Shape, here: Array, axes: Axes) -> Array:
     """The diagonal of K above a norm over n values, so that what its two projections take elsewhere is spread over all n.
 
-    g - u u'g for a direction u without preference: K(p, p) (1 - 2 / n) + (mean of K) / n, twice, and in all (n - 2) / n of it,
-    which `kept_by_norms` takes.
+    The Jacobian I - 1 1'/n - u u' of independent Gaussian values, u without preference among the directions of mean zero, has
+    E[J(p, p)^2] = (n - 2) / n (n - 1) / (n + 1) and E[J(p, q)^2] = (n - 2) / n 2 / (n^2 - 1); `kept_by_norms` takes (n - 2) / n.
     """
     groups = shape[0] if op.kind == "instance" else op.groups
     n = shape[0] // groups * prod(shape[1:])
-    if n <= 4:
+    if n <= 2:
         return here
     own = diagonal_of(here, axes)
     means = own.reshape(len(own), -1).mean(axis=1)
     means = means if len(own) == 1 else np.repeat(means.reshape(groups, -1).mean(axis=1), len(own) // groups)
-    more = 2 / (n - 2) * (means.reshape(-1, *(1 for _ in axes)) - own)
+    more = 2 * n / (n**2 - 1) * (means.reshape(-1, *(1 for _ in axes)) - own)
     if all(pairs.is_diagonal for pairs in axes):
         return np.asarray(here + more)
     spread = here.copy()

@@ -73,6 +73,6 @@ def test_a_gate_over_nothing_is_refused(gates, reason):
 
 
 def test_a_gate_beside_a_layer_of_one_weight_a_channel_is_refused():
-    with pytest.raises(UnsupportedError, match="one weight a channel.*Give the layer more weights"):
+    with pytest.raises(UnsupportedError, match=r"one weight a channel.*Give the layer more weights"):
         predict(lambda: Beside(nn.Conv1d(8, 8, 1, groups=8, bias=False)), (2, 9), initialisation=0.1)
     assert predict(lambda: Beside(nn.Conv1d(8, 8, 1, bias=False)), (2, 9), initialisation=0.1).squared.all()

@@ -89,24 +89,24 @@ def test_the_scale_through_a_norm_is_right_within_a_fifth(name, gates, monkeypat
     assert any("their own gradient" in reason for reason in land.reasons)
 
 
-@pytest.mark.parametrize("norm", [lambda: nn.InstanceNorm1d(16), lambda: nn.GroupNorm(4, 16)], ids=["instance", "group"])
+@pytest.mark.parametrize("norm", [lambda: nn.InstanceNorm1d(16), lambda: nn.GroupNorm(8, 16)], ids=["instance", "group"])
 def test_what_a_norm_takes_along_its_values_it_spreads_over_all_of_them(norm):
-    """One unit's gradient through n = 8 or 32 values; autograd over 3,000 draws of fresh weights."""
+    """One unit's gradient through n = 8 or 16 values; autograd over 3,000 draws of fresh weights."""
 
     def factory():
-        return nn.Sequential(nn.Conv1d(2, 16, 1, bias=False), norm(), nn.Conv1d(16, 1, 1, bias=False))
+        return nn.Sequential(nn.Conv1d(8, 16, 1, bias=False), norm(), nn.Conv1d(16, 1, 1, bias=False))
 
-    land = predict(factory, (2, 8), output=(3,))
+    land = predict(factory, (8, 8), output=(3,))
     found = np.zeros(8)
     with torch.random.fork_rng(devices=()):
         for draw in range(3000):
             torch.manual_seed(draw)
-            x = torch.randn(1, 2, 8).requires_grad_()
+            x = torch.randn(1, 8, 8).requires_grad_()
             (gradient,) = torch.autograd.grad(factory()(x)[0, 0, 3], x)
             found += gradient[0].double().square().mean(0).numpy() / 3000
     elsewhere = [position for position in range(8) if position != 3]
     shares = [squared[elsewhere].sum() / squared.sum() for squared in (land.squared, found)]
-    assert shares[0] == pytest.approx(shares[1], rel=0.15), shares
+    assert shares[0] == pytest.approx(shares[1], rel=0.1), shares
 
 
 def test_the_border_loses_more_since_it_sees_fewer_inputs():
