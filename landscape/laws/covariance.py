@@ -274,7 +274,8 @@ def _spread_by_projections(op: Norm, shape: Shape, here: Array, axes: Axes) -> A
     """The diagonal of K above a norm over n values, so that what its two projections take elsewhere is spread over all n.
 
     The Jacobian I - 1 1'/n - u u' of independent Gaussian values, u without preference among the directions of mean zero, has
-    E[J(p, p)^2] = (n - 2) / n (n - 1) / (n + 1) and E[J(p, q)^2] = (n - 2) / n 2 / (n^2 - 1); `kept_by_norms` takes (n - 2) / n.
+    E[J(p, p)^2] = (n - 2) / n (n - 1) / (n + 1) and E[J(p, q)^2] = (n - 2) / n 2 / (n^2 - 1); (n - 2) / n is
+    taken by `kept_by_norms`.
     """
     groups = shape[0] if op.kind == "instance" else op.groups
     n = shape[0] // groups * prod(shape[1:])
