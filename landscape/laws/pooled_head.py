@@ -105,11 +105,10 @@ def head_correction(prior: Prior, output: Any = None) -> Array | None:
     if not gates:
         return None
     head = _weight_of_the_head(prior, output)
-    plain = Prior(lattice, prior.variances, prior.factors, gates=prior.gates)  # as if symmetric, without shifts
-    rest = plain.up_to(lattice.nodes[_last_pool(lattice)].inputs[0])
+    rest = prior.up_to(lattice.nodes[_last_pool(lattice)].inputs[0])
     below = dict(zip(rest.lattice.names, signals(rest, pairs=False), strict=True))
     gated = [lattice.nodes[gate] for gate in gates]
-    parts = [_per_channel(plain, node, below[lattice.nodes[node.inputs[0]].name]) for node in gated]
+    parts = [_per_channel(prior, node, below[lattice.nodes[node.inputs[0]].name]) for node in gated]
     return np.asarray(sum(head * lattice.shapes[gate][0] * part for gate, part in zip(gates, parts, strict=True)))
 
 

@@ -23,7 +23,7 @@ from landscape.gates.forward.maxima import check_few, fields, maximum, pairs_of_
 from landscape.gates.forward.mean_field_rules import batch_variance, gate, passed, spread
 from landscape.gates.forward.runs import Step, chains, run_rates
 from landscape.gates.forward.signal import Known, Run, Signal, gaussian
-from landscape.gates.gates import Skip, gates_below, skips, unknown_rates
+from landscape.gates.gates import Skip, gate_under, gates_below, skips, unknown_rates
 from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.gates.windows.pools import simulate, symmetric, windows, with_moments
 from landscape.gates.windows.united import united
@@ -61,7 +61,7 @@ def signals(prior: Prior, *, input_power: float = 1.0, train: bool = False, pair
     return tuple(_Field(prior, train, pairs).sweep(input_power))
 
 
-RARE = ndtr(-3.0)  # three deviations from the mean
+FAR = 3.0  # deviations from the mean to where a gate opens
 UNLIKE = 4.0  # times the power of another cell: more than zero padding makes of cells that are alike
 
 
@@ -280,13 +280,16 @@ def _rates(prior: Prior, train: bool) -> Gates:
     below = field.sweep(1.0)
     gains: dict[str, Any] = {}
     firsts: dict[str, Any] = {}
+    passing: dict[str | None, Any] = {}  # through a gate and those right under it
     products: dict[tuple[str, int], Any] = {}
     means: dict[tuple[str, int], Any] = {}
     where = {name: position for position, name in enumerate(lattice.names)}
     for node in unknown.values():
         if isinstance(node.op, Activation):
             gains[node.name], firsts[node.name] = gate(node.op, field.known(where[node.name]), below[node.inputs[0]])
-            _check_tail(node, gains[node.name])
+            under = gate_under(lattice, node.inputs[0])
+            passing[node.name] = gains[node.name] * passing.get(under, 1.0)
+            _check_tail(node, passing[node.name], below[node.inputs[0]])
         elif isinstance(node.op, Multiply):
             products |= _products(node, field.run(where[node.name]), [below[i] for i in node.inputs], lattice.shapes)
             if field.run(where[node.name]) is None:
@@ -309,11 +312,13 @@ def _rates(prior: Prior, train: bool) -> Gates:
     )
 
 
-def _check_tail(node: Node, gain: Array) -> None:
+def _check_tail(node: Node, gain: Array, below: Signal) -> None:
     """Refuse a gate that is nearly always closed: its rate is a tail, which the size of the signal does not tell."""
     op = node.op
     assert isinstance(op, Activation)
-    if has_slopes(op) and 0 in slopes(op) and np.mean(gain) < RARE * max(slope**2 for slope in slopes(op)):
+    steepest = max(slope**2 for slope in slopes(op)) if has_slopes(op) else 1.0
+    far = has_slopes(op) or np.all(below.mean**2 > FAR**2 * (below.power - below.mean**2))
+    if far and np.mean(gain) < ndtr(-FAR) * steepest:
         raise AssumptionError(
             f"{node.name}: it would open {np.mean(gain):.1g} of the time for Gaussian values, which is a tail that the size of "
             'the signal does not tell; make its shift smaller, or count with gates="measured"'

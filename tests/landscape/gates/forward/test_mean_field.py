@@ -209,19 +209,25 @@ def test_what_has_no_mean_field_is_refused_by_name():
 class Shifted(nn.Module):
     """A gate over values of variance 1 less a shift."""
 
-    def __init__(self, shift):
+    def __init__(self, shift, gate):
         super().__init__()
-        self.stem, self.head, self.shift = nn.Conv1d(2, 8, 3, bias=False), nn.Conv1d(8, 2, 3, bias=False), shift
+        self.stem, self.head = nn.Conv1d(2, 8, 3, bias=False), nn.Conv1d(8, 2, 3, bias=False)
+        self.shift, self.gate = shift, gate
 
     def forward(self, x):
-        return self.head(torch.relu(functional.instance_norm(self.stem(x)) - self.shift))
+        return self.head(self.gate(functional.instance_norm(self.stem(x)) - self.shift))
 
 
-def test_a_gate_that_hardly_ever_opens_is_refused_as_a_tail():
-    """P(y > 5 deviations) is many times larger for values that are a little less Gaussian."""
-    with pytest.raises(AssumptionError, match="relu: it would open 3e-07 of the time for Gaussian values, which is a tail"):
-        predict(lambda: Shifted(5), (2, 12))
-    assert predict(lambda: Shifted(1), (2, 12)).squared.all()
+@pytest.mark.parametrize(
+    "gate", [torch.relu, lambda z: torch.relu(functional.leaky_relu(z, 0.1)), functional.silu, torch.sigmoid, functional.relu6]
+)
+def test_a_gate_that_hardly_ever_opens_is_refused_as_a_tail(gate):
+    """P(y > 9 deviations) is many times larger for values that are a little less Gaussian."""
+    with pytest.raises(
+        AssumptionError, match=r"(relu|silu|sigmoid|relu6): it would open .*e-.* of the time for Gaussian values"
+    ):
+        predict(lambda: Shifted(9, gate), (2, 12))
+    assert predict(lambda: Shifted(1, gate), (2, 12)).squared.all()
 
 
 class Unlike(nn.Module):
