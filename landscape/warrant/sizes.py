@@ -27,12 +27,15 @@ Gaussian values that a whole input shares it leaves r = E[(1 - 1/B - y^2/B)^2] =
 
 Two gates without fresh weights between, which a fixed map or a sum of more than a skip joins, open together or apart: one that
 is open half of the time beside the other is worth twice, or nothing in part; a factor of 2 each, both ways. The largest of n
-products has factors larger than theirs are on average: the tail of a product of two Gaussians falls as
-exp(-p), and the largest of n such values is H_n = 1 + 1/2 + ... + 1/n on average, a factor on the upper bound. Gates under an
-average leave out what two taps of one filter have in common with their gates (the second path law, which is added for some
-pooled heads only): up to as much as is kept, which the factor 2 covers, and in the shape of another map, so that 1/2 comes on
-the map. The slopes of smooth ones at two positions are taken as independent: a factor of 1.6 on the upper bound for each of
-the first two, above which positions have little in common (two of tanh to GELU with 8 channels measure 1.06 to 1.32 together).
+products has factors larger than theirs are on average: the tail of a product of two Gaussians falls as exp(-p), and the
+largest of n such values is H_n = 1 + 1/2 + ... + 1/n on average, a factor on the upper bound. Two factors that read one signal
+grow with its size S, and E[S^2] / E[S]^2 is 1 + 5 / c more for each layer of c ReLUs in a chain, and less in a trunk: a factor
+of 1 + 3 / c on the upper bound for each gate below both factors, unless one of them is bounded (a sigmoid).
+Gates under an average leave out what two taps of one filter have in common with their gates (the second path law, which is
+added for some pooled heads only): up to as much as is kept, which the factor 2 covers, and in the shape of another map, so
+that 1/2 comes on the map. The slopes of smooth ones at two positions are taken as independent: a factor of 1.6 on the upper
+bound for each of the first two, above which positions have little in common (two of tanh to GELU with 8 channels measure 1.06
+to 1.32 together).
 """
 
 from collections.abc import Collection, Iterator
@@ -47,12 +50,14 @@ from landscape.structure.shared_signal import meet, shared_signals
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, slopes
 from landscape.warrant.guarantee import Guarantee
 from landscape.weights.fans import fans
-from lattice import Activation, Add, Blur, Conv, Dropout, Input, Lattice, Multiply, Node, Norm, Pad, Upsample
+from lattice import Activation, Add, Blur, Conv, Dropout, Input, Lattice, Multiply, Node, Norm, Op, Pad, Upsample
 from lattice.network.ops import Merge, Pooling, Rearrangement, Summed, Weighted, Windowed
 
 __all__ = ["Size", "stated_size"]
 
 NONE = -(2**31)  # of paths that are not there
+
+BOUNDED = ("sigmoid", "hardsigmoid", "tanh", "hardtanh", "softsign", "relu6")
 
 
 class Size(NamedTuple):
@@ -110,6 +115,7 @@ def stated_size(
         0.7**guessed * prod(1 - 0.7 * share for share, _ in means) * left / factor,
         factor
         * 1.6 ** _smooth_under_averages(lattice)
+        * _common_size(lattice)
         * prod(1 + a for a in shared)
         * prod(_largest_products(lattice, position) for position in maxima),
         map_error + scale_error + sum(shared) / 3 + sum(error for _, error in means) + (1 - left) / 2 + averaged / 2,
@@ -211,6 +217,24 @@ def _largest_products(lattice: Lattice, position: int) -> float:
     assert isinstance(op, Windowed)
     cells = int(pool_cells(op, lattice.input_shapes(lattice.nodes[position])[0][1:]).max())
     return sum(1 / k for k in range(1, cells + 1)) if found else 1.0
+
+
+def _common_size(lattice: Lattice) -> float:
+    """prod (1 + 3 / c) over the gates below both factors of a product of which neither is bounded; the largest, or 1."""
+    gates: list[frozenset[int]] = []  # at each node and below it
+    largest = 1.0
+    for position, node in enumerate(lattice.nodes):
+        read = lattice.shapes[node.inputs[0]] if node.inputs else ()
+        own = {position} if read and _is_gate(node, read) else ()
+        gates.append(frozenset(own).union(*(gates[i] for i in node.inputs)))
+        if isinstance(node.op, Multiply) and not any(_is_bounded(lattice.nodes[i].op) for i in node.inputs):
+            common = frozenset.intersection(*(gates[i] for i in node.inputs))
+            largest = max(largest, prod(1 + 3 / lattice.shapes[lattice.nodes[i].inputs[0]][0] for i in common))
+    return largest
+
+
+def _is_bounded(op: Op) -> bool:
+    return isinstance(op, Activation) and op.name in BOUNDED
 
 
 def _shares_of_means(lattice: Lattice) -> Iterator[tuple[float, float]]:

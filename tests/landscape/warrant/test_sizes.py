@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from landscape import Guarantee, predict
 from landscape.warrant.sizes import stated_size
-from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Node, Norm, Pool, residual
+from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Multiply, Node, Norm, Pool, residual
+from validation import compare, measure
 
 relu = Activation("relu")
 
@@ -101,6 +104,37 @@ def test_smooth_gates_under_an_average_widen_the_upper_bound_twice_at_most():
 
     by_count = [highest(count) / highest(count, "relu") for count in (1, 2, 3)]
     assert by_count == pytest.approx([1.6, 1.6**2, 1.6**2])
+
+
+def test_a_product_of_a_signal_with_itself_is_within_its_size():
+    """Two narrow ReLUs below y * conv(y): measured beyond what each factor alone would allow."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.low, self.middle = nn.Conv1d(1, 3, 3, bias=False), nn.Conv1d(3, 3, 3, bias=False)
+            self.other, self.head = nn.Conv1d(3, 3, 1, bias=False), nn.Conv1d(3, 2, 1, bias=False)
+
+        def forward(self, x):
+            y = torch.relu(self.middle(torch.relu(self.low(x))))
+            return self.head(y * self.other(y))
+
+    land = predict(Net, (1, 9))
+    found = compare(land, measure(Net, (1, 9), draws=4000)).scale_ratio
+    assert 3 < found < land.scale_range[1], (found, land.scale_range)
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+def test_a_product_of_what_grows_together_widens_the_upper_bound(bounded):
+    def highest(product):
+        nodes = [*Lattice.chain((2, 12), [Conv(4, 3), relu, Conv(4, 3), relu]).nodes]
+        top = len(nodes) - 1
+        nodes += [Node("other", Conv(4, 1), (top,)), Node("gate", Activation("sigmoid" if bounded else "identity"), (top + 1,))]
+        nodes += [Node("product", Multiply(), (top, top + 2))] if product else []
+        return stated_size(Lattice((*nodes, Node("last", Conv(2, 1), (len(nodes) - 1,)))), Guarantee.APPROXIMATE).highest
+
+    expected = (1 + 1 / 4) * (1 if bounded else (1 + 3 / 4) ** 2)  # two gates below both factors
+    assert highest(True) / highest(False) == pytest.approx(expected)
 
 
 def test_what_a_norms_projections_spread_is_on_the_map():
