@@ -2,7 +2,7 @@ r"""BatchNorm in train mode: Lemma 2 as it should read, and as it is printed (Eq
 
 The right law is the path sum of Eq. 8 with every norm's factor replaced by
 
-    (N - 1) / N * gamma^2 / (V[a] + eps),        V[a] = mean over positions of power - (mean over positions of sqrt(cross))^2,
+    (N - 1) / N * gamma^2 / (V[a] + eps),        V[a] = mean over positions of power - mean over pairs of positions of cross,
 
 N = batch * positions, V[a] the variance that the norm sees over a large batch given the weights (power and cross of its
 input: `landscape.gates.forward.mean_field`, weaker at zero-padded borders), and with gates over what the norm leaves. For a
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from landscape.gates.forward.mean_field import batch_variance, signals
+from landscape.gates.forward.mean_field import batch_variances
 from landscape.prior import Prior
 from landscape.structure.correlated_positions import correlated_positions
 from landscape.structure.plan import fixed_map
@@ -84,11 +84,11 @@ def train_factors(prior: Prior, batch: int) -> dict[str, Any]:
     """
     lattice, result = prior.lattice, dict(prior.factors)
     _check(lattice, batch)
-    fields = signals(prior, train=True)
+    variances = batch_variances(prior)
     for position, node in enumerate(lattice.nodes):
         if isinstance(node.op, Norm) and node.op.kind == "batch":
             samples = _samples(lattice, position, batch)
-            variance = batch_variance(fields[node.inputs[0]]).ravel() + node.op.eps
+            variance = variances[node.name] + node.op.eps
             factor = np.asarray(prior.factors.get(node.name, 1.0)) / variance
             factor = factor * (samples - 1) / samples
             result[node.name] = float(factor[0]) if factor.size == 1 else factor

@@ -26,6 +26,7 @@ INITIALISED = "tests/landscape/weights/test_initialisation.py::test_an_initialis
 TRACED = "tests/landscape/tracing/test_trace.py::test_the_traced_lattice_has_the_paths_of_the_model"
 TRACE = "tests/landscape/tracing/test_trace.py"
 REFUSED = f"{TRACE}::test_what_would_give_a_plausible_wrong_map_is_refused"
+LEVELS = "tests/landscape/gates/forward/test_levels.py::test_two_inputs_differ_at_one_position"
 LEMMA_2 = "tests/landscape/laws/test_batchnorm.py"
 HEAD = "tests/landscape/laws/test_pooled_head.py::test_both_laws_together_are_the_infinite_width_limit_for_white_inputs"
 TRUNK = "tests/landscape/laws/test_trunk.py"
@@ -120,8 +121,10 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
         Fault("a mean that is not zero not seen", "LEAST_CHANCE", "2e-9", "1e-300", (REFUSED,)),
         Fault("Bessel's factor the wrong way", "train_factors", "X * (samples - 1) / samples",
               "X * samples / (samples - 1)", (examples("train_factors"),)),
-        Fault("power without its level", "batch_variance", "np.sqrt(z.cross).mean(axis=X, keepdims=True) ** 2",
-              "z.cross.mean(axis=X, keepdims=True)", (f"{LEMMA_2}::test_what_padding_adds_to_a_batch_has_no_level",)),
+        Fault("power without its level", "batch_variance", "(level or aligned(z)).of_mean",
+              "z.cross.mean(axis=axes, keepdims=True)", (f"{LEMMA_2}::test_what_padding_adds_to_a_batch_has_no_level",)),
+        Fault("a position and itself as one input's", "_laws", "False if two_inputs else on_diagonal(axes)", "on_diagonal(axes)",
+              (LEVELS,)),
         Fault("dropout without its scale", "laws:_gain", "1 / (1 - X.p)",
               "1.0", (f"{LEMMA_2}::test_dropout_raises_the_second_moment",)),
         Fault("a head without its correlation", "_per_channel", "np.array([rho])",

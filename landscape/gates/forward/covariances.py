@@ -15,6 +15,7 @@ from scipy.special import ndtr
 from landscape.gates.activations import deviations, gaussian_moments, quadrant
 from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.composites import Affine, moments
+from landscape.gates.forward.levels import aligned
 from landscape.gates.forward.mean_field_rules import batch_variance, spread
 from landscape.gates.forward.signal import Known, Signal
 from landscape.gates.windows.pools import at_codes
@@ -46,7 +47,8 @@ class Product(NamedTuple):
 class Passing(NamedTuple):
     """What a rule is told: what the node reads, of which the products are those of its inputs; its own pairs and runs.
 
-    `signs`: of the runs that it reads. `base`: the product of the signal of which it is a pointwise function.
+    `signs`: of the runs that it reads. `base`: the product of the signal of which it is a pointwise function. `two_inputs`: are
+    the products those of two inputs, so that a position and itself are not one value?
     """
 
     known: Known
@@ -56,6 +58,7 @@ class Passing(NamedTuple):
     runs: Runs
     signs: tuple[Sign, ...]
     base: Product | None
+    two_inputs: bool = False
 
 
 def by_run(values: Array, runs: Runs) -> Array:
@@ -122,11 +125,10 @@ def _(op: Norm, passing: Passing) -> Array | None:
     scale = by_run(known.factor, passing.runs)
     mean = by_run(z.mean, passing.runs)
     if op.kind == "instance" or (op.kind == "batch" and known.train):
-        scale = scale / (by_run(batch_variance(z), passing.runs) + op.eps)
-        level = by_run(np.sqrt(z.cross), passing.runs)
-        middle = level.mean(axis=tuple(range(1, level.ndim)), keepdims=True)
-        left, right = at_pairs(level, axes)
-        products, mean = products - (left + right) * middle + middle**2, np.zeros_like(mean)
+        level = known.level or aligned(z)
+        scale = scale / (by_run(batch_variance(z, level), passing.runs) + op.eps)
+        left, right = at_pairs(by_run(level.with_mean, passing.runs), axes)
+        products, mean = products - left - right + by_run(level.of_mean, passing.runs), np.zeros_like(mean)
     elif op.kind in SIGNAL_NORMS:
         scale = scale / (by_run(spread(op, z, known.shapes[0]), passing.runs) + op.eps)
         left, right = at_pairs(mean, axes)
@@ -152,7 +154,7 @@ def _(op: Activation, passing: Passing) -> Array | None:
     for place in sorted(set(range(len(passing.signs))) - set(moving)):
         found[place] = slopes(op)[passing.signs[place] is Sign.NONNEGATIVE] ** 2 * products[place]
     if moving:
-        *laws, between = _laws(mean[moving], power[moving], products[moving], passing.axes)
+        *laws, between = _laws(mean[moving], power[moving], products[moving], passing.axes, passing.two_inputs)
         found[moving] = _either(*(gaussian_moments(op, *law, between)[2] for law in laws))
     return found
 
@@ -162,13 +164,16 @@ def _moving(op: Activation, signs: tuple[Sign, ...]) -> list[int]:
     return [place for place, sign in enumerate(signs) if sign not in NEGATED or not has_slopes(op)]
 
 
-def _laws(mean: Array, power: Array, product: Array, axes: Axes) -> tuple[tuple[Array, Array], tuple[Array, Array], Array]:
+def _laws(
+    mean: Array, power: Array, product: Array, axes: Axes, two_inputs: bool = False
+) -> tuple[tuple[Array, Array], tuple[Array, Array], Array]:
     """The mean and the variance at either position of each pair, and their correlation."""
     means, powers = at_pairs(mean, axes), at_pairs(power, axes)
     variances = [np.maximum(part - own**2, 0) for part, own in zip(powers, means, strict=True)]
     between = ratio(product - means[0] * means[1], np.sqrt(variances[0] * variances[1]))
     first, second = zip(means, variances, strict=True)
-    return first, second, np.where(on_diagonal(axes), 1.0, np.clip(between, -1, 1))  # to the last digit: its root counts
+    one = False if two_inputs else on_diagonal(axes)
+    return first, second, np.where(one, 1.0, np.clip(between, -1, 1))  # to the last digit: its root counts
 
 
 def _either(one: Array, other: Array) -> Array:
@@ -182,7 +187,7 @@ def _of_run(passing: Passing) -> Array | None:
         return None
     runs, axes = product.runs, passing.axes
     mean, power = (by_run(part, runs) for part in (run.base.mean, run.base.power))
-    first, second, between = _laws(mean, power, product.at(axes), axes)
+    first, second, between = _laws(mean, power, product.at(axes), axes, passing.two_inputs)
     norms = {name: [at_pairs(by_run(part, runs), axes) for part in one] for name, one in run.affine.items()}
     sides = [{name: Affine(*(part[side] for part in parts)) for name, parts in norms.items()} for side in (0, 1)]
     return _either(*(moments(run.form, own, *law, between).cross for own, law in zip(sides, (first, second), strict=True)))
@@ -242,7 +247,8 @@ def _(op: Multiply, passing: Passing) -> Array | None:
     for signal, product in zip(passing.signals, passing.products, strict=True):
         if product is None:  # one cell for several positions: what two cells share is what does not differ between inputs
             power, cross = (at_pairs(by_run(part, passing.runs), passing.axes) for part in (signal.power, signal.cross))
-            parts.append(np.where(on_diagonal(passing.axes) | _one_cell(signal), power[0], np.sqrt(cross[0] * cross[1])))
+            one = (on_diagonal(passing.axes) | _one_cell(signal)) & (not passing.two_inputs)
+            parts.append(np.where(one, power[0], np.sqrt(cross[0] * cross[1])))
         else:
             parts.append(_recut(product.at(passing.axes), product.runs, passing.runs))
     return np.asarray(parts[0] * parts[1])

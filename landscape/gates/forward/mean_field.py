@@ -12,17 +12,19 @@ independent values.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
 from scipy.special import ndtr
 
 from landscape.gates.composites import Affine, factor_squares, forms
-from landscape.gates.forward.covariances import Passing, Product, at_pairs, gate_products, passed_pairs
+from landscape.gates.forward.covariances import Passing, Product, at_pairs, by_run, gate_products, passed_pairs
+from landscape.gates.forward.levels import aligned, level_of_pairs, level_of_weights
 from landscape.gates.forward.maxima import check_few, fields, maximum, pairs_of_maxima, winners_of_pairs
 from landscape.gates.forward.mean_field_rules import batch_variance, gate, passed, spread
 from landscape.gates.forward.runs import Step, chains, run_rates
-from landscape.gates.forward.signal import Known, Run, Signal, gaussian
+from landscape.gates.forward.signal import Known, Level, Run, Signal, gaussian
 from landscape.gates.gates import Skip, gate_under, gates_below, skips, unknown_rates
 from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.gates.windows.pools import simulate, symmetric, windows, with_moments
@@ -31,13 +33,25 @@ from landscape.prior import Gates, Prior, even
 from landscape.structure.channel_runs import channel_runs
 from landscape.structure.forward_pairs import asked_pairs, on_diagonal, with_nearer_pairs
 from landscape.structure.joint_pairs import filters_as_positions
+from landscape.structure.pairs import everything
 from landscape.structure.plan import Axes
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, run_signs, slopes
 from landscape.structure.symmetry import Symmetries, symmetries
-from lattice import Activation, AdaptivePool, AssumptionError, GlobalPool, Input, Multiply, Node, Norm, Pool, UnsupportedError
-from lattice.network.ops import Weighted, Windowed
+from lattice import (
+    Activation,
+    AdaptivePool,
+    AssumptionError,
+    GlobalPool,
+    Input,
+    Multiply,
+    Node,
+    Norm,
+    Pool,
+    UnsupportedError,
+)
+from lattice.network.ops import Weighted, WeightedWindow, Windowed
 
-__all__ = ["Signal", "batch_variance", "signals", "theory_gates"]
+__all__ = ["Signal", "batch_variances", "signals", "theory_gates"]
 
 Array = np.ndarray[Any, Any]
 
@@ -62,6 +76,7 @@ def signals(prior: Prior, *, input_power: float = 1.0, train: bool = False, pair
 
 
 FAR = 3.0  # deviations from the mean to where a gate opens
+MOST_PAIRS = 2**18  # of positions, the products of which two inputs have are followed
 UNLIKE = 4.0  # times the power of another cell: more than zero padding makes of cells that are alike
 
 
@@ -81,6 +96,8 @@ class _Field:
         self.filters = filters_as_positions(lattice)
         self.found: list[Signal] = []
         self.products: dict[int, Product] = {}
+        self.shared: dict[int, Product] = {}  # of two inputs
+        self.batches = train and any(map(_is_batch_norm, lattice.nodes))
         self.taps: dict[str, Array] = {}
         self.winners: dict[str, Winners] = {}
         self.notes: dict[str, tuple[str, ...]] = {}
@@ -90,6 +107,7 @@ class _Field:
             if isinstance(node.op, Input):
                 full = np.full((1, *node.op.shape[1:]), input_power)
                 self.found.append(Signal(full, np.zeros_like(full), np.zeros_like(full)))
+                self._share(position)
                 if position in self.asked:
                     axes = self.asked[position]
                     self.products[position] = Product(input_power * on_diagonal(axes)[None], axes, (node.op.shape[0],))
@@ -100,6 +118,7 @@ class _Field:
                     signal = signal._replace(cross=signal.mean**2) if position in self.filters else signal
                     self.found.append(signal.ordered())
                     self._pairs(position)
+                self._share(position)
             except UnsupportedError as error:
                 raise UnsupportedError(f"{node.name}: {error}") from error
         return self.found
@@ -196,7 +215,38 @@ class _Field:
             tuple(zip(self.runs[below], self.signs_of_runs[below], strict=True)),
             self.run(position) if compound else None,
             self.run(below),
+            self.level(below) if self.train and _is_batch_norm(node) else None,
         )
+
+    def level(self, position: int) -> Level:
+        """What inputs share there over all pairs of positions."""
+        node, z = self.lattice.nodes[position], self.found[position]
+        shared = self.shared.get(position)
+        if shared is not None:
+            return level_of_pairs(shared.values, shared.runs, self.lattice.shapes[position][1:])
+        if isinstance(node.op, WeightedWindow):
+            shape = self.lattice.input_shapes(node)[0]
+            weighted = level_of_weights(node.op, self.prior.variances.get(node.name, 1.0), self.found[node.inputs[0]], shape)
+            mean, variance = self._shift(node)
+            return weighted + (mean**2 + variance)
+        return aligned(z)
+
+    def _share(self, position: int) -> None:
+        """The products of two inputs at all pairs of positions, where a batch norm may ask for their level."""
+        node, spatial = self.lattice.nodes[position], self.lattice.shapes[position][1:]
+        if not self.batches or not spatial or prod(spatial) ** 2 > MOST_PAIRS:
+            return
+        axes, runs = tuple(everything(n, n) for n in spatial), self.runs[position]
+        below = [self.shared.get(i) for i in node.inputs]
+        values = None
+        if None not in below and node.inputs:
+            signals, base = [self.found[i] for i in node.inputs], self.shared.get(self.forms[position][0])
+            signs = self.signs_of_runs[node.inputs[0]]
+            values = passed_pairs(node.op, Passing(self.known(position), signals, below, axes, runs, signs, base, True))
+        if values is None:
+            left, right = at_pairs(by_run(np.sqrt(self.found[position].cross), runs), axes)
+            values = left * right
+        self.shared[position] = Product(np.broadcast_to(values, (len(runs), *values.shape[1:])), axes, runs)
 
     def joint(self) -> dict[str, Array]:
         """E[phi'(z) phi'(z')] of gates at the pairs of positions that the sweep from above carries."""
@@ -257,6 +307,18 @@ class _Field:
         """A number, or one per channel, over (channels or 1, *spatial) of what the node gives."""
         array = np.asarray(values, dtype=float)
         return array.reshape(-1, *(1,) * self.axes[node.name]) if array.ndim <= 1 else array
+
+
+def _is_batch_norm(node: Node) -> bool:
+    return isinstance(node.op, Norm) and node.op.kind == "batch"
+
+
+def batch_variances(prior: Prior) -> dict[str, Array]:
+    """V[a] of every batch norm over a large batch of white inputs, given the weights: (channels or 1,) each."""
+    field = _Field(prior, train=True)
+    found = field.sweep(1.0)
+    norms = [node for node in prior.lattice.nodes if _is_batch_norm(node)]
+    return {node.name: batch_variance(found[node.inputs[0]], field.level(node.inputs[0])).ravel() for node in norms}
 
 
 def theory_gates(prior: Prior, train: bool = False) -> Gates:

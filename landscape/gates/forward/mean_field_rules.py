@@ -8,7 +8,8 @@ import numpy as np
 from landscape.gates.activations import gaussian_moments, mean_slope
 from landscape.gates.composites import moments
 from landscape.gates.forward.alike_maxima import alike_maximum
-from landscape.gates.forward.signal import Known, Run, Signal, gaussian, through
+from landscape.gates.forward.levels import aligned
+from landscape.gates.forward.signal import Known, Level, Run, Signal, gaussian, through
 from landscape.structure.plan import axis_maps, fixed_map
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, slopes
 from lattice import (
@@ -145,7 +146,7 @@ def of_run(run: Run) -> tuple[Signal, Array, Array]:
 def _(op: Norm, known: Known, below: list[Signal]) -> Signal:
     z, scale = below[0], known.factor
     if op.kind == "instance" or (op.kind == "batch" and known.train):
-        z = _without_level(z, scale / (batch_variance(z) + op.eps))
+        z = _without_level(z, known.level, scale / (batch_variance(z, known.level) + op.eps))
     elif op.kind == "rms":
         scale = scale / (spread(op, z, known.shapes[0]) + op.eps)
         z = Signal(scale * z.power, scale * z.cross, known.sign * np.sqrt(scale) * z.mean)
@@ -177,19 +178,17 @@ def spread(op: Norm, z: Signal, shape: Shape) -> Array:
     return np.repeat(grouped, shape[0] // op.groups).reshape(-1, *(1 for _ in positions))
 
 
-def batch_variance(z: Signal) -> Array:
+def batch_variance(z: Signal, level: Level | None = None) -> Array:
     """The variance over inputs and all positions, given the weights: (channels or 1, 1, ...)."""
     axes = tuple(range(1, z.power.ndim))
-    return np.asarray(z.power.mean(axis=axes, keepdims=True) - np.sqrt(z.cross).mean(axis=axes, keepdims=True) ** 2)
+    return np.asarray(z.power.mean(axis=axes, keepdims=True) - (level or aligned(z)).of_mean)
 
 
-def _without_level(z: Signal, scale: Array) -> Signal:
+def _without_level(z: Signal, level: Level | None, scale: Array) -> Signal:
     """What is left, times a scale, once the level that all positions of a channel share is taken out."""
-    level = np.sqrt(z.cross)
-    middle = level.mean(axis=tuple(range(1, level.ndim)), keepdims=True)
-    return Signal(
-        scale * (z.power - 2 * level * middle + middle**2), scale * (level - middle) ** 2, np.zeros_like(z.power * scale)
-    )
+    with_mean, of_mean = level or aligned(z)
+    less = of_mean - 2 * with_mean
+    return Signal(scale * (z.power + less), scale * np.maximum(z.cross + less, 0), np.zeros_like(z.power * scale))
 
 
 @passed.register

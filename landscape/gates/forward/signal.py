@@ -10,7 +10,7 @@ from landscape.gates.composites import Affine, Form
 from landscape.structure.signs import NEGATED, Sign, together
 from lattice import UnsupportedError
 
-__all__ = ["MONOTONE", "Known", "Run", "Signal", "gaussian", "through"]
+__all__ = ["MONOTONE", "Known", "Level", "Run", "Signal", "gaussian", "through"]
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -38,6 +38,22 @@ class Signal(NamedTuple):
         return Signal(power, cross, self.mean)
 
 
+class Level(NamedTuple):
+    """`with_mean`: the average of C(p, q) over q, (channels or 1, *spatial); `of_mean`: over p too, (channels or 1, 1, ...)."""
+
+    with_mean: Array
+    of_mean: Array
+
+    def __add__(self, other: Any) -> "Level":
+        """Of a sum of independent signals, or with a number that all positions share."""
+        one, two = other if isinstance(other, Level) else (other, other)
+        return Level(self.with_mean + one, self.of_mean + two)
+
+    def times(self, factor: Array) -> "Level":
+        """Under one factor a channel, squared."""
+        return Level(self.with_mean * factor, self.of_mean * factor)
+
+
 class Run(NamedTuple):
     """What a node is as a pointwise function of the signal below it: see `landscape.gates.composites`."""
 
@@ -52,7 +68,7 @@ class Known(NamedTuple):
     `variance`: V[w]. `factor`: the squared factor of a norm, `sign` its sign, (channels or 1, ...). `shift`: the mean and the
     variance of what is added. `shapes`: those that it reads. `train`: do norms see a batch? `parts`: the number of channels
     and the symmetry of each run that it reads. `run`: it as a function of one signal, where a gate stands below it without
-    weights between; `below`: the same of what it reads.
+    weights between; `below`: the same of what it reads. `level`: what inputs share over the positions that a batch norm reads.
     """
 
     variance: float
@@ -64,6 +80,7 @@ class Known(NamedTuple):
     parts: tuple[tuple[int, Sign], ...]
     run: Run | None
     below: Run | None
+    level: Level | None = None
 
     @property
     def symmetry(self) -> Sign:

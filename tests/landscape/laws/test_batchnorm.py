@@ -95,7 +95,7 @@ def test_a_torch_model_in_train_mode_ignores_its_running_statistics():
     before = predict(model, (3, 8, 8), mode="train", batch=8)
     with torch.no_grad():
         model[1].running_var.fill_(100.0)
-        model[1].running_mean.fill_(3.0)
+        model[1].running_mean.fill_(0.3)
     after = predict(model, (3, 8, 8), mode="train", batch=8)
     assert (before.squared == after.squared).all()
     evaluated = predict(model, (3, 8, 8))
