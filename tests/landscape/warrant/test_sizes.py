@@ -97,7 +97,7 @@ def test_gates_joined_by_a_fixed_map_widen_the_bounds_but_not_a_trunk():
     assert highest(residual([Conv(8, 1)]), relu) == pytest.approx(highest() * one_gate)
 
 
-def test_smooth_gates_under_an_average_widen_the_upper_bound_twice_at_most():
+def test_smooth_gates_under_an_average_widen_the_bound_twice():
     def highest(count, name="gelu"):
         layers = [part for _ in range(count) for part in (Conv(8, 3), Activation(name))]
         return stated_size(Lattice.chain((2, 12), [*layers, GlobalPool()]), Guarantee.APPROXIMATE).highest

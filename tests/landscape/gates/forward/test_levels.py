@@ -95,7 +95,7 @@ NETS = {
 @pytest.mark.parametrize("follow", [True, False], ids=["pairs", "weights"])
 @pytest.mark.parametrize("name", NETS)
 def test_the_variance_of_a_batch_is_that_of_a_wide_network(name, follow, monkeypatch):
-    """Of the values that each norm reads, at 6 x 6 with zero padding; without pairs what aligned levels leave out is allowed."""
+    """Of the values that each norm reads, at 6 x 6 with zero padding; what aligned levels leave out is allowed."""
     if not follow:
         monkeypatch.setattr(mean_field, "MOST_PAIRS", 0)
     net = Lattice.chain((3, 6, 6), NETS[name])
