@@ -90,8 +90,8 @@ def passed_pairs(op: Op, passing: Passing) -> Array | None:
 def _(op: Conv | ConvTranspose, passing: Passing) -> Array | None:
     known, product = passing.known, passing.products[0]
     whole = np.average(product.values, axis=0, weights=product.runs)[None] * (known.shapes[0][0] // op.groups)
-    mean, variance = (by_run(part, passing.runs) for part in known.shift)
-    return known.variance * _mapped(op, passing, Product(whole, product.axes, (1,))) + (mean**2 + variance)[(...,)]
+    shared = by_run(known.shift[0] ** 2 + known.shift[1], passing.runs)
+    return known.variance * _mapped(op, passing, Product(whole, product.axes, (1,))) + shared
 
 
 def _mapped(op: Windowed, passing: Passing, product: Product) -> Array:
@@ -137,10 +137,24 @@ def _(op: Norm, passing: Passing) -> Array | None:
     shift, variance = (by_run(part, passing.runs) for part in known.shift)
     own, other = at_pairs(by_run(known.sign, passing.runs) * np.sqrt(scale) * mean, axes)
     if max(shift.shape[1:], default=1) == max(variance.shape[1:], default=1) == 1:
-        return np.asarray(left * right * products + shift * (own + other) + shift**2 + variance)
+        return np.asarray(
+            left * right * products + shift * (own + other) + by_run(known.shift[0] ** 2, passing.runs) + variance
+        )
     one, two = at_pairs(shift, axes)  # one number for every position, which were drawn apart
     apart = at_pairs(variance, axes)[0] * on_diagonal(axes)
-    return np.asarray(left * right * products + two * own + one * other + one * two + apart)
+    return np.asarray(left * right * products + two * own + one * other + _squared(known.shift[0], passing.runs, axes) + apart)
+
+
+def _squared(values: Array, runs: Runs, axes: Axes) -> Array:
+    """The products of values (channels or 1, *spatial or 1) at pairs of positions, averaged over the channels of each run."""
+    if len(values) == 1 or values.shape[0] != sum(runs):
+        left, right = at_pairs(by_run(values, runs), axes)
+        return left * right
+    found = []
+    for part in np.split(values, np.cumsum(runs)[:-1]):
+        pairs = (at_pairs(channel[None], axes) for channel in part)
+        found.append(sum(left[0] * right[0] for left, right in pairs) / len(part))
+    return np.stack(found)
 
 
 @passed_pairs.register

@@ -152,12 +152,24 @@ def _(op: Norm, known: Known, below: list[Signal]) -> Signal:
         z = Signal(scale * z.power, scale * z.cross, known.sign * np.sqrt(scale) * z.mean)
     elif op.kind in SIGNAL_NORMS:  # the mean over many channels is that of the weights
         scale = scale / (spread(op, z, known.shapes[0]) + op.eps)
-        z = Signal(scale * (z.power - z.mean**2), scale * np.maximum(z.cross - z.mean**2, 0), np.zeros_like(scale * z.mean))
+        middle = _average(op, z.mean, known.shapes[0])
+        less = middle**2 - 2 * middle * z.mean
+        own = known.sign * np.sqrt(scale) * (z.mean - middle)
+        z = Signal(scale * (z.power + less), scale * np.maximum(z.cross + less, 0), own)
     else:
         z = Signal(scale * z.power, scale * z.cross, known.sign * np.sqrt(scale) * z.mean)
     mean, variance = known.shift
     more = 2 * mean * z.mean + mean**2 + variance
     return Signal(z.power + more, z.cross + more, z.mean + mean)
+
+
+def _average(op: Norm, values: Array, shape: Shape) -> Array:
+    """Over the channels of each group, and over all positions for a group norm, (channels or 1, *spatial or 1)."""
+    alike = values.shape[0] == 1
+    groups = 1 if alike else op.groups
+    split = values.reshape(groups, -1, *values.shape[1:])
+    middle = split.mean(axis=1 if op.kind == "layer" else tuple(range(1, split.ndim)), keepdims=True)[:, 0]
+    return np.asarray(middle if groups == 1 else np.repeat(middle, shape[0] // groups, axis=0))
 
 
 def spread(op: Norm, z: Signal, shape: Shape) -> Array:

@@ -9,9 +9,11 @@ from torch.nn import functional
 
 from landscape import he, predict
 from landscape.gates.activations import FUNCTIONS, gaussian_moments
+from landscape.gates.forward.covariances import _squared
 from landscape.gates.forward.mean_field import signals, theory_gates
 from landscape.gates.forward.runs import pair_of_gates
 from landscape.prior import Prior
+from landscape.structure.pairs import everything
 from landscape.weights.initialisation import layer_variances
 from lattice import (
     Activation,
@@ -362,18 +364,22 @@ def test_a_norm_over_positions_does_what_torchs_batch_norm_does(kind, train, lay
 
 
 def test_norms_over_the_signal_divide_by_the_variance_of_their_channels():
-    """Half of the channels are rectified: power v / 2 and mean sqrt(v / 2 pi); the other half have power v."""
+    """Half of the channels are rectified: power v / 2 and mean m = sqrt(v / 2 pi); the other half have power v.
+
+    A norm over all of them takes out m / 2, which leaves the mean m / 2 to the one half and -m / 2 to the other.
+    """
     v, eps = 1.3, 0.4
-    rectified, mean = v / 2 - v / (2 * np.pi), np.sqrt(v / (2 * np.pi))
+    mean = np.sqrt(v / (2 * np.pi))
+    rectified = v / 2 - mean**2
     both = v * 3 / 4 - (mean / 2) ** 2
     own = np.array([rectified] * 3 + [v] * 3)
-    spreads = {Norm("group", 2, eps): own, Norm("instance", eps=eps): own}
-    spreads |= {Norm("layer", eps=eps): both, Norm("group", 1, eps): both}
-    for norm, spread in spreads.items():
+    spreads = {Norm("group", 2, eps): (own, own), Norm("instance", eps=eps): (own, own)}
+    spreads |= dict.fromkeys((Norm("layer", eps=eps), Norm("group", 1, eps)), (both, own + (mean / 2) ** 2))
+    for norm, (spread, left) in spreads.items():
         net = Lattice.chain((1, 2, 3), [concatenate([Conv(3, 1), relu], [Conv(3, 1)]), norm, Conv(2, 1)])
         variances = {"conv1": v, "conv2": v, "conv3": 1.0}
         power = signals(Prior(net, variances))[-2].power
-        np.testing.assert_allclose(power, np.broadcast_to((own / (spread + eps))[:, None, None], power.shape), rtol=1e-9)
+        np.testing.assert_allclose(power, np.broadcast_to((left / (spread + eps))[:, None, None], power.shape), rtol=1e-9)
         gain = theory_gates(Prior(net, variances)).gains["norm1"]
         truth = np.broadcast_to(1 / (spread + eps), 6)[:, None, None]
         np.testing.assert_allclose(np.broadcast_to(gain, (6, 2, 3)), np.broadcast_to(truth, (6, 2, 3)), rtol=1e-9)
@@ -388,6 +394,29 @@ def test_a_layer_norm_divides_by_the_variance_of_each_position():
     np.testing.assert_allclose(above[0], power / (power + 0.1), rtol=1e-12)
     np.testing.assert_allclose(above[1], cross / (power + 0.1), rtol=1e-12)
     np.testing.assert_array_equal(above[2], 0)
+
+
+@pytest.mark.parametrize("kind", ["layer", "group"])
+def test_a_norm_over_channels_keeps_what_each_has_of_its_own(kind):
+    """Constants of channels, as position embeddings beside a class token: torch's norm over 4,000 draws below."""
+    own = np.random.default_rng(0).normal(1, 2, 96)
+    net = Lattice.chain((8, 3), [Conv(96, 1), Norm("scale"), Norm(kind, 1)])
+    *_, signal = signals(Prior(net, {"conv1": 1 / 8}, shifts={"norm1": (own, 0.0)}))
+    draw = torch.Generator().manual_seed(0)
+    z = torch.einsum("noc,nci->noi", torch.randn(4000, 96, 8, generator=draw) / 8**0.5, torch.randn(4000, 8, 3, generator=draw))
+    z = z + torch.from_numpy(own).float()[:, None]
+    y = functional.group_norm(z, 1) if kind == "group" else functional.layer_norm(z.transpose(1, 2), (96,)).transpose(1, 2)
+    for part, found in zip(signal, (y.square(), None, y), strict=True):
+        if found is not None:
+            np.testing.assert_allclose(np.broadcast_to(part, (96, 3)), found.mean(0), atol=0.12)
+
+
+def test_products_of_shifts_are_averaged_over_channels():
+    """(1, -1) at one position and (2, 2) at another: products 1, 0 and 4, though the averages are 0 and 2."""
+    axes = (everything(2, 2),)
+    shift = np.array([[1.0, 2.0], [-1.0, 2.0]])
+    np.testing.assert_allclose(_squared(shift, (2,), axes), [[1, 0, 0, 4]])
+    np.testing.assert_allclose(_squared(shift, (1, 1), axes), [[1, 2, 2, 4], [1, -2, -2, 4]])
 
 
 def test_variances_of_branches_add_whatever_their_means():
