@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -78,8 +79,8 @@ class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in COSTLY and not kwargs:
             return self.costly(func, args)
-        if func._schema.is_mutable:
-            for tensor in _pytree.tree_leaves((args, kwargs)):
+        for place, name in _written(func):
+            for tensor in _pytree.tree_leaves(args[place] if place < len(args) else (kwargs or {}).get(name)):
                 if isinstance(tensor, torch.Tensor):
                     for call in self.places.pop(_place(tensor), ()):
                         call.unchanged = False
@@ -112,6 +113,13 @@ class _Used(_Mode):
                 del calls[i]
                 return call.results if len(call.results) > 1 else call.results[0]
         return func(*args)
+
+
+@cache
+def _written(func: Any) -> list[tuple[int, str]]:
+    """Place and name of the arguments that an operation changes."""
+    arguments = enumerate(func._schema.arguments)
+    return [(place, one.name) for place, one in arguments if one.alias_info is not None and one.alias_info.is_write]
 
 
 def _told_apart(func: Any, args: tuple[Any, ...]) -> tuple[list[torch.Tensor], Any]:
