@@ -285,9 +285,9 @@ class Comparison:
 
 
 def _memory(lattice: Lattice, reader: Reader) -> tuple[float, float]:
-    """Bytes that a pass takes, roughly: all parameters, all values and their gradients; and bytes that are free."""
+    """Bytes that two passes take, roughly: all parameters, all values and their gradients; and bytes that are free."""
     cells = reader.batch * sum(map(prod, lattice.shapes))
-    needed = 8.0 * (2 * cells + sum(tensor.numel() for tensor in reader.tensors.values()))
+    needed = 8.0 * (4 * cells + sum(tensor.numel() for tensor in reader.tensors.values()))
     device = next((tensor.device for tensor in reader.tensors.values()), torch.device("cpu"))
     if device.type == "cuda":
         return needed, float(torch.cuda.mem_get_info(device)[0])

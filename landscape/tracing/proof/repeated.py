@@ -28,11 +28,16 @@ PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """The arguments of one call, until one of them is changed in place, and copies of its results."""
+    """The arguments of one call, until one of them is changed in place, and its results, copied before they are."""
 
     arguments: list[torch.Tensor]
-    results: tuple[Any, ...]
+    results: list[torch.Tensor | None]
     unchanged: bool = True
+
+    def before_change(self, place: int) -> None:
+        """What is at this place in memory is about to be changed."""
+        self.unchanged = self.unchanged and all(_place(tensor) != place for tensor in self.arguments)
+        self.results = [one.clone() if one is not None and _place(one) == place else one for one in self.results]
 
 
 class Results:
@@ -70,7 +75,7 @@ class Results:
 
 
 class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Runs every operation, and forgets the calls one of whose arguments is changed in place."""
+    """Runs every operation, and looks after the calls whose tensors one of them changes."""
 
     def __init__(self, calls: dict[Any, list[_Call]], places: dict[int, list[_Call]]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -81,37 +86,36 @@ class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return self.costly(func, args)
         for place, name in _written(func):
             for tensor in _pytree.tree_leaves(args[place] if place < len(args) else (kwargs or {}).get(name)):
-                if isinstance(tensor, torch.Tensor):
-                    for call in self.places.pop(_place(tensor), ()):
-                        call.unchanged = False
+                for call in self.places.pop(_place(tensor), ()) if isinstance(tensor, torch.Tensor) else ():
+                    call.before_change(_place(tensor))
         return func(*args, **(kwargs or {}))
 
     def costly(self, func: Any, args: tuple[Any, ...]) -> Any:
         raise NotImplementedError
 
 
-class _Kept(_Mode):
+class _Kept(_Mode):  # type: ignore[no-untyped-call]
     def costly(self, func: Any, args: tuple[Any, ...]) -> Any:
         result = func(*args)
         arguments, key = _told_apart(func, args)
-        results = result if isinstance(result, tuple) else (result,)
-        if all(map(_plain, (*results, *arguments))):
-            copies = tuple(None if part is None else part.clone() for part in results)  # the model may change its own in place
-            call = _Call(arguments, copies)
+        call = _Call(arguments, list(result) if isinstance(result, tuple) else [result])
+        if all(map(_plain, (*call.results, *arguments))):
             self.calls.setdefault(key, []).append(call)
-            for tensor in arguments:
-                self.places.setdefault(_place(tensor), []).append(call)
+            for tensor in (*arguments, *call.results):
+                if tensor is not None:
+                    self.places.setdefault(_place(tensor), []).append(call)
         return result
 
 
-class _Used(_Mode):
+class _Used(_Mode):  # type: ignore[no-untyped-call]
     def costly(self, func: Any, args: tuple[Any, ...]) -> Any:
         arguments, key = _told_apart(func, args)
         calls = self.calls.get(key, [])
         for i, call in enumerate(calls):
             if call.unchanged and all(map(_same, arguments, call.arguments)):
                 del calls[i]
-                return call.results if len(call.results) > 1 else call.results[0]
+                results = tuple(None if part is None else part.detach() for part in call.results)
+                return results if len(results) > 1 else results[0]
         return func(*args)
 
 
