@@ -51,8 +51,8 @@ def masked(layer: LayerDraws) -> str | None:
         )
     if chance < LEAST_CHANCE:
         return (
-            f"its weights are masked, sparse or a fixed filter: {_where(layer.first == 0)} are exactly zero, and such a layer has no rule "
-            "yet; give a factory if they are drawn anew, or initialisation= for the layer without its mask"
+            f"its weights are masked, sparse or a fixed filter: {_where(layer.first == 0)} are exactly zero, and such a layer has "
+            "no rule yet; give a factory if they are drawn anew, or initialisation= for the layer without its mask"
         )
     return None
 

@@ -1,4 +1,4 @@
-"""Weights that are all zero: where they stand on every way to the output, the gradient is zero at every point and proves nothing.
+"""Weights that are all zero: where they stand on every way to the output, the gradient is zero everywhere and proves nothing.
 
 The heads of many networks begin so. A copy of the model in which these weights are random numbers, for the model's pass and
 for the lattice's, is the same network with other weights, and its gradient shows what was read.
