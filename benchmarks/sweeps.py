@@ -24,7 +24,7 @@ def _beside_one_step(
     first: Callable[[Any], None] = lambda model: None,
     more: Mapping[str, Callable[[Any], Any]] = MappingProxyType({}),
 ) -> dict[str, float]:
-    """Seconds of `way(model)`, of what `more` names, and of one forward and backward pass of ResNet-50 at 224 and batch 1, with two threads."""
+    """Seconds of `way(model)`, of `more`, and of one forward and backward pass of ResNet-50 at 224 and batch 1; two threads."""
     try:
         import torch
         from torchvision.models import resnet50

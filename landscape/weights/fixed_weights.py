@@ -50,9 +50,10 @@ def masked(layer: LayerDraws) -> str | None:
             "filter can be a buffer instead of a parameter; give a factory if they are drawn anew, or the network without it"
         )
     if chance < LEAST_CHANCE:
+        zeros = layer.first == 0
         return (
-            f"its weights are masked, sparse or a fixed filter: {_where(layer.first == 0)} are exactly zero, and such a layer has "
-            "no rule yet; give a factory if they are drawn anew, or initialisation= for the layer without its mask"
+            f"its weights are masked, sparse or a fixed filter: {_where(zeros)} are exactly zero, and such a layer has no rule "
+            "yet; give a factory if they are drawn anew, or initialisation= for the layer without its mask"
         )
     return None
 
