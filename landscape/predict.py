@@ -318,7 +318,7 @@ def predict(
         gamma^2 / sigma^2 of a lattice's norms, by name (absent: 1).
     check : bool, default True
         Whether to compare the lattice with the model itself, output and input gradient at one random point, before anything is
-        said; that takes two passes in double precision (`landscape.trace`).
+        said; that takes a pass in double precision and a little more (`landscape.trace`).
 
     Returns
     -------

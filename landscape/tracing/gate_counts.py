@@ -165,7 +165,7 @@ def _arranged(reader: Reader, lattice: Lattice, node: Node, arguments: Any) -> t
     found = []
     for shape, (number, places) in zip(shapes, reader.factors[node.name], strict=True):
         argument = arguments[number]
-        found.append(argument if places is None else argument.flatten()[places.ravel().tolist()].reshape(1, *shape))
+        found.append(argument if places is None else argument.flatten()[places.ravel()].reshape(1, *shape))
     return tuple(found)
 
 
@@ -175,7 +175,7 @@ def _channels_first(tensor: Any, layout: Any, shape: tuple[int, ...]) -> Any:
         return tensor
     places = inverse(layout, prod(shape))
     assert places is not None
-    return tensor.flatten()[places.tolist()].reshape(1, *shape)
+    return tensor.flatten()[places].reshape(1, *shape)
 
 
 def _drawn(

@@ -12,7 +12,7 @@ import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -261,7 +261,7 @@ def _export(model: Any, shape: tuple[int, ...], train: bool) -> tuple[Any, dict[
         raise UnsupportedError(f"the model's weights are {first.dtype}; only real floating-point weights have a variance here")
     # a norm refuses to take the statistics of a batch of one
     example = torch.zeros(2 if train else 1, *shape, dtype=first.dtype, device=first.device)
-    with mode_of(model, train), torch.no_grad(), _quiet(), only_torch_draws():
+    with mode_of(model, train), torch.no_grad(), _quiet(), only_torch_draws(), _uncompiled():
         try:
             program = torch.export.export(model, (example,), strict=False)
         except Exception as error:
@@ -318,6 +318,15 @@ def _quiet() -> Iterator[None]:
     finally:
         logging.disable(before)
         settings.do_not_emit_stack_traces = untraced
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """Graphs on the way to the last one are not compiled to Python: they are read, and none of them is run."""
+    try:
+        from torch.fx._lazy_graph_module import _use_lazy_graph_module
+    except ImportError:  # torch's own, and not promised
+        return nullcontext()
+    return _use_lazy_graph_module(True)
 
 
 @contextmanager

@@ -115,7 +115,7 @@ def _read_node(
 ) -> None:
     """The first draw of one layer's weights, or of one norm's numbers."""
     numbers = {what: _numbers(tensors, tensor) for what, tensor in used.items() if what not in (*NUMBERS, "parent")}
-    broken = [what for what, value in numbers.items() if value is not None and not np.isfinite(value).all()]
+    broken = [what for what, value in numbers.items() if value is not None and not _finite(value)]
     if broken:
         result.problems.append(f"{name}: its {', '.join(broken)} has NaN or infinite entries")
     elif has_weights:
@@ -141,6 +141,14 @@ def _read_node(
             result.signs[name] = _one_or_each(np.sign(coefficient))
         if np.any(shift):
             result.shifts[name] = Shift(_one_or_each(shift), 0.0)
+
+
+def _finite(values: Array) -> bool:
+    """Is there neither an infinity nor a NaN? The sum of the squares tells, where it does not leave the range itself."""
+    flat = values.ravel(order="K")
+    with np.errstate(all="ignore"):
+        known = bool(np.isfinite(np.dot(flat, flat)))
+    return known or bool(np.isfinite(values).all())
 
 
 def _read_draw(
@@ -169,7 +177,7 @@ def _read_draw(
 def _judge(result: _Found, as_they_are: bool) -> tuple[str, ...]:
     """Refuses weights that are no fresh draws, or returns the names of their layers, to be taken `as_they_are`."""
     problems = {name: problem for name, layer in result.layers.items() if (problem := problem_with(layer))}
-    fresh = [layer for name, layer in result.layers.items() if name not in problems and np.any(layer.first)]
+    fresh = [layer for name, layer in result.layers.items() if name not in problems and not layer.vanishes]
     ties = tied_layers(fresh)
     if not as_they_are:
         _refuse([*problems.values(), *ties])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import prod
 
 import numpy as np
 from scipy.special import pdtrc, xlogy
@@ -17,6 +18,8 @@ from landscape.weights.weight_draws import FEWEST, LEAST_CHANCE, Array, LayerDra
 from lattice.errors import listed
 
 __all__ = ["frozen", "masked", "of_one_size", "peakedness", "repeated", "tied", "tied_layers", "undecided"]
+
+FEW_TAPS = 32  # whose products with each other cost less than a copy of the weight
 
 
 # --- entries that do not change, or are zero ------------------------------------------------------------------------------
@@ -38,8 +41,7 @@ def frozen(layer: LayerDraws) -> str | None:
 
 def masked(layer: LayerDraws) -> str | None:
     """The zeros of one draw: a continuous law has next to none."""
-    zeros = layer.first == 0
-    number = int(np.count_nonzero(zeros))
+    number = int(np.count_nonzero(layer.first == 0))
     chance = float(pdtrc(max(number - 1, 0), layer.count * layer.precision)) if number else 1.0
     few = layer.count > 4 and 2 * _repeats(layer) >= layer.sample[0].size  # four: a rotation of two axes repeats its numbers
     if layer.fixed and (chance < LEAST_CHANCE or few):
@@ -48,6 +50,7 @@ def masked(layer: LayerDraws) -> str | None:
             "filter can be a buffer instead of a parameter; give a factory if they are drawn anew, or the network without it"
         )
     if chance < LEAST_CHANCE:
+        zeros = layer.first == 0
         return (
             f"its weights are masked, sparse or a fixed filter: {_where(zeros)} are exactly zero, and such a layer has no rule "
             "yet; give a factory if they are drawn anew, or initialisation= for the layer without its mask"
@@ -144,11 +147,11 @@ def _tied_channels(layer: LayerDraws) -> str | None:
     if layer.count == layer.sample[0].size:
         return None
     for what, axis in (("first", 0), ("second", 1)):
-        rows = np.moveaxis(layer.first, axis, 0).reshape(layer.first.shape[axis], -1)
-        sums = np.abs(rows @ np.random.default_rng(0).normal(size=rows.shape[1]).astype(rows.dtype))
+        sums = np.abs(_mixed(layer.first, axis))
         order = np.argsort(sums)
         near = np.flatnonzero(np.diff(sums[order]) <= 1e-5 * sums[order][1:])
-        copies = [(a, b) for a, b in zip(order[near], order[near + 1], strict=True) if _copied(rows[a], rows[b])]
+        pairs = zip(order[near], order[near + 1], strict=True)
+        copies = [(a, b) for a, b in pairs if _copied(*(np.take(layer.first, i, axis).ravel() for i in (a, b)))]
         if copies:
             a, b = sorted(map(int, copies[0]))
             return (
@@ -156,6 +159,18 @@ def _tied_channels(layer: LayerDraws) -> str | None:
                 f"{a}), so their paths are not independent; draw them independently"
             )
     return None
+
+
+def _mixed(weight: Array, axis: int) -> Array:
+    """sum w r over all but one of the first two axes of (out, in, *taps), with random numbers r; without a copy of w."""
+    across, taps = weight.shape[axis], prod(weight.shape[2:])
+    numbers = np.random.default_rng(0).normal(size=weight.size // across).astype(weight.dtype)
+    if axis == 0:
+        return np.asarray(weight.reshape(across, -1) @ numbers)
+    if taps > FEW_TAPS:
+        return np.asarray(np.moveaxis(weight, 1, 0).reshape(across, -1) @ numbers)
+    products = numbers.reshape(-1, taps).T @ weight.reshape(len(weight), -1)  # those of each tap with each
+    return np.einsum("tit->i", products.reshape(taps, across, taps))
 
 
 def _copied(a: Array, b: Array) -> bool:

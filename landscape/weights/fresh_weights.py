@@ -41,7 +41,7 @@ INSTEAD = (
 
 def problem_with(layer: LayerDraws) -> str | None:
     """What tells these weights from independent ones of mean zero and one variance, by layer name, if anything does."""
-    if not np.any(layer.first) and (layer.draws == 1 or (layer.same is not None and layer.same.all())):
+    if layer.vanishes and (layer.draws == 1 or (layer.same is not None and layer.same.all())):
         return None  # a layer that starts at zero lets nothing through, and V = 0 says so
     first = (masked, _off_centre, _uneven, repeated) if layer.draws == 1 else (frozen, tied, _off_centre, _uneven)
     for test in (*first, _shifted, _ranked, _correlated, _balanced):
@@ -54,7 +54,7 @@ def doubts_about(layers: Sequence[LayerDraws]) -> list[str]:
     """What these draws cannot tell of layers without a problem: each forbids to call the law exact."""
     by_doubt: dict[str, list[str]] = {}
     for layer in layers:
-        if not np.any(layer.first):
+        if layer.vanishes:
             continue
         for test in (_too_few, of_one_size, _peaked, _sparse, _uneven_channels):
             if doubt := test(layer):

@@ -95,6 +95,11 @@ class LayerDraws:
     def count(self) -> int:
         return int(self.first.size)
 
+    @cached_property
+    def vanishes(self) -> bool:
+        """Is the first draw all zeros?"""
+        return not (np.any(self._kept[0]) or np.any(self.first))
+
     @property
     def sample(self) -> Array:
         if self._stacked is None:

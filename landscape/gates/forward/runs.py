@@ -25,6 +25,7 @@ __all__ = ["Step", "chains", "pair_of_gates", "run_rates"]
 
 Array = np.ndarray[Any, Any]
 CELLS = 160
+NOTHING = 8.5  # deviations, beyond which less than 1e-17 lies
 REACH = 8.0  # deviations from the mean, beyond which nothing is kept
 
 
@@ -109,9 +110,8 @@ def _rates(
         value = scale * function.value(x) + added
         middle = float(law @ value)
         edges = _edges(middle, float(law @ (value - middle) ** 2) + spread)
-        different, place = np.unique(value, return_inverse=True)  # what a ReLU closes is one value
-        step = _cells(edges, different, spread)[place]
-        law, runs = law @ step, [run @ step for run in runs]
+        different, place = _different(value)  # what a ReLU closes is one value
+        law, *runs = np.stack([law, *runs]) @ _cells(edges, different, spread)[place]
     return [*(rates[place] for place in places), *firsts]
 
 
@@ -125,15 +125,33 @@ def _edges(mean: float, variance: float) -> Array:
     if not low < 0 < high:
         return np.linspace(low, high, CELLS + 1)
     left = min(max(round(CELLS * -low / (high - low)), 1), CELLS - 1)
-    return np.concatenate([np.linspace(low, 0, left + 1), np.linspace(0, high, CELLS - left + 1)[1:]])
+    right = CELLS - left
+    return np.concatenate([low / left * np.arange(left, 0, -1), high / right * np.arange(right + 1)])
+
+
+def _different(values: Array) -> tuple[Array, Array]:
+    """The different values, and which of them each is; those of a function that grows are in order."""
+    steps = np.diff(values)
+    if not (steps >= 0).all():
+        return np.unique(values, return_inverse=True)
+    new = np.concatenate([[True], steps > 0])
+    return values[new], np.cumsum(new) - 1
 
 
 def _cells(edges: Array, means: Array, variance: float) -> Array:
     """The mass of N(mean, variance) in each cell, (means, cells); what lies outside belongs to the outermost."""
     apart = edges[None, 1:-1] - means[:, None]
-    below = ndtr(apart / np.sqrt(variance)) if variance > 0 else (apart > 0) + 0.5 * (apart == 0)
-    ends = np.concatenate([np.zeros((len(means), 1)), below, np.ones((len(means), 1))], axis=1)
-    return np.asarray(np.diff(ends, axis=1))
+    if variance > 0:
+        apart /= np.sqrt(variance)
+        near = np.flatnonzero(np.abs(apart) < NOTHING)
+        below = (apart > 0).astype(float)
+        below.ravel()[near] = ndtr(apart.ravel()[near])
+    else:
+        below = (apart > 0) + 0.5 * (apart == 0)
+    masses = np.empty((len(means), len(edges) - 1))
+    masses[:, 0], masses[:, -1] = below[:, 0], 1 - below[:, -1]
+    np.subtract(below[:, 1:], below[:, :-1], out=masses[:, 1:-1])
+    return masses
 
 
 def pair_of_gates(mean: Array, variance: Array, rest: Array, branch: Any = 0.0) -> tuple[Array, Array]:

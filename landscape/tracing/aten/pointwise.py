@@ -241,10 +241,13 @@ def broadcast(reader: Reader, value: Value, shape: tuple[int, ...]) -> Value:
 def total(reader: Reader, call: Any, values: list[Value], shape: tuple[int, ...] | None = None) -> Value:
     """The sum of values, each broadcast to one shape, that of the call, in the places of the first that has that shape."""
     shape = shape_of(call) if shape is None else shape
-    full = [place for place, value in enumerate(values) if reader.layout(value).shape == shape]
-    own = [reader.batch * prod(reader.shapes[value.node]) for value in values]
-    kept = [place for place in full if inverse(reader.layout(values[place]), own[place]) is not None]
-    place = (kept or full or [0])[0]
+    shapes = [(reader.batch, *reader.shapes[one.node]) if one.layout is None else one.layout.shape for one in values]
+    full = [place for place, own in enumerate(shapes) if own == shape]
+
+    def has_all_units(value: Value) -> bool:
+        return value.layout is None or inverse(value.layout, reader.batch * prod(reader.shapes[value.node])) is not None
+
+    place = next((place for place in full if has_all_units(values[place])), (full or [0])[0])
     first = reader.whole(values[place]) if full else broadcast(reader, values[place], shape)
     nodes = []
     for other, value in enumerate(values):

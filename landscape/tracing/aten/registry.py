@@ -84,7 +84,7 @@ def met(
     assert places is not None
 
     def each(value: Any) -> Any:
-        return value.expand(whole).flatten()[places.tolist()].reshape(reader.batch, *units)
+        return value.expand(whole).flatten()[places].reshape(reader.batch, *units)
 
     if not along:
         return {role: reader.keep(call, argument, lambda value: make(value).flatten())}
@@ -120,7 +120,7 @@ def shifted(
     assert places is not None
 
     def each(value: Any) -> Any:
-        return (made or _same)(value).flatten()[places.tolist()][: prod(units)].reshape(units)
+        return (made or _same)(value).flatten()[places[: prod(units)]].reshape(units)
 
     name = reader.keep(call, argument, each)
     op = reader.append(call, Norm("scale"), (source.node,), label, **statistics(bias_map=name))

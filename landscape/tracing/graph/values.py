@@ -161,7 +161,7 @@ class PaddedLow:
 
 
 def _picked(made: Callable[[Any], Any], ids: Array) -> Callable[[Any], Any]:
-    return lambda value: made(value)[ids.tolist()]
+    return lambda value: made(value)[ids]
 
 
 def _times(made: Callable[[Any], Any], number: float) -> Callable[[Any], Any]:

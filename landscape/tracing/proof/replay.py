@@ -77,6 +77,13 @@ class Own:
         tensor = self.numbers.get(role)
         return None if tensor is None else tensor.reshape(1, -1, *(1 for _ in x.shape[2:]))
 
+    def plain(self, channels: int) -> bool:
+        """Is it, beside eps, one weight and one bias for each channel, and no more?"""
+        weight, bias = self.numbers.get("weight"), self.numbers.get("bias")
+        maps = any(self.numbers.get(f"{role}_map") is not None for role in ("weight", "bias"))
+        each = weight is not None and bias is not None and weight.shape == bias.shape == (channels,)
+        return each and not maps and self.numbers["number"] == 1 and self.numbers["shift"] == 0
+
 
 def replay(
     lattice: Lattice, reader: Reader, tensors: Mapping[str, torch.Tensor], masks: Mapping[Any, torch.Tensor], x: torch.Tensor
@@ -133,6 +140,9 @@ def _padded(x: torch.Tensor, windows: Any, mode: str) -> torch.Tensor:
 def _(op: Conv, own: Own, x: torch.Tensor) -> torch.Tensor:
     windows: Any = op.windows(tuple(x.shape[2:]))
     kernel, stride, dilation = zip(*((w.kernel, w.stride, w.dilation) for w in windows), strict=True)
+    if own.call is not None and operation(own.call) == "linear" and set(kernel + stride) == {1} and op.groups == 1:
+        dense = functional.linear(x.movedim(1, -1), own.numbers["weight"].reshape(op.channels, -1), own.numbers["bias"])
+        return dense.movedim(-1, 1)  # in the order in which the model multiplies
     weight = own.numbers["weight"].reshape(op.channels, x.shape[1] // op.groups, *kernel)
     convolve = getattr(functional, f"conv{x.dim() - 2}d")
     pads, bias = [window.padding for window in windows], own.numbers["bias"]
@@ -340,6 +350,9 @@ def _(op: Norm, own: Own, x: torch.Tensor) -> torch.Tensor:
     if op.kind == "rms":
         split, least = torch.unflatten(x, 1, (op.groups, -1)), torch.finfo(x.dtype).tiny  # nothing is divided by nothing
         x = (split * torch.rsqrt((split.square().mean(2, keepdim=True) + op.eps).clamp_min(least))).flatten(1, 2)
+    elif op.kind == "layer" and op.groups == 1 and own.plain(x.shape[1]):  # in the order in which the model computes
+        gamma, beta = own.numbers["weight"], own.numbers["bias"]
+        return functional.layer_norm(x.movedim(1, -1), x.shape[1:2], gamma, beta, op.eps).movedim(-1, 1)
     elif op.kind == "layer":
         split = torch.unflatten(x.movedim(1, -1), -1, (op.groups, -1))
         x = functional.layer_norm(split, split.shape[-1:], eps=op.eps).flatten(-2).movedim(-1, 1)
