@@ -148,8 +148,9 @@ class _Scaled:
         low, high = sorted((self, other), key=lambda one: one.exponent)
         one, two = high.mantissas, np.ldexp(low.mantissas, low.exponent - high.exponent)
         total = one + two
-        cancelled = (np.abs(total) <= CANCELLED * np.abs(two)) & np.isfinite(two)
-        return _Scaled(np.where(cancelled, 0.0, total), high.exponent)
+        if one.min() < 0 or two.min() < 0:  # terms of one sign do not cancel
+            total[(np.abs(total) <= CANCELLED * np.abs(two)) & np.isfinite(two)] = 0.0
+        return _Scaled(total, high.exponent)
 
 
 def _sweep(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[Node, Array, int]]:
