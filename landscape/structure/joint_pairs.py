@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from landscape.structure.arrays import check_room
 from landscape.structure.pairs import Pairs
 from lattice import Lattice, ResourceError
 from lattice.network.ops import Pointwise, Rearrangement, Shape, Weighted
@@ -103,6 +104,7 @@ def collect_jointly(op: Rearrange, shape: Shape, here: Array, above: Axes, below
     values = np.concatenate([here.reshape(len(here), -1), np.zeros((len(here), 1))], axis=1)  # -1 reads the zero at the end
     classes = _classes(op, shape)
     alike = len(here) == 1 and len(classes) == 1
+    check_room(1 if alike else shape[0], below)
     result = np.empty((1 if alike else shape[0], len(left)))
     to, _ = _readers(op, shape)
     for channels, row in classes:
