@@ -29,6 +29,7 @@ __all__ = [
     "operator",
 ]
 
+DENSE_CODES = 64  # marks in a table of all pairs that take as long as one code to sort, about
 DENSE = 4  # terms of a sum that take as long as a step of a product of matrices, about
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -66,7 +67,13 @@ class Pairs:
         return len(self.data) // 8
 
     def __or__(self, other: "Pairs") -> "Pairs":
-        return self if self == other else Pairs.of(self.left, self.right, np.union1d(self.codes, other.codes))
+        if self == other:
+            return self
+        if self.left * self.right > DENSE_CODES * (len(self) + len(other)):
+            return Pairs.of(self.left, self.right, np.union1d(self.codes, other.codes))
+        found = np.zeros(self.left * self.right, dtype=bool)
+        found[self.codes] = found[other.codes] = True
+        return Pairs.of(self.left, self.right, np.flatnonzero(found))
 
     @cached_property
     def is_diagonal(self) -> bool:
