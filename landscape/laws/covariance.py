@@ -59,7 +59,7 @@ from lattice.network.rearrange import Rearrange
 from lattice.sweep.pullback import pull, sum_channels
 from lattice.sweep.reverse import accumulate
 
-__all__ = ["Local", "pull_moments", "sweep_moments"]
+__all__ = ["Local", "checked_plan", "pull_moments", "sweep_moments"]
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -164,14 +164,9 @@ class _Scaled:
 
 def _sweep(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[Node, Array, int]]:
     """(node, m, e) with m 2^e the diagonal of K, from the output down: the steps of the plan, in its order."""
-    planned = plan(lattice)
-    if planned.unresolved:
-        raise UnsupportedError(
-            f"{', '.join(planned.unresolved)}: branches of one signal, without weights of their own between, meet there as "
-            "different channels, in a product, or through a maximum; their joint moments have no rule here"
-        )
-    _check_size(lattice, planned)
-    steps, held = planned.onward, {}
+    planned = checked_plan(lattice)
+    steps = planned.onward
+    held: dict[State, int] = {}
 
     def onward(state: State, here: _Scaled) -> Iterator[tuple[State, _Scaled]]:
         held.pop(state, None)
@@ -190,12 +185,20 @@ def _sweep(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[N
             yield lattice.nodes[state[0]], diagonal_of(here.mantissas, planned.carried[state]), here.exponent
 
 
-def _check_size(lattice: Lattice, planned: Plan) -> None:
+def checked_plan(lattice: Lattice) -> Plan:
+    """The plan of a sweep; refused where branches meet for which there is no rule, or where there is no room for it."""
+    planned = plan(lattice)
+    if planned.unresolved:
+        raise UnsupportedError(
+            f"{', '.join(planned.unresolved)}: branches of one signal, without weights of their own between, meet there as "
+            "different channels, in a product, or through a maximum; their joint moments have no rule here"
+        )
     for (node, _), axes in planned.carried.items():
         try:
             check_room(1, axes)
         except ResourceError as refusal:
             raise ResourceError(f"{lattice.nodes[node].name}: {refusal}") from refusal
+    return planned
 
 
 def _checked_pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array) -> Array:

@@ -31,6 +31,7 @@ from landscape.prior import Gates, Prior, even
 from landscape.structure.channel_runs import channel_runs
 from landscape.structure.forward_pairs import asked_pairs, on_diagonal, with_nearer_pairs
 from landscape.structure.joint_pairs import filters_as_positions
+from landscape.structure.arrays import check_room, one_row
 from landscape.structure.plan import Axes
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, run_signs, slopes
 from landscape.structure.symmetry import Symmetries, symmetries
@@ -376,9 +377,13 @@ def _product_joint(prior: Prior, below: list[Signal]) -> dict[tuple[str, int], A
 
 def _at_pairs(factor: Signal, alone: bool, spatial: tuple[int, ...], axes: Axes) -> Array:
     if alone:
-        power = factor.power.reshape(len(factor.power), *(1 for _ in axes))
+        power = one_row(factor.power)
+        power = power.reshape(len(power), *(1 for _ in axes))
         return np.broadcast_to(power, (len(power), *map(len, axes)))
-    power, level = (np.broadcast_to(part, (len(part), *spatial)) for part in (factor.power, np.sqrt(factor.cross)))
+    power, level = one_row(factor.power), one_row(np.sqrt(factor.cross))
+    rows = max(len(power), len(level))
+    power, level = (np.broadcast_to(part, (rows, *spatial)) for part in (power, level))
+    check_room(rows, axes)
     left, right = at_pairs(level, axes)
     found = left * right
     same: tuple[Any, ...] = np.ix_(*(np.flatnonzero(pairs.first == pairs.second) for pairs in axes))

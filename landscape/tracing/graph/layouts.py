@@ -107,10 +107,15 @@ def rows_of(layout: Array, axes: tuple[int, ...], batch: int, shape: Shape) -> R
 
 
 def _sizes(outer: Shape, rows: int, batch: int) -> Shape:
-    """The positions of a node made of rows: the axes of the tensor without the batch and those of one cell."""
+    """The positions of a node made of rows: the axes of the tensor without the batch and those of one cell.
+
+    Where all are of one cell, one of them is left, so that a class token stands on the axis of the other ones.
+    """
     sizes = tuple(n for n in outer if n > 1)
     if batch > 1 and outer[:1] == (batch,):
         sizes = tuple(n for n in outer[1:] if n > 1)
+    if rows == 1 and len(outer) > 1:
+        return (1,)
     if prod(sizes) != rows or len(sizes) > 3:
         return (rows,) if rows > 1 else ()
     return sizes
