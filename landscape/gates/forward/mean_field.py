@@ -28,10 +28,10 @@ from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.gates.windows.pools import simulate, symmetric, windows, with_moments
 from landscape.gates.windows.united import united
 from landscape.prior import Gates, Prior, even
+from landscape.structure.arrays import check_room, one_row
 from landscape.structure.channel_runs import channel_runs
 from landscape.structure.forward_pairs import asked_pairs, on_diagonal, with_nearer_pairs
 from landscape.structure.joint_pairs import filters_as_positions
-from landscape.structure.arrays import check_room, one_row
 from landscape.structure.plan import Axes
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, run_signs, slopes
 from landscape.structure.symmetry import Symmetries, symmetries

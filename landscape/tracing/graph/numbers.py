@@ -18,8 +18,8 @@ COMPUTED = "computes a {} from other tensors (weight norm, masks, a parametrisat
 
 CUTS = (
     "<built-in function getitem>", "split", "split_with_sizes", "chunk", "unsafe_split", "unsafe_chunk", "tensor_split",
-    "slice", "select", "narrow", "unbind", "t", "transpose", "permute", "view", "reshape", "_unsafe_view", "unflatten", "flatten",
-    "squeeze", "unsqueeze", "contiguous", "alias", "detach",
+    "slice", "select", "narrow", "unbind", "t", "transpose", "permute", "view", "reshape", "_unsafe_view", "unflatten",
+    "flatten", "squeeze", "unsqueeze", "contiguous", "alias", "detach",
 )  # fmt: skip
 
 
