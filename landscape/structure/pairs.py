@@ -29,6 +29,7 @@ __all__ = [
     "operator",
 ]
 
+MOST_TERMS = 2**24  # of an operator, each of which takes some hundred bytes
 DENSE_CODES = 64  # marks in a table of all pairs that take as long as one code to sort, about
 DENSE = 4  # terms of a sum that take as long as a step of a product of matrices, about
 Ints = npt.NDArray[np.int64]
@@ -172,7 +173,7 @@ def apply_maps(maps: Maps, below: Pairs, above: Pairs, values: Floats) -> Floats
     """
     terms = min(_terms(maps, above, axis=1), _terms(maps, below, axis=0))
     products = sum(a.outputs * a.inputs * b.outputs + a.inputs * b.outputs * b.inputs for a, b in maps)
-    if terms < DENSE * products:
+    if terms < DENSE * products and terms <= max(MOST_TERMS, values.size // max(len(above), 1) * above.left * above.right):
         found: Floats = operator(maps, below, above) @ values.reshape(len(above), -1)
         return found
     columns = values.reshape(len(above), -1)
