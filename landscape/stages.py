@@ -11,8 +11,10 @@ import numpy as np
 from landscape.gates.forward.logits import logits
 from landscape.gates.forward.mean_field import theory_gates
 from landscape.gates.parallel_gates import parallel_gates, scaled_copies
+from landscape.gates.windows.united import united
 from landscape.input_checks import checked_images
 from landscape.laws.batchnorm import dropout_gains, train_factors, train_reasons
+from landscape.laws.covariance import checked_plan
 from landscape.laws.infinite_width import fits, given_input_moments, refusals
 from landscape.laws.moments import expected_squares
 from landscape.laws.norm_gradient import kept_by_norms
@@ -114,6 +116,8 @@ def complete(
     Rates that theory has no rule for are counted in forward passes of the model, unless it was asked for by name.
     """
     traced, request = read(model, request)
+    if request.inputs is None and not request.train:  # what no rates of gates change is said before they are found
+        checked_plan(traced.lattice if request.counted else united(traced).lattice)
     try:
         filled, said = fill_gates(traced, request)
         return filled, request, said

@@ -25,7 +25,17 @@ from landscape.gates.averaging import ratio
 from landscape.gates.windows.pairs_of_winners import Winners, to_pairs_of_winners
 from landscape.gates.windows.shared_winners import to_shared_winners
 from landscape.laws.attention import through_attention
-from landscape.structure.arrays import across, collect, diagonal_of, on_diagonal, outer, rearranged, sides
+from landscape.structure.arrays import (
+    across,
+    check_room,
+    collect,
+    diagonal_of,
+    on_diagonal,
+    one_row,
+    outer,
+    rearranged,
+    sides,
+)
 from landscape.structure.joint_pairs import collect_jointly
 from landscape.structure.pairs import Maps, freeze
 from landscape.structure.plan import Axes, Plan, State, Step, plan, takes_a_mean, window_sizes
@@ -49,11 +59,11 @@ from lattice.network.rearrange import Rearrange
 from lattice.sweep.pullback import pull, sum_channels
 from lattice.sweep.reverse import accumulate
 
-__all__ = ["Local", "pull_moments", "sweep_moments"]
+__all__ = ["Local", "checked_plan", "pull_moments", "sweep_moments"]
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
-MOST_NUMBERS = 2**28  # float64 in one array of moments: 2 GiB
+MOST_BYTES = 2**33  # of all moments that wait for the layers below at one time
 CANCELLED = 2.0**-40  # of a term of a sum: what is left of it then is rounding
 TAME = (2.0**-300, 2.0**300)  # no rescaling between
 ROUNDING = 1e-9  # of the largest entry: differences of branches cancel to this
@@ -155,32 +165,51 @@ class _Scaled:
 
 def _sweep(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[Node, Array, int]]:
     """(node, m, e) with m 2^e the diagonal of K, from the output down: the steps of the plan, in its order."""
-    planned = plan(lattice)
-    if planned.unresolved:
-        raise UnsupportedError(
-            f"{', '.join(planned.unresolved)}: branches of one signal, without weights of their own between, meet there as "
-            "different channels, in a product, or through a maximum; their joint moments have no rule here"
-        )
-    _check_size(lattice, planned)
+    planned = checked_plan(lattice)
     steps = planned.onward
+    held: dict[State, int] = {}
 
     def onward(state: State, here: _Scaled) -> Iterator[tuple[State, _Scaled]]:
+        held.pop(state, None)
         for step in steps[state]:
-            yield step.target, _Scaled.of(_pass(lattice, planned, local, step, here.mantissas), here.exponent)
+            passed = _checked_pass(lattice, planned, local, step, here.mantissas)
+            held[step.target] = max(held.get(step.target, 0), passed.nbytes)
+            if sum(held.values()) > MOST_BYTES:
+                raise ResourceError(
+                    f"{lattice.nodes[step.node].name}: the moments between positions below it and beside it take more than "
+                    f"{MOST_BYTES / 2**30:.0f} GiB; give a smaller input"
+                )
+            yield step.target, _Scaled.of(passed, here.exponent)
 
     for state, here in accumulate((*steps, (0, 0)), _Scaled(cotangent, 0), onward):
         if state[0] == state[1]:
             yield lattice.nodes[state[0]], diagonal_of(here.mantissas, planned.carried[state]), here.exponent
 
 
-def _check_size(lattice: Lattice, planned: Plan) -> None:
+def checked_plan(lattice: Lattice) -> Plan:
+    """The plan of a sweep; refused where branches meet for which there is no rule, or where there is no room for it."""
+    planned = plan(lattice)
+    if planned.unresolved:
+        raise UnsupportedError(
+            f"{', '.join(planned.unresolved)}: branches of one signal, without weights of their own between, meet there as "
+            "different channels, in a product, or through a maximum; their joint moments have no rule here"
+        )
     for (node, _), axes in planned.carried.items():
-        size = prod(len(pairs) for pairs in axes)
-        if size > MOST_NUMBERS:
-            raise ResourceError(
-                f"{lattice.nodes[node].name}: the averages below it ask for {size:.1e} moments between positions; "
-                "give a smaller input"
-            )
+        try:
+            check_room(1, axes)
+        except ResourceError as refusal:
+            raise ResourceError(f"{lattice.nodes[node].name}: {refusal}") from refusal
+    return planned
+
+
+def _checked_pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array) -> Array:
+    """The same as `_pass`; of channels that are alike one row, and a refusal where there is no room says where."""
+    if not here.any():
+        return np.zeros((1, *map(len, planned.carried[step.target])))
+    try:
+        return one_row(_pass(lattice, planned, local, step, here))
+    except ResourceError as refusal:
+        raise ResourceError(f"{lattice.nodes[step.node].name}: {refusal}") from refusal
 
 
 def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array) -> Array:
@@ -245,7 +274,11 @@ def is_diagonal(above: Axes, below: Axes) -> bool:
 
 
 def _times(here: Array, weight: Any) -> Array:
-    return here if isinstance(weight, int) and weight == 1 else here * weight
+    if isinstance(weight, int) and weight == 1:
+        return here
+    if np.ndim(weight) == here.ndim:
+        weight = one_row(weight)
+    return here * weight
 
 
 def _pair_weight(node: Node, local: Local, step: Step, output: Shape, axes: Axes) -> Any:

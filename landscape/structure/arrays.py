@@ -2,17 +2,32 @@
 
 from collections.abc import Sequence
 from itertools import product
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from landscape.structure.pairs import Maps, Pairs, apply_maps
+from lattice import ResourceError
 from lattice.network.ops import Windowed
 
-__all__ = ["Axes", "across", "collect", "diagonal_of", "on_diagonal", "outer", "rearranged", "sides", "tap_cells"]
+__all__ = [
+    "Axes",
+    "across",
+    "check_room",
+    "collect",
+    "diagonal_of",
+    "on_diagonal",
+    "one_row",
+    "outer",
+    "rearranged",
+    "sides",
+    "tap_cells",
+]
 
 Array = np.ndarray[Any, Any]
 Axes: TypeAlias = tuple[Pairs, ...]
+MOST_NUMBERS = 2**28  # float64 in one array of moments: 2 GiB
 
 
 def across(indices: Sequence[Array]) -> tuple[Any, ...]:
@@ -20,8 +35,25 @@ def across(indices: Sequence[Array]) -> tuple[Any, ...]:
     return (slice(None), *np.ix_(*indices))
 
 
+def check_room(channels: int, axes: Axes) -> None:
+    """`ResourceError` for moments of this many channels at these pairs that would not fit into memory."""
+    size = channels * prod(map(len, axes))
+    if size > MOST_NUMBERS:
+        raise ResourceError(
+            f"{size:.1e} moments between positions, of {channels} channels, are asked for in one layer, and {MOST_NUMBERS:.1e} "
+            "are the most; give a smaller input"
+        )
+
+
+def one_row(values: Array) -> Array:
+    """The first channel alone where all channels have the same numbers."""
+    alike = len(values) > 1 and all(np.array_equal(values[0], row) for row in values[1:])
+    return values[:1].copy() if alike else values
+
+
 def rearranged(here: Array, above: Axes, below: Axes) -> Array:
     """The same moments at the pairs `below`: those that are not among `above` are zero."""
+    check_room(len(here), below)
     for axis, (old, new) in enumerate(zip(above, below, strict=True), start=1):
         if old != new:
             indices = np.minimum(np.searchsorted(old.codes, new.codes), len(old) - 1)
@@ -33,6 +65,7 @@ def rearranged(here: Array, above: Axes, below: Axes) -> Array:
 
 def collect(maps: tuple[Maps, ...], here: Array, above: Axes, below: Axes) -> Array:
     """Apply the operator of each axis."""
+    check_room(len(here), below)
     for axis, (readings, needed, there) in enumerate(zip(maps, below, above, strict=True), start=1):
         moved = np.moveaxis(here, axis, 0)
         result = apply_maps(readings, needed, there, moved)

@@ -8,12 +8,14 @@ different output channels are filters of their own. What the axes carry is a pro
 found are widened to the product that holds them.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache, reduce
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from landscape.structure.arrays import check_room
 from landscape.structure.pairs import Pairs
 from lattice import Lattice, ResourceError
 from lattice.network.ops import Pointwise, Rearrangement, Shape, Weighted
@@ -31,7 +33,8 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 Axes = tuple[Pairs, ...]
-MOST_PAIRS = 2**26  # of all axes together, in one go
+MOST_PAIRS = 2**26  # of all axes together
+CHUNK = 2**20  # of them that are looked at together
 
 
 @lru_cache(maxsize=64)
@@ -57,60 +60,79 @@ def _classes(op: Rearrange, shape: Shape) -> tuple[tuple[Array, Array], ...]:
     return tuple((np.flatnonzero(which == k), rows[channel]) for k, channel in enumerate(first))
 
 
-def _flat(axes: Axes) -> tuple[Array, Array]:
-    """The flat positions of both sides of all pairs of all axes."""
+def _chunks(axes: Axes) -> Iterator[tuple[slice, Array, Array]]:
+    """The flat positions of both sides of all pairs of all axes, some at a time: (which pairs, left, right)."""
     if prod(map(len, axes)) > MOST_PAIRS:
         raise ResourceError(f"{prod(map(len, axes)):.1e} moments between positions are asked for; give a smaller input")
-    one = np.zeros((), dtype=np.int64)
-    left = reduce(lambda flat, pairs: np.add.outer(flat * pairs.left, pairs.first), axes, one)
-    right = reduce(lambda flat, pairs: np.add.outer(flat * pairs.right, pairs.second), axes, one)
-    return left.ravel(), right.ravel()
+    if not axes:
+        yield slice(0, 1), np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
+        return
+    (major, *rest), one = axes, np.zeros((), dtype=np.int64)
+    left = reduce(lambda flat, pairs: np.add.outer(flat * pairs.left, pairs.first), rest, one).ravel()
+    right = reduce(lambda flat, pairs: np.add.outer(flat * pairs.right, pairs.second), rest, one).ravel()
+    n, m = prod(pairs.left for pairs in rest), prod(pairs.right for pairs in rest)
+    step = max(CHUNK // max(len(left), 1), 1)
+    for start in range(0, len(major), step):
+        own = slice(start, start + step)
+        first, second = np.add.outer(major.first[own] * n, left), np.add.outer(major.second[own] * m, right)
+        yield slice(start * len(left), start * len(left) + first.size), first.ravel(), second.ravel()
 
 
-def _widened(first: Array, second: Array, sizes: Shape, own: Axes) -> Axes:
-    """The pairs of each axis among these pairs of flat positions, and `own` beside them."""
-    if not sizes:
-        return ()
-    left, right = np.unravel_index(first, sizes), np.unravel_index(second, sizes)
-    found = (Pairs.of(n, n, np.unique(i * n + j)) for n, i, j in zip(sizes, left, right, strict=True))
-    return tuple(pairs | also for pairs, also in zip(found, own, strict=True))
+class _Widened:
+    """The pairs of each axis among pairs of flat positions, as they are found."""
+
+    def __init__(self, sizes: Shape) -> None:
+        self.sizes, self.tables = sizes, [np.zeros(n * n, dtype=bool) for n in sizes]
+
+    def add(self, first: Array, second: Array) -> None:
+        if self.sizes:
+            left, right = np.unravel_index(first, self.sizes), np.unravel_index(second, self.sizes)
+            for table, n, i, j in zip(self.tables, self.sizes, left, right, strict=True):
+                table[i * n + j] = True
+
+    def axes(self, own: Axes) -> Axes:
+        """The pairs that were found, and `own` beside them."""
+        found = (Pairs.of(n, n, np.flatnonzero(table)) for n, table in zip(self.sizes, self.tables, strict=True))
+        return tuple(pairs | also for pairs, also in zip(found, own, strict=True))
 
 
 def needed_jointly(op: Rearrange, shape: Shape, output: Shape, below: Axes, own: Axes) -> Axes:
     """The pairs of the output, `own` beside them, that the pairs `below` of the input collect from."""
-    left, right = _flat(below)
-    first, second = [], []
-    for _, row in _classes(op, shape):
-        to, there = np.split(row, 2)
-        kept = (to[left] == to[right]) & (there[left] >= 0) & (there[right] >= 0)
-        first.append(there[left[kept]])
-        second.append(there[right[kept]])
-    return _widened(np.concatenate(first), np.concatenate(second), output[1:], own)
+    found = _Widened(output[1:])
+    for _, left, right in _chunks(below):
+        for _, row in _classes(op, shape):
+            to, there = np.split(row, 2)
+            kept = (to[left] == to[right]) & (there[left] >= 0) & (there[right] >= 0)
+            found.add(there[left[kept]], there[right[kept]])
+    return found.axes(own)
 
 
 def carried_jointly(op: Rearrange, shape: Shape, needed: Axes, above: Axes, own: Axes) -> Axes:
     """Those of the `needed` pairs of the input, `own` beside them, that something reaches from the pairs `above`."""
-    left, right = _flat(needed)
-    reached = np.zeros(len(left), dtype=bool)
-    for _, row in _classes(op, shape):
-        reached |= _places(row, left, right, above) >= 0
-    return _widened(left[reached], right[reached], shape[1:], own)
+    found = _Widened(shape[1:])
+    for _, left, right in _chunks(needed):
+        reached = np.zeros(len(left), dtype=bool)
+        for _, row in _classes(op, shape):
+            reached |= _places(row, left, right, above) >= 0
+        found.add(left[reached], right[reached])
+    return found.axes(own)
 
 
 def collect_jointly(op: Rearrange, shape: Shape, here: Array, above: Axes, below: Axes) -> Array:
     """The moments at the pairs `below` from those at the pairs `above`, (channels or 1, *pairs of each axis)."""
-    left, right = _flat(below)
     values = np.concatenate([here.reshape(len(here), -1), np.zeros((len(here), 1))], axis=1)  # -1 reads the zero at the end
     classes = _classes(op, shape)
     alike = len(here) == 1 and len(classes) == 1
-    result = np.empty((1 if alike else shape[0], len(left)))
+    check_room(1 if alike else shape[0], below)
+    result = np.empty((1 if alike else shape[0], prod(map(len, below))))
     to, _ = _readers(op, shape)
-    for channels, row in classes:
-        places = _places(row, left, right, above)
-        if len(here) == 1:
-            result[0 if alike else channels] = values[0, places]
-        else:
-            result[channels] = values[np.maximum(to[channels][:, left], 0), places]
+    for chunk, left, right in _chunks(below):
+        for channels, row in classes:
+            places = _places(row, left, right, above)
+            if len(here) == 1:
+                result[0 if alike else channels, chunk] = values[0, places]
+            else:
+                result[channels, chunk] = values[np.maximum(to[channels][:, left], 0), places]
     return result.reshape(len(result), *map(len, below))
 
 

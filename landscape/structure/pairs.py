@@ -29,6 +29,8 @@ __all__ = [
     "operator",
 ]
 
+MOST_TERMS = 2**24  # of an operator, each of which takes some hundred bytes
+DENSE_CODES = 64  # marks in a table of all pairs that take as long as one code to sort, about
 DENSE = 4  # terms of a sum that take as long as a step of a product of matrices, about
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -66,7 +68,13 @@ class Pairs:
         return len(self.data) // 8
 
     def __or__(self, other: "Pairs") -> "Pairs":
-        return self if self == other else Pairs.of(self.left, self.right, np.union1d(self.codes, other.codes))
+        if self == other:
+            return self
+        if self.left * self.right > DENSE_CODES * (len(self) + len(other)):
+            return Pairs.of(self.left, self.right, np.union1d(self.codes, other.codes))
+        found = np.zeros(self.left * self.right, dtype=bool)
+        found[self.codes] = found[other.codes] = True
+        return Pairs.of(self.left, self.right, np.flatnonzero(found))
 
     @cached_property
     def is_diagonal(self) -> bool:
@@ -165,7 +173,7 @@ def apply_maps(maps: Maps, below: Pairs, above: Pairs, values: Floats) -> Floats
     """
     terms = min(_terms(maps, above, axis=1), _terms(maps, below, axis=0))
     products = sum(a.outputs * a.inputs * b.outputs + a.inputs * b.outputs * b.inputs for a, b in maps)
-    if terms < DENSE * products:
+    if terms < DENSE * products and terms <= max(MOST_TERMS, values.size // max(len(above), 1) * above.left * above.right):
         found: Floats = operator(maps, below, above) @ values.reshape(len(above), -1)
         return found
     columns = values.reshape(len(above), -1)

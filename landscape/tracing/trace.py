@@ -156,7 +156,8 @@ def trace(
     as_they_are = isinstance(initialisation, str) and initialisation == "weights"
     given = None if initialisation is None or as_they_are else layer_variances(lattice, initialisation)
     parameters = {node.name: str(weights[node.name]["weight"]) for node in lattice.nodes if weighted(node.op)}
-    first = {own: reader.tensors[own] for name in parameters.values() for own in [reader.parents.get(name, name)]}
+    whole = {**reader.parts, **reader.parents}
+    first = {own: reader.tensors[own] for name in parameters.values() for own in [whole.get(name, name)]}
     least, most = _numbers_of_draws([tensor.numel() for tensor in first.values()])
     read = [node for node in lattice.nodes if node.name in weights]
     norms = any(weights[node.name].get("weight") for node in read if not weighted(node.op))
@@ -183,7 +184,7 @@ def trace(
         return traced
     shifts = {name: str(weights[name]["bias"]) for name in parameters if weights[name].get("bias") is not None}
     drawn_shifts = {layer: name for layer, name in shifts.items() if name not in reader.made}
-    drawn = {layer: str(reader.parents.get(name, name)) for layer, name in parameters.items()}
+    drawn = {layer: str(whole.get(name, name)) for layer, name in parameters.items()}
     images = None if isinstance(inputs, str) else inputs
     return replace(traced, gates=observe(program, names, reader, traced, Parameters(drawn, drawn_shifts), images))
 

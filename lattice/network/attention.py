@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Any, Literal
 
@@ -108,7 +109,7 @@ class Attention(Merge):
             raise SpecificationError(f"{self}: its axes are {len(reads)}, those of the queries {queries}, of the keys {keys}")
         maps = []
         for cells, n, m in zip(reads, keys, queries, strict=True):
-            axis = ListedWindow((tuple(range(n)),) * m if cells is None else cells)
+            axis = _all_cells(n, m) if cells is None else ListedWindow(cells)
             if axis.outputs(n) != m:
                 raise SpecificationError(f"{self}: says what {len(axis.cells)} positions read, and the queries have {m}")
             maps.append(axis)
@@ -118,6 +119,12 @@ class Attention(Merge):
         sizes = ["all" if cells is None else str(max(map(len, cells))) for cells in self.reads]
         read = "" if set(sizes) <= {"all"} else f", reads {' x '.join(sizes)}"
         return f"Attention(heads={self.heads}{read})"
+
+
+@lru_cache(maxsize=16)
+def _all_cells(n: int, m: int) -> ListedWindow:
+    """The window of m outputs that read all of n cells each."""
+    return ListedWindow((tuple(range(n)),) * m)
 
 
 @output_shape.register

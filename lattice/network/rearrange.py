@@ -76,9 +76,9 @@ class ListedWindow(AxisMap):
     def matrix(self, n: int) -> Array:
         result = np.zeros((self.outputs(n), n))
         for j, row in enumerate(self.cells):
-            for k, i in enumerate(row):
-                if i != NOTHING:
-                    result[j, i] += 1.0 if self.weights is None else self.weights[j][k]
+            cells = np.array(row, dtype=np.int64)
+            weights = np.ones(len(row)) if self.weights is None else np.array(self.weights[j], dtype=float)
+            np.add.at(result[j], cells[cells != NOTHING], weights[cells != NOTHING])
         return result
 
 

@@ -30,6 +30,7 @@ from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.gates.windows.pools import simulate, symmetric, windows, with_moments
 from landscape.gates.windows.united import united
 from landscape.prior import Gates, Prior, even
+from landscape.structure.arrays import check_room, one_row
 from landscape.structure.channel_runs import channel_runs
 from landscape.structure.forward_pairs import asked_pairs, on_diagonal, with_nearer_pairs
 from landscape.structure.joint_pairs import filters_as_positions
@@ -443,9 +444,13 @@ def _product_joint(prior: Prior, below: list[Signal]) -> dict[tuple[str, int], A
 
 def _at_pairs(factor: Signal, alone: bool, spatial: tuple[int, ...], axes: Axes) -> Array:
     if alone:
-        power = factor.power.reshape(len(factor.power), *(1 for _ in axes))
+        power = one_row(factor.power)
+        power = power.reshape(len(power), *(1 for _ in axes))
         return np.broadcast_to(power, (len(power), *map(len, axes)))
-    power, level = (np.broadcast_to(part, (len(part), *spatial)) for part in (factor.power, np.sqrt(factor.cross)))
+    power, level = one_row(factor.power), one_row(np.sqrt(factor.cross))
+    rows = max(len(power), len(level))
+    power, level = (np.broadcast_to(part, (rows, *spatial)) for part in (power, level))
+    check_room(rows, axes)
     left, right = at_pairs(level, axes)
     found = left * right
     same: tuple[Any, ...] = np.ix_(*(np.flatnonzero(pairs.first == pairs.second) for pairs in axes))

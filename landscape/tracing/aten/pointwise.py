@@ -60,7 +60,7 @@ def normalised(reader: Reader, value: Value, axes: Iterable[int]) -> tuple[Value
     layout = reader.layout(value)
     if set(chosen) >= {axis for axis, n in enumerate(layout.shape) if n > 1 and (axis or reader.batch == 1)}:
         source = reader.whole(value)
-        return source, "group" if len(reader.shapes[source.node]) > 1 else "layer", 1
+        return source, "group" if prod(reader.shapes[source.node][1:]) > 1 else "layer", 1
     outer = tuple(axis for axis in channels if axis not in chosen)
     node, rows = reader.rows(value, (*outer, *chosen))
     widths = tuple(layout.shape[axis] for axis in (*outer, *chosen))

@@ -83,8 +83,12 @@ def met(
     places = inverse(reader.layout(source), reader.batch * prod(units))
     assert places is not None
 
+    import torch
+
+    index = torch.from_numpy(places)
+
     def each(value: Any) -> Any:
-        return value.expand(whole).flatten()[places].reshape(reader.batch, *units)
+        return value.expand(whole).flatten()[index].reshape(reader.batch, *units)
 
     if not along:
         return {role: reader.keep(call, argument, lambda value: make(value).flatten())}

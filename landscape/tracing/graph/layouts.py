@@ -107,10 +107,15 @@ def rows_of(layout: Array, axes: tuple[int, ...], batch: int, shape: Shape) -> R
 
 
 def _sizes(outer: Shape, rows: int, batch: int) -> Shape:
-    """The positions of a node made of rows: the axes of the tensor without the batch and those of one cell."""
+    """The positions of a node made of rows: the axes of the tensor without the batch and those of one cell.
+
+    Where all are of one cell, one of them is left, so that a class token stands on the axis of the other ones.
+    """
     sizes = tuple(n for n in outer if n > 1)
     if batch > 1 and outer[:1] == (batch,):
         sizes = tuple(n for n in outer[1:] if n > 1)
+    if rows == 1 and len(outer) > 1:
+        return (1,)
     if prod(sizes) != rows or len(sizes) > 3:
         return (rows,) if rows > 1 else ()
     return sizes
@@ -121,9 +126,10 @@ def _sizes(outer: Shape, rows: int, batch: int) -> Shape:
 
 def steps(wanted: Array, shape: Shape) -> list[Op]:
     """The ops after which a node of this shape is (channels, *positions) of these units; none where it is so as it stands."""
-    found = _axis_by_axis(wanted, shape) or _by_factors(wanted, shape)
-    if found is not None:
-        return found
+    for rule in (_axis_by_axis, _by_factors, _padded):
+        found = rule(wanted, shape)
+        if found is not None:
+            return found
     cells = prod(shape[1:])
     read = np.unique(wanted[wanted >= 0] // cells)
     if 0 < len(read) < shape[0] and len(shape) > 1:  # which channels are read stays known
@@ -133,6 +139,20 @@ def steps(wanted: Array, shape: Shape) -> list[Op]:
     one = Rearrange(((len(wanted.ravel()),),), ((0,),), (tuple(wanted.ravel().tolist()),))  # any order of a flat layer
     split = _split(wanted.shape)
     return [*([Flatten()] if len(shape) > 1 else []), one, *([split] if split else [])]
+
+
+def _padded(wanted: Array, shape: Shape) -> list[Op] | None:
+    """An op that splits and joins axes, and zeros beside what it makes, as of tokens that stand behind a class token."""
+    there = wanted >= 0
+    lines = [there.any(axis=tuple(other for other in range(wanted.ndim) if other != axis)) for axis in range(wanted.ndim)]
+    if all(line.all() for line in lines) or not there.any():
+        return None
+    inner = wanted[np.ix_(*lines)]
+    found = _by_factors(inner, shape)
+    if found is None:
+        return None
+    takes = [None if line.all() else tuple(np.where(line, np.cumsum(line) - 1, -1).tolist()) for line in lines]
+    return [*found, _kept(wanted.shape, takes)]
 
 
 def _split(shape: Shape) -> Rearrange | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from landscape.tracing.graph.calls import Refusal, place_of, shape_of
-from landscape.tracing.graph.constants import Constants
+from landscape.tracing.graph.constants import Constants, operation
 from landscape.tracing.graph.values import Fixed
 
 if TYPE_CHECKING:
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["Numbers", "named_tensors"]
 
 COMPUTED = "computes a {} from other tensors (weight norm, masks, a parametrisation); remove that, or fold it into the {}"
+
+CUTS = (
+    "<built-in function getitem>", "split", "split_with_sizes", "chunk", "unsafe_split", "unsafe_chunk", "tensor_split",
+    "slice", "select", "narrow", "unbind", "t", "transpose", "permute", "view", "reshape", "_unsafe_view", "unflatten",
+    "flatten", "squeeze", "unsqueeze", "contiguous", "alias", "detach",
+)  # fmt: skip
 
 
 class Numbers:
@@ -29,6 +35,7 @@ class Numbers:
         self.fixed = {*program.constants, *(name for name, _ in model.named_buffers(remove_duplicate=False))}
         self.made: dict[str, tuple[Any, Any, Callable[[Any], Any]]] = {}  # tensor: call, argument, what is made of it
         self.moved_weights: set[str] = set()  # of weights that are made of a parameter: its own entries in other places
+        self.parts: dict[str, str] = {}  # weight that is a part of a parameter: that parameter
         self.rounded = False  # does the graph have something that double precision changes?
         self._known: dict[tuple[Any, Any], Any] | None = None
 
@@ -65,6 +72,8 @@ class Numbers:
         """
         if made is None and (not isinstance(self.values.get(argument), Fixed) or self.names_of(argument) is not None):
             return str(self.parameter(argument, "weight"))
+        if made is None and (whole := self._cut_from(argument)) is not None:
+            return self._part(call, argument, whole)
         parents, waiting, seen = set(), [argument], set()
         while waiting:
             node = waiting.pop()
@@ -97,6 +106,24 @@ class Numbers:
             raise Refusal("makes a weight of a parameter whose sign it does not keep, so that its mean is not zero")
         name = self.keep(call, argument, lambda value: value)
         self.parents[name] = drawn[0]
+        return name
+
+    def _cut_from(self, argument: Any) -> str | None:
+        """The parameter of which a tensor is a part, as a split leaves it; None where it is anything else."""
+        node = argument
+        while node.op == "call_function" and operation(node) in CUTS and len(node.all_input_nodes) == 1:
+            node = node.all_input_nodes[0]
+        name = self.names.get(node.name) if node.op == "placeholder" and node is not argument else None
+        return None if name in self.fixed else name
+
+    def _part(self, call: Any, argument: Any, whole: str) -> str:
+        """The name of a part of a parameter: fresh weights of their own, apart from those of its other parts."""
+        rounded = self.rounded
+        name = self.keep(call, argument, lambda value: value)
+        self.rounded = rounded
+        if not self.tensors[name].is_meta:
+            self.tensors[name].requires_grad_(self.tensors[whole].requires_grad)
+        self.parts[name] = whole
         return name
 
     def is_zero(self, call: Any, argument: Any) -> bool:

@@ -9,6 +9,7 @@ from landscape.laws import covariance
 from landscape.laws.batchnorm import dropout_gains
 from landscape.laws.moments import squared_gradients
 from landscape.prior import Gates
+from landscape.structure import arrays
 from landscape.structure.plan import plan
 from landscape.weights.fans import weighted
 from lattice import (
@@ -26,6 +27,7 @@ from lattice import (
     Node,
     Norm,
     Pool,
+    ResourceError,
     UnsupportedError,
 )
 from lattice.testing.strategies import lattices
@@ -180,3 +182,44 @@ def test_a_maximum_over_a_signal_and_its_own_gate_is_refused():
         squared_gradients(net, {"y": 1.0})
     other = Lattice((*nodes[:2], Node("gate", Conv(2, 1), (1,)), *net.nodes[3:]))  # fresh weights between
     assert squared_gradients(other, {"y": 1.0, "gate": 1.0}).min() > 0
+
+
+def pooled_twice() -> Lattice:
+    """An average under a grouped convolution, gates, and a skip, so that pairs of positions of several channels are carried."""
+    nodes = (
+        Node("input", Input((2, 9))),
+        Node("conv1", Conv(4, 3, padding=1), (0,)),
+        Node("pool1", Pool("avg", 3, 1, padding=1), (1,)),
+        Node("relu", Activation("relu"), (2,)),
+        Node("conv2", Conv(4, 3, padding=1, groups=2), (3,)),
+        Node("add", Add(), (2, 4)),
+        Node("pool2", GlobalPool("avg"), (5,)),
+        Node("flatten", Flatten(), (6,)),
+        Node("dense", Dense(3), (7,)),
+    )
+    return Lattice(nodes)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_one_row_of_channels_that_are_alike_stands_for_all(monkeypatch, alike):
+    net = pooled_twice()
+    law = random_law(net, 0)
+    gains = {"relu": np.full(net.shapes[3], 0.5)} if alike else law["gates"].gains
+    given = {**law, "gates": Gates(gains)}
+    short = squared_gradients(net, **given)
+    monkeypatch.setattr(covariance, "one_row", lambda values: values)
+    assert np.allclose(squared_gradients(net, **given), short, rtol=1e-13, atol=0)
+
+
+def test_moments_that_wait_for_layers_below_are_counted(monkeypatch):
+    net = pooled_twice()
+    monkeypatch.setattr(covariance, "MOST_BYTES", 8)
+    with pytest.raises(ResourceError, match="the moments between positions below it and beside it"):
+        squared_gradients(net, random_law(net, 0)["variances"])
+
+
+def test_layers_without_room_are_refused_by_name(monkeypatch):
+    net = pooled_twice()
+    monkeypatch.setattr(arrays, "MOST_NUMBERS", 12)  # of neighbours among 9 positions
+    with pytest.raises(ResourceError, match=r"^(pool1|relu|conv2|add): .* moments between positions, of . channels"):
+        squared_gradients(net, random_law(net, 0)["variances"])

@@ -3,10 +3,11 @@
 from itertools import product
 
 import numpy as np
+import pytest
 
-from landscape.structure.arrays import collect, diagonal_of, on_diagonal, rearranged, tap_cells
+from landscape.structure.arrays import check_room, collect, diagonal_of, on_diagonal, one_row, rearranged, tap_cells
 from landscape.structure.pairs import diagonal, everything, freeze
-from lattice import Conv
+from lattice import Conv, ResourceError
 
 
 def test_collecting_is_the_map_on_both_sides():
@@ -34,3 +35,20 @@ def test_taps_read_the_cells_that_windows_say():
         for j in np.ndindex(cells.shape):
             at = [w.cell(i, k, n) for w, i, k, n in zip(windows, j, taps, spatial, strict=True)]
             assert cells[j] == (-1 if None in at else at[0] * 3 + at[1])
+
+
+def test_channels_that_are_alike_are_one_row():
+    alike = np.broadcast_to(np.random.default_rng(2).normal(size=(1, 3, 2)), (4, 3, 2))
+    assert np.array_equal(one_row(alike), alike[:1])
+    other = alike.copy()
+    other[-1, -1, -1] *= 1 + 2**-52
+    assert one_row(other) is other
+
+
+def test_moments_that_do_not_fit_are_refused_before_they_are_made():
+    axes = (everything(1024, 1024), everything(16, 16))
+    check_room(1, axes)
+    with pytest.raises(ResourceError, match=r"2\.7e\+08 are the most; give a smaller input"):
+        check_room(2, axes)
+    with pytest.raises(ResourceError, match="of 2 channels"):
+        rearranged(np.zeros((2, 4, 16)), (diagonal(4), diagonal(16)), axes)

@@ -33,6 +33,14 @@ def test_the_steps_lead_where_the_units_are_wanted(name):
     assert np.array_equal(units, wanted)
 
 
+def test_tokens_beside_a_class_token_keep_their_channels():
+    tokens = CELLS.reshape(4, 6)
+    wanted = np.pad(tokens, ((0, 0), (1, 0)), constant_values=-1)
+    joined, behind = steps(wanted, SHAPE)
+    assert np.array_equal(sources(joined, SHAPE), tokens)
+    assert np.array_equal(sources(behind, (4, 6)), np.pad(np.arange(24).reshape(4, 6), ((0, 0), (1, 0)), constant_values=-1))
+
+
 def test_units_that_stand_as_they_are_take_no_steps():
     assert steps(CELLS, SHAPE) == []
 
