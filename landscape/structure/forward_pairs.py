@@ -1,6 +1,7 @@
 r"""Which products E[h_u h_u'] of values at two positions the forward mean field must carry: the forward twin of `plan`.
 
 A maximum asks for all pairs of cells of a window; where pairs of maxima are asked for, for all pairs of cells of two windows.
+An average that an average below has made alike asks for the pairs of its windows.
 What is asked of a layer it asks of what it reads: a convolution with fresh weights the pairs that one tap reads, a sum or a
 gate the same pairs.
 Where that were too many, pairs further apart than a certain number of cells are taken as that far apart: what
@@ -17,7 +18,7 @@ from landscape.structure.plan import Axes, axis_maps, fixed_map, plan
 from landscape.structure.signs import has_slopes
 from lattice import Activation, AdaptivePool, GlobalPool, Lattice, Multiply, Pool
 from lattice.network.attention import Attention
-from lattice.network.ops import Pooling, Windowed
+from lattice.network.ops import Pooling, Weighted, Windowed
 
 __all__ = ["asked_pairs", "closest", "on_diagonal", "turned", "with_nearer_pairs"]
 
@@ -57,7 +58,9 @@ def with_nearer_pairs(lattice: Lattice) -> frozenset[int]:
 @lru_cache(maxsize=8)
 def _asked(lattice: Lattice) -> tuple[dict[int, Axes], frozenset[int]]:
     """The pairs of each node, and the nodes of which there were too many."""
-    asked: dict[int, Axes] = {}
+    asked: dict[int, Axes] = {
+        position: tuple(map(diagonal, lattice.shapes[position][1:])) for position in _averages_again(lattice)
+    }
     many = set()
     for position in reversed(range(1, len(lattice.nodes))):
         node = lattice.nodes[position]
@@ -89,6 +92,30 @@ def _own(lattice: Lattice, position: int) -> Axes | None:
         if carried and not all(pairs.is_diagonal for pairs in carried):
             return carried
     return None
+
+
+def _averages_again(lattice: Lattice) -> list[int]:
+    """The averages over positions that an average below has made alike: no fresh weights stand between.
+
+    >>> from lattice import Conv
+    >>> pool = Pool("avg", 3, 1)
+    >>> _averages_again(Lattice.chain((1, 9), [pool, Conv(2, 3), pool, pool]))
+    [4]
+    """
+    found, alike = [], [False]
+    for position, node in enumerate(lattice.nodes[1:], start=1):
+        op, below = node.op, any(alike[i] for i in node.inputs)
+        if isinstance(op, Weighted):
+            alike.append(False)
+        elif isinstance(op, Windowed) and getattr(op, "kind", "avg") != "max":
+            spatial = lattice.input_shapes(node)[0][1:]
+            maps = [fixed_map(op, axis, spatial).values != 0 for axis in range(len(spatial))]
+            if below and any(read.sum(axis=1).max() > 1 for read in maps):
+                found.append(position)
+            alike.append(below or any(read.sum(axis=0).max() > 1 for read in maps))
+        else:
+            alike.append(below)
+    return found
 
 
 def _below(lattice: Lattice, position: int, place: int, above: Axes) -> Axes | None:

@@ -30,12 +30,12 @@ is open half of the time beside the other is worth twice, or nothing in part; a 
 products has factors larger than theirs are on average: the tail of a product of two Gaussians falls as exp(-p), and the
 largest of n such values is H_n = 1 + 1/2 + ... + 1/n on average, a factor on the upper bound. Two factors that read one signal
 grow with its size S, and E[S^2] / E[S]^2 is 1 + 5 / c more for each layer of c ReLUs in a chain, and less in a trunk: a factor
-of 1 + 3 / c on the upper bound for each gate below both factors, unless one of them is bounded (a sigmoid).
-Gates under an average leave out what two taps of one filter have in common with their gates (the second path law, which is
-added for some pooled heads only): up to as much as is kept, which the factor 2 covers, and in the shape of another map, so
-that 1/2 comes on the map. The slopes of smooth ones at two positions are taken as independent: a factor of 1.6 on the upper
-bound for each of the first two, above which positions have little in common (two of tanh to GELU with 8 channels measure 1.06
-to 1.32 together).
+of 1.5 for the size of the input and of 1 + 3 / c for each gate below both factors on the upper bound, unless one of them is
+bounded (a sigmoid). Gates under an average leave out what two taps of one filter have in common with their gates (the second
+path law, which is added for some pooled heads only): up to as much as is kept, which the factor 2 covers, and in the shape of
+another map, so that 1/2 comes on the map. The slopes of smooth ones at two positions are taken as independent: a factor of 1.6
+on the upper bound for each of the first two, above which positions have little in common (two of tanh to GELU with 8 channels
+measure 1.06 to 1.32 together).
 """
 
 from collections.abc import Collection, Iterator
@@ -220,7 +220,7 @@ def _largest_products(lattice: Lattice, position: int) -> float:
 
 
 def _common_size(lattice: Lattice) -> float:
-    """prod (1 + 3 / c) over the gates below both factors of a product of which neither is bounded; the largest, or 1."""
+    """1.5 prod (1 + 3 / c) over the gates below both factors of a product of which neither is bounded; the largest, or 1."""
     gates: list[frozenset[int]] = []  # at each node and below it
     largest = 1.0
     for position, node in enumerate(lattice.nodes):
@@ -229,7 +229,7 @@ def _common_size(lattice: Lattice) -> float:
         gates.append(frozenset(own).union(*(gates[i] for i in node.inputs)))
         if isinstance(node.op, Multiply) and not any(_is_bounded(lattice.nodes[i].op) for i in node.inputs):
             common = frozenset.intersection(*(gates[i] for i in node.inputs))
-            largest = max(largest, prod(1 + 3 / lattice.shapes[lattice.nodes[i].inputs[0]][0] for i in common))
+            largest = max(largest, 1.5 * prod(1 + 3 / lattice.shapes[lattice.nodes[i].inputs[0]][0] for i in common))
     return largest
 
 
