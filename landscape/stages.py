@@ -22,7 +22,7 @@ from landscape.laws.pooled_head import head_correction, pooled_gates
 from landscape.tracing.trace import Trace, trace
 from landscape.warrant.guarantee import Guarantee, warrant
 from landscape.weights.initialisation import Initialisation, he, layer_variances
-from lattice import Lattice, Norm, ResourceError, SpecificationError, UnsupportedError
+from lattice import AssumptionError, Lattice, Norm, ResourceError, SpecificationError, UnsupportedError
 from lattice.checks import given_shape
 from lattice.errors import listed
 
@@ -194,6 +194,13 @@ def apply_law(traced: Trace, request: Request, by_hand: bool, said: tuple[str, .
         raise ResourceError("the predicted map has entries that are not finite: the moments of this network leave float64")
     if not squared.any():
         closed = [name for name, variance in traced.variances.items() if variance == 0]
+        closed += [name for name, factor in traced.factors.items() if not np.any(factor)]
+        norms = [node.name for node in traced.lattice.nodes if isinstance(node.op, Norm) and node.op.kind == "batch"]
+        if request.train and norms and not closed:
+            raise AssumptionError(
+                f"{listed(norms)}: what the output reads sees the input only through the mean and the variance of a batch, of "
+                "relative size 1 / (batch * positions), which the law of train mode leaves out"
+            )
         reasons = (*reasons, f"all weights are zero: nothing passes ({listed(closed)})") if closed else reasons
     doubts = traced.doubts
     if traced.unproven:

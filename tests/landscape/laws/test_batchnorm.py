@@ -103,6 +103,15 @@ def test_a_torch_model_in_train_mode_ignores_its_running_statistics():
     assert any("batch norm in train mode" in reason for reason in before.reasons)
 
 
+def test_what_reaches_the_output_through_the_statistics_alone_is_refused():
+    """The output reads a position of padding, whose own value has no gradient; the mean and the variance of the batch have."""
+    layers = [Conv(4, 1), Pad(((2, 0),)), Norm(), Conv(2, 1, 3)]
+    with pytest.raises(AssumptionError, match="norm1: what the output reads sees the input only through the mean"):
+        predict(Lattice.chain((1, 1), layers), mode="train", batch=8)
+    assert not predict(Lattice.chain((1, 1), layers)).squared.any()
+    assert predict(Lattice.chain((1, 1), [*layers[:-1], Conv(2, 1)]), mode="train", batch=8).squared.all()
+
+
 def test_dropout_raises_the_second_moment():
     assert dropout_gains(Lattice.chain((1, 9), [Conv(2, 3), Dropout(0.2)])) == {"dropout1": 1.25}
     plain, dropped = (
