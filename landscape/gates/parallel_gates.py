@@ -10,7 +10,7 @@ from functools import lru_cache
 from landscape.gates.gates import gate_under, skips
 from landscape.structure.plan import State, plan
 from landscape.weights.fans import fans
-from lattice import Activation, Dropout, Lattice, Norm
+from lattice import Activation, Dropout, Lattice, Node, Norm
 from lattice.network.ops import Weighted
 
 __all__ = ["parallel_gates", "scaled_copies"]
@@ -55,7 +55,7 @@ def parallel_gates(lattice: Lattice) -> tuple[tuple[str, str], ...]:
 
 
 def scaled_copies(lattice: Lattice) -> tuple[tuple[str, str], ...]:
-    """(layer, gate): a layer of one weight a channel that reads a gate and is added to it, below another gate.
+    """(layer, gate): a layer of one weight a channel that reads a gate and is added to it alone, below another gate.
 
     What the upper gate reads is the lower one times a number, which no law of two gates beside each other covers.
 
@@ -70,14 +70,25 @@ def scaled_copies(lattice: Lattice) -> tuple[tuple[str, str], ...]:
     found: dict[tuple[str, str], None] = {}
     for skip in skips(lattice):
         total = lattice.nodes[lattice.names.index(skip.total)]
-        for i in total.inputs:
-            node = lattice.nodes[i]
-            while isinstance(node.op, Norm | Dropout):
-                node = lattice.nodes[node.inputs[0]]
-            reads = isinstance(node.op, Weighted) and gate_under(lattice, node.inputs[0]) == skip.lower
-            if reads and fans(node.op, lattice.input_shapes(node)[0])[0] == 1:
-                found[node.name, skip.lower] = None
+        branches = [_weights_under(lattice, i) for i in total.inputs if gate_under(lattice, i) != skip.lower]
+        if branches and all(_is_copy(lattice, node, skip.lower) for node in branches):
+            found.update(((node.name, skip.lower), None) for node in branches)
     return tuple(found)
+
+
+def _weights_under(lattice: Lattice, position: int) -> Node:
+    """The first node below that is no norm and no dropout."""
+    node = lattice.nodes[position]
+    while isinstance(node.op, Norm | Dropout):
+        node = lattice.nodes[node.inputs[0]]
+    return node
+
+
+def _is_copy(lattice: Lattice, node: Node, gate: str) -> bool:
+    """Does a layer give what a gate gives, times one weight a channel?"""
+    if not isinstance(node.op, Weighted) or gate_under(lattice, node.inputs[0]) != gate:
+        return False
+    return fans(node.op, lattice.input_shapes(node)[0])[0] == 1
 
 
 def _note(lattice: Lattice, way: frozenset[int], below: list[frozenset[int]], found: dict[tuple[str, str], None]) -> bool:

@@ -170,7 +170,7 @@ class _Field:
     def _check_alike(self, below: int, without: str) -> None:
         """Refuse a maximum without a law over cells that are not alike."""
         power = self.found[below].power
-        if power.max() > UNLIKE * power.min():
+        if power.max() > UNLIKE * np.min(power, where=power > 0, initial=np.inf):  # what is zero is a padding
             raise UnsupportedError(f"its cells are of different sizes, and {without}")
 
     def _carried(self, position: int) -> tuple[Axes, Axes] | None:

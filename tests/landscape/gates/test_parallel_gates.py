@@ -76,3 +76,18 @@ def test_a_gate_beside_a_layer_of_one_weight_a_channel_is_refused():
     with pytest.raises(UnsupportedError, match=r"one weight a channel.*Give the layer more weights"):
         predict(lambda: Beside(nn.Conv1d(8, 8, 1, groups=8, bias=False)), (2, 9), initialisation=0.1)
     assert predict(lambda: Beside(nn.Conv1d(8, 8, 1, bias=False)), (2, 9), initialisation=0.1).squared.all()
+
+
+class Reparametrised(nn.Module):
+    """Two depthwise convolutions, as blocks of GhostNet V3 add them to their input."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.three = nn.Conv1d(8, 8, 1, groups=8, bias=False), nn.Conv1d(8, 8, 3, padding=1, groups=8, bias=False)
+
+    def forward(self, y):
+        return self.one(y) + self.three(y)
+
+
+def test_a_layer_of_one_weight_a_channel_may_stand_beside_others():
+    assert predict(lambda: Beside(Reparametrised()), (2, 9), initialisation=0.1).squared.all()
