@@ -10,7 +10,7 @@ from functools import lru_cache
 from landscape.gates.gates import gate_under, skips
 from landscape.structure.plan import State, plan
 from landscape.weights.fans import fans
-from lattice import Activation, Dropout, Lattice, Node, Norm
+from lattice import Activation, Add, Dropout, Lattice, Node, Norm
 from lattice.network.ops import Weighted
 
 __all__ = ["parallel_gates", "scaled_copies"]
@@ -69,11 +69,25 @@ def scaled_copies(lattice: Lattice) -> tuple[tuple[str, str], ...]:
     """
     found: dict[tuple[str, str], None] = {}
     for skip in skips(lattice):
-        total = lattice.nodes[lattice.names.index(skip.total)]
-        branches = [_weights_under(lattice, i) for i in total.inputs if gate_under(lattice, i) != skip.lower]
+        terms = _terms(lattice, lattice.names.index(skip.total))
+        branches = [_weights_under(lattice, i) for i in terms if gate_under(lattice, i) != skip.lower]
         if branches and all(_is_copy(lattice, node, skip.lower) for node in branches):
             found.update(((node.name, skip.lower), None) for node in branches)
     return tuple(found)
+
+
+def _terms(lattice: Lattice, position: int) -> list[int]:
+    """What the whole sum adds up of which this sum is a part."""
+    readers = lattice.readers[position]
+    while len(readers) == 1 and isinstance(lattice.nodes[readers[0]].op, Add):
+        position, readers = readers[0], lattice.readers[readers[0]]
+    found: list[int] = []
+    waiting = [position]
+    while waiting:
+        node = lattice.nodes[waiting.pop()]
+        for i in node.inputs:
+            (waiting if isinstance(lattice.nodes[i].op, Add) else found).append(i)
+    return found
 
 
 def _weights_under(lattice: Lattice, position: int) -> Node:
