@@ -141,7 +141,8 @@ def _(op: Conv, own: Own, x: torch.Tensor) -> torch.Tensor:
     windows: Any = op.windows(tuple(x.shape[2:]))
     kernel, stride, dilation = zip(*((w.kernel, w.stride, w.dilation) for w in windows), strict=True)
     if own.call is not None and operation(own.call) == "linear" and set(kernel + stride) == {1} and op.groups == 1:
-        dense = functional.linear(x.movedim(1, -1), own.numbers["weight"].reshape(op.channels, -1), own.numbers["bias"])
+        tokens = _padded(x, windows, op.mode).movedim(1, -1)
+        dense = functional.linear(tokens, own.numbers["weight"].reshape(op.channels, -1), own.numbers["bias"])
         return dense.movedim(-1, 1)  # in the order in which the model multiplies
     weight = own.numbers["weight"].reshape(op.channels, x.shape[1] // op.groups, *kernel)
     convolve = getattr(functional, f"conv{x.dim() - 2}d")

@@ -161,3 +161,18 @@ def test_a_dropout_read_into_the_skip_beside_it_is_seen(monkeypatch):
 
     assert traced(skip)
     refused(skip, "the value at the output; it can come from add", train=True)
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "circular"])
+def test_a_linear_layer_over_padded_tokens_is_replayed(mode):
+    class Tokens(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.head = torch.nn.Conv1d(2, 8, 1), torch.nn.Linear(8, 2)
+
+        def forward(self, x):
+            return self.head(torch.nn.functional.pad(self.stem(x), (2, 1), mode=mode).transpose(1, 2))
+
+    found = trace(Tokens, (2, 4))
+    assert not found.unproven
+    assert found.lattice.output_shape == (2, 7)
