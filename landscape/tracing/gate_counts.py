@@ -161,7 +161,8 @@ def _arranged(reader: Reader, lattice: Lattice, node: Node, arguments: Any) -> t
     """The arguments of a call with channels first; those of a product in the order of the lattice's inputs."""
     shapes = lattice.input_shapes(node)
     if not isinstance(node.op, Multiply):
-        return (_channels_first(arguments[0], reader.layouts.get(node.name), shapes[0]), *arguments[1:])
+        layout = reader.read_layouts.get(node.name, reader.layouts.get(node.name))
+        return (_channels_first(arguments[0], layout, shapes[0]), *arguments[1:])
     found = []
     for shape, (number, places) in zip(shapes, reader.factors[node.name], strict=True):
         argument = arguments[number]

@@ -78,6 +78,7 @@ def signals(prior: Prior, *, input_power: float = 1.0, train: bool = False, pair
 
 FAR = 3.0  # deviations from the mean to where a gate opens
 MOST_PAIRS = 2**18  # of positions, the products of which two inputs have are followed
+MOST_ZEROS = 0.5  # of the cells that a maximum reads: padding has less
 UNLIKE = 4.0  # times the power of another cell: more than zero padding makes of cells that are alike
 
 
@@ -170,6 +171,8 @@ class _Field:
     def _check_alike(self, below: int, without: str) -> None:
         """Refuse a maximum without a law over cells that are not alike."""
         power = self.found[below].power
+        if np.mean(power == 0) > MOST_ZEROS:
+            raise UnsupportedError(f"most of its cells are zero whatever the input, and {without}")
         if power.max() > UNLIKE * np.min(power, where=power > 0, initial=np.inf):  # what is zero is a padding
             raise UnsupportedError(f"its cells are of different sizes, and {without}")
 
@@ -381,7 +384,7 @@ def _check_tail(node: Node, gain: Array, below: Signal) -> None:
     assert isinstance(op, Activation)
     steepest = max(slope**2 for slope in slopes(op)) if has_slopes(op) else 1.0
     far = has_slopes(op) or np.all(below.mean**2 > FAR**2 * (below.power - below.mean**2))
-    if far and np.mean(gain) < ndtr(-FAR) * steepest:
+    if np.mean(gain) < (ndtr(-FAR) if far else ndtr(-FAR) ** 2) * steepest:  # a tanh of huge values is open around zero
         raise AssumptionError(
             f"{node.name}: it would open {np.mean(gain):.1g} of the time for Gaussian values, which is a tail that the size of "
             'the signal does not tell; make its shift smaller, or count with gates="measured"'

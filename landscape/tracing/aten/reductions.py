@@ -11,7 +11,7 @@ from landscape.tracing.aten.attention.node import mixed
 from landscape.tracing.aten.pointwise import total
 from landscape.tracing.aten.products import scaled_by
 from landscape.tracing.aten.registry import rule
-from landscape.tracing.graph.layouts import rows_of
+from landscape.tracing.graph.layouts import inverse, rows_of
 from landscape.tracing.graph.reader import Reader, Refusal, Value, operation, shape_of
 from landscape.tracing.graph.values import Shared
 from lattice import AdaptivePool, GlobalPool, Multiply, Op
@@ -122,7 +122,7 @@ def _over_positions(reader: Reader, call: Any, kind: str, value: Value, dims: tu
     layout, channels = reader.layout(value), reader.channel_axes(value)
     node, rows = reader.rows(value, channels)
     own = Value(node, rows.layout(channels, tuple(layout.shape[axis] for axis in channels), reader.shapes[node][1:]))
-    axes = _axes(reader, own, dims)
+    axes, read = _axes(reader, own, dims), own.layout
     if axes is None:  # the axes of the tensor are to be those of the node
         others = [d for d in range(layout.ndim) if d not in (*dims, *channels) and not (d == 0 and reader.batch > 1)]
         order = (*channels, *others, *dims)
@@ -133,6 +133,8 @@ def _over_positions(reader: Reader, call: Any, kind: str, value: Value, dims: tu
         width, first = prod(layout.shape[d] for d in channels), prod(layout.shape[d] for d in others)
         spatial = ((first,) if first > 1 else ()) + (prod(layout.shape[d] for d in dims),)
         node = reader.arranged(value.node, moved.reshape(width, *spatial))
+        read = inverse(moved.ravel(), moved.size)
+        read = None if read is None else read[sample]
         axes = {len(spatial) - 1}
         full = np.arange(reader.batch * width * first).reshape(
             *((reader.batch,) if reader.batch > 1 else ()), *(layout.shape[d] for d in (*channels, *others))
@@ -145,6 +147,8 @@ def _over_positions(reader: Reader, call: Any, kind: str, value: Value, dims: tu
     sizes = tuple(1 if axis in axes else n for axis, n in enumerate(spatial))
     op: Op = GlobalPool(kind) if set(sizes) == {1} else AdaptivePool(kind, sizes)
     pooled = reader.append(call, op, (node,))
+    if reader.batch == 1 and read is not None:
+        reader.read_layouts[reader.nodes[pooled.node].name] = read
     if result is None:
         result = _pooled_layout(reader, own, pooled, axes, dims)
     return Value(pooled.node, result)

@@ -36,6 +36,7 @@ class Nodes:
         self.parents: dict[str, str] = {}
         self.calls: dict[str, Any] = {}  # node name: the call that it stands for
         self.layouts: dict[str, Array | None] = {}  # node name: how the numbers of what it gives stand
+        self.read_layouts: dict[str, Array] = {}  # of a pool over whole axes: how the numbers of what it reads stand
         self.moved: dict[tuple[int, Op], int] = {}  # rearrangements of a node that were appended
         self.used: Counter[str] = Counter()
         self.batch = 1

@@ -347,3 +347,29 @@ def test_a_constant_bias_has_the_variance_zero_and_not_less():
     land = predict(model, (1, 5), initialisation=1.0)
     assert land.traced.shifts["0"].variance == 0
     assert land.squared.min() > 0
+
+
+class Largest(nn.Module):
+    """The largest over all positions, written in one way or another."""
+
+    def __init__(self, written):
+        super().__init__()
+        self.stem, self.head, self.written = nn.Conv2d(2, 4, 3, padding=1), nn.Linear(4, 2), written
+
+    def forward(self, x):
+        return self.head(self.written(torch.relu(self.stem(x))))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda y: y.flatten(2).max(-1).values,
+        lambda y: y.flatten(2).transpose(1, 2).max(1).values,
+        lambda y: y.permute(0, 2, 3, 1).amax((1, 2)),
+        lambda y: y.transpose(2, 3).flatten(2).amax(2),
+    ],
+)
+def test_winners_are_counted_where_they_stand(written):
+    pooled = predict(lambda: Largest(lambda y: nn.functional.adaptive_max_pool2d(y, 1).flatten(1)), (2, 4, 5), gates="measured")
+    found = predict(lambda: Largest(written), (2, 4, 5), gates="measured")
+    np.testing.assert_allclose(found.squared, pooled.squared, rtol=0.05)

@@ -246,6 +246,43 @@ def test_a_gate_that_hardly_ever_opens_is_refused_as_a_tail(gate):
     assert predict(lambda: Shifted(1, gate), (2, 12)).squared.all()
 
 
+def test_a_tanh_that_is_saturated_but_once_in_a_million_is_refused():
+    def factory(scale):
+        return lambda: nn.Sequential(nn.Conv1d(2, 8, 3), Scaled(scale), nn.Tanh(), nn.Conv1d(8, 2, 3))
+
+    assert predict(factory(1e4), (2, 12)).squared.all()
+    with pytest.raises(AssumptionError, match=r"2: it would open 9e-10 of the time"):
+        predict(factory(1e9), (2, 12))
+
+
+class Scaled(nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x):
+        return self.scale * x
+
+
+class Zeros(nn.Module):
+    """A maximum over a signal that a transposed convolution has spread over twice as many cells."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.up = nn.Conv2d(2, 8, 3, bias=False), nn.ConvTranspose2d(8, 4, 1, 2, bias=False)
+
+    def forward(self, x):
+        return functional.gelu(self.up(self.stem(x))).flatten(2).max(-1).values
+
+
+def test_a_maximum_over_zeros_without_a_law_is_not_guessed():
+    with pytest.raises(UnsupportedError, match="most of its cells are zero whatever the input, and windows of 225 cells"):
+        predict(Zeros, (2, 10, 10), gates="theory")
+    counted = predict(Zeros, (2, 10, 10))
+    assert any("most of its cells are zero" in reason for reason in counted.reasons)
+    assert 0.7 < compare(counted, measure(Zeros, (2, 10, 10), draws=300)).scale_ratio < 1.4
+
+
 class Unlike(nn.Module):
     """A maximum over GELUs of which the last is 100 times as large as the first; or over copies of such sizes."""
 
