@@ -19,12 +19,13 @@ from landscape.gates.activations import deviations, quadrant
 from landscape.gates.averaging import pointwise, significant
 from landscape.gates.functions import curve
 from landscape.gates.gates import Skip
-from lattice import Activation
+from lattice import Activation, UnsupportedError
 
 __all__ = ["Step", "chains", "pair_of_gates", "run_rates"]
 
 Array = np.ndarray[Any, Any]
 CELLS = 160
+MOST_CASES = 10_000  # a millisecond each
 NOTHING = 8.5  # deviations, beyond which less than 1e-17 lies
 REACH = 8.0  # deviations from the mean, beyond which nothing is kept
 
@@ -78,6 +79,10 @@ def run_rates(
         shape = numbers[0].shape
         rows = np.stack([part.ravel() for part in numbers], axis=1)
         _, first, which = np.unique(significant(rows), axis=0, return_index=True, return_inverse=True)
+        if len(first) > MOST_CASES:
+            raise UnsupportedError(
+                f"{len(first)} units that differ along a trunk of {count} gates; at most {MOST_CASES} are looked at"
+            )
         found = np.array([_rates(gates, places, *case) for case in rows[first]])[which.ravel()]
         return tuple(np.moveaxis(found.reshape(*shape, -1), -1, 0))
 

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from landscape import he, predict
 from landscape.gates.activations import FUNCTIONS, gaussian_moments
+from landscape.gates.forward import runs
 from landscape.gates.forward.covariances import _squared
 from landscape.gates.forward.mean_field import signals, theory_gates
 from landscape.gates.forward.runs import pair_of_gates
@@ -173,6 +174,24 @@ def test_theory_and_counting_agree_on_the_gates_of_a_residual_net():
         np.testing.assert_allclose(np.mean(gain), traced.gates.gains[name].mean(), rtol=0.04)
     for gates, rate in theory.runs.items():
         np.testing.assert_allclose(np.mean(rate), traced.gates.runs[gates].mean(), rtol=0.04)
+
+
+def test_a_trunk_of_too_many_different_channels_is_counted(monkeypatch):
+    """Running statistics make every channel another case of the law of a trunk."""
+
+    def factory():
+        net = build(Lattice.chain((3, 10), [CONV, relu, residual([CONV, Norm()]), relu, Conv(4, 1)]), he)
+        for part in net.modules():
+            if isinstance(part, nn.BatchNorm1d):
+                part.running_var.copy_(torch.linspace(0.5, 2, WIDTH))
+        return net
+
+    assert not any("counted" in reason for reason in predict(factory, (3, 10)).reasons)
+    monkeypatch.setattr(runs, "MOST_CASES", 100)
+    why = "units that differ along a trunk of 2 gates; at most 100 are looked at"
+    assert any(why in reason for reason in predict(factory, (3, 10)).reasons)
+    with pytest.raises(UnsupportedError, match=why):
+        predict(factory, (3, 10), gates="theory")
 
 
 def test_the_trunk_law_gives_a_residual_net_its_scale():
