@@ -259,6 +259,28 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     return reader.append(call, Resample(tuple(axes)), (reader.tensor(source),))
 
 
+@rule("col2im")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    """Windows that overlap are added: each axis has the cells of its windows one after the other, of which every output adds up
+    those that lie on it."""
+    value, sizes = reader.value(call.args[0]), a["output_size"]
+    layout, axes, counts = reader.layout(value), [], []
+    names = ("kernel_size", "dilation", "padding", "stride")
+    for size, *window in zip(sizes, *(per_axis(a[name], 2) for name in names), strict=True):
+        kernel, dilation, padding, stride = window
+        count = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        on = np.add.outer(stride * np.arange(count), dilation * np.arange(kernel)).ravel() - padding
+        axes.append(ListedWindow(tuple(tuple(np.flatnonzero(on == j).tolist()) or (-1,) for j in range(size))))
+        counts.append((kernel, count))
+    (high, rows), (wide, columns) = counts
+    split = layout.reshape(*layout.shape[:-2], -1, high, wide, rows, columns)
+    cells = np.moveaxis(split, (-4, -3), (-3, -1)).reshape(*split.shape[:-4], rows * high, columns * wide)
+    own = first_sample(cells, reader.batch, prod(reader.shapes[value.node])) if cells.ndim == 4 else None
+    if own is None:
+        raise Refusal(f"folds {layout.shape} with positions or channels in its first axis, that of the batch")
+    return reader.append(call, Resample(tuple(axes)), (reader.arranged(value.node, own),))
+
+
 def _resized(call: Any, mode: str, align: bool, before: int, after: int, scale: float | None) -> bool:
     """Does torch read the cells that a resize to this size reads, in the model's own type, given the factor?
 

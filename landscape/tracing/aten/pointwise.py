@@ -248,6 +248,8 @@ def total(reader: Reader, call: Any, values: list[Value], shape: tuple[int, ...]
         return value.layout is None or inverse(value.layout, reader.batch * prod(reader.shapes[value.node])) is not None
 
     place = next((place for place in full if has_all_units(values[place])), (full or [0])[0])
+    if len(reader.shapes[values[place].node]) == 1:  # a place that is none, beside one of several: one axis for both
+        place = next((other for other in full if len(reader.shapes[values[other].node]) > 1), place)
     first = reader.whole(values[place]) if full else broadcast(reader, values[place], shape)
     nodes = []
     for other, value in enumerate(values):

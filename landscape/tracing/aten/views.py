@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from landscape.tracing.aten.pointwise import total
 from landscape.tracing.aten.registry import rule, shifted
 from landscape.tracing.graph.layouts import Rows
 from landscape.tracing.graph.reader import Reader, Refusal, Value, operation, shape_of
@@ -22,7 +21,6 @@ MOVES = (
     "unbind", "chunk", "split", "split_with_sizes", "tensor_split", "unsafe_chunk", "unsafe_split", "atleast_3d",
     "broadcast_to",
 )  # fmt: skip
-MOST_CELLS = 64  # of a window that is folded, each of which becomes a node
 
 
 @rule(*MOVES)
@@ -60,23 +58,6 @@ def _moved(reader: Reader, call: Any, layout: Any) -> Any:
     with torch.no_grad():  # a layout is no view: its strides are its own
         moved = target(*arguments[0], **arguments[1])
     return [part.numpy() for part in moved] if isinstance(moved, list | tuple) else moved.numpy()
-
-
-@rule("col2im")
-def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
-    """The sum of overlapping windows: of the numbers that stand at each cell of their windows, all in their places."""
-    import torch
-
-    value = reader.value(call.args[0])
-    columns, cells = reader.layout(value) + 1.0, prod(a["kernel_size"])
-    if cells > MOST_CELLS:
-        raise Refusal(f"adds windows of {cells} cells: up to {MOST_CELLS} have a rule")
-    by_cell = columns.reshape(*columns.shape[:-2], -1, cells, columns.shape[-1])
-    parts = []
-    for cell in range(cells):
-        own = np.where(np.arange(cells)[:, None] == cell, by_cell, 0.0).reshape(columns.shape)
-        parts.append(Value(value.node, call.target(torch.from_numpy(own), *call.args[1:]).long().numpy() - 1))
-    return parts[0] if cells == 1 else total(reader, call, parts)
 
 
 def _placed(reader: Reader, value: Value, layout: Any) -> Value:
