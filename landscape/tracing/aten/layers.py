@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from landscape.tracing.aten.registry import RULES, per_axis, positions, rule
+from landscape.tracing.aten.registry import OVER_HEADS, RULES, per_axis, positions, rule
 from landscape.tracing.graph.layouts import first_sample
 from landscape.tracing.graph.reader import Reader, Refusal, Stale, Value, operation, shape_of
-from landscape.tracing.graph.values import PaddedLow
+from landscape.tracing.graph.values import PaddedLow, Scores
 from lattice import AdaptivePool, Blur, Conv, ConvTranspose, Dense, GlobalPool, Op, Pad, Pool, Upsample
 from lattice.network.rearrange import ListedWindow, Resample
 from lattice.network.windows.resizing import ResizeWindow
@@ -22,7 +22,9 @@ ROUNDING = 1e-5  # of a filter that was made in single precision, relative to it
 
 
 @rule("conv1d", "conv2d", "conv3d", "convolution")
-def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
+    if isinstance(reader.values.get(a["input"]), Scores):
+        return RULES[OVER_HEADS](reader, call, a)
     axes = positions(call)
     weight, bias = reader.weight(call, a["weight"]), reader.bias(call, a["bias"])
     if a.get("transposed"):
@@ -104,7 +106,9 @@ def _transposed(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 
 
 @rule("linear")
-def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
+    if isinstance(reader.values.get(a["input"]), Scores):
+        return RULES[OVER_HEADS](reader, call, a)
     units, last = shape_of(a["weight"])[0], len(shape_of(a["input"])) - 1
     weights: dict[str, Any] = {"weight": reader.weight(call, a["weight"]), "bias": reader.bias(call, a["bias"])}
     return over_channels(reader, call, reader.value(a["input"]), last, units, **weights)

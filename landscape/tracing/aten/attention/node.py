@@ -86,6 +86,8 @@ class _Groups:
 
 def mixed(reader: Reader, call: Any, scores: Scores, value: Value, shape: tuple[int, ...]) -> Value:
     """softmax(logits) v as a node, and where its numbers stand; `shape` is (..., queries, width of the values)."""
+    if scores.layer is not None:
+        raise Refusal("sums products with shares that were mixed over heads in another form than a product of matrices: not yet")
     scores = scores if scores.product else scores.in_rows()
     rows, keys = scores.rows, scores.keys
     outer = scores.layout.shape[:-2]
