@@ -199,6 +199,8 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
             made = None if number == 1 else (lambda value, number=number: number * value)
             scores = reader.values.get(moving)
             if isinstance(scores, Scores):
+                if scores.soft:
+                    raise Refusal("adds a constant to shares: not yet")
                 return _biased(reader, call, scores, fixed, number, factor)
             source = reader.whole(reader.value(moving))
             if shape_of(call) != shape_of(moving):

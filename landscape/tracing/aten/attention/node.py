@@ -87,7 +87,9 @@ class _Groups:
 def mixed(reader: Reader, call: Any, scores: Scores, value: Value, shape: tuple[int, ...]) -> Value:
     """softmax(logits) v as a node, and where its numbers stand; `shape` is (..., queries, width of the values)."""
     if scores.layer is not None:
-        raise Refusal("sums products with shares that were mixed over heads in another form than a product of matrices: not yet")
+        raise Refusal(
+            "sums products with shares that were mixed over heads in another form than a product of matrices: not yet"
+        )
     scores = scores if scores.product else scores.in_rows()
     rows, keys = scores.rows, scores.keys
     outer = scores.layout.shape[:-2]
@@ -115,7 +117,7 @@ def mixed(reader: Reader, call: Any, scores: Scores, value: Value, shape: tuple[
 
 
 def _with_zeros(reader: Reader, layout: Array, node: int) -> tuple[Array, int]:
-    """Rows of values that are zero, as a window has beyond the edge: those of one more position, where all channels are."""
+    """Rows of values that are zero, as a window has beyond the edge: those of more positions, one for each in a window."""
     if layout.min() >= 0:
         return layout, node
     shape = reader.shapes[node]
@@ -125,9 +127,11 @@ def _with_zeros(reader: Reader, layout: Array, node: int) -> tuple[Array, int]:
     samples = np.where(layout >= 0, layout // units, -1).max(axis=(1, 2), keepdims=True)
     if (channels < 0).any() or ((local >= 0) & (local // cells != channels)).any():
         raise Refusal("its values have zeros among them that are not whole positions: not yet")
-    wanted = np.pad(np.arange(units).reshape(shape[0], cells), ((0, 0), (0, 1)), constant_values=-1)
-    place = np.where(local >= 0, local % cells, cells)
-    return (samples * shape[0] + channels) * (cells + 1) + place, reader.arranged(node, wanted)
+    beyond = np.cumsum(local < 0, axis=1)
+    more = int(beyond.max())
+    wanted = np.pad(np.arange(units).reshape(shape[0], cells), ((0, 0), (0, more)), constant_values=-1)
+    place = np.where(local >= 0, local % cells, cells + beyond - 1)
+    return (samples * shape[0] + channels) * (cells + more) + place, reader.arranged(node, wanted)
 
 
 def _append(reader: Reader, call: Any, scores: Scores, sides: list[_Side]) -> tuple[int, Array]:
