@@ -20,9 +20,9 @@ from landscape.gates.gates import unknown_rates
 from landscape.input_checks import call_factory, either_spelling, users_line
 from landscape.prior import Gates, Prior
 from landscape.tracing.aten.table import REASONS, RULES
+from landscape.tracing.expanded import expand
 from landscape.tracing.gate_counts import Parameters, observe
 from landscape.tracing.graph.randomness import only_torch_draws
-from landscape.tracing.graph.expanded import expand
 from landscape.tracing.graph.reader import Reader, named_tensors
 from landscape.tracing.input_hint import input_hint, takes
 from landscape.tracing.model_names import model_factory

@@ -23,8 +23,8 @@ ROUNDING = 1e-5  # of a filter that was made in single precision, relative to it
 
 @rule("conv1d", "conv2d", "conv3d", "convolution")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
-    if isinstance(reader.values.get(a["input"]), Scores):
-        return RULES[OVER_HEADS](reader, call, a)
+    if (mixed := _over_heads(reader, call, a)) is not None:
+        return mixed
     axes = positions(call)
     weight, bias = reader.weight(call, a["weight"]), reader.bias(call, a["bias"])
     if a.get("transposed"):
@@ -40,6 +40,20 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
     if axes == 1 and not isinstance(padding, str):
         op = replace(op, padding=padding[0])
     return windowed(reader, call, a["input"], op, weight=weight, bias=bias)
+
+
+def _over_heads(reader: Reader, call: Any, a: dict[str, Any]) -> Scores | None:
+    """Logits or shares after a layer over their heads; None of a signal, and of products that no softmax is taken of."""
+    scores = reader.values.get(a["input"])
+    if not isinstance(scores, Scores):
+        return None
+    try:
+        found: Scores = RULES[OVER_HEADS](reader, call, a)
+    except Refusal:
+        if scores.soft:
+            raise
+        return None
+    return found
 
 
 def windowed(reader: Reader, call: Any, argument: Any, op: Conv | Pool, **weights: Any) -> Value:
@@ -107,8 +121,8 @@ def _transposed(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 
 @rule("linear")
 def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
-    if isinstance(reader.values.get(a["input"]), Scores):
-        return RULES[OVER_HEADS](reader, call, a)
+    if (mixed := _over_heads(reader, call, a)) is not None:
+        return mixed
     units, last = shape_of(a["weight"])[0], len(shape_of(a["input"])) - 1
     weights: dict[str, Any] = {"weight": reader.weight(call, a["weight"]), "bias": reader.bias(call, a["bias"])}
     return over_channels(reader, call, reader.value(a["input"]), last, units, **weights)

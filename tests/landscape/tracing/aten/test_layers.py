@@ -262,7 +262,11 @@ def test_windows_in_the_axis_of_the_batch_are_an_axis_of_positions(layer):
 
 @pytest.mark.parametrize(
     "options",
-    [dict(kernel_size=3, padding=1, stride=(2, 3)), dict(kernel_size=(2, 3), dilation=2), dict(kernel_size=1, stride=4)],
+    [
+        {"kernel_size": 3, "padding": 1, "stride": (2, 3)},
+        {"kernel_size": (2, 3), "dilation": 2},
+        {"kernel_size": 1, "stride": 4},
+    ],
 )
 def test_folded_windows_are_one_fixed_map_of_each_axis(options):
     class Folded(nn.Module):
