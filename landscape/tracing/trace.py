@@ -20,6 +20,7 @@ from landscape.gates.gates import unknown_rates
 from landscape.input_checks import call_factory, either_spelling, users_line
 from landscape.prior import Gates, Prior
 from landscape.tracing.aten.table import REASONS, RULES
+from landscape.tracing.expanded import expand
 from landscape.tracing.gate_counts import Parameters, observe
 from landscape.tracing.graph.randomness import only_torch_draws
 from landscape.tracing.graph.reader import Reader, named_tensors
@@ -267,6 +268,7 @@ def _export(model: Any, shape: tuple[int, ...], train: bool) -> tuple[Any, dict[
             program = torch.export.export(model, (example,), strict=False)
         except Exception as error:
             raise UnsupportedError(_why_not_exported(model, shape, error)) from error
+    expand(program.graph_module)
     signature = program.graph_signature
     constants = getattr(signature, "inputs_to_lifted_tensor_constants", {})
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers, **constants}

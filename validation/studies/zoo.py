@@ -28,6 +28,7 @@ COLUMNS = (
     "resolution", "why",
 )  # fmt: skip
 WINDOWED = {"swin_v2": 256, "swin": 224}  # sizes that their windows divide
+FEWER = {"vit_small_patch14_dinov2": 196, "cait_xxs24_224": 96}  # sizes to build models at that would have very many tokens
 EXPORT = "torch.export could not take"  # a size that a model does not take
 LONGEST = 240  # letters of a reason
 
@@ -201,6 +202,8 @@ def _backbone(make: Callable[..., Any], name: str) -> Callable[[], Any]:
 
 
 def _of_timm(timm: Any, name: str, size: int) -> Entry:
+    if name in FEWER:
+        return Entry(f"timm:{name}", lambda: timm.create_model(name, img_size=FEWER[name]), (FEWER[name],))
     own = timm.models.get_pretrained_cfg(name)
     native = own.input_size[1] if own is not None else 224
     sizes = (native,) if own is not None and own.fixed_input_size else (size, 2 * size, native)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from landscape.tracing.aten.registry import RULES, per_axis, positions, rule
+from landscape.tracing.aten.registry import OVER_HEADS, RULES, per_axis, positions, rule
 from landscape.tracing.graph.layouts import first_sample
 from landscape.tracing.graph.reader import Reader, Refusal, Stale, Value, operation, shape_of
-from landscape.tracing.graph.values import PaddedLow
+from landscape.tracing.graph.values import PaddedLow, Scores
 from lattice import AdaptivePool, Blur, Conv, ConvTranspose, Dense, GlobalPool, Op, Pad, Pool, Upsample
 from lattice.network.rearrange import ListedWindow, Resample
 from lattice.network.windows.resizing import ResizeWindow
@@ -22,7 +22,9 @@ ROUNDING = 1e-5  # of a filter that was made in single precision, relative to it
 
 
 @rule("conv1d", "conv2d", "conv3d", "convolution")
-def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
+    if (mixed := _over_heads(reader, call, a)) is not None:
+        return mixed
     axes = positions(call)
     weight, bias = reader.weight(call, a["weight"]), reader.bias(call, a["bias"])
     if a.get("transposed"):
@@ -38,6 +40,20 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
     if axes == 1 and not isinstance(padding, str):
         op = replace(op, padding=padding[0])
     return windowed(reader, call, a["input"], op, weight=weight, bias=bias)
+
+
+def _over_heads(reader: Reader, call: Any, a: dict[str, Any]) -> Scores | None:
+    """Logits or shares after a layer over their heads; None of a signal, and of products that no softmax is taken of."""
+    scores = reader.values.get(a["input"])
+    if not isinstance(scores, Scores):
+        return None
+    try:
+        found: Scores = RULES[OVER_HEADS](reader, call, a)
+    except Refusal:
+        if scores.soft:
+            raise
+        return None
+    return found
 
 
 def windowed(reader: Reader, call: Any, argument: Any, op: Conv | Pool, **weights: Any) -> Value:
@@ -104,7 +120,9 @@ def _transposed(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
 
 
 @rule("linear")
-def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
+    if (mixed := _over_heads(reader, call, a)) is not None:
+        return mixed
     units, last = shape_of(a["weight"])[0], len(shape_of(a["input"])) - 1
     weights: dict[str, Any] = {"weight": reader.weight(call, a["weight"]), "bias": reader.bias(call, a["bias"])}
     return over_channels(reader, call, reader.value(a["input"]), last, units, **weights)
@@ -257,6 +275,28 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
         axes.append(ListedWindow(tuple(tuple(row.tolist()) for row in rows), weights))
     reader.rounded = True  # torch finds cells and coefficients in its own precision
     return reader.append(call, Resample(tuple(axes)), (reader.tensor(source),))
+
+
+@rule("col2im")
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Value:
+    """Windows that overlap are added: each axis has the cells of its windows one after the other, of which every output adds up
+    those that lie on it."""
+    value, sizes = reader.value(call.args[0]), a["output_size"]
+    layout, axes, counts = reader.layout(value), [], []
+    names = ("kernel_size", "dilation", "padding", "stride")
+    for size, *window in zip(sizes, *(per_axis(a[name], 2) for name in names), strict=True):
+        kernel, dilation, padding, stride = window
+        count = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        on = np.add.outer(stride * np.arange(count), dilation * np.arange(kernel)).ravel() - padding
+        axes.append(ListedWindow(tuple(tuple(np.flatnonzero(on == j).tolist()) or (-1,) for j in range(size))))
+        counts.append((kernel, count))
+    (high, rows), (wide, columns) = counts
+    split = layout.reshape(*layout.shape[:-2], -1, high, wide, rows, columns)
+    cells = np.moveaxis(split, (-4, -3), (-3, -1)).reshape(*split.shape[:-4], rows * high, columns * wide)
+    own = first_sample(cells, reader.batch, prod(reader.shapes[value.node])) if cells.ndim == 4 else None
+    if own is None:
+        raise Refusal(f"folds {layout.shape} with positions or channels in its first axis, that of the batch")
+    return reader.append(call, Resample(tuple(axes)), (reader.arranged(value.node, own),))
 
 
 def _resized(call: Any, mode: str, align: bool, before: int, after: int, scale: float | None) -> bool:

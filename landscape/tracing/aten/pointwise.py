@@ -199,6 +199,8 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Any:
             made = None if number == 1 else (lambda value, number=number: number * value)
             scores = reader.values.get(moving)
             if isinstance(scores, Scores):
+                if scores.soft:
+                    raise Refusal("adds a constant to shares: not yet")
                 return _biased(reader, call, scores, fixed, number, factor)
             source = reader.whole(reader.value(moving))
             if shape_of(call) != shape_of(moving):
@@ -248,6 +250,8 @@ def total(reader: Reader, call: Any, values: list[Value], shape: tuple[int, ...]
         return value.layout is None or inverse(value.layout, reader.batch * prod(reader.shapes[value.node])) is not None
 
     place = next((place for place in full if has_all_units(values[place])), (full or [0])[0])
+    if len(reader.shapes[values[place].node]) == 1:  # a place that is none, beside one of several: one axis for both
+        place = next((other for other in full if len(reader.shapes[values[other].node]) > 1), place)
     first = reader.whole(values[place]) if full else broadcast(reader, values[place], shape)
     nodes = []
     for other, value in enumerate(values):

@@ -10,9 +10,10 @@ from landscape.tracing.graph.layouts import inverse
 from landscape.tracing.graph.reader import PRODUCTS, Fixed, Reader, Refusal, Rule, Value, shape_of
 from lattice import Norm
 
-__all__ = ["PRODUCTS", "REASONS", "RULES", "met", "per_axis", "positions", "rule", "shifted", "statistics"]
+__all__ = ["OVER_HEADS", "PRODUCTS", "REASONS", "RULES", "met", "per_axis", "positions", "rule", "shifted", "statistics"]
 
 RULES: dict[str, Rule] = {}
+OVER_HEADS = "layer over heads"  # the rule, of no call of a graph, of a layer that reads logits or shares
 _DATA = "never: what it computes depends on the data; the theory counts fixed paths"
 _RECURRENT = "never: a recurrent layer uses its weights again at every step"
 _COMPUTED = "replace: computes a weight from other tensors; remove the parametrisation, or fold it into the weight"

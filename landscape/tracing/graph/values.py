@@ -10,6 +10,7 @@ import numpy as np
 
 __all__ = [
     "Fixed",
+    "LayerOverHeads",
     "Length",
     "Noise",
     "PaddedLow",
@@ -82,13 +83,23 @@ class QueriesAndKeys(NamedTuple):
     places: tuple[Array, Array] = (np.zeros(0), np.zeros(0))
 
 
+class LayerOverHeads(NamedTuple):
+    """A linear layer over the heads of shares: the graph's call, its arguments, and which axis of the groups the heads are."""
+
+    call: Any
+    weight: Any
+    bias: Any
+    axis: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
     """Logits of attention, not yet a node: all groups x `rows` queries x `keys`, products of queries and keys, and summands.
 
     `layout` says which of all groups x rows x keys stands where in the tensor. `product`: the queries times keys, times
     `scale`. `constants`: (call, argument, what is made of it, over all groups x rows x keys). `given`: signals that are added,
-    (node, which of its units, over all groups x rows x keys, factor). `soft`: the softmax over the keys was taken.
+    (node, which of its units, over all groups x rows x keys, factor). `soft`: the softmax over the keys was taken. `layer`: the
+    shares were mixed over heads, and the layout says what stands where in what came out.
     """
 
     rows: int
@@ -102,6 +113,7 @@ class Scores:
     factor: float = 1.0  # of the shares
     fixed: Array | None = None  # constants that no tensor of the graph has: a causal mask
     call: Any = None  # that took the softmax
+    layer: LayerOverHeads | None = None
 
     @classmethod
     def of_product(cls, product: QueriesAndKeys, layout: Array, scale: float = 1.0) -> Scores:

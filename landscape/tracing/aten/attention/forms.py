@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from landscape.tracing.aten.attention.heads import over_heads, summed_over_keys
 from landscape.tracing.aten.attention.node import mixed
 from landscape.tracing.aten.layers import over_channels
 from landscape.tracing.aten.pointwise import total
 from landscape.tracing.aten.products import scaled_by
-from landscape.tracing.aten.registry import rule
+from landscape.tracing.aten.registry import OVER_HEADS, rule
 from landscape.tracing.graph.reader import Reader, Refusal, Value, operation, shape_of
 from landscape.tracing.graph.values import QueriesAndKeys, Scores
 from lattice import Activation, Concat
@@ -100,7 +101,7 @@ def _summed(reader: Reader, call: Any, operands: Any, names: tuple[str, str, str
     if isinstance(scores, Scores) and scores.soft:
         layout = _ordered(scores.layout, one, [*outer, *own, *inner])
         scores = scores.moved(np.broadcast_to(layout, (*shape[:-2], *layout.shape[-2:])))
-        found = mixed(reader, call, scores, _turned(reader, second, other, [*outer, *inner, *others]), shape)
+        found = summed_over_keys(reader, call, scores, _turned(reader, second, other, [*outer, *inner, *others]), shape)
         return Value(found.node, reader.layout(found).transpose(back))
     sides, places = [], []
     for argument, letters, rows in ((first, one, own), (second, other, others)):
@@ -170,6 +171,15 @@ def _of_fixed(reader: Reader, call: Any, operands: Any, names: tuple[str, str, s
 def _by_rows(value: Any, names: str, inner: str) -> Any:
     """A fixed tensor as (all else, the axis that is summed over)."""
     return value.movedim(names.index(inner), -1).flatten(0, -2)
+
+
+@rule(OVER_HEADS)
+def _(reader: Reader, call: Any, a: dict[str, Any]) -> Scores:
+    """A linear layer over the last axis of logits or shares, a convolution of kernel 1 over the second."""
+    weight, scores = shape_of(a["weight"]), reader.values[a["input"]]
+    if prod(weight[2:]) != 1 or a.get("groups", 1) != 1 or any(a.get("padding", ())) or set(a.get("stride", ())) - {1}:
+        raise Refusal("is a convolution of logits or shares over their positions: not yet")
+    return over_heads(reader, call, scores, scores.layout.ndim - 1 if len(weight) == 2 else 1, a["weight"], a["bias"])
 
 
 @rule("softmax", "_softmax")

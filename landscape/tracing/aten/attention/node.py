@@ -62,8 +62,8 @@ class _Groups:
         self.samples, self.channels, self.batch = side.samples, side.channels, batch
         first = side.samples == 0
         heads, head = np.unique(side.channels[first], axis=0, return_inverse=True)
-        windows, window = np.unique(side.positions[first], axis=0, return_inverse=True)
-        self.head, self.window = head.reshape(-1), window.reshape(-1)
+        windows, begins, window = np.unique(side.positions[first], axis=0, return_index=True, return_inverse=True)
+        self.head, self.window = head.reshape(-1), np.argsort(np.argsort(begins))[window.reshape(-1)]  # as they come
         self.where = np.full((len(windows), len(heads)), -1)
         self.where[self.window, self.head] = np.flatnonzero(first)
         if (self.where < 0).any() or first.sum() != self.where.size:
@@ -86,6 +86,10 @@ class _Groups:
 
 def mixed(reader: Reader, call: Any, scores: Scores, value: Value, shape: tuple[int, ...]) -> Value:
     """softmax(logits) v as a node, and where its numbers stand; `shape` is (..., queries, width of the values)."""
+    if scores.layer is not None:
+        raise Refusal(
+            "sums products with shares that were mixed over heads in another form than a product of matrices: not yet"
+        )
     scores = scores if scores.product else scores.in_rows()
     rows, keys = scores.rows, scores.keys
     outer = scores.layout.shape[:-2]
@@ -96,7 +100,7 @@ def mixed(reader: Reader, call: Any, scores: Scores, value: Value, shape: tuple[
     layout = reader.layout(value)
     values = np.empty((scores.layout.size // (rows * keys), *layout.shape[-2:]), dtype=np.int64)
     values[groups] = np.broadcast_to(layout, (*outer, *layout.shape[-2:])).reshape(-1, *layout.shape[-2:])
-    sides = [_Side(reader, values, value.node, "values")]
+    sides = [_Side(reader, *_with_zeros(reader, values, value.node), "values")]
     if scores.product:
         nodes, left, right, *_ = scores.product
         sides = [_Side(reader, left, nodes[0], "queries"), _Side(reader, right, nodes[1], "keys"), *sides]
@@ -110,6 +114,24 @@ def mixed(reader: Reader, call: Any, scores: Scores, value: Value, shape: tuple[
     plain = full.shape == here.shape and np.array_equal(full, here)
     placed = reader.placed(Value(found), None if plain else full)
     return placed if scores.factor == 1 else scaled_by(reader, call, placed, scores.factor)
+
+
+def _with_zeros(reader: Reader, layout: Array, node: int) -> tuple[Array, int]:
+    """Rows of values that are zero, as a window has beyond the edge: those of more positions, one for each in a window."""
+    if layout.min() >= 0:
+        return layout, node
+    shape = reader.shapes[node]
+    units, cells = prod(shape), prod(shape[1:])
+    local = np.where(layout >= 0, layout % units, -1)
+    channels = np.where(local >= 0, local // cells, -1).max(axis=1, keepdims=True)  # of a group, the same in all of its rows
+    samples = np.where(layout >= 0, layout // units, -1).max(axis=(1, 2), keepdims=True)
+    if (channels < 0).any() or ((local >= 0) & (local // cells != channels)).any():
+        raise Refusal("its values have zeros among them that are not whole positions: not yet")
+    beyond = np.cumsum(local < 0, axis=1)
+    more = int(beyond.max())
+    wanted = np.pad(np.arange(units).reshape(shape[0], cells), ((0, 0), (0, more)), constant_values=-1)
+    place = np.where(local >= 0, local % cells, cells + beyond - 1)
+    return (samples * shape[0] + channels) * (cells + more) + place, reader.arranged(node, wanted)
 
 
 def _append(reader: Reader, call: Any, scores: Scores, sides: list[_Side]) -> tuple[int, Array]:

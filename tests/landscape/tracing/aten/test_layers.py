@@ -9,6 +9,7 @@ from torch.nn import functional
 import lattice
 from landscape import trace
 from lattice import UnsupportedError
+from lattice.network.rearrange import Resample
 from tests.landscape.tracing.models import Beside, Function, assert_computes_the_same, read
 
 LINE, PLANE, SOLID = (2, 11), (4, 7, 10), (2, 5, 4, 6)
@@ -257,3 +258,28 @@ def test_windows_in_the_axis_of_the_batch_are_an_axis_of_positions(layer):
     assert not traced.unproven
     (own,) = [node for node in traced.lattice.nodes if node.name == "layer"]
     assert traced.lattice.input_shapes(own)[0] == (4, 4, 4, 6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 3, "padding": 1, "stride": (2, 3)},
+        {"kernel_size": (2, 3), "dilation": 2},
+        {"kernel_size": 1, "stride": 4},
+    ],
+)
+def test_folded_windows_are_one_fixed_map_of_each_axis(options):
+    class Folded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            columns = functional.unfold(torch.zeros(1, 1, 11, 8), **options).shape
+            self.before, self.after = nn.Linear(12, 4 * columns[1]), nn.Conv2d(4, 2, 3)
+            self.line = nn.Linear(7, columns[2])
+
+        def forward(self, x):
+            return self.after(functional.fold(self.line(self.before(x.mT).mT), (11, 8), **options))
+
+    torch.manual_seed(0)
+    traced = trace(Folded(), (12, 7), initialisation="weights")
+    assert not traced.unproven
+    assert sum(isinstance(node.op, Resample) for node in traced.lattice.nodes) == 1

@@ -103,7 +103,6 @@ def test_a_product_with_a_parameter_is_a_layer_with_its_weights(times):
         (lambda x: x.softmax(1), "shares of a softmax"),
         (lambda x: functional.pad(x, (1, 1), value=-torch.inf).mean(2), "padded with -inf"),
         (lambda x: functional.max_pool1d(functional.pad(x, (1, 1), value=-torch.inf), 3, 1, 1), "a padding of its own"),
-        (lambda x: functional.pad(x, (1, 1), value=2.0), "constant 2.0"),
         (lambda x: x[:, 0] @ x[0, 0], "vector"),
         (lambda x: torch.einsum("bcn,bcn->b", x, x), "sums over one axis"),
     ],

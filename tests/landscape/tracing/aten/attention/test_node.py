@@ -11,6 +11,8 @@ from landscape.gates.forward.logits import logits
 from landscape.laws.moments import expected_squares
 from landscape.tracing.trace import trace
 from lattice import Attention, Rearrange, UnsupportedError
+from validation.comparison.compare import compare
+from validation.montecarlo.measure import measure
 
 SHAPE = (3, 4, 6)
 
@@ -151,3 +153,34 @@ def test_logits_that_vary_raise_what_single_tokens_get():
     assert found[0][0] < 1e-10
     assert found[0][1] < 1e-10
     assert found[1][1] > 0.01
+
+
+class Outlook(nn.Module):
+    """Outlook attention (VOLO): the shares of a window's cells are a layer of its middle, what windows give is added."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 12, 3, 2, 1, bias=False), nn.Linear(12, 5, bias=False)
+        self.values, self.logits = nn.Conv2d(12, 12, 1, bias=False), nn.Conv2d(12, 2 * 81, 1, bias=False)
+
+    def forward(self, x):
+        x = self.stem(x)
+        batch, width, rows, columns = x.shape
+        values = functional.unfold(self.values(x), 3, padding=1, stride=2).view(batch, 2, width // 2, 9, -1)
+        logits = self.logits(functional.avg_pool2d(x, 2)).flatten(2).view(batch, 2, 9, 9, -1)
+        mixed = logits.permute(0, 1, 4, 2, 3).softmax(-1) @ values.permute(0, 1, 4, 3, 2)
+        mixed = mixed.permute(0, 1, 4, 3, 2).reshape(batch, 9 * width, -1)
+        return self.head(functional.fold(mixed, (rows, columns), 3, padding=1, stride=2)[:, :, 1, 2])
+
+
+def test_windows_beyond_the_edge_attend_to_zeros():
+    """What a window reads beyond the edge has a share too; the map is that of many draws, and folded windows overlap."""
+    torch.manual_seed(0)
+    assert not trace(Outlook(), (3, 12, 16), initialisation="weights").unproven
+    land = landscape.predict(Outlook, (3, 12, 16), gates="theory")
+    found = compare(land, measure(Outlook, (3, 12, 16), draws=1000, seed=0, inputs_per_draw=4))
+    low, high = land.scale_range
+    assert land.relative.std() > 0.5
+    assert found.error < 0.05
+    assert found.resolution < 0.15
+    assert low < found.scale_ratio < high
