@@ -32,10 +32,10 @@ largest of n such values is H_n = 1 + 1/2 + ... + 1/n on average, a factor on th
 grow with its size S, and E[S^2] / E[S]^2 is 1 + 5 / c more for each layer of c ReLUs in a chain, and less in a trunk: a factor
 of 1.5 for the size of the input and of 1 + 3 / c for each gate below both factors on the upper bound, unless one of them is
 bounded (a sigmoid). Gates under an average leave out what two taps of one filter have in common with their gates (the second
-path law, which is added for some pooled heads only): up to as much as is kept, which the factor 2 covers, and in the shape of
-another map, so that 1/2 comes on the map. The slopes of smooth ones at two positions are taken as independent: a factor of 1.6
-on the upper bound for each of the first two, above which positions have little in common (two of tanh to GELU with 8 channels
-measure 1.06 to 1.32 together).
+path law, which is added for some pooled heads only): up to as much as is kept, which the factor 2 covers (1.5 more under a
+global average that reads no gate), and in the shape of another map, so that 1/2 comes on the map. The slopes of smooth ones at
+two positions are taken as independent: a factor of 1.6 on the upper bound for each of the first two, above which positions
+have little in common (two of tanh to GELU with 8 channels measure 1.06 to 1.32 together).
 """
 
 from collections.abc import Collection, Iterator
@@ -50,7 +50,7 @@ from landscape.structure.shared_signal import meet, shared_signals
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, slopes
 from landscape.warrant.guarantee import Guarantee
 from landscape.weights.fans import fans
-from lattice import Activation, Add, Blur, Conv, Dropout, Input, Lattice, Multiply, Node, Norm, Op, Pad, Upsample
+from lattice import Activation, Add, Blur, Conv, Dropout, GlobalPool, Input, Lattice, Multiply, Node, Norm, Op, Pad, Upsample
 from lattice.network.ops import Merge, Pooling, Rearrangement, Summed, Weighted, Windowed
 
 __all__ = ["Size", "stated_size"]
@@ -111,10 +111,14 @@ def stated_size(
     means = list(_shares_of_means(lattice))
     left = _left_by_batch_norms(lattice, batch)
     averaged = _has_gates_under_averages(lattice, batch)
+    pooled = any(isinstance(node.op, GlobalPool) and node.op.kind == "avg" for node in lattice.nodes)
+    smooth = _smooth_under_averages(lattice)
+    second_law = 1.5 if averaged and pooled and not smooth and not pooled_gates(lattice) else 1.0
     return Size(
         0.7**guessed * prod(1 - 0.7 * share for share, _ in means) * left / factor,
         factor
-        * 1.6 ** _smooth_under_averages(lattice)
+        * second_law
+        * 1.6**smooth
         * _common_size(lattice)
         * prod(1 + a for a in shared)
         * prod(_largest_products(lattice, position) for position in maxima),

@@ -141,3 +141,10 @@ def test_what_a_norms_projections_spread_is_on_the_map():
     layers = [Conv(8, 3), Norm("instance"), relu, Flatten(), Dense(2)]
     without = stated_size(Lattice.chain((4, 9), [*layers[:1], *layers[2:]]), Guarantee.APPROXIMATE)
     assert stated_size(Lattice.chain((4, 9), layers), Guarantee.APPROXIMATE).map_error > without.map_error
+
+
+def test_a_layer_between_gate_and_average_leaves_out_the_second_path_law():
+    def highest(*between):
+        return stated_size(Lattice.chain((2, 12), [Conv(8, 3), relu, *between, GlobalPool()]), Guarantee.APPROXIMATE).highest
+
+    assert highest(Conv(8, 1)) == pytest.approx(1.5 * highest())
