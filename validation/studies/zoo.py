@@ -28,7 +28,11 @@ COLUMNS = (
     "resolution", "why",
 )  # fmt: skip
 WINDOWED = {"swin_v2": 256, "swin": 224}  # sizes that their windows divide
-FEWER = {"vit_small_patch14_dinov2": 196, "cait_xxs24_224": 96}  # sizes to build models at that would have very many tokens
+FEWER = {
+    "vit_small_patch14_dinov2": 196,
+    "cait_xxs24_224": 96,
+    "samvit_base_patch16": 256,
+}  # sizes to build models at that would have very many tokens
 EXPORT = "torch.export could not take"  # a size that a model does not take
 LONGEST = 240  # letters of a reason
 
