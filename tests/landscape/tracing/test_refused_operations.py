@@ -24,7 +24,6 @@ REFUSED = [
     (lambda x: functional.dropout(x, 0.5, training=True), "drops units in evaluation mode"),
     (lambda x: functional.max_pool2d(x, 3, 1, 1, return_indices=True)[1] * x, "a part of an operation's result"),
     (lambda x: x / x.relu(), "divides by something that is computed"),
-    (lambda x: functional.pad(x, (1, 1), value=2.0), "pads with the constant 2"),
     (lambda x: functional.interpolate(x, scale_factor=1.4), "resizes (7, 10) to (9, 14)"),
     (lambda x: functional.interpolate(x, scale_factor=1.2, mode="bilinear"), "resizes (7, 10) to (8, 12)"),
     (lambda x: functional.softmax(x, 1), "depends on the data"),
@@ -63,6 +62,7 @@ READ = {
     "every second channel": lambda x: x[:, ::2],
     "without the first row": lambda x: x[:, :, 1:],
     "padded channels": lambda x: functional.pad(x, (1, 1, 1, 1, 1, 1)),
+    "padded with a number": lambda x: functional.pad(x, (1, 1), value=2.0),
     "cropped and padded": lambda x: functional.pad(x, (-1, 1)),
 }
 

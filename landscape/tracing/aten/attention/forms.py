@@ -178,7 +178,7 @@ def _(reader: Reader, call: Any, a: dict[str, Any]) -> Scores:
     """A linear layer over the last axis of logits or shares, a convolution of kernel 1 over the second."""
     weight, scores = shape_of(a["weight"]), reader.values[a["input"]]
     if prod(weight[2:]) != 1 or a.get("groups", 1) != 1 or any(a.get("padding", ())) or set(a.get("stride", ())) - {1}:
-        raise Refusal("is a convolution of logits or shares over their positions: not yet")
+        raise Refusal("convolves logits or shares of a softmax over their positions, which depend on the data: not yet")
     return over_heads(reader, call, scores, scores.layout.ndim - 1 if len(weight) == 2 else 1, a["weight"], a["bias"])
 
 
