@@ -232,7 +232,7 @@ class _Field:
             shape = self.lattice.input_shapes(node)[0]
             weighted = level_of_weights(node.op, self.prior.variances.get(node.name, 1.0), self.found[node.inputs[0]], shape)
             mean, variance = self._shift(node)
-            return weighted + (mean**2 + variance)
+            return Level(*(part + mean**2 + variance for part in weighted))  # all positions share a bias
         return aligned(z)
 
     def _share(self, position: int) -> None:

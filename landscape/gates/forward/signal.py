@@ -44,15 +44,6 @@ class Level(NamedTuple):
     with_mean: Array
     of_mean: Array
 
-    def __add__(self, other: Any) -> "Level":
-        """Of a sum of independent signals, or with a number that all positions share."""
-        one, two = other if isinstance(other, Level) else (other, other)
-        return Level(self.with_mean + one, self.of_mean + two)
-
-    def times(self, factor: Array) -> "Level":
-        """Under one factor a channel, squared."""
-        return Level(self.with_mean * factor, self.of_mean * factor)
-
 
 class Run(NamedTuple):
     """What a node is as a pointwise function of the signal below it: see `landscape.gates.composites`."""
