@@ -12,11 +12,12 @@ import numpy as np
 
 from lattice import PilcroError, SpecificationError
 
-__all__ = ["call_factory", "checked_images", "checked_map", "either_spelling", "users_line"]
+__all__ = ["NOWHERE", "call_factory", "checked_images", "checked_map", "either_spelling", "users_line"]
 
 Array = np.ndarray[Any, Any]
 P = ParamSpec("P")
 R = TypeVar("R")
+NOWHERE = "the map is zero everywhere: no path reaches the input, so it has no shape"
 
 
 def either_spelling(function: Callable[P, R]) -> Callable[P, R]:
@@ -140,5 +141,5 @@ def checked_map(squared: Any) -> Array:
             "this map has NaN, infinite or negative entries: it is no map of expected squared gradients, which are none of that"
         )
     if not largest > 0:
-        raise SpecificationError("this map is zero or NaN everywhere: no path reaches the input, so it has no shape")
+        raise SpecificationError(NOWHERE)
     return np.asarray(values / largest)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.input_checks import either_spelling
+from landscape.input_checks import NOWHERE, either_spelling
 from landscape.laws.moments import layer_gradients
 from landscape.maps import measures
 from landscape.maps.periods import stride_periods
@@ -265,7 +265,7 @@ class Landscape(MapResult):
             lines.append(f"  measured / predicted may lie between {low:.2g} and {high:.2g}, and the map be off by {error:.0%}")
         if self.scale_error > WORTH_SAYING:
             lines.append(f"  scale known to {self.scale_error:.1%}: the variances of the weights are estimates")
-        return "\n".join([*lines, str(self.report())])
+        return "\n".join([*lines, str(self.report()) if self.squared.any() else f"  {NOWHERE}"])
 
 
 @either_spelling

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.prior import Gates, Shift
 from landscape.tracing.trace import Trace
 from landscape.warrant.guarantee import Guarantee
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["parts", "read_landscape", "write_landscape"]
 
 FORMAT = "pilcro landscape 1"
-SHOWN = ("squared", "standard_error", "relative")  # for those who read the arrays alone
+SHOWN = ("squared", "standard_error")  # for those who read the arrays alone; and the relative map, where there is one
 FIELDS = {"guarantee": Guarantee, "reasons": tuple, "traced": Trace, "output": object, "pooled": bool, "batch": int | None}
 
 
@@ -32,7 +33,7 @@ def _types() -> dict[str, type]:
 
 def parts() -> tuple[type, ...]:
     """The types that a landscape is made of."""
-    return (Lattice, *Lattice._parts(), Trace, Gates, Shift, Guarantee)
+    return (Lattice, *Lattice._parts(), Trace, Gates, Winners, Shift, Guarantee)
 
 
 def write_landscape(land: Landscape, path: Path) -> Path:
@@ -43,7 +44,8 @@ def write_landscape(land: Landscape, path: Path) -> Path:
         coded = {name: encode(getattr(land, name), _types(), arrays, f"own.{name}") for name in FIELDS}
     except SpecificationError as error:
         raise SpecificationError(f"this landscape cannot be saved as a whole: {error}; .to_dict() has its maps") from error
-    write_arrays(path, {"format": FORMAT, **coded}, arrays | {name: np.asarray(getattr(land, name)) for name in SHOWN})
+    shown = (*SHOWN, "relative") if np.any(land.squared) else SHOWN
+    write_arrays(path, {"format": FORMAT, **coded}, arrays | {name: np.asarray(getattr(land, name)) for name in shown})
     return path
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landscape.display.svg import map_image, map_svg
+from landscape.input_checks import NOWHERE
 from landscape.maps.findings import findings
 from landscape.maps.measures import Report
 from lattice.drawing.html import lattice_html
@@ -90,6 +91,8 @@ def landscape_html(land: Landscape) -> str:
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in land.reasons)
     words = f"<b>{in_words(guarantee).capitalize()}</b>{GUARANTEES[guarantee].partition(':')[2].join((': ', ''))}"
     words = f'<div style="font-size:13px">{words}{f"<ul>{reasons}</ul>" if reasons else ""}</div>'
+    if not land.squared.any():
+        return side_by_side([f"{words}<div>{NOWHERE}</div>"])
     return side_by_side([map_svg(land.relative, label), words + table(_brief(land.report()))])
 
 

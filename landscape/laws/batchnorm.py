@@ -28,9 +28,9 @@ from lattice import (
     Conv,
     Dropout,
     Lattice,
+    Multiply,
     Node,
     Norm,
-    Op,
     Slice,
     SpecificationError,
     mean_path_counts,
@@ -136,14 +136,18 @@ def averaged_next(lattice: Lattice, position: int) -> bool:
     True
     """
     spatial = lattice.shapes[position][1:]
-    readers = [(i, lattice.nodes[i].op) for i in lattice.readers[position]]
+    readers = lattice.readers[position]
     return bool(readers) and all(
-        _averages_everything(lattice, i) or (_reads_evenly(op, spatial) and averaged_next(lattice, i)) for i, op in readers
+        _averages_everything(lattice, i) or (_reads_evenly(lattice.nodes[i], lattice, spatial) and averaged_next(lattice, i))
+        for i in readers
     )
 
 
-def _reads_evenly(op: Op, spatial: Shape) -> bool:
+def _reads_evenly(node: Node, lattice: Lattice, spatial: Shape) -> bool:
     """Is it linear, and worth the same at every position, for each of its weights, where all that it gives is?"""
+    op = node.op
+    if isinstance(op, Multiply):  # by what is one number a channel
+        return any(set(shape[1:]) == {1} for shape in lattice.input_shapes(node))
     if isinstance(op, WeightedWindow):
         rows = [
             np.bincount(row[row >= 0], minlength=n)

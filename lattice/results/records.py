@@ -15,6 +15,7 @@ __all__ = ["WRONG", "decode", "encode"]
 
 Array = np.ndarray[Any, Any]
 Types = Mapping[str, type]
+MOST_SHOWN = 200  # characters of a value in an error
 
 
 def encode(value: Any, types: Types, arrays: dict[str, Array], where: str = "") -> Any:
@@ -52,7 +53,8 @@ def encode(value: Any, types: Types, arrays: dict[str, Array], where: str = "") 
         return {"set": [inside(one, i) for i, one in enumerate(sorted(value))]}
     if isinstance(value, Sequence) and not isinstance(value, bytes) and not hasattr(value, "_fields"):
         return {"list" if isinstance(value, list) else "tuple": [inside(one, i) for i, one in enumerate(value)]}
-    raise SpecificationError(f"{where} is {value!r}: a file has no form for {type(value).__module__}.{kind}")
+    shown = repr(value) if len(repr(value)) <= MOST_SHOWN else f"a {kind}"
+    raise SpecificationError(f"{where} is {shown}: a file has no form for {type(value).__module__}.{kind}")
 
 
 WRONG = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)  # what `decode` may raise

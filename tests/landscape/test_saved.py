@@ -5,8 +5,10 @@ import pytest
 from torch import nn
 
 from landscape import Landscape, predict
-from lattice import Activation, Conv, Dense, Flatten, Lattice, SpecificationError, Unit, residual
+from lattice import Activation, Conv, Dense, Flatten, Lattice, PilcroError, SpecificationError, Unit, residual
 from lattice.results.files import read_arrays, write_arrays
+from tests.nets.generate import net
+from tests.nets.judge import asked
 
 
 def model():
@@ -19,6 +21,10 @@ CASES = {
     "lattice": lambda: predict(Lattice.chain((1, 8), [residual([Conv(1, 3, padding=1), Activation()]), Flatten(), Dense(2)])),
     "theory": lambda: predict(model, (2, 12, 12), output=Unit((), 1)),
     "counted": lambda: predict(model, (2, 12, 12), gates="measured"),
+    "maxima under an average": lambda: predict(
+        lambda: nn.Sequential(nn.Conv1d(2, 4, 3), nn.ReLU(), nn.MaxPool1d(3, 1), nn.Conv1d(4, 4, 3), nn.AdaptiveAvgPool1d(1)),
+        (2, 12),
+    ),
     "training": lambda: predict(lambda: nn.Sequential(nn.Conv1d(1, 4, 3), nn.BatchNorm1d(4)), (1, 9), mode="train", batch=8),
 }
 
@@ -46,6 +52,27 @@ def test_numpy_alone_reads_the_maps(tmp_path):
 def test_a_name_that_cannot_be_written_to_is_refused(name, tmp_path):
     with pytest.raises(SpecificationError, match="cannot save to"):
         CASES["lattice"]().save(tmp_path / name)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_what_is_said_of_generated_networks_can_be_saved(seed, tmp_path):
+    try:
+        land = asked(net(seed))
+    except PilcroError:
+        pytest.skip("refused")
+    found = Landscape.load(land.save(tmp_path / "map.npz"))
+    assert repr(found) == repr(land)
+    np.testing.assert_array_equal(found.squared, land.squared)
+
+
+def test_a_map_of_zeros_can_be_shown_and_saved(tmp_path):
+    land = predict(Lattice.chain((1, 5), [Conv(1, 3)]), initialisation=0.0)
+    assert "zero everywhere: no path" in repr(land)
+    assert "zero everywhere: no path" in land._repr_html_()
+    found = Landscape.load(land.save(tmp_path / "map.npz"))
+    assert repr(found) == repr(land)
+    with pytest.raises(SpecificationError, match="zero everywhere: no path"):
+        land.report()
 
 
 class Halved(Conv):

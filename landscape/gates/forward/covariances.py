@@ -40,8 +40,11 @@ class Product(NamedTuple):
     runs: Runs
 
     def at(self, axes: Axes) -> Array:
-        """The same at other pairs, which lie among these or further apart."""
-        return self.values if axes == self.axes else at_codes(self.values, self.axes, [pairs.codes for pairs in axes])
+        """The same at other pairs, which lie among these or further apart; one cell stands for all positions of an axis."""
+        if axes == self.axes:
+            return self.values
+        codes = [pairs.codes * (own.left > 1) for pairs, own in zip(axes, self.axes, strict=True)]
+        return at_codes(self.values, self.axes, codes)
 
 
 class Passing(NamedTuple):

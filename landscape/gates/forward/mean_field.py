@@ -87,7 +87,7 @@ class _Field:
 
     def __init__(self, prior: Prior, train: bool, pairs: bool = True) -> None:
         lattice = prior.lattice
-        self.prior, self.lattice, self.train = prior, lattice, train
+        self.prior, self.lattice, self.train, self.pairs = prior, lattice, train, pairs
         self.forms = forms(lattice, train)
         self.nodes = dict(zip(lattice.names, lattice.nodes, strict=True))
         self.axes = {name: len(shape) - 1 for name, shape in zip(lattice.names, lattice.shapes, strict=True)}
@@ -119,7 +119,7 @@ class _Field:
                     signal = passed(node.op, self.known(position), [self.found[i] for i in node.inputs])
                     signal = signal._replace(cross=signal.mean**2) if position in self.filters else signal
                     self.found.append(signal.ordered())
-                    self._pairs(position)
+                    self._products(position)
                 self._share(position)
             except UnsupportedError as error:
                 raise UnsupportedError(f"{node.name}: {error}") from error
@@ -169,7 +169,9 @@ class _Field:
         return True
 
     def _check_alike(self, below: int, without: str) -> None:
-        """Refuse a maximum without a law over cells that are not alike."""
+        """Refuse a maximum without a law over cells that are not alike, where products were followed."""
+        if not self.pairs:
+            return
         power = self.found[below].power
         if np.mean(power == 0) > MOST_ZEROS:
             raise UnsupportedError(f"most of its cells are zero whatever the input, and {without}")
@@ -184,7 +186,7 @@ class _Field:
             return None
         return axes[0], axes[1]
 
-    def _pairs(self, position: int) -> None:
+    def _products(self, position: int) -> None:
         """The products of a node's output at its pairs, and from them its power where that is no sum over single positions."""
         node = self.lattice.nodes[position]
         axes = self.asked.get(position)

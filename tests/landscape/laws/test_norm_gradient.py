@@ -173,6 +173,29 @@ def test_what_reads_all_positions_evenly_leaves_the_average_constant(norm, layer
         predict(Lattice.chain((1, 10), [Conv(8, 3), norm, *layers, GlobalPool()]))
 
 
+class Squeezed(nn.Module):
+    """An instance norm whose channels are multiplied by numbers that follow their averages."""
+
+    def __init__(self, head: str) -> None:
+        super().__init__()
+        self.stem, self.norm, self.squeeze = nn.Conv2d(2, 8, 3), nn.InstanceNorm2d(8), nn.Linear(8, 8)
+        self.head = nn.AdaptiveAvgPool2d(1) if head == "averaged" else nn.Conv2d(8, 2, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.norm(self.stem(x))
+        gate = torch.sigmoid(self.squeeze(y.mean((2, 3))))
+        return self.head(gate[:, :, None, None] * y)
+
+
+def test_the_average_of_a_squeezed_instance_norm_is_constant():
+    x = torch.randn(1, 2, 8, 8, dtype=torch.float64).requires_grad_()
+    (truth,) = torch.autograd.grad(Squeezed("averaged").double()(x).sum(), x)
+    assert truth.abs().max() < 1e-12
+    with pytest.raises(AssumptionError, match=r"norm: .* exactly 0"):
+        predict(lambda: Squeezed("averaged"), (2, 8, 8))
+    assert predict(lambda: Squeezed("read"), (2, 8, 8)).squared.min() > 0
+
+
 @pytest.mark.parametrize("layers", UNEVEN.values(), ids=UNEVEN)
 def test_what_reads_positions_unevenly_lets_the_gradient_through(layers):
     assert predict(Lattice.chain((1, 10), [Conv(8, 3), Norm("instance"), *layers, GlobalPool()])).squared.max() > 0

@@ -12,6 +12,7 @@ from landscape.gates.forward.mean_field import batch_variances
 from landscape.gates.forward.signal import Signal
 from landscape.prior import Prior
 from lattice import Activation, Conv, Lattice, Norm, Pool, residual
+from validation import compare, measure
 
 relu = Activation("relu")
 
@@ -135,6 +136,25 @@ def test_two_inputs_differ_at_one_position():
     net = Lattice.chain((4, 1, 1), [Conv(8, 1), relu, Conv(8, 1), Norm()])
     (variance,) = batch_variances(Prior(net, {"conv1": 1 / 4, "conv2": 1 / 8})).values()
     assert variance == pytest.approx(1 / 2 - 1 / (2 * np.pi))
+
+
+def test_one_cell_stands_for_all_positions_of_a_product():
+    """Between two inputs too: E[g g' h h'] of channels that are multiplied by an average of theirs."""
+
+    class Squeezed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.norm = nn.Conv1d(2, 16, 3, bias=False), nn.BatchNorm1d(16)
+            self.squeeze, self.again, self.head = nn.Conv1d(16, 16, 1), nn.BatchNorm1d(16), nn.Conv1d(16, 2, 3, bias=False)
+
+        def forward(self, x):
+            y = nn.functional.softplus(self.norm(self.stem(x)))
+            return self.head(self.again(y * torch.sigmoid(self.squeeze(y.mean(2, keepdim=True)))))
+
+    land = predict(Squeezed, (2, 8), mode="train")
+    agreement = compare(land, measure(Squeezed, (2, 8), mode="train", draws=300, inputs_per_draw=32))
+    assert 0.8 < agreement.scale_ratio < 1.25
+    assert agreement.error_interval[0] < 0.05
 
 
 def test_train_mode_has_its_scale_where_every_position_is_a_border():
