@@ -283,10 +283,9 @@ def _(op: Norm, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
 def _(op: Activation, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
     if node.name in rules.gates.joint:
         return rules.gates.joint[node.name]
-    gain, same = rules.squared(node), _same(axes)
-    if np.ndim(gain):
-        return np.where(same, _at_pairs(gain, axes, lambda left, right: left), _at_pairs(gain, axes, np.multiply))
-    return np.where(same, gain, rules.single(node) ** 2)
+    gain, first, same = rules.squared(node), rules.single(node), _same(axes)
+    gain = _at_pairs(gain, axes, lambda left, right: left) if np.ndim(gain) else gain
+    return np.where(same, gain, _at_pairs(first, axes, np.multiply) if np.ndim(first) else first**2)
 
 
 @pair_moment.register

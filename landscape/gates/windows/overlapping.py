@@ -16,6 +16,7 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import qmc
 
+from landscape.gates.averaging import ratio
 from landscape.gates.functions import Curve
 from landscape.gates.windows.largest import Largest
 from landscape.gates.windows.winners import RIDGE, triangles
@@ -48,14 +49,16 @@ class Cells(NamedTuple):
 class Simulated(NamedTuple):
     """Moments of pairs of windows: `moments` (3, kinds, *lags) of each kind of window, and `kinds`, (*outputs).
 
-    The moments are E[f(M) f(M')], E[f'(M) f'(M'); one cell wins both] and E[f'(M) f'(M')]; nan where they are not known.
-    `first`, `second` are E[f(M)] and E[f(M)^2] by kind.
+    The moments are E[f(M) f(M')] / sqrt(E[f(M)^2] E[f(M')^2]), E[f'(M) f'(M'); one cell wins both] and E[f'(M) f'(M')]; nan
+    where they are not known. `first`, `second` are E[f(M)] and E[f(M)^2] by kind. `alike` numbers the windows by their law,
+    (*outputs): those that have one are averaged, for what they differ by is that few points are simulated.
     """
 
     moments: Array
     kinds: Array
     first: Array
     second: Array
+    alike: Array
 
     def at(self, axes: Axes) -> Array:
         """The moments at pairs of windows, (3, *pairs), of either window's simulation the mean."""
@@ -68,11 +71,24 @@ class Simulated(NamedTuple):
             steps = [np.clip(sign * lag, -r, r) + r for lag, r in zip(lags, reach, strict=True)]
             return np.asarray(self.moments[(slice(None), self.kinds[np.ix_(*origin)], *np.ix_(*steps))])
 
-        return np.where(near, (seen(first, 1) + seen(second, -1)) / 2, np.nan)
+        found = np.where(near, (seen(first, 1) + seen(second, -1)) / 2, np.nan)
+        codes = self.alike[np.ix_(*first)] * (self.alike.max() + 1) + self.alike[np.ix_(*second)]
+        for place, (lag, n) in enumerate(zip(lags, self.alike.shape, strict=True)):
+            codes = codes * (2 * n) + np.expand_dims(lag + n, tuple(axis for axis in range(codes.ndim) if axis != place))
+        kinds = np.unique(codes, return_inverse=True)[1]
+        return np.stack([_averaged(part, kinds.reshape(part.shape)) for part in found])
 
     def by_output(self) -> tuple[Array, Array]:
         """E[f(M)] and E[f(M)^2], (*outputs)."""
-        return self.first[self.kinds], self.second[self.kinds]
+        first, second = (_averaged(part[self.kinds], self.alike) for part in (self.first, self.second))
+        return first, second
+
+
+def _averaged(values: Array, kinds: Array) -> Array:
+    """Values with the mean of their kind in their place."""
+    flat = kinds.ravel()
+    means = np.bincount(flat, values.ravel()) / np.bincount(flat)
+    return np.asarray(means[kinds])
 
 
 def simulated(cells: Cells, law: Largest, function: Curve) -> Simulated | None:
@@ -105,11 +121,13 @@ def simulated(cells: Cells, law: Largest, function: Curve) -> Simulated | None:
         count = value.shape[1]
         slopes = slope @ slope[own] / count
         same = ((winner == winner[own]) * slope) @ slope[own] / count
-        pairs = np.stack([value @ value[own] / count, same, slopes])
+        power = (value**2).mean(axis=1)
+        between = ratio(value @ value[own] / count, np.sqrt(power * power[own]))
+        pairs = np.stack([between, same, slopes])
         index: Any = (slice(None), place, *lags)
         moments[index] = pairs.reshape(3, *(len(o) for o in outputs))
-        values[:, place] = value[own].mean(), pairs[0, own]
-    return Simulated(moments, kinds, *values)
+        values[:, place] = value[own].mean(), power[own]
+    return Simulated(moments, kinds, *values, _by_law(law))
 
 
 def _reach(table: Array) -> int:
@@ -119,16 +137,21 @@ def _reach(table: Array) -> int:
 
 
 def _alike(law: Largest, reach: list[int]) -> Array:
-    """A number for each kind of window: those with the same winners and sizes, among neighbours of the same."""
-    power = law.square / law.square.max()
-    level = law.level / np.sqrt(np.where(law.square > 0, law.square, 1.0))
-    columns = [*law.picked, level, np.log(np.maximum(power, np.finfo(float).tiny))]
-    rows = np.round(np.stack([column.ravel() for column in columns], axis=1) / GRAIN)
-    own = np.unique(rows, axis=0, return_inverse=True)[1].reshape(law.level.shape)
+    """A number for each kind of window: those with one law among neighbours that have one."""
+    own = _by_law(law)
     around = np.lib.stride_tricks.sliding_window_view(
         np.pad(own, [(r, r) for r in reach], constant_values=-1), tuple(2 * r + 1 for r in reach)
     )
     return np.asarray(np.unique(around.reshape(own.size, -1), axis=0, return_inverse=True)[1].reshape(own.shape))
+
+
+def _by_law(law: Largest) -> Array:
+    """A number for each law of a window: those with the same winners and sizes."""
+    power = law.square / law.square.max()
+    level = law.level / np.sqrt(np.where(law.square > 0, law.square, 1.0))
+    columns = [*law.picked, level, np.log(np.maximum(power, np.finfo(float).tiny))]
+    rows = np.round(np.stack([column.ravel() for column in columns], axis=1) / GRAIN)
+    return np.asarray(np.unique(rows, axis=0, return_inverse=True)[1].reshape(law.level.shape))
 
 
 def _patch(cells: Cells, middle: tuple[int, ...], reach: list[int]) -> tuple[list[Array], list[Array]]:

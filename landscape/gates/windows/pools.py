@@ -165,7 +165,10 @@ def pairs_of_windows(op: Maximum, field: Field, law: Largest, seen: Simulated | 
 
     With r_k = P(k wins), Cov(max, max') = sum r_k r'_m Cov(a_k, a_m), to first order in the covariances of different cells.
     """
-    found = np.full(tuple(map(len, axes)), np.nan) if seen is None else seen.at(axes)[0]
+    found = np.full(tuple(map(len, axes)), np.nan)
+    if seen is not None:
+        first, second = (np.ix_(*(getattr(pairs, side) for pairs in axes)) for side in ("first", "second"))
+        found = seen.at(axes)[0] * np.sqrt(law.second[first] * law.second[second])
     missing = np.isnan(found)
     return np.where(missing, _to_first_order(op, field, law, axes), found) if missing.any() else found
 

@@ -184,13 +184,14 @@ class Comparison:
         return max(_apart(pair.gradient[:1], replayed.gradient), float(pair.gradient[1:].abs().max()))
 
     def _is_rounding(self, point: Point, replayed: Run, truth: Run) -> bool:
-        """Are the differences as small as those that a change of the input by `close` makes, on either side?
+        """Are the differences as small as those that a change of the input makes in its last digits, on either side?
 
         An ill-conditioned function is known no better, and a sum that cancels leaves nothing but the rounding of its terms.
         """
+        change = CLOSE if self.dtype == torch.float64 else float(torch.finfo(self.dtype).eps)
         moved = torch.zeros(2, dtype=torch.float64)
         for seed in NEARBY:
-            nearby = replace(point, x=point.x * (1 + self.close * self._normal(point.x.shape, seed)))
+            nearby = replace(point, x=point.x * (1 + change * self._normal(point.x.shape, seed)))
             model = self._run_model(nearby)
             moved = torch.stack([moved, _moved(model, truth), _moved(self._run_lattice(nearby, model), replayed)]).amax(0)
         apart = _moved(replayed, truth)
