@@ -103,10 +103,14 @@ class Counter(Watched):
 
         name = node.name
         ones = arguments[0].new_ones(()).expand_as(arguments[0])
-        with torch.enable_grad():
-            z = arguments[0].detach().requires_grad_()
-            (slope,) = torch.autograd.grad(function(z.clone(), *arguments[1:], **named), z, ones)
-        squared = slope.square()
+        z = arguments[0].detach()
+        if node.op == Activation("relu"):  # known without a backward pass, and its own square
+            squared = slope = (z > 0).to(z.dtype)
+        else:
+            with torch.enable_grad():
+                z.requires_grad_()
+                (slope,) = torch.autograd.grad(function(z.clone(), *arguments[1:], **named), z, ones)
+            squared = slope.square()
         under = self.slopes.get(self.below.get(name, ""))
         self.slopes[name] = slope if under is None else slope * under
         through = squared if under is None else self.slopes[name].square()
