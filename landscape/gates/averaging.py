@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["average_alike", "pointwise", "ratio", "significant"]
+__all__ = ["alike_rows", "average_alike", "pointwise", "ratio", "significant"]
 
 Array = np.ndarray[Any, Any]
 DIGITS = 40  # binary ones, by which cases are told apart: 1e-12 of each number
@@ -88,6 +88,17 @@ def pointwise(function: Callable[..., tuple[Array, ...]], *arrays: Array) -> tup
     for axis, place in reversed(places):
         results = tuple(np.take(result, place, axis) for result in results)
     return results
+
+
+def alike_rows(arrays: list[Array]) -> tuple[Array, Array]:
+    """The first of each kind of rows that are equal in all arrays but for their last digits, and of which kind every row is.
+
+    >>> alike_rows([np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])])
+    (array([0, 1]), array([0, 1, 0]))
+    """
+    first, run = _runs_of_rows(arrays)
+    different, kind = _different_rows([np.take(array, first, 0) for array in arrays])
+    return first[different], kind[run]
 
 
 def _runs_of_rows(arrays: list[Array]) -> tuple[Array, Array]:

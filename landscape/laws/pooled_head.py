@@ -19,6 +19,7 @@ field * channels).
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -104,11 +105,13 @@ def head_correction(prior: Prior, output: Any = None) -> Array | None:
     gates = pooled_gates(lattice)
     if not gates:
         return None
+    prior = replace(prior, gates=replace(prior.gates, replicates=()))  # they are made when asked for, and not needed
     head = _weight_of_the_head(prior, output)
     rest = prior.up_to(lattice.nodes[_last_pool(lattice)].inputs[0])
-    below = dict(zip(rest.lattice.names, signals(rest, pairs=False), strict=True))
+    below = signals(rest, pairs=False)
     gated = [lattice.nodes[gate] for gate in gates]
-    parts = [_per_channel(prior, node, below[lattice.nodes[node.inputs[0]].name]) for node in gated]
+    read = [rest.lattice.names.index(lattice.nodes[node.inputs[0]].name) for node in gated]
+    parts = [_per_channel(prior, node, below[place]) for node, place in zip(gated, read, strict=True)]
     return np.asarray(sum(head * lattice.shapes[gate][0] * part for gate, part in zip(gates, parts, strict=True)))
 
 

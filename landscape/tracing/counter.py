@@ -103,31 +103,38 @@ class Counter(Watched):
 
         name = node.name
         ones = arguments[0].new_ones(()).expand_as(arguments[0])
-        with torch.enable_grad():
-            z = arguments[0].detach().requires_grad_()
-            (slope,) = torch.autograd.grad(function(z.clone(), *arguments[1:], **named), z, ones)
-        squared = slope.square()
+        z = arguments[0].detach()
+        if node.op == Activation("relu"):  # known without a backward pass, and its own square
+            squared = slope = (z > 0).to(z.dtype)
+        else:
+            with torch.enable_grad():
+                z.requires_grad_()
+                (slope,) = torch.autograd.grad(function(z.clone(), *arguments[1:], **named), z, ones)
+            squared = slope.square()
         under = self.slopes.get(self.below.get(name, ""))
         self.slopes[name] = slope if under is None else slope * under
         through = squared if under is None else self.slopes[name].square()
-        self._add(("gain", name), self._mean(name, through))
-        self._add(("first", name), self._mean(name, self.slopes[name]))
+        gain = self._mean(name, through)
+        self._add(("gain", name), gain)
+        self._add(("first", name), gain if through is self.slopes[name] else self._mean(name, self.slopes[name]))
         # a gate that is closed at exactly zero reads nothing but closed gates: no open path leads through it
         everywhere = int(torch.count_nonzero(z)) == z.numel()  # the common case, in a quarter of the time
         alive = ones if everywhere else torch.logical_or(z, slope).to(squared)
         reached = alive if under is None else alive * under
-        self._add(("alive", name), self._mean(name, alive if under is None else reached * under))
+        certain = everywhere and under is None
+        self._add(
+            ("alive", name), torch.ones_like(gain) if certain else self._mean(name, alive if under is None else reached * under)
+        )
         if under is not None:
             self._add(("open", name), self._mean(name, reached))
         self.runs_up[name] = {name: through}  # as `gain`: given the gates right below, which `alive` divides by
         for _, _, lower, upper, *_ in self.skips:
             if upper == name:
                 for lowest, run in self.runs_up.get(lower, {}).items():
-                    self.runs_up[upper][lowest] = run * squared
-                    self._add(("run", lowest, upper), self._mean(lowest, run * squared))
+                    whole = self.runs_up[upper][lowest] = run * squared
+                    self._add(("run", lowest, upper), self._mean(lowest, whole))
         if not self.is_diagonal(name):
             self._add(("joint", name), _products(self.slopes[name], self.pairs[name]))
-            certain = everywhere and under is None
             self._add(("both alive", name), ones.new_ones(()) if certain else _products(reached, self.pairs[name]))
 
     def _product(self, node: Node, arguments: Any) -> None:

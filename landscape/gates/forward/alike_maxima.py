@@ -46,14 +46,18 @@ def alike_maximum(op: Pooling, known: Known, z: Signal, maps: list[Array]) -> Si
 @lru_cache(maxsize=4096)
 def _largest(n: int, function: Curve, mean: float, variance: float, shared: float) -> tuple[float, float, float]:
     """E[M^2], E[E[M | what inputs share]^2] and E[M] for M the largest of n values f(mean + shared + own Gaussians)."""
-    t, weights = np.polynomial.hermite_e.hermegauss(31)
-    e = np.linspace(-7, 7, 561)  # deviations
-    law = np.diff(ndtr(e) ** n)  # of the largest e
-    largest = (e[1:] + e[:-1]) / 2
+    t, weights, law, largest = _points(n)
     values = function.value(mean + np.sqrt(shared) * t[:, None] + np.sqrt(max(variance - shared, 0.0)) * largest)
     first, second = values @ law, values**2 @ law
-    weights = weights / weights.sum()
     return float(weights @ second), float(weights @ first**2), float(weights @ first)
+
+
+@lru_cache(maxsize=64)
+def _points(n: int) -> tuple[Array, Array, Array, Array]:
+    """Points and masses of a Gaussian, and masses and values of the largest of n."""
+    t, weights = np.polynomial.hermite_e.hermegauss(31)
+    e = np.linspace(-7, 7, 561)  # deviations
+    return t, weights / weights.sum(), np.diff(ndtr(e) ** n), (e[1:] + e[:-1]) / 2
 
 
 def _correlations(z: Signal) -> Array:

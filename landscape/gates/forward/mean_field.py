@@ -10,7 +10,7 @@ of the same inputs. A gate over a skip is taken as a Gaussian with the mean and 
 independent values.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from landscape.gates.composites import Affine, factor_squares, forms
+from landscape.gates.forward.alike_positions import Signals, Thin, thinned, together
 from landscape.gates.forward.covariances import Passing, Product, at_pairs, by_run, gate_products, passed_pairs
 from landscape.gates.forward.levels import aligned, level_of_pairs, level_of_weights
 from landscape.gates.forward.maxima import check_few, fields, maximum, pairs_of_maxima, winners_of_pairs
@@ -41,12 +42,15 @@ from landscape.structure.symmetry import Symmetries, symmetries
 from lattice import (
     Activation,
     AdaptivePool,
+    Add,
     AssumptionError,
+    Dropout,
     GlobalPool,
     Input,
     Multiply,
     Node,
     Norm,
+    Op,
     Pool,
     UnsupportedError,
 )
@@ -57,7 +61,7 @@ __all__ = ["Signal", "batch_variances", "signals", "theory_gates"]
 Array = np.ndarray[Any, Any]
 
 
-def signals(prior: Prior, *, input_power: float = 1.0, train: bool = False, pairs: bool = True) -> tuple[Signal, ...]:
+def signals(prior: Prior, *, input_power: float = 1.0, train: bool = False, pairs: bool = True) -> Sequence[Signal]:
     """power, cross and mean of every node's output, in the order of the nodes; see the head of this file.
 
     `input_power` is that of the white input. With `train`, batch norms divide by the variance over a large batch of white
@@ -73,7 +77,7 @@ def signals(prior: Prior, *, input_power: float = 1.0, train: bool = False, pair
     ... )
     array([[0.02, 0.05, 0.05, 0.02]])
     """
-    return tuple(_Field(prior, train, pairs).sweep(input_power))
+    return _Field(prior, train, pairs).sweep(input_power)
 
 
 FAR = 3.0  # deviations from the mean to where a gate opens
@@ -96,7 +100,7 @@ class _Field:
         self.runs, self.asked = channel_runs(lattice), asked_pairs(lattice) if pairs else {}
         self.alike = symmetries(lattice) if even(prior) else Symmetries((), ())
         self.filters = filters_as_positions(lattice)
-        self.found: list[Signal] = []
+        self.found = Signals()
         self.products: dict[int, Product] = {}
         self.shared: dict[int, Product] = {}  # of two inputs
         self.batches = train and any(map(_is_batch_norm, lattice.nodes))
@@ -104,7 +108,7 @@ class _Field:
         self.winners: dict[str, Winners] = {}
         self.notes: dict[str, tuple[str, ...]] = {}
 
-    def sweep(self, input_power: float) -> list[Signal]:
+    def sweep(self, input_power: float) -> Sequence[Signal]:
         for position, node in enumerate(self.lattice.nodes):
             if isinstance(node.op, Input):
                 full = np.full((1, *node.op.shape[1:]), input_power)
@@ -116,14 +120,30 @@ class _Field:
                 continue
             try:
                 if not self._maximum(position):
-                    signal = passed(node.op, self.known(position), [self.found[i] for i in node.inputs])
-                    signal = signal._replace(cross=signal.mean**2) if position in self.filters else signal
-                    self.found.append(signal.ordered())
+                    self.found.append(self._passed(position))
                     self._products(position)
                 self._share(position)
             except UnsupportedError as error:
                 raise UnsupportedError(f"{node.name}: {error}") from error
         return self.found
+
+    def _passed(self, position: int) -> Signal | Thin:
+        """What a node makes of the signals below it, at one position of each kind where that is enough."""
+        node, known = self.lattice.nodes[position], self.known(position)
+        thin = [self.found.thin(i) for i in node.inputs]
+        alone = position not in self.filters and known.run is None
+        parts = [one for one in thin if one is not None]
+        if alone and _acts_alone(node.op, known) and len(parts) == len(node.inputs):
+            parts = together(parts)
+            return Thin(passed(node.op, known, [one.signal for one in parts]).ordered(), parts[0].kinds)
+        if isinstance(node.op, WeightedWindow) and node.op.groups == 1 and thin[0] is not None:
+            below = [thin[0].mean_channel()]
+        else:
+            below = [self.found[i] for i in node.inputs]
+        signal = passed(node.op, known, below)
+        signal = signal._replace(cross=signal.mean**2) if position in self.filters else signal
+        signal = signal.ordered()
+        return (thinned(signal) if isinstance(node.op, WeightedWindow) else None) or signal
 
     def _maximum(self, position: int) -> bool:
         """The law of a max-pool's windows, where the products of its cells are known."""
@@ -315,6 +335,13 @@ class _Field:
         return array.reshape(-1, *(1,) * self.axes[node.name]) if array.ndim <= 1 else array
 
 
+def _acts_alone(op: Op, known: Known) -> bool:
+    """Does an op act at each position by itself, in the same way at all of them?"""
+    fixed = isinstance(op, Norm) and op.kind == "batch" and not known.train
+    even = all(max(part.shape[1:], default=1) == 1 for part in (known.factor, known.sign, *known.shift))
+    return (fixed and even) or isinstance(op, Activation | Add | Dropout)
+
+
 def _is_batch_norm(node: Node) -> bool:
     return isinstance(node.op, Norm) and node.op.kind == "batch"
 
@@ -434,7 +461,7 @@ def _products(
     return {(node.name, place): np.broadcast_to(one, (len(one), *spatial)) for place, one in enumerate(factors)}
 
 
-def _product_joint(prior: Prior, below: list[Signal]) -> dict[tuple[str, int], Array]:
+def _product_joint(prior: Prior, below: Sequence[Signal]) -> dict[tuple[str, int], Array]:
     """E[g g'] of the factors at pairs of positions: what inputs share, positions do too, and one cell is the same at all."""
     lattice, found = prior.lattice, {}
     for (a, b), axes in prior.plan.carried.items():
