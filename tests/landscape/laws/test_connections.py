@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from landscape import predict
 from landscape.laws.batchnorm import dropout_gains
 from landscape.laws.connections import Rules
 from landscape.prior import Gates, Prior
@@ -121,3 +122,23 @@ def test_what_depends_on_the_data_is_refused_by_name_until_it_is_known():
         rules.squared(node)
     rules, node = rules_of([Norm("layer")], gates=Gates(gains={"norm1": 0.25}))
     assert rules.squared(node) == 0.25
+
+
+@pytest.mark.parametrize("gates", ["theory", "measured"])
+@pytest.mark.parametrize("gate", [nn.Sigmoid(), nn.LeakyReLU(0.2), nn.GELU()], ids=["sigmoid", "leaky_relu", "gelu"])
+def test_slopes_at_two_positions_between_averages(gate, gates):
+    """Between averages what counts is E[phi'(z) phi'(z')] at two positions: E[phi']^2 at least, and not E[phi'^2]^2."""
+
+    def factory():
+        average = nn.AvgPool1d(2, 1)
+        return nn.Sequential(nn.Conv1d(4, 32, 1, bias=False), average, gate, average, nn.Conv1d(32, 2, 1, bias=False))
+
+    total = np.zeros(3)
+    with torch.random.fork_rng(devices=()):
+        for seed in range(800):
+            torch.manual_seed(seed)
+            x = torch.randn(1, 4, 3, requires_grad=True)
+            (gradient,) = torch.autograd.grad(factory()(x).sum(), x)
+            total += gradient[0].square().mean(0).numpy() / 800
+    found = predict(factory, (4, 3), gates=gates).squared
+    np.testing.assert_allclose(found[1] / found[0], 2 * total[1] / (total[0] + total[2]), rtol=0.1)

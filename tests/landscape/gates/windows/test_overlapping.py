@@ -61,6 +61,24 @@ def test_maxima_of_windows_that_share_cells_differ_as_drawn(whole, monkeypatch):
     np.testing.assert_allclose(found, truth, rtol=0.02 if whole else 0.03)
 
 
+def test_windows_of_one_law_have_one_power_and_products_by_lag():
+    """What they differ by is that few points are simulated: a deep layer would take it for a slope of the image."""
+    side = 12
+    places = np.stack(np.meshgrid(*[np.arange(side)] * 2, indexing="ij"), -1).reshape(-1, 2)
+    covariance = np.exp(-((places[:, None] - places[None]) ** 2).sum(-1) / 40)
+    by_axis = covariance.reshape([side] * 4).transpose(0, 2, 1, 3).reshape(side**2, side**2)
+    pairs = (everything(side, side), everything(side, side))
+    field = Field(np.zeros((side, side)), np.ones((side, side)), 0.2 * np.ones((side, side)), by_axis, pairs, relu)
+    law = windows(POOL, field)
+    seen = simulate(POOL, field, law)
+    power = with_moments(law, seen).second[1:-1, 1:-1]
+    np.testing.assert_allclose(power, power[0, 0], rtol=1e-9)
+    products = pairs_of_windows(POOL, field, with_moments(law, seen), seen, pairs)
+    products = products.reshape(side, side, side, side)  # first and second position on either axis
+    inside = [products[i, i + 1, k, k + 2] for i in range(1, side - 2) for k in range(1, side - 3)]
+    np.testing.assert_allclose(inside, inside[0], rtol=1e-9)
+
+
 def test_one_cell_wins_two_windows_as_often_as_drawn():
     field, covariance = _smooth()
     same, both = (_matrix(part) for part in simulate(POOL, field, windows(POOL, field)).at(PAIRS)[1:])

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from landscape import trace
 from landscape.tracing.aten.table import RULES
@@ -40,6 +41,16 @@ def test_backward_hooks_are_refused():
     with pytest.raises(UnsupportedError, match=r"the gradient at one, by 0\.5"):
         trace(model, SHAPE)
     assert trace(model, SHAPE, check=False).lattice.names == ("input", "one", "act", "two")
+
+
+def test_backward_hooks_are_refused_in_half_precision():
+    """Not taken for rounding, which in bfloat16 is large below a norm; its weights are made of parameters in the graph."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 2), nn.Conv2d(8, 2, 1), nn.Conv2d(2, 4, 3, padding=(0, 1)), nn.LayerNorm([4, 1, 5]))
+    model[1].register_full_backward_hook(lambda module, inputs, outputs: (0.5 * inputs[0],))
+    with pytest.raises(UnsupportedError, match=r"the gradient at 0, by 0\.5"):
+        trace(model.to(torch.bfloat16), (3, 4, 6))
+    model[1]._backward_hooks.clear()
+    assert len(trace(model.to(torch.bfloat16), (3, 4, 6)).lattice.names) == 5
 
 
 def test_an_input_that_is_cut_off_inside_is_refused():
