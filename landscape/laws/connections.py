@@ -253,6 +253,7 @@ def _(op: Pooling, rules: Rules, node: Node, number: int) -> Any:
 
 
 @first_moment.register(Add)
+@first_moment.register(Attention)
 @first_moment.register(Blur)
 @first_moment.register(Dropout)
 @first_moment.register(Pad)

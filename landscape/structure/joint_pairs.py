@@ -79,20 +79,30 @@ def _chunks(axes: Axes) -> Iterator[tuple[slice, Array, Array]]:
 
 
 class _Widened:
-    """The pairs of each axis among pairs of flat positions, as they are found."""
+    """The pairs of each axis among pairs of flat positions, as they are found: marks of all pairs, or codes where they are many."""
 
     def __init__(self, sizes: Shape) -> None:
-        self.sizes, self.tables = sizes, [np.zeros(n * n, dtype=bool) for n in sizes]
+        self.sizes = sizes
+        self.tables = [np.zeros(n * n if n * n <= MOST_PAIRS else 0, dtype=bool) for n in sizes]
+        self.codes: list[list[Array]] = [[] for _ in sizes]
 
     def add(self, first: Array, second: Array) -> None:
         if self.sizes:
             left, right = np.unravel_index(first, self.sizes), np.unravel_index(second, self.sizes)
-            for table, n, i, j in zip(self.tables, self.sizes, left, right, strict=True):
-                table[i * n + j] = True
+            for table, codes, n, i, j in zip(self.tables, self.codes, self.sizes, left, right, strict=True):
+                if table.size:
+                    table[i * n + j] = True
+                elif sum(map(len, codes)) + len(i) > MOST_PAIRS:
+                    raise ResourceError(f"more than {MOST_PAIRS:.1e} moments between positions are asked for; give a smaller input")
+                else:
+                    codes.append(np.unique(i * n + j))
 
     def axes(self, own: Axes) -> Axes:
         """The pairs that were found, and `own` beside them."""
-        found = (Pairs.of(n, n, np.flatnonzero(table)) for n, table in zip(self.sizes, self.tables, strict=True))
+        found = (
+            Pairs.of(n, n, np.flatnonzero(table) if table.size else np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *codes])))
+            for n, table, codes in zip(self.sizes, self.tables, self.codes, strict=True)
+        )
         return tuple(pairs | also for pairs, also in zip(found, own, strict=True))
 
 

@@ -238,7 +238,7 @@ def _is_followed_alone(op: Op) -> bool:
     """Can the moments between a node and another branch be followed through it, on the node's side alone?"""
     if isinstance(op, Rearrange):
         return op.keeps_axes and op.takes[0] is None
-    return isinstance(op, Windowed | Pointwise | Summed) and not _chooses(op)
+    return isinstance(op, Windowed | Pointwise | Summed | Attention) and not _chooses(op)
 
 
 def _chooses(op: Op) -> bool:
@@ -268,10 +268,16 @@ def _own(lattice: Lattice, node: Node, n: int, free: tuple[Reach, ...]) -> list[
 
 
 def _one_side(lattice: Lattice, node: Node, source: State, side: int, free: tuple[Reach, ...]) -> list[Step]:
-    """The steps of the moments between a node and another one, down on the node's side."""
+    """The steps of the moments between a node and another one, down on the node's side.
+
+    What comes down attention's queries, keys and logits changes its sign with the values, which the other branch does not: only
+    that through the values is not zero.
+    """
     n, other = source[side], source[1 - side]
     steps = []
     for number, below in enumerate(node.inputs):
+        if isinstance(node.op, Attention) and roles(node.inputs)[number] != "values":
+            continue
         if meet(free[below], free[other], each=True):
             target = (below, other) if side == 0 else (other, below)
             maps = _maps(lattice, n, number, side, lattice.shapes[other][1:])

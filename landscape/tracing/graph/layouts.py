@@ -217,7 +217,7 @@ def _kept(shape: Shape, takes: list[tuple[int, ...] | None]) -> Rearrange:
 
 
 def _by_factors(wanted: Array, shape: Shape) -> list[Op] | None:
-    """An op that splits axes into factors and joins them to others."""
+    """An op that splits axes into factors and joins them to others; below it one that repeats cells, where some are read often."""
     if wanted.size == 0 or wanted.min() < 0:
         return None
     base = np.array(np.unravel_index(wanted.flat[0], shape))
@@ -230,6 +230,8 @@ def _by_factors(wanted: Array, shape: Shape) -> list[Op] | None:
             return None
         groups.append(list(range(len(digits), len(digits) + len(found))))
         digits += [(*digit, len(digits) + k) for k, digit in enumerate(found)]
+    if any(stride == 0 for _, stride, _, _ in digits) and len(shape) == 1:
+        return None
     factors: list[tuple[int, ...]] = []
     takes: list[tuple[int, ...] | None] = []
     numbers: dict[int, int] = {}
@@ -243,16 +245,22 @@ def _by_factors(wanted: Array, shape: Shape) -> list[Op] | None:
         factors.append(tuple(size for _, _, size, _ in own))
         take = tuple(cells.ravel().tolist())
         takes.append(None if take == tuple(range(n)) else take)
-    op = Rearrange(tuple(factors), tuple(tuple(numbers[d] for d in group) for group in groups), tuple(takes))
-    return _named(op, wanted, shape) if np.array_equal(sources(op, shape), wanted) else None
+    grouped = tuple(tuple(numbers[d] for d in group) for group in groups)
+    op = Rearrange(tuple(factors), grouped, tuple(takes))
+    if not np.array_equal(sources(op, shape), wanted):
+        return None
+    if op.keeps_axes or all(take is None or len(set(take)) == len(take) for take in takes):
+        return _named(op, wanted, shape)
+    longer = tuple(n if take is None else len(take) for n, take in zip(shape, takes, strict=True))
+    return [_kept(longer, takes), Rearrange(tuple(factors), grouped)]
 
 
 def _digits(line: Array) -> list[tuple[int, int, int]] | None:
-    """The steps of coordinates along one output axis as digits (input axis, stride, size), major first."""
+    """The steps of coordinates along one output axis as digits (input axis, stride, size), major first; repetition has stride 0."""
     found: list[tuple[int, int, int]] = []
     while line.shape[1] > 1:
         step = line[:, 1]
-        moving = np.flatnonzero(step)
+        moving = np.flatnonzero(step) if step.any() else np.array([min(1, len(line) - 1)])  # of positions, where there are some
         if len(moving) != 1:
             return None
         straight = (line == step[:, None] * np.arange(line.shape[1])).all(axis=0)
