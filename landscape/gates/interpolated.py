@@ -24,7 +24,7 @@ CHUNK = 2**22  # numbers in an array of products of polynomials
 
 
 def interpolated(moments: Callable[..., tuple[float, ...]], cases: Sequence[tuple[float, float, float]]) -> Array | None:
-    """The five moments at all laws (mean, variance, correlation), (laws, 5); None where few are asked for, or it is not precise.
+    """The five moments at all laws (mean, variance, correlation), (laws, 5); None for few laws, or where not precise.
 
     >>> def linear(mean, variance, correlation):
     ...     second = mean**2 + variance

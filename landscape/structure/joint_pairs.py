@@ -34,6 +34,7 @@ __all__ = [
 Array = np.ndarray[Any, Any]
 Axes = tuple[Pairs, ...]
 MOST_PAIRS = 2**26  # of all axes together
+MOST_TABLE = 2**26  # pairs of one axis that are marked in a table
 CHUNK = 2**20  # of them that are looked at together
 
 
@@ -79,11 +80,11 @@ def _chunks(axes: Axes) -> Iterator[tuple[slice, Array, Array]]:
 
 
 class _Widened:
-    """The pairs of each axis among pairs of flat positions, as they are found: marks of all pairs, or codes where they are many."""
+    """The pairs of each axis among pairs of flat positions, as they are found: marks, or codes where all pairs are many."""
 
     def __init__(self, sizes: Shape) -> None:
         self.sizes = sizes
-        self.tables = [np.zeros(n * n if n * n <= MOST_PAIRS else 0, dtype=bool) for n in sizes]
+        self.tables = [np.zeros(n * n if n * n <= MOST_TABLE else 0, dtype=bool) for n in sizes]
         self.codes: list[list[Array]] = [[] for _ in sizes]
 
     def add(self, first: Array, second: Array) -> None:
@@ -93,14 +94,18 @@ class _Widened:
                 if table.size:
                     table[i * n + j] = True
                 elif sum(map(len, codes)) + len(i) > MOST_PAIRS:
-                    raise ResourceError(f"more than {MOST_PAIRS:.1e} moments between positions are asked for; give a smaller input")
+                    raise ResourceError(
+                        f"more than {MOST_PAIRS:.1e} moments between positions are asked for; give a smaller input"
+                    )
                 else:
                     codes.append(np.unique(i * n + j))
 
     def axes(self, own: Axes) -> Axes:
         """The pairs that were found, and `own` beside them."""
         found = (
-            Pairs.of(n, n, np.flatnonzero(table) if table.size else np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *codes])))
+            Pairs.of(
+                n, n, np.flatnonzero(table) if table.size else np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *codes]))
+            )
             for n, table, codes in zip(self.sizes, self.tables, self.codes, strict=True)
         )
         return tuple(pairs | also for pairs, also in zip(found, own, strict=True))
@@ -128,21 +133,28 @@ def carried_jointly(op: Rearrange, shape: Shape, needed: Axes, above: Axes, own:
     return found.axes(own)
 
 
-def collect_jointly(op: Rearrange, shape: Shape, here: Array, above: Axes, below: Axes) -> Array:
-    """The moments at the pairs `below` from those at the pairs `above`, (channels or 1, *pairs of each axis)."""
+def collect_jointly(op: Rearrange, shape: Shape, here: Array, above: Axes, below: Axes, summed: bool = False) -> Array:
+    """The moments at the pairs `below` from those at the pairs `above`, (channels or 1, *pairs of each axis).
+
+    With `summed` the mean over the channels below alone.
+    """
     values = np.concatenate([here.reshape(len(here), -1), np.zeros((len(here), 1))], axis=1)  # -1 reads the zero at the end
     classes = _classes(op, shape)
-    alike = len(here) == 1 and len(classes) == 1
-    check_room(1 if alike else shape[0], below)
-    result = np.empty((1 if alike else shape[0], prod(map(len, below))))
+    one = summed or (len(here) == 1 and len(classes) == 1)
+    check_room(1 if one else shape[0], below)
+    result = np.zeros((1 if one else shape[0], prod(map(len, below))))
     to, _ = _readers(op, shape)
     for chunk, left, right in _chunks(below):
         for channels, row in classes:
             places = _places(row, left, right, above)
+            share = len(channels) / shape[0] if one else 1
             if len(here) == 1:
-                result[0 if alike else channels, chunk] = values[0, places]
+                result[0 if one else channels, chunk] += share * values[0, places]
+            elif one:
+                for channel in channels:
+                    result[0, chunk] += values[np.maximum(to[channel, left], 0), places] / shape[0]
             else:
-                result[channels, chunk] = values[np.maximum(to[channels][:, left], 0), places]
+                result[channels, chunk] += values[np.maximum(to[channels][:, left], 0), places]
     return result.reshape(len(result), *map(len, below))
 
 

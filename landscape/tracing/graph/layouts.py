@@ -217,7 +217,7 @@ def _kept(shape: Shape, takes: list[tuple[int, ...] | None]) -> Rearrange:
 
 
 def _by_factors(wanted: Array, shape: Shape) -> list[Op] | None:
-    """An op that splits axes into factors and joins them to others; below it one that repeats cells, where some are read often."""
+    """An op that splits axes into factors and joins them to others, below it one that repeats cells if some are read often."""
     if wanted.size == 0 or wanted.min() < 0:
         return None
     base = np.array(np.unravel_index(wanted.flat[0], shape))
@@ -225,7 +225,7 @@ def _by_factors(wanted: Array, shape: Shape) -> list[Op] | None:
     groups: list[list[int]] = []
     for axis in range(wanted.ndim):
         line = wanted[tuple(slice(None) if other == axis else 0 for other in range(wanted.ndim))]
-        found = _digits(np.array(np.unravel_index(line, shape)) - base[:, None])
+        found = _digits(np.array(np.unravel_index(line, shape)) - base[:, None], min(axis, 1))
         if found is None:
             return None
         groups.append(list(range(len(digits), len(digits) + len(found))))
@@ -255,12 +255,15 @@ def _by_factors(wanted: Array, shape: Shape) -> list[Op] | None:
     return [_kept(longer, takes), Rearrange(tuple(factors), grouped)]
 
 
-def _digits(line: Array) -> list[tuple[int, int, int]] | None:
-    """The steps of coordinates along one output axis as digits (input axis, stride, size), major first; repetition has stride 0."""
+def _digits(line: Array, repeated: int) -> list[tuple[int, int, int]] | None:
+    """The steps of coordinates along one output axis as digits (input axis, stride, size), major first.
+
+    A repetition has stride 0, and is one of the input axis `repeated`: channels for channels, and positions for positions.
+    """
     found: list[tuple[int, int, int]] = []
     while line.shape[1] > 1:
         step = line[:, 1]
-        moving = np.flatnonzero(step) if step.any() else np.array([min(1, len(line) - 1)])  # of positions, where there are some
+        moving = np.flatnonzero(step) if step.any() else np.array([repeated])
         if len(moving) != 1:
             return None
         straight = (line == step[:, None] * np.arange(line.shape[1])).all(axis=0)

@@ -5,9 +5,10 @@ from itertools import product
 import numpy as np
 import pytest
 
+from landscape.structure import joint_pairs
 from landscape.structure.joint_pairs import collect_jointly, gathers_channels, needed_jointly, spreads_channels
 from landscape.structure.pairs import diagonal, everything
-from lattice import Rearrange
+from lattice import Rearrange, ResourceError
 from lattice.network.shapes import output_shape, sources
 
 TOKENS = Rearrange(((2,), (3,), (2,)), ((0,), (1, 2)))
@@ -28,6 +29,30 @@ def test_pairs_are_those_of_the_cells_that_read_them(op):
         codes = (a * n + b for a, b, n in zip(first, second, output[1:], strict=True))
         expected = here[(one, *codes)] if one == other else 0.0
         assert found[c, h * 3 + i, w * 2 + j] == expected
+
+
+@pytest.mark.parametrize("rows", [1, "all"])
+@pytest.mark.parametrize("op", [TOKENS, SWAPPED, TO_CHANNELS], ids=str)
+def test_the_mean_channel_is_the_mean_of_all(op, rows):
+    output = output_shape(op, SHAPE)
+    above, below = (tuple(everything(n, n) for n in sizes[1:]) for sizes in (output, SHAPE))
+    channels = output[0] if rows == "all" else 1
+    here = np.random.default_rng(0).normal(size=(channels, *(n * n for n in output[1:])))
+    whole = np.broadcast_to(collect_jointly(op, SHAPE, here, above, below), (SHAPE[0], 9, 4))
+    mean = collect_jointly(op, SHAPE, here, above, below, summed=True)
+    np.testing.assert_allclose(mean, whole.mean(axis=0, keepdims=True), rtol=1e-12)
+
+
+def test_a_long_axis_keeps_codes_and_not_a_table_of_all_pairs(monkeypatch):
+    below, own = (diagonal(3), diagonal(2)), (diagonal(6),)
+    everywhere = (everything(3, 3), everything(2, 2))
+    tables = [needed_jointly(TOKENS, SHAPE, (2, 6), pairs, own) for pairs in (below, everywhere)]
+    monkeypatch.setattr(joint_pairs, "MOST_TABLE", 35)
+    assert [needed_jointly(TOKENS, SHAPE, (2, 6), pairs, own) for pairs in (below, everywhere)] == tables
+    monkeypatch.setattr(joint_pairs, "MOST_PAIRS", 36)
+    twice = Rearrange(((2,), (3,), (2,)), ((), (0, 1, 2)))  # one channel of 12 positions: two classes of 36 pairs
+    with pytest.raises(ResourceError, match="smaller input"):
+        needed_jointly(twice, SHAPE, (1, 12), everywhere, (diagonal(12),))
 
 
 def test_the_diagonal_of_tokens_needs_their_diagonal_only():
