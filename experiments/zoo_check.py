@@ -138,11 +138,20 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
         "edgenext_xx_small", num_classes=10, dims=(24, 48, 88, 88), depths=(1, 1, 2, 1), ls_init_value=1.0
     ),
     "SAM's windows and distances": lambda: VisionTransformerSAM(
-        PIXELS, 4, embed_dim=24, depth=2, num_heads=2, window_size=3, global_attn_indexes=(1,), num_classes=10, neck_chans=16
+        PIXELS,
+        4,
+        embed_dim=24,
+        depth=2,
+        num_heads=2,
+        window_size=3,
+        global_attn_indexes=(1,),
+        use_rel_pos=True,
+        neck_chans=16,
+        num_classes=10,
     ),
-    "MViT v2": lambda: MultiScaleVit(MultiScaleVitCfg((1, 1, 1, 1), embed_dim=24, num_heads=1), img_size=64, num_classes=10),
+    "MViT v2": lambda: MultiScaleVit(MultiScaleVitCfg((1, 1, 1, 1), embed_dim=24), img_size=(64, 64), num_classes=10),
     "GC ViT's global queries": lambda: GlobalContextVit(
-        img_size=64,
+        img_size=(64, 64),
         window_ratio=(8,) * 4,
         window_size=(4, 4, 4, 2),
         embed_dim=16,
@@ -154,7 +163,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
         depths=(1, 1, 1, 1), embed_dims=(16, 32, 48, 64), num_heads=(2,) * 4, window_size=2, num_classes=10
     ),
     "SwiftFormer": lambda: SwiftFormer(
-        layers=(2,) * 4, embed_dims=(24, 24, 32, 32), mlp_ratios=2, num_classes=10, layer_scale_init_value=1.0
+        layers=[2] * 4, embed_dims=[24, 24, 32, 32], mlp_ratios=2, layer_scale_init_value=1.0, num_classes=10
     ),
     "MobileViT v2": lambda: timm.create_model("mobilevitv2_050", num_classes=10),
 }

@@ -127,7 +127,7 @@ def squares_and_rest(prior: Prior, output: Any = None) -> tuple[Array, float]:
     share = float(largest.sum() / found.sum()) - 1
     if not share <= MOST_LEFT_OUT:
         raise UnsupportedError(
-            f"{listed(list(prior.plan.copies))}: one signal stands there on several channels, whose joint moments have no rule; "
+            f"{listed(list(prior.plan.copies))}: one signal on several channels, whose joint moments have no rule here; "
             f"they could add {share:.0%} to the squared gradient, and {MOST_LEFT_OUT:.0%} is the most that is left out"
         )
     return found, share

@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from landscape.structure.arrays import Axes
-from landscape.structure.copies import copies_that_meet
-from landscape.structure.joint_pairs import carried_jointly, needed_jointly
+from landscape.structure.joint_pairs import carried_jointly, copies_that_meet, needed_jointly
 from landscape.structure.pairs import Maps, Matrix, carried_below, diagonal, everything, freeze, needed_above
 from landscape.structure.shared_signal import Reach, meet, shared_signals
 from lattice import (

@@ -8,7 +8,8 @@ import pytest
 from landscape.structure import joint_pairs
 from landscape.structure.joint_pairs import collect_jointly, gathers_channels, needed_jointly, spreads_channels
 from landscape.structure.pairs import diagonal, everything
-from lattice import Rearrange, ResourceError
+from landscape.structure.plan import plan
+from lattice import Conv, Dense, Flatten, GlobalPool, Lattice, Pool, Rearrange, ResourceError
 from lattice.network.shapes import output_shape, sources
 
 TOKENS = Rearrange(((2,), (3,), (2,)), ((0,), (1, 2)))
@@ -63,3 +64,30 @@ def test_the_diagonal_of_tokens_needs_their_diagonal_only():
 def test_positions_become_channels_only_where_the_pattern_says():
     assert [gathers_channels(op, SHAPE) for op in (TOKENS, SWAPPED, TO_CHANNELS)] == [False, False, True]
     assert not any(spreads_channels(op, SHAPE) for op in (TOKENS, SWAPPED, TO_CHANNELS))
+
+
+FLAT = Rearrange(((3,), (6,)), ((0, 1),))
+BACK = Rearrange(((3, 6),), ((0,), (1,)))
+HEAD = [Conv(3, 1), GlobalPool(), Flatten(), Dense(1)]
+
+
+@pytest.mark.parametrize("there", [FLAT, Flatten()], ids=str)
+def test_positions_that_were_channels_are_told_and_where(there):
+    net = Lattice.chain((1, 6), [Pool("avg", 3, 1, 1), Conv(3, 1), there, BACK, *HEAD])
+    planned = plan(net)
+    assert planned.unresolved == ()
+    assert planned.copies == (net.names[4],)
+    assert planned.gathering == {3}
+    (pairs,) = planned.carried[2, 2]
+    assert set((pairs.second - pairs.first).tolist()) == {-2, -1, 0, 1, 2}  # what the average below asks for
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Conv(3, 1), FLAT, BACK, *HEAD],  # nothing below asks for pairs of positions
+        [Pool("avg", 3, 1, 1), Conv(3, 1), FLAT, BACK, Conv(3, 1), Flatten(), Dense(1)],  # nothing pairs them above
+    ],
+)
+def test_nothing_is_missed_where_pairs_are_not_asked_for_or_are_zero(layers):
+    assert plan(Lattice.chain((1, 6), layers)).copies == ()
