@@ -124,7 +124,7 @@ def squares_and_rest(prior: Prior, output: Any = None) -> tuple[Array, float]:
         if not prior.plan.copies or not found.any():
             return found, 0.0
         largest = pull_moments(prior.lattice, rules, asked, copies_alike=True).mean(axis=0)
-    share = float(largest.sum() / found.sum()) - 1
+    share = max(float(largest.sum() / found.sum()) - 1, 0.0)
     if not share <= MOST_LEFT_OUT:
         raise UnsupportedError(
             f"{listed(list(prior.plan.copies))}: one signal on several channels, whose joint moments have no rule here; "
