@@ -13,11 +13,16 @@ from typing import Any
 import timm
 import torch
 from timm.models.convnext import ConvNeXt
+from timm.models.davit import DaVit
+from timm.models.gcvit import GlobalContextVit
+from timm.models.mvitv2 import MultiScaleVit, MultiScaleVitCfg
 from timm.models.nfnet import NfCfg, NormFreeNet
 from timm.models.resnet import BasicBlock, ResNet
 from timm.models.sknet import SelectiveKernelBasic
+from timm.models.swiftformer import SwiftFormer
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import nn
 from torch.nn import functional
 
@@ -111,7 +116,9 @@ def _nfnet() -> nn.Module:
     return NormFreeNet(own, num_classes=10)
 
 
-LARGER = {"EdgeNeXt's channel attention": 64}  # whose last stage would have one position
+LARGER = dict.fromkeys(
+    ("EdgeNeXt's channel attention", "MViT v2", "GC ViT's global queries", "DaViT's channel attention", "SwiftFormer"), 64
+)  # whose last stage would have one position
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "ViT, class token": _vit,
     "ViT on an overlapping stem": _hybrid,
@@ -129,6 +136,34 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     ),
     "EdgeNeXt's channel attention": lambda: timm.create_model(
         "edgenext_xx_small", num_classes=10, dims=(24, 48, 88, 88), depths=(1, 1, 2, 1), ls_init_value=1.0
+    ),
+    "SAM's windows and distances": lambda: VisionTransformerSAM(
+        PIXELS,
+        4,
+        embed_dim=24,
+        depth=2,
+        num_heads=2,
+        window_size=3,
+        global_attn_indexes=(1,),
+        use_rel_pos=True,
+        neck_chans=16,
+        num_classes=10,
+    ),
+    "MViT v2": lambda: MultiScaleVit(MultiScaleVitCfg((1, 1, 1, 1), embed_dim=24), img_size=(64, 64), num_classes=10),
+    "GC ViT's global queries": lambda: GlobalContextVit(
+        img_size=(64, 64),
+        window_ratio=(8,) * 4,
+        window_size=(4, 4, 4, 2),
+        embed_dim=16,
+        depths=(2,) * 4,
+        num_heads=(2,) * 4,
+        num_classes=10,
+    ),
+    "DaViT's channel attention": lambda: DaVit(
+        depths=(1, 1, 1, 1), embed_dims=(16, 32, 48, 64), num_heads=(2,) * 4, window_size=2, num_classes=10
+    ),
+    "SwiftFormer": lambda: SwiftFormer(
+        layers=[2] * 4, embed_dims=[24, 24, 32, 32], mlp_ratios=2, layer_scale_init_value=1.0, num_classes=10
     ),
     "MobileViT v2": lambda: timm.create_model("mobilevitv2_050", num_classes=10),
 }

@@ -16,7 +16,7 @@ from landscape.input_checks import checked_images
 from landscape.laws.batchnorm import dropout_gains, train_factors, train_reasons
 from landscape.laws.covariance import checked_plan
 from landscape.laws.infinite_width import fits, given_input_moments, refusals
-from landscape.laws.moments import expected_squares
+from landscape.laws.moments import squares_and_rest
 from landscape.laws.norm_gradient import kept_by_norms
 from landscape.laws.pooled_head import head_correction, pooled_gates
 from landscape.tracing.trace import Trace, trace
@@ -225,6 +225,7 @@ def _by_the_law_that_holds(traced: Trace, request: Request, by_hand: bool, said:
         return Outcome(squared, Guarantee.WIDE_LIMIT, reasons, traced.with_gates(replicates=()), False)  # nothing counted in it
     pooled = guarantee is Guarantee.APPROXIMATE and not (request.train and _has_batch_norms(traced.lattice))
     squared, added = path_law(traced, pooled)
+    guarantee = Guarantee.APPROXIMATE if traced.plan.copies else guarantee
     return Outcome(squared, guarantee, (*reasons, *added), traced, pooled)
 
 
@@ -245,9 +246,12 @@ def _check_branches(lattice: Lattice) -> None:
 
 
 def path_law(traced: Trace, pooled: bool) -> tuple[Array, tuple[str, ...]]:
-    """The sum over paths; with `pooled`, with what a pooled head adds to it, and what is to be said of that."""
-    squared = expected_squares(traced, traced.unit)
-    return _with_pooled_head(traced, squared) if pooled else (squared, ())
+    """The sum over paths; with `pooled`, with what a pooled head adds to it, and what is to be said of both."""
+    squared, share = squares_and_rest(traced, traced.unit)
+    copies = listed(list(traced.plan.copies))
+    said = (f"one signal on several channels: their joint moments are left out, {share:.2g} of the map at most ({copies})",)
+    squared, added = _with_pooled_head(traced, squared) if pooled else (squared, ())
+    return squared, (*(said if traced.plan.copies else ()), *added)
 
 
 def _with_pooled_head(traced: Trace, squared: Array) -> tuple[Array, tuple[str, ...]]:

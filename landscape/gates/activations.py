@@ -22,6 +22,7 @@ from scipy.special import ndtr, owens_t
 
 from landscape.gates.averaging import pointwise, significant
 from landscape.gates.functions import FUNCTIONS, Curve, curve
+from landscape.gates.interpolated import interpolated
 from landscape.structure.signs import has_slopes, slopes
 from lattice import Activation
 
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, Any]
+Fill = Callable[[Callable[..., tuple[float, ...]], list[Any]], Array]
 FAR = 38.0  # deviations: the normal density is 0 in float64
 DENSE = np.array([-FAR, -8.5, -4.0, 0.0, 4.0, 8.5, FAR])  # deviations at which the density is cut: beyond 8.5 lies 2e-17
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
@@ -76,7 +78,7 @@ def _moments(activation: Activation, mean: Array, variance: Array, correlation: 
         below, above = (np.asarray(slope) for slope in slopes(activation))
         return pointwise(partial(closed_moments, below, above), mean, variance, correlation)
     correlation = np.clip(correlation, -1, 1)
-    return pointwise(partial(each_case, partial(_case, curve(activation))), mean, variance, correlation)
+    return pointwise(partial(each_case, partial(_case, curve(activation)), fill=_between), mean, variance, correlation)
 
 
 def closed_moments(below: Array, above: Array, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
@@ -123,12 +125,24 @@ def quadrant(h: Array, k: Array, r: Array, rest: Array) -> Array:
 # --- sums -----------------------------------------------------------------------------------------------------------------
 
 
-def each_case(moments: Callable[..., tuple[float, ...]], mean: Array, variance: Array, *more: Array) -> tuple[Array, ...]:
-    """Arrays of what a function of numbers (mean, variance, correlation, ...) gives, each case computed once."""
+def each_case(
+    moments: Callable[..., tuple[float, ...]], mean: Array, variance: Array, *more: Array, fill: Fill | None = None
+) -> tuple[Array, ...]:
+    """Arrays of what a function of numbers (mean, variance, correlation, ...) gives, each case computed once, or by `fill`."""
     arrays = np.broadcast_arrays(mean, np.maximum(variance, 0.0), *more)
     cases, which = distinct(*(significant(array) for array in arrays))
-    found = np.array([moments(*case) for case in cases])[which]
+    found = (fill or _one_by_one)(moments, cases)[which]
     return tuple(np.moveaxis(found.reshape(*arrays[0].shape, -1), -1, 0))
+
+
+def _one_by_one(moments: Callable[..., tuple[float, ...]], cases: list[Any]) -> Array:
+    return np.array([moments(*case) for case in cases])
+
+
+def _between(moments: Callable[..., tuple[float, ...]], cases: list[Any]) -> Array:
+    """The same, of very many cases from a few."""
+    found = interpolated(moments, cases)
+    return _one_by_one(moments, cases) if found is None else found
 
 
 def _panels(centres: Array, deviation: float, cuts: Array, dense: Array) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ A_ts (v_s - mean) a q_t, and through the queries by the sum of A_ts (v_s - mean)
 
     values:   K(s, s') = sum over t, t' of K(t, t') E[A_ts A_t's']
     keys:     K(s, s)  = a^2 V[v_s] (1 - 1 / n) sum over t, t' of K(t, t') E[q_t q_t'] / n^2
-    queries:  K(t, t') = a^2 V[v] V[k] (1 - 1 / n) K(t, t') / n,
+    queries:  K(t, t') = a^2 V[v] V[k] (1 - 1 / n) K(t, t') m / n^2, m the positions that both t and t' read,
 
 the last two summed over the channels of the head, where V[v] (1 - 1 / n) is the variance of a value about the mean of the n
 that are read. Logits that are given beside q . k, or alone, add their variance to s^2(t, t), and the gradient comes down to
@@ -36,6 +36,7 @@ from lattice.sweep.pullback import sum_channels
 __all__ = ["through_attention"]
 
 Array = np.ndarray[Any, Any]
+SIDES = ("first", "second")  # of a pair
 
 
 def through_attention(
@@ -46,7 +47,7 @@ def through_attention(
     spatial = tuple(pairs.left for pairs in above)
     windows = list(zip(op.windows(spatial, of["values"][1:]), of["values"][1:], strict=True))
     tables = [window.table(size) for window, size in windows]
-    n = _at(outer([(table >= 0).sum(axis=0).astype(float) for table in tables]), above, "first")
+    n, other = (_at(outer([(table >= 0).sum(axis=0).astype(float) for table in tables]), above, side) for side in SIDES)
     if known is None:
         if role == "values":
             assert step.maps is not None
@@ -59,7 +60,9 @@ def through_attention(
 
     if role == "queries":
         weight = known.scale**2 * known.keys.mean() * known.values.mean()
-        return rearranged(head(here * weight * (1 - 1 / n) / n), above, below)
+        read = [window.matrix(size) for window, size in windows]
+        common = outer([(a @ a.T)[pairs.first, pairs.second] for a, pairs in zip(read, above, strict=True)])
+        return rearranged(head(here * weight * (1 - 1 / n) * common / (n * other)), above, below)
     if role == "logits":
         return rearranged(head(here * on_diagonal(above) * known.values.mean() * (1 - 1 / n) / n**2), above, below)
     assert step.maps is not None

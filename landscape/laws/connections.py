@@ -16,7 +16,7 @@ from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.laws.covariance import sweep_moments
 from landscape.laws.trunk import trunk_factors
 from landscape.prior import Prior
-from landscape.structure.arrays import across
+from landscape.structure.arrays import across, check_room
 from landscape.structure.plan import Axes, pool_cells
 from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, activation_gain, slopes
 from landscape.weights.initialisation import checked_variances
@@ -253,6 +253,7 @@ def _(op: Pooling, rules: Rules, node: Node, number: int) -> Any:
 
 
 @first_moment.register(Add)
+@first_moment.register(Attention)
 @first_moment.register(Blur)
 @first_moment.register(Dropout)
 @first_moment.register(Pad)
@@ -324,4 +325,5 @@ def _same(axes: Axes) -> Array:
 def _at_pairs(values: Any, axes: Axes, combine: Callable[[Array, Array], Array]) -> Array:
     """`combine` of the values, over (channels or 1, *spatial or 1), at the two positions of each pair."""
     full = np.broadcast_to(values, (np.shape(values)[0] if np.ndim(values) else 1, *(pairs.left for pairs in axes)))
+    check_room(len(full), axes)
     return combine(full[across([pairs.first for pairs in axes])], full[across([pairs.second for pairs in axes])])

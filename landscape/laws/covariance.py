@@ -38,11 +38,13 @@ from landscape.structure.arrays import (
 )
 from landscape.structure.joint_pairs import collect_jointly
 from landscape.structure.pairs import Maps, freeze
+from landscape.structure.pairs import diagonal as diagonal_pairs
 from landscape.structure.plan import Axes, Plan, State, Step, plan, takes_a_mean, window_sizes
 from landscape.weights.fans import weighted
 from lattice import (
     AssumptionError,
     Dense,
+    Flatten,
     Lattice,
     Multiply,
     Node,
@@ -95,12 +97,13 @@ class Local(Protocol):
         """How often two windows of a maximum have one winner, at the pairs that are carried; None where it is not known."""
 
 
-def pull_moments(lattice: Lattice, local: Local, cotangent: Array) -> Array:
+def pull_moments(lattice: Lattice, local: Local, cotangent: Array, *, copies_alike: bool = False) -> Array:
     """The diagonal of K at the input, (channels or 1, *spatial), from the diagonal `cotangent` at the output.
 
+    Joint moments that have no rule, `Plan.copies`, are left out, or with `copies_alike` as large as they can be at all.
     `ResourceError` where the moments to carry would not fit into memory, or leave the range of float64.
     """
-    _, mantissas, exponent = deque(_sweep(lattice, local, cotangent), maxlen=1)[0]
+    _, mantissas, exponent = deque(_sweep(lattice, local, cotangent, copies_alike), maxlen=1)[0]
     if not mantissas.any() and any(step.side is not None for step in plan(lattice).steps):
         raise AssumptionError(
             "branches of one signal that meet in a sum cancel, so that the squared gradient is exactly 0 (the average of a "
@@ -163,7 +166,7 @@ class _Scaled:
         return _Scaled(total, high.exponent)
 
 
-def _sweep(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[Node, Array, int]]:
+def _sweep(lattice: Lattice, local: Local, cotangent: Array, copies_alike: bool = False) -> Iterator[tuple[Node, Array, int]]:
     """(node, m, e) with m 2^e the diagonal of K, from the output down: the steps of the plan, in its order."""
     planned = checked_plan(lattice)
     steps = planned.onward
@@ -173,6 +176,8 @@ def _sweep(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[N
         held.pop(state, None)
         for step in steps[state]:
             passed = _checked_pass(lattice, planned, local, step, here.mantissas)
+            if copies_alike and step.side is None and step.node in planned.gathering:
+                passed = _as_of_one(lattice, step, passed, planned.carried[step.target])
             held[step.target] = max(held.get(step.target, 0), passed.nbytes)
             if sum(held.values()) > MOST_BYTES:
                 raise ResourceError(
@@ -212,12 +217,23 @@ def _checked_pass(lattice: Lattice, planned: Plan, local: Local, step: Step, her
         raise ResourceError(f"{lattice.nodes[step.node].name}: {refusal}") from refusal
 
 
+def _as_of_one(lattice: Lattice, step: Step, here: Array, axes: Axes) -> Array:
+    """The most that K can be where a node gathered positions, or channels, that one signal stands on: |K(i, i')|^2 is at most
+    K(i, i) K(i', i') (Cauchy and Schwarz)."""
+    shape, output = lattice.shapes[step.target[0]], lattice.shapes[step.node]
+    size = np.sqrt(np.maximum(diagonal_of(here, axes), 0))
+    more = output[0] / shape[0] if isinstance(lattice.nodes[step.node].op, Multiply) else 1.0
+    return np.asarray(np.maximum(here, more * _at(size, shape, axes, 0) * _at(size, shape, axes, 1)))
+
+
 def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array) -> Array:
     """The moments of the target that come from those of the source through this step."""
     node = lattice.nodes[step.node]
     above, below = planned.carried[step.source], planned.carried[step.target]
     shapes, output = lattice.input_shapes(node), lattice.shapes[step.node]
     left = step.places[0]
+    if isinstance(node.op, Flatten):  # its features are apart
+        below = tuple(diagonal_pairs(n) for n in shapes[0][1:])
     diagonal = step.side is None and is_diagonal(above, below)
     if step.side is None and isinstance(node.op, Norm) and node.op.kind in ("instance", "group"):
         here = _spread_by_projections(node.op, output, here, above)
@@ -256,7 +272,8 @@ def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array
         weighed = _times(here, _pair_weight(node, local, step, output, above))
         result = pull(node.op, tuple((shape[0], *sizes) for shape in shapes), weighed, (output[0], *sizes))[left]
         result = rearranged(result, above, below)
-    return _on_edges(node, local, step, result, output, below)
+    result = _on_edges(node, local, step, result, output, below)
+    return rearranged(result, below, planned.carried[step.target]) if isinstance(node.op, Flatten) else result
 
 
 def _on_edges(node: Node, local: Local, step: Step, here: Array, output: Shape, axes: Axes) -> Array:
@@ -381,7 +398,7 @@ def _rearranged_cells(
 ) -> Array:
     """The moments go where the cells came from; channels that nothing reads get none."""
     if step.maps is None:
-        return collect_jointly(op, shape, here, above, below)
+        return collect_jointly(op, shape, here, above, below, summed)
     here = collect(step.maps, here, above, below)
     take = op.takes[0]
     if take is None:

@@ -22,11 +22,16 @@ from landscape.structure.plan import pool_cells
 from landscape.weights.initialisation import Initialisation, he, layer_variances
 from lattice import Lattice, Node, UnsupportedError, pull_back
 from lattice.counts.counting import one_unit
+from lattice.errors import listed
 from lattice.network.lattice import check_lattice
 
-__all__ = ["Rules", "expected_squares", "layer_gradients", "path_sum", "pool_cells", "squared_gradients"]
+__all__ = [
+    "Rules", "expected_squares", "layer_gradients", "path_sum", "pool_cells", "squared_gradients",
+    "squares_and_rest",
+]  # fmt: skip
 
 Array = np.ndarray[Any, Any]
+MOST_LEFT_OUT = 0.25  # of the squared gradient, by what has no rule
 
 
 def squared_gradients(
@@ -102,12 +107,30 @@ def expected_squares(prior: Prior, output: Any = None) -> Array:
     >>> expected_squares(Prior(net, {"conv1": 1.0, "dense1": 1.0}))
     array([2., 3., 3., 2.])
     """
+    return squares_and_rest(prior, output)[0]
+
+
+def squares_and_rest(prior: Prior, output: Any = None) -> tuple[Array, float]:
+    """The same map, and the share of it that joint moments without a rule could add at most: `Plan.copies`.
+
+    `UnsupportedError` where that is more than `MOST_LEFT_OUT`.
+    """
     if prior.gates.united is not None:
         prior = replace(united(prior), gates=prior.gates.united)
-    rules = Rules(prior)
+    rules, asked = Rules(prior), _asked(prior.lattice, output)
     with np.errstate(over="ignore", under="ignore"):
-        rules.settle(_asked(prior.lattice, output))
-        return pull_moments(prior.lattice, rules, _asked(prior.lattice, output)).mean(axis=0)
+        rules.settle(asked)
+        found = pull_moments(prior.lattice, rules, asked).mean(axis=0)
+        if not prior.plan.copies or not found.any():
+            return found, 0.0
+        largest = pull_moments(prior.lattice, rules, asked, copies_alike=True).mean(axis=0)
+    share = max(float(largest.sum() / found.sum()) - 1, 0.0)
+    if not share <= MOST_LEFT_OUT:
+        raise UnsupportedError(
+            f"{listed(list(prior.plan.copies))}: one signal on several channels, whose joint moments have no rule here; "
+            f"they could add {share:.0%} to the squared gradient, and {MOST_LEFT_OUT:.0%} is the most that is left out"
+        )
+    return found, share
 
 
 def layer_gradients(prior: Prior, output: Any = None) -> dict[str, Array]:
@@ -133,6 +156,8 @@ def layer_gradients(prior: Prior, output: Any = None) -> dict[str, Array]:
     >>> layer_gradients(Prior(net, {"conv1": 1.0, "dense1": 1.0}))["conv1"]
     array([1., 1., 1., 1.])
     """
+    if prior.plan.copies:
+        squares_and_rest(prior, output)  # refused where too much is left out
     rules = Rules(prior)
     with np.errstate(over="ignore", under="ignore"):
         rules.settle(_asked(prior.lattice, output))

@@ -8,7 +8,7 @@ different output channels are filters of their own. What the axes carry is a pro
 found are widened to the product that holds them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache, reduce
 from math import prod
 from typing import Any
@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 
 from landscape.structure.arrays import check_room
+from landscape.structure.correlated_positions import correlated_positions
 from landscape.structure.pairs import Pairs
-from lattice import Lattice, ResourceError
+from landscape.structure.shared_signal import meet, shared_signals
+from lattice import Concat, Flatten, Lattice, Multiply, Op, PixelShuffle, ResourceError
 from lattice.network.ops import Pointwise, Rearrangement, Shape, Weighted
 from lattice.network.rearrange import Rearrange
 from lattice.network.shapes import sources
@@ -25,6 +27,7 @@ from lattice.network.shapes import sources
 __all__ = [
     "carried_jointly",
     "collect_jointly",
+    "copies_that_meet",
     "filters_as_positions",
     "gathers_channels",
     "needed_jointly",
@@ -34,6 +37,7 @@ __all__ = [
 Array = np.ndarray[Any, Any]
 Axes = tuple[Pairs, ...]
 MOST_PAIRS = 2**26  # of all axes together
+MOST_TABLE = 2**26  # pairs of one axis that are marked in a table
 CHUNK = 2**20  # of them that are looked at together
 
 
@@ -79,20 +83,34 @@ def _chunks(axes: Axes) -> Iterator[tuple[slice, Array, Array]]:
 
 
 class _Widened:
-    """The pairs of each axis among pairs of flat positions, as they are found."""
+    """The pairs of each axis among pairs of flat positions, as they are found: marks, or codes where all pairs are many."""
 
     def __init__(self, sizes: Shape) -> None:
-        self.sizes, self.tables = sizes, [np.zeros(n * n, dtype=bool) for n in sizes]
+        self.sizes = sizes
+        self.tables = [np.zeros(n * n if n * n <= MOST_TABLE else 0, dtype=bool) for n in sizes]
+        self.codes: list[list[Array]] = [[] for _ in sizes]
 
     def add(self, first: Array, second: Array) -> None:
         if self.sizes:
             left, right = np.unravel_index(first, self.sizes), np.unravel_index(second, self.sizes)
-            for table, n, i, j in zip(self.tables, self.sizes, left, right, strict=True):
-                table[i * n + j] = True
+            for table, codes, n, i, j in zip(self.tables, self.codes, self.sizes, left, right, strict=True):
+                if table.size:
+                    table[i * n + j] = True
+                elif sum(map(len, codes)) + len(i) > MOST_PAIRS:
+                    raise ResourceError(
+                        f"more than {MOST_PAIRS:.1e} moments between positions are asked for; give a smaller input"
+                    )
+                else:
+                    codes.append(np.unique(i * n + j))
 
     def axes(self, own: Axes) -> Axes:
         """The pairs that were found, and `own` beside them."""
-        found = (Pairs.of(n, n, np.flatnonzero(table)) for n, table in zip(self.sizes, self.tables, strict=True))
+        found = (
+            Pairs.of(
+                n, n, np.flatnonzero(table) if table.size else np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *codes]))
+            )
+            for n, table, codes in zip(self.sizes, self.tables, self.codes, strict=True)
+        )
         return tuple(pairs | also for pairs, also in zip(found, own, strict=True))
 
 
@@ -118,21 +136,28 @@ def carried_jointly(op: Rearrange, shape: Shape, needed: Axes, above: Axes, own:
     return found.axes(own)
 
 
-def collect_jointly(op: Rearrange, shape: Shape, here: Array, above: Axes, below: Axes) -> Array:
-    """The moments at the pairs `below` from those at the pairs `above`, (channels or 1, *pairs of each axis)."""
+def collect_jointly(op: Rearrange, shape: Shape, here: Array, above: Axes, below: Axes, summed: bool = False) -> Array:
+    """The moments at the pairs `below` from those at the pairs `above`, (channels or 1, *pairs of each axis).
+
+    With `summed` the mean over the channels below alone.
+    """
     values = np.concatenate([here.reshape(len(here), -1), np.zeros((len(here), 1))], axis=1)  # -1 reads the zero at the end
     classes = _classes(op, shape)
-    alike = len(here) == 1 and len(classes) == 1
-    check_room(1 if alike else shape[0], below)
-    result = np.empty((1 if alike else shape[0], prod(map(len, below))))
+    one = summed or (len(here) == 1 and len(classes) == 1)
+    check_room(1 if one else shape[0], below)
+    result = np.zeros((1 if one else shape[0], prod(map(len, below))))
     to, _ = _readers(op, shape)
     for chunk, left, right in _chunks(below):
         for channels, row in classes:
             places = _places(row, left, right, above)
+            share = len(channels) / shape[0] if one else 1
             if len(here) == 1:
-                result[0 if alike else channels, chunk] = values[0, places]
+                result[0 if one else channels, chunk] += share * values[0, places]
+            elif one:
+                for channel in channels:
+                    result[0, chunk] += values[np.maximum(to[channel, left], 0), places] / shape[0]
             else:
-                result[channels, chunk] = values[np.maximum(to[channels][:, left], 0), places]
+                result[channels, chunk] += values[np.maximum(to[channels][:, left], 0), places]
     return result.reshape(len(result), *map(len, below))
 
 
@@ -197,3 +222,39 @@ def _varies(read: Array, positions: int) -> bool:
     channels = np.where(read >= 0, read // max(positions, 1), -1).reshape(len(read), -1)
     largest = channels.max(axis=1, keepdims=True)
     return bool(((channels != largest) & (channels >= 0)).any())
+
+
+def copies_that_meet(
+    lattice: Lattice, needed: Mapping[tuple[int, int], Axes]
+) -> tuple[tuple[str, ...], tuple[str, ...], frozenset[int]]:
+    """Shuffles that turn pairs of positions into pairs of channels which hold one signal: no rule carries these.
+
+    The names of those below which a concatenation gathered the signal, those of all others, and the nodes that gathered it into
+    these channels. They are missed only where what was gathered is asked for pairs of positions.
+    """
+    reach = shared_signals(lattice)
+    correlated = correlated_positions(lattice)
+    met, copies, gathering = [], [], set[int]()
+    for n, node in enumerate(lattice.nodes):
+        shape = lattice.shapes[node.inputs[0]] if node.inputs else ()
+        spreads = isinstance(node.op, Rearrange) and spreads_channels(node.op, shape)
+        if correlated[n] and (spreads or isinstance(node.op, PixelShuffle)):
+            below = [(i, lattice.nodes[i]) for i in reach[node.inputs[0]]]
+            asked = [(k, one) for k, one in below if any(not pairs.is_diagonal for i in one.inputs for pairs in needed[i, i])]
+            own = {k for k, one in asked if _gathers(one.op, *lattice.input_shapes(one))}
+            parts = [[reach[i] for i in one.inputs] for _, one in below if isinstance(one.op, Concat)]
+            if own:
+                copies.append(node.name)
+                gathering |= own
+            elif any(meet(a, b) for part in parts for k, a in enumerate(part) for b in part[k + 1 :]):
+                met.append(node.name)
+    return tuple(met), tuple(copies), frozenset(gathering)
+
+
+def _gathers(op: Op, *shapes: Shape) -> bool:
+    """Does an op make positions or channels of one signal different channels?"""
+    if isinstance(op, Rearrange):
+        return gathers_channels(op, shapes[0])
+    if isinstance(op, Flatten):
+        return max(shapes[0][1:], default=1) > 1
+    return isinstance(op, Multiply) and shapes[0][0] != shapes[1][0]

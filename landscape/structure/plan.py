@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from landscape.structure.arrays import Axes
-from landscape.structure.correlated_positions import correlated_positions
-from landscape.structure.joint_pairs import carried_jointly, gathers_channels, needed_jointly, spreads_channels
+from landscape.structure.joint_pairs import carried_jointly, copies_that_meet, needed_jointly
 from landscape.structure.pairs import Maps, Matrix, carried_below, diagonal, everything, freeze, needed_above
 from landscape.structure.shared_signal import Reach, meet, shared_signals
 from lattice import (
@@ -74,11 +73,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of a sweep in order, the pairs carried in each state, and the nodes where a meeting has no rule."""
+    """The steps of a sweep in order, the pairs carried in each state, and the nodes where a meeting has no rule.
+
+    `copies`: shuffles that make pairs of channels of pairs of positions, whose joint moments have no rule; `gathering`: the
+    nodes below them at which these are missed.
+    """
 
     steps: tuple[Step, ...]
     carried: Mapping[State, Axes]
     unresolved: tuple[str, ...]
+    copies: tuple[str, ...] = ()
+    gathering: frozenset[int] = frozenset()
 
     @cached_property
     def onward(self) -> Mapping[State, tuple[Step, ...]]:
@@ -111,14 +116,17 @@ def plan(lattice: Lattice) -> Plan:
     needed = _diagonals(lattice)
     for step in reversed(steps):
         _merge(needed, step.source, _needed(lattice, step, needed[step.target]))
+    met, copies, gathering = copies_that_meet(lattice, needed)
     carried = _diagonals(lattice)
     for step in steps:
-        _merge(carried, step.target, _carried(lattice, step, needed[step.target], carried[step.source]))
+        whole = step.node in gathering and step.side is None
+        reached = needed[step.target] if whole else _carried(lattice, step, needed[step.target], carried[step.source])
+        _merge(carried, step.target, reached)
     empty = {state for state, axes in carried.items() if not all(map(len, axes))}  # branches that meet, in no cell
     steps = [step for step in steps if not empty & {step.source, step.target}]
     states = {(0, 0)}.union(*((step.source, step.target) for step in steps))
-    refused = (*unresolved, *_copies_that_meet(lattice, needed), *_maxima_over_gated_sums(lattice))
-    return Plan(tuple(steps), {state: carried[state] for state in states}, refused)
+    refused = (*unresolved, *met, *_maxima_over_gated_sums(lattice))
+    return Plan(tuple(steps), {state: carried[state] for state in states}, refused, copies, gathering)
 
 
 def _maxima_over_gated_sums(lattice: Lattice) -> Iterator[str]:
@@ -134,36 +142,6 @@ def _maxima_over_gated_sums(lattice: Lattice) -> Iterator[str]:
                 if meets and any(isinstance(lattice.nodes[j].op, Activation) for a in below.inputs for j in reach[a]):
                     yield node.name
                     break
-
-
-def _copies_that_meet(lattice: Lattice, needed: Mapping[State, Axes]) -> Iterator[str]:
-    """Shuffles that turn pairs of positions into pairs of channels which hold one signal: no rule carries these.
-
-    They are missed only where what was gathered into these channels is asked for pairs of positions.
-    """
-    reach = shared_signals(lattice)
-    correlated = correlated_positions(lattice)
-    for n, node in enumerate(lattice.nodes):
-        shape = lattice.shapes[node.inputs[0]] if node.inputs else ()
-        spreads = isinstance(node.op, Rearrange) and spreads_channels(node.op, shape)
-        if correlated[n] and (spreads or isinstance(node.op, PixelShuffle)):
-            below = [lattice.nodes[i] for i in reach[node.inputs[0]]]
-            asked = [one for one in below if any(not pairs.is_diagonal for i in one.inputs for pairs in needed[i, i])]
-            if any(_gathers(one.op, *lattice.input_shapes(one)) for one in asked):
-                yield node.name
-                continue
-            parts = [[reach[i] for i in one.inputs] for one in below if isinstance(one.op, Concat)]
-            if any(meet(a, b) for part in parts for k, a in enumerate(part) for b in part[k + 1 :]):
-                yield node.name
-
-
-def _gathers(op: Op, *shapes: Shape) -> bool:
-    """Does an op make positions or channels of one signal different channels?"""
-    if isinstance(op, Rearrange):
-        return gathers_channels(op, shapes[0])
-    if isinstance(op, Flatten):
-        return max(shapes[0][1:], default=1) > 1
-    return isinstance(op, Multiply) and shapes[0][0] != shapes[1][0]
 
 
 def _diagonals(lattice: Lattice) -> dict[State, Axes]:
@@ -238,7 +216,7 @@ def _is_followed_alone(op: Op) -> bool:
     """Can the moments between a node and another branch be followed through it, on the node's side alone?"""
     if isinstance(op, Rearrange):
         return op.keeps_axes and op.takes[0] is None
-    return isinstance(op, Windowed | Pointwise | Summed) and not _chooses(op)
+    return isinstance(op, Windowed | Pointwise | Summed | Attention) and not _chooses(op)
 
 
 def _chooses(op: Op) -> bool:
@@ -268,10 +246,16 @@ def _own(lattice: Lattice, node: Node, n: int, free: tuple[Reach, ...]) -> list[
 
 
 def _one_side(lattice: Lattice, node: Node, source: State, side: int, free: tuple[Reach, ...]) -> list[Step]:
-    """The steps of the moments between a node and another one, down on the node's side."""
+    """The steps of the moments between a node and another one, down on the node's side.
+
+    What comes down attention's queries, keys and logits changes its sign with the values, which the other branch does not: only
+    that through the values is not zero.
+    """
     n, other = source[side], source[1 - side]
     steps = []
     for number, below in enumerate(node.inputs):
+        if isinstance(node.op, Attention) and roles(node.inputs)[number] != "values":
+            continue
         if meet(free[below], free[other], each=True):
             target = (below, other) if side == 0 else (other, below)
             maps = _maps(lattice, n, number, side, lattice.shapes[other][1:])

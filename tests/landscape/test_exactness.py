@@ -59,7 +59,7 @@ def test_nothing_is_called_exact_that_enumeration_can_refute(net):
         land = predict(net, initialisation=rademacher)
     except UnsupportedError:
         event("refused")
-        assert plan(net).unresolved
+        assert plan(net).unresolved or plan(net).copies
         return
     event(land.guarantee.name)
     if land.guarantee is Guarantee.EXACT:

@@ -240,6 +240,23 @@ def broadcast(reader: Reader, value: Value, shape: tuple[int, ...]) -> Value:
     return reader.whole(Value(value.node, np.broadcast_to(reader.layout(value), shape)))
 
 
+def _spread(reader: Reader, values: list[Value], shape: tuple[int, ...]) -> Value:
+    """The first of several values that are broadcast to a shape, in a node with the channels and positions of all of them.
+
+    Axes along which the position changes in one of them are positions, all others are channels.
+    """
+    full = [np.broadcast_to(reader.layout(value), shape) for value in values]
+    units = [prod(reader.shapes[value.node]) for value in values]
+    places = [layout // n * n + layout % n % max(prod(reader.shapes[value.node][1:]), 1)
+              for layout, n, value in zip(full, units, values, strict=True)]  # fmt: skip
+    moving = {axis for place in places for axis in range(len(shape)) if (place != place.take([0], axis)).any()}
+    axes = tuple(axis for axis in range(len(shape)) if axis not in moving)
+    if not axes or not moving:
+        return broadcast(reader, values[0], shape)
+    node, rows = reader.rows(Value(values[0].node, full[0]), axes)
+    return Value(node, rows.layout(axes, tuple(shape[axis] for axis in axes), reader.shapes[node][1:]))
+
+
 def total(reader: Reader, call: Any, values: list[Value], shape: tuple[int, ...] | None = None) -> Value:
     """The sum of values, each broadcast to one shape, that of the call, in the places of the first that has that shape."""
     shape = shape_of(call) if shape is None else shape
@@ -252,7 +269,7 @@ def total(reader: Reader, call: Any, values: list[Value], shape: tuple[int, ...]
     place = next((place for place in full if has_all_units(values[place])), (full or [0])[0])
     if len(reader.shapes[values[place].node]) == 1:  # a place that is none, beside one of several: one axis for both
         place = next((other for other in full if len(reader.shapes[values[other].node]) > 1), place)
-    first = reader.whole(values[place]) if full else broadcast(reader, values[place], shape)
+    first = reader.whole(values[place]) if full else _spread(reader, values, shape)
     nodes = []
     for other, value in enumerate(values):
         alike = other == place or (

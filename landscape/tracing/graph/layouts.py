@@ -217,7 +217,7 @@ def _kept(shape: Shape, takes: list[tuple[int, ...] | None]) -> Rearrange:
 
 
 def _by_factors(wanted: Array, shape: Shape) -> list[Op] | None:
-    """An op that splits axes into factors and joins them to others."""
+    """An op that splits axes into factors and joins them to others, below it one that repeats cells if some are read often."""
     if wanted.size == 0 or wanted.min() < 0:
         return None
     base = np.array(np.unravel_index(wanted.flat[0], shape))
@@ -225,11 +225,13 @@ def _by_factors(wanted: Array, shape: Shape) -> list[Op] | None:
     groups: list[list[int]] = []
     for axis in range(wanted.ndim):
         line = wanted[tuple(slice(None) if other == axis else 0 for other in range(wanted.ndim))]
-        found = _digits(np.array(np.unravel_index(line, shape)) - base[:, None])
+        found = _digits(np.array(np.unravel_index(line, shape)) - base[:, None], min(axis, 1))
         if found is None:
             return None
         groups.append(list(range(len(digits), len(digits) + len(found))))
         digits += [(*digit, len(digits) + k) for k, digit in enumerate(found)]
+    if any(stride == 0 for _, stride, _, _ in digits) and len(shape) == 1:
+        return None
     factors: list[tuple[int, ...]] = []
     takes: list[tuple[int, ...] | None] = []
     numbers: dict[int, int] = {}
@@ -243,16 +245,25 @@ def _by_factors(wanted: Array, shape: Shape) -> list[Op] | None:
         factors.append(tuple(size for _, _, size, _ in own))
         take = tuple(cells.ravel().tolist())
         takes.append(None if take == tuple(range(n)) else take)
-    op = Rearrange(tuple(factors), tuple(tuple(numbers[d] for d in group) for group in groups), tuple(takes))
-    return _named(op, wanted, shape) if np.array_equal(sources(op, shape), wanted) else None
+    grouped = tuple(tuple(numbers[d] for d in group) for group in groups)
+    op = Rearrange(tuple(factors), grouped, tuple(takes))
+    if not np.array_equal(sources(op, shape), wanted):
+        return None
+    if op.keeps_axes or all(take is None or len(set(take)) == len(take) for take in takes):
+        return _named(op, wanted, shape)
+    longer = tuple(n if take is None else len(take) for n, take in zip(shape, takes, strict=True))
+    return [_kept(longer, takes), Rearrange(tuple(factors), grouped)]
 
 
-def _digits(line: Array) -> list[tuple[int, int, int]] | None:
-    """The steps of coordinates along one output axis as digits (input axis, stride, size), major first."""
+def _digits(line: Array, repeated: int) -> list[tuple[int, int, int]] | None:
+    """The steps of coordinates along one output axis as digits (input axis, stride, size), major first.
+
+    A repetition has stride 0, and is one of the input axis `repeated`: channels for channels, and positions for positions.
+    """
     found: list[tuple[int, int, int]] = []
     while line.shape[1] > 1:
         step = line[:, 1]
-        moving = np.flatnonzero(step)
+        moving = np.flatnonzero(step) if step.any() else np.array([repeated])
         if len(moving) != 1:
             return None
         straight = (line == step[:, None] * np.arange(line.shape[1])).all(axis=0)

@@ -69,3 +69,30 @@ def test_given_logits_pass_what_small_ones_do_for_every_pattern_of_signs(n):
     expected, uniform = by_values.T @ by_values / len(by_values), 1 / n**2
     found = by_law_of(0, (((shares, shares),),), all_of_them).reshape(n, n)
     np.testing.assert_allclose(found - uniform, expected - uniform, rtol=0.01, atol=1e-15)
+
+
+def test_queries_share_what_comes_through_the_keys_that_both_read():
+    """Four queries, of which the last is a copy of the first in another window, and the second reads half of its window."""
+    reads = ((0, 1, 2, 3), (2, 3, 4, 5), (4, 5, 6, 7), (4, 5, 6, 7))
+    n = 8
+    signs = torch.randint(0, 2, (40_000, 2 * n), generator=torch.Generator().manual_seed(0), dtype=torch.double) * 2 - 1
+    keys, values = SMALL * signs[:, :n], signs[:, n:]
+    queries = torch.zeros(len(signs), 4, dtype=torch.double).requires_grad_()
+    outputs = [
+        (torch.softmax(queries[:, t, None] * keys[:, cells], 1) * values[:, cells]).sum(1) for t, cells in enumerate(reads)
+    ]
+    slopes = torch.autograd.grad(sum(outputs).sum(), queries)[0].numpy()
+    expected = slopes.T @ slopes / len(slopes)
+    everywhere = (everything(4, 4),)
+    known = Logits(np.ones(4), np.zeros(4), np.full(n, SMALL**2), np.ones(n), np.zeros(4), 1, 1.0)
+    step = Step(0, (0, 0), (0, 0), (QUERIES, QUERIES), None)
+    found = through_attention(
+        Attention(reads=(reads,)), ((1, 4), (1, n), (1, n)), step, known, np.ones((1, 16)), everywhere, everywhere
+    ).reshape(4, 4)
+    own = found[0, 0]
+    np.testing.assert_allclose(np.diag(expected), own, rtol=0.05)
+    np.testing.assert_allclose(found[2, 3], own, rtol=1e-12)
+    assert found[0, 2] == found[0, 3] == 0.0 == pytest.approx(expected[0, 3] / own, abs=0.03)
+    # where half of a window is common the law takes the means as those of a whole one: 1/2 for (2 - 1 + 1/4) / (4 - 2 + 1)
+    assert found[0, 1] / own == pytest.approx(0.5)
+    assert expected[0, 1] / own == pytest.approx(5 / 12, abs=0.03)

@@ -5,9 +5,26 @@ import pytest
 import torch
 from torch import nn
 
-from landscape import path_sum, predict, rademacher
+from landscape import path_sum, predict, rademacher, squared_gradients
 from landscape.structure.plan import plan, pool_cells
-from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Multiply, Norm, Pool, concatenate, residual
+from lattice import (
+    Activation,
+    Add,
+    Attention,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalPool,
+    Input,
+    Lattice,
+    Multiply,
+    Node,
+    Norm,
+    Pool,
+    Upsample,
+    concatenate,
+    residual,
+)
 from lattice.network.branches import Branches
 from tests.landscape.enumerated import assert_exact
 from validation.montecarlo.enumerate import enumerated_squared_gradients
@@ -101,3 +118,19 @@ def test_branches_that_meet_in_no_cell_carry_nothing():
 
     land = predict(Net, (1, 5), initialisation=rademacher)
     assert_exact(land.lattice, land)
+
+
+def test_values_beside_their_attention_are_values_beside_their_mean():
+    """Equal shares are an average over all positions; through queries and keys the two branches have nothing in common."""
+    head = [Node("flat", Flatten(), (5,)), Node("dense", Dense(3), (6,))]
+    parts = [Node("input", Input((2, 4))), *(Node(name, Conv(3, 3, padding=1), (0,)) for name in "qkv")]
+    attended = [*parts, Node("mixed", Attention(), (1, 2, 3)), Node("sum", Add(), (4, 3)), *head]
+    parts = [parts[0], parts[3], Node("mean", GlobalPool("avg"), (1,)), Node("up", Upsample(size=(4,)), (2,))]
+    averaged = [*parts, Node("alone", Norm("scale"), (3,)), Node("sum", Add(), (4, 1)), *head]
+    nets = [Lattice(tuple(nodes)) for nodes in (attended, averaged)]
+    assert [plan(net).unresolved for net in nets] == [(), ()]
+    found, expected = (
+        squared_gradients(net, dict.fromkeys((n.name for n in net.nodes if isinstance(n.op, Conv | Dense)), 1.0))
+        for net in nets
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-12)

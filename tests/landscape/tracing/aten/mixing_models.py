@@ -115,4 +115,22 @@ class Linear(Mixing):
         return self.skip * x + self.out(torch.einsum("bhcd,bhcn->bhdn", context, q).flatten(1, 2).view_as(x))
 
 
-MODELS = [Context, Separable, OverChannels, ByDistance, Factorised, Linear]
+class ResidualPooling(Mixing):
+    """Attention to which its own queries and values are added (MViT v2), with logits by height and by width beside q k'."""
+
+    def __init__(self, width=16, side=4, **options):
+        super().__init__(width, **options)
+        self.side, self.qkv, self.out = side, nn.Conv2d(width, 3 * width, 1), nn.Conv2d(width, width, 1)
+        self.heights, self.widths = (nn.Parameter(0.1 * torch.randn(side, side, width)) for _ in range(2))
+
+    def mix(self, x):
+        q, k, v = self.qkv(x).flatten(2).transpose(1, 2).chunk(3, -1)
+        rows = q.unflatten(1, (self.side, self.side))
+        by_height = torch.einsum("bhwc,hkc->bhwk", rows, self.heights)[..., :, None]
+        by_width = torch.einsum("bhwc,wkc->bhwk", rows, self.widths)[..., None, :]
+        logits = (q @ k.transpose(1, 2)) * q.shape[-1] ** -0.5 + (by_height + by_width).flatten(1, 2).flatten(2)
+        mixed = logits.softmax(-1) @ v + v + 0.3 * q
+        return self.skip * x + self.out(mixed.transpose(1, 2).view_as(x))
+
+
+MODELS = [Context, Separable, OverChannels, ByDistance, Factorised, Linear, ResidualPooling]

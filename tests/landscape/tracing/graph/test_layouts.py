@@ -17,6 +17,8 @@ WANTED = {
     "pixels": (CELLS.reshape(1, 2, 2, 2, 3).transpose(0, 3, 1, 4, 2).reshape(1, 4, 6), PixelShuffle),
     "rolled": (np.roll(CELLS, 1, 2), Rearrange),
     "padded": (np.pad(CELLS, ((0, 0), (1, 0), (0, 2)), constant_values=-1), Rearrange),
+    "windows of one": (np.broadcast_to(CELLS.reshape(4, 1, 6), (4, 5, 6)), Rearrange),
+    "heads of one": (np.broadcast_to(CELLS[:, None], (4, 5, 2, 3)).reshape(20, 2, 3), Rearrange),
     "any order": (np.random.default_rng(0).permutation(24).reshape(2, 12), Flatten),
 }
 
@@ -31,6 +33,14 @@ def test_the_steps_lead_where_the_units_are_wanted(name):
         read = sources(op, units.shape)
         units = np.where(read >= 0, units.ravel()[read], -1)
     assert np.array_equal(units, wanted)
+
+
+def test_channels_are_repeated_as_channels_and_positions_as_positions():
+    windows, _ = steps(WANTED["windows of one"][0], SHAPE)
+    assert windows.takes[0] is None
+    assert windows.takes[1] == (0,) * 5 + (1,) * 5
+    heads = steps(WANTED["heads of one"][0], SHAPE)
+    assert heads[0].takes == (tuple(np.repeat(range(4), 5).tolist()), None, None)
 
 
 def test_tokens_beside_a_class_token_keep_their_channels():
