@@ -127,7 +127,7 @@ def simulated(cells: Cells, law: Largest, function: Curve) -> Simulated | None:
         index: Any = (slice(None), place, *lags)
         moments[index] = pairs.reshape(3, *(len(o) for o in outputs))
         values[:, place] = value[own].mean(), power[own]
-    return Simulated(moments, kinds, *values, _by_law(law))
+    return Simulated(moments, kinds, values[0], values[1], _by_law(law))
 
 
 def _reach(table: Array) -> int:
