@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from landscape.gates.forward.gate_rates import theory_gates
 from landscape.gates.forward.logits import logits
-from landscape.gates.forward.mean_field import theory_gates
 from landscape.gates.parallel_gates import parallel_gates, scaled_copies
 from landscape.gates.windows.united import united
 from landscape.input_checks import checked_images
@@ -19,6 +19,7 @@ from landscape.laws.infinite_width import fits, given_input_moments, refusals
 from landscape.laws.moments import squares_and_rest
 from landscape.laws.norm_gradient import kept_by_norms
 from landscape.laws.pooled_head import head_correction, pooled_gates
+from landscape.structure.signs import is_batch_norm
 from landscape.tracing.trace import Trace, trace
 from landscape.warrant.guarantee import Guarantee, warrant
 from landscape.weights.initialisation import Initialisation, he, layer_variances
@@ -195,7 +196,7 @@ def apply_law(traced: Trace, request: Request, by_hand: bool, said: tuple[str, .
     if not squared.any():
         closed = [name for name, variance in traced.variances.items() if variance == 0]
         closed += [name for name, factor in traced.factors.items() if not np.any(factor)]
-        norms = [node.name for node in traced.lattice.nodes if isinstance(node.op, Norm) and node.op.kind == "batch"]
+        norms = [node.name for node in traced.lattice.nodes if is_batch_norm(node)]
         if request.train and norms and not closed:
             raise AssumptionError(
                 f"{listed(norms)}: what the output reads sees the input only through the mean and the variance of a batch, of "
@@ -269,7 +270,7 @@ def _with_pooled_head(traced: Trace, squared: Array) -> tuple[Array, tuple[str, 
 
 
 def _has_batch_norms(lattice: Lattice) -> bool:
-    return any(isinstance(node.op, Norm) and node.op.kind == "batch" for node in lattice.nodes)
+    return any(map(is_batch_norm, lattice.nodes))
 
 
 def _infinite_width_holds(traced: Trace, strict: bool) -> bool:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.mutants import AREAS
+
 ROOT = Path(__file__).parents[1]
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 PACKAGES = ("lattice", "landscape", "validation", "experiments")
@@ -30,6 +32,7 @@ ELSEWHERE = {  # modules of these folders without a file of their own, and where
     "landscape/gates/forward/signal.py": "tests/landscape/gates/forward/test_mean_field.py",
     "landscape/tracing/graph/calls.py": "tests/landscape/tracing/graph/test_reader.py",
     "landscape/tracing/graph/nodes.py": "tests/landscape/tracing/graph/test_reader.py",
+    "landscape/gates/forward/gate_rates.py": "tests/landscape/gates/forward/test_mean_field.py",
     "landscape/gates/forward/mean_field_rules.py": "tests/landscape/gates/forward/test_mean_field.py",
     "landscape/tracing/aten/table.py": "tests/landscape/tracing/test_refused_operations.py",
     "landscape/tracing/graph/refusals.py": "tests/landscape/tracing/test_refused_operations.py",
@@ -98,3 +101,8 @@ def test_no_two_tests_of_a_file_have_one_name():
         body = ast.parse(path.read_text(encoding="utf-8")).body
         names = [node.name for node in body if isinstance(node, ast.FunctionDef)]
         assert len(names) == len(set(names)), path
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_modules_in_which_faults_are_planted_exist(area):
+    assert not [file for file in AREAS[area] if not (ROOT / file).is_file()]

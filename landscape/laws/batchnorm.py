@@ -19,6 +19,7 @@ from landscape.gates.forward.mean_field import batch_variances
 from landscape.prior import Prior
 from landscape.structure.correlated_positions import correlated_positions
 from landscape.structure.plan import fixed_map
+from landscape.structure.signs import is_batch_norm
 from lattice import (
     Activation,
     Add,
@@ -103,7 +104,7 @@ def _check(lattice: Lattice, batch: int) -> None:
     if isinstance(batch, bool) or not hasattr(batch, "__index__") or batch < 1:
         raise SpecificationError(f"batch is {batch!r}; it is the number of inputs in a batch, for example 32")
     for position, node in enumerate(lattice.nodes):
-        if not isinstance(node.op, Norm) or node.op.kind != "batch":
+        if not is_batch_norm(node):
             continue
         if _samples(lattice, position, batch) < 2:
             raise SpecificationError(f"{node.name}: a batch of {batch} over one position is one value, which has no variance")
@@ -201,7 +202,7 @@ def train_reasons(lattice: Lattice, batch: int) -> tuple[str, ...]:
     """
     from lattice.errors import listed
 
-    norms = [(i, node.name) for i, node in enumerate(lattice.nodes) if isinstance(node.op, Norm) and node.op.kind == "batch"]
+    norms = [(i, node.name) for i, node in enumerate(lattice.nodes) if is_batch_norm(node)]
     names = [name for _, name in norms]
     if not names:
         return ()

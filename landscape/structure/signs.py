@@ -23,6 +23,7 @@ from lattice import (
     Input,
     Lattice,
     Multiply,
+    Node,
     Norm,
     Op,
     Pad,
@@ -34,13 +35,18 @@ from lattice.network.attention import Attention, roles
 from lattice.network.ops import Pooling, Rearrangement, Weighted
 from lattice.network.rearrange import Resample
 
-__all__ = ["Sign", "activation_gain", "has_slopes", "node_signs", "run_signs", "slopes", "starts", "together"]
+__all__ = ["Sign", "activation_gain", "has_slopes", "is_batch_norm", "node_signs", "run_signs", "slopes", "starts", "together"]
 
 
 SIGNAL_NORMS = ("layer", "rms", "group", "instance")  # norms that divide by the variance of the signal itself
 ODD = ("tanh", "hardtanh", "softsign")
 THROUGH_ZERO = (*ODD, "elu", "selu", "celu", "silu", "gelu", "hardswish", "mish")  # as negative or positive as what they read
 POSITIVE = ("square", "relu6", "sigmoid", "hardsigmoid", "softplus")
+
+
+def is_batch_norm(node: Node) -> bool:
+    """Does a node divide by the statistics of a batch, in training mode?"""
+    return isinstance(node.op, Norm) and node.op.kind == "batch"
 
 
 class Sign(Enum):

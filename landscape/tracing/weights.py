@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from landscape.prior import Shift
+from landscape.structure.signs import is_batch_norm
 from landscape.weights.fans import weighted
 from landscape.weights.fixed_weights import tied_layers, undecided
 from landscape.weights.fresh_weights import centred, doubts_about, problem_with
 from landscape.weights.weight_draws import FINEST, LayerDraws, Moments, moments_of, pooled
-from lattice import AssumptionError, Lattice, Norm
+from lattice import AssumptionError, Lattice
 from lattice.errors import listed
 from lattice.network.attention import Attention
 
@@ -73,9 +74,7 @@ def read_weights(
     `as_they_are`.
     """
     result = _Found(problems=_tied(lattice, weights, tensors))
-    of_batch = {
-        node.name for node in lattice.nodes if train and isinstance(node.op, Norm) and node.op.kind == "batch"
-    }  # in training mode, not frozen
+    of_batch = {node.name for node in lattice.nodes if train and is_batch_norm(node)}  # in training mode, not frozen
     for node in lattice.nodes:
         if node.name in weights and not isinstance(node.op, Attention):
             _read_node(

@@ -47,7 +47,7 @@ from landscape.laws.pooled_head import pooled_gates
 from landscape.structure.correlated_positions import correlated_positions, reads_several
 from landscape.structure.plan import pool_cells, takes_a_mean
 from landscape.structure.shared_signal import meet, shared_signals
-from landscape.structure.signs import SIGNAL_NORMS, has_slopes, slopes
+from landscape.structure.signs import SIGNAL_NORMS, has_slopes, is_batch_norm, slopes
 from landscape.warrant.guarantee import Guarantee
 from landscape.weights.fans import fans
 from lattice import Activation, Add, Blur, Conv, Dropout, GlobalPool, Input, Lattice, Multiply, Node, Norm, Op, Pad, Upsample
@@ -185,7 +185,7 @@ def _is_line(op: Activation) -> bool:
 
 def _has_gates_under_averages(lattice: Lattice, batch: int | None) -> bool:
     """Does a gate stand under an average, without the second path law?"""
-    added = [] if batch is not None and any(map(_is_batch_norm, lattice.nodes)) else pooled_gates(lattice)
+    added = [] if batch is not None and any(map(is_batch_norm, lattice.nodes)) else pooled_gates(lattice)
     under = (position for position, alike in enumerate(correlated_positions(lattice)) if alike and position not in added)
     return any(isinstance(lattice.nodes[position].op, Activation) for position in under)
 
@@ -198,14 +198,10 @@ def _smooth_under_averages(lattice: Lattice) -> int:
     )
 
 
-def _is_batch_norm(node: Node) -> bool:
-    return isinstance(node.op, Norm) and node.op.kind == "batch"
-
-
 def _left_by_batch_norms(lattice: Lattice, batch: int | None) -> float:
     """r of B, where a batch norm in training mode stands under an average; else 1."""
     alike = correlated_positions(lattice)
-    if batch is None or not any(alike[position] and _is_batch_norm(node) for position, node in enumerate(lattice.nodes)):
+    if batch is None or not any(alike[position] and is_batch_norm(node) for position, node in enumerate(lattice.nodes)):
         return 1.0
     return (1 - 1 / batch) * (1 - 3 / batch) + 3 * (batch - 1) / (batch**2 * (batch + 1))
 

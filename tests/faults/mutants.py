@@ -23,7 +23,8 @@ from tests.faults.planting import Planted, judged
 from tests.faults.reach import Reach, reach
 
 CORE = (
-    *(f"lattice/network/{name}.py" for name in ("axis", "window", "ops", "lattice", "shapes", "families",)),
+    "lattice/families.py",
+    *(f"lattice/network/{name}.py" for name in ("windows/axis", "windows/window", "ops", "lattice", "shapes",)),
     *(f"lattice/sweep/{name}.py" for name in ("pullback", "routes",)),
     *(f"lattice/counts/{name}.py" for name in (
         "counting", "chains", "limbs", "cost", "bigint", "distributions", "multisets", "regular", "stacks",
@@ -36,9 +37,11 @@ CORE = (
     *(f"landscape/weights/{name}.py" for name in ("initialisation",)),
 )  # fmt: skip
 REST = (
-    *(f"landscape/gates/{name}.py" for name in ("activations", "gates", "mean_field",)),
+    *(f"landscape/gates/{name}.py" for name in ("activations", "gates",)),
+    *(f"landscape/gates/forward/{name}.py" for name in ("mean_field", "mean_field_rules", "gate_rates", "runs",)),
+    *(f"landscape/warrant/{name}.py" for name in ("guarantee", "sizes",)),
     *(f"landscape/{name}.py" for name in ("advise", "predict",)),
-    *(f"landscape/laws/{name}.py" for name in ("guarantee", "batchnorm", "infinite_width", "pooled_head", "trunk",)),
+    *(f"landscape/laws/{name}.py" for name in ("batchnorm", "infinite_width", "pooled_head", "trunk",)),
     *(f"landscape/tracing/aten/{name}.py" for name in ("table",)),
     *(f"landscape/maps/{name}.py" for name in ("measures",)),
     *(f"landscape/tracing/{name}.py" for name in ("gate_counts", "trace", "weights",)),

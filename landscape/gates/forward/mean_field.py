@@ -10,40 +10,33 @@ of the same inputs. A gate over a skip is taken as a Gaussian with the mean and 
 independent values.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr
 
-from landscape.gates.composites import Affine, factor_squares, forms
+from landscape.gates.composites import Affine, forms
 from landscape.gates.forward.alike_positions import Signals, Thin, thinned, together
-from landscape.gates.forward.covariances import Passing, Product, at_pairs, by_run, gate_products, passed_pairs
+from landscape.gates.forward.covariances import Passing, Product, at_pairs, by_run, passed_pairs
 from landscape.gates.forward.levels import aligned, level_of_pairs, level_of_weights
 from landscape.gates.forward.maxima import check_few, fields, maximum, pairs_of_maxima, winners_of_pairs
-from landscape.gates.forward.mean_field_rules import batch_variance, gate, passed, spread
-from landscape.gates.forward.runs import Step, chains, run_rates
-from landscape.gates.forward.signal import Known, Level, Run, Signal, gaussian
-from landscape.gates.gates import Skip, gate_under, gates_below, skips, unknown_rates
+from landscape.gates.forward.mean_field_rules import batch_variance, passed, spread
+from landscape.gates.forward.signal import Known, Level, Run, Signal
 from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.gates.windows.pools import simulate, symmetric, windows, with_moments
-from landscape.gates.windows.united import united
-from landscape.prior import Gates, Prior, even
-from landscape.structure.arrays import check_room, one_row
+from landscape.prior import Prior, even
 from landscape.structure.channel_runs import channel_runs
 from landscape.structure.forward_pairs import asked_pairs, on_diagonal, with_nearer_pairs
 from landscape.structure.joint_pairs import filters_as_positions
 from landscape.structure.pairs import everything
 from landscape.structure.plan import Axes
-from landscape.structure.signs import SIGNAL_NORMS, has_slopes, run_signs, slopes
+from landscape.structure.signs import SIGNAL_NORMS, is_batch_norm, run_signs
 from landscape.structure.symmetry import Symmetries, symmetries
 from lattice import (
     Activation,
     AdaptivePool,
     Add,
-    AssumptionError,
     Dropout,
     GlobalPool,
     Input,
@@ -56,7 +49,7 @@ from lattice import (
 )
 from lattice.network.ops import Weighted, WeightedWindow, Windowed
 
-__all__ = ["Signal", "batch_variances", "signals", "theory_gates"]
+__all__ = ["MeanField", "Signal", "batch_variances", "signals"]
 
 Array = np.ndarray[Any, Any]
 
@@ -77,16 +70,15 @@ def signals(prior: Prior, *, input_power: float = 1.0, train: bool = False, pair
     ... )
     array([[0.02, 0.05, 0.05, 0.02]])
     """
-    return _Field(prior, train, pairs).sweep(input_power)
+    return MeanField(prior, train, pairs).sweep(input_power)
 
 
-FAR = 3.0  # deviations from the mean to where a gate opens
 MOST_PAIRS = 2**18  # of positions, the products of which two inputs have are followed
 MOST_ZEROS = 0.5  # of the cells that a maximum reads: padding has less
 UNLIKE = 4.0  # times the power of another cell: more than zero padding makes of cells that are alike
 
 
-class _Field:
+class MeanField:
     """One forward sweep: the signals so far, and each node as a pointwise function of one below it."""
 
     def __init__(self, prior: Prior, train: bool, pairs: bool = True) -> None:
@@ -103,7 +95,7 @@ class _Field:
         self.found = Signals()
         self.products: dict[int, Product] = {}
         self.shared: dict[int, Product] = {}  # of two inputs
-        self.batches = train and any(map(_is_batch_norm, lattice.nodes))
+        self.batches = train and any(map(is_batch_norm, lattice.nodes))
         self.taps: dict[str, Array] = {}
         self.winners: dict[str, Winners] = {}
         self.notes: dict[str, tuple[str, ...]] = {}
@@ -233,15 +225,15 @@ class _Field:
         compound = form.kind in ("times", "plus") or form.gates > 1
         return Known(
             self.prior.variances.get(node.name, 1.0),
-            self._factor(node),
+            self.factor(node),
             self.lattice.input_shapes(node),
             self.train,
-            self._sign(node),
-            self._shift(node),
+            self.sign(node),
+            self.shift(node),
             tuple(zip(self.runs[below], self.signs_of_runs[below], strict=True)),
             self.run(position) if compound else None,
             self.run(below),
-            self.level(below) if self.train and _is_batch_norm(node) else None,
+            self.level(below) if self.train and is_batch_norm(node) else None,
         )
 
     def level(self, position: int) -> Level:
@@ -253,7 +245,7 @@ class _Field:
         if isinstance(node.op, WeightedWindow):
             shape = self.lattice.input_shapes(node)[0]
             weighted = level_of_weights(node.op, self.prior.variances.get(node.name, 1.0), self.found[node.inputs[0]], shape)
-            mean, variance = self._shift(node)
+            mean, variance = self.shift(node)
             return Level(*(part + mean**2 + variance for part in weighted))  # all positions share a bias
         return aligned(z)
 
@@ -274,34 +266,6 @@ class _Field:
             values = left * right
         self.shared[position] = Product(np.broadcast_to(values, (len(runs), *values.shape[1:])), axes, runs)
 
-    def joint(self) -> dict[str, Array]:
-        """E[phi'(z) phi'(z')] of gates at the pairs of positions that the sweep from above carries."""
-        found = {}
-        for (a, b), axes in self.prior.plan.carried.items():
-            node = self.lattice.nodes[a]
-            if a == b and isinstance(node.op, Activation) and not all(pairs.is_diagonal for pairs in axes):
-                below = node.inputs[0]
-                if below in self.products and self.known(a).run is None:
-                    found[node.name] = gate_products(
-                        node.op, self.found[below], self.products[below], self.signs_of_runs[below], axes
-                    )
-        return {name: joint for name, joint in found.items() if joint is not None}
-
-    def scale(self, skip: Skip) -> Any:
-        """gamma / sigma of the norms between the lower gate of a skip and its sum.
-
-        None where a sign, a shift or the statistics of a batch take part: for them the law of two gates has no closed form.
-        """
-        scale: Any = 1.0
-        for name in (*skip.under, *skip.over):
-            norm = self.nodes[name]
-            of_batch = self.train and isinstance(norm.op, Norm) and norm.op.kind == "batch"
-            if of_batch or np.any(self._shift(norm)[0]) or np.any(self._sign(norm) < 0):
-                return None
-            if name in skip.under:
-                scale = scale * np.sqrt(self._factor(norm))
-        return scale
-
     def run(self, position: int) -> Run | None:
         """The node as a pointwise function of one below it, if it is one."""
         base, form = self.forms[position]
@@ -311,21 +275,21 @@ class _Field:
 
     def _affine(self, node: Node) -> Affine:
         """What a norm multiplies by and adds; one over the signal by what it reads."""
-        factor, shift = self._factor(node), self._shift(node)[0]
+        factor, shift = self.factor(node), self.shift(node)[0]
         assert isinstance(node.op, Norm)
         if node.op.kind not in SIGNAL_NORMS:
-            return Affine(np.sqrt(factor) * self._sign(node), shift)
+            return Affine(np.sqrt(factor) * self.sign(node), shift)
         below = self.found[node.inputs[0]]
-        scale = np.sqrt(factor / (spread(node.op, below, self.lattice.input_shapes(node)[0]) + node.op.eps)) * self._sign(node)
+        scale = np.sqrt(factor / (spread(node.op, below, self.lattice.input_shapes(node)[0]) + node.op.eps)) * self.sign(node)
         return Affine(scale, shift - scale * below.mean)
 
-    def _factor(self, node: Node) -> Array:
+    def factor(self, node: Node) -> Array:
         return self._each(node, self.prior.factors.get(node.name, 1.0))
 
-    def _sign(self, node: Node) -> Array:
+    def sign(self, node: Node) -> Array:
         return self._each(node, self.prior.signs.get(node.name, 1.0))
 
-    def _shift(self, node: Node) -> tuple[Array, Array]:
+    def shift(self, node: Node) -> tuple[Array, Array]:
         mean, variance = self.prior.shifts.get(node.name, (0.0, 0.0))
         return self._each(node, mean), self._each(node, variance)
 
@@ -342,150 +306,9 @@ def _acts_alone(op: Op, known: Known) -> bool:
     return (fixed and even) or isinstance(op, Activation | Add | Dropout)
 
 
-def _is_batch_norm(node: Node) -> bool:
-    return isinstance(node.op, Norm) and node.op.kind == "batch"
-
-
 def batch_variances(prior: Prior) -> dict[str, Array]:
     """V[a] of every batch norm over a large batch of white inputs, given the weights: (channels or 1,) each."""
-    field = _Field(prior, train=True)
+    field = MeanField(prior, train=True)
     found = field.sweep(1.0)
-    norms = [node for node in prior.lattice.nodes if _is_batch_norm(node)]
+    norms = [node for node in prior.lattice.nodes if is_batch_norm(node)]
     return {node.name: batch_variance(found[node.inputs[0]], field.level(node.inputs[0])).ravel() for node in norms}
-
-
-def theory_gates(prior: Prior, train: bool = False) -> Gates:
-    """The rates of all gates from the forward mean field, for a white input: E[phi'^2], products, norms, the trunk law.
-
-    Runs of gates along skips are those of a Markov process: `landscape.gates.forward.runs`. Maxima of maxima are known twice:
-    as they stand, and over the unions of their windows, which is exact.
-    """
-    gates, joined = _rates(prior, train), united(prior)
-    if joined is prior:
-        return gates
-    over_unions = _rates(joined, train)
-    return replace(gates, united=over_unions, notes=over_unions.notes)
-
-
-def _rates(prior: Prior, train: bool) -> Gates:
-    unknown = unknown_rates(prior)
-    if not unknown:
-        return Gates()
-    lattice, field = prior.lattice, _Field(prior, train)
-    below = field.sweep(1.0)
-    gains: dict[str, Any] = {}
-    firsts: dict[str, Any] = {}
-    passing: dict[str | None, Any] = {}  # through a gate and those right under it
-    products: dict[tuple[str, int], Any] = {}
-    means: dict[tuple[str, int], Any] = {}
-    where = {name: position for position, name in enumerate(lattice.names)}
-    for node in unknown.values():
-        if isinstance(node.op, Activation):
-            gains[node.name], firsts[node.name] = gate(node.op, field.known(where[node.name]), below[node.inputs[0]])
-            under = gate_under(lattice, node.inputs[0])
-            passing[node.name] = gains[node.name] * passing.get(under, 1.0)
-            _check_tail(node, passing[node.name], below[node.inputs[0]])
-        elif isinstance(node.op, Multiply):
-            products |= _products(node, field.run(where[node.name]), [below[i] for i in node.inputs], lattice.shapes)
-            if field.run(where[node.name]) is None:
-                means |= {(node.name, place): below[node.inputs[1 - place]].mean for place in (0, 1)}
-        elif isinstance(node.op, Norm) and node.op.kind in SIGNAL_NORMS:
-            gains[node.name] = 1 / (spread(node.op, below[node.inputs[0]], lattice.input_shapes(node)[0]) + node.op.eps)
-    runs = _trunks(field, unknown, gains, firsts)
-    return Gates(
-        gains,
-        joint=field.joint(),
-        taps=field.taps,
-        winners=field.winners,
-        notes=field.notes,
-        runs=runs,
-        source="from the forward mean field",
-        firsts=firsts,
-        products=products,
-        product_means=means,
-        product_joint=_product_joint(prior, below),
-    )
-
-
-def _check_tail(node: Node, gain: Array, below: Signal) -> None:
-    """Refuse a gate that is nearly always closed: its rate is a tail, which the size of the signal does not tell."""
-    op = node.op
-    assert isinstance(op, Activation)
-    steepest = max(slope**2 for slope in slopes(op)) if has_slopes(op) else 1.0
-    far = has_slopes(op) or np.all(below.mean**2 > FAR**2 * (below.power - below.mean**2))
-    if np.mean(gain) < (ndtr(-FAR) if far else ndtr(-FAR) ** 2) * steepest:  # a tanh of huge values is open around zero
-        raise AssumptionError(
-            f"{node.name}: it would open {np.mean(gain):.1g} of the time for Gaussian values, which is a tail that the size of "
-            'the signal does not tell; make its shift smaller, or count with gates="measured"'
-        )
-
-
-def _trunks(
-    field: _Field, unknown: Mapping[str, Node], gains: dict[str, Any], firsts: dict[str, Any]
-) -> dict[tuple[str, str], Array]:
-    """The rates of whole runs of gates; those of single gates of a trunk go to `gains` and `firsts`."""
-    where = {name: position for position, name in enumerate(field.lattice.names)}
-    below = field.found
-    # a gate below makes what the lower one reads no Gaussian; where all branches are functions of one signal `gate` knows
-    under = gates_below(field.lattice)
-    alone = [skip for skip in skips(field.lattice) if skip.lower not in under and field.run(where[skip.top]) is None]
-    scales = {skip: field.scale(skip) for skip in alone}
-    runs: dict[tuple[str, str], Array] = {}
-    for chain in chains([skip for skip, scale in scales.items() if scale is not None]):
-        names = [chain[0].lower, *(skip.upper for skip in chain)]
-        steps = []
-        for skip in chain:
-            scale, h, whole = scales[skip], below[where[skip.lower]], below[where[skip.top]]
-            rest = gaussian(whole)[1] - scale**2 * gaussian(h)[1]
-            steps.append(Step(scale * np.ones(()), whole.mean - scale * h.mean, np.maximum(rest, 0)))
-        mean, variance, _ = gaussian(below[unknown[names[0]].inputs[0]])
-        rates, first = run_rates(
-            [op for name in names if isinstance(op := unknown[name].op, Activation)], mean, variance, steps
-        )
-        for place, name in enumerate(names[1:], start=1):
-            gains[name], firsts[name] = rates[place, place], first[place]
-        runs |= {(names[s], names[u]): rate for (s, u), rate in rates.items() if s != u}
-    return runs
-
-
-def _products(
-    node: Node, run: Run | None, below: list[Signal], shapes: tuple[tuple[int, ...], ...]
-) -> dict[tuple[str, int], Array]:
-    """E[g^2] of what multiplies each of the two inputs, over the positions of the product."""
-    spatial = np.broadcast_shapes(*(shapes[i][1:] for i in node.inputs))
-    if run is not None:
-        mean, variance, _ = gaussian(run.base)
-        factors = factor_squares(run.form, run.affine, mean, variance)
-    else:
-        factors = (below[1].power, below[0].power)
-    return {(node.name, place): np.broadcast_to(one, (len(one), *spatial)) for place, one in enumerate(factors)}
-
-
-def _product_joint(prior: Prior, below: Sequence[Signal]) -> dict[tuple[str, int], Array]:
-    """E[g g'] of the factors at pairs of positions: what inputs share, positions do too, and one cell is the same at all."""
-    lattice, found = prior.lattice, {}
-    for (a, b), axes in prior.plan.carried.items():
-        node = lattice.nodes[a]
-        if a == b and isinstance(node.op, Multiply) and not all(pairs.is_diagonal for pairs in axes):
-            for place in (0, 1):
-                factor = node.inputs[1 - place]
-                alone = all(n == 1 for n in lattice.shapes[factor][1:])
-                found[node.name, place] = _at_pairs(below[factor], alone, lattice.shapes[a][1:], axes)
-    return found
-
-
-def _at_pairs(factor: Signal, alone: bool, spatial: tuple[int, ...], axes: Axes) -> Array:
-    if alone:
-        power = one_row(factor.power)
-        power = power.reshape(len(power), *(1 for _ in axes))
-        return np.broadcast_to(power, (len(power), *map(len, axes)))
-    power, level = one_row(factor.power), one_row(np.sqrt(factor.cross))
-    rows = max(len(power), len(level))
-    power, level = (np.broadcast_to(part, (rows, *spatial)) for part in (power, level))
-    check_room(rows, axes)
-    left, right = at_pairs(level, axes)
-    found = left * right
-    same: tuple[Any, ...] = np.ix_(*(np.flatnonzero(pairs.first == pairs.second) for pairs in axes))
-    cells = np.ix_(*(pairs.first[pairs.first == pairs.second] for pairs in axes))
-    found[(slice(None), *same)] = power[(slice(None), *cells)]
-    return found

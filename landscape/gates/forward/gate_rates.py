@@ -1,0 +1,200 @@
+"""The rates of all gates from the forward mean field: E[phi'^2], E[phi'], products of factors, norms, runs of gates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtr
+
+from landscape.gates.composites import factor_squares
+from landscape.gates.forward.covariances import at_pairs, gate_products
+from landscape.gates.forward.mean_field import MeanField
+from landscape.gates.forward.mean_field_rules import gate, spread
+from landscape.gates.forward.runs import Step, chains, run_rates
+from landscape.gates.forward.signal import Run, Signal, gaussian
+from landscape.gates.gates import Skip, gate_under, gates_below, skips, unknown_rates
+from landscape.gates.windows.united import united
+from landscape.prior import Gates, Prior
+from landscape.structure.arrays import check_room, one_row
+from landscape.structure.plan import Axes
+from landscape.structure.signs import SIGNAL_NORMS, has_slopes, is_batch_norm, slopes
+from lattice import (
+    Activation,
+    AssumptionError,
+    Multiply,
+    Node,
+    Norm,
+)
+
+__all__ = ["theory_gates"]
+
+Array = np.ndarray[Any, Any]
+FAR = 3.0  # deviations from the mean to where a gate opens
+
+
+def theory_gates(prior: Prior, train: bool = False) -> Gates:
+    """The rates of all gates from the forward mean field, for a white input: E[phi'^2], products, norms, the trunk law.
+
+    Runs of gates along skips are those of a Markov process: `landscape.gates.forward.runs`. Maxima of maxima are known twice:
+    as they stand, and over the unions of their windows, which is exact.
+    """
+    gates, joined = _rates(prior, train), united(prior)
+    if joined is prior:
+        return gates
+    over_unions = _rates(joined, train)
+    return replace(gates, united=over_unions, notes=over_unions.notes)
+
+
+def _rates(prior: Prior, train: bool) -> Gates:
+    unknown = unknown_rates(prior)
+    if not unknown:
+        return Gates()
+    lattice, field = prior.lattice, MeanField(prior, train)
+    below = field.sweep(1.0)
+    gains: dict[str, Any] = {}
+    firsts: dict[str, Any] = {}
+    passing: dict[str | None, Any] = {}  # through a gate and those right under it
+    products: dict[tuple[str, int], Any] = {}
+    means: dict[tuple[str, int], Any] = {}
+    where = {name: position for position, name in enumerate(lattice.names)}
+    for node in unknown.values():
+        if isinstance(node.op, Activation):
+            gains[node.name], firsts[node.name] = gate(node.op, field.known(where[node.name]), below[node.inputs[0]])
+            under = gate_under(lattice, node.inputs[0])
+            passing[node.name] = gains[node.name] * passing.get(under, 1.0)
+            _check_tail(node, passing[node.name], below[node.inputs[0]])
+        elif isinstance(node.op, Multiply):
+            products |= _products(node, field.run(where[node.name]), [below[i] for i in node.inputs], lattice.shapes)
+            if field.run(where[node.name]) is None:
+                means |= {(node.name, place): below[node.inputs[1 - place]].mean for place in (0, 1)}
+        elif isinstance(node.op, Norm) and node.op.kind in SIGNAL_NORMS:
+            gains[node.name] = 1 / (spread(node.op, below[node.inputs[0]], lattice.input_shapes(node)[0]) + node.op.eps)
+    runs = _trunks(field, unknown, gains, firsts)
+    return Gates(
+        gains,
+        joint=_joint(field),
+        taps=field.taps,
+        winners=field.winners,
+        notes=field.notes,
+        runs=runs,
+        source="from the forward mean field",
+        firsts=firsts,
+        products=products,
+        product_means=means,
+        product_joint=_product_joint(prior, below),
+    )
+
+
+def _check_tail(node: Node, gain: Array, below: Signal) -> None:
+    """Refuse a gate that is nearly always closed: its rate is a tail, which the size of the signal does not tell."""
+    op = node.op
+    assert isinstance(op, Activation)
+    steepest = max(slope**2 for slope in slopes(op)) if has_slopes(op) else 1.0
+    far = has_slopes(op) or np.all(below.mean**2 > FAR**2 * (below.power - below.mean**2))
+    if np.mean(gain) < (ndtr(-FAR) if far else ndtr(-FAR) ** 2) * steepest:  # a tanh of huge values is open around zero
+        raise AssumptionError(
+            f"{node.name}: it would open {np.mean(gain):.1g} of the time for Gaussian values, which is a tail that the size of "
+            'the signal does not tell; make its shift smaller, or count with gates="measured"'
+        )
+
+
+def _joint(field: MeanField) -> dict[str, Array]:
+    """E[phi'(z) phi'(z')] of gates at the pairs of positions that the sweep from above carries."""
+    found = {}
+    for (a, b), axes in field.prior.plan.carried.items():
+        node = field.lattice.nodes[a]
+        if a == b and isinstance(node.op, Activation) and not all(pairs.is_diagonal for pairs in axes):
+            below = node.inputs[0]
+            if below in field.products and field.known(a).run is None:
+                found[node.name] = gate_products(
+                    node.op, field.found[below], field.products[below], field.signs_of_runs[below], axes
+                )
+    return {name: joint for name, joint in found.items() if joint is not None}
+
+
+def _scale(field: MeanField, skip: Skip) -> Any:
+    """gamma / sigma of the norms between the lower gate of a skip and its sum.
+
+    None where a sign, a shift or the statistics of a batch take part: for them the law of two gates has no closed form.
+    """
+    scale: Any = 1.0
+    for name in (*skip.under, *skip.over):
+        norm = field.nodes[name]
+        of_batch = field.train and is_batch_norm(norm)
+        if of_batch or np.any(field.shift(norm)[0]) or np.any(field.sign(norm) < 0):
+            return None
+        if name in skip.under:
+            scale = scale * np.sqrt(field.factor(norm))
+    return scale
+
+
+def _trunks(
+    field: MeanField, unknown: Mapping[str, Node], gains: dict[str, Any], firsts: dict[str, Any]
+) -> dict[tuple[str, str], Array]:
+    """The rates of whole runs of gates; those of single gates of a trunk go to `gains` and `firsts`."""
+    where = {name: position for position, name in enumerate(field.lattice.names)}
+    below = field.found
+    # a gate below makes what the lower one reads no Gaussian; where all branches are functions of one signal `gate` knows
+    under = gates_below(field.lattice)
+    alone = [skip for skip in skips(field.lattice) if skip.lower not in under and field.run(where[skip.top]) is None]
+    scales = {skip: _scale(field, skip) for skip in alone}
+    runs: dict[tuple[str, str], Array] = {}
+    for chain in chains([skip for skip, scale in scales.items() if scale is not None]):
+        names = [chain[0].lower, *(skip.upper for skip in chain)]
+        steps = []
+        for skip in chain:
+            scale, h, whole = scales[skip], below[where[skip.lower]], below[where[skip.top]]
+            rest = gaussian(whole)[1] - scale**2 * gaussian(h)[1]
+            steps.append(Step(scale * np.ones(()), whole.mean - scale * h.mean, np.maximum(rest, 0)))
+        mean, variance, _ = gaussian(below[unknown[names[0]].inputs[0]])
+        rates, first = run_rates(
+            [op for name in names if isinstance(op := unknown[name].op, Activation)], mean, variance, steps
+        )
+        for place, name in enumerate(names[1:], start=1):
+            gains[name], firsts[name] = rates[place, place], first[place]
+        runs |= {(names[s], names[u]): rate for (s, u), rate in rates.items() if s != u}
+    return runs
+
+
+def _products(
+    node: Node, run: Run | None, below: list[Signal], shapes: tuple[tuple[int, ...], ...]
+) -> dict[tuple[str, int], Array]:
+    """E[g^2] of what multiplies each of the two inputs, over the positions of the product."""
+    spatial = np.broadcast_shapes(*(shapes[i][1:] for i in node.inputs))
+    if run is not None:
+        mean, variance, _ = gaussian(run.base)
+        factors = factor_squares(run.form, run.affine, mean, variance)
+    else:
+        factors = (below[1].power, below[0].power)
+    return {(node.name, place): np.broadcast_to(one, (len(one), *spatial)) for place, one in enumerate(factors)}
+
+
+def _product_joint(prior: Prior, below: Sequence[Signal]) -> dict[tuple[str, int], Array]:
+    """E[g g'] of the factors at pairs of positions: what inputs share, positions do too, and one cell is the same at all."""
+    lattice, found = prior.lattice, {}
+    for (a, b), axes in prior.plan.carried.items():
+        node = lattice.nodes[a]
+        if a == b and isinstance(node.op, Multiply) and not all(pairs.is_diagonal for pairs in axes):
+            for place in (0, 1):
+                factor = node.inputs[1 - place]
+                alone = all(n == 1 for n in lattice.shapes[factor][1:])
+                found[node.name, place] = _at_pairs(below[factor], alone, lattice.shapes[a][1:], axes)
+    return found
+
+
+def _at_pairs(factor: Signal, alone: bool, spatial: tuple[int, ...], axes: Axes) -> Array:
+    if alone:
+        power = one_row(factor.power)
+        power = power.reshape(len(power), *(1 for _ in axes))
+        return np.broadcast_to(power, (len(power), *map(len, axes)))
+    power, level = one_row(factor.power), one_row(np.sqrt(factor.cross))
+    rows = max(len(power), len(level))
+    power, level = (np.broadcast_to(part, (rows, *spatial)) for part in (power, level))
+    check_room(rows, axes)
+    left, right = at_pairs(level, axes)
+    found = left * right
+    same: tuple[Any, ...] = np.ix_(*(np.flatnonzero(pairs.first == pairs.second) for pairs in axes))
+    cells = np.ix_(*(pairs.first[pairs.first == pairs.second] for pairs in axes))
+    found[(slice(None), *same)] = power[(slice(None), *cells)]
+    return found
