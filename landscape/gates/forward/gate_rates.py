@@ -114,18 +114,19 @@ def _joint(field: MeanField) -> dict[str, Array]:
 
 
 def _scale(field: MeanField, skip: Skip) -> Any:
-    """gamma / sigma of the norms between the lower gate of a skip and its sum.
+    """gamma / sigma, with its sign, of the norms between the lower gate of a skip and its sum.
 
-    None where a sign, a shift or the statistics of a batch take part: for them the law of two gates has no closed form.
+    None where the statistics of a batch take part, or a sign or a shift between the sum and the upper gate.
     """
     scale: Any = 1.0
     for name in (*skip.under, *skip.over):
         norm = field.nodes[name]
-        of_batch = field.train and is_batch_norm(norm)
-        if of_batch or np.any(field.shift(norm)[0]) or np.any(field.sign(norm) < 0):
+        if field.train and is_batch_norm(norm):
             return None
         if name in skip.under:
-            scale = scale * np.sqrt(field.factor(norm))
+            scale = scale * np.sqrt(field.factor(norm)) * field.sign(norm)
+        elif np.any(field.shift(norm)[0]) or np.any(field.sign(norm) < 0):
+            return None
     return scale
 
 

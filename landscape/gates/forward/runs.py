@@ -95,7 +95,7 @@ def run_rates(
 
     found = pointwise(each, mean, np.maximum(variance, 0), *(part for step in steps for part in step))
     rates, firsts = dict(zip(places, found[: len(places)], strict=True)), list(found[len(places) :])
-    if [gate.name for gate in gates[:2]] == ["relu", "relu"]:  # closed
+    if [gate.name for gate in gates[:2]] == ["relu", "relu"] and (steps[0].scale >= 0).all():  # closed
         scale, added, spread = steps[0]
         rates[1, 1], rates[0, 1] = pointwise(pair_of_gates, scale * mean, scale**2 * variance, spread, added)
         firsts[1] = rates[1, 1]
@@ -147,7 +147,7 @@ def _stages(gates: list[Curve], first: Array, steps: Array) -> list[_Stage]:
         if number == len(gates) - 1:
             break
         scale, added, deviation = steps[:, number, 0], steps[:, number, 1], np.sqrt(steps[:, number, 2])
-        steepest = scale * _steepest(stages[-1])
+        steepest = np.abs(scale) * _steepest(stages[-1])
         parts = [(scale * gate.value(middle) + added, np.hypot(steepest * spread, deviation)) for middle, spread in parts]
         for kink in gate.kinks:
             inside = (low < kink) & (kink < high)

@@ -6,9 +6,12 @@ import torch
 from scipy.integrate import quad
 from scipy.special import ndtr
 from scipy.stats import multivariate_normal, norm
+from torch import nn
 
+from landscape import predict
 from landscape.gates.forward.runs import Step, run_rates
 from lattice import Activation, UnsupportedError
+from validation import compare, measure
 
 RELU = Activation("relu")
 
@@ -151,3 +154,39 @@ def test_too_many_different_units_are_refused(monkeypatch):
     one = np.ones(7)
     with pytest.raises(UnsupportedError, match="7 units that differ along a trunk of 2 gates; at most 5"):
         run_rates([RELU] * 2, np.arange(7.0), one, [Step(one, 0 * one, one)])
+
+
+@pytest.mark.parametrize(("scale", "added", "spread"), [(-1.0, 0.1, 0.3), (-0.5, -0.4, 0.1), (-2.0, 1.0, 0.05)])
+def test_a_run_of_differences_is_open_as_often_as_drawn(scale, added, spread):
+    """Where what a gate lets through is subtracted, what is open below is closed above more often than not."""
+    one, draws = np.ones(1), 1_000_000
+    rates, firsts = run_rates([RELU] * 3, 0 * one, one, [Step(scale * one, added * one, spread * one)] * 2)
+    noise = np.random.default_rng(0).normal(size=(3, draws))
+    read = noise[0]
+    opened = [read > 0]
+    for k in (1, 2):
+        read = scale * np.maximum(read, 0) + added + np.sqrt(spread) * noise[k]
+        opened.append(read > 0)
+    for (low, high), rate in rates.items():
+        truth = np.all(opened[low : high + 1], axis=0).mean()
+        assert rate[0] == pytest.approx(truth, abs=4 * (truth / draws) ** 0.5 + 1e-6), (low, high)
+    assert [float(first[0]) for first in firsts] == pytest.approx([one.mean() for one in opened], abs=2e-3)
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0], ids=["difference", "sum"])
+def test_a_gate_over_a_difference_has_the_scale_of_its_run(sign):
+    def factory():
+        class Difference(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.one, self.two, self.head = nn.Conv1d(16, 64, 1), nn.Conv1d(64, 64, 1), nn.Conv1d(64, 4, 2)
+
+            def forward(self, x):
+                y = torch.relu(self.one(x))
+                branch = 0.5 * self.two(y) + 0.1
+                return self.head(torch.relu(branch + y if sign > 0 else branch - y))
+
+        return Difference()
+
+    agreement = compare(predict(factory, (16, 2)), measure(factory, (16, 2), draws=400))
+    assert abs(agreement.scale_ratio - 1) < 0.05 + 3 * agreement.scale_ratio_error
