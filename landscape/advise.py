@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.optimize import minimize
 
-from landscape.gates.forward.gate_rates import theory_gates
+from landscape.gates.gate_rates import theory_gates
 from landscape.input_checks import either_spelling
 from landscape.laws.moments import expected_squares
 from landscape.maps import measures

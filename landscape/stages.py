@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from landscape.gates.forward.gate_rates import theory_gates
 from landscape.gates.forward.logits import logits
+from landscape.gates.gate_rates import theory_gates
 from landscape.gates.parallel_gates import parallel_gates, scaled_copies
 from landscape.gates.windows.united import united
 from landscape.input_checks import checked_images

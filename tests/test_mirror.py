@@ -32,7 +32,7 @@ ELSEWHERE = {  # modules of these folders without a file of their own, and where
     "landscape/gates/forward/signal.py": "tests/landscape/gates/forward/test_mean_field.py",
     "landscape/tracing/graph/calls.py": "tests/landscape/tracing/graph/test_reader.py",
     "landscape/tracing/graph/nodes.py": "tests/landscape/tracing/graph/test_reader.py",
-    "landscape/gates/forward/gate_rates.py": "tests/landscape/gates/forward/test_mean_field.py",
+    "landscape/gates/gate_rates.py": "tests/landscape/gates/forward/test_mean_field.py",
     "landscape/gates/forward/mean_field_rules.py": "tests/landscape/gates/forward/test_mean_field.py",
     "landscape/tracing/aten/table.py": "tests/landscape/tracing/test_refused_operations.py",
     "landscape/tracing/graph/refusals.py": "tests/landscape/tracing/test_refused_operations.py",

@@ -1,7 +1,7 @@
 r"""What gates and choices let through, where it is known beyond the symmetry of what they read.
 
 A gate over one filter's output needs no knowledge: it is open half of the time. Others do: after a residual sum, smooth
-activations, which cell of a max-pool wins. The rates come from theory (`landscape.gates.forward.gate_rates`) or from forward
+activations, which cell of a max-pool wins. The rates come from theory (`landscape.gates.gate_rates`) or from forward
 passes on white noise or on given images (`landscape.tracing.gate_counts`).
 """
 

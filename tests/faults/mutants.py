@@ -37,8 +37,8 @@ CORE = (
     *(f"landscape/weights/{name}.py" for name in ("initialisation",)),
 )  # fmt: skip
 REST = (
-    *(f"landscape/gates/{name}.py" for name in ("activations", "gates",)),
-    *(f"landscape/gates/forward/{name}.py" for name in ("mean_field", "mean_field_rules", "gate_rates", "runs",)),
+    *(f"landscape/gates/{name}.py" for name in ("activations", "gate_rates", "gates",)),
+    *(f"landscape/gates/forward/{name}.py" for name in ("mean_field", "mean_field_rules", "runs",)),
     *(f"landscape/warrant/{name}.py" for name in ("guarantee", "sizes",)),
     *(f"landscape/{name}.py" for name in ("advise", "predict",)),
     *(f"landscape/laws/{name}.py" for name in ("batchnorm", "infinite_width", "pooled_head", "trunk",)),

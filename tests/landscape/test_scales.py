@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from landscape import predict
-from landscape.gates.forward.gate_rates import theory_gates
 from landscape.gates.forward.mean_field import signals
+from landscape.gates.gate_rates import theory_gates
 from landscape.laws.infinite_width import given_input_moments
 from landscape.laws.moments import squared_gradients
 from landscape.maps.numbers import relative

@@ -6,8 +6,8 @@ import torch
 from torch.nn import functional
 
 from landscape.gates.composites import forms
-from landscape.gates.forward.gate_rates import theory_gates
 from landscape.gates.forward.mean_field import signals
+from landscape.gates.gate_rates import theory_gates
 from landscape.gates.gates import gates_below
 from landscape.prior import Prior
 from landscape.tracing.counter import Counter

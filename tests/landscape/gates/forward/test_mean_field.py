@@ -11,9 +11,9 @@ from landscape import he, predict
 from landscape.gates.activations import FUNCTIONS, gaussian_moments
 from landscape.gates.forward import runs
 from landscape.gates.forward.covariances import _squared
-from landscape.gates.forward.gate_rates import theory_gates
 from landscape.gates.forward.mean_field import signals
 from landscape.gates.forward.runs import pair_of_gates
+from landscape.gates.gate_rates import theory_gates
 from landscape.prior import Prior
 from landscape.structure.pairs import everything
 from landscape.weights.initialisation import layer_variances

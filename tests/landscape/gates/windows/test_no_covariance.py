@@ -7,8 +7,8 @@ import landscape.gates.forward.mean_field as mean_field
 import landscape.gates.windows.pools as pools
 import landscape.structure.forward_pairs as forward_pairs
 from landscape import predict
-from landscape.gates.forward.gate_rates import theory_gates
 from landscape.gates.functions import curve
+from landscape.gates.gate_rates import theory_gates
 from landscape.gates.windows.largest import common_factor, largest, moments_of_largest
 from landscape.gates.windows.winners import winners
 from landscape.prior import Prior

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from landscape.gates.activations import gaussian_moments
-from landscape.gates.forward.gate_rates import theory_gates
 from landscape.gates.functions import curve
+from landscape.gates.gate_rates import theory_gates
 from landscape.gates.windows.largest import common_factor, largest, product_of_largest
 from landscape.gates.windows.rectified import gaussian_below, gaussians_below
 from landscape.gates.windows.winners import winners

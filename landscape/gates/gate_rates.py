@@ -30,7 +30,7 @@ from lattice import (
 __all__ = ["theory_gates"]
 
 Array = np.ndarray[Any, Any]
-FAR = 3.0  # deviations from the mean to where a gate opens
+FAR = 2.5  # deviations from the mean to where a gate opens
 
 
 def theory_gates(prior: Prior, train: bool = False) -> Gates:
@@ -87,7 +87,10 @@ def _rates(prior: Prior, train: bool) -> Gates:
 
 
 def _check_tail(node: Node, gain: Array, below: Signal) -> None:
-    """Refuse a gate that is nearly always closed: its rate is a tail, which the size of the signal does not tell."""
+    """Refuse a gate that is nearly always closed: its rate is a tail, which the size of the signal does not tell.
+
+    At t deviations a relative variance k of that size makes the tail 1 + k t^2 (t^2 - 1) / 8 times as large.
+    """
     op = node.op
     assert isinstance(op, Activation)
     steepest = max(slope**2 for slope in slopes(op)) if has_slopes(op) else 1.0
