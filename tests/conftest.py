@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import matplotlib
 import pytest
 import torch
+import tyro  # noqa: F401 (before any doctest: at import it hashes builtins._, which is what a doctest showed last)
 from hypothesis import HealthCheck, settings
 
 matplotlib.use("Agg")

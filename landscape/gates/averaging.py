@@ -93,8 +93,9 @@ def pointwise(function: Callable[..., tuple[Array, ...]], *arrays: Array) -> tup
 def alike_rows(arrays: list[Array]) -> tuple[Array, Array]:
     """The first of each kind of rows that are equal in all arrays but for their last digits, and of which kind every row is.
 
-    >>> alike_rows([np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])])
-    (array([0, 1]), array([0, 1, 0]))
+    >>> first, kind = alike_rows([np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])])
+    >>> first[kind]  # of each row the first that is like it
+    array([0, 1, 0])
     """
     first, run = _runs_of_rows(arrays)
     different, kind = _different_rows([np.take(array, first, 0) for array in arrays])

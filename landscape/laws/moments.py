@@ -111,9 +111,38 @@ def expected_squares(prior: Prior, output: Any = None) -> Array:
 
 
 def squares_and_rest(prior: Prior, output: Any = None) -> tuple[Array, float]:
-    """The same map, and the share of it that joint moments without a rule could add at most: `Plan.copies`.
+    """E[(dh_j/dx_i)^2] and the share of it that joint moments without a rule could add at most.
 
-    `UnsupportedError` where that is more than `MOST_LEFT_OUT`.
+    These are the moments of copies of one signal on several channels (`landscape.structure.plan.Plan.copies`); at most they are
+    what Cauchy-Schwarz allows.
+
+    Parameters
+    ----------
+    prior : Prior
+        The network and the law of its weights.
+    output : Unit, tuple of int, int or None, default None
+        One output unit; None is the mean over all.
+
+    Returns
+    -------
+    ndarray of float64, float
+        The map over input positions, and the share of its sum.
+
+    Raises
+    ------
+    UnsupportedError
+        If that share is above a quarter, or an op has no rule.
+    ResourceError
+        If the result leaves the range of float64.
+
+    Examples
+    --------
+    >>> from lattice import Conv
+    >>> squared, share = squares_and_rest(
+    ...     Prior(Lattice.chain((1, 4), [Conv(2, 3)]), {"conv1": 1.0})
+    ... )
+    >>> squared
+    array([0.5, 1. , 1. , 0.5])
     """
     if prior.gates.united is not None:
         prior = replace(united(prior), gates=prior.gates.united)
