@@ -27,7 +27,7 @@ from landscape.laws.batchnorm import averaged_next
 from landscape.laws.moments import expected_squares
 from landscape.prior import Prior
 from landscape.structure.signs import NEGATED, SIGNAL_NORMS, has_slopes, slopes
-from lattice import Activation, AssumptionError, Lattice, Node, Norm
+from lattice import Activation, AssumptionError, Dropout, Lattice, Node, Norm, Upsample
 from lattice.network.ops import Weighted
 
 __all__ = ["kept_by_norms"]
@@ -60,7 +60,7 @@ def kept_by_norms(prior: Prior, given: bool = False) -> dict[str, Array]:
         normed.append(here or below)
         if here:
             _check_not_constant(lattice, position)
-            n = _values(node, lattice.shapes[position]) * _following(prior, position)
+            n = _values(node, _before_copies(lattice, position)) * _following(prior, position)
             kept[node.name] = np.asarray(_left(n - 1, 1, given, node))
             if weights[position] and not below:
                 kept[node.name] = kept[node.name] * _left(_inputs_seen(prior, position), 0, given, node)
@@ -86,6 +86,15 @@ def _values(node: Node, shape: tuple[int, ...]) -> int:
     return {"layer": channels, "rms": channels, "instance": positions, "group": shape[0] // node.op.groups * positions}[
         node.op.kind
     ]
+
+
+def _before_copies(lattice: Lattice, position: int) -> tuple[int, ...]:
+    """The shape that a norm reads, before a resize has made several positions of one."""
+    shape, below = lattice.shapes[position], lattice.nodes[position].inputs[0]
+    while isinstance(lattice.nodes[below].op, Activation | Dropout | Upsample):
+        below = lattice.nodes[below].inputs[0]
+        shape = min(shape, lattice.shapes[below], key=prod)
+    return shape
 
 
 def _following(prior: Prior, position: int) -> float:

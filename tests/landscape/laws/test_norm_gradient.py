@@ -219,3 +219,13 @@ def test_a_variance_of_few_rectified_values_has_no_mean():
     with pytest.raises(AssumptionError, match=r"norm1: .* of 3 independent values"):
         predict(Lattice.chain((1, 12), layers))
     predict(Lattice.chain((1, 12), [layers[0], Activation("abs"), layers[2]]))
+
+
+def test_copies_of_a_position_are_no_values_of_their_own():
+    layers = [Conv(2, 3, 2, padding=((0, 0), (1, 1))), Upsample(2), Norm("instance")]
+    with pytest.raises(AssumptionError, match=r"norm1: .* of 2 independent values"):
+        predict(Lattice.chain((1, 3, 3), layers))
+    below = [Conv(2, 3, padding=1), Norm("instance")]
+    nets = [Lattice.chain((1, 4, 4), net) for net in (below, [below[0], Upsample(2), below[1]])]
+    plain, copied = (kept_by_norms(Prior(net, {"conv1": 1.0}))["norm1"] for net in nets)
+    np.testing.assert_allclose(copied, plain, rtol=1e-9)
