@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["alike_rows", "average_alike", "pointwise", "ratio", "significant"]
+__all__ = ["alike_rows", "average_alike", "mean_by_label", "pointwise", "ratio", "significant"]
 
 Array = np.ndarray[Any, Any]
 DIGITS = 40  # binary ones, by which cases are told apart: 1e-12 of each number
@@ -29,11 +29,18 @@ def average_alike(rates: Array, kernel: tuple[int, ...] | None = None, border: i
     """
     cells = kernel or (1,) * rates.ndim
     labels = [_labels(n, size, border) for n, size in zip(rates.shape, cells, strict=True)]
-    count = reduce(lambda total, label: total * (int(label.max()) + 1), labels, 1)
     joint = reduce(lambda total, label: np.add.outer(total * (int(label.max()) + 1), label), labels, np.zeros((), dtype=int))
-    sums = np.bincount(joint.ravel(), rates.ravel(), minlength=count)
-    sizes = np.bincount(joint.ravel(), minlength=count)
-    return np.asarray((sums / np.maximum(sizes, 1))[joint])
+    return mean_by_label(rates, joint)
+
+
+def mean_by_label(values: Array, labels: Array) -> Array:
+    """Values with the mean of all that have their label in their place.
+
+    >>> mean_by_label(np.array([1.0, 2.0, 5.0]), np.array([0, 1, 0]))
+    array([3., 2., 3.])
+    """
+    sums, sizes = np.bincount(labels.ravel(), values.ravel()), np.bincount(labels.ravel())
+    return np.asarray((sums / np.maximum(sizes, 1))[labels])
 
 
 def ratio(top: Any, bottom: Any) -> Array:

@@ -1,6 +1,6 @@
 r"""Two maxima at once: how far apart they are, whether one cell wins both, whether both are open.
 
-Neighbouring maxima differ little, and what a maximum above them reads is their difference. So it is E[(f(M) - f(M'))^2] that is
+Neighbouring maxima differ little, and what a maximum above them reads is their difference. So it is their correlation that is
 found, and E[f(M) f(M')] from it and the powers. The cells are Gaussians, simulated on the points of a Sobol sequence and their
 mirror images: no random number is drawn, and the same points serve all windows, so that what two of them have in common is the
 same cells. A small field is simulated as a whole; of a larger one each window with those that share cells with it, once for all
@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import qmc
 
-from landscape.gates.averaging import ratio
+from landscape.gates.averaging import mean_by_label, ratio
 from landscape.gates.functions import Curve
 from landscape.gates.windows.largest import Largest
 from landscape.gates.windows.winners import RIDGE, triangles
@@ -76,19 +76,12 @@ class Simulated(NamedTuple):
         for place, (lag, n) in enumerate(zip(lags, self.alike.shape, strict=True)):
             codes = codes * (2 * n) + np.expand_dims(lag + n, tuple(axis for axis in range(codes.ndim) if axis != place))
         kinds = np.unique(codes, return_inverse=True)[1]
-        return np.stack([_averaged(part, kinds.reshape(part.shape)) for part in found])
+        return np.stack([mean_by_label(part, kinds.reshape(part.shape)) for part in found])
 
     def by_output(self) -> tuple[Array, Array]:
         """E[f(M)] and E[f(M)^2], (*outputs)."""
-        first, second = (_averaged(part[self.kinds], self.alike) for part in (self.first, self.second))
+        first, second = (mean_by_label(part[self.kinds], self.alike) for part in (self.first, self.second))
         return first, second
-
-
-def _averaged(values: Array, kinds: Array) -> Array:
-    """Values with the mean of their kind in their place."""
-    flat = kinds.ravel()
-    means = np.bincount(flat, values.ravel()) / np.bincount(flat)
-    return np.asarray(means[kinds])
 
 
 def simulated(cells: Cells, law: Largest, function: Curve) -> Simulated | None:
