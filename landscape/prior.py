@@ -73,6 +73,9 @@ class Gates:
     winners : mapping
         For a max-pool, how often two windows have one winner and how often both pass, at the pairs that are carried
         (`landscape.gates.windows.pairs_of_winners.Winners`).
+    filters : mapping
+        For a depthwise convolution, what pairs of its taps have in common with the gates around it
+        (`landscape.gates.filters.Crossing`).
     united : Gates or None
         Those of the network whose maxima of maxima are taken over the unions of their windows, which is the same map
         (`landscape.gates.windows.united`); None where there are no such.
@@ -92,6 +95,7 @@ class Gates:
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     product_means: Mapping[tuple[str, int], Any] = field(default_factory=dict)
     winners: Mapping[str, Any] = field(default_factory=dict)
+    filters: Mapping[str, Any] = field(default_factory=dict)
     united: "Gates | None" = None
 
 
@@ -149,7 +153,12 @@ class Prior:
     @property
     def plan(self) -> Plan:
         """Which moments between positions a sweep must carry: `landscape.structure.plan.plan`."""
-        return plan(self.lattice)
+        return plan(self.lattice, self.filters)
+
+    @property
+    def filters(self) -> frozenset[str]:
+        """The convolutions of which pairs of different taps matter, by name."""
+        return frozenset(self.gates.filters)
 
     def sign(self, position: int) -> Sign:
         """The symmetry of what a node reads as its first input.
@@ -212,6 +221,7 @@ class Prior:
                 gates,
                 united=None,
                 winners={},
+                filters={},
                 joint={name: table for name, table in joint.items() if table is not None},
                 product_joint={key: table for key, table in products.items() if table is not None},
             )

@@ -45,6 +45,7 @@ Array = np.ndarray[Any, Any]
 Fill = Callable[[Callable[..., tuple[float, ...]], list[Any]], Array]
 FAR = 38.0  # deviations: the normal density is 0 in float64
 DENSE = np.array([-FAR, -8.5, -4.0, 0.0, 4.0, 8.5, FAR])  # deviations at which the density is cut: beyond 8.5 lies 2e-17
+STRAIGHT = {"relu6": (0.0, 1.0, -np.inf, 6.0), "hardtanh": (1.0, 1.0, -1.0, 1.0)}  # slopes on either side of 0, and how far
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 
@@ -78,6 +79,22 @@ def _moments(activation: Activation, mean: Array, variance: Array, correlation: 
         below, above = (np.asarray(slope) for slope in slopes(activation))
         return pointwise(partial(closed_moments, below, above), mean, variance, correlation)
     correlation = np.clip(correlation, -1, 1)
+    if activation.name in STRAIGHT:
+        *slope, low, high = STRAIGHT[activation.name]
+        arrays = np.broadcast_arrays(mean, np.maximum(variance, 0.0), correlation)
+        reach = DENSE[-2] * np.sqrt(arrays[1])
+        straight = (arrays[0] - reach >= low) & (arrays[0] + reach <= high)
+        if straight.any():
+            found = np.empty((5, *straight.shape))
+            line = partial(closed_moments, *map(np.asarray, slope))
+            found[:, straight] = pointwise(line, *(part[straight] for part in arrays))
+            if not straight.all():
+                found[:, ~straight] = _summed(activation, *(part[~straight] for part in arrays))
+            return tuple(found)
+    return _summed(activation, mean, variance, correlation)
+
+
+def _summed(activation: Activation, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
     return pointwise(partial(each_case, partial(_case, curve(activation)), fill=_between), mean, variance, correlation)
 
 

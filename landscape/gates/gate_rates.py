@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from landscape.gates.composites import factor_squares
+from landscape.gates.filters import crossings, filters_under_gates
 from landscape.gates.forward.covariances import at_pairs, gate_products
 from landscape.gates.forward.mean_field import MeanField
 from landscape.gates.forward.mean_field_rules import gate, spread
@@ -47,6 +48,8 @@ def theory_gates(prior: Prior, train: bool = False) -> Gates:
 
 
 def _rates(prior: Prior, train: bool) -> Gates:
+    filters = {} if train else filters_under_gates(prior.lattice)
+    prior = prior.with_gates(filters=filters)
     unknown = unknown_rates(prior)
     if not unknown:
         return Gates()
@@ -83,6 +86,7 @@ def _rates(prior: Prior, train: bool) -> Gates:
         products=products,
         product_means=means,
         product_joint=_product_joint(prior, below),
+        filters=crossings(field, filters),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from landscape.gates.filters import Crossing
 from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.laws.covariance import sweep_moments
 from landscape.laws.trunk import trunk_factors
@@ -52,6 +53,7 @@ class Rules:
         self.prior, self.lattice, self.gates = prior, prior.lattice, prior.gates
         self.variances = checked_variances(prior.lattice, prior.variances)
         self.edges: dict[tuple[str, int], Array] = {}
+        self.filters = prior.filters
         self.signs = dict(zip(self.lattice.names, prior.node_signs, strict=True))
 
     def settle(self, cotangent: Array) -> None:
@@ -94,6 +96,10 @@ class Rules:
     def winners(self, node: Node) -> Winners | None:
         """How often two windows of a max-pool have one winner, or None."""
         return self.gates.winners.get(node.name)
+
+    def crossing(self, node: Node) -> Crossing | None:
+        """What pairs of different taps of a depthwise filter give, or None."""
+        return self.gates.filters.get(node.name)
 
     def below(self, node: Node) -> Sign:
         """The sign of what a node reads."""

@@ -1,6 +1,7 @@
 r"""The general law: K(u, u') = E[dy/dh_u dy/dh_u'], averaged over the outputs y, carried down layer by layer.
 
 - fresh weights:    K(i, i') = V sum over taps k of K(j, j'),  where j and j' read i and i' through the SAME tap k;
+                    of a filter of one channel, whose taps move the gates around it, through different taps too;
 - a fixed map A:    K -> A' K A (averages, resizes, and every padding that copies cells);
 - a sum:            K goes to every branch, and between two branches that meet again below without fresh weights;
 - flatten + dense:  K becomes diagonal;
@@ -22,6 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from landscape.gates.averaging import ratio
+from landscape.gates.filters import Crossing
 from landscape.gates.windows.pairs_of_winners import Winners, to_pairs_of_winners
 from landscape.gates.windows.shared_winners import to_shared_winners
 from landscape.laws.attention import through_attention
@@ -39,7 +41,7 @@ from landscape.structure.arrays import (
 from landscape.structure.joint_pairs import collect_jointly
 from landscape.structure.pairs import Maps, freeze
 from landscape.structure.pairs import diagonal as diagonal_pairs
-from landscape.structure.plan import Axes, Plan, State, Step, plan, takes_a_mean, window_sizes
+from landscape.structure.plan import Axes, Plan, State, Step, all_taps, plan, takes_a_mean, window_sizes
 from landscape.weights.fans import weighted
 from lattice import (
     AssumptionError,
@@ -75,6 +77,8 @@ LOWEST, SPREAD = -1022, 900  # exponents of the smallest normal float64, and of 
 class Local(Protocol):
     """What the sweep asks of a node besides its topology; arrays broadcast against its output (channels, *spatial)."""
 
+    filters: frozenset[str]  # the convolutions that have a `crossing`
+
     def squared(self, node: Node, number: int = 0) -> Any:
         """E[(dh/du)^2] along one connection to the input of this number: V[w], E[phi'^2], 1 / n^2, ...; None: its maps tell."""
 
@@ -96,6 +100,9 @@ class Local(Protocol):
     def winners(self, node: Node) -> Winners | None:
         """How often two windows of a maximum have one winner, at the pairs that are carried; None where it is not known."""
 
+    def crossing(self, node: Node) -> Crossing | None:
+        """What pairs of different taps of a depthwise filter give beside V[w]; None: nothing."""
+
 
 def pull_moments(lattice: Lattice, local: Local, cotangent: Array, *, copies_alike: bool = False) -> Array:
     """The diagonal of K at the input, (channels or 1, *spatial), from the diagonal `cotangent` at the output.
@@ -104,7 +111,7 @@ def pull_moments(lattice: Lattice, local: Local, cotangent: Array, *, copies_ali
     `ResourceError` where the moments to carry would not fit into memory, or leave the range of float64.
     """
     _, mantissas, exponent = deque(_sweep(lattice, local, cotangent, copies_alike), maxlen=1)[0]
-    if not mantissas.any() and any(step.side is not None for step in plan(lattice).steps):
+    if not mantissas.any() and any(step.side is not None for step in plan(lattice, local.filters).steps):
         raise AssumptionError(
             "branches of one signal that meet in a sum cancel, so that the squared gradient is exactly 0 (the average of a "
             "signal less its average, for example)"
@@ -168,7 +175,7 @@ class _Scaled:
 
 def _sweep(lattice: Lattice, local: Local, cotangent: Array, copies_alike: bool = False) -> Iterator[tuple[Node, Array, int]]:
     """(node, m, e) with m 2^e the diagonal of K, from the output down: the steps of the plan, in its order."""
-    planned = checked_plan(lattice)
+    planned = checked_plan(lattice, local.filters)
     steps = planned.onward
     held: dict[State, int] = {}
 
@@ -191,9 +198,9 @@ def _sweep(lattice: Lattice, local: Local, cotangent: Array, copies_alike: bool 
             yield lattice.nodes[state[0]], diagonal_of(here.mantissas, planned.carried[state]), here.exponent
 
 
-def checked_plan(lattice: Lattice) -> Plan:
+def checked_plan(lattice: Lattice, filters: frozenset[str] = frozenset()) -> Plan:
     """The plan of a sweep; refused where branches meet for which there is no rule, or where there is no room for it."""
-    planned = plan(lattice)
+    planned = plan(lattice, filters)
     if planned.unresolved:
         raise UnsupportedError(
             f"{', '.join(planned.unresolved)}: branches of one signal, without weights of their own between, meet there as "
@@ -373,12 +380,24 @@ def _through_windows(node: Node, shape: Shape, step: Step, local: Local, here: A
     if weighted(op):
         assert isinstance(op, WeightedWindow)
         here = sum_channels(_times(here, local.squared(node)), len(above), op.channels, shape[0], op.groups)
+        crossing = local.crossing(node)
+        if crossing is not None:
+            return _across_taps(crossing, step.maps, here, above, below)
     elif getattr(op, "kind", "") == "max":
         assert isinstance(op, Pooling)
         if step.side is None:
             return _maximum(op, node, shape[1:], step.maps, local, here, above, below)
         here = _times(here, local.single(node))
     return collect(step.maps, here, above, below)
+
+
+def _across_taps(crossing: Crossing, maps: tuple[Maps, ...], here: Array, above: Axes, below: Axes) -> Array:
+    """K through a filter of one channel: equal taps, and different ones at two positions of its output."""
+    same = collect(maps, here, above, below)
+    cells = (1, *(pairs.left for pairs in above))
+    apart = here * (_at(crossing.few, cells, above, 0) * _at(crossing.few, cells, above, 1) * ~on_diagonal(above))
+    unequal = collect(tuple(map(all_taps, maps)), apart, above, below) - collect(maps, apart, above, below)
+    return np.where(on_diagonal(below), same + crossing.one * unequal, crossing.same * same + crossing.two * unequal)
 
 
 def _is_summed(lattice: Lattice, n: int) -> bool:

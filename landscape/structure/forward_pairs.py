@@ -15,7 +15,7 @@ import numpy as np
 
 from landscape.structure.pairs import Maps, Pairs, diagonal, freeze, needed_above
 from landscape.structure.plan import Axes, axis_maps, fixed_map, plan
-from landscape.structure.signs import has_slopes
+from landscape.structure.signs import steps
 from lattice import Activation, AdaptivePool, GlobalPool, Lattice, Multiply, Pool
 from lattice.network.attention import Attention
 from lattice.network.ops import Pooling, Weighted, Windowed
@@ -25,8 +25,10 @@ __all__ = ["asked_pairs", "closest", "on_diagonal", "turned", "with_nearer_pairs
 MOST_PAIRS = 2**18  # of one layer; above it the far ones are taken as nearer
 
 
-def asked_pairs(lattice: Lattice) -> dict[int, Axes]:
+def asked_pairs(lattice: Lattice, filters: frozenset[str] = frozenset()) -> dict[int, Axes]:
     """For each node that it matters for, the pairs of positions at its output; pairs of equal positions are among them.
+
+    `filters`: as of `landscape.structure.plan.plan`.
 
     >>> from lattice import Conv
     >>> net = Lattice.chain(
@@ -43,12 +45,12 @@ def asked_pairs(lattice: Lattice) -> dict[int, Axes]:
     >>> [len(axes[0]) for axes in asked_pairs(net).values()]
     [23, 13, 13]
     """
-    return _asked(lattice)[0]
+    return _asked(lattice, filters)[0]
 
 
-def with_nearer_pairs(lattice: Lattice) -> frozenset[int]:
+def with_nearer_pairs(lattice: Lattice, filters: frozenset[str] = frozenset()) -> frozenset[int]:
     """The nodes at or below which pairs that are far apart are taken as nearer, for being too many."""
-    found = set(_asked(lattice)[1])
+    found = set(_asked(lattice, filters)[1])
     for position, node in enumerate(lattice.nodes):
         if any(i in found for i in node.inputs):
             found.add(position)
@@ -56,7 +58,7 @@ def with_nearer_pairs(lattice: Lattice) -> frozenset[int]:
 
 
 @lru_cache(maxsize=8)
-def _asked(lattice: Lattice) -> tuple[dict[int, Axes], frozenset[int]]:
+def _asked(lattice: Lattice, filters: frozenset[str]) -> tuple[dict[int, Axes], frozenset[int]]:
     """The pairs of each node, and the nodes of which there were too many."""
     asked: dict[int, Axes] = {
         position: tuple(map(diagonal, lattice.shapes[position][1:])) for position in _averages_again(lattice)
@@ -64,7 +66,7 @@ def _asked(lattice: Lattice) -> tuple[dict[int, Axes], frozenset[int]]:
     many = set()
     for position in reversed(range(1, len(lattice.nodes))):
         node = lattice.nodes[position]
-        own = _own(lattice, position)
+        own = _own(lattice, position, filters)
         if own is not None:
             _merge(asked, node.inputs[0], own)
         if position in asked:
@@ -79,7 +81,7 @@ def _asked(lattice: Lattice) -> tuple[dict[int, Axes], frozenset[int]]:
     return dict(sorted(asked.items())), frozenset(many)
 
 
-def _own(lattice: Lattice, position: int) -> Axes | None:
+def _own(lattice: Lattice, position: int, filters: frozenset[str]) -> Axes | None:
     """The pairs that a maximum, or a gate under an average, asks for by itself."""
     node = lattice.nodes[position]
     spatial = lattice.input_shapes(node)[0][1:]
@@ -87,8 +89,8 @@ def _own(lattice: Lattice, position: int) -> Axes | None:
         assert isinstance(node.op, Pool | AdaptivePool | GlobalPool)
         maps = [fixed_map(node.op, axis, spatial) for axis in range(len(spatial))]
         return tuple(needed_above(turned(((a, a),)), diagonal(a.outputs)) | diagonal(a.inputs) for a in maps)
-    if isinstance(node.op, Activation) and has_slopes(node.op):
-        carried = plan(lattice).carried.get((position, position), ())
+    if isinstance(node.op, Activation) and steps(node.op) is not None:
+        carried = plan(lattice, filters).carried.get((position, position), ())
         if carried and not all(pairs.is_diagonal for pairs in carried):
             return carried
     return None

@@ -9,7 +9,7 @@ Moments also run between two nodes, where two branches that met in a sum meet ag
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, reduce, singledispatch
 from itertools import combinations
 from math import prod
@@ -44,7 +44,7 @@ from lattice.network.ops import Merge, Pointwise, Pooling, Rearrangement, Shape,
 from lattice.network.rearrange import Rearrange
 from lattice.network.shapes import sources
 
-__all__ = ["Axes", "Plan", "State", "Step", "fixed_map", "plan", "pool_cells", "takes_a_mean", "window_sizes"]
+__all__ = ["Axes", "Plan", "State", "Step", "all_taps", "fixed_map", "plan", "pool_cells", "takes_a_mean", "window_sizes"]
 
 Array = np.ndarray[Any, Any]
 State = tuple[int, int]
@@ -101,8 +101,10 @@ class Plan:
 
 
 @lru_cache(maxsize=32)
-def plan(lattice: Lattice) -> Plan:
+def plan(lattice: Lattice, filters: frozenset[str] = frozenset()) -> Plan:
     """Which moments between which pairs must be carried, from the output to the input.
+
+    `filters`: the names of convolutions of which pairs of different taps matter too (`landscape.gates.filters`).
 
     >>> from lattice import Conv, GlobalPool
     >>> plan(Lattice.chain((1, 8), [Conv(4, 3), Conv(4, 3), GlobalPool()])).is_diagonal
@@ -115,18 +117,32 @@ def plan(lattice: Lattice) -> Plan:
     steps, unresolved = _steps(lattice)
     needed = _diagonals(lattice)
     for step in reversed(steps):
-        _merge(needed, step.source, _needed(lattice, step, needed[step.target]))
+        _merge(needed, step.source, _needed(lattice, _crossing(lattice, step, filters), needed[step.target]))
     met, copies, gathering = copies_that_meet(lattice, needed)
     carried = _diagonals(lattice)
     for step in steps:
         whole = step.node in gathering and step.side is None
-        reached = needed[step.target] if whole else _carried(lattice, step, needed[step.target], carried[step.source])
+        followed = _crossing(lattice, step, filters)
+        reached = needed[step.target] if whole else _carried(lattice, followed, needed[step.target], carried[step.source])
         _merge(carried, step.target, reached)
     empty = {state for state, axes in carried.items() if not all(map(len, axes))}  # branches that meet, in no cell
     steps = [step for step in steps if not empty & {step.source, step.target}]
     states = {(0, 0)}.union(*((step.source, step.target) for step in steps))
     refused = (*unresolved, *met, *_maxima_over_gated_sums(lattice))
     return Plan(tuple(steps), {state: carried[state] for state in states}, refused, copies, gathering)
+
+
+def _crossing(lattice: Lattice, step: Step, filters: frozenset[str]) -> Step:
+    """The step with the pairs of different taps too, where they matter."""
+    if step.maps is None or step.side is not None or lattice.nodes[step.node].name not in filters:
+        return step
+    return replace(step, maps=tuple((*taps, *all_taps(taps)) for taps in step.maps))
+
+
+def all_taps(taps: Maps) -> Maps:
+    """The map of one axis that reads all taps of a filter at once, on both sides of a pair."""
+    whole = freeze(np.sum([tap.values for tap, _ in taps], axis=0))
+    return ((whole, whole),)
 
 
 def _maxima_over_gated_sums(lattice: Lattice) -> Iterator[str]:

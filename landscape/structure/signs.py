@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from enum import Enum
 from functools import singledispatch
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,7 +35,19 @@ from lattice.network.attention import Attention, roles
 from lattice.network.ops import Pooling, Rearrangement, Weighted
 from lattice.network.rearrange import Resample
 
-__all__ = ["Sign", "activation_gain", "has_slopes", "is_batch_norm", "node_signs", "run_signs", "slopes", "starts", "together"]
+__all__ = [
+    "Sign",
+    "Steps",
+    "activation_gain",
+    "has_slopes",
+    "is_batch_norm",
+    "node_signs",
+    "run_signs",
+    "slopes",
+    "starts",
+    "steps",
+    "together",
+]
 
 
 SIGNAL_NORMS = ("layer", "rms", "group", "instance")  # norms that divide by the variance of the signal itself
@@ -84,6 +96,26 @@ def slopes(activation: Activation) -> tuple[float, float]:
 def has_slopes(activation: Activation) -> bool:
     """Is it piecewise linear with its kink at 0, so that its gain does not depend on the variance of what it reads?"""
     return activation.name in ("identity", "relu", "leaky_relu", "abs")
+
+
+class Steps(NamedTuple):
+    """A slope that is constant between kinks: `lowest`, left of all of them, and by how much it jumps at each."""
+
+    lowest: float
+    kinks: tuple[float, ...]
+    jumps: tuple[float, ...]
+
+
+def steps(activation: Activation) -> Steps | None:
+    """The slope of a piecewise linear activation; None for those that bend.
+
+    >>> steps(Activation("relu6"))
+    Steps(lowest=0.0, kinks=(0.0, 6.0), jumps=(1.0, -1.0))
+    """
+    if has_slopes(activation):
+        below, above = slopes(activation)
+        return Steps(below, (0.0,), (above - below,))
+    return {"relu6": Steps(0.0, (0.0, 6.0), (1.0, -1.0)), "hardtanh": Steps(0.0, (-1.0, 1.0), (1.0, -1.0))}.get(activation.name)
 
 
 def activation_gain(activation: Activation, sign: Sign) -> float:

@@ -7,6 +7,7 @@ pairs that a maximum or an average above asks for are carried (`landscape.struct
 """
 
 from functools import partial, singledispatch
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from landscape.gates.windows.pools import at_codes
 from landscape.structure.forward_pairs import on_diagonal, turned
 from landscape.structure.pairs import needed_above, operator
 from landscape.structure.plan import Axes, axis_maps
-from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, has_slopes, slopes
+from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, Steps, has_slopes, slopes, steps
 from lattice import Activation, Add, ChannelShuffle, Concat, Conv, ConvTranspose, Dropout, Multiply, Norm, Op, Slice
 from lattice.network.ops import Windowed
 
@@ -30,6 +31,7 @@ __all__ = ["Passing", "Product", "at_pairs", "both_slopes", "by_run", "gate_prod
 
 Array = np.ndarray[Any, Any]
 Runs = tuple[int, ...]
+NEVER = 9.0  # deviations below a kink: 1e-19
 
 
 class Product(NamedTuple):
@@ -261,13 +263,13 @@ def _(op: Multiply, passing: Passing) -> Array | None:
     if passing.known.run is not None:
         return _of_run(passing)
     parts = []
-    for signal, product in zip(passing.signals, passing.products, strict=True):
-        if product is None:  # one cell for several positions: what two cells share is what does not differ between inputs
+    for signal, products in zip(passing.signals, passing.products, strict=True):
+        if products is None:  # one cell for several positions: what two cells share is what does not differ between inputs
             power, cross = (at_pairs(by_run(part, passing.runs), passing.axes) for part in (signal.power, signal.cross))
             one = (on_diagonal(passing.axes) | _one_cell(signal)) & (not passing.two_inputs)
             parts.append(np.where(one, power[0], np.sqrt(cross[0] * cross[1])))
         else:
-            parts.append(_recut(product.at(passing.axes), product.runs, passing.runs))
+            parts.append(_recut(products.at(passing.axes), products.runs, passing.runs))
     return np.asarray(parts[0] * parts[1])
 
 
@@ -277,10 +279,10 @@ def _one_cell(signal: Signal) -> bool:
 
 
 def gate_products(op: Activation, signal: Signal, product: Product, signs: tuple[Sign, ...], axes: Axes) -> Array | None:
-    """E[phi'(z) phi'(z')] at pairs of positions, (channels or 1, *pairs), for slopes on either side of zero."""
-    if not has_slopes(op):
+    """E[phi'(z) phi'(z')] at pairs of positions, (channels or 1, *pairs), for slopes that are constant between kinks."""
+    slope = steps(op)
+    if slope is None:
         return None
-    down, up = slopes(op)
     mean, power = (by_run(part, product.runs) for part in (signal.mean, signal.power))
     products = product.at(axes)
     found = np.empty(products.shape)
@@ -289,13 +291,21 @@ def gate_products(op: Activation, signal: Signal, product: Product, signs: tuple
         found[place] = slopes(op)[signs[place] is Sign.NONNEGATIVE] ** 2
     if moving:
         first, second, between = _laws(mean[moving], power[moving], products[moving], axes)
-        found[moving] = pointwise(partial(both_slopes, down, up), *first, *second, between)[0]
+        found[moving] = pointwise(partial(both_slopes, slope), *first, *second, between)[0]
     return found if len(found) == 1 else np.repeat(found, product.runs, 0)
 
 
-def both_slopes(down: float, up: float, mean: Array, variance: Array, mean2: Array, variance2: Array, between: Array) -> Any:
+def both_slopes(slope: Steps, mean: Array, variance: Array, mean2: Array, variance2: Array, between: Array) -> tuple[Array]:
     """E[phi'(z) phi'(z')] of two Gaussians with these means, variances and correlation, alone in a tuple."""
-    one, other = deviations(mean, np.sqrt(variance)), deviations(mean2, np.sqrt(variance2))
-    both = quadrant(one, other, between, np.sqrt(1 - between**2))
-    apart = ndtr(one) + ndtr(other) - 2 * both
-    return (up**2 * both + down**2 * (1 - both - apart) + up * down * apart,)
+    one, other = (
+        [(jump, deviations(m - kink, np.sqrt(v))) for jump, kink in zip(slope.jumps, slope.kinks, strict=True)]
+        for m, v in ((mean, variance), (mean2, variance2))
+    )
+    rest = np.sqrt(1 - between**2)
+    found = np.full(between.shape, slope.lowest**2)
+    if slope.lowest:
+        found += slope.lowest * sum(jump * ndtr(h) for jump, h in (*one, *other))
+    for (jump, h), (jump2, k) in product(one, other):
+        if h.max() > -NEVER and k.max() > -NEVER:
+            found += jump * jump2 * quadrant(h, k, between, rest)
+    return (found,)

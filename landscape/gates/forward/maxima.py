@@ -20,7 +20,7 @@ from landscape.gates.windows.pools import MOST_CELLS, Field, at_codes, pairs_of_
 from landscape.gates.windows.rectified import gaussian_below, gaussians_below
 from landscape.structure.forward_pairs import on_diagonal
 from landscape.structure.plan import Axes
-from landscape.structure.signs import Sign, has_slopes, slopes
+from landscape.structure.signs import Sign, has_slopes, steps
 from lattice import Activation, AdaptivePool, GlobalPool, Pool, UnsupportedError
 
 __all__ = ["check_few", "fields", "maximum", "pairs_of_maxima", "winners_of_pairs"]
@@ -142,4 +142,6 @@ def _slopes_below(field: Field, axes: Axes) -> Array:
     between = np.clip(ratio(covariance, np.sqrt(variances[0] * variances[1])), -1, 1)
     between = np.where(on_diagonal(axes), 1.0, between)
     laws = (means[0], variances[0], means[1], variances[1], between)
-    return np.asarray(pointwise(partial(both_slopes, *slopes(field.activation)), *laws)[0][0])
+    slope = steps(field.activation)
+    assert slope is not None
+    return np.asarray(pointwise(partial(both_slopes, slope), *laws)[0][0])

@@ -89,7 +89,7 @@ class MeanField:
         self.axes = {name: len(shape) - 1 for name, shape in zip(lattice.names, lattice.shapes, strict=True)}
         turned = {name for name, (mean, _) in prior.shifts.items() if np.any(mean)}
         self.signs_of_runs = run_signs(lattice, turned, prior.signs)
-        self.runs, self.asked = channel_runs(lattice), asked_pairs(lattice) if pairs else {}
+        self.runs, self.asked = channel_runs(lattice), asked_pairs(lattice, prior.filters) if pairs else {}
         self.alike = symmetries(lattice) if even(prior) else Symmetries((), ())
         self.filters = filters_as_positions(lattice)
         self.found = Signals()
@@ -162,7 +162,7 @@ class MeanField:
             return False
         if any(field.fitted for field in read):
             self.notes[node.name] = ("maxima, sums and averages that it reads are taken as rectified Gaussians",)
-        if below in with_nearer_pairs(self.lattice):
+        if below in with_nearer_pairs(self.lattice, self.prior.filters):
             self.notes[node.name] = (
                 *self.notes.get(node.name, ()),
                 "pairs of cells far apart are taken as nearer, for being too many",

@@ -23,7 +23,7 @@ from landscape.gates.windows.winners import RIDGE, triangles
 from landscape.structure.arrays import outer
 from landscape.structure.plan import Axes
 
-__all__ = ["Cells", "Simulated", "simulated"]
+__all__ = ["Cells", "Simulated", "gaussian_points", "simulated"]
 
 Array = np.ndarray[Any, Any]
 POINTS = 2**11  # and as many mirror images; fewer where there is more to do
@@ -167,12 +167,18 @@ def _drawn(cells: Cells, read: list[Array], points: int) -> Array:
         triangle = np.linalg.cholesky(correlations + RIDGE * np.eye(len(middle)))
     except np.linalg.LinAlgError:  # no covariance that a Gaussian has
         triangle = triangles(correlations[None])[0]
-    return np.asarray(middle[:, None] + deviation[:, None] * (triangle @ _points(len(middle), points)))
+    return np.asarray(middle[:, None] + deviation[:, None] * (triangle @ gaussian_points(len(middle), points)))
 
 
 @lru_cache(maxsize=16)
-def _points(cells: int, points: int) -> Array:
-    """Standard Gaussians, (cells, points), whose means are zero and whose products average as those of independent ones."""
+def gaussian_points(cells: int, points: int) -> Array:
+    """Standard Gaussians of a Sobol sequence and their mirror images, (cells, 2 points).
+
+    Their means are zero, and their products average as those of independent ones.
+
+    >>> gaussian_points(2, 4).shape
+    (2, 8)
+    """
     uniform = qmc.Sobol(cells, scramble=False).random(points) + 0.5 / points
     normal = ndtri(uniform.T)
     white = np.linalg.solve(np.linalg.cholesky(normal @ normal.T / normal.shape[1]), normal)

@@ -108,7 +108,7 @@ def test_gradients_that_meet_in_a_winner_add_as_drawn():
 
 
 def test_points_have_the_second_moments_of_independent_gaussians():
-    points = overlapping._points(30, 256)
+    points = overlapping.gaussian_points(30, 256)
     np.testing.assert_allclose(points @ points.T / points.shape[1], np.eye(30), atol=1e-12)
     np.testing.assert_allclose(points.mean(axis=1), 0, atol=1e-12)
 
