@@ -16,8 +16,9 @@ standard errors come on top.
 Depthwise convolutions under gates come on top too. All positions of a channel share their few weights, so that a weight that
 opens the gate above is worth more, layer by layer: a factor of 1 + a each on the upper bound and a / 3 on the map, with
 a = 0.4 / n of n weights a filter, or 1.5 / n beside a skip, whose weight adds to one. (MobileOne measures 27. Where the law of
-`landscape.gates.filters` is added, a tenth a layer is left at most.) Maxima whose winners are not known are taken as of independent values, which is up to twice too much each: a factor of
-0.7 on the lower bound. (GoogLeNet's 13 measure 0.13.) A norm over positions takes out the part of the gradient along
+`landscape.gates.filters` is added, a tenth a layer is left at most.) Maxima whose winners are not known are taken as of
+independent values, which is up to twice too much each: a factor of 0.7 on the lower bound. (GoogLeNet's 13 measure 0.13.) A
+norm over positions takes out the part of the gradient along
 its own values too, which matters where an average above makes all positions' gradients alike: a factor of 1 - 0.7 / m on the
 lower bound and 1 / (2 m) on the map, with m the channels that share the mean (1 for an instance norm); 2 / m where there are
 too many positions for the law of the mean. What it takes and spreads over its n values, 2 / n, is on the map in any case. A
