@@ -9,6 +9,7 @@ Draws are taken in steps while there is suspicion; how rare a false alarm is, `s
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ class Verdict:
     stated: tuple[float, float, float] | None = (
         None  # the least and largest measured / predicted, the map error that are allowed
     )
+    said: str = ""  # what was predicted, or why nothing, in few words
 
     def __str__(self) -> str:
         if self.outcome == "refused" or not self.draws:
@@ -61,6 +63,29 @@ def asked(case: Case, predict: Callable[..., Any] = landscape_predict) -> Any:
     return predict(case.factory, case.shape, mode=case.mode, output=case.output, initialisation=case.initialisation, **more)
 
 
+def said(case: Case) -> str:
+    """What `predict` says of this network, as of `Verdict.said`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return _as_text(asked(case))
+        except Exception as error:
+            return _as_text(error)
+
+
+def _as_text(found: Any) -> str:
+    """Size and shape of a map to six digits, and what it promises; or the error that was raised."""
+    if isinstance(found, Exception):
+        return f"{type(found).__name__}: {found}"
+    land = found
+    squared = np.asarray(land.squared, dtype=float)
+    size = float(squared.mean())
+    shape = np.round(squared / (size or 1.0), 6)
+    digest = sha256(shape.tobytes()).hexdigest()[:16]
+    promise = [land.guarantee.name, *(f"{one:.6g}" for one in (*land.scale_range, land.map_error, land.scale_error))]
+    return " ".join([f"{size:.6g}", digest, *promise])
+
+
 def judge(case: Case, predict: Callable[..., Any] = landscape_predict, draws: Sequence[int] = DRAWS) -> Verdict:
     """The verdict on what `predict` says of this network."""
     with warnings.catch_warnings():
@@ -69,13 +94,13 @@ def judge(case: Case, predict: Callable[..., Any] = landscape_predict, draws: Se
         try:
             land = asked(case, predict)
         except PilcroError as refusal:
-            named = bool(str(refusal).strip())
-            return Verdict("refused" if named else "miss", type(refusal).__name__, message=str(refusal))
+            named, text = bool(str(refusal).strip()), _as_text(refusal)
+            return Verdict("refused" if named else "miss", type(refusal).__name__, message=str(refusal), said=text)
         except Exception as error:  # whatever else is raised is what we look for
-            return Verdict("miss", "raw error", message=f"{type(error).__name__}: {str(error)[:300]}")
+            return Verdict("miss", "raw error", message=f"{type(error).__name__}: {str(error)[:300]}", said=_as_text(error))
         if not torch.equal(state, torch.get_rng_state()):
             return Verdict("miss", "random state changed", land.guarantee.name, tuple(land.reasons))
-        return compared(case, land, draws)
+        return replace(compared(case, land, draws), said=_as_text(land))
 
 
 def compared(case: Case, land: Any, draws: Sequence[int] = DRAWS) -> Verdict:
