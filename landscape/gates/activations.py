@@ -31,6 +31,7 @@ __all__ = [
     "FUNCTIONS",
     "Law",
     "closed_moments",
+    "curve_moments",
     "deviations",
     "distinct",
     "each_case",
@@ -77,8 +78,17 @@ def _moments(activation: Activation, mean: Array, variance: Array, correlation: 
     if has_slopes(activation):
         below, above = (np.asarray(slope) for slope in slopes(activation))
         return pointwise(partial(closed_moments, below, above), mean, variance, correlation)
+    return _curve_moments(curve(activation), mean, variance, correlation)
+
+
+def curve_moments(function: Curve, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
+    """The moments of `gaussian_moments` of any curve."""
+    return _curve_moments(function, mean, variance, correlation)[:4]
+
+
+def _curve_moments(function: Curve, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
     correlation = np.clip(correlation, -1, 1)
-    return pointwise(partial(each_case, partial(_case, curve(activation)), fill=_between), mean, variance, correlation)
+    return pointwise(partial(each_case, partial(_case, function), fill=_between), mean, variance, correlation)
 
 
 def closed_moments(below: Array, above: Array, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:

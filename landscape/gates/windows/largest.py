@@ -134,8 +134,9 @@ def _in_chunks(rule: Callable[..., Any], window: Window, function: Curve, each: 
 
 
 def _panels(function: Curve, low: Array, high: Array) -> Iterator[tuple[Array, Array]]:
-    """Points and their lengths between two ends, (..., v), cut where the function has kinks."""
-    cuts = [low, *(np.clip(np.full_like(low, kink), low, high) for kink in sorted(function.kinks)), high]
+    """Points and their lengths between two ends, (..., v), cut where the function has kinks and where it bends."""
+    inner = function.cuts(float(max(np.abs(low).max(), np.abs(high).max())))
+    cuts = [low, *(np.clip(np.full_like(low, cut), low, high) for cut in inner.tolist()), high]
     for left, right in itertools.pairwise(cuts):
         half = (right - left)[..., None] / 2
         if half.any():
