@@ -49,7 +49,9 @@ def _of_run(run: Run | None) -> tuple[tuple[Array, Array, Array], Curve] | None:
         coefficient, shift = run.affine[name]
         mean, variance = coefficient * mean + shift, coefficient**2 * variance
     known = rising(form, run.affine, mean, variance)
-    return None if known is None else ((-mean if known[1] else mean, variance, correlation), known[0].function)
+    if known is None or known[0].turn is not None:
+        return None
+    return ((-mean if known[1] else mean, variance, correlation), known[0].function)
 
 
 @lru_cache(maxsize=4096)

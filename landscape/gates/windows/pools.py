@@ -15,6 +15,7 @@ from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.rising import Rising
 from landscape.gates.windows.largest import Largest, Window, common_factor, largest, moments_of_largest
 from landscape.gates.windows.overlapping import Cells, Simulated, simulated
+from landscape.gates.windows.turning import largest_turning
 from landscape.gates.windows.winners import winners
 from landscape.structure.forward_pairs import closest
 from landscape.structure.plan import Axes
@@ -104,12 +105,15 @@ def _law(there: Array, mean: Array, variance: Array, shared: Array, upper: Array
     function = rising.function
     covariance = _symmetric(upper, variance)
     window = common_factor(mean, covariance, there)
+    level = np.sqrt(np.clip(shared, 0, variance))
+    own = np.where(there, np.sqrt(np.maximum(variance - level**2, 0.0)), np.nan)
+    between = Window(window.mean, level, own)  # what two inputs share
+    if rising.turn is not None:
+        return largest_turning(window, rising)._replace(shared=largest_turning(between, rising).shared)
     moments = moments_of_largest(window, function)
     picked, positive = winners(mean, covariance, there)
     wins = _passed(window, picked, positive, rising)
-    level = np.sqrt(np.clip(shared, 0, variance))
-    own = np.where(there, np.sqrt(np.maximum(variance - level**2, 0.0)), np.nan)
-    shared = moments_of_largest(Window(window.mean, level, own), function).shared
+    shared = moments_of_largest(between, function).shared
     return Largest(wins, moments.first, moments.second, shared, picked, moments.level, moments.square)
 
 
@@ -147,7 +151,7 @@ def simulate(op: Maximum, field: Field, law: Largest) -> Simulated | None:
         return split.transpose(order).reshape(prod(sizes), prod(sizes))
 
     cells = Cells(_tables(op, field.mean.shape), field.mean, field.variance, between)
-    return simulated(cells, law, field.function.function)
+    return simulated(cells, law, field.function.function, field.function.turn is not None)
 
 
 def with_moments(law: Largest, seen: Simulated | None) -> Largest:

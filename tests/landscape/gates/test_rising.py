@@ -48,13 +48,35 @@ def test_a_run_rises_or_its_mirror_image_does(ops, factor, falls):
         np.testing.assert_allclose([-values[0] / 4, values[-1] / 4], function.slopes)
 
 
-@pytest.mark.parametrize("ops", [("silu",), ("abs", "tanh"), ("square",), ("relu", "norm1", "silu")])
-def test_what_neither_rises_nor_falls_is_neither(ops):
-    assert rising(_run(*ops), _norm(-3.0), *LAW) is None
+@pytest.mark.parametrize(
+    ("ops", "factor", "at", "valley"),
+    [
+        (("silu",), 1, -1.2785, True),
+        (("silu", "norm1"), -1, -1.2785, False),
+        (("abs", "tanh"), 1, 0.0, True),
+        (("relu", "norm1", "silu"), -3, 1.2785 / 3, True),
+        (("square",), 1, 0.0, True),
+    ],
+)
+def test_a_run_that_turns_once_does_so_where_its_slope_is_zero(ops, factor, at, valley):
+    function, _ = rising(_run(*ops), _norm(factor), *LAW)
+    assert function.turn.valley is valley
+    np.testing.assert_allclose(function.turn.at, at, atol=1e-4)
+    points = np.linspace(-3, 3, 200)
+    other = function.turn.other(points)
+    assert ((other > function.turn.at) == (points <= function.turn.at)).all()
+    known = np.isfinite(other)
+    np.testing.assert_allclose(function.function.value(other[known]), function.function.value(points[known]), atol=1e-6)
+
+
+def test_what_turns_twice_has_no_turn():
+    assert rising(_run("abs", "norm1", "silu"), _norm(-3.0), *LAW) is None
 
 
 def test_a_silu_rises_where_all_values_lie_right_of_its_valley():
-    assert rising(_run("silu"), {}, np.array([20.0]), np.ones(1)) is not None
+    function, falls = rising(_run("silu"), {}, np.array([20.0]), np.ones(1))
+    assert function.turn is None
+    assert not falls
 
 
 def test_norms_at_the_bottom_belong_to_the_gaussian():

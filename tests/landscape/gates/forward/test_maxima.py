@@ -47,8 +47,22 @@ def _measured(gates, draws=150, batch=16):
         lambda net, z: net.norm(z.relu()).mul(0.5).tanh(),
         lambda net, z: nn.functional.elu(-z),
         lambda net, z: z.clamp(-1, 1),
+        lambda net, z: nn.functional.silu(z),
+        lambda net, z: -nn.functional.gelu(z),
+        lambda net, z: z.abs().tanh(),
     ],
-    ids=["tanh of relu", "clamp of relu", "mirrored twice", "with factors", "with a norm", "elu", "clamp"],
+    ids=[
+        "tanh of relu",
+        "clamp of relu",
+        "mirrored twice",
+        "with factors",
+        "with a norm",
+        "elu",
+        "clamp",
+        "silu",
+        "-gelu",
+        "|z|",
+    ],
 )
 def test_the_largest_of_a_run_passes_what_the_run_passes_there(gates):
     predicted = float(predict(lambda: _Largest(gates), SHAPE).squared.sum())
