@@ -22,7 +22,6 @@ ELSEWHERE = {  # modules of these folders without a file of their own, and where
     "landscape/structure/forward_pairs.py": "tests/landscape/gates/forward/test_mean_field.py",
     "landscape/gates/forward/covariances.py": "tests/landscape/gates/forward/test_mean_field.py",
     "landscape/gates/windows/largest.py": "tests/landscape/gates/windows/test_windows.py",
-    "landscape/gates/forward/maxima.py": "tests/landscape/gates/windows/test_windows.py",
     "landscape/gates/windows/pools.py": "tests/landscape/gates/windows/test_windows.py",
     "landscape/gates/windows/rectified.py": "tests/landscape/gates/windows/test_windows.py",
     "landscape/gates/windows/shared_winners.py": "tests/landscape/laws/test_covariance.py",

@@ -31,6 +31,7 @@ __all__ = [
     "FUNCTIONS",
     "Law",
     "closed_moments",
+    "curve_moments",
     "deviations",
     "distinct",
     "each_case",
@@ -78,7 +79,7 @@ def _moments(activation: Activation, mean: Array, variance: Array, correlation: 
     if has_slopes(activation):
         below, above = (np.asarray(slope) for slope in slopes(activation))
         return pointwise(partial(closed_moments, below, above), mean, variance, correlation)
-    correlation = np.clip(correlation, -1, 1)
+    function = curve(activation)
     if activation.name in STRAIGHT:
         *slope, low, high = STRAIGHT[activation.name]
         arrays = np.broadcast_arrays(mean, np.maximum(variance, 0.0), correlation)
@@ -86,16 +87,22 @@ def _moments(activation: Activation, mean: Array, variance: Array, correlation: 
         straight = (arrays[0] - reach >= low) & (arrays[0] + reach <= high)
         if straight.any():
             found = np.empty((5, *straight.shape))
-            line = partial(closed_moments, *map(np.asarray, slope))
-            found[:, straight] = pointwise(line, *(part[straight] for part in arrays))
+            near = partial(closed_moments, *map(np.asarray, slope))
+            found[:, straight] = pointwise(near, *(part[straight] for part in arrays))
             if not straight.all():
-                found[:, ~straight] = _summed(activation, *(part[~straight] for part in arrays))
+                found[:, ~straight] = _curve_moments(function, *(part[~straight] for part in arrays))
             return tuple(found)
-    return _summed(activation, mean, variance, correlation)
+    return _curve_moments(function, mean, variance, correlation)
 
 
-def _summed(activation: Activation, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
-    return pointwise(partial(each_case, partial(_case, curve(activation)), fill=_between), mean, variance, correlation)
+def curve_moments(function: Curve, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
+    """The moments of `gaussian_moments` of any curve."""
+    return _curve_moments(function, mean, variance, correlation)[:4]
+
+
+def _curve_moments(function: Curve, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
+    correlation = np.clip(correlation, -1, 1)
+    return pointwise(partial(each_case, partial(_case, function), fill=_between), mean, variance, correlation)
 
 
 def closed_moments(below: Array, above: Array, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:

@@ -23,7 +23,7 @@ from landscape.gates.functions import Curve, composed, curve
 from landscape.structure.signs import has_slopes, slopes
 from lattice import Activation, Add, Dropout, Lattice, Multiply, Norm
 
-__all__ = ["Affine", "Form", "Moments", "factor_squares", "forms", "moments"]
+__all__ = ["Affine", "Form", "Moments", "curve_of", "factor_squares", "forms", "line_of", "moments"]
 
 Array = np.ndarray[Any, Any]
 
@@ -117,10 +117,10 @@ def _is_affine(op: Norm, train: bool, below: Form) -> bool:
 
 def moments(form: Form, affine: Mapping[str, Affine], mean: Array, variance: Array, correlation: Array) -> Moments:
     """The moments of a function of z, z' ~ N(mean, variance) with this correlation; arrays (channels or 1, *spatial)."""
-    line = _line(form, affine)
+    line = line_of(form, affine)
     if line is not None:
         rule = partial(_closed, form.kind == "gate")
-        inner = _line(form.parts[0], affine) if form.parts else line
+        inner = line_of(form.parts[0], affine) if form.parts else line
         assert inner is not None
         return Moments(*pointwise(rule, mean, variance, correlation, *line, *inner))
     numbers = [part for name in form.norms for part in affine[name]]
@@ -137,11 +137,11 @@ def _closed(gated: bool, mean: Array, variance: Array, correlation: Array, *line
     return first, squared, product, gain, slope
 
 
-def _line(form: Form, affine: Mapping[str, Affine]) -> tuple[Array, Array] | None:
+def line_of(form: Form, affine: Mapping[str, Affine]) -> tuple[Array, Array] | None:
     """The slopes below and above z = 0 of a run that is linear on both sides of it."""
     if form == Z:
         return np.ones(1), np.ones(1)
-    below = [_line(part, affine) for part in form.parts]
+    below = [line_of(part, affine) for part in form.parts]
     if any(line is None for line in below) or form.kind == "times":
         return None
     lines = [line for line in below if line is not None]
@@ -160,12 +160,12 @@ def _line(form: Form, affine: Mapping[str, Affine]) -> tuple[Array, Array] | Non
 @lru_cache(maxsize=16384)
 def _case(form: Form, mean: float, variance: float, correlation: float, *numbers: float) -> tuple[float, ...]:
     norms = dict(zip(form.norms, zip(numbers[::2], numbers[1::2], strict=True), strict=True))
-    whole = _curve(form, norms, mean, variance)
+    whole = curve_of(form, norms, mean, variance)
     law = law_of(whole, mean, variance)
     values = whole.value(law.z)
     gain, slope = 1.0, 1.0
     if isinstance(form.op, Activation):
-        inner = _curve(form.parts[0], norms, mean, variance)
+        inner = curve_of(form.parts[0], norms, mean, variance)
         own, below = curve(form.op).slope(inner.value(law.z)), inner.slope(law.z)
         squares, means = float(below**2 @ law.masses), float(below @ law.masses)
         gain = float((own * below) ** 2 @ law.masses) / squares if squares else 0.0
@@ -174,11 +174,11 @@ def _case(form: Form, mean: float, variance: float, correlation: float, *numbers
     return first, squared, product_of(whole, law, correlation), gain, slope
 
 
-def _curve(form: Form, norms: Mapping[str, tuple[float, float]], mean: float, variance: float) -> Curve:
+def curve_of(form: Form, norms: Mapping[str, tuple[float, float]], mean: float, variance: float) -> Curve:
     """The whole function as one curve, cut for this law of z."""
     if form == Z:
         return Curve(lambda z: z, np.ones_like)
-    parts = [_curve(part, norms, mean, variance) for part in form.parts]
+    parts = [curve_of(part, norms, mean, variance) for part in form.parts]
     inner = parts[0]
     if isinstance(form.op, Activation):
         outer = curve(form.op)
@@ -224,8 +224,8 @@ def factor_squares(form: Form, affine: Mapping[str, Affine], mean: Array, varian
 @lru_cache(maxsize=16384)
 def _factors(form: Form, mean: float, variance: float, *numbers: float) -> tuple[float, ...]:
     norms = dict(zip(form.norms, zip(numbers[::2], numbers[1::2], strict=True), strict=True))
-    law = law_of(_curve(form, norms, mean, variance), mean, variance)
-    one, other = (_curve(part, norms, mean, variance) for part in form.parts)
+    law = law_of(curve_of(form, norms, mean, variance), mean, variance)
+    one, other = (curve_of(part, norms, mean, variance) for part in form.parts)
     found = []
     for own, factor in ((one, other), (other, one)):
         slope = own.slope(law.z) ** 2

@@ -16,7 +16,7 @@ from scipy.special import erf, expit
 from landscape.structure.signs import has_slopes, slopes
 from lattice import Activation, UnsupportedError
 
-__all__ = ["FUNCTIONS", "Curve", "composed", "curve"]
+__all__ = ["FUNCTIONS", "Curve", "composed", "curve", "line"]
 
 Array = np.ndarray[Any, Any]
 Function = Callable[[Array], Array]
@@ -126,8 +126,7 @@ def curve(activation: Activation) -> Curve:
     """
     name, parameter = activation.name, activation.parameter
     if has_slopes(activation):
-        below, above = slopes(activation)
-        return Curve(lambda z: np.where(z > 0, above, below) * z, lambda z: np.where(z > 0, above, below), kinks=(0.0,))
+        return line(*slopes(activation))
     if name not in CURVES:
         raise UnsupportedError(f"{name}: no moments; {', '.join(CURVES)} and the ReLU family have them")
     if parameter is None:
@@ -138,6 +137,15 @@ def curve(activation: Activation) -> Curve:
         width = parameter if name == "celu" else 1 / parameter
         return _widened(CURVES[name], width)
     raise UnsupportedError(f"{name}: its moments are those without a parameter, and it has {parameter:g}")
+
+
+def line(below: float, above: float) -> Curve:
+    """A line on either side of zero.
+
+    >>> line(-1.0, 2.0).value(np.array([-3.0, 3.0]))
+    array([3., 6.])
+    """
+    return Curve(lambda z: np.where(z > 0, above, below) * z, lambda z: np.where(z > 0, above, below), kinks=(0.0,))
 
 
 def _widened(inner: Curve, width: float) -> Curve:

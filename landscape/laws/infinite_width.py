@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from landscape.gates.quadrants import Moments, truncated
+from landscape.laws.quadrants import Moments, truncated
 from landscape.prior import Prior
 from landscape.structure.arrays import tap_cells
 from landscape.structure.plan import fixed_map

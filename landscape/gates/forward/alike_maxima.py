@@ -8,8 +8,9 @@ from scipy.special import ndtr
 
 from landscape.gates.activations import distinct
 from landscape.gates.averaging import ratio, significant
-from landscape.gates.forward.signal import MONOTONE, Known, Signal, gaussian, through
+from landscape.gates.forward.signal import Known, Run, Signal, gaussian, through
 from landscape.gates.functions import Curve, curve
+from landscape.gates.rising import over_gaussian, rising
 from landscape.structure.plan import pool_cells
 from landscape.structure.signs import Sign
 from lattice import Activation
@@ -18,29 +19,39 @@ from lattice.network.ops import Pooling
 __all__ = ["alike_maximum"]
 
 Array = np.ndarray[Any, Any]
-LINE = curve(Activation("identity"))
+LINE, RELU = curve(Activation("identity")), curve(Activation("relu"))
 
 
 def alike_maximum(op: Pooling, known: Known, z: Signal, maps: list[Array]) -> Signal:
     """The largest of n values that have the average law of the window.
 
-    The largest of a function that rises is the function of the largest; of other values that are never negative it is taken
-    as that of rectified Gaussians.
+    The largest of a function that rises is the function of the largest (`landscape.gates.rising`); of other values that are
+    never negative it is taken as that of rectified Gaussians.
     """
-    run = known.below
-    gate = run.form.op if run is not None and run.form.kind == "gate" and run.form.gates == 1 else None
-    rising = isinstance(gate, Activation) and gate.name in MONOTONE and run is not None and not run.form.norms
-    law = gaussian(run.base if rising and run is not None else z)
-    if known.symmetry is Sign.NONNEGATIVE and not rising:
-        law = (np.zeros_like(z.power), 2 * z.power, _correlations(z))
-        gate = Activation("relu")
-    function = curve(gate) if isinstance(gate, Activation) and (rising or known.symmetry is Sign.NONNEGATIVE) else LINE
+    law, function = _of_run(known.below) or (gaussian(z), LINE)
+    if function is LINE and known.symmetry is Sign.NONNEGATIVE:
+        law, function = (np.zeros_like(z.power), 2 * z.power, _correlations(z)), RELU
     mean, variance, correlation = law
     parts = [through(maps, part) for part in np.broadcast_arrays(mean, variance, correlation * variance)]
     arrays = np.broadcast_arrays(pool_cells(op, known.shapes[0][1:]), *parts)
     cases, which = distinct(*(significant(array) for array in arrays))
     found = np.array([_largest(int(case[0]), function, *case[1:]) for case in cases])[which]
     return Signal(*np.moveaxis(found.reshape(*arrays[0].shape, 3), -1, 0))
+
+
+def _of_run(run: Run | None) -> tuple[tuple[Array, Array, Array], Curve] | None:
+    """The Gaussian below a run that rises or falls, as of a function that rises, and that function."""
+    if run is None:
+        return None
+    form, below = over_gaussian(run.form)
+    mean, variance, correlation = gaussian(run.base)
+    for name in below:
+        coefficient, shift = run.affine[name]
+        mean, variance = coefficient * mean + shift, coefficient**2 * variance
+    known = rising(form, run.affine, mean, variance)
+    if known is None or known[0].turn is not None:
+        return None
+    return ((-mean if known[1] else mean, variance, correlation), known[0].function)
 
 
 @lru_cache(maxsize=4096)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from landscape.gates.activations import gaussian_moments
 from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.forward.covariances import Product, at_pairs, both_slopes, by_run
-from landscape.gates.forward.signal import MONOTONE, Run, Signal, gaussian
+from landscape.gates.forward.signal import Run, Signal, gaussian
+from landscape.gates.rising import Rising, over_gaussian, rising, rising_activation
 from landscape.gates.windows.largest import Largest
 from landscape.gates.windows.overlapping import Simulated
 from landscape.gates.windows.pairs_of_winners import Winners
@@ -20,14 +20,15 @@ from landscape.gates.windows.pools import MOST_CELLS, Field, at_codes, pairs_of_
 from landscape.gates.windows.rectified import gaussian_below, gaussians_below
 from landscape.structure.forward_pairs import on_diagonal
 from landscape.structure.plan import Axes
-from landscape.structure.signs import Sign, has_slopes, steps
-from lattice import Activation, AdaptivePool, GlobalPool, Pool, UnsupportedError
+from landscape.structure.signs import Sign, Steps
+from lattice import Activation, AdaptivePool, AssumptionError, GlobalPool, Pool, UnsupportedError
 
 __all__ = ["check_few", "fields", "maximum", "pairs_of_maxima", "winners_of_pairs"]
 
 Array = np.ndarray[Any, Any]
 Maximum = Pool | AdaptivePool | GlobalPool
-IDENTITY, RELU = Activation("identity"), Activation("relu")
+LEAST = 4e-5  # P(z > 2.5)^2: see `landscape.gates.gate_rates`
+IDENTITY, RELU = (rising_activation(Activation(name)) for name in ("identity", "relu"))
 
 
 def check_few(op: Maximum, spatial: tuple[int, ...]) -> None:
@@ -42,10 +43,9 @@ def fields(signal: Signal, product: Product, signs: tuple[Sign, ...], run: Run |
 
     `signal` and `product` are its moments; `run` says of which signal, whose products are `base`, it is a function.
     """
-    gate = run.form.op if run is not None and run.form.kind == "gate" and run.form.gates == 1 else None
-    if run is not None and base is not None and isinstance(gate, Activation) and gate.name in MONOTONE and not run.form.norms:
-        laws = _gaussian(run.base, base, product.axes)
-        return [_field(law, product.axes, gate, False) for law in zip(*laws, strict=True)]
+    known = None if run is None or base is None else _of_run(run, base, product.axes)
+    if known is not None:
+        return known
     plain, rectified = _gaussian(signal, product, product.axes), _rectified(signal, product)
     chosen = [(rectified, RELU) if sign is Sign.NONNEGATIVE else (plain, IDENTITY) for sign in signs]
     return [
@@ -54,9 +54,32 @@ def fields(signal: Signal, product: Product, signs: tuple[Sign, ...], run: Run |
     ]
 
 
-def _field(law: Any, axes: Axes, activation: Activation, fitted: bool) -> Field:
+def _of_run(run: Run, base: Product, axes: Axes) -> list[Field] | None:
+    """The Gaussian below a run that rises, and that function; None where it does not rise."""
+    form, below = over_gaussian(run.form)
+    laws = _gaussian(run.base, base, axes)
+    for name in below:
+        laws = _affine(laws, [by_run(part, base.runs) for part in run.affine[name]], axes)
+    found = []
+    for mean, variance, shared, covariance in zip(*laws, strict=True):
+        known = rising(form, run.affine, mean, variance)
+        if known is None:
+            return None
+        function, falls = known
+        found.append(_field((-mean if falls else mean, variance, shared, covariance), axes, function, False))
+    return found
+
+
+def _affine(laws: tuple[Array, ...], affine: list[Array], axes: Axes) -> tuple[Array, ...]:
+    """The laws of coefficient * z + shift."""
+    (mean, variance, shared, covariance), (coefficient, shift) = laws, affine
+    left, right = at_pairs(coefficient, axes)
+    return coefficient * mean + shift, coefficient**2 * variance, coefficient**2 * shared, left * right * covariance
+
+
+def _field(law: Any, axes: Axes, function: Rising, fitted: bool) -> Field:
     mean, variance, shared, covariance = law
-    field = Field(mean, variance, shared, covariance, axes, activation, fitted)
+    field = Field(mean, variance, shared, covariance, axes, function, fitted)
     if not all(np.isfinite(part).all() for part in field[:4]):
         raise UnsupportedError("the moments of its cells are not finite")
     return field
@@ -84,6 +107,12 @@ def maximum(op: Maximum, read: list[Field], laws: list[Largest], channels: tuple
     Signals over (channels or 1, *outputs), rates (taps, channels or 1, *outputs); `channels` counts those of each run.
     """
     rates = [_per_gate(op, field, law.wins) for field, law in zip(read, laws, strict=True)]
+    share = float(np.mean([np.mean(rate.sum(axis=0)) for rate in rates]))
+    if 0 < share < LEAST:
+        raise AssumptionError(
+            f"it would pass {share:.1g} of what the gates below it pass on average, which is a tail that the size of the "
+            'signal does not tell; make their factors or shifts smaller, or count with gates="measured"'
+        )
 
     def each(parts: list[Array], axis: int = 0) -> Array:
         stacked = np.stack(parts, axis)
@@ -95,7 +124,7 @@ def maximum(op: Maximum, read: list[Field], laws: list[Largest], channels: tuple
 
 def _per_gate(op: Maximum, field: Field, wins: Array) -> Array:
     """wins / E[f'^2] at the cell that each tap reads."""
-    gain = gaussian_moments(field.activation, field.mean, field.variance, np.zeros(()))[3]
+    gain = field.function.moments(field.mean, field.variance, np.zeros(()))[3]
     tables = [window.table(n) for window, n in zip(op.windows(field.mean.shape), field.mean.shape, strict=True)]
     sizes = [len(table) for table in tables]
     found = np.empty_like(wins)
@@ -116,7 +145,7 @@ def winners_of_pairs(
     read: list[Field], laws: list[Largest], seen: list[Simulated | None], axes: tuple[Axes, Axes], runs: tuple[int, ...]
 ) -> Winners | None:
     """How often two windows have one winner and both pass, at the pairs `axes` above and below; None where no law tells."""
-    if not all(has_slopes(field.activation) for field in read) or any(one is None for one in seen):
+    if any(field.function.slopes is None for field in read) or any(one is None for one in seen):
         return None
     same, both, below = [], [], []
     for field, law, one in zip(read, laws, seen, strict=True):
@@ -142,6 +171,6 @@ def _slopes_below(field: Field, axes: Axes) -> Array:
     between = np.clip(ratio(covariance, np.sqrt(variances[0] * variances[1])), -1, 1)
     between = np.where(on_diagonal(axes), 1.0, between)
     laws = (means[0], variances[0], means[1], variances[1], between)
-    slope = steps(field.activation)
-    assert slope is not None
-    return np.asarray(pointwise(partial(both_slopes, slope), *laws)[0][0])
+    assert field.function.slopes is not None
+    down, up = field.function.slopes
+    return np.asarray(pointwise(partial(both_slopes, Steps(down, (0.0,), (up - down,))), *laws)[0][0])

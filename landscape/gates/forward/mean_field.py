@@ -21,7 +21,7 @@ from landscape.gates.forward.alike_positions import Signals, Thin, thinned, toge
 from landscape.gates.forward.covariances import Passing, Product, at_pairs, by_run, passed_pairs
 from landscape.gates.forward.levels import aligned, level_of_pairs, level_of_weights
 from landscape.gates.forward.maxima import check_few, fields, maximum, pairs_of_maxima, winners_of_pairs
-from landscape.gates.forward.mean_field_rules import batch_variance, passed, spread
+from landscape.gates.forward.mean_field_rules import average_of_group, batch_variance, passed, spread
 from landscape.gates.forward.signal import Known, Level, Run, Signal
 from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.gates.windows.pools import simulate, symmetric, windows, with_moments
@@ -37,6 +37,7 @@ from lattice import (
     Activation,
     AdaptivePool,
     Add,
+    AssumptionError,
     Dropout,
     GlobalPool,
     Input,
@@ -115,8 +116,8 @@ class MeanField:
                     self.found.append(self._passed(position))
                     self._products(position)
                 self._share(position)
-            except UnsupportedError as error:
-                raise UnsupportedError(f"{node.name}: {error}") from error
+            except (AssumptionError, UnsupportedError) as error:
+                raise type(error)(f"{node.name}: {error}") from error
         return self.found
 
     def _passed(self, position: int) -> Signal | Thin:
@@ -279,9 +280,9 @@ class MeanField:
         assert isinstance(node.op, Norm)
         if node.op.kind not in SIGNAL_NORMS:
             return Affine(np.sqrt(factor) * self.sign(node), shift)
-        below = self.found[node.inputs[0]]
-        scale = np.sqrt(factor / (spread(node.op, below, self.lattice.input_shapes(node)[0]) + node.op.eps)) * self.sign(node)
-        return Affine(scale, shift - scale * below.mean)
+        below, shape = self.found[node.inputs[0]], self.lattice.input_shapes(node)[0]
+        scale = np.sqrt(factor / (spread(node.op, below, shape) + node.op.eps)) * self.sign(node)
+        return Affine(scale, shift - scale * average_of_group(node.op, below.mean, shape))
 
     def factor(self, node: Node) -> Array:
         return self._each(node, self.prior.factors.get(node.name, 1.0))

@@ -32,7 +32,7 @@ from lattice.network.ops import Pooling, Rearrangement, WeightedWindow, Windowed
 from lattice.network.rearrange import Rearrange
 from lattice.network.shapes import output_shape, sources
 
-__all__ = ["batch_variance", "gate", "of_run", "passed", "spread"]
+__all__ = ["average_of_group", "batch_variance", "gate", "of_run", "passed", "spread"]
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -152,7 +152,7 @@ def _(op: Norm, known: Known, below: list[Signal]) -> Signal:
         z = Signal(scale * z.power, scale * z.cross, known.sign * np.sqrt(scale) * z.mean)
     elif op.kind in SIGNAL_NORMS:  # the mean over many channels is that of the weights
         scale = scale / (spread(op, z, known.shapes[0]) + op.eps)
-        middle = _average(op, z.mean, known.shapes[0])
+        middle = average_of_group(op, z.mean, known.shapes[0])
         less = middle**2 - 2 * middle * z.mean
         own = known.sign * np.sqrt(scale) * (z.mean - middle)
         z = Signal(scale * (z.power + less), scale * np.maximum(z.cross + less, 0), own)
@@ -163,7 +163,7 @@ def _(op: Norm, known: Known, below: list[Signal]) -> Signal:
     return Signal(z.power + more, z.cross + more, z.mean + mean)
 
 
-def _average(op: Norm, values: Array, shape: Shape) -> Array:
+def average_of_group(op: Norm, values: Array, shape: Shape) -> Array:
     """Over the channels of each group, and over all positions for a group norm, (channels or 1, *spatial or 1)."""
     alike = values.shape[0] == 1
     groups = 1 if alike else op.groups

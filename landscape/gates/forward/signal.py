@@ -10,11 +10,10 @@ from landscape.gates.composites import Affine, Form
 from landscape.structure.signs import NEGATED, Sign, together
 from lattice import UnsupportedError
 
-__all__ = ["MONOTONE", "Known", "Level", "Run", "Signal", "gaussian", "through"]
+__all__ = ["Known", "Level", "Run", "Signal", "gaussian", "through"]
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
-MONOTONE = ("relu", "leaky_relu", "identity", "relu6", "hardtanh", "hardsigmoid", "sigmoid", "tanh", "softsign", "softplus")
 
 
 class Signal(NamedTuple):

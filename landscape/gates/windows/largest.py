@@ -23,7 +23,19 @@ from scipy.special import ndtr
 
 from landscape.gates.functions import Curve
 
-__all__ = ["Largest", "Moments", "Window", "common_factor", "largest", "moments_of_largest", "product_of_largest"]
+__all__ = [
+    "Largest",
+    "Moments",
+    "Window",
+    "common_factor",
+    "factor_points",
+    "given_factor",
+    "in_chunks",
+    "largest",
+    "moments_of_largest",
+    "panels",
+    "product_of_largest",
+]
 
 Array = np.ndarray[Any, Any]
 DENSE = np.array([-8.5, -4.0, -2.0, 0.0, 2.0, 4.0, 8.5])  # deviations of t at which its density is cut
@@ -109,7 +121,7 @@ def largest(window: Window, function: Curve) -> Largest:
     >>> largest(alike, curve(Activation("relu"))).wins.round(6)
     array([[0.234375, 0.234375, 0.234375, 0.234375]])
     """
-    wins, picked = _in_chunks(_winners, window, function, window.mean.shape[1])
+    wins, picked = in_chunks(_winners, window, function, window.mean.shape[1])
     moments = moments_of_largest(window, function)
     return Largest(wins, moments.first, moments.second, moments.shared, picked, moments.level, moments.square)
 
@@ -123,19 +135,20 @@ def moments_of_largest(window: Window, function: Curve) -> Moments:
     >>> moments_of_largest(pair, curve(Activation("relu"))).level.round(6)  # 1 / sqrt(pi)
     array([0.56419])
     """
-    return Moments(*_in_chunks(_moments, window, function, 1))
+    return Moments(*in_chunks(_moments, window, function, 1))
 
 
-def _in_chunks(rule: Callable[..., Any], window: Window, function: Curve, each: int) -> tuple[Array, ...]:
+def in_chunks(rule: Callable[..., Any], window: Window, function: Curve, each: int) -> tuple[Array, ...]:
     """A rule for windows, for so many of them at once that `each` number of a point of the quadrature has a place."""
     points = (2 * len(NEAR) + len(DENSE) - 1) * len(T_NODES) * len(NODES)
     parts = [rule(Window(*(part[chunk] for part in window)), function) for chunk in _chunks(len(window.mean), each * points)]
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
 
-def _panels(function: Curve, low: Array, high: Array) -> Iterator[tuple[Array, Array]]:
-    """Points and their lengths between two ends, (..., v), cut where the function has kinks."""
-    cuts = [low, *(np.clip(np.full_like(low, kink), low, high) for kink in sorted(function.kinks)), high]
+def panels(function: Curve, low: Array, high: Array, more: tuple[float, ...] = ()) -> Iterator[tuple[Array, Array]]:
+    """Points and their lengths between two ends, (..., v), cut where the function has kinks and bends, and at `more`."""
+    inner = np.union1d(function.cuts(float(max(np.abs(low).max(), np.abs(high).max()))), more)
+    cuts = [low, *(np.clip(np.full_like(low, cut), low, high) for cut in inner.tolist()), high]
     for left, right in itertools.pairwise(cuts):
         half = (right - left)[..., None] / 2
         if half.any():
@@ -144,10 +157,10 @@ def _panels(function: Curve, low: Array, high: Array) -> Iterator[tuple[Array, A
 
 def _winners(window: Window, function: Curve) -> tuple[Array, Array]:
     """E[f'(M)^2; k wins] and P(k wins), (windows, cells)."""
-    t, masses = _factor_points(window)
-    middle, own = _given(window, t)
+    t, masses = factor_points(window)
+    middle, own = given_factor(window, t)
     wins, picked = (np.zeros(window.mean.shape) for _ in range(2))
-    for v, lengths in _panels(function, *_ends(middle, own)):
+    for v, lengths in panels(function, *_ends(middle, own)):
         density = _each_wins(v, middle, own) * (lengths * masses[..., None])[..., None]
         wins += np.einsum("wtvk,wtv->wk", density, function.slope(v) ** 2)
         picked += density.sum(axis=(1, 2))
@@ -156,12 +169,12 @@ def _winners(window: Window, function: Curve) -> tuple[Array, Array]:
 
 def _moments(window: Window, function: Curve) -> tuple[Array, ...]:
     """The five `Moments`, in parts: E[g(M) | t] = g(high) - int g'(v) P(M < v | t) dv."""
-    t, masses = _factor_points(window)
-    middle, own = _given(window, t)
+    t, masses = factor_points(window)
+    middle, own = given_factor(window, t)
     low, high = _ends(middle, own)
     top = function.value(high)
     first, second, level, square = top.copy(), top**2, high.copy(), high**2
-    for v, lengths in _panels(function, low, high):
+    for v, lengths in panels(function, low, high):
         below = _all_below(v, middle, own) * lengths
         rise = below * function.slope(v)
         first -= rise.sum(axis=-1)
@@ -202,8 +215,8 @@ def product_of_largest(window: Window, first: Array, second: Array, function: Cu
 
 
 def _product(window: Window, first: Array, second: Array, function: Curve) -> Array:
-    t, masses = _factor_points(window)
-    middle, own = _given(window, t)
+    t, masses = factor_points(window)
+    middle, own = given_factor(window, t)
     low, high = _ends(middle, own, lowest=True)
     step = (high - low) / STEPS
     v = low[..., None] + step[..., None] * (np.arange(STEPS) + 0.5)
@@ -223,7 +236,7 @@ def _product(window: Window, first: Array, second: Array, function: Curve) -> Ar
     return np.asarray(((covariance + means[0] * means[1]) * masses).sum(axis=-1))
 
 
-def _factor_points(window: Window) -> tuple[Array, Array]:
+def factor_points(window: Window) -> tuple[Array, Array]:
     """Points and masses of the common factor, cut where its density bends and where the cells' gates do; (windows, t)."""
     loading = window.loading.max(axis=1)
     there = (window.loading > 0) & ~np.isnan(window.own)
@@ -246,7 +259,7 @@ def _widest(own: Array) -> Array:
     return np.asarray(np.nan_to_num(own).max(axis=1))
 
 
-def _given(window: Window, t: Array) -> tuple[Array, Array]:
+def given_factor(window: Window, t: Array) -> tuple[Array, Array]:
     """The means of the cells given t, (windows, t, cells), and their own deviations, none of which is zero."""
     middle = window.mean[:, None, :] + window.loading[:, None, :] * t[..., None]
     size = np.sqrt(np.nan_to_num(window.own) ** 2 + window.loading**2 + window.mean**2).max(axis=1)

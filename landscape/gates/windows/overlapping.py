@@ -84,10 +84,11 @@ class Simulated(NamedTuple):
         return first, second
 
 
-def simulated(cells: Cells, law: Largest, function: Curve) -> Simulated | None:
+def simulated(cells: Cells, law: Largest, function: Curve, turns: bool = False) -> Simulated | None:
     """The moments of all pairs of windows that share cells, of a small field of all; None where that is too much work.
 
-    `law` is that of single windows, by which they are told apart.
+    `law` is that of single windows, by which they are told apart. `turns`: the function does not rise, so that values tell who
+    wins.
     """
     shape = tuple(table.shape[1] for table in cells.tables)
     whole = cells.mean.size <= MOST_WHOLE
@@ -107,7 +108,7 @@ def simulated(cells: Cells, law: Largest, function: Curve) -> Simulated | None:
         at = tuple(int(one) for one in np.unravel_index(middle, shape))
         if drawn is None or not whole:
             drawn = _drawn(cells, read, points)
-            found = _largest(cells.tables, read, outputs, drawn, function)
+            found = _largest(cells.tables, read, outputs, drawn, function, turns)
         own = int(np.ravel_multi_index([a - o[0] for a, o in zip(at, outputs, strict=True)], [len(o) for o in outputs]))
         lags = np.ix_(*(o - a + r for o, a, r in zip(outputs, at, reach, strict=True)))
         value, slope, winner = found
@@ -185,14 +186,17 @@ def gaussian_points(cells: int, points: int) -> Array:
     return np.concatenate([white, -white], axis=1)
 
 
-def _largest(tables: list[Array], read: list[Array], outputs: list[Array], drawn: Array, function: Curve) -> tuple[Array, ...]:
+def _largest(
+    tables: list[Array], read: list[Array], outputs: list[Array], drawn: Array, function: Curve, turns: bool
+) -> tuple[Array, ...]:
     """f(M), f'(M) and the number of the cell that wins, (windows, points) each."""
     sizes = [len(each) for each in read]
+    compared = function.value(drawn) if turns else drawn
     winners = np.empty((prod(map(len, outputs)), drawn.shape[1]), dtype=np.int32)
     for place, output in enumerate(product(*(out.tolist() for out in outputs))):
         columns = [table[:, at] for table, at in zip(tables, output, strict=True)]
         local = [np.searchsorted(each, column[column >= 0]) for each, column in zip(read, columns, strict=True)]
         inside = np.ravel_multi_index(np.ix_(*local), sizes).ravel()
-        winners[place] = inside[drawn[inside].argmax(axis=0)]
+        winners[place] = inside[compared[inside].argmax(axis=0)]
     largest = np.take_along_axis(drawn, winners, axis=0)
     return function.value(largest), function.slope(largest), winners

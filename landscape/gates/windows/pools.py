@@ -11,17 +11,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from landscape.gates.activations import gaussian_moments
 from landscape.gates.averaging import pointwise, ratio
-from landscape.gates.functions import curve
+from landscape.gates.rising import Rising
 from landscape.gates.windows.largest import Largest, Window, common_factor, largest, moments_of_largest
 from landscape.gates.windows.overlapping import Cells, Simulated, simulated
+from landscape.gates.windows.turning import largest_turning
 from landscape.gates.windows.winners import winners
 from landscape.structure.forward_pairs import closest
 from landscape.structure.plan import Axes
-from landscape.structure.signs import has_slopes, slopes
 from landscape.structure.symmetry import Symmetries
-from lattice import Activation, AdaptivePool, GlobalPool, Pool, UnsupportedError
+from lattice import AdaptivePool, GlobalPool, Pool, UnsupportedError
 
 __all__ = ["MOST_CELLS", "Field", "at_codes", "pairs_of_windows", "simulate", "symmetric", "windows", "with_moments"]
 
@@ -44,7 +43,7 @@ class Field(NamedTuple):
     shared: Array
     covariance: Array
     axes: Axes
-    activation: Activation
+    function: Rising
     fitted: bool = False
 
 
@@ -78,7 +77,7 @@ def windows(op: Maximum, field: Field) -> Largest:
         if len(cases) * n**2 > MOST_WORK:
             raise UnsupportedError(f"{len(cases)} windows of {n} cells that differ are too many for the law of their maxima")
         there, mean, variance, shared = (cases[:, k * n : (k + 1) * n] for k in range(4))
-        found = _law(there > 0, mean, variance, shared, cases[:, 4 * n :], field.activation)
+        found = _law(there > 0, mean, variance, shared, cases[:, 4 * n :], field.function)
         by_tap = [np.take_along_axis(part[which], turned, axis=1).T for part in (found.wins, found.picked)]
         columns = (found.first, found.second, found.shared, found.level, found.square)
         shape = arrays[0].shape
@@ -102,25 +101,28 @@ def symmetric(alike: Symmetries, op: Maximum, spatial: tuple[int, ...], law: Lar
     return Largest(**found)
 
 
-def _law(there: Array, mean: Array, variance: Array, shared: Array, upper: Array, activation: Activation) -> Largest:
-    function = curve(activation)
+def _law(there: Array, mean: Array, variance: Array, shared: Array, upper: Array, rising: Rising) -> Largest:
+    function = rising.function
     covariance = _symmetric(upper, variance)
     window = common_factor(mean, covariance, there)
-    moments = moments_of_largest(window, function)
-    picked, positive = winners(mean, covariance, there)
-    wins = _passed(window, picked, positive, activation)
     level = np.sqrt(np.clip(shared, 0, variance))
     own = np.where(there, np.sqrt(np.maximum(variance - level**2, 0.0)), np.nan)
-    shared = moments_of_largest(Window(window.mean, level, own), function).shared
+    between = Window(window.mean, level, own)  # what two inputs share
+    if rising.turn is not None:
+        return largest_turning(window, rising)._replace(shared=largest_turning(between, rising).shared)
+    moments = moments_of_largest(window, function)
+    picked, positive = winners(mean, covariance, there)
+    wins = _passed(window, picked, positive, rising)
+    shared = moments_of_largest(between, function).shared
     return Largest(wins, moments.first, moments.second, shared, picked, moments.level, moments.square)
 
 
-def _passed(window: Window, picked: Array, positive: Array, activation: Activation) -> Array:
+def _passed(window: Window, picked: Array, positive: Array, rising: Rising) -> Array:
     """E[f'^2; k wins]: by the sign of the winner, or as much as a winner passes with one factor in common."""
-    if has_slopes(activation):
-        down, up = slopes(activation)
+    if rising.slopes is not None:
+        down, up = rising.slopes
         return np.asarray(up**2 * positive + down**2 * (picked - positive))
-    found = largest(window, curve(activation))
+    found = largest(window, rising.function)
     return np.asarray(ratio(found.wins, found.picked) * picked)
 
 
@@ -149,7 +151,7 @@ def simulate(op: Maximum, field: Field, law: Largest) -> Simulated | None:
         return split.transpose(order).reshape(prod(sizes), prod(sizes))
 
     cells = Cells(_tables(op, field.mean.shape), field.mean, field.variance, between)
-    return simulated(cells, law, curve(field.activation))
+    return simulated(cells, law, field.function.function, field.function.turn is not None)
 
 
 def with_moments(law: Largest, seen: Simulated | None) -> Largest:
@@ -193,14 +195,12 @@ def _to_first_order(op: Maximum, field: Field, law: Largest, axes: Axes) -> Arra
     means = [law.level[side] for side in (first, second)]
     variances = [variance[side] for side in (first, second)]
     correlation = np.clip(ratio(covariance, np.sqrt(variances[0] * variances[1])), -1, 1)
-    return _rescaled(field.activation, means, variances, correlation, [law.second[side] for side in (first, second)])
+    return _rescaled(field.function, means, variances, correlation, [law.second[side] for side in (first, second)])
 
 
-def _rescaled(
-    activation: Activation, means: list[Array], variances: list[Array], correlation: Array, powers: list[Array]
-) -> Array:
+def _rescaled(rising: Rising, means: list[Array], variances: list[Array], correlation: Array, powers: list[Array]) -> Array:
     """E[f(M) f(M')] of Gaussian maxima, times the ratio of their powers to those of Gaussians."""
-    laws = [gaussian_moments(activation, mean, variance, correlation) for mean, variance in zip(means, variances, strict=True)]
+    laws = [rising.moments(mean, variance, correlation) for mean, variance in zip(means, variances, strict=True)]
     ratios = [ratio(power, law[1]) for power, law in zip(powers, laws, strict=True)]
     one, other = (law[2] * part for law, part in zip(laws, ratios, strict=True))
     return np.asarray(np.sign(one) * np.sqrt(np.maximum(one * other, 0)))

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from landscape import he, predict, squared_gradients
-from landscape.gates.quadrants import _slope_moments
 from landscape.laws import infinite_width
 from landscape.laws.infinite_width import fits, given_input_moments, refusals
+from landscape.laws.quadrants import _slope_moments
 from landscape.prior import Prior
 from landscape.weights.initialisation import layer_variances
 from lattice import (

@@ -482,6 +482,20 @@ def test_a_norm_over_channels_keeps_what_each_has_of_its_own(kind):
             np.testing.assert_allclose(np.broadcast_to(part, (96, 3)), found.mean(0), atol=0.12)
 
 
+def test_a_group_norm_within_a_run_takes_the_mean_of_its_group():
+    """tanh over a group norm over ReLU: padding leaves the border a smaller mean, and one number is taken out."""
+    net = Lattice.chain((3, 5), [Conv(64, 3, padding=1), relu, Norm("group", 1), Activation("tanh")])
+    mean = signals(Prior(net, {"conv1": 0.3}))[-1].mean[0]
+    draw = torch.Generator().manual_seed(0)
+    found = []
+    for _ in range(400):
+        x, weights = torch.randn(16, 3, 5, generator=draw), torch.randn(64, 3, 3, generator=draw) * 0.3**0.5
+        found.append(functional.group_norm(functional.conv1d(x, weights, padding=1).relu(), 1).tanh().mean((0, 1)))
+    seen, error = torch.stack(found).mean(0).numpy(), torch.stack(found).std(0).max() / 20
+    assert mean[0] < mean[2] - 0.04
+    np.testing.assert_allclose(mean, seen, atol=0.01 + 5 * float(error))  # 0.01: 64 channels
+
+
 def test_products_of_shifts_are_averaged_over_channels():
     """(1, -1) at one position and (2, 2) at another: products 1, 0 and 4, though the averages are 0 and 2."""
     axes = (everything(2, 2),)

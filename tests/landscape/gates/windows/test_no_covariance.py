@@ -9,6 +9,7 @@ import landscape.structure.forward_pairs as forward_pairs
 from landscape import predict
 from landscape.gates.functions import curve
 from landscape.gates.gate_rates import theory_gates
+from landscape.gates.rising import rising_activation
 from landscape.gates.windows.largest import common_factor, largest, moments_of_largest
 from landscape.gates.windows.winners import winners
 from landscape.prior import Prior
@@ -79,7 +80,9 @@ def test_a_mirrored_window_has_the_mirrored_law_to_the_last_bit():
     rng = np.random.default_rng(1)
     factors = rng.normal(size=(9, 9))
     covariance = (factors @ factors.T).reshape(3, 3, 3, 3)
-    field = pools.Field(np.zeros((3, 3)), np.einsum("abab->ab", covariance), np.zeros((3, 3)), None, None, relu)
+    field = pools.Field(
+        np.zeros((3, 3)), np.einsum("abab->ab", covariance), np.zeros((3, 3)), None, None, rising_activation(relu)
+    )
     every = tuple(forward_pairs.Pairs.of(3, 3, np.arange(9)) for _ in range(2))
     as_pairs = covariance.transpose(0, 2, 1, 3).reshape(9, 9)
     one = pools.windows(Pool("max", (3, 3)), field._replace(covariance=as_pairs, axes=every))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from landscape.gates.rising import rising_activation
 from landscape.gates.windows import overlapping
 from landscape.gates.windows.pairs_of_winners import Winners, to_pairs_of_winners
 from landscape.gates.windows.pools import Field, pairs_of_windows, simulate, windows, with_moments
@@ -23,7 +24,7 @@ def _smooth():
     covariance = np.exp(-distance / 40) * np.outer(size, size)
     by_axis = covariance.reshape([SIDE] * 4).transpose(0, 2, 1, 3).reshape(SIDE**2, SIDE**2)
     variance = np.diag(covariance).reshape(SIDE, SIDE)
-    return Field(np.zeros((SIDE, SIDE)), variance, 0.2 * variance, by_axis, PAIRS, relu), covariance
+    return Field(np.zeros((SIDE, SIDE)), variance, 0.2 * variance, by_axis, PAIRS, rising_activation(relu)), covariance
 
 
 def _drawn(covariance):
@@ -68,7 +69,9 @@ def test_windows_of_one_law_have_one_power_and_products_by_lag():
     covariance = np.exp(-((places[:, None] - places[None]) ** 2).sum(-1) / 40)
     by_axis = covariance.reshape([side] * 4).transpose(0, 2, 1, 3).reshape(side**2, side**2)
     pairs = (everything(side, side), everything(side, side))
-    field = Field(np.zeros((side, side)), np.ones((side, side)), 0.2 * np.ones((side, side)), by_axis, pairs, relu)
+    field = Field(
+        np.zeros((side, side)), np.ones((side, side)), 0.2 * np.ones((side, side)), by_axis, pairs, rising_activation(relu)
+    )
     law = windows(POOL, field)
     seen = simulate(POOL, field, law)
     power = with_moments(law, seen).second[1:-1, 1:-1]

@@ -95,3 +95,15 @@ def test_win_rates_are_mirrored_where_the_network_is():
     split = taps.reshape(3, 3, 1, 7, 7)
     np.testing.assert_allclose(split, split[::-1, :, :, ::-1], rtol=1e-12)
     np.testing.assert_allclose(split, split.transpose(1, 0, 2, 4, 3), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "softplus"])
+@pytest.mark.parametrize("scale", [1, 8, 60])
+def test_sharply_bending_gates_pass_what_a_simulation_passes(name, scale):
+    covariance = scale**2 * (np.full((4, 4), 0.3) + 0.7 * np.eye(4))
+    value, _, _ = _simulated(np.zeros(4), covariance)
+    function = curve(Activation(name))
+    law = largest(common_factor(np.zeros((1, 4)), covariance[None], np.ones((1, 4), dtype=bool)), function)
+    values, passed = function.value(value), function.slope(value) ** 2
+    for found, seen in ((law.first, values), (law.second, values**2), (law.wins.sum(), passed)):
+        assert abs(float(np.squeeze(found)) - seen.mean()) < 5 * seen.std() / DRAWS**0.5

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from landscape.gates.quadrants import Moments, truncated
+from landscape.laws.quadrants import Moments, truncated
 
 
 def test_two_gates_have_the_moments_of_their_samples():
