@@ -67,7 +67,7 @@ class Gates:
     logits : mapping
         How much the logits of attention vary (`landscape.gates.forward.logits`).
     notes : mapping
-        What is to be said of how the rates of a max-pool were found, in words.
+        What is to be said of how the rates of a node were found, in words.
     product_means : mapping
         By (product, input number) E[g] of the factors that multiply this input.
     winners : mapping

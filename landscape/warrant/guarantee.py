@@ -120,6 +120,9 @@ def warrant(prior: Prior) -> tuple[Guarantee, tuple[str, ...]]:
         below = [prior.node_signs[i] for i in node.inputs]
         for finding in _findings(node.op, node, spatial, correlated[position], below, prior.gates):
             findings.setdefault(finding, []).append(node.name)
+        if not isinstance(node.op, Pooling):
+            for text in prior.gates.notes.get(node.name, ()):
+                findings.setdefault((Guarantee.APPROXIMATE, text), []).append(node.name)
     for finding, name in _meetings(prior):
         findings.setdefault(finding, []).append(name)
     guarantee = min((guarantee for guarantee, _ in findings), default=Guarantee.EXACT)

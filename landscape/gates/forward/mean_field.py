@@ -76,6 +76,7 @@ def signals(prior: Prior, *, input_power: float = 1.0, train: bool = False, pair
 
 MOST_PAIRS = 2**18  # of positions, the products of which two inputs have are followed
 MOST_ZEROS = 0.5  # of the cells that a maximum reads: padding has less
+APART = "what two inputs of a batch have in common at two positions is taken from each position alone"
 UNLIKE = 4.0  # times the power of another cell: more than zero padding makes of cells that are alike
 
 
@@ -248,6 +249,7 @@ class MeanField:
             weighted = level_of_weights(node.op, self.prior.variances.get(node.name, 1.0), self.found[node.inputs[0]], shape)
             mean, variance = self.shift(node)
             return Level(*(part + mean**2 + variance for part in weighted))  # all positions share a bias
+        self.notes[node.name] = (APART,)
         return aligned(z)
 
     def _share(self, position: int) -> None:
@@ -265,6 +267,8 @@ class MeanField:
         if values is None:
             left, right = at_pairs(by_run(np.sqrt(self.found[position].cross), runs), axes)
             values = left * right
+            if node.inputs:
+                self.notes[node.name] = (*self.notes.get(node.name, ()), APART)
         self.shared[position] = Product(np.broadcast_to(values, (len(runs), *values.shape[1:])), axes, runs)
 
     def run(self, position: int) -> Run | None:

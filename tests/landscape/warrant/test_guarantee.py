@@ -159,3 +159,13 @@ def test_a_list_of_names_ends_after_four():
     assert listed(list("abcd")) == "a, b, c, d"
     assert listed(list("abcde")) == "a, b, c, d and 1 more"
     assert listed(list("abcdefg"), most=2) == "a, b and 5 more"
+
+
+@pytest.mark.parametrize("size", [6, 64])
+def test_what_two_inputs_share_at_two_positions_is_named_where_it_is_not_followed(size):
+    """Behind a maximum, and behind a sum over so many positions that their pairs are not carried."""
+    layers = [Conv(4, 3, padding=1), Pool("max", 2), Norm("batch"), Activation("relu")]
+    rest = [residual([Conv(4, 3, padding=1)]), Norm("batch"), Flatten(), Dense(1)]
+    found = predict(Lattice.chain((2, size, size), [*layers, *rest]), mode="train").reasons
+    told = [reason for reason in found if "from each position alone" in reason]
+    assert [reason.split("(")[1] for reason in told] == (["pool1)"] if size == 6 else ["pool1)", "add1)"])
