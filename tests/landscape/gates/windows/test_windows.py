@@ -10,7 +10,7 @@ from landscape.gates.windows.largest import common_factor, largest, product_of_l
 from landscape.gates.windows.rectified import gaussian_below, gaussians_below
 from landscape.gates.windows.winners import winners
 from landscape.prior import Prior
-from lattice import Activation, Conv, Dense, Flatten, Lattice, Pool
+from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Pool
 
 relu = Activation("relu")
 DRAWS = 400_000
@@ -107,3 +107,23 @@ def test_sharply_bending_gates_pass_what_a_simulation_passes(name, scale):
     values, passed = function.value(value), function.slope(value) ** 2
     for found, seen in ((law.first, values), (law.second, values**2), (law.wins.sum(), passed)):
         assert abs(float(np.squeeze(found)) - seen.mean()) < 5 * seen.std() / DRAWS**0.5
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "silu"])
+def test_the_winners_of_many_cells_are_those_of_one_common_factor(name):
+    """Over MOST_JOINT cells; a lattice of independent weights, whose covariance is that of a convolution."""
+    net = Lattice.chain((2, 12, 12), [Conv(8, 3, padding=1), Activation(name), GlobalPool("max"), Flatten(), Dense(2)])
+    taps = theory_gates(Prior(net, {"conv1": 0.05, "dense1": 0.1})).taps["globalpool1"]
+    rng = np.random.default_rng(0)
+    weights, x = (
+        rng.normal(0, 0.05**0.5, (2000, 18)),
+        np.pad(rng.standard_normal((2000, 2, 12, 12)), ((0, 0), (0, 0), (1, 1), (1, 1))),
+    )
+    patches = (
+        np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3)).transpose(0, 2, 3, 1, 4, 5).reshape(2000, 144, 18)
+    )
+    z = np.einsum("nck,nk->nc", patches, weights)
+    function = curve(Activation(name))
+    won = z[np.arange(2000), function.value(z).argmax(axis=1)]
+    passed, gain = function.slope(won) ** 2, (function.slope(z) ** 2).mean()
+    assert abs(taps.sum() - passed.mean() / gain) < 0.05 * taps.sum() + 5 * passed.std() / gain / 2000**0.5
