@@ -70,6 +70,9 @@ class Gates:
         What is to be said of how the rates of a node were found, in words.
     product_means : mapping
         By (product, input number) E[g] of the factors that multiply this input.
+    beside : mapping
+        By (activation, node below it in one run of gates) its mean slope for a path beside another one that is at this node, at
+        the same position (`landscape.gates.composites.beside`).
     winners : mapping
         For a max-pool, how often two windows have one winner and how often both pass, at the pairs that are carried
         (`landscape.gates.windows.pairs_of_winners.Winners`).
@@ -94,6 +97,7 @@ class Gates:
     logits: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     product_means: Mapping[tuple[str, int], Any] = field(default_factory=dict)
+    beside: Mapping[tuple[str, str], Any] = field(default_factory=dict)
     winners: Mapping[str, Any] = field(default_factory=dict)
     filters: Mapping[str, Any] = field(default_factory=dict)
     united: "Gates | None" = None

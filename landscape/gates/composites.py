@@ -23,7 +23,7 @@ from landscape.gates.functions import Curve, composed, curve
 from landscape.structure.signs import has_slopes, slopes
 from lattice import Activation, Add, Dropout, Lattice, Multiply, Norm
 
-__all__ = ["Affine", "Form", "Moments", "curve_of", "factor_squares", "forms", "line_of", "moments"]
+__all__ = ["Affine", "Form", "Moments", "beside", "curve_of", "factor_squares", "forms", "line_of", "moments"]
 
 Array = np.ndarray[Any, Any]
 
@@ -212,6 +212,33 @@ def _joined(times: bool, parts: list[Curve], reach: float) -> Curve:
 
     cuts = np.unique(np.concatenate([part.cuts(reach) for part in parts]))
     return Curve(value, slope, tuple(kink for part in parts for kink in part.kinks), extra=tuple(cuts.tolist()))
+
+
+def beside(form: Form, other: Form, affine: Mapping[str, Affine], mean: Array, variance: Array) -> Array:
+    """E[phi'(f) f' D] / E[f' D] of the topmost gate phi(f) of a run, for a path that goes down beside one which left the run at
+    its part `other`, the slope of which is D: both go through that part.
+
+    >>> leaky = Form("gate", Activation("leaky_relu", 0.5), (Form(),))
+    >>> over = Form("gate", Activation("relu"), (leaky,))
+    >>> law = np.zeros(1), np.ones(1)
+    >>> # E[phi' D] / E[D] = 2/3, but E[phi' D^2] / E[D^2] = 4/5
+    >>> [float(beside(over, below, {}, *law)[0].round(4)) for below in (Form(), leaky)]
+    [0.6667, 0.8]
+    """
+    names = tuple(dict.fromkeys((*form.norms, *other.norms)))
+    numbers = [part for name in names for part in affine[name]]
+    return pointwise(partial(each_case, partial(_beside, form, other, names)), mean, variance, *numbers)[0]
+
+
+@lru_cache(maxsize=16384)
+def _beside(form: Form, other: Form, names: tuple[str, ...], mean: float, variance: float, *numbers: float) -> tuple[float]:
+    assert isinstance(form.op, Activation)
+    norms = dict(zip(names, zip(numbers[::2], numbers[1::2], strict=True), strict=True))
+    law = law_of(curve_of(form, norms, mean, variance), mean, variance)
+    inner, apart = (curve_of(part, norms, mean, variance) for part in (form.parts[0], other))
+    passed = inner.slope(law.z) * apart.slope(law.z)
+    whole = float(passed @ law.masses)
+    return (float((curve(form.op).slope(inner.value(law.z)) * passed) @ law.masses) / whole if whole else 0.0,)
 
 
 def factor_squares(form: Form, affine: Mapping[str, Affine], mean: Array, variance: Array) -> tuple[Array, Array]:

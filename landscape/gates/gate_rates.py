@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from landscape.gates.composites import factor_squares
+from landscape.gates.composites import beside, factor_squares
 from landscape.gates.filters import crossings, filters_under_gates
 from landscape.gates.forward.covariances import at_pairs, gate_products
 from landscape.gates.forward.mean_field import MeanField
@@ -85,6 +85,7 @@ def _rates(prior: Prior, train: bool) -> Gates:
         firsts=firsts,
         products=products,
         product_means=means,
+        beside=_beside(field),
         product_joint=_product_joint(prior, below),
         filters=crossings(field, filters),
     )
@@ -118,6 +119,23 @@ def _joint(field: MeanField) -> dict[str, Array]:
                     node.op, field.found[below], field.products[below], field.signs_of_runs[below], axes
                 )
     return {name: joint for name, joint in found.items() if joint is not None}
+
+
+def _beside(field: MeanField) -> dict[tuple[str, str], Array]:
+    """The mean slopes of gates for paths beside others that go through lower gates of the same run."""
+    found = {}
+    nodes = field.lattice.nodes
+    for step in field.prior.plan.steps:
+        node = nodes[step.node]
+        other = None if step.side is None else step.source[1 - step.side]
+        run = None if other is None or not isinstance(node.op, Activation) else field.known(step.node).run
+        if run is not None and other is not None:
+            base, part = field.forms[other]
+            below = field.run(other)
+            if below is not None and base == field.forms[step.node][0] and part.gates:
+                mean, variance, _ = gaussian(run.base)
+                found[node.name, nodes[other].name] = beside(run.form, part, {**run.affine, **below.affine}, mean, variance)
+    return found
 
 
 def _scale(field: MeanField, skip: Skip) -> Any:

@@ -77,6 +77,10 @@ class Rules:
         """E[phi'] of an activation, gamma / sigma of a norm; how often the largest of a window passes at all."""
         return first_moment(node.op, self, node, number)
 
+    def beside(self, node: Node, other: int) -> Any:
+        """E[phi'] of an activation beside a path through lower gates of its run, or None."""
+        return self.gates.beside.get((node.name, self.lattice.names[other]))
+
     def joint(self, node: Node, axes: Axes, number: int = 0) -> Any:
         """E[phi' phi''] at pairs of positions: measured, or as of independent gates where the positions differ."""
         return pair_moment(node.op, self, node, axes, number)

@@ -85,6 +85,9 @@ class Local(Protocol):
     def single(self, node: Node, number: int = 0) -> Any:
         """E[dh/du] of a node without weights, apart from the coefficients of its map; with its sign."""
 
+    def beside(self, node: Node, other: int) -> Any:
+        """`single` beside a path at this other node, at one position: both go through what lies below; None: `single`."""
+
     def joint(self, node: Node, axes: Axes, number: int = 0) -> Any:
         """E[dh/du dh'/du'] of a node without weights at pairs of positions, apart from the coefficients of its map."""
 
@@ -309,7 +312,9 @@ def _pair_weight(node: Node, local: Local, step: Step, output: Shape, axes: Axes
     """The weight of each pair in an op that keeps positions."""
     number = step.places[step.side or 0]
     if step.side is not None:
-        return _at(local.single(node, number), output, axes, step.side)
+        weight = _at(local.single(node, number), output, axes, step.side)
+        same = local.beside(node, step.source[1 - step.side])
+        return weight if same is None else np.where(on_diagonal(axes), _at(same, output, axes, step.side), weight)
     return local.joint(node, axes, number)
 
 

@@ -25,7 +25,8 @@ from lattice import AdaptivePool, GlobalPool, Pool, UnsupportedError
 __all__ = ["MOST_CELLS", "Field", "at_codes", "pairs_of_windows", "simulate", "symmetric", "windows", "with_moments"]
 
 Array = np.ndarray[Any, Any]
-MOST_CELLS = 64  # of a window, all pairs of which are looked at
+MOST_CELLS = 256  # of a window, all pairs of which are looked at
+MOST_JOINT = 64  # of a window, the winners of which are those of any covariance; of more, those of one factor in common
 MOST_WORK = 2**17  # distinct windows of one layer times the square of their cells: a few seconds
 GRAIN = 2.0**-9  # of a window's variance
 Maximum = Pool | AdaptivePool | GlobalPool
@@ -111,6 +112,8 @@ def _law(there: Array, mean: Array, variance: Array, shared: Array, upper: Array
     if rising.turn is not None:
         return largest_turning(window, rising)._replace(shared=largest_turning(between, rising).shared)
     moments = moments_of_largest(window, function)
+    if there.shape[1] > MOST_JOINT:
+        return largest(window, function)._replace(shared=moments_of_largest(between, function).shared)
     picked, positive = winners(mean, covariance, there)
     wins = _passed(window, picked, positive, rising)
     shared = moments_of_largest(between, function).shared

@@ -1,5 +1,7 @@
 """Gates right above gates, products of two functions of one signal, and biases, against samples of torch's own functions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,10 @@ from torch.nn import functional
 
 from landscape.gates.composites import forms
 from landscape.gates.forward.mean_field import signals
+from landscape.gates.functions import curve
 from landscape.gates.gate_rates import theory_gates
 from landscape.gates.gates import gates_below
+from landscape.laws.moments import squares_and_rest
 from landscape.prior import Prior
 from landscape.tracing.counter import Counter
 from lattice import Activation, Add, Conv, Dropout, Input, Lattice, Multiply, Node, Norm
@@ -162,3 +166,40 @@ def test_a_counter_keeps_groups_of_neighbouring_passes():
     assert len(counter.groups) == 8
     assert sum(counter.passes) == 20
     assert max(counter.passes) - min(counter.passes) <= 1
+
+
+@pytest.mark.parametrize("factor", [-1.0, 0.5], ids=["minus", "plus half"])
+@pytest.mark.parametrize(
+    ("below", "above"),
+    [
+        (("leaky_relu", 0.2), ("relu",)),
+        (("gelu",), ("relu",)),
+        (("relu",), ("tanh",)),
+        (("silu",), ("leaky_relu", 0.5)),
+        (("hardtanh",), ("silu",)),
+    ],
+)
+@pytest.mark.parametrize("between", [False, True], ids=["at the gate", "with a norm between"])
+def test_a_gate_beside_its_own_input_adds_before_it_is_squared(below, above, factor, between):
+    """y + factor phi(y), y = f(z): E[(d/dz)^2] by differences on a fine grid of Gaussian z."""
+    lower, upper, norm = Activation(*below), Activation(*above), Norm("scale")
+    nodes = [
+        Node("input", Input((1, 1))),
+        Node("conv", Conv(4, 1), (0,)),
+        Node("lower", lower, (1,)),
+        Node("upper", upper, (2,)),
+        Node("factor", norm, (3,)),
+        Node("own", norm, (2,)),
+        Node("sum", Add(), (4, 5 if between else 2)),
+    ]
+    if not between:
+        nodes = [*nodes[:5], Node("sum", Add(), (4, 2))]
+    squared = {"factor": factor**2, **({"own": 4.0} if between else {})}
+    net = Lattice(tuple(nodes))
+    prior = Prior(net, {"conv": 1.0}, factors=squared, signs={"factor": np.sign(factor)})
+    found = squares_and_rest(replace(prior, gates=theory_gates(prior)), None)[0]
+    z = np.linspace(-8, 8, 400_001)
+    y = curve(lower).value(z)
+    whole = (2.0 if between else 1.0) * y + factor * curve(upper).value(y)
+    masses = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) * (z[1] - z[0])
+    np.testing.assert_allclose(found, (np.gradient(whole, z) ** 2) @ masses, rtol=2e-3)

@@ -99,10 +99,10 @@ def _prior(net):
 
 
 def test_a_window_with_too_many_cells_falls_back_and_says_so():
-    net = Lattice.chain((1, 80), [Conv(4, 3), relu, GlobalPool("max"), Flatten(), Dense(2)])
+    net = Lattice.chain((1, 280), [Conv(4, 3), relu, GlobalPool("max"), Flatten(), Dense(2)])
     land = predict(net)
     assert np.isfinite(land.squared).all()
-    assert any("taken as alike and independent: windows of 78 cells" in reason for reason in land.reasons)
+    assert any("taken as alike and independent: windows of 278 cells" in reason for reason in land.reasons)
 
 
 def test_too_many_windows_fall_back_and_say_so(monkeypatch):

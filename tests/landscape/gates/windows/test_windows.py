@@ -10,7 +10,7 @@ from landscape.gates.windows.largest import common_factor, largest, product_of_l
 from landscape.gates.windows.rectified import gaussian_below, gaussians_below
 from landscape.gates.windows.winners import winners
 from landscape.prior import Prior
-from lattice import Activation, Conv, Dense, Flatten, Lattice, Pool
+from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Pool
 
 relu = Activation("relu")
 DRAWS = 400_000
@@ -107,3 +107,21 @@ def test_sharply_bending_gates_pass_what_a_simulation_passes(name, scale):
     values, passed = function.value(value), function.slope(value) ** 2
     for found, seen in ((law.first, values), (law.second, values**2), (law.wins.sum(), passed)):
         assert abs(float(np.squeeze(found)) - seen.mean()) < 5 * seen.std() / DRAWS**0.5
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "silu"])
+def test_many_cells_win_as_simulated(name):
+    """More than MOST_JOINT cells over white noise: uncorrelated, and weaker at the border, whose taps are fewer."""
+    net = Lattice.chain((2, 12, 12), [Conv(8, 3, padding=1), Activation(name), GlobalPool("max"), Flatten(), Dense(2)])
+    taps = theory_gates(Prior(net, {"conv1": 0.05, "dense1": 0.1})).taps["globalpool1"].ravel()
+    inside = np.full(12, 3.0)
+    inside[[0, -1]] = 2
+    deviation = np.sqrt(0.1 * np.outer(inside, inside)).ravel()
+    draws, function = 100_000, curve(Activation(name))
+    z = deviation * np.random.default_rng(0).standard_normal((draws, 144))
+    winner = function.value(z).argmax(axis=1)
+    passed = function.slope(z[np.arange(draws), winner]) ** 2 / (function.slope(z) ** 2).mean(axis=0)[winner]
+    corners = np.flatnonzero(deviation < deviation.max() * 0.7)
+    for cells in (np.arange(144), corners):
+        seen = passed * np.isin(winner, cells)
+        assert abs(taps[cells].sum() - seen.mean()) < 0.01 * seen.mean() + 5 * seen.std() / draws**0.5
