@@ -78,7 +78,8 @@ fuzz: .venv  ## fuzz what reads text and files: FUZZ_SECONDS for each of six ent
 	$(PYTHON) -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 nets: .venv  ## judge NETS random networks, as people write them, against autograd (5,000 take two hours)
-	OMP_NUM_THREADS=1 $(PYTHON) -m tests.nets --count $(NETS) --jobs 2
+	mkdir -p runs
+	OMP_NUM_THREADS=1 $(PYTHON) -m tests.nets --count $(NETS) --jobs 2 --verdicts runs/nets.jsonl
 
 gpu: .venv  ## run the tests that need a CUDA device, write docs/gpu.md (under ten minutes)
 	$(PYTHON) -m pytest -m gpu -q

@@ -13,11 +13,12 @@ import torch
 
 from landscape import Guarantee
 from lattice import UnsupportedError
+from tests.nets import __main__ as runs
 from tests.nets import statistics
 from tests.nets.autograd import enumerated, monte_carlo, random_signs
 from tests.nets.build import Case, factory_of
 from tests.nets.generate import net
-from tests.nets.judge import compared, judge
+from tests.nets.judge import Verdict, compared, judge
 from tests.nets.metamorphic import broken_laws
 
 DRAWS = (100, 400, 4000)  # fewer at first than `make nets` takes: a suspicion is followed up all the same
@@ -216,3 +217,27 @@ def test_generated_nets_are_predicted_right_or_refused(start):
 def test_changes_that_must_not_matter_do_not(start):
     broken = {seed: broken_laws(_case(seed)) for seed in range(start, start + 5)}
     assert not any(broken.values()), "\n".join(f"seed {s}: {laws}\n{_case(s).source}" for s, laws in broken.items() if laws)
+
+
+def test_verdicts_that_are_kept_are_measured_again_where_the_map_has_changed(tmp_path, monkeypatch):
+    """A second run measures nothing; one after another prediction, or after a miss, does."""
+    kept = tmp_path / "verdicts.jsonl"
+    asked = []
+
+    def judged(case):
+        asked.append(case.seed)
+        return Verdict(outcome, said="a map")
+
+    monkeypatch.setattr(runs, "judge", judged)
+    for outcome, said, expected in (
+        ("miss", "a map", [3]),
+        ("right", "a map", [3]),
+        ("right", "a map", []),
+        ("right", "another map", [3]),
+    ):
+        runs._known.cache_clear()
+        monkeypatch.setattr(runs, "said", lambda case, said=said: said)
+        verdict = runs.one(3, laws=False, known=kept)[1]
+        assert (verdict.outcome, asked) == (outcome, expected)
+        asked.clear()
+    runs._known.cache_clear()

@@ -8,6 +8,7 @@ pairs that a maximum or an average above asks for are carried (`landscape.struct
 
 from functools import partial, singledispatch
 from itertools import product
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,8 +111,8 @@ def _mapped(op: Windowed, passing: Passing, product: Product) -> Array:
         needed = needed_above(upward, above)
         values = at_codes(np.moveaxis(values, axis, -1), (kept,), [needed.codes])
         matrix = operator(upward, above, needed)
-        shape = values.shape
-        values = (matrix @ values.reshape(-1, shape[-1]).T).T.reshape(*shape[:-1], len(above))
+        rows, shape = values.shape[:-1], (prod(values.shape[:-1]), len(needed))  # of windows over padding alone none
+        values = (matrix @ values.reshape(shape).T).T.reshape(*rows, len(above))
         values = np.moveaxis(values, -1, axis)
     return np.asarray(values)
 

@@ -730,3 +730,11 @@ def test_a_gate_over_a_rectified_branch_is_open_as_an_integral_says():
 def test_what_needs_no_rates_has_none():
     gates = theory_gates(Prior(Lattice.chain((1, 4), [Conv(2, 3), relu, Flatten(), Dense(1)]), {}))
     assert (dict(gates.gains), dict(gates.runs)) == ({}, {})
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_windows_that_read_padding_alone_give_a_map_of_zeros(mode):
+    """On an axis of one cell, padded by one on each side and read at every second place."""
+    layers = [Conv(4, 3, padding=1), Activation("relu"), Conv(4, 1, stride=(1, 2), padding=(0, 1)), Activation("relu")]
+    net = Lattice.chain((2, 4, 1), [*layers, Upsample(2), GlobalPool("avg")])  # copies, whose pairs an average asks for
+    assert not predict(net, mode=mode).squared.any()
