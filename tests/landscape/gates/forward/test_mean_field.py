@@ -296,11 +296,11 @@ class Zeros(nn.Module):
 
 
 def test_a_maximum_over_zeros_without_a_law_is_not_guessed():
-    with pytest.raises(UnsupportedError, match="most of its cells are zero whatever the input, and windows of 225 cells"):
-        predict(Zeros, (2, 10, 10), gates="theory")
-    counted = predict(Zeros, (2, 10, 10))
+    with pytest.raises(UnsupportedError, match="most of its cells are zero whatever the input, and windows of 361 cells"):
+        predict(Zeros, (2, 12, 12), gates="theory")
+    counted = predict(Zeros, (2, 12, 12))
     assert any("most of its cells are zero" in reason for reason in counted.reasons)
-    assert 0.7 < compare(counted, measure(Zeros, (2, 10, 10), draws=300)).scale_ratio < 1.4
+    assert 0.7 < compare(counted, measure(Zeros, (2, 12, 12), draws=300)).scale_ratio < 1.4
 
 
 class Unlike(nn.Module):
@@ -317,11 +317,19 @@ class Unlike(nn.Module):
         return self.head(functional.max_pool1d(functional.gelu(wide), self.kernel))
 
 
-@pytest.mark.parametrize(("kernel", "copies"), [(4, True), (70, False)])
-def test_a_maximum_over_unlike_cells_without_a_law_is_not_guessed(kernel, copies):
+@pytest.mark.parametrize(("kernel", "copies", "n"), [(4, True, 82), (280, False, 292)])
+def test_a_maximum_over_unlike_cells_without_a_law_is_not_guessed(kernel, copies, n):
     with pytest.raises(UnsupportedError, match="its cells are of different sizes, and"):
-        predict(lambda: Unlike(kernel, copies), (2, 82), gates="theory")
-    assert any("cells are of different sizes" in reason for reason in predict(lambda: Unlike(kernel, copies), (2, 82)).reasons)
+        predict(lambda: Unlike(kernel, copies), (2, n), gates="theory")
+    assert any("cells are of different sizes" in reason for reason in predict(lambda: Unlike(kernel, copies), (2, n)).reasons)
+
+
+def test_a_maximum_over_many_unlike_cells_has_a_law():
+    found, seen = (
+        predict(lambda: Unlike(70, False), (2, 82), gates="theory"),
+        measure(lambda: Unlike(70, False), (2, 82), draws=400),
+    )
+    assert 0.9 < compare(found, seen).scale_ratio < 1.15
 
 
 # --- one op at a time, over channels and positions that differ --------------------------------------------------------------
