@@ -7,6 +7,7 @@ pairs that a maximum or an average above asks for are carried (`landscape.struct
 """
 
 from functools import partial, singledispatch
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -109,7 +110,7 @@ def _mapped(op: Windowed, passing: Passing, product: Product) -> Array:
         values = at_codes(np.moveaxis(values, axis, -1), (kept,), [needed.codes])
         matrix = operator(upward, above, needed)
         shape = values.shape
-        values = (matrix @ values.reshape(-1, shape[-1]).T).T.reshape(*shape[:-1], len(above))
+        values = (matrix @ values.reshape(prod(shape[:-1]), shape[-1]).T).T.reshape(*shape[:-1], len(above))
         values = np.moveaxis(values, -1, axis)
     return np.asarray(values)
 

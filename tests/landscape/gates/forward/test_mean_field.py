@@ -324,6 +324,23 @@ def test_a_maximum_over_unlike_cells_without_a_law_is_not_guessed(kernel, copies
     assert any("cells are of different sizes" in reason for reason in predict(lambda: Unlike(kernel, copies), (2, n)).reasons)
 
 
+@pytest.mark.parametrize("head", ["mean", "amax"])
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_a_layer_that_reads_nothing_but_padding_has_no_gradient(head, mode):
+    class Padding(nn.Module):
+        """A convolution of stride 2 over one column of values between two of zeros."""
+
+        def __init__(self):
+            super().__init__()
+            self.stem, self.layer, self.head = nn.Conv2d(2, 4, 1), nn.Conv2d(4, 4, 1, 2, bias=False), nn.Linear(4, 2)
+
+        def forward(self, x):
+            y = functional.interpolate(self.layer(functional.pad(self.stem(x).relu(), (1, 1))), scale_factor=2, mode="bilinear")
+            return self.head(getattr(y, head)((2, 3)))
+
+    assert not predict(Padding, (2, 4, 1), mode=mode).squared.any()
+
+
 def test_a_maximum_over_many_unlike_cells_has_a_law():
     found, seen = (
         predict(lambda: Unlike(70, False), (2, 82), gates="theory"),
