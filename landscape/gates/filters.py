@@ -1,10 +1,11 @@
-r"""Depthwise filters between gates: what pairs of different taps give, the second path law.
+r"""Filters of few channels between gates: what pairs of different taps give, the second path law.
 
-The n weights w of a depthwise filter decide both what passes and how often the gates above it are open. With h the values of
-its channel, z_p = sum_m w_m h_{p+m} what a gate phi reads at position p, and G_p the gradient above the gate, the gradient at
-input i is sum_k w_k phi'(z_p) G_p over the taps k that read i. Its square has terms of two taps k and l at two positions p and
-q, wherever G_p and G_q have something in common: below an average. Given h they are, for Gaussian weights of variance V, tap k
-of p at input i and tap l of q at input j (Stein's lemma, twice; Theorem 24 of the documentation),
+The n weights w of a depthwise filter, or the c n of one over c channels, decide both what passes and how often the gates
+above it are open. With h the values of its channel, z_p = sum_m w_m h_{p+m} what a gate phi reads at position p, and G_p the
+gradient above the gate, the gradient at input i is sum_k w_k phi'(z_p) G_p over the taps k that read i. Its square has terms
+of two taps k and l at two positions p and q, wherever G_p and G_q have something in common: below an average. Given h they are,
+for Gaussian weights of variance V, tap k of p at input i and tap l of q at input j (Stein's lemma, twice; Theorem 24 of the
+documentation),
 
     E_w[w_k w_l phi'(z_p) phi'(z_q)] = V [k = l] E[phi'(z_p) phi'(z_q)]
         + V^2 (E[phi''(z_p) phi''(z_q)] (h_i h_j + h_{q+k} h_{p+l})
@@ -39,14 +40,15 @@ from landscape.gates.functions import Curve, curve
 from landscape.gates.windows.overlapping import gaussian_points
 from landscape.structure.plan import plan
 from landscape.structure.signs import Sign, Steps, is_batch_norm, steps
-from lattice import Activation, Conv, Dropout, Lattice, Norm
+from lattice import Activation, Conv, Dropout, Input, Lattice, Norm, Pad
 
 __all__ = ["Crossing", "averaged", "crossings", "filters_under_gates"]
 
 Array = np.ndarray[Any, Any]
 POINTS = 2**12  # and as many mirror images
 MOST_PAIRS = 2**19  # of positions in one layer; above it the filters nearest to the input are left out
-MOST_TAPS = 64
+MOST_CHANNELS = 4  # of a filter; of more the law adds less than 10 % a layer
+MOST_CELLS = 72  # of a window that is simulated
 PARALLEL = 2.0**-40  # 1 - rho^2 of two windows that are multiples of one another: one weight decides both
 
 
@@ -64,19 +66,19 @@ class Crossing(NamedTuple):
 
 
 def filters_under_gates(lattice: Lattice) -> dict[str, int]:
-    """The depthwise convolutions that a piecewise linear gate reads, and the position of that gate.
+    """The convolutions over few channels that a piecewise linear gate reads, and the position of that gate.
 
     >>> from lattice import GlobalPool
     >>> relu = Activation("relu")
-    >>> layers = [Conv(4, 1), relu, Conv(4, 3, groups=4), relu, Conv(4, 1), GlobalPool()]
+    >>> layers = [Conv(64, 1), relu, Conv(64, 3, groups=64), relu, Conv(4, 3), GlobalPool()]
     >>> filters_under_gates(Lattice.chain((1, 8, 8), layers))
     {'conv2': 4}
     """
     found = {}
     for position, node in enumerate(lattice.nodes):
-        if isinstance(node.op, Conv) and 1 < node.op.groups == lattice.input_shapes(node)[0][0]:
+        if isinstance(node.op, Conv) and 0 < _channels(lattice, position) <= MOST_CHANNELS:
             gate = _gate_above(lattice, position)
-            if gate is not None and 1 < _taps(lattice, position) <= MOST_TAPS:
+            if gate is not None and _taps(lattice, position) > 1:
                 found[node.name] = gate
     while found and _too_many(lattice, frozenset(found)):
         del found[next(iter(found))]
@@ -99,8 +101,18 @@ def _gate_above(lattice: Lattice, position: int) -> int | None:
     return None
 
 
+def _channels(lattice: Lattice, position: int) -> int:
+    """How many channels each filter reads; 0 for those of the input, which the law of the pooled head has."""
+    node = lattice.nodes[position]
+    assert isinstance(node.op, Conv)
+    below = lattice.nodes[node.inputs[0]]
+    while isinstance(below.op, Pad | Dropout):
+        below = lattice.nodes[below.inputs[0]]
+    return 0 if isinstance(below.op, Input) else lattice.input_shapes(node)[0][0] // node.op.groups
+
+
 def _taps(lattice: Lattice, position: int) -> int:
-    """How many cells a window of a convolution reads at most."""
+    """How many cells of a channel a window of a convolution reads at most."""
     node = lattice.nodes[position]
     assert isinstance(node.op, Conv)
     spatial = lattice.input_shapes(node)[0][1:]
@@ -124,7 +136,8 @@ def _crossing(field: MeanField, name: str, gate: int) -> Crossing:
         return Crossing(0.0, 0.0, 1.0, np.ones((1, *variance.shape[1:])))
     each = variance.mean(axis=0, keepdims=True)
     few = np.sqrt(ratio(each.max(), each))
-    return averaged(slope, float(mean.mean()), float(each.max()), *read, _taps(lattice, position))._replace(few=few)
+    cells = _taps(lattice, position) * _channels(lattice, position)
+    return averaged(slope, float(mean.mean()), float(each.max()), *read, cells)._replace(few=few)
 
 
 def _read(field: MeanField, position: int) -> tuple[Curve, tuple[float, float, float]] | None:
@@ -147,12 +160,12 @@ def _read(field: MeanField, position: int) -> tuple[Curve, tuple[float, float, f
 
 
 def averaged(
-    slope: Steps, mean: float, variance: float, function: Curve, law: tuple[float, float, float], taps: int
+    slope: Steps, mean: float, variance: float, function: Curve, law: tuple[float, float, float], cells: int
 ) -> Crossing:
-    """The three numbers of a filter of so many taps between psi (`function`, of a Gaussian of this `law`) and a gate phi.
+    """The three numbers of a filter over so many cells (taps times channels) between psi and a gate phi.
 
-    `slope` is that of phi; `mean` and `variance` are those of what phi reads. `law`: the mean and the variance of a, and which
-    part of the variance all positions share.
+    `slope` is that of phi; `mean` and `variance` are those of what phi reads. `function` is psi; `law`: the mean and the
+    variance of a, and which part of the variance all positions share.
 
     >>> relu = Activation("relu")
     >>> found = averaged(steps(relu), 0.0, 1.0, curve(relu), (0.0, 1.0, 0.0), 9)
@@ -160,9 +173,11 @@ def averaged(
     [0.1, 0.08, 1.13]
     """
     middle, whole, shared = law
+    taps = min(cells, MOST_CELLS)
+    few = taps / cells  # of more cells each decides less in proportion
     normal = gaussian_points(2 * taps + 1, POINTS)
-    cells = middle + np.sqrt(shared) * normal[0] + np.sqrt(whole - shared) * normal[1:]
-    values, opened = function.value(cells), function.slope(cells)
+    a = middle + np.sqrt(shared) * normal[0] + np.sqrt(whole - shared) * normal[1:]
+    values, opened = function.value(a), function.slope(a)
     left, right = values[:taps], values[taps:]
     joined = right.copy()
     joined[1] = left[0]  # one cell is tap 0 of a window and tap 1 of the other
@@ -175,10 +190,11 @@ def averaged(
         return float(ratio(np.mean(gates * _two_taps(slope, mean, weight, left, other, *taps_)), unit * rate))
 
     apart = np.mean(opened[0] * opened[taps])
+    same = share(right, (0, 0), opened[0] * opened[taps], apart)
     return Crossing(
-        share(joined, (0, 1), opened[0] ** 2, np.mean(opened**2)),
-        share(right, (0, 1), opened[0] * opened[taps + 1], apart),
-        share(right, (0, 0), opened[0] * opened[taps], apart),
+        few * share(joined, (0, 1), opened[0] ** 2, np.mean(opened**2)),
+        few * share(right, (0, 1), opened[0] * opened[taps + 1], apart),
+        1 + few * (same - 1),
         np.ones(1),
     )
 

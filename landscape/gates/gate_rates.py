@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
+from landscape.gates.averaging import ratio
 from landscape.gates.composites import beside, factor_squares
 from landscape.gates.filters import crossings, filters_under_gates
 from landscape.gates.forward.covariances import at_pairs, gate_products
@@ -17,7 +18,7 @@ from landscape.gates.forward.signal import Run, Signal, gaussian
 from landscape.gates.gates import Skip, gate_under, gates_below, skips, unknown_rates
 from landscape.gates.windows.united import united
 from landscape.prior import Gates, Prior
-from landscape.structure.arrays import check_room, one_row
+from landscape.structure.arrays import check_room, diagonal_of, one_row
 from landscape.structure.plan import Axes
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, is_batch_norm, slopes
 from lattice import (
@@ -76,7 +77,7 @@ def _rates(prior: Prior, train: bool) -> Gates:
     runs = _trunks(field, unknown, gains, firsts)
     return Gates(
         gains,
-        joint=_joint(field),
+        joint=_joint(field, gains),
         taps=field.taps,
         winners=field.winners,
         notes=field.notes,
@@ -107,18 +108,32 @@ def _check_tail(node: Node, gain: Array, below: Signal) -> None:
         )
 
 
-def _joint(field: MeanField) -> dict[str, Array]:
-    """E[phi'(z) phi'(z')] of gates at the pairs of positions that the sweep from above carries."""
+def _joint(field: MeanField, gains: Mapping[str, Any]) -> dict[str, Array]:
+    """E[phi'(z) phi'(z')] of gates at the pairs of positions that the sweep from above carries.
+
+    At one position it is the gain, which a gate of a trunk has from its run: what two have in common is that of Gaussians.
+    """
     found = {}
     for (a, b), axes in field.prior.plan.carried.items():
         node = field.lattice.nodes[a]
         if a == b and isinstance(node.op, Activation) and not all(pairs.is_diagonal for pairs in axes):
             below = node.inputs[0]
             if below in field.products and field.known(a).run is None:
-                found[node.name] = gate_products(
-                    node.op, field.found[below], field.products[below], field.signs_of_runs[below], axes
-                )
-    return {name: joint for name, joint in found.items() if joint is not None}
+                joint = gate_products(node.op, field.found[below], field.products[below], field.signs_of_runs[below], axes)
+                if joint is not None:
+                    found[node.name] = _with_gains(joint, gains[node.name], axes)
+    return found
+
+
+def _with_gains(joint: Array, gain: Any, axes: Axes) -> Array:
+    """The same correlations at pairs of positions, with these values at pairs of one position."""
+    spatial = tuple(pairs.left for pairs in axes)
+    own = diagonal_of(joint, axes)
+    if own.shape[1:] != spatial:
+        return joint
+    gain = np.broadcast_to(gain, (np.shape(gain)[0] if np.ndim(gain) > len(spatial) else 1, *spatial))
+    left, right = at_pairs(np.sqrt(ratio(gain, own)), axes)
+    return joint * left * right
 
 
 def _beside(field: MeanField) -> dict[tuple[str, str], Array]:

@@ -11,6 +11,7 @@ map and B that of the right one. A layer of two or three axes is the product of 
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -171,12 +172,12 @@ def apply_maps(maps: Maps, below: Pairs, above: Pairs, values: Floats) -> Floats
 
     Where nearly all pairs are carried, as below an average over all positions, A' K B in full takes fewer steps.
     """
+    columns = values.reshape(len(above), prod(values.shape[1:]))
     terms = min(_terms(maps, above, axis=1), _terms(maps, below, axis=0))
     products = sum(a.outputs * a.inputs * b.outputs + a.inputs * b.outputs * b.inputs for a, b in maps)
     if terms < DENSE * products and terms <= max(MOST_TERMS, values.size // max(len(above), 1) * above.left * above.right):
-        found: Floats = operator(maps, below, above) @ values.reshape(len(above), -1)
+        found: Floats = operator(maps, below, above) @ columns
         return found
-    columns = values.reshape(len(above), -1)
     full = np.zeros((columns.shape[1], above.left, above.right))
     full[:, above.first, above.second] = columns.T
     passed = sum(a.values.T @ full @ b.values for a, b in maps)

@@ -15,6 +15,7 @@ from landscape.gates.forward.mean_field import signals
 from landscape.gates.forward.runs import pair_of_gates
 from landscape.gates.gate_rates import theory_gates
 from landscape.prior import Prior
+from landscape.structure.arrays import diagonal_of
 from landscape.structure.pairs import everything
 from landscape.weights.initialisation import layer_variances
 from lattice import (
@@ -207,6 +208,20 @@ def test_the_trunk_law_gives_a_residual_net_its_scale():
     assert any("from the forward mean field" in reason for reason in predict(net).reasons)
 
 
+def test_gates_of_a_trunk_have_the_rates_of_their_runs_at_pairs_too():
+    """Pairs of one position are the gain, and not that of Gaussians, which would double ResNeXt's scale."""
+    block = residual([Conv(8, 3, padding=1), Activation("relu"), Conv(8, 3, padding=1)])
+    layers = [Conv(8, 3, padding=1), Activation("relu"), block, Activation("relu"), block, Activation("relu")]
+    net = Lattice.chain((2, 8, 8), [Conv(8, 1), Pool("avg", 3, 1), *layers, GlobalPool("avg")])
+    gates = theory_gates(Prior(net, layer_variances(net, he)))
+    plan = Prior(net, {}, gates=gates).plan
+    assert gates.joint
+    for name in gates.joint:
+        node = net.names.index(name)
+        own = diagonal_of(gates.joint[name], plan.carried[node, node])
+        assert own == pytest.approx(np.broadcast_to(gates.gains[name], own.shape), rel=1e-12)
+
+
 def test_a_smooth_net_has_the_scale_of_its_mean_field():
     net = Lattice.chain(
         (8, 10), [Conv(48, 3, padding=1), Activation("gelu"), Conv(48, 3, padding=1), Activation("tanh"), Flatten(), Dense(6)]
@@ -296,11 +311,11 @@ class Zeros(nn.Module):
 
 
 def test_a_maximum_over_zeros_without_a_law_is_not_guessed():
-    with pytest.raises(UnsupportedError, match="most of its cells are zero whatever the input, and windows of 225 cells"):
-        predict(Zeros, (2, 10, 10), gates="theory")
-    counted = predict(Zeros, (2, 10, 10))
+    with pytest.raises(UnsupportedError, match="most of its cells are zero whatever the input, and windows of 361 cells"):
+        predict(Zeros, (2, 12, 12), gates="theory")
+    counted = predict(Zeros, (2, 12, 12))
     assert any("most of its cells are zero" in reason for reason in counted.reasons)
-    assert 0.7 < compare(counted, measure(Zeros, (2, 10, 10), draws=300)).scale_ratio < 1.4
+    assert 0.7 < compare(counted, measure(Zeros, (2, 12, 12), draws=300)).scale_ratio < 1.4
 
 
 class Unlike(nn.Module):
@@ -317,11 +332,36 @@ class Unlike(nn.Module):
         return self.head(functional.max_pool1d(functional.gelu(wide), self.kernel))
 
 
-@pytest.mark.parametrize(("kernel", "copies"), [(4, True), (70, False)])
-def test_a_maximum_over_unlike_cells_without_a_law_is_not_guessed(kernel, copies):
+@pytest.mark.parametrize(("kernel", "copies", "n"), [(4, True, 82), (280, False, 292)])
+def test_a_maximum_over_unlike_cells_without_a_law_is_not_guessed(kernel, copies, n):
     with pytest.raises(UnsupportedError, match="its cells are of different sizes, and"):
-        predict(lambda: Unlike(kernel, copies), (2, 82), gates="theory")
-    assert any("cells are of different sizes" in reason for reason in predict(lambda: Unlike(kernel, copies), (2, 82)).reasons)
+        predict(lambda: Unlike(kernel, copies), (2, n), gates="theory")
+    assert any("cells are of different sizes" in reason for reason in predict(lambda: Unlike(kernel, copies), (2, n)).reasons)
+
+
+@pytest.mark.parametrize("head", ["mean", "amax"])
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_a_layer_that_reads_nothing_but_padding_has_no_gradient(head, mode):
+    class Padding(nn.Module):
+        """A convolution of stride 2 over one column of values between two of zeros."""
+
+        def __init__(self):
+            super().__init__()
+            self.stem, self.layer, self.head = nn.Conv2d(2, 4, 1), nn.Conv2d(4, 4, 1, 2, bias=False), nn.Linear(4, 2)
+
+        def forward(self, x):
+            y = functional.interpolate(self.layer(functional.pad(self.stem(x).relu(), (1, 1))), scale_factor=2, mode="bilinear")
+            return self.head(getattr(y, head)((2, 3)))
+
+    assert not predict(Padding, (2, 4, 1), mode=mode).squared.any()
+
+
+def test_a_maximum_over_many_unlike_cells_has_a_law():
+    found, seen = (
+        predict(lambda: Unlike(70, False), (2, 82), gates="theory"),
+        measure(lambda: Unlike(70, False), (2, 82), draws=400),
+    )
+    assert 0.9 < compare(found, seen).scale_ratio < 1.15
 
 
 # --- one op at a time, over channels and positions that differ --------------------------------------------------------------
