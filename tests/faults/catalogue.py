@@ -30,6 +30,7 @@ LEVELS = "tests/landscape/gates/forward/test_levels.py::test_two_inputs_differ_a
 LEMMA_2 = "tests/landscape/laws/test_batchnorm.py"
 HEAD = "tests/landscape/laws/test_pooled_head.py::test_both_laws_together_are_the_infinite_width_limit_for_white_inputs"
 TRUNK = "tests/landscape/laws/test_trunk.py"
+FILTERS = "tests/landscape/gates/test_filters.py::test_two_taps_of_one_filter_are_those_of_a_simulation"
 OVERLAPS = "tests/landscape/laws/test_covariance.py"
 PRODUCT = "tests/lattice/test_products.py::test_counts_of_products_are_the_number_of_listed_commands"
 MAPS = "tests/landscape/maps/test_measures.py"
@@ -136,6 +137,8 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               "np.where(X, ratio(kept, passed), Y)",
               "np.where(X, np.ones_like(kept), np.ones_like(Y))",
               (f"{TRUNK}::test_the_factors_of_a_run_are_those_of_its_paths_counted_one_by_one",)),
+        Fault("an open gate that its own tap does not notice", "filters:averaged", "share(joined, X, opened[0] ** 2, Y)",
+              "share(joined, X, np.ones_like(opened[0]), Y)", (FILTERS,)),
         Fault("Eq. 14 with mean one", "importance", "np.sqrt(np.mean(np.square(X)))", "np.mean(X)", (MAPS,)),
         Fault("total variation without squares", "total_variation", "np.square(X)",
               "np.abs(X)", (f"{MAPS}::test_total_variation_is_the_mean_squared_step",)),
