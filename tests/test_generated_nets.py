@@ -219,7 +219,7 @@ def test_changes_that_must_not_matter_do_not(start):
     assert not any(broken.values()), "\n".join(f"seed {s}: {laws}\n{_case(s).source}" for s, laws in broken.items() if laws)
 
 
-def test_verdicts_that_are_kept_are_measured_again_where_the_map_has_changed(tmp_path, monkeypatch):
+def test_kept_verdicts_are_measured_again_where_the_map_has_changed(tmp_path, monkeypatch):
     """A second run measures nothing; one after another prediction, or after a miss, does."""
     kept = tmp_path / "verdicts.jsonl"
     asked = []

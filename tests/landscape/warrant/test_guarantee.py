@@ -162,7 +162,7 @@ def test_a_list_of_names_ends_after_four():
 
 
 @pytest.mark.parametrize("size", [6, 64])
-def test_what_two_inputs_share_at_two_positions_is_named_where_it_is_not_followed(size):
+def test_what_two_inputs_share_is_named_where_it_is_not_followed(size):
     """Behind a maximum, and behind a sum over so many positions that their pairs are not carried."""
     layers = [Conv(4, 3, padding=1), Pool("max", 2), Norm("batch"), Activation("relu")]
     rest = [residual([Conv(4, 3, padding=1)]), Norm("batch"), Flatten(), Dense(1)]
