@@ -208,7 +208,7 @@ def test_a_gate_beside_its_own_input_adds_before_it_is_squared(below, above, fac
 @pytest.mark.parametrize("inputs", [1, 2, 30, 90])
 @pytest.mark.parametrize("factors", [(None, None), ("sigmoid", None), (None, "relu")], ids=str)
 @pytest.mark.parametrize("gate", ["hardsigmoid", "tanh", "softsign", "silu"])
-def test_a_gate_over_a_product_of_two_signals_is_open_where_it_is_small(gate, factors, inputs):
+def test_a_gate_over_a_product_is_open_where_the_product_is_small(gate, factors, inputs):
     nodes, tops = [Node("input", Input((inputs, 1)))], []
     for place, name in enumerate(factors):
         nodes.append(Node(f"conv{place}", Conv(1, 1), (0,)))
