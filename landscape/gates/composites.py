@@ -8,6 +8,13 @@ sweep has to multiply by is
 
 so that the rates of a run multiply to those of the whole function. Where a run is piecewise linear with its kink at 0 it is
 closed; else it is a sum over panels (`landscape.gates.activations`), cut where any of its parts bends.
+
+A gate over a product h = f(a) g(b) of TWO signals is open where h is small, and there the other factor, by which each path is
+multiplied, is small too. Both grow with the size s of the n input values that they share: a and b have the variances s V and
+s W, where n s is chi squared with n degrees of freedom. The gradient of a has a^2 / (n s) along the input, and (1 - 1 / n) V
+across it, where it is independent of a; so with d = f'(a), e = g'(b) and centred a, b the gain is
+
+    E[phi'(h)^2 ((a d g + b e f)^2 / (n s) + (1 - 1 / n) (d^2 g^2 V + e^2 f^2 W))] / (E[d^2] E[g^2] V + E[e^2] E[f^2] W).
 """
 
 from collections.abc import Mapping
@@ -16,6 +23,7 @@ from functools import lru_cache, partial, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import gammaln, kve
 
 from landscape.gates.activations import FAR, closed_moments, each_case, law_of, product_of
 from landscape.gates.averaging import pointwise, ratio
@@ -23,9 +31,24 @@ from landscape.gates.functions import Curve, composed, curve
 from landscape.structure.signs import has_slopes, slopes
 from lattice import Activation, Add, Dropout, Lattice, Multiply, Norm
 
-__all__ = ["Affine", "Form", "Moments", "beside", "curve_of", "factor_squares", "forms", "line_of", "moments"]
+__all__ = [
+    "Affine",
+    "Form",
+    "Moments",
+    "beside",
+    "curve_of",
+    "factor_squares",
+    "forms",
+    "gate_of_product",
+    "line_of",
+    "moments",
+]
 
 Array = np.ndarray[Any, Any]
+STEPS = 0.13, 0.08  # of the logarithms of what two factors read: unlike, so that no kink of their product is met by many
+POINTS = tuple(np.exp(np.arange(-24.0, 4.0, step)) for step in STEPS)  # in deviations: near 0 gates over huge products open
+LARGEST = 1e100  # of a product: its gate is then what it is for any larger
+MANY = 60.0  # inputs beyond which their size is always the same
 
 
 @dataclass(frozen=True)
@@ -259,3 +282,75 @@ def _factors(form: Form, mean: float, variance: float, *numbers: float) -> tuple
         passed = slope @ law.masses
         found.append(float((factor.value(law.z) ** 2 * slope) @ law.masses / passed) if passed else 0.0)
     return tuple(found)
+
+
+def gate_of_product(
+    form: Form, factors: tuple[Form, Form], affine: Mapping[str, Affine], laws: tuple[Array, Array, Array, Array], n: float
+) -> tuple[Array, Array]:
+    """The gain and the mean slope of a gate over f(a) g(b): see the head of this file.
+
+    `form` is the gate as a function of the product, `laws` are the means and variances (mean, variance, mean, variance) of a
+    and b; they share the size of n inputs, which may be infinite.
+
+    >>> tanh, z = Form("gate", Activation("tanh"), (Form(),)), Form()
+    >>> laws = (np.zeros(1), np.full(1, 9.0)) * 2
+    >>> [
+    ...     float(gate_of_product(tanh, (z, z), {}, laws, n)[0][0].round(3))
+    ...     for n in (np.inf, 1.0)
+    ... ]
+    [0.047, 0.007]
+    """
+    names = tuple(dict.fromkeys(name for one in (form, *factors) for name in one.norms))
+    numbers = [part for name in names for part in affine[name]]
+    gain, slope = pointwise(partial(each_case, partial(_gate_of_product, form, factors, names, n)), *laws, *numbers)
+    return gain, slope
+
+
+@lru_cache(maxsize=4096)
+def _gate_of_product(
+    form: Form, factors: tuple[Form, Form], names: tuple[str, ...], n: float, *numbers: float
+) -> tuple[float, float]:
+    assert isinstance(form.op, Activation)
+    means, variances, rest = numbers[0:4:2], numbers[1:4:2], numbers[4:]
+    norms = dict(zip(names, zip(rest[::2], rest[1::2], strict=True), strict=True))
+    curves = [curve_of(one, norms, *law) for one, *law in zip(factors, means, variances, strict=True)]
+    inner, outer = curve_of(form.parts[0], norms, 0.0, 1.0), curve(form.op)
+    a, b = (np.concatenate([-one[::-1], one]) for one in POINTS)
+    points = [mean + np.sqrt(variance) * t for mean, variance, t in zip(means, variances, (a, b), strict=True)]
+    f, g = (one.value(z) for one, z in zip(curves, points, strict=True))
+    d, e = (one.slope(z) * np.sqrt(variance) for one, z, variance in zip(curves, points, variances, strict=True))
+    open_ = outer.slope(inner.value(np.clip(np.outer(f, g), -LARGEST, LARGEST)))
+    (f, d), (g, e) = ((one / unit, slope / unit) for one, slope, unit in ((f, d, _unit(f, d)), (g, e, _unit(g, e))))
+    law, divided = (np.block([[w[::-1, ::-1], w[::-1]], [w[:, ::-1], w]]) for w in _masses(n))
+    along = np.outer(a * d, g) + np.outer(f, b * e)
+    across = np.outer(d**2, g**2) + np.outer(f**2, e**2)
+    squares = float((open_**2 * (divided * along**2 / n + (1 - 1 / n) * law * across)).sum())
+    of_a, of_b = (step * np.abs(t) * np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi) for step, t in zip(STEPS, (a, b), strict=True))
+    whole = float((d**2 @ of_a) * (g**2 @ of_b) + (e**2 @ of_b) * (f**2 @ of_a))
+    mean = float((open_ * law).sum())
+    return squares / whole if whole else mean**2, mean
+
+
+def _unit(values: Array, slopes_: Array) -> float:
+    return float(max(np.abs(values).max(), np.abs(slopes_).max())) or 1.0
+
+
+@lru_cache(maxsize=64)
+def _masses(n: float) -> tuple[Array, Array]:
+    """The masses of a, b ~ N(0, s) of one size s at all POINTS, and these times E[1 / s | a, b]; n s is chi squared.
+
+    With r^2 = a^2 + b^2 and K Bessel's function, E_s[s^-1-k exp(-r^2 / 2 s)] = (n / 2)^(n / 2) / Gamma(n / 2) *
+    2 (r / sqrt(n))^v K_v(sqrt(n) r) for v = n / 2 - 1 - k.
+    """
+    a, b = POINTS
+    radius = np.hypot(a[:, None], b)
+    area = STEPS[0] * STEPS[1] * np.outer(a, b) / (2 * np.pi)
+    if n > MANY:
+        law = area * np.exp(-(radius**2) / 2)
+        return law, law
+    found = []
+    for order in (n / 2 - 1, n / 2 - 2):
+        r = np.maximum(radius, 1e-6) if order > 2 else radius  # flat there, and its two factors would leave the range
+        logs = n / 2 * np.log(n / 2) - gammaln(n / 2) + order * np.log(r / np.sqrt(n)) - np.sqrt(n) * r
+        found.append(area * 2 * np.exp(logs) * kve(order, np.sqrt(n) * r))
+    return found[0], found[1]

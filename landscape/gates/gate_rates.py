@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from landscape.gates.averaging import ratio
-from landscape.gates.composites import beside, factor_squares
+from landscape.gates.composites import beside, factor_squares, gate_of_product
 from landscape.gates.filters import crossings, filters_under_gates
 from landscape.gates.forward.covariances import at_pairs, gate_products
 from landscape.gates.forward.mean_field import MeanField
@@ -24,10 +24,15 @@ from landscape.structure.signs import SIGNAL_NORMS, has_slopes, is_batch_norm, s
 from lattice import (
     Activation,
     AssumptionError,
+    Attention,
     Multiply,
     Node,
     Norm,
+    Op,
+    pull_back,
 )
+from lattice.counts.counting import one_unit
+from lattice.network.ops import Weighted
 
 __all__ = ["theory_gates"]
 
@@ -64,7 +69,9 @@ def _rates(prior: Prior, train: bool) -> Gates:
     where = {name: position for position, name in enumerate(lattice.names)}
     for node in unknown.values():
         if isinstance(node.op, Activation):
-            gains[node.name], firsts[node.name] = gate(node.op, field.known(where[node.name]), below[node.inputs[0]])
+            of_product = _gate_of_product(field, where[node.name])
+            own = of_product or gate(node.op, field.known(where[node.name]), below[node.inputs[0]])
+            gains[node.name], firsts[node.name] = own
             under = gate_under(lattice, node.inputs[0])
             passing[node.name] = gains[node.name] * passing.get(under, 1.0)
             _check_tail(node, passing[node.name], below[node.inputs[0]])
@@ -90,6 +97,49 @@ def _rates(prior: Prior, train: bool) -> Gates:
         product_joint=_product_joint(prior, below),
         filters=crossings(field, filters),
     )
+
+
+def _gate_of_product(field: MeanField, position: int) -> tuple[Array, Array] | None:
+    """The gain and the mean slope of a gate over a product of two signals which nothing else reads; None of any other."""
+    lattice, (product, form) = field.lattice, field.forms[position]
+    op, node = lattice.nodes[position].op, lattice.nodes[product]
+    if not isinstance(node.op, Multiply) or form.gates > 1 or (isinstance(op, Activation) and has_slopes(op)):
+        return None
+    way = position
+    while way != product:
+        way = lattice.nodes[way].inputs[0]
+        if len(lattice.readers[way]) > 1:
+            return None
+    (first, one), (second, other) = (field.forms[i] for i in node.inputs)
+    if not all(isinstance(lattice.nodes[i].op, Weighted) for i in (first, second)):
+        return None
+    runs = [run for i in (position, *node.inputs) if (run := field.run(i)) is not None]
+    affine = {name: part for run in runs for name, part in run.affine.items()}
+    laws = (*gaussian(field.found[first])[:2], *gaussian(field.found[second])[:2])
+    return gate_of_product(form, (one, other), affine, laws, _common_inputs(field.prior, first, second))
+
+
+def _common_inputs(prior: Prior, *nodes: int) -> float:
+    """n = sum p sum q / sum p q of the parts p, q that each input has in two nodes: of how many they share the size.
+
+    Infinite where something below does not grow with the input: a smooth gate, a norm over the signal, a product.
+    """
+    parts = []
+    for position in nodes:
+        below = prior.lattice.up_to(position)
+        if not all(_grows(node.op) for node in below.nodes):
+            return np.inf
+        middle = below.unit(tuple(n // 2 for n in below.output_shape[1:]))
+        part = pull_back(below, lambda node: prior.variances.get(node.name, 1.0), one_unit(below, middle, one=1.0))
+        parts.append(np.broadcast_to(part / (part.max() or 1.0), below.input_shape))
+    one, other = parts
+    return float(one.sum() * other.sum() / (one * other).sum()) if (one * other).any() else np.inf
+
+
+def _grows(op: Op) -> bool:
+    """Is twice the input twice the output?"""
+    smooth = isinstance(op, Activation) and not has_slopes(op)
+    return not (smooth or isinstance(op, Multiply | Attention) or (isinstance(op, Norm) and op.kind in SIGNAL_NORMS))
 
 
 def _check_tail(node: Node, gain: Array, below: Signal) -> None:

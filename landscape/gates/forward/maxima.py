@@ -125,7 +125,7 @@ def maximum(op: Maximum, read: list[Field], laws: list[Largest], channels: tuple
 def _per_gate(op: Maximum, field: Field, wins: Array) -> Array:
     """wins / E[f'^2] at the cell that each tap reads."""
     gain = field.function.moments(field.mean, field.variance, np.zeros(()))[3]
-    tables = [window.table(n) for window, n in zip(op.windows(field.mean.shape), field.mean.shape, strict=True)]
+    tables = field.tables(op)
     sizes = [len(table) for table in tables]
     found = np.empty_like(wins)
     for place, tap in enumerate(np.ndindex(*sizes)):
@@ -154,7 +154,7 @@ def winners_of_pairs(
         apart = np.isnan(passed)  # windows without a cell in common
         same.append(np.where(apart, 0.0, together))
         both.append(np.where(apart, _both_pass(field, law, axes[0]), passed))
-        below.append(_slopes_below(field, axes[1]))
+        below.append(_slopes_below(field.copied(), axes[1]))
     return Winners(np.stack(same), np.stack(both), np.stack(below), runs)
 
 

@@ -30,7 +30,7 @@ from landscape.structure.channel_runs import channel_runs
 from landscape.structure.forward_pairs import asked_pairs, on_diagonal, with_nearer_pairs
 from landscape.structure.joint_pairs import filters_as_positions
 from landscape.structure.pairs import everything
-from landscape.structure.plan import Axes
+from landscape.structure.plan import Axes, fixed_map
 from landscape.structure.signs import SIGNAL_NORMS, is_batch_norm, run_signs
 from landscape.structure.symmetry import Symmetries, symmetries
 from lattice import (
@@ -45,8 +45,10 @@ from lattice import (
     Node,
     Norm,
     Op,
+    Pad,
     Pool,
     UnsupportedError,
+    Upsample,
 )
 from lattice.network.ops import Weighted, WeightedWindow, Windowed
 
@@ -146,15 +148,18 @@ class MeanField:
         if not isinstance(op, Pool | AdaptivePool | GlobalPool) or op.kind != "max":
             return False
         below = node.inputs[0]
-        if below not in self.products:
+        carried = self._carried(position)
+        alone = carried is None or all(pairs.is_diagonal for pairs in carried[0])  # two windows may win by two copies of a cell
+        source, copies = self._copied(below) if alone else (below, ())
+        if source not in self.products:
             self._check_alike(below, "the products of its cells are not known")
             return False
-        base = self.products.get(self.forms[below][0])
+        base = self.products.get(self.forms[source][0])
         try:
             check_few(op, shape[1:])
-            read = fields(self.found[below], self.products[below], self.signs_of_runs[below], self.run(below), base)
+            read = fields(self.found[source], self.products[source], self.signs_of_runs[source], self.run(source), base)
+            read = [field._replace(copies=copies) for field in read]
             laws = [windows(op, field) for field in read]
-            carried = self._carried(position)
             needed = position in self.asked or carried is not None
             seen = [simulate(op, field, law) if needed else None for field, law in zip(read, laws, strict=True)]
             laws = [symmetric(self.alike, op, shape[1:], with_moments(law, one)) for law, one in zip(laws, seen, strict=True)]
@@ -181,6 +186,22 @@ class MeanField:
             found = self.alike.average_pairs(pairs_of_maxima(op, read, laws, seen, axes), axes)
             self.products[position] = Product(found, axes, self.runs[position])
         return True
+
+    def _copied(self, position: int) -> tuple[int, tuple[Array, ...]]:
+        """The node whose cells paddings and upsamplings copy to this one; and per axis which cell each one copies, if any."""
+        copies: tuple[Array, ...] = ()
+        while isinstance(op := self.lattice.nodes[position].op, Pad | Upsample):
+            below = self.lattice.nodes[position].inputs[0]
+            spatial = self.lattice.shapes[below][1:]
+            maps = [fixed_map(op, axis, spatial).values for axis in range(len(spatial))]
+            if below not in self.products or not all(
+                ((one == 1).sum(axis=1) == 1).all() and (one.sum(axis=1) == 1).all() for one in maps
+            ):
+                break
+            sources = [one.argmax(axis=1) for one in maps]
+            copies = tuple(one[rest] for one, rest in zip(sources, copies, strict=True)) if copies else tuple(sources)
+            position = below
+        return position, copies
 
     def _check_alike(self, below: int, without: str) -> None:
         """Refuse a maximum without a law over cells that are not alike, where products were followed."""

@@ -18,6 +18,7 @@ from landscape.gates.windows.overlapping import Cells, Simulated, simulated
 from landscape.gates.windows.turning import largest_turning
 from landscape.gates.windows.winners import winners
 from landscape.structure.forward_pairs import closest
+from landscape.structure.pairs import everything
 from landscape.structure.plan import Axes
 from landscape.structure.symmetry import Symmetries
 from lattice import AdaptivePool, GlobalPool, Pool, UnsupportedError
@@ -36,7 +37,8 @@ class Field(NamedTuple):
     """A Gaussian field of one run of channels, and the rising function of it that a pool reads.
 
     `mean`, `variance`, `shared` (the covariance between two inputs): (*spatial). `covariance`: (*pairs), at the pairs `axes`.
-    `fitted`: has it been found from moments of values that are no function of a Gaussian?
+    `fitted`: has it been found from moments of values that are no function of a Gaussian? `copies`: per axis the cell of the
+    field that each cell read by the pool is a copy of; none where these are the field's own.
     """
 
     mean: Array
@@ -46,6 +48,31 @@ class Field(NamedTuple):
     axes: Axes
     function: Rising
     fitted: bool = False
+    copies: tuple[Array, ...] = ()
+
+    def tables(self, op: "Maximum") -> list[Array]:
+        """Per axis the cell of the field that each tap of each output reads; -1: none, or one that a tap before reads too."""
+        if not self.copies:
+            return _tables(op, self.mean.shape)
+        found = []
+        for table, source in zip(_tables(op, tuple(map(len, self.copies))), self.copies, strict=True):
+            cells = np.where(table >= 0, source[np.maximum(table, 0)], -1)
+            again = [(cells[:tap] == cells[tap]).any(axis=0) for tap in range(len(cells))]
+            found.append(np.where(np.array(again), -1, cells))
+        return found
+
+    def copied(self) -> "Field":
+        """The field of the cells that the pool reads, copies of one cell being equal."""
+        if not self.copies:
+            return self
+        axes = tuple(everything(len(source), len(source)) for source in self.copies)
+        codes = [
+            source[pairs.first] * own.right + source[pairs.second]
+            for source, pairs, own in zip(self.copies, axes, self.axes, strict=True)
+        ]
+        mean, variance, shared = (part[np.ix_(*self.copies)] for part in (self.mean, self.variance, self.shared))
+        covariance = at_codes(self.covariance, self.axes, codes)
+        return Field(mean, variance, shared, covariance, axes, self.function, self.fitted)
 
 
 def at_codes(values: Array, axes: Axes, codes: list[Array]) -> Array:
@@ -65,7 +92,7 @@ def _tables(op: Maximum, spatial: tuple[int, ...]) -> list[Array]:
 
 def windows(op: Maximum, field: Field) -> Largest:
     """The law of every window: wins (taps, *outputs), E[f(M)], E[f(M)^2] and E[f(M) f(M')] of two inputs (*outputs)."""
-    tables = _tables(op, field.mean.shape)
+    tables = field.tables(op)
     taps = list(product(*(range(len(table)) for table in tables)))
     inside = [_outer([table[k] >= 0 for table, k in zip(tables, tap, strict=True)], np.logical_and) for tap in taps]
     rows = [np.ix_(*(np.maximum(table[k], 0) for table, k in zip(tables, tap, strict=True))) for tap in taps]
@@ -153,7 +180,7 @@ def simulate(op: Maximum, field: Field, law: Largest) -> Simulated | None:
         order = [*range(0, 2 * len(sizes), 2), *range(1, 2 * len(sizes), 2)]
         return split.transpose(order).reshape(prod(sizes), prod(sizes))
 
-    cells = Cells(_tables(op, field.mean.shape), field.mean, field.variance, between)
+    cells = Cells(field.tables(op), field.mean, field.variance, between)
     return simulated(cells, law, field.function.function, field.function.turn is not None)
 
 
@@ -179,7 +206,7 @@ def pairs_of_windows(op: Maximum, field: Field, law: Largest, seen: Simulated | 
 
 
 def _to_first_order(op: Maximum, field: Field, law: Largest, axes: Axes) -> Array:
-    tables = _tables(op, field.mean.shape)
+    tables = field.tables(op)
     rows = [[table[:, pairs.first], table[:, pairs.second]] for table, pairs in zip(tables, axes, strict=True)]
     first, second = (np.ix_(*(getattr(pairs, side) for pairs in axes)) for side in ("first", "second"))
     taps = list(product(*(range(len(table)) for table in tables)))

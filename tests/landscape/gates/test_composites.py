@@ -203,3 +203,47 @@ def test_a_gate_beside_its_own_input_adds_before_it_is_squared(below, above, fac
     whole = (2.0 if between else 1.0) * y + factor * curve(upper).value(y)
     masses = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) * (z[1] - z[0])
     np.testing.assert_allclose(found, (np.gradient(whole, z) ** 2) @ masses, rtol=2e-3)
+
+
+@pytest.mark.parametrize("inputs", [1, 2, 30, 90])
+@pytest.mark.parametrize("factors", [(None, None), ("sigmoid", None), (None, "relu")], ids=str)
+@pytest.mark.parametrize("gate", ["hardsigmoid", "tanh", "softsign", "silu"])
+def test_a_gate_over_a_product_is_open_where_the_product_is_small(gate, factors, inputs):
+    nodes, tops = [Node("input", Input((inputs, 1)))], []
+    for place, name in enumerate(factors):
+        nodes.append(Node(f"conv{place}", Conv(1, 1), (0,)))
+        if name:
+            nodes.append(Node(f"factor{place}", Activation(name), (len(nodes) - 1,)))
+        tops.append(len(nodes) - 1)
+    nodes += [Node("product", Multiply(), tuple(tops)), Node("gate", Activation(gate), (len(nodes),))]
+    variances = {"conv0": 4 / inputs, "conv1": 9 / inputs}
+    prior = Prior(Lattice(tuple(nodes)), variances)
+    predicted = squares_and_rest(replace(prior, gates=theory_gates(prior)))[0].item()
+    torch.manual_seed(0)
+    draws = SAMPLES if inputs < 30 else SAMPLES // 10
+    x = torch.randn(draws, inputs, dtype=torch.float64, requires_grad=True)
+    product = 1.0
+    for variance, name in zip(variances.values(), factors, strict=True):
+        z = (x * torch.randn(draws, inputs, dtype=torch.float64)).sum(1) * variance**0.5
+        product = product * (getattr(functional, name)(z) if name else z)
+    squares = torch.autograd.grad(getattr(functional, gate)(product).sum(), x)[0].square().mean(1)
+    error = squares.std().item() / draws**0.5
+    # `predict` gives both paths one gain, and a factor's own gate its rate for Gaussians: one per cent at most
+    assert abs(squares.mean().item() - predicted) < 4.5 * error + 0.01 * predicted
+
+
+def test_a_gate_beside_its_product_has_the_rate_of_a_gaussian():
+    nodes = [
+        Node("input", Input((1, 1))),
+        *(Node(f"conv{i}", Conv(1, 1), (0,)) for i in (1, 2)),
+        Node("product", Multiply(), (1, 2)),
+    ]
+    tanh = Node("gate", Activation("tanh"), (3,))
+    variances = {"conv1": 4.0, "conv2": 9.0}
+    alone, beside = (
+        theory_gates(Prior(Lattice(tuple(more)), variances)).gains["gate"].item()
+        for more in ([*nodes, tanh], [*nodes, tanh, Node("sum", Add(), (3, 4))])
+    )
+    z = torch.randn(SAMPLES, dtype=torch.float64) * 6
+    assert abs((1 - z.tanh() ** 2).square().mean().item() - beside) < 0.01
+    assert alone < beside / 3

@@ -7,6 +7,7 @@ from torch import nn
 from landscape import predict
 from lattice import AssumptionError
 
+pad = nn.functional.pad
 SHAPE, CHANNELS = (3, 6, 6), 32
 
 
@@ -50,6 +51,10 @@ def _measured(gates, draws=150, batch=16):
         lambda net, z: nn.functional.silu(z),
         lambda net, z: -nn.functional.gelu(z),
         lambda net, z: z.abs().tanh(),
+        lambda net, z: pad(nn.functional.silu(z.relu().clamp(-1, 1)), (5, 4, 3, 0), mode="replicate"),
+        lambda net, z: pad(z.clamp(-1, 1), (5, 5, 5, 5), mode="reflect"),
+        lambda net, z: pad(pad(z.relu().tanh(), (2, 3, 0, 2), mode="circular"), (3, 3, 3, 3), mode="reflect"),
+        lambda net, z: nn.functional.interpolate(z.relu().tanh(), scale_factor=2),
     ],
     ids=[
         "tanh of relu",
@@ -62,6 +67,10 @@ def _measured(gates, draws=150, batch=16):
         "silu",
         "-gelu",
         "|z|",
+        "copies of a run at the border",
+        "mirrored cells",
+        "copies of copies",
+        "each cell four times",
     ],
 )
 def test_the_largest_of_a_run_passes_what_the_run_passes_there(gates):
