@@ -25,7 +25,7 @@ output units, V a variance of weights.
 SURVIVES = """**What survives.** The central idea does: at initialisation a convolutional network's expected squared
 gradient is a variance-weighted count of paths, so that the architecture decides where it looks. Proposition
 1 is exact at any width for linear networks and, with a factor 1/2 a gate, for ReLU chains under a flatten
-head; with its gates counted, no measurement of torchvision's networks contradicts it. The target penalty
+head; with its gates computed, no measurement of torchvision's networks at 64 pixels contradicts it. The target penalty
 flattens what it is meant to flatten, on what a laptop can train; the curvature penalty as printed leaves the
 border free, and networks go there.
 """
