@@ -77,7 +77,7 @@ class Gates:
         For a max-pool, how often two windows have one winner and how often both pass, at the pairs that are carried
         (`landscape.gates.windows.pairs_of_winners.Winners`).
     filters : mapping
-        For a depthwise convolution, what pairs of its taps have in common with the gates around it
+        For a convolution over few channels, what pairs of its taps have in common with the gates around it
         (`landscape.gates.filters.Crossing`).
     united : Gates or None
         Those of the network whose maxima of maxima are taken over the unions of their windows, which is the same map

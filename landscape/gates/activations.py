@@ -23,7 +23,7 @@ from scipy.special import ndtr, owens_t
 from landscape.gates.averaging import pointwise, significant
 from landscape.gates.functions import FUNCTIONS, Curve, curve
 from landscape.gates.interpolated import interpolated
-from landscape.structure.signs import has_slopes, slopes
+from landscape.structure.signs import has_slopes, slopes, steps
 from lattice import Activation
 
 __all__ = [
@@ -46,7 +46,6 @@ Array = np.ndarray[Any, Any]
 Fill = Callable[[Callable[..., tuple[float, ...]], list[Any]], Array]
 FAR = 38.0  # deviations: the normal density is 0 in float64
 DENSE = np.array([-FAR, -8.5, -4.0, 0.0, 4.0, 8.5, FAR])  # deviations at which the density is cut: beyond 8.5 lies 2e-17
-STRAIGHT = {"relu6": (0.0, 1.0, -np.inf, 6.0), "hardtanh": (1.0, 1.0, -1.0, 1.0)}  # slopes on either side of 0, and how far
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 
@@ -79,20 +78,21 @@ def _moments(activation: Activation, mean: Array, variance: Array, correlation: 
     if has_slopes(activation):
         below, above = (np.asarray(slope) for slope in slopes(activation))
         return pointwise(partial(closed_moments, below, above), mean, variance, correlation)
-    function = curve(activation)
-    if activation.name in STRAIGHT:
-        *slope, low, high = STRAIGHT[activation.name]
-        arrays = np.broadcast_arrays(mean, np.maximum(variance, 0.0), correlation)
-        reach = DENSE[-2] * np.sqrt(arrays[1])
-        straight = (arrays[0] - reach >= low) & (arrays[0] + reach <= high)
-        if straight.any():
-            found = np.empty((5, *straight.shape))
-            near = partial(closed_moments, *map(np.asarray, slope))
-            found[:, straight] = pointwise(near, *(part[straight] for part in arrays))
-            if not straight.all():
-                found[:, ~straight] = _curve_moments(function, *(part[~straight] for part in arrays))
-            return tuple(found)
-    return _curve_moments(function, mean, variance, correlation)
+    function, slope = curve(activation), steps(activation)
+    if slope is None:
+        return _curve_moments(function, mean, variance, correlation)
+    low, high, *sides = slope.around_zero()
+    arrays = np.broadcast_arrays(mean, np.maximum(variance, 0.0), correlation)
+    reach = DENSE[-2] * np.sqrt(arrays[1])
+    straight = (arrays[0] - reach >= low) & (arrays[0] + reach <= high)
+    found = np.empty((5, *straight.shape))
+    for rule, where in (
+        (partial(pointwise, partial(closed_moments, *map(np.asarray, sides))), straight),
+        (partial(_curve_moments, function), ~straight),
+    ):
+        if where.any():
+            found[:, where] = rule(*(part[where] for part in arrays))
+    return tuple(found)
 
 
 def curve_moments(function: Curve, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:

@@ -37,10 +37,11 @@ from landscape.gates.forward.covariances import both_slopes
 from landscape.gates.forward.mean_field import MeanField
 from landscape.gates.forward.signal import gaussian
 from landscape.gates.functions import Curve, curve
+from landscape.gates.gates import is_affine
 from landscape.gates.windows.overlapping import gaussian_points
 from landscape.structure.plan import plan
-from landscape.structure.signs import Sign, Steps, is_batch_norm, steps
-from lattice import Activation, Conv, Dropout, Input, Lattice, Norm, Pad
+from landscape.structure.signs import Sign, Steps, steps
+from lattice import Activation, Conv, Dropout, Input, Lattice, Pad
 
 __all__ = ["Crossing", "averaged", "crossings", "filters_under_gates"]
 
@@ -96,7 +97,7 @@ def _gate_above(lattice: Lattice, position: int) -> int | None:
         node = lattice.nodes[position]
         if isinstance(node.op, Activation):
             return position if steps(node.op) is not None else None
-        if not (is_batch_norm(node) or (isinstance(node.op, Norm) and node.op.kind == "scale")):
+        if not is_affine(node):
             return None
     return None
 

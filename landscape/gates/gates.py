@@ -13,7 +13,7 @@ from landscape.structure.signs import SIGNAL_NORMS, Sign, has_slopes
 from lattice import Activation, Add, Dropout, Lattice, Multiply, Node, Norm
 from lattice.network.ops import Pooling
 
-__all__ = ["gate_under", "gates_below", "Skip", "skips", "unknown_rates"]
+__all__ = ["gate_under", "gates_below", "is_affine", "Skip", "skips", "unknown_rates"]
 
 
 def unknown_rates(prior: Prior) -> dict[str, Node]:
@@ -75,15 +75,23 @@ def gate_under(lattice: Lattice, position: int) -> str | None:
 def _gate_under(lattice: Lattice, position: int) -> tuple[str | None, tuple[str, ...]]:
     """That activation, and the norms between."""
     node, norms = lattice.nodes[position], []
-    while isinstance(node.op, Dropout) or _is_affine(node):
-        if _is_affine(node):
+    while isinstance(node.op, Dropout) or is_affine(node):
+        if is_affine(node):
             norms.append(node.name)
         node = lattice.nodes[node.inputs[0]]
     return (node.name if isinstance(node.op, Activation) else None), tuple(norms)
 
 
-def _is_affine(node: Node) -> bool:
-    """Is it a factor and a shift for each channel?"""
+def is_affine(node: Node) -> bool:
+    """Is it a factor and a shift for each channel?
+
+    >>> from lattice import Conv
+    >>> [
+    ...     is_affine(Node("node", op, (0,)))
+    ...     for op in (Norm("batch"), Norm("layer"), Conv(2, 3))
+    ... ]
+    [True, False, False]
+    """
     return isinstance(node.op, Norm) and node.op.kind in ("batch", "scale")
 
 
@@ -132,10 +140,10 @@ def _gate_over(lattice: Lattice, position: int) -> tuple[str | None, str, tuple[
         above = [lattice.nodes[i] for i in lattice.readers[position]]
         if above and all(isinstance(one.op, Activation) for one in above):
             return above[0].name, top, tuple(norms)
-        if len(above) != 1 or not (isinstance(above[0].op, Add | Dropout) or _is_affine(above[0])):
+        if len(above) != 1 or not (isinstance(above[0].op, Add | Dropout) or is_affine(above[0])):
             return None, top, ()
         position = lattice.readers[position][0]
-        if _is_affine(above[0]):
+        if is_affine(above[0]):
             norms.append(above[0].name)
         elif isinstance(above[0].op, Add):
             top = above[0].name

@@ -102,7 +102,7 @@ class Rules:
         return self.gates.winners.get(node.name)
 
     def crossing(self, node: Node) -> Crossing | None:
-        """What pairs of different taps of a depthwise filter give, or None."""
+        """What pairs of different taps of a filter over few channels give, or None."""
         return self.gates.filters.get(node.name)
 
     def below(self, node: Node) -> Sign:

@@ -1,7 +1,7 @@
 r"""The general law: K(u, u') = E[dy/dh_u dy/dh_u'], averaged over the outputs y, carried down layer by layer.
 
 - fresh weights:    K(i, i') = V sum over taps k of K(j, j'),  where j and j' read i and i' through the SAME tap k;
-                    of a filter of one channel, whose taps move the gates around it, through different taps too;
+                    of a filter over few channels, which moves the gates around it, through different taps too;
 - a fixed map A:    K -> A' K A (averages, resizes, and every padding that copies cells);
 - a sum:            K goes to every branch, and between two branches that meet again below without fresh weights;
 - flatten + dense:  K becomes diagonal;
@@ -104,7 +104,7 @@ class Local(Protocol):
         """How often two windows of a maximum have one winner, at the pairs that are carried; None where it is not known."""
 
     def crossing(self, node: Node) -> Crossing | None:
-        """What pairs of different taps of a depthwise filter give beside V[w]; None: nothing."""
+        """What pairs of different taps of a filter over few channels give beside V[w]; None: nothing."""
 
 
 def pull_moments(lattice: Lattice, local: Local, cotangent: Array, *, copies_alike: bool = False) -> Array:
@@ -397,7 +397,7 @@ def _through_windows(node: Node, shape: Shape, step: Step, local: Local, here: A
 
 
 def _across_taps(crossing: Crossing, maps: tuple[Maps, ...], here: Array, above: Axes, below: Axes) -> Array:
-    """K through a filter of one channel: equal taps, and different ones at two positions of its output."""
+    """K through a filter over few channels: equal taps, and different ones at two positions of its output."""
     same = collect(maps, here, above, below)
     cells = (1, *(pairs.left for pairs in above))
     apart = here * (_at(crossing.few, cells, above, 0) * _at(crossing.few, cells, above, 1) * ~on_diagonal(above))
