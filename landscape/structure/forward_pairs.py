@@ -1,6 +1,7 @@
 r"""Which products E[h_u h_u'] of values at two positions the forward mean field must carry: the forward twin of `plan`.
 
-A maximum asks for all pairs of cells of a window; where pairs of maxima are asked for, for all pairs of cells of two windows.
+A maximum asks for all pairs of cells of a window; where pairs of maxima are asked for, for all pairs of cells of two windows,
+and of a small field for all pairs of cells, since its maxima are simulated at once.
 An average that an average below has made alike asks for the pairs of its windows.
 What is asked of a layer it asks of what it reads: a convolution with fresh weights the pairs that one tap reads, a sum or a
 gate the same pairs.
@@ -13,16 +14,17 @@ from math import prod
 
 import numpy as np
 
-from landscape.structure.pairs import Maps, Pairs, diagonal, freeze, needed_above
+from landscape.structure.pairs import Maps, Pairs, diagonal, everything, freeze, needed_above
 from landscape.structure.plan import Axes, axis_maps, fixed_map, plan
 from landscape.structure.signs import steps
 from lattice import Activation, AdaptivePool, GlobalPool, Lattice, Multiply, Pool
 from lattice.network.attention import Attention
 from lattice.network.ops import Pooling, Weighted, Windowed
 
-__all__ = ["asked_pairs", "closest", "on_diagonal", "turned", "with_nearer_pairs"]
+__all__ = ["MOST_WHOLE", "asked_pairs", "closest", "near_windows", "on_diagonal", "turned", "with_nearer_pairs"]
 
 MOST_PAIRS = 2**18  # of one layer; above it the far ones are taken as nearer
+MOST_WHOLE = 800  # cells of a field that is small: all pairs of them are followed
 
 
 def asked_pairs(lattice: Lattice, filters: frozenset[str] = frozenset()) -> dict[int, Axes]:
@@ -66,12 +68,13 @@ def _asked(lattice: Lattice, filters: frozenset[str]) -> tuple[dict[int, Axes], 
     many = set()
     for position in reversed(range(1, len(lattice.nodes))):
         node = lattice.nodes[position]
-        own = _own(lattice, position, filters)
+        own = _own(lattice, position, filters, position in asked)
         if own is not None:
             _merge(asked, node.inputs[0], own)
         if position in asked:
-            many |= {position} if _count(asked[position]) > MOST_PAIRS else set()
-            asked[position] = _few(asked[position])
+            few = _few(asked[position])
+            many |= {position} if few is not asked[position] else set()
+            asked[position] = few
             for place, i in enumerate(node.inputs):
                 below = _below(lattice, position, place, asked[position])
                 if below is not None:
@@ -81,19 +84,47 @@ def _asked(lattice: Lattice, filters: frozenset[str]) -> tuple[dict[int, Axes], 
     return dict(sorted(asked.items())), frozenset(many)
 
 
-def _own(lattice: Lattice, position: int, filters: frozenset[str]) -> Axes | None:
-    """The pairs that a maximum, or a gate under an average, asks for by itself."""
+def _own(lattice: Lattice, position: int, filters: frozenset[str], together: bool) -> Axes | None:
+    """The pairs that a maximum, or a gate under an average, asks for by itself.
+
+    `together`: pairs of its outputs are asked for.
+    """
     node = lattice.nodes[position]
     spatial = lattice.input_shapes(node)[0][1:]
+    carried = plan(lattice, filters).carried.get((position, position), ())
+    together = together or not all(pairs.is_diagonal for pairs in carried)
     if isinstance(node.op, Pooling) and node.op.kind == "max" and spatial:
         assert isinstance(node.op, Pool | AdaptivePool | GlobalPool)
+        if together and prod(spatial) <= MOST_WHOLE:
+            return tuple(everything(n, n) for n in spatial)
         maps = [fixed_map(node.op, axis, spatial) for axis in range(len(spatial))]
-        return tuple(needed_above(turned(((a, a),)), diagonal(a.outputs)) | diagonal(a.inputs) for a in maps)
-    if isinstance(node.op, Activation) and steps(node.op) is not None:
-        carried = plan(lattice, filters).carried.get((position, position), ())
-        if carried and not all(pairs.is_diagonal for pairs in carried):
-            return carried
+        windows = [diagonal(a.outputs) for a in maps]
+        if together:
+            reach = [near_windows(window.table(n)) for window, n in zip(node.op.windows(spatial), spatial, strict=True)]
+            windows = [_within(everything(a.outputs, a.outputs), r) for a, r in zip(maps, reach, strict=True)]
+        return tuple(needed_above(turned(((a, a),)), w) | diagonal(a.inputs) for a, w in zip(maps, windows, strict=True))
+    if isinstance(node.op, Activation) and steps(node.op) is not None and not all(pairs.is_diagonal for pairs in carried):
+        return carried
     return None
+
+
+def near_windows(table: np.ndarray) -> int:
+    """How many outputs apart windows are whose winners depend on each other; `table`: the cell that each tap of each reads.
+
+    A high place between two windows wins both. So these are twice as far apart as those that share cells, and at least next to
+    each other.
+
+    >>> from lattice import Pool
+    >>> [
+    ...     near_windows(pool.windows((9,))[0].table(9))
+    ...     for pool in (Pool("max", 3, 1), Pool("max", 3, 2), Pool("max", 2))
+    ... ]
+    [4, 2, 1]
+    """
+    inside = [set(column[column >= 0].tolist()) for column in table.T]
+    outputs = range(len(inside))
+    shared = max((b - a for a in outputs for b in outputs[a:] if inside[a] & inside[b]), default=0)
+    return min(shared + max(shared, 1), len(inside) - 1)
 
 
 def _averages_again(lattice: Lattice) -> list[int]:
@@ -161,7 +192,7 @@ def _merge(asked: dict[int, Axes], node: int, more: Axes) -> None:
 
 def _few(axes: Axes) -> Axes:
     """The pairs that are not too far apart, so that all axes together have few enough."""
-    if _count(axes) <= MOST_PAIRS:
+    if _count(axes) <= MOST_PAIRS or prod(pairs.left for pairs in axes) <= MOST_WHOLE:
         return axes
     reach = 1
     while prod(len(_within(pairs, reach + 1)) for pairs in axes) <= MOST_PAIRS:
@@ -180,23 +211,26 @@ def _within(pairs: Pairs, reach: int) -> Pairs:
 
 
 @lru_cache(maxsize=2048)
-def closest(kept: Pairs, codes: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Where among the pairs that are kept these stand; of one that is not, two that are nearer, from either end.
+def closest(kept: Pairs, codes: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where among the pairs that are kept these stand; of one (a, b) that is not, (a, a + r), (b - r, b) and one between.
+
+    The last one is (b - r, a + r), or where that is near, the one of this length in the middle.
 
     >>> near = Pairs.of(4, 4, np.array([0, 1, 4, 5, 6, 9, 10, 11, 14, 15]))
-    >>> # 0 and 3: 0 and 1, or 2 and 3
-    >>> first, second = closest(near, np.array([3]).tobytes())
-    >>> near.codes[first], near.codes[second]
-    (array([1]), array([11]))
+    >>> # 0 and 3: 0 and 1, 2 and 3; and 1 and 2
+    >>> [int(near.codes[place][0]) for place in closest(near, np.array([3]).tobytes())]
+    [1, 11, 6]
     """
     wanted = np.frombuffer(codes, dtype=np.int64)
     one, other = np.divmod(wanted, kept.right)
     reach = int(np.abs(kept.first - kept.second).max(initial=0))
     lag = np.clip(other - one, -reach, reach)
+    far = 2 * np.abs(other - one) > 3 * np.abs(lag)
+    middle = (kept.left - np.abs(lag)) // 2 + np.maximum(-lag, 0)
+    between = np.where(far, middle, other - lag), np.where(far, middle, one) + lag
     places = []
-    for code in (one * kept.right + one + lag, (other - lag) * kept.right + other):
+    for first, second in ((one, one + lag), (other - lag, other), between):
+        code = first * kept.right + second
         place = np.minimum(np.searchsorted(kept.codes, code), len(kept) - 1)
-        there = kept.codes[place] == code
-        place = np.where(there, place, np.searchsorted(kept.codes, one * (kept.right + 1)))
-        places.append(place)
-    return places[0], places[1]
+        places.append(np.where(kept.codes[place] == code, place, np.searchsorted(kept.codes, first * (kept.right + 1))))
+    return places[0], places[1], places[2]

@@ -97,6 +97,37 @@ class Symmetries:
 
         return self._over(split, flip, swap).reshape(rates.shape)
 
+    def average_winners(self, rates: Array, tables: list[Array], spatial: tuple[int, ...]) -> Array:
+        """Rates (runs, *outputs, *lags, taps, taps) of pairs of windows that read the cells of `tables`."""
+        axes = len(tables)
+        taps = [len(table) for table in tables]
+        split = rates.reshape(*rates.shape[: 1 + 2 * axes], *taps, *taps)
+        groups = [[1 + group * axes + axis for group in range(4)] for axis in range(axes)]  # of each axis
+
+        def flip(axis: int) -> Move:
+            outputs, lags, one, other = groups[axis]
+            order = _mirrored_taps(tables[axis], spatial[axis])
+            n, reach = order.shape[1], split.shape[lags] // 2
+            partner = np.clip(np.add.outer(np.arange(n), np.arange(-reach, reach + 1)), 0, n - 1)
+            first, second = [1] * split.ndim, [1] * split.ndim
+            first[outputs], first[one] = n, taps[axis]
+            second[outputs], second[lags], second[other] = n, 2 * reach + 1, taps[axis]
+            by_first = order.T.reshape(first)
+            by_second = np.moveaxis(order[:, partner], 0, -1).reshape(second)
+            return lambda a: np.take_along_axis(
+                np.take_along_axis(np.flip(a, (outputs, lags)), by_first, one), by_second, other
+            )
+
+        def swap(i: int, j: int) -> Move:
+            def moved(a: Array) -> Array:
+                for one, other in zip(groups[i], groups[j], strict=True):
+                    a = np.swapaxes(a, one, other)
+                return a
+
+            return moved
+
+        return self._over(split, flip, swap).reshape(rates.shape)
+
     def _over(self, rates: Array, flip: Callable[[int], Move], swap: Callable[[int, int], Move]) -> Array:
         for axis in self.flips:
             rates = (rates + flip(axis)(rates)) / 2

@@ -144,18 +144,19 @@ def pairs_of_maxima(op: Maximum, read: list[Field], laws: list[Largest], seen: l
 def winners_of_pairs(
     read: list[Field], laws: list[Largest], seen: list[Simulated | None], axes: tuple[Axes, Axes], runs: tuple[int, ...]
 ) -> Winners | None:
-    """How often two windows have one winner and both pass, at the pairs `axes` above and below; None where no law tells."""
-    if any(field.function.slopes is None for field in read) or any(one is None for one in seen):
+    """Which cells win two windows and how often both pass, at the pairs `axes` above and below; None where no law tells."""
+    if any(field.function.slopes is None for field in read):
         return None
-    same, both, below = [], [], []
+    wins, both, below = [], [], []
     for field, law, one in zip(read, laws, seen, strict=True):
-        assert one is not None
-        _, together, passed = one.at(axes[0])
-        apart = np.isnan(passed)  # windows without a cell in common
-        same.append(np.where(apart, 0.0, together))
-        both.append(np.where(apart, _both_pass(field, law, axes[0]), passed))
+        found = None if one is None else one.winners()
+        if one is None or found is None:
+            return None
+        passed = one.at(axes[0])[1]
+        wins.append(found)
+        both.append(np.where(np.isnan(passed), _both_pass(field, law, axes[0]), passed))  # windows without a cell in common
         below.append(_slopes_below(field.copied(), axes[1]))
-    return Winners(np.stack(same), np.stack(both), np.stack(below), runs)
+    return Winners(np.stack(wins), np.stack(both), np.stack(below), runs)
 
 
 def _both_pass(field: Field, law: Largest, axes: Axes) -> Array:

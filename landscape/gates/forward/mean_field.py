@@ -179,8 +179,9 @@ class MeanField:
         if carried is not None:
             known = winners_of_pairs(read, laws, seen, carried, self.runs[position])
             if known is not None:
-                same, both = (self.alike.average_pairs(part, carried[0]) for part in known[:2])
-                self.winners[node.name] = known._replace(same=same, both=both)
+                both = self.alike.average_pairs(known.both, carried[0])
+                wins = self.alike.average_winners(known.wins, read[0].tables(op), shape[1:])
+                self.winners[node.name] = known._replace(wins=wins, both=both)
         if position in self.asked:
             axes = self.asked[position]
             found = self.alike.average_pairs(pairs_of_maxima(op, read, laws, seen, axes), axes)

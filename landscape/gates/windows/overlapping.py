@@ -1,36 +1,34 @@
-r"""Two maxima at once: how far apart they are, whether one cell wins both, whether both are open.
+r"""Two maxima at once: how far apart they are, which cells win both, whether both are open.
 
 Neighbouring maxima differ little, and what a maximum above them reads is their difference. So it is their correlation that is
-found, and E[f(M) f(M')] from it and the powers. The cells are Gaussians, simulated on the points of a Sobol sequence and their
-mirror images: no random number is drawn, and the same points serve all windows, so that what two of them have in common is the
-same cells. A small field is simulated as a whole; of a larger one each window with those that share cells with it, once for all
-windows that are alike and have neighbours that are.
+found, and E[f(M) f(M')] from it and the powers. The cells are Gaussians that are simulated at fixed points
+(`landscape.gates.windows.drawn_cells`): what two windows have in common is the same cells. A small field is simulated as a
+whole; of a larger one each window with those near it, once for all windows that are alike and have neighbours that are.
 """
 
-from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import qmc
+from scipy import sparse
 
 from landscape.gates.averaging import mean_by_label, ratio
 from landscape.gates.functions import Curve
+from landscape.gates.windows.drawn_cells import gaussian_cells
 from landscape.gates.windows.largest import Largest
-from landscape.gates.windows.winners import RIDGE, triangles
 from landscape.structure.arrays import outer
+from landscape.structure.forward_pairs import MOST_WHOLE, near_windows
 from landscape.structure.plan import Axes
 
-__all__ = ["Cells", "Simulated", "gaussian_points", "simulated"]
+__all__ = ["Cells", "Simulated", "simulated"]
 
 Array = np.ndarray[Any, Any]
 POINTS = 2**11  # and as many mirror images; fewer where there is more to do
 FEWEST = 2**10
 GRAIN = 2.0**-9  # of rates and powers, by which windows are told apart
-MOST_WHOLE = 800  # cells of a field that is simulated as a whole
 MOST_CELLS = 800  # of a part of one
+MOST_WINNERS = 2**25  # of all pairs of windows near each other
 MOST_WORK = 2**36  # cells^2 times points of all simulations: some seconds
 
 
@@ -47,21 +45,23 @@ class Cells(NamedTuple):
 
 
 class Simulated(NamedTuple):
-    """Moments of pairs of windows: `moments` (3, kinds, *lags) of each kind of window, and `kinds`, (*outputs).
+    """Moments of pairs of windows: `moments` (2, kinds, *lags) of each kind of window, and `kinds`, (*outputs).
 
-    The moments are E[f(M) f(M')] / sqrt(E[f(M)^2] E[f(M')^2]), E[f'(M) f'(M'); one cell wins both] and E[f'(M) f'(M')]; nan
-    where they are not known. `first`, `second` are E[f(M)] and E[f(M)^2] by kind. `alike` numbers the windows by their law,
+    The moments are E[f(M) f(M')] / sqrt(E[f(M)^2] E[f(M')^2]) and E[f'(M) f'(M')]; nan where they are not known. `wins`,
+    (kinds, *near lags, taps, taps): E[f'(M) f'(M'); one tap wins M, another one M'] of windows near each other; None where
+    these are too many. `first`, `second` are E[f(M)] and E[f(M)^2] by kind. `alike` numbers the windows by their law,
     (*outputs): those that have one are averaged, for what they differ by is that few points are simulated.
     """
 
     moments: Array
+    wins: Array | None
     kinds: Array
     first: Array
     second: Array
     alike: Array
 
     def at(self, axes: Axes) -> Array:
-        """The moments at pairs of windows, (3, *pairs), of either window's simulation the mean."""
+        """The moments at pairs of windows, (2, *pairs), of either window's simulation the mean."""
         first, second = ([getattr(pairs, side) for pairs in axes] for side in ("first", "second"))
         lags = [b - a for a, b in zip(first, second, strict=True)]
         reach = [n // 2 for n in self.moments.shape[2:]]
@@ -78,21 +78,47 @@ class Simulated(NamedTuple):
         kinds = np.unique(codes, return_inverse=True)[1]
         return np.stack([mean_by_label(part, kinds.reshape(part.shape)) for part in found])
 
+    def winners(self) -> Array | None:
+        """`wins` of all windows, (*outputs, *near lags, taps, taps), of either window's simulation the mean."""
+        if self.wins is None:
+            return None
+        shape, near = self.kinds.shape, self.wins.shape[1:-2]
+        found = np.zeros((*shape, *self.wins.shape[1:]))
+        for lag in np.ndindex(*near):
+            steps = [step - n // 2 for step, n in zip(lag, near, strict=True)]
+            first = np.ix_(*(np.arange(max(0, -step), n - max(0, step)) for step, n in zip(steps, shape, strict=True)))
+            second = tuple(at + step for at, step in zip(first, steps, strict=True))
+            back = tuple(n - 1 - step for step, n in zip(lag, near, strict=True))
+            here, there = self.kinds[first], self.kinds[second]
+            values = (self.wins[(here, *lag)] + self.wins[(there, *back)].swapaxes(-1, -2)) / 2
+            codes = self.alike[first] * (self.alike.max() + 1) + self.alike[second]
+            found[(*first, *lag)] = _mean_by_row(values.reshape(codes.size, -1), codes.ravel()).reshape(values.shape)
+        return found
+
     def by_output(self) -> tuple[Array, Array]:
         """E[f(M)] and E[f(M)^2], (*outputs)."""
         first, second = (mean_by_label(part[self.kinds], self.alike) for part in (self.first, self.second))
         return first, second
 
 
+def _mean_by_row(values: Array, labels: Array) -> Array:
+    """Rows with the mean of all that have their label in their place."""
+    _, which, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    which = which.ravel()
+    sums = sparse.csr_array((np.ones(len(which)), (which, np.arange(len(which)))), shape=(len(sizes), len(which))) @ values
+    return np.asarray((sums / sizes[:, None])[which])
+
+
 def simulated(cells: Cells, law: Largest, function: Curve, turns: bool = False) -> Simulated | None:
-    """The moments of all pairs of windows that share cells, of a small field of all; None where that is too much work.
+    """The moments of all pairs of windows near each other, of a small field of all; None where that is too much work.
 
     `law` is that of single windows, by which they are told apart. `turns`: the function does not rise, so that values tell who
     wins.
     """
     shape = tuple(table.shape[1] for table in cells.tables)
     whole = cells.mean.size <= MOST_WHOLE
-    reach = [n - 1 if whole else _reach(table) for n, table in zip(shape, cells.tables, strict=True)]
+    near = [near_windows(table) for table in cells.tables]
+    reach = [n - 1 for n in shape] if whole else near
     kinds = np.arange(prod(shape)).reshape(shape) if whole else _alike(law, reach)
     _, middles = np.unique(kinds, return_index=True)
     patches = [_patch(cells, tuple(int(at) for at in np.unravel_index(one, shape)), reach) for one in middles]
@@ -101,33 +127,45 @@ def simulated(cells: Cells, law: Largest, function: Curve, turns: bool = False) 
     points = POINTS if work * 2 * POINTS <= MOST_WORK // 8 else FEWEST
     if work * 2 * points > MOST_WORK or max(sizes) > MOST_CELLS:
         return None
-    moments = np.full((3, len(middles), *(2 * r + 1 for r in reach)), np.nan)
+    taps, lags = prod(map(len, cells.tables)), [2 * r + 1 for r in near]
+    wins = np.zeros((len(middles), *lags, taps, taps)) if law.level.size * prod(lags) * taps**2 <= MOST_WINNERS else None
+    moments = np.full((2, len(middles), *(2 * r + 1 for r in reach)), np.nan)
     values = np.empty((2, len(middles)))
-    drawn: Array | None = None
+    drawn: tuple[Array, ...] = ()
     for place, (middle, (read, outputs)) in enumerate(zip(middles, patches, strict=True)):
-        at = tuple(int(one) for one in np.unravel_index(middle, shape))
-        if drawn is None or not whole:
-            drawn = _drawn(cells, read, points)
-            found = _largest(cells.tables, read, outputs, drawn, function, turns)
-        own = int(np.ravel_multi_index([a - o[0] for a, o in zip(at, outputs, strict=True)], [len(o) for o in outputs]))
-        lags = np.ix_(*(o - a + r for o, a, r in zip(outputs, at, reach, strict=True)))
-        value, slope, winner = found
-        count = value.shape[1]
-        slopes = slope @ slope[own] / count
-        same = ((winner == winner[own]) * slope) @ slope[own] / count
-        power = (value**2).mean(axis=1)
-        between = ratio(value @ value[own] / count, np.sqrt(power * power[own]))
-        pairs = np.stack([between, same, slopes])
-        index: Any = (slice(None), place, *lags)
-        moments[index] = pairs.reshape(3, *(len(o) for o in outputs))
-        values[:, place] = value[own].mean(), power[own]
-    return Simulated(moments, kinds, values[0], values[1], _by_law(law))
+        at = [int(one) for one in np.unravel_index(middle, shape)]
+        steps = [o - a for o, a in zip(outputs, at, strict=True)]
+        own = int(np.ravel_multi_index([-step[0] for step in steps], [len(o) for o in outputs]))
+        if not whole or not drawn:
+            field = gaussian_cells(cells.mean[np.ix_(*read)], cells.variance[np.ix_(*read)], cells.between(read), points)
+            drawn = _largest(cells.tables, read, outputs, field, function, turns)
+            value, slope, winner = drawn
+            pairs = _products(value, slope, slice(None) if whole else slice(own, own + 1))
+        row = pairs[:, own if whole else 0].reshape(2, *map(len, outputs))
+        lag: Any = np.ix_(*(step + r for step, r in zip(steps, reach, strict=True)))
+        moments[(slice(None), place, *lag)] = row
+        values[:, place] = value[own].mean(), (value[own] ** 2).mean()
+        if wins is not None:
+            close = [np.flatnonzero(np.abs(step) <= r) for step, r in zip(steps, near, strict=True)]
+            others = np.ravel_multi_index(np.ix_(*close), [len(o) for o in outputs]).ravel()
+            found = _both_win(winner, slope, own, others, taps).reshape(*map(len, close), taps, taps)
+            lag = np.ix_(*(step[c] + r for step, c, r in zip(steps, close, near, strict=True)))
+            wins[(place, *lag)] = found
+    return Simulated(moments, wins, kinds, values[0], values[1], _by_law(law))
 
 
-def _reach(table: Array) -> int:
-    """How many outputs away the furthest one stands that shares a cell."""
-    inside = [set(column[column >= 0].tolist()) for column in table.T]
-    return max((b - a for a in range(len(inside)) for b in range(a, len(inside)) if inside[a] & inside[b]), default=0)
+def _products(value: Array, slope: Array, whom: slice) -> Array:
+    """E[f(M) f(M')] / sqrt(E[f(M)^2] E[f(M')^2]) and E[f'(M) f'(M')] of some windows with all, (2, some, windows)."""
+    count, power = value.shape[1], (value**2).mean(axis=1)
+    between = ratio(value[whom] @ value.T / count, np.sqrt(np.multiply.outer(power[whom], power)))
+    return np.stack([between, slope[whom] @ slope.T / count])
+
+
+def _both_win(winner: Array, slope: Array, own: int, others: Array, taps: int) -> Array:
+    """E[f'(M) f'(M'); one tap wins a window, another one each of the others], (others, taps, taps)."""
+    codes = (np.arange(len(others))[:, None] * taps + winner[own]) * taps + winner[others]
+    sums = np.bincount(codes.ravel(), (slope[own] * slope[others]).ravel(), minlength=len(others) * taps**2)
+    return sums.reshape(len(others), taps, taps) / slope.shape[1]
 
 
 def _alike(law: Largest, reach: list[int]) -> Array:
@@ -156,47 +194,20 @@ def _patch(cells: Cells, middle: tuple[int, ...], reach: list[int]) -> tuple[lis
     return read, outputs
 
 
-def _drawn(cells: Cells, read: list[Array], points: int) -> Array:
-    """The cells at all points, (cells, points)."""
-    index = np.ix_(*read)
-    middle, deviation = cells.mean[index].ravel(), np.sqrt(cells.variance[index].ravel())
-    sizes = np.where(deviation > 0, deviation, 1.0)
-    correlations = cells.between(read) / sizes / sizes[:, None]
-    np.fill_diagonal(correlations, 1.0)
-    correlations = np.clip(correlations, -1, 1)
-    try:
-        triangle = np.linalg.cholesky(correlations + RIDGE * np.eye(len(middle)))
-    except np.linalg.LinAlgError:  # no covariance that a Gaussian has
-        triangle = triangles(correlations[None])[0]
-    return np.asarray(middle[:, None] + deviation[:, None] * (triangle @ gaussian_points(len(middle), points)))
-
-
-@lru_cache(maxsize=16)
-def gaussian_points(cells: int, points: int) -> Array:
-    """Standard Gaussians of a Sobol sequence and their mirror images, (cells, 2 points).
-
-    Their means are zero, and their products average as those of independent ones.
-
-    >>> gaussian_points(2, 4).shape
-    (2, 8)
-    """
-    uniform = qmc.Sobol(cells, scramble=False).random(points) + 0.5 / points
-    normal = ndtri(uniform.T)
-    white = np.linalg.solve(np.linalg.cholesky(normal @ normal.T / normal.shape[1]), normal)
-    return np.concatenate([white, -white], axis=1)
-
-
 def _largest(
     tables: list[Array], read: list[Array], outputs: list[Array], drawn: Array, function: Curve, turns: bool
 ) -> tuple[Array, ...]:
-    """f(M), f'(M) and the number of the cell that wins, (windows, points) each."""
-    sizes = [len(each) for each in read]
+    """f(M), f'(M) and the tap that wins, (windows, points) each."""
+    sizes, lengths = [len(each) for each in read], [len(table) for table in tables]
     compared = function.value(drawn) if turns else drawn
-    winners = np.empty((prod(map(len, outputs)), drawn.shape[1]), dtype=np.int32)
+    winners = np.empty((prod(map(len, outputs)), drawn.shape[1]), dtype=np.int64)
+    largest = np.empty(winners.shape)
     for place, output in enumerate(product(*(out.tolist() for out in outputs))):
         columns = [table[:, at] for table, at in zip(tables, output, strict=True)]
         local = [np.searchsorted(each, column[column >= 0]) for each, column in zip(read, columns, strict=True)]
         inside = np.ravel_multi_index(np.ix_(*local), sizes).ravel()
-        winners[place] = inside[compared[inside].argmax(axis=0)]
-    largest = np.take_along_axis(drawn, winners, axis=0)
+        taps = np.ravel_multi_index(np.ix_(*(np.flatnonzero(column >= 0) for column in columns)), lengths).ravel()
+        best = compared[inside].argmax(axis=0)
+        winners[place] = taps[best]
+        largest[place] = np.take_along_axis(drawn, inside[best][None], axis=0)
     return function.value(largest), function.slope(largest), winners

@@ -1,12 +1,8 @@
 r"""What two windows of a maximum pass to the cells below, where it is known how often one cell wins both.
 
-K(j, j') above two windows goes to the pair of cells (i, i') that win them. With w_i(j) = P(i wins j, its gate open),
-
-    P(i wins j and j')         = s(j, j') w_i(j) w_i(j') / sum_i w_i(j) w_i(j'),
-    P(i wins j, i' wins j')    = (b - s)(j, j') w_i(j) w_i'(j') / sum over different cells of w_i(j) w_i'(j'),
-
-s being how often the two windows have one winner and b how often both pass: as often as simulated in all, and among the cells
-in proportion to how often each wins. The gate below is another factor of the law, so that P(its gates are open) divides.
+K(j, j') above two windows goes to the pairs of cells (i, i') that win them: of windows that share cells as often as simulated,
+of others as often as both pass, among the cells in proportion to how often each wins. The gate below is another factor of the
+law, so that P(its gates are open) divides.
 """
 
 from collections.abc import Iterator
@@ -17,7 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from landscape.gates.averaging import ratio
-from landscape.structure.arrays import tap_cells
+from landscape.structure.arrays import on_diagonal, outer, tap_cells
 from landscape.structure.plan import Axes
 from lattice.network.ops import Windowed
 
@@ -29,12 +25,14 @@ CHUNK = 2**14  # pairs of cells at once
 
 
 class Winners(NamedTuple):
-    """Of each run of channels, at the pairs of windows above: E[f' f'; one cell wins both] and E[f' f'], (runs, *pairs).
+    """Of each run of channels, how often two taps win two windows, and how often both windows pass: E[f' f'] of the two.
 
-    `below` is E[f'(a_i) f'(a_i')] at the pairs of cells, (runs, *pairs); `runs` counts the channels of each run.
+    `wins` (runs, *outputs, *lags, taps, taps), the lags being those of windows that share cells, from -r to r; `both` (runs,
+    *pairs) at the pairs of windows above. `below` is E[f'(a_i) f'(a_i')] at the pairs of cells, (runs, *pairs); `runs` counts
+    the channels of each run.
     """
 
-    same: Array
+    wins: Array
     both: Array
     below: Array
     runs: tuple[int, ...]
@@ -49,17 +47,17 @@ def to_pairs_of_winners(
 
     >>> from landscape.structure.pairs import everything
     >>> from lattice import Pool
-    >>> pool = Pool(
-    ...     "max", 2, 1
-    ... )  # two windows of two alike cells, which share the middle one
-    >>> both = np.array([[0.5, 1 / 3, 1 / 3, 0.5]]) * 2
-    >>> known = Winners(both * [1, 1 / 3, 1 / 3, 1], both, np.ones((1, 9)), (1,))
+    >>> pool = Pool("max", 2, 1)  # two windows of two alike cells, which share one
+    >>> wins = np.zeros((1, 2, 3, 2, 2))
+    >>> wins[0, 0, 2] = np.array([[1, 2], [2, 1]]) / 6  # the window after the first
+    >>> wins[0, 1, 0] = wins[0, 0, 2].T
+    >>> known = Winners(wins, np.ones((1, 4)), np.ones((1, 9)), (1,))
     >>> pairs = ((everything(2, 2),), (everything(3, 3),))
     >>> passed = to_pairs_of_winners(
     ...     pool, (3,), np.full((2, 1, 2), 0.5), known, np.ones((1, 4)), pairs
     ... )
-    >>> float(passed.sum().round(6))
-    3.333333
+    >>> passed.reshape(3, 3).diagonal().round(3)  # the middle one wins both in a third
+    array([0.5  , 1.667, 0.5  ])
     """
     above, below = axes
     outputs = tuple(pairs.left for pairs in above)
@@ -67,37 +65,52 @@ def to_pairs_of_winners(
     windows, inside = np.nonzero(cells >= 0)
     read = cells[windows, inside]
     places = [_flat(pairs, shape) for pairs, shape in ((above, outputs), (below, spatial))]
+    on, alone = places[1][0] == places[1][1], places[0][0] == places[0][1]
     parts = []
     for run, channel, count in _alike(known.runs, here):
         gates = known.below[run].ravel()
         single = np.zeros(prod(spatial))
-        on = places[1][0] == places[1][1]
         single[places[1][0][on]] = gates[on]
         rate = rates[:, min(channel, rates.shape[1] - 1)].reshape(len(rates), -1).T[windows, inside] * single[read]
         wins = sparse.csr_array((rate, (windows, read)), shape=(prod(outputs), prod(spatial)))
         moments = here[min(channel, len(here) - 1)].ravel()
-        passed = _passed(wins, moments, (known.same[run].ravel(), known.both[run].ravel()), places)
+        near, close = _near(known.wins[run], moments.reshape([len(pairs) for pairs in above]), cells, above, prod(spatial))
+        rest = _apart(wins, np.where(close, 0.0, moments * known.both[run].ravel()), places)
+        single = wins.T @ moments[alone]
+        passed = np.asarray(near[places[1]]).ravel() + rest + np.where(on, single[places[1][0]], 0.0)
         parts.append((ratio(passed, gates).reshape([len(pairs) for pairs in below]), count))
     if len(parts) == 1 and max(len(here), rates.shape[1]) == 1:
         return parts[0][0][None]
     return np.repeat(np.stack([part for part, _ in parts]), [count for _, count in parts], axis=0)
 
 
-def _passed(wins: Any, moments: Array, known: tuple[Array, Array], places: list[tuple[Array, Array]]) -> Array:
-    """What reaches each pair of cells together with its gates."""
+def _near(wins: Array, moments: Array, cells: Array, axes: Axes, size: int) -> tuple[Any, Array]:
+    """What pairs of different windows that share cells pass to pairs of cells, (cells, cells), and which pairs these are."""
+    reach = [n // 2 for n in wins.shape[len(axes) : -2]]
+    lags = [pairs.second - pairs.first for pairs in axes]
+    close = outer([np.abs(lag) <= r for lag, r in zip(lags, reach, strict=True)]) > 0
+    found = np.nonzero(close & ~on_diagonal(axes))
+    first, second = ([getattr(pairs, side)[at] for pairs, at in zip(axes, found, strict=True)] for side in ("first", "second"))
+    steps = [two - one + r for one, two, r in zip(first, second, reach, strict=True)]
+    outputs = [pairs.left for pairs in axes]
+    one, other = (np.ravel_multi_index(side, outputs) for side in (first, second))
+    total = sparse.csr_array((size, size))
+    for start in range(0, len(one), CHUNK):
+        part = slice(start, start + CHUNK)
+        values = wins[(*(at[part] for at in first), *(step[part] for step in steps))] * moments[found][part][:, None, None]
+        left, right = np.broadcast_arrays(cells[one[part]][:, :, None], cells[other[part]][:, None, :])
+        there = values != 0
+        total = total + sparse.coo_array((values[there], (left[there], right[there])), shape=(size, size)).tocsr()
+    return total, close.ravel()
+
+
+def _apart(wins: Any, moments: Array, places: list[tuple[Array, Array]]) -> Array:
+    """What pairs of windows without a common cell pass to the pairs of cells: each to its winner."""
     (one, other), (left, right) = places
-    same, both = known
-    apart = one != other
-    shared = _products(wins, wins, one, other)
     total = np.asarray(wins.sum(axis=1))
-    different = total[one] * total[other] - shared
     size = (wins.shape[0], wins.shape[0])
-    alone = np.bincount(one[~apart], moments[~apart], minlength=size[0])
-    joined = sparse.csr_array((np.where(apart, moments * ratio(same, shared), 0.0), (one, other)), shape=size)
-    rest = np.where(apart, moments * ratio(np.maximum(both - same, 0), different), 0.0)
-    single = wins.T @ alone + np.asarray(wins.multiply(joined @ wins).sum(axis=0)).ravel()
-    found = _products((wins.T @ sparse.csr_array((rest, (one, other)), shape=size)).tocsr(), wins.T.tocsr(), left, right)
-    return np.where(left == right, single[left], found)
+    rest = sparse.csr_array((ratio(moments, total[one] * total[other]), (one, other)), shape=size)
+    return _products((wins.T @ rest).tocsr(), wins.T.tocsr(), left, right)
 
 
 def _products(first: Any, second: Any, one: Array, other: Array) -> Array:

@@ -76,12 +76,20 @@ class Field(NamedTuple):
 
 
 def at_codes(values: Array, axes: Axes, codes: list[Array]) -> Array:
-    """Values over (..., *pairs) at the pairs with these codes, one array for each axis; far pairs as `closest` takes them."""
+    """Values over (..., *pairs) at the pairs with these codes, one array for each axis.
+
+    What positions far apart have in common is a factor of the one times a factor of the other. So a pair (a, b) that is too far
+    apart to be carried has v(a, a + r) v(b - r, b) / v(b - r, a + r), r being as far as is carried; see `closest`.
+    """
     start = values.ndim - len(axes)
     for axis, (pairs, wanted) in enumerate(zip(axes, codes, strict=True), start=start):
-        first, second = closest(pairs, np.ascontiguousarray(wanted, dtype=np.int64).tobytes())
-        one = np.take(values, first, axis)
-        values = one if first is second or np.array_equal(first, second) else (one + np.take(values, second, axis)) / 2
+        places = closest(pairs, np.ascontiguousarray(wanted, dtype=np.int64).tobytes())
+        first = np.take(values, places[0], axis)
+        if not np.array_equal(places[0], places[1]):
+            second, middle = (np.take(values, place, axis) for place in places[1:])
+            factors = (first > 0) & (second > 0) & (middle > 0)
+            first = np.where(factors, ratio(first * second, middle), (first + second) / 2)
+        values = first
     return values
 
 

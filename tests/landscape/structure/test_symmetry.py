@@ -116,3 +116,39 @@ def test_positions_that_were_joined_to_one_axis_cannot_be_swapped():
     joined = Lattice.chain((1, 3, 3), [Conv(2, 1), Rearrange(((2,), (3,), (3,)), ((0,), (1, 2)))])
     assert not is_transpose_symmetric(joined)
     assert symmetries(joined).swaps == ()
+
+
+def test_winners_of_pairs_of_windows_are_averaged_over_flips_and_swaps():
+    """A field that is symmetric, drawn at points that are not: afterwards each window and its image pass the same."""
+    pool = Pool("max", 3, 2, padding=1)
+    tables = [window.table(7) for window in pool.windows((7, 7))]
+    rng = np.random.default_rng(0)
+    outputs = tables[0].shape[1]
+    cells = np.pad(rng.standard_normal((7, 7, 500)), ((0, 1), (0, 1), (0, 0)), constant_values=-np.inf)
+    windows = cells[tables[0][:, None, :, None], tables[1][None, :, None]].reshape(9, outputs, outputs, 500)
+    winner = windows.argmax(axis=0)
+    rates = np.zeros((1, outputs, outputs, 3, 3, 9, 9))
+    for i, j, a, b in np.ndindex(outputs, outputs, 3, 3):
+        if 0 <= i + a - 1 < outputs and 0 <= j + b - 1 < outputs:
+            np.add.at(rates[0, i, j, a, b], (winner[i, j], winner[i + a - 1, j + b - 1]), 1 / 500)
+    found = Symmetries((0, 1), ((0, 1),)).average_winners(rates, tables, (7, 7))[0]
+    np.testing.assert_allclose(found.sum(), rates.sum(), rtol=1e-12)
+
+    def cells_of(values, move):
+        """How often two cells of the layer win two windows, by their places after `move`."""
+        total = {}
+        for i, j, a, b, k, m in zip(*np.nonzero(values), strict=True):
+            read = [(tables[0][tap // 3, x], tables[1][tap % 3, y]) for tap, x, y in ((k, i, j), (m, i + a - 1, j + b - 1))]
+            key = tuple(map(move, [(i, j), (i + a - 1, j + b - 1)], [outputs - 1] * 2)) + tuple(map(move, read, [6, 6]))
+            total[key] = total.get(key, 0.0) + values[i, j, a, b, k, m]
+        return total
+
+    plain = cells_of(found, lambda at, last: (int(at[0]), int(at[1])))
+    for move in (
+        lambda at, last: (int(last - at[0]), int(at[1])),
+        lambda at, last: (int(at[0]), int(last - at[1])),
+        lambda at, last: (int(at[1]), int(at[0])),
+    ):
+        moved = cells_of(found, move)
+        assert moved.keys() == plain.keys()
+        np.testing.assert_allclose([moved[key] for key in plain], list(plain.values()), rtol=1e-12)
