@@ -16,7 +16,7 @@ from landscape.gates.rising import Rising, over_gaussian, rising, rising_activat
 from landscape.gates.windows.largest import Largest
 from landscape.gates.windows.overlapping import Simulated
 from landscape.gates.windows.pairs_of_winners import Winners
-from landscape.gates.windows.pools import MOST_CELLS, Field, at_codes, pairs_of_windows
+from landscape.gates.windows.pools import MOST_CELLS, Field, at_codes, pairs_of_slopes, pairs_of_windows
 from landscape.gates.windows.rectified import gaussian_below, gaussians_below
 from landscape.structure.forward_pairs import on_diagonal
 from landscape.structure.plan import Axes
@@ -142,7 +142,12 @@ def pairs_of_maxima(op: Maximum, read: list[Field], laws: list[Largest], seen: l
 
 
 def winners_of_pairs(
-    read: list[Field], laws: list[Largest], seen: list[Simulated | None], axes: tuple[Axes, Axes], runs: tuple[int, ...]
+    op: Maximum,
+    read: list[Field],
+    laws: list[Largest],
+    seen: list[Simulated | None],
+    axes: tuple[Axes, Axes],
+    runs: tuple[int, ...],
 ) -> Winners | None:
     """Which cells win two windows and how often both pass, at the pairs `axes` above and below; None where no law tells."""
     if any(field.function.slopes is None for field in read):
@@ -152,17 +157,10 @@ def winners_of_pairs(
         found = None if one is None else one.winners()
         if one is None or found is None:
             return None
-        passed = one.at(axes[0])[1]
         wins.append(found)
-        both.append(np.where(np.isnan(passed), _both_pass(field, law, axes[0]), passed))  # windows without a cell in common
+        both.append(pairs_of_slopes(op, field, law, one, axes[0]))
         below.append(_slopes_below(field.copied(), axes[1]))
     return Winners(np.stack(wins), np.stack(both), np.stack(below), runs)
-
-
-def _both_pass(field: Field, law: Largest, axes: Axes) -> Array:
-    """E[f' f'] of two maxima as of Gaussians with their means and variances, with the correlation of f(M) and f(M')."""
-    left, right = at_pairs(np.sqrt(law.wins.sum(axis=0))[None], axes)
-    return np.asarray((left * right)[0])
 
 
 def _slopes_below(field: Field, axes: Axes) -> Array:

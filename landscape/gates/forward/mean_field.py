@@ -177,7 +177,7 @@ class MeanField:
         signal, self.taps[node.name] = maximum(op, read, laws, self.runs[position])
         self.found.append(signal)
         if carried is not None:
-            known = winners_of_pairs(read, laws, seen, carried, self.runs[position])
+            known = winners_of_pairs(op, read, laws, seen, carried, self.runs[position])
             if known is not None:
                 both = self.alike.average_pairs(known.both, carried[0])
                 wins = self.alike.average_winners(known.wins, read[0].tables(op), shape[1:])

@@ -26,6 +26,7 @@ __all__ = ["Cells", "Simulated", "simulated"]
 Array = np.ndarray[Any, Any]
 POINTS = 2**11  # and as many mirror images; fewer where there is more to do
 FEWEST = 2**10
+POINTS_ALONE = 2**13  # of a single window
 GRAIN = 2.0**-9  # of rates and powers, by which windows are told apart
 MOST_CELLS = 800  # of a part of one
 MOST_WINNERS = 2**25  # of all pairs of windows near each other
@@ -47,10 +48,11 @@ class Cells(NamedTuple):
 class Simulated(NamedTuple):
     """Moments of pairs of windows: `moments` (2, kinds, *lags) of each kind of window, and `kinds`, (*outputs).
 
-    The moments are E[f(M) f(M')] / sqrt(E[f(M)^2] E[f(M')^2]) and E[f'(M) f'(M')]; nan where they are not known. `wins`,
+    The moments are what two maxima have in common, (E[f(M) f(M')] - E[f(M)] E[f(M')]) / (sqrt(E[f(M)^2] E[f(M')^2]) - E[f(M)]
+    E[f(M')]), and E[f'(M) f'(M')]; nan where they are not known. `wins`,
     (kinds, *near lags, taps, taps): E[f'(M) f'(M'); one tap wins M, another one M'] of windows near each other; None where
-    these are too many. `first`, `second` are E[f(M)] and E[f(M)^2] by kind. `alike` numbers the windows by their law,
-    (*outputs): those that have one are averaged, for what they differ by is that few points are simulated.
+    these are too many. `alike` numbers the windows by their law, (*outputs): those that have one are averaged, for what they
+    differ by is that few points are simulated. `first`, `second` are E[f(M)] and E[f(M)^2] by law, of more points.
     """
 
     moments: Array
@@ -97,8 +99,7 @@ class Simulated(NamedTuple):
 
     def by_output(self) -> tuple[Array, Array]:
         """E[f(M)] and E[f(M)^2], (*outputs)."""
-        first, second = (mean_by_label(part[self.kinds], self.alike) for part in (self.first, self.second))
-        return first, second
+        return self.first[self.alike], self.second[self.alike]
 
 
 def _mean_by_row(values: Array, labels: Array) -> Array:
@@ -130,7 +131,6 @@ def simulated(cells: Cells, law: Largest, function: Curve, turns: bool = False) 
     taps, lags = prod(map(len, cells.tables)), [2 * r + 1 for r in near]
     wins = np.zeros((len(middles), *lags, taps, taps)) if law.level.size * prod(lags) * taps**2 <= MOST_WINNERS else None
     moments = np.full((2, len(middles), *(2 * r + 1 for r in reach)), np.nan)
-    values = np.empty((2, len(middles)))
     drawn: tuple[Array, ...] = ()
     for place, (middle, (read, outputs)) in enumerate(zip(middles, patches, strict=True)):
         at = [int(one) for one in np.unravel_index(middle, shape)]
@@ -144,20 +144,39 @@ def simulated(cells: Cells, law: Largest, function: Curve, turns: bool = False) 
         row = pairs[:, own if whole else 0].reshape(2, *map(len, outputs))
         lag: Any = np.ix_(*(step + r for step, r in zip(steps, reach, strict=True)))
         moments[(slice(None), place, *lag)] = row
-        values[:, place] = value[own].mean(), (value[own] ** 2).mean()
         if wins is not None:
             close = [np.flatnonzero(np.abs(step) <= r) for step, r in zip(steps, near, strict=True)]
             others = np.ravel_multi_index(np.ix_(*close), [len(o) for o in outputs]).ravel()
             found = _both_win(winner, slope, own, others, taps).reshape(*map(len, close), taps, taps)
             lag = np.ix_(*(step[c] + r for step, c, r in zip(steps, close, near, strict=True)))
             wins[(place, *lag)] = found
-    return Simulated(moments, wins, kinds, values[0], values[1], _by_law(law))
+    alike = _by_law(law)
+    return Simulated(moments, wins, kinds, *_alone(cells, alike, function, turns), alike)
+
+
+def _alone(cells: Cells, alike: Array, function: Curve, turns: bool) -> tuple[Array, Array]:
+    """E[f(M)] and E[f(M)^2] of single windows, one of each law.
+
+    What pairs have in common is measured against these, so that they must tell windows apart that differ by a percent.
+    """
+    found = []
+    for one in np.unique(alike, return_index=True)[1]:
+        read, outputs = _patch(cells, tuple(int(at) for at in np.unravel_index(one, alike.shape)), [0] * alike.ndim)
+        value = np.zeros((1, 1))
+        if all(map(len, read)):
+            index = np.ix_(*read)
+            field = gaussian_cells(cells.mean[index], cells.variance[index], cells.between(read), POINTS_ALONE)
+            value = _largest(cells.tables, read, outputs, field, function, turns)[0]
+        found.append((value.mean(), (value**2).mean()))
+    first, second = np.array(found).T
+    return first, second
 
 
 def _products(value: Array, slope: Array, whom: slice) -> Array:
-    """E[f(M) f(M')] / sqrt(E[f(M)^2] E[f(M')^2]) and E[f'(M) f'(M')] of some windows with all, (2, some, windows)."""
-    count, power = value.shape[1], (value**2).mean(axis=1)
-    between = ratio(value[whom] @ value.T / count, np.sqrt(np.multiply.outer(power[whom], power)))
+    """The moments of `Simulated` of some windows with all, (2, some, windows)."""
+    count, mean, power = value.shape[1], value.mean(axis=1), (value**2).mean(axis=1)
+    apart = np.multiply.outer(mean[whom], mean)
+    between = ratio(value[whom] @ value.T / count - apart, np.sqrt(np.multiply.outer(power[whom], power)) - apart)
     return np.stack([between, slope[whom] @ slope.T / count])
 
 

@@ -10,7 +10,9 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
+from landscape.gates.activations import quadrant
 from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.rising import Rising
 from landscape.gates.windows.largest import Largest, Window, common_factor, largest, moments_of_largest
@@ -23,12 +25,23 @@ from landscape.structure.plan import Axes
 from landscape.structure.symmetry import Symmetries
 from lattice import AdaptivePool, GlobalPool, Pool, UnsupportedError
 
-__all__ = ["MOST_CELLS", "Field", "at_codes", "pairs_of_windows", "simulate", "symmetric", "windows", "with_moments"]
+__all__ = [
+    "MOST_CELLS",
+    "Field",
+    "at_codes",
+    "pairs_of_slopes",
+    "pairs_of_windows",
+    "simulate",
+    "symmetric",
+    "windows",
+    "with_moments",
+]
 
 Array = np.ndarray[Any, Any]
 MOST_CELLS = 256  # of a window, all pairs of which are looked at
 MOST_JOINT = 64  # of a window, the winners of which are those of any covariance; of more, those of one factor in common
 MOST_WORK = 2**17  # distinct windows of one layer times the square of their cells: a few seconds
+NEVER = 9.0  # deviations
 GRAIN = 2.0**-9  # of a window's variance
 Maximum = Pool | AdaptivePool | GlobalPool
 
@@ -205,15 +218,36 @@ def pairs_of_windows(op: Maximum, field: Field, law: Largest, seen: Simulated | 
 
     With r_k = P(k wins), Cov(max, max') = sum r_k r'_m Cov(a_k, a_m), to first order in the covariances of different cells.
     """
-    found = np.full(tuple(map(len, axes)), np.nan)
-    if seen is not None:
-        first, second = (np.ix_(*(getattr(pairs, side) for pairs in axes)) for side in ("first", "second"))
-        found = seen.at(axes)[0] * np.sqrt(law.second[first] * law.second[second])
+    shared = np.full(tuple(map(len, axes)), np.nan) if seen is None else seen.at(axes)[0]
+    missing = np.isnan(shared)
+    if missing.any():
+        shared = np.where(missing, _shared(op, field, law, axes), shared)
+    first, second = (np.ix_(*(getattr(pairs, side) for pairs in axes)) for side in ("first", "second"))
+    independent = law.first[first] * law.first[second]
+    equal = np.sqrt(law.second[first] * law.second[second])
+    return np.asarray(independent + shared * (equal - independent))
+
+
+def pairs_of_slopes(op: Maximum, field: Field, law: Largest, seen: Simulated, axes: Axes) -> Array:
+    """E[f'(M) f'(M')] for the pairs of windows `axes`, (*pairs): as simulated, else as of Gaussians that pass as often."""
+    found = seen.at(axes)[1]
     missing = np.isnan(found)
-    return np.where(missing, _to_first_order(op, field, law, axes), found) if missing.any() else found
+    if not missing.any():
+        return found
+    assert field.function.slopes is not None
+    down, up = field.function.slopes
+    spread = np.sqrt(np.maximum(law.square - law.level**2, 0))
+    opened = ratio(law.wins.sum(axis=0) - down**2, up**2 - down**2) if up**2 != down**2 else ndtr(ratio(law.level, spread))
+    deviations = np.clip(ndtri(np.clip(opened, 0, 1)), -NEVER, NEVER)
+    first, second = (np.ix_(*(getattr(pairs, side) for pairs in axes)) for side in ("first", "second"))
+    between = _correlation(op, field, law, axes)
+    both = quadrant(deviations[first], deviations[second], between, np.sqrt(1 - between**2))
+    passed = down**2 + down * (up - down) * (opened[first] + opened[second]) + (up - down) ** 2 * both
+    return np.where(missing, passed, found)
 
 
-def _to_first_order(op: Maximum, field: Field, law: Largest, axes: Axes) -> Array:
+def _correlation(op: Maximum, field: Field, law: Largest, axes: Axes) -> Array:
+    """The correlation of the Gaussian maxima of pairs of windows, to first order in the covariances of their cells."""
     tables = field.tables(op)
     rows = [[table[:, pairs.first], table[:, pairs.second]] for table, pairs in zip(tables, axes, strict=True)]
     first, second = (np.ix_(*(getattr(pairs, side) for pairs in axes)) for side in ("first", "second"))
@@ -229,19 +263,22 @@ def _to_first_order(op: Maximum, field: Field, law: Largest, axes: Axes) -> Arra
         )
         weight = law.picked[k][first] * law.picked[m][second] * there
         covariance += weight * at_codes(field.covariance, field.axes, codes)
+    spread = np.sqrt(np.maximum(law.square - law.level**2, 0))
+    return np.clip(ratio(covariance, spread[first] * spread[second]), -1, 1)
+
+
+def _shared(op: Maximum, field: Field, law: Largest, axes: Axes) -> Array:
+    """What windows that are not near each other have in common, as Gaussians with their means, variances and correlation.
+
+    It is 0 for E[f(M) f(M')] = E[f(M)] E[f(M')] and 1 for sqrt(E[f(M)^2] E[f(M')^2]).
+    """
+    between = _correlation(op, field, law, axes)
     variance = np.maximum(law.square - law.level**2, 0)
-    means = [law.level[side] for side in (first, second)]
-    variances = [variance[side] for side in (first, second)]
-    correlation = np.clip(ratio(covariance, np.sqrt(variances[0] * variances[1])), -1, 1)
-    return _rescaled(field.function, means, variances, correlation, [law.second[side] for side in (first, second)])
-
-
-def _rescaled(rising: Rising, means: list[Array], variances: list[Array], correlation: Array, powers: list[Array]) -> Array:
-    """E[f(M) f(M')] of Gaussian maxima, times the ratio of their powers to those of Gaussians."""
-    laws = [rising.moments(mean, variance, correlation) for mean, variance in zip(means, variances, strict=True)]
-    ratios = [ratio(power, law[1]) for power, law in zip(powers, laws, strict=True)]
-    one, other = (law[2] * part for law, part in zip(laws, ratios, strict=True))
-    return np.asarray(np.sign(one) * np.sqrt(np.maximum(one * other, 0)))
+    shares = []
+    for side in (np.ix_(*(getattr(pairs, side) for pairs in axes)) for side in ("first", "second")):
+        mean, square, both, _ = field.function.moments(law.level[side], variance[side], between)
+        shares.append(ratio(both - mean**2, square - mean**2))
+    return np.asarray((shares[0] + shares[1]) / 2)
 
 
 def _turns(sizes: list[int]) -> list[Array]:
