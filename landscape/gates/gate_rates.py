@@ -63,7 +63,6 @@ def _rates(prior: Prior, train: bool) -> Gates:
     below = field.sweep(1.0)
     gains: dict[str, Any] = {}
     firsts: dict[str, Any] = {}
-    passing: dict[str | None, Any] = {}  # through a gate and those right under it
     products: dict[tuple[str, int], Any] = {}
     means: dict[tuple[str, int], Any] = {}
     where = {name: position for position, name in enumerate(lattice.names)}
@@ -72,9 +71,6 @@ def _rates(prior: Prior, train: bool) -> Gates:
             of_product = _gate_of_product(field, where[node.name])
             own = of_product or gate(node.op, field.known(where[node.name]), below[node.inputs[0]])
             gains[node.name], firsts[node.name] = own
-            under = gate_under(lattice, node.inputs[0])
-            passing[node.name] = gains[node.name] * passing.get(under, 1.0)
-            _check_tail(node, passing[node.name], below[node.inputs[0]])
         elif isinstance(node.op, Multiply):
             products |= _products(node, field.run(where[node.name]), [below[i] for i in node.inputs], lattice.shapes)
             if field.run(where[node.name]) is None:
@@ -82,6 +78,7 @@ def _rates(prior: Prior, train: bool) -> Gates:
         elif isinstance(node.op, Norm) and node.op.kind in SIGNAL_NORMS:
             gains[node.name] = 1 / (spread(node.op, below[node.inputs[0]], lattice.input_shapes(node)[0]) + node.op.eps)
     runs = _trunks(field, unknown, gains, firsts)
+    _check_tails(field, unknown, gains)
     return Gates(
         gains,
         joint=_joint(field, gains),
@@ -140,6 +137,16 @@ def _grows(op: Op) -> bool:
     """Is twice the input twice the output?"""
     smooth = isinstance(op, Activation) and not has_slopes(op)
     return not (smooth or isinstance(op, Multiply | Attention) or (isinstance(op, Norm) and op.kind in SIGNAL_NORMS))
+
+
+def _check_tails(field: MeanField, unknown: Mapping[str, Node], gains: Mapping[str, Any]) -> None:
+    """Refuse gates that are nearly always closed, alone or with those right under them."""
+    passing: dict[str | None, Any] = {}  # through a gate and those right under it
+    for node in unknown.values():
+        if isinstance(node.op, Activation):
+            under = gate_under(field.lattice, node.inputs[0])
+            passing[node.name] = gains[node.name] * passing.get(under, 1.0)
+            _check_tail(node, passing[node.name], field.found[node.inputs[0]])
 
 
 def _check_tail(node: Node, gain: Array, below: Signal) -> None:

@@ -290,6 +290,26 @@ def test_a_tanh_that_is_saturated_but_once_in_a_million_is_refused():
         predict(factory(1e9), (2, 12))
 
 
+class Falling(nn.Module):
+    """A ReLU over a skip of values that are never positive, beside a branch of a given size."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.stem, self.branch = nn.Conv1d(1, 8, 3), nn.Conv1d(8, 8, 3, padding=1, bias=False)
+        self.head, self.scale = nn.Conv1d(8, 2, 3), scale
+
+    def forward(self, x):
+        y = functional.logsigmoid(self.stem(x))
+        return self.head(torch.relu(y + self.scale * self.branch(y)))
+
+
+def test_a_gate_of_a_trunk_that_hardly_ever_opens_is_refused():
+    """As a Gaussian with the mean and variance of the sum it would open often enough; with the law of its run it does not."""
+    with pytest.raises(AssumptionError, match=r"relu: it would open .* of the time for Gaussian values"):
+        predict(lambda: Falling(0.1), (1, 12))
+    assert predict(lambda: Falling(2.0), (1, 12)).squared.all()
+
+
 class Scaled(nn.Module):
     def __init__(self, scale):
         super().__init__()
