@@ -173,7 +173,7 @@ def _with_theory(traced: Trace, request: Request) -> Trace:
 
 def _with_gradients_of_norms(traced: Trace, given: bool) -> tuple[Trace, tuple[str, ...]]:
     """What norms over the signal leave of the gradient beside their factor, and in words how little that is."""
-    kept = kept_by_norms(traced, given)
+    kept = kept_by_norms(traced, given, traced.of_signs)
     if not kept:
         return traced, ()
     largest = max(float(np.max(np.abs(factor - 1))) for factor in kept.values())

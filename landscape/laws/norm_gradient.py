@@ -16,6 +16,7 @@ its inverse, and both together are (n - 2)/(n - 3) (D - 1)/(D - 2). For given in
 D belongs to the lowest norms only: what stands on a norm has one size already.
 """
 
+from collections.abc import Collection
 from itertools import product
 from math import prod
 from typing import Any
@@ -27,8 +28,9 @@ from landscape.laws.batchnorm import averaged_next
 from landscape.laws.moments import expected_squares
 from landscape.prior import Prior
 from landscape.structure.signs import NEGATED, SIGNAL_NORMS, has_slopes, slopes
-from lattice import Activation, AssumptionError, Dropout, Lattice, Node, Norm, Upsample
-from lattice.network.ops import Weighted
+from landscape.weights.fans import fans
+from lattice import Activation, AssumptionError, Dropout, Lattice, Node, Norm, Pad, Upsample
+from lattice.network.ops import Pooling, Weighted
 
 __all__ = ["kept_by_norms"]
 
@@ -36,10 +38,11 @@ Array = np.ndarray[Any, Any]
 MOST_POSITIONS = 64  # above it the size of the middle position stands for all
 
 
-def kept_by_norms(prior: Prior, given: bool = False) -> dict[str, Array]:
+def kept_by_norms(prior: Prior, given: bool = False, of_signs: Collection[str] = ()) -> dict[str, Array]:
     """The factor beside 1 / E[s^2] of every norm over the signal, by name: one number, or over (1, *spatial).
 
-    `given`: E[1 / s^2] was counted on given inputs, and is what the factor stands beside.
+    `given`: E[1 / s^2] was counted on given inputs, and is what the factor stands beside. `of_signs` names the layers whose
+    weights all have one size.
 
     Raises `AssumptionError` where the variance is that of so few values that its inverse has no mean.
 
@@ -61,6 +64,7 @@ def kept_by_norms(prior: Prior, given: bool = False) -> dict[str, Array]:
         if here:
             _check_not_constant(lattice, position)
             n = _values(node, _before_copies(lattice, position)) * _following(prior, position)
+            _check_filters_differ(prior, position, n, of_signs)
             kept[node.name] = np.asarray(_left(n - 1, 1, given, node))
             if weights[position] and not below:
                 kept[node.name] = kept[node.name] * _left(_inputs_seen(prior, position), 0, given, node)
@@ -76,6 +80,52 @@ def _check_not_constant(lattice: Lattice, position: int) -> None:
             f"{node.name}: the average over all positions of what a norm of each channel gives is constant, so that the "
             "gradient through it is exactly 0; take the average before the norm"
         )
+
+
+def _check_filters_differ(prior: Prior, position: int, n: float, of_signs: Collection[str]) -> None:
+    """Refuse a norm over channels where with too large a probability P there are two different filters among them.
+
+    Its values are then a and b alone, y has one size wherever a and b differ by more than sqrt(eps), and all of its gradient
+    stands where they do not: beside that of other filters its square grows as P (E[s^2] / eps)^(1/2).
+    """
+    lattice = prior.lattice
+    node, shape = lattice.nodes[position], lattice.shapes[position]
+    assert isinstance(node.op, Norm)
+    if node.op.kind != "layer" and not (node.op.kind == "group" and prod(shape[1:]) == 1):
+        return
+    layer = _weighted_below(lattice, position)
+    if layer is None or lattice.nodes[layer].name not in of_signs:
+        return
+    name = lattice.nodes[layer].name
+    if name in prior.shifts and np.any(prior.shifts[name][1]):
+        return  # what biases make different
+    signs, _ = fans(lattice.nodes[layer].op, lattice.input_shapes(lattice.nodes[layer])[0])
+    chance = _chance_of_two(signs, n)
+    small = np.sqrt(node.op.eps * np.max(prior.gates.gains.get(node.name, 1.0)))
+    if chance > small:
+        raise AssumptionError(
+            f"{node.name}: the {node.op.kind} norm divides by the variance of {n:.3g} filters of {signs} weights of one size "
+            f"({name}), of which only two differ with probability {chance:.2g}: the gradient is then that of rare inputs, and "
+            "only eps keeps it finite; give weights of more than one size, more of them, or more channels"
+        )
+
+
+def _chance_of_two(signs: int, n: float) -> float:
+    """C(2^F, 2) (2^n - 2) / 2^(F n): that n filters of F random signs are two different ones, some of each.
+
+    >>> _chance_of_two(1, 2)
+    0.5
+    """
+    patterns = 2.0 ** min(signs, 64)
+    return float((patterns - 1) * (1 - 2.0 ** (1 - n)) * (patterns / 2) ** (1 - n))
+
+
+def _weighted_below(lattice: Lattice, position: int) -> int | None:
+    """The layer with weights that a node reads, through what acts on each channel alone; None where there is none."""
+    below = lattice.nodes[position].inputs[0]
+    while isinstance(lattice.nodes[below].op, Activation | Dropout | Upsample | Pooling | Pad):
+        below = lattice.nodes[below].inputs[0]
+    return below if isinstance(lattice.nodes[below].op, Weighted) else None
 
 
 def _values(node: Node, shape: tuple[int, ...]) -> int:

@@ -62,12 +62,15 @@ class Trace(Prior):
     unproven : str, default ""
         Why the trace could not be compared with the gradient of the model itself; empty where it was, and where that was not
         asked for.
+    of_signs : frozenset of str, default ()
+        The layers whose weights all have one size: few such filters are different ones.
     """
 
     variance_errors: Mapping[str, float] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
     unit: Any = None
     unproven: str = ""
+    of_signs: frozenset[str] = frozenset()
 
     def _repr_html_(self) -> str:
         from landscape.display.html import trace_html
@@ -180,7 +183,7 @@ def trace(
         weights_read.shifts,
     )
     doubts = (*weights_read.doubts, *_doubts_of_reading(reader, weights, parameters))
-    traced = Trace(lattice, *known, weights_read.variance_errors, doubts, unit, unproven)
+    traced = Trace(lattice, *known, weights_read.variance_errors, doubts, unit, unproven, weights_read.of_signs)
     if inputs is None or not unknown_rates(traced):
         return traced
     shifts = {name: str(weights[name]["bias"]) for name in parameters if weights[name].get("bias") is not None}

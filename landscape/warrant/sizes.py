@@ -17,7 +17,8 @@ Depthwise convolutions under gates come on top too. All positions of a channel s
 opens the gate above is worth more, layer by layer: a factor of 1 + a each on the upper bound and a / 3 on the map, with
 a = 0.4 / n of n weights a filter, or 1.5 / n beside a skip, whose weight adds to one. (MobileOne measures 27. Where the law of
 `landscape.gates.filters` is added, a tenth a layer is left at most.) Maxima whose winners are not known are taken as of
-independent values, which is up to twice too much each: a factor of 0.7 on the lower bound. (GoogLeNet's 13 measure 0.13.) A
+independent values, which is up to twice too much each: a factor of 0.7 on the lower bound. (GoogLeNet's 13 measure 0.13.) Norms
+over maxima of few filters divide by more than is known (`landscape.warrant.norms_over_maxima`): a factor on the lower bound. A
 norm over positions takes out the part of the gradient along
 its own values too, which matters where an average above makes all positions' gradients alike: a factor of 1 - 0.7 / m on the
 lower bound and 1 / (2 m) on the map, with m the channels that share the mean (1 for an instance norm); 2 / m where there are
@@ -50,6 +51,7 @@ from landscape.structure.plan import pool_cells, takes_a_mean
 from landscape.structure.shared_signal import meet, shared_signals
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, is_batch_norm, slopes
 from landscape.warrant.guarantee import Guarantee
+from landscape.warrant.norms_over_maxima import least_through_norms_over_maxima
 from landscape.weights.fans import fans
 from lattice import Activation, Add, Blur, Conv, Dropout, GlobalPool, Input, Lattice, Multiply, Node, Norm, Op, Pad, Upsample
 from lattice.network.ops import Merge, Pooling, Rearrangement, Summed, Weighted, Windowed
@@ -116,7 +118,7 @@ def stated_size(
     smooth = _smooth_under_averages(lattice)
     second_law = 1.5 if averaged and pooled and not smooth and not pooled_gates(lattice) else 1.0
     return Size(
-        0.7**guessed * prod(1 - 0.7 * share for share, _ in means) * left / factor,
+        0.7**guessed * prod(1 - 0.7 * share for share, _ in means) * least_through_norms_over_maxima(lattice) * left / factor,
         factor
         * second_law
         * 1.6**smooth

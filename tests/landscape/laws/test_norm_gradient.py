@@ -1,6 +1,7 @@
 """A norm over the signal follows the signal: what its own gradient takes, against autograd and against its Jacobian."""
 
 from functools import cache
+from itertools import product
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from landscape import predict
-from landscape.laws.norm_gradient import kept_by_norms
+from landscape.laws.norm_gradient import _chance_of_two, kept_by_norms
 from landscape.prior import Gates, Prior
 from landscape.tracing import gate_counts
 from lattice import (
@@ -229,3 +230,32 @@ def test_copies_of_a_position_are_no_values_of_their_own():
     nets = [Lattice.chain((1, 4, 4), net) for net in (below, [below[0], Upsample(2), below[1]])]
     plain, copied = (kept_by_norms(Prior(net, {"conv1": 1.0}))["norm1"] for net in nets)
     np.testing.assert_allclose(copied, plain, rtol=1e-9)
+
+
+class OfSigns(nn.Module):
+    """A layer norm over filters of random signs, or over maxima of what they give."""
+
+    @torch.no_grad()
+    def __init__(self, inputs: int, channels: int, cells: int, bias: bool = False) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv1d(inputs, channels, 1, bias=bias), nn.LayerNorm(channels)
+        self.head, self.cells = nn.Conv1d(channels, 2, 1, bias=False), cells
+        self.stem.weight.copy_(torch.randint(0, 2, self.stem.weight.shape) * 2.0 - 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = nn.functional.max_pool1d(self.stem(x), self.cells)
+        return self.head(self.norm(y.movedim(1, 2)).movedim(2, 1))
+
+
+@pytest.mark.parametrize(("inputs", "channels", "cells"), [(3, 4, 1), (4, 4, 1), (1, 8, 9), (2, 8, 9), (3, 4, 9)])
+def test_a_norm_over_few_filters_of_signs_is_refused(inputs, channels, cells):
+    with pytest.raises(AssumptionError, match=r"norm: .* weights of one size \(stem\), of which only two differ with"):
+        predict(lambda: OfSigns(inputs, channels, cells), (inputs, 18))
+    assert predict(lambda: OfSigns(inputs, 4 * channels, cells, bias=inputs < 3), (inputs, 18)).squared.all()
+
+
+@pytest.mark.parametrize(("signs", "n"), [(1, 2), (1, 4), (2, 3), (3, 3)])
+def test_how_often_two_filters_of_signs_differ_is_counted(signs, n):
+    filters = list(product((-1, 1), repeat=signs))
+    counts = [len(set(drawn)) == 2 for drawn in product(filters, repeat=n)]
+    assert _chance_of_two(signs, n) == pytest.approx(np.mean(counts))
