@@ -8,11 +8,11 @@ import numpy as np
 from scipy.special import ndtr
 
 from landscape.gates.averaging import ratio
-from landscape.gates.composites import beside, factor_squares, gate_of_product
+from landscape.gates.composites import beside, factor_squares, gate_of_product, line_of
 from landscape.gates.filters import crossings, filters_under_gates
 from landscape.gates.forward.covariances import at_pairs, gate_products
 from landscape.gates.forward.mean_field import MeanField
-from landscape.gates.forward.mean_field_rules import gate, spread
+from landscape.gates.forward.mean_field_rules import gate, of_run, spread
 from landscape.gates.forward.runs import Step, chains, run_rates
 from landscape.gates.forward.signal import Run, Signal, gaussian
 from landscape.gates.gates import Skip, gate_under, gates_below, skips, unknown_rates
@@ -25,6 +25,7 @@ from lattice import (
     Activation,
     AssumptionError,
     Attention,
+    Dropout,
     Multiply,
     Node,
     Norm,
@@ -68,8 +69,8 @@ def _rates(prior: Prior, train: bool) -> Gates:
     where = {name: position for position, name in enumerate(lattice.names)}
     for node in unknown.values():
         if isinstance(node.op, Activation):
-            of_product = _gate_of_product(field, where[node.name])
-            own = of_product or gate(node.op, field.known(where[node.name]), below[node.inputs[0]])
+            special = _gate_of_product(field, where[node.name]) or _gate_over_dropout(field, where[node.name])
+            own = special or gate(node.op, field.known(where[node.name]), below[node.inputs[0]])
             gains[node.name], firsts[node.name] = own
         elif isinstance(node.op, Multiply):
             products |= _products(node, field.run(where[node.name]), [below[i] for i in node.inputs], lattice.shapes)
@@ -114,6 +115,27 @@ def _gate_of_product(field: MeanField, position: int) -> tuple[Array, Array] | N
     affine = {name: part for run in runs for name, part in run.affine.items()}
     laws = (*gaussian(field.found[first])[:2], *gaussian(field.found[second])[:2])
     return gate_of_product(form, (one, other), affine, laws, _common_inputs(field.prior, first, second))
+
+
+def _gate_over_dropout(field: MeanField, position: int) -> tuple[Array, Array] | None:
+    """The gain and the mean slope of a gate phi over d f(z), with d = 0 or 1 / q a dropout in training mode; None of others.
+
+    Where phi and f are piecewise linear with their kink at 0, phi(d f) = d phi(f): what is dropped has no gradient, and
+    the rest opens the gate as often as without the dropout, E[phi'^2 f'^2] / E[f'^2]. (The values of f are no Gaussian.)
+    """
+    node = field.lattice.nodes[position]
+    assert isinstance(node.op, Activation)
+    below = node.inputs[0]
+    while isinstance(field.lattice.nodes[below].op, Dropout):
+        below = field.lattice.nodes[below].inputs[0]
+    run = field.run(below)
+    if below == node.inputs[0] or not field.train or run is None or not run.form.gates or not has_slopes(node.op):
+        return None
+    if line_of(run.form, run.affine) is None:
+        return None
+    whole = replace(run.form, kind="gate", op=node.op, parts=(run.form,))
+    _, gain, slope = of_run(run._replace(form=whole))
+    return gain, slope
 
 
 def _common_inputs(prior: Prior, *nodes: int) -> float:

@@ -15,8 +15,8 @@ for a white input of unit power it is
 with rho the correlation that all positions share, cross / power of `landscape.gates.forward.mean_field`. Against the path sum
 its size is about 2 kappa P / (channels of the input * positions of the input): it matters for nets without strides, and
 vanishes for pyramids. Where the gate is the top of a run of gates without weights between (a ReLU of a leaky ReLU, a gate of
-y - relu(y)) that is piecewise linear in one Gaussian, z is that Gaussian and a, b are the slopes of the run. Left out: what fluctuates in S and rho from input to input, of relative size 1 / (cells of z's receptive
-field * channels).
+y - relu(y)) that is piecewise linear in one Gaussian, z is that Gaussian and a, b are the slopes of the run. Left out: what
+fluctuates in S and rho from input to input, of relative size 1 / (cells of z's receptive field * channels).
 """
 
 from collections.abc import Iterator
