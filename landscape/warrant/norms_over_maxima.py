@@ -25,7 +25,7 @@ from math import exp, lgamma
 from typing import Any
 
 import numpy as np
-from scipy.special import log_ndtr
+from scipy.special import erf, log_ndtr
 
 from landscape.structure.plan import pool_cells
 from landscape.structure.signs import SIGNAL_NORMS
@@ -33,7 +33,7 @@ from landscape.weights.fans import fans
 from lattice import Lattice, Node, Norm
 from lattice.network.ops import Pooling, Weighted
 
-__all__ = ["least_through_norms_over_maxima"]
+__all__ = ["largest_square", "least_through_norms_over_maxima"]
 
 Array = np.ndarray[Any, Any]
 GRID = np.linspace(-10, 10, 4001)
@@ -83,6 +83,18 @@ def _spread_of_size(weights: int) -> float:
     [0.363, 0.215, 0.08]
     """
     return 1 - 2 / weights * exp(2 * (lgamma((weights + 1) / 2) - lgamma(weights / 2)))
+
+
+@lru_cache(maxsize=64)
+def largest_square(cells: int) -> float:
+    """E[max_i z_i^2] of this many independent normal numbers.
+
+    >>> [round(largest_square(n), 3) for n in (1, 2)]  # 1 and 1 + 2 / pi
+    [1.0, 1.637]
+    """
+    z = np.arange(0.0005, 10, 0.001)
+    density = np.exp(-(z**2) / 2) * erf(z / np.sqrt(2)) ** (cells - 1)
+    return float(density @ z**2 / density.sum())
 
 
 @lru_cache(maxsize=64)

@@ -30,7 +30,8 @@ Gaussian values that a whole input shares it leaves r = E[(1 - 1/B - y^2/B)^2] =
 Two gates without fresh weights between, which a fixed map or a sum of more than a skip joins, open together or apart: one that
 is open half of the time beside the other is worth twice, or nothing in part; a factor of 2 each, both ways. The largest of n
 products has factors larger than theirs are on average: the tail of a product of two Gaussians falls as exp(-p), and the
-largest of n such values is H_n = 1 + 1/2 + ... + 1/n on average, a factor on the upper bound. Two factors that read one signal
+largest of n such values is H_n = 1 + 1/2 + ... + 1/n on average, a factor on the upper bound; of n squares whose winners are
+not known it is the mean of the largest of n chi-squared numbers. Two factors that read one signal
 grow with its size S, and E[S^2] / E[S]^2 is 1 + 5 / c more for each layer of c ReLUs in a chain, and less in a trunk: a factor
 of 1.5 for the size of the input and of 1 + 3 / c for each gate below both factors on the upper bound, unless one of them is
 bounded (a sigmoid). Gates under an average leave out what two taps of one filter have in common with their gates (the second
@@ -51,7 +52,7 @@ from landscape.structure.plan import pool_cells, takes_a_mean
 from landscape.structure.shared_signal import meet, shared_signals
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, is_batch_norm, slopes
 from landscape.warrant.guarantee import Guarantee
-from landscape.warrant.norms_over_maxima import least_through_norms_over_maxima
+from landscape.warrant.norms_over_maxima import largest_square, least_through_norms_over_maxima
 from landscape.weights.fans import fans
 from lattice import Activation, Add, Blur, Conv, Dropout, GlobalPool, Input, Lattice, Multiply, Node, Norm, Op, Pad, Upsample
 from lattice.network.ops import Merge, Pooling, Rearrangement, Summed, Weighted, Windowed
@@ -124,7 +125,8 @@ def stated_size(
         * 1.6**smooth
         * _common_size(lattice)
         * prod(1 + a for a in shared)
-        * prod(_largest_products(lattice, position) for position in maxima),
+        * prod(_largest_products(lattice, position) for position in maxima)
+        * prod(_largest_squares(lattice, position) for position in maxima if lattice.nodes[position].name not in counted),
         map_error + scale_error + sum(shared) / 3 + sum(error for _, error in means) + (1 - left) / 2 + averaged / 2,
     )
 
@@ -211,15 +213,33 @@ def _left_by_batch_norms(lattice: Lattice, batch: int | None) -> float:
 
 def _largest_products(lattice: Lattice, position: int) -> float:
     """H_n of a maximum over n cells with a product below, without fresh weights between; else 1."""
-    waiting, found = list(lattice.nodes[position].inputs), False
-    while waiting and not found:
+    found = any(isinstance(op, Multiply) for op in _without_weights_between(lattice, position))
+    return sum(1 / k for k in range(1, _most_cells(lattice, position) + 1)) if found else 1.0
+
+
+def _largest_squares(lattice: Lattice, position: int) -> float:
+    """E[max of n squares of Gaussians] of a maximum over n cells with a square below, without fresh weights between; else 1.
+
+    What passes the square of z is 4 z^2, and z^2 is what the maximum looks for.
+    """
+    squares = (isinstance(op, Activation) and op.name == "square" for op in _without_weights_between(lattice, position))
+    return largest_square(_most_cells(lattice, position)) if any(squares) else 1.0
+
+
+def _without_weights_between(lattice: Lattice, position: int) -> Iterator[Op]:
+    """The ops below a node, down to the layers with weights."""
+    waiting = list(lattice.nodes[position].inputs)
+    while waiting:
         node = lattice.nodes[waiting.pop()]
-        found = isinstance(node.op, Multiply)
+        yield node.op
         waiting += [] if isinstance(node.op, Weighted) else node.inputs
+
+
+def _most_cells(lattice: Lattice, position: int) -> int:
+    """Of how many cells a maximum takes the largest, at most."""
     op = lattice.nodes[position].op
     assert isinstance(op, Windowed)
-    cells = int(pool_cells(op, lattice.input_shapes(lattice.nodes[position])[0][1:]).max())
-    return sum(1 / k for k in range(1, cells + 1)) if found else 1.0
+    return int(pool_cells(op, lattice.input_shapes(lattice.nodes[position])[0][1:]).max())
 
 
 def _common_size(lattice: Lattice) -> float:

@@ -5,7 +5,7 @@ import pytest
 from torch import nn
 
 from landscape import predict
-from landscape.warrant.norms_over_maxima import _level, _spread_of_size, least_through_norms_over_maxima
+from landscape.warrant.norms_over_maxima import _level, _spread_of_size, largest_square, least_through_norms_over_maxima
 from lattice import Activation, Conv, Lattice, Norm, Pool
 from validation import measure
 
@@ -18,6 +18,12 @@ def test_the_variance_of_maxima_is_that_of_drawn_filters(weights, cells):
     largest = draw.normal(size=(400_000, cells)).max(axis=1)
     more = 1 + _spread_of_size(weights) * _level(cells)
     assert np.var(size * largest) / (weights * largest.var()) == pytest.approx(more, rel=0.02)
+
+
+@pytest.mark.parametrize("cells", [1, 3, 9, 60])
+def test_the_largest_of_squares_is_that_of_drawn_ones(cells):
+    drawn = np.random.default_rng(0).chisquare(1, (200_000, cells)).max(axis=1)
+    assert largest_square(cells) == pytest.approx(drawn.mean(), rel=0.01)
 
 
 class OverMaxima(nn.Module):
