@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from landscape import predict
-from landscape.laws.norm_gradient import _chance_of_two, kept_by_norms
+from landscape.laws.norm_gradient import _chance_of_two, _inverse, kept_by_norms
 from landscape.prior import Gates, Prior
 from landscape.tracing import gate_counts
 from lattice import (
@@ -25,6 +25,7 @@ from lattice import (
     Upsample,
     residual,
 )
+from validation import measure
 
 
 class ChannelNorm(nn.Module):
@@ -259,3 +260,37 @@ def test_how_often_two_filters_of_signs_differ_is_counted(signs, n):
     filters = list(product((-1, 1), repeat=signs))
     counts = [len(set(drawn)) == 2 for drawn in product(filters, repeat=n)]
     assert _chance_of_two(signs, n) == pytest.approx(np.mean(counts))
+
+
+class Levelled(nn.Module):
+    """A group norm over few channels whose biases are as large as `level`."""
+
+    @torch.no_grad()
+    def __init__(self, channels: int, level: float) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv1d(4, 2 * channels, 1), nn.GroupNorm(2, 2 * channels)
+        self.head = nn.Linear(2 * channels * 9, 4, bias=False)
+        nn.init.normal_(self.stem.weight, std=0.5)
+        nn.init.normal_(self.stem.bias, std=level)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.norm(self.stem(x)).flatten(1))
+
+
+@pytest.mark.parametrize(("channels", "level"), [(2, 3.0), (2, 10.0), (3, 10.0), (4, 10.0), (8, 10.0)])
+def test_channels_that_share_a_level_are_few_values(channels, level):
+    """2000 draws; without what levels add it measures 2.1, 7.4, 3.0, 2.4 and 1.3 times the prediction."""
+    land = predict(lambda: Levelled(channels, level), (4, 9))
+    found = measure(lambda: Levelled(channels, level), (4, 9), draws=2000, seed=1).mean.mean()
+    assert found / land.squared.mean() == pytest.approx(1, abs=0.2)
+
+
+def test_a_norm_over_two_levels_alone_is_refused():
+    with pytest.raises(AssumptionError, match=r"norm: .* of 2 channels that hardly differ between positions"):
+        predict(lambda: Levelled(2, 50.0), (4, 9))
+
+
+def test_the_mean_of_an_inverse_is_that_of_drawn_sums():
+    draw = np.random.default_rng(0)
+    y = 5 * draw.chisquare(2, 10**6) + 0.5 * draw.chisquare(6, 10**6)
+    assert _inverse(5.0, 2, 0.5, 6, 0.3) == pytest.approx(y.mean() * (1 / (y + 0.3)).mean(), rel=0.01)
