@@ -14,31 +14,32 @@ hundred times as bright as the mean, are beyond the map's (docs/gallery.md). Whe
 standard errors come on top.
 
 Depthwise convolutions under gates come on top too. All positions of a channel share their few weights, so that a weight that
-opens the gate above is worth more, layer by layer: a factor of 1 + a each on the upper bound and a / 3 on the map, with
-a = 0.4 / n of n weights a filter, or 1.5 / n beside a skip, whose weight adds to one. (MobileOne measures 27. Where the law of
+opens the gate above is worth more, layer by layer: a factor of 1 + a each on the upper bound and a / 3 on the map, with a =
+0.4 / n of n weights a filter, or 1.5 / n beside a skip, whose weight adds to one. (MobileOne measures 27. Where the law of
 `landscape.gates.filters` is added, a tenth a layer is left at most.) Maxima whose winners are not known are taken as of
-independent values, which is up to twice too much each: a factor of 0.7 on the lower bound. (GoogLeNet's 13 measure 0.13.) Norms
-over maxima of few filters divide by more than is known (`landscape.warrant.norms_over_maxima`): a factor on the lower bound. A
-norm over positions takes out the part of the gradient along
-its own values too, which matters where an average above makes all positions' gradients alike: a factor of 1 - 0.7 / m on the
-lower bound and 1 / (2 m) on the map, with m the channels that share the mean (1 for an instance norm); 2 / m where there are
-too many positions for the law of the mean. What it takes and spreads over its n values, 2 / n, is on the map in any case. A
-batch norm in training mode over B inputs does so with the mean over the batch, and with the part along its own values: of
-Gaussian values that a whole input shares it leaves r = E[(1 - 1/B - y^2/B)^2] = (1 - 1/B)(1 - 3/B) + 3 (B - 1) / (B^2 (B +
-1)), a factor on the lower bound once (below the first such norm the mean over the batch is gone), and (1 - r) / 2 on the map.
+independent values, which is up to twice too much each: a factor of 0.7 on the lower bound. (GoogLeNet's 13 measure 0.13.)
+Norms over maxima of few filters divide by more than is known (`landscape.warrant.norms_over_maxima`): a factor on the lower
+bound. Norms over channels between averages: 1 / D on the map (`landscape.warrant.norms_between_averages`). A norm over
+positions takes out the part of the gradient along its own values too, which matters where an average above makes all
+positions' gradients alike: a factor of 1 - 0.7 / m on the lower bound and 1 / (2 m) on the map, with m the channels that share
+the mean (1 for an instance norm); 2 / m where there are too many positions for the law of the mean. What it takes and spreads
+over its n values, 2 / n, is on the map in any case. A batch norm in training mode over B inputs does so with the mean over the
+batch, and with the part along its own values: of Gaussian values that a whole input shares it leaves r = E[(1 - 1/B -
+y^2/B)^2] = (1 - 1/B)(1 - 3/B) + 3 (B - 1) / (B^2 (B + 1)), a factor on the lower bound once (below the first such norm the
+mean over the batch is gone), and (1 - r) / 2 on the map.
 
 Two gates without fresh weights between, which a fixed map or a sum of more than a skip joins, open together or apart: one that
 is open half of the time beside the other is worth twice, or nothing in part; a factor of 2 each, both ways. The largest of n
 products has factors larger than theirs are on average: the tail of a product of two Gaussians falls as exp(-p), and the
 largest of n such values is H_n = 1 + 1/2 + ... + 1/n on average, a factor on the upper bound; of n squares whose winners are
-not known it is the mean of the largest of n chi-squared numbers. Two factors that read one signal
-grow with its size S, and E[S^2] / E[S]^2 is 1 + 5 / c more for each layer of c ReLUs in a chain, and less in a trunk: a factor
-of 1.5 for the size of the input and of 1 + 3 / c for each gate below both factors on the upper bound, unless one of them is
-bounded (a sigmoid). Gates under an average leave out what two taps of one filter have in common with their gates (the second
-path law, which is added for some pooled heads only): up to as much as is kept, which the factor 2 covers (1.5 more under a
-global average that reads no gate), and in the shape of another map, so that 1/2 comes on the map. The slopes of smooth ones at
-two positions are taken as independent: a factor of 1.6 on the upper bound for each of the first two, above which positions
-have little in common (two of tanh to GELU with 8 channels measure 1.06 to 1.32 together).
+not known it is the mean of the largest of n chi-squared numbers. Two factors that read one signal grow with its size S, and
+E[S^2] / E[S]^2 is 1 + 5 / c more for each layer of c ReLUs in a chain, and less in a trunk: a factor of 1.5 for the size of
+the input and of 1 + 3 / c for each gate below both factors on the upper bound, unless one of them is bounded (a sigmoid).
+Gates under an average leave out what two taps of one filter have in common with their gates (the second path law, which is
+added for some pooled heads only): up to as much as is kept, which the factor 2 covers (1.5 more under a global average that
+reads no gate), and in the shape of another map, so that 1/2 comes on the map. The slopes of smooth ones at two positions are
+taken as independent: a factor of 1.6 on the upper bound for each of the first two, above which positions have little in common
+(two of tanh to GELU with 8 channels measure 1.06 to 1.32 together).
 """
 
 from collections.abc import Collection, Iterator
@@ -52,6 +53,7 @@ from landscape.structure.plan import pool_cells, takes_a_mean
 from landscape.structure.shared_signal import meet, shared_signals
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, is_batch_norm, slopes
 from landscape.warrant.guarantee import Guarantee
+from landscape.warrant.norms_between_averages import error_of_sizes
 from landscape.warrant.norms_over_maxima import largest_square, least_through_norms_over_maxima
 from landscape.weights.fans import fans
 from lattice import Activation, Add, Blur, Conv, Dropout, GlobalPool, Input, Lattice, Multiply, Node, Norm, Op, Pad, Upsample
@@ -127,7 +129,13 @@ def stated_size(
         * prod(1 + a for a in shared)
         * prod(_largest_products(lattice, position) for position in maxima)
         * prod(_largest_squares(lattice, position) for position in maxima if lattice.nodes[position].name not in counted),
-        map_error + scale_error + sum(shared) / 3 + sum(error for _, error in means) + (1 - left) / 2 + averaged / 2,
+        map_error
+        + scale_error
+        + error_of_sizes(lattice)
+        + sum(shared) / 3
+        + sum(error for _, error in means)
+        + (1 - left) / 2
+        + averaged / 2,
     )
 
 
