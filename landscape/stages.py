@@ -22,6 +22,7 @@ from landscape.laws.pooled_head import head_correction, pooled_gates
 from landscape.structure.signs import is_batch_norm
 from landscape.tracing.trace import Trace, trace
 from landscape.warrant.guarantee import Guarantee, warrant
+from landscape.warrant.saturated_winners import lost_by_saturated_winners
 from landscape.weights.initialisation import Initialisation, he, layer_variances
 from lattice import AssumptionError, Lattice, Norm, ResourceError, SpecificationError, UnsupportedError
 from lattice.checks import given_shape
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Request", "apply_law", "complete", "fill_gates", "path_law", "read"]
 
 Array = np.ndarray[Any, Any]
+MOST_LOST = 2.5  # of the logarithm of what winners pass
 MODES, GATES = ("eval", "train"), (None, "measured", "theory")
 
 
@@ -214,6 +216,7 @@ def apply_law(traced: Trace, request: Request, by_hand: bool, said: tuple[str, .
 
 def _by_the_law_that_holds(traced: Trace, request: Request, by_hand: bool, said: tuple[str, ...]) -> Outcome:
     _check_branches(traced.lattice)
+    _check_winners(traced.lattice)
     guarantee, reasons = warrant(traced)
     more = train_reasons(traced.lattice, request.batch) if request.train else ()
     if traced.skewed:
@@ -243,6 +246,16 @@ def _check_branches(lattice: Lattice) -> None:
         raise UnsupportedError(
             f"{listed(parallel)}: two gates of one signal on branches that meet in a sum without weights of their own between; "
             "how often both are open has no rule here. Where they are one function, apply it once and use its result twice"
+        )
+
+
+def _check_winners(lattice: Lattice) -> None:
+    """Refuse maxima over sums of so few saturating gates that what their winners pass is a tail."""
+    tails = [f"{top} over {layer}" for top, layer, lost in lost_by_saturated_winners(lattice) if lost > MOST_LOST]
+    if tails:
+        raise AssumptionError(
+            f"{listed(tails)}: each cell is the sum of so few saturating gates that where it is the largest they are closed; "
+            "what passes is a tail that has no rule here. Give the layer more inputs, or take the maximum over fewer cells"
         )
 
 

@@ -27,11 +27,9 @@ from typing import Any
 import numpy as np
 from scipy.special import erf, log_ndtr
 
-from landscape.structure.plan import pool_cells
 from landscape.structure.signs import SIGNAL_NORMS
-from landscape.weights.fans import fans
-from lattice import Lattice, Node, Norm
-from lattice.network.ops import Pooling, Weighted
+from landscape.warrant.saturated_winners import layers_under, weights_read
+from lattice import Lattice, Norm
 
 __all__ = ["largest_square", "least_through_norms_over_maxima"]
 
@@ -57,23 +55,9 @@ def least_through_norms_over_maxima(lattice: Lattice) -> float:
 
 def _maxima(lattice: Lattice, position: int) -> Iterator[tuple[int, int]]:
     """(F, n) of every layer whose maxima over n cells a node reads without weights between."""
-    waiting = [(i, 1) for i in lattice.nodes[position].inputs]
-    while waiting:
-        below, cells = waiting.pop()
-        node = lattice.nodes[below]
-        if isinstance(node.op, Weighted):
-            if cells > 1:
-                yield fans(node.op, lattice.input_shapes(node)[0])[0], cells
-            continue
-        cells *= _cells(lattice, node)
-        waiting += [(i, cells) for i in node.inputs]
-
-
-def _cells(lattice: Lattice, node: Node) -> int:
-    """Of how many cells a node takes the largest."""
-    if not isinstance(node.op, Pooling) or node.op.kind != "max":
-        return 1
-    return int(pool_cells(node.op, lattice.input_shapes(node)[0][1:]).max())
+    for layer, cells in layers_under(lattice, lattice.nodes[position]):
+        if cells > 1:
+            yield weights_read(layer.op, lattice.input_shapes(layer)[0]), cells
 
 
 def _spread_of_size(weights: int) -> float:

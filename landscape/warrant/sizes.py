@@ -18,15 +18,16 @@ opens the gate above is worth more, layer by layer: a factor of 1 + a each on th
 0.4 / n of n weights a filter, or 1.5 / n beside a skip, whose weight adds to one. (MobileOne measures 27. Where the law of
 `landscape.gates.filters` is added, a tenth a layer is left at most.) Maxima whose winners are not known are taken as of
 independent values, which is up to twice too much each: a factor of 0.7 on the lower bound. (GoogLeNet's 13 measure 0.13.)
-Norms over maxima of few filters divide by more than is known (`landscape.warrant.norms_over_maxima`): a factor on the lower
-bound. Norms over channels between averages: 1 / D on the map (`landscape.warrant.norms_between_averages`). A norm over
-positions takes out the part of the gradient along its own values too, which matters where an average above makes all
-positions' gradients alike: a factor of 1 - 0.7 / m on the lower bound and 1 / (2 m) on the map, with m the channels that share
-the mean (1 for an instance norm); 2 / m where there are too many positions for the law of the mean. What it takes and spreads
-over its n values, 2 / n, is on the map in any case. A batch norm in training mode over B inputs does so with the mean over the
-batch, and with the part along its own values: of Gaussian values that a whole input shares it leaves r = E[(1 - 1/B -
-y^2/B)^2] = (1 - 1/B)(1 - 3/B) + 3 (B - 1) / (B^2 (B + 1)), a factor on the lower bound once (below the first such norm the
-mean over the batch is gone), and (1 - r) / 2 on the map.
+Norms over maxima of few filters divide by more than is known (`landscape.warrant.norms_over_maxima`), and maxima of sums of
+few saturating gates pass less (`landscape.warrant.saturated_winners`): factors on the lower bound. Norms over channels between
+averages: 1 / D on the map (`landscape.warrant.norms_between_averages`). A norm over positions takes out the part of the
+gradient along its own values too, which matters where an average above makes all positions' gradients alike: a factor of 1 -
+0.7 / m on the lower bound and 1 / (2 m) on the map, with m the channels that share the mean (1 for an instance norm); 2 / m
+where there are too many positions for the law of the mean. What it takes and spreads over its n values, 2 / n, is on the map
+in any case. A batch norm in training mode over B inputs does so with the mean over the batch, and with the part along its own
+values: of Gaussian values that a whole input shares it leaves r = E[(1 - 1/B - y^2/B)^2] = (1 - 1/B)(1 - 3/B) + 3 (B - 1) /
+(B^2 (B + 1)), a factor on the lower bound once (below the first such norm the mean over the batch is gone), and (1 - r) / 2 on
+the map.
 
 Two gates without fresh weights between, which a fixed map or a sum of more than a skip joins, open together or apart: one that
 is open half of the time beside the other is worth twice, or nothing in part; a factor of 2 each, both ways. The largest of n
@@ -43,7 +44,7 @@ taken as independent: a factor of 1.6 on the upper bound for each of the first t
 """
 
 from collections.abc import Collection, Iterator
-from math import prod
+from math import exp, prod
 from typing import NamedTuple
 
 from landscape.gates.gates import skips
@@ -55,6 +56,7 @@ from landscape.structure.signs import SIGNAL_NORMS, has_slopes, is_batch_norm, s
 from landscape.warrant.guarantee import Guarantee
 from landscape.warrant.norms_between_averages import error_of_sizes
 from landscape.warrant.norms_over_maxima import largest_square, least_through_norms_over_maxima
+from landscape.warrant.saturated_winners import lost_by_saturated_winners
 from landscape.weights.fans import fans
 from lattice import Activation, Add, Blur, Conv, Dropout, GlobalPool, Input, Lattice, Multiply, Node, Norm, Op, Pad, Upsample
 from lattice.network.ops import Merge, Pooling, Rearrangement, Summed, Weighted, Windowed
@@ -115,13 +117,14 @@ def stated_size(
     maxima = [i for i, node in enumerate(lattice.nodes) if node.inputs and _is_maximum(node, lattice.shapes[node.inputs[0]])]
     guessed = sum(lattice.nodes[i].name not in counted for i in maxima)
     means = list(_shares_of_means(lattice))
+    of_winners = least_through_norms_over_maxima(lattice) * exp(-sum(lost for *_, lost in lost_by_saturated_winners(lattice)))
     left = _left_by_batch_norms(lattice, batch)
     averaged = _has_gates_under_averages(lattice, batch)
     pooled = any(isinstance(node.op, GlobalPool) and node.op.kind == "avg" for node in lattice.nodes)
     smooth = _smooth_under_averages(lattice)
     second_law = 1.5 if averaged and pooled and not smooth and not pooled_gates(lattice) else 1.0
     return Size(
-        0.7**guessed * prod(1 - 0.7 * share for share, _ in means) * least_through_norms_over_maxima(lattice) * left / factor,
+        0.7**guessed * prod(1 - 0.7 * share for share, _ in means) * of_winners * left / factor,
         factor
         * second_law
         * 1.6**smooth
