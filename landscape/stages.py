@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from landscape.gates.forward.logits import logits
+from landscape.gates.forward.mean_field import signals
 from landscape.gates.gate_rates import theory_gates
 from landscape.gates.parallel_gates import parallel_gates, scaled_copies
 from landscape.gates.windows.united import united
@@ -24,7 +25,17 @@ from landscape.tracing.trace import Trace, trace
 from landscape.warrant.guarantee import Guarantee, warrant
 from landscape.warrant.saturated_winners import lost_by_saturated_winners
 from landscape.weights.initialisation import Initialisation, he, layer_variances
-from lattice import AssumptionError, Lattice, Norm, ResourceError, SpecificationError, UnsupportedError
+from lattice import (
+    AdaptivePool,
+    AssumptionError,
+    GlobalPool,
+    Lattice,
+    Norm,
+    Pool,
+    ResourceError,
+    SpecificationError,
+    UnsupportedError,
+)
 from lattice.checks import given_shape
 from lattice.errors import listed
 
@@ -217,6 +228,7 @@ def apply_law(traced: Trace, request: Request, by_hand: bool, said: tuple[str, .
 def _by_the_law_that_holds(traced: Trace, request: Request, by_hand: bool, said: tuple[str, ...]) -> Outcome:
     _check_branches(traced.lattice)
     _check_winners(traced.lattice)
+    _check_rounding(traced)
     guarantee, reasons = warrant(traced)
     more = train_reasons(traced.lattice, request.batch) if request.train else ()
     if traced.skewed:
@@ -256,6 +268,32 @@ def _check_winners(lattice: Lattice) -> None:
         raise AssumptionError(
             f"{listed(tails)}: each cell is the sum of so few saturating gates that where it is the largest they are closed; "
             "what passes is a tail that has no rule here. Give the layer more inputs, or take the maximum over fewer cells"
+        )
+
+
+def _check_rounding(traced: Trace) -> None:
+    """Refuse maxima over cells that differ by less than numbers of the model's type are rounded by: the first of them wins.
+
+    In double precision the moments themselves are rounded by as much, and cannot tell.
+    """
+    maxima = [
+        node for node in traced.lattice.nodes if isinstance(node.op, AdaptivePool | GlobalPool | Pool) and node.op.kind == "max"
+    ]
+    if not maxima or not traced.precision:
+        return
+    try:
+        found = signals(traced, pairs=False)
+    except (AssumptionError, UnsupportedError):
+        return
+    equal = []
+    for node in maxima:
+        power, cross, _ = (np.mean(part) for part in found[node.inputs[0]])
+        if 0 < power - cross < traced.precision**2 * power:
+            equal.append(node.name)
+    if equal:
+        raise AssumptionError(
+            f"{listed(equal)}: its cells differ by less than numbers of this type are rounded by ({traced.precision:.1g}), so "
+            "that which one wins is a matter of rounding; give larger factors below, or a finer type"
         )
 
 
