@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from landscape.gates.forward.logits import logits
+from landscape.gates.forward.mean_field import signals
 from landscape.gates.gate_rates import theory_gates
 from landscape.gates.parallel_gates import parallel_gates, scaled_copies
 from landscape.gates.windows.united import united
@@ -22,8 +23,19 @@ from landscape.laws.pooled_head import head_correction, pooled_gates
 from landscape.structure.signs import is_batch_norm
 from landscape.tracing.trace import Trace, trace
 from landscape.warrant.guarantee import Guarantee, warrant
+from landscape.warrant.saturated_winners import lost_by_saturated_winners
 from landscape.weights.initialisation import Initialisation, he, layer_variances
-from lattice import AssumptionError, Lattice, Norm, ResourceError, SpecificationError, UnsupportedError
+from lattice import (
+    AdaptivePool,
+    AssumptionError,
+    GlobalPool,
+    Lattice,
+    Norm,
+    Pool,
+    ResourceError,
+    SpecificationError,
+    UnsupportedError,
+)
 from lattice.checks import given_shape
 from lattice.errors import listed
 
@@ -35,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Request", "apply_law", "complete", "fill_gates", "path_law", "read"]
 
 Array = np.ndarray[Any, Any]
+MOST_LOST = 2.5  # of the logarithm of what winners pass
 MODES, GATES = ("eval", "train"), (None, "measured", "theory")
 
 
@@ -173,7 +186,7 @@ def _with_theory(traced: Trace, request: Request) -> Trace:
 
 def _with_gradients_of_norms(traced: Trace, given: bool) -> tuple[Trace, tuple[str, ...]]:
     """What norms over the signal leave of the gradient beside their factor, and in words how little that is."""
-    kept = kept_by_norms(traced, given)
+    kept = kept_by_norms(traced, given, traced.of_signs)
     if not kept:
         return traced, ()
     largest = max(float(np.max(np.abs(factor - 1))) for factor in kept.values())
@@ -214,6 +227,8 @@ def apply_law(traced: Trace, request: Request, by_hand: bool, said: tuple[str, .
 
 def _by_the_law_that_holds(traced: Trace, request: Request, by_hand: bool, said: tuple[str, ...]) -> Outcome:
     _check_branches(traced.lattice)
+    _check_winners(traced.lattice)
+    _check_rounding(traced)
     guarantee, reasons = warrant(traced)
     more = train_reasons(traced.lattice, request.batch) if request.train else ()
     if traced.skewed:
@@ -243,6 +258,42 @@ def _check_branches(lattice: Lattice) -> None:
         raise UnsupportedError(
             f"{listed(parallel)}: two gates of one signal on branches that meet in a sum without weights of their own between; "
             "how often both are open has no rule here. Where they are one function, apply it once and use its result twice"
+        )
+
+
+def _check_winners(lattice: Lattice) -> None:
+    """Refuse maxima over sums of so few saturating gates that what their winners pass is a tail."""
+    tails = [f"{top} over {layer}" for top, layer, lost in lost_by_saturated_winners(lattice) if lost > MOST_LOST]
+    if tails:
+        raise AssumptionError(
+            f"{listed(tails)}: each cell is the sum of so few saturating gates that where it is the largest they are closed; "
+            "what passes is a tail that has no rule here. Give the layer more inputs, or take the maximum over fewer cells"
+        )
+
+
+def _check_rounding(traced: Trace) -> None:
+    """Refuse maxima over cells that differ by less than numbers of the model's type are rounded by: the first of them wins.
+
+    In double precision the moments themselves are rounded by as much, and cannot tell.
+    """
+    maxima = [
+        node for node in traced.lattice.nodes if isinstance(node.op, AdaptivePool | GlobalPool | Pool) and node.op.kind == "max"
+    ]
+    if not maxima or not traced.precision:
+        return
+    try:
+        found = signals(traced, pairs=False)
+    except (AssumptionError, UnsupportedError):
+        return
+    equal = []
+    for node in maxima:
+        power, cross, _ = (np.mean(part) for part in found[node.inputs[0]])
+        if 0 < power - cross < traced.precision**2 * power:
+            equal.append(node.name)
+    if equal:
+        raise AssumptionError(
+            f"{listed(equal)}: its cells differ by less than numbers of this type are rounded by ({traced.precision:.1g}), so "
+            "that which one wins is a matter of rounding; give larger factors below, or a finer type"
         )
 
 

@@ -8,11 +8,11 @@ import numpy as np
 from scipy.special import ndtr
 
 from landscape.gates.averaging import ratio
-from landscape.gates.composites import beside, factor_squares, gate_of_product
+from landscape.gates.composites import beside, factor_squares, gate_of_product, line_of
 from landscape.gates.filters import crossings, filters_under_gates
 from landscape.gates.forward.covariances import at_pairs, gate_products
 from landscape.gates.forward.mean_field import MeanField
-from landscape.gates.forward.mean_field_rules import gate, spread
+from landscape.gates.forward.mean_field_rules import gate, of_run, spread
 from landscape.gates.forward.runs import Step, chains, run_rates
 from landscape.gates.forward.signal import Run, Signal, gaussian
 from landscape.gates.gates import Skip, gate_under, gates_below, skips, unknown_rates
@@ -25,6 +25,7 @@ from lattice import (
     Activation,
     AssumptionError,
     Attention,
+    Dropout,
     Multiply,
     Node,
     Norm,
@@ -63,18 +64,14 @@ def _rates(prior: Prior, train: bool) -> Gates:
     below = field.sweep(1.0)
     gains: dict[str, Any] = {}
     firsts: dict[str, Any] = {}
-    passing: dict[str | None, Any] = {}  # through a gate and those right under it
     products: dict[tuple[str, int], Any] = {}
     means: dict[tuple[str, int], Any] = {}
     where = {name: position for position, name in enumerate(lattice.names)}
     for node in unknown.values():
         if isinstance(node.op, Activation):
-            of_product = _gate_of_product(field, where[node.name])
-            own = of_product or gate(node.op, field.known(where[node.name]), below[node.inputs[0]])
+            special = _gate_of_product(field, where[node.name]) or _gate_over_dropout(field, where[node.name])
+            own = special or gate(node.op, field.known(where[node.name]), below[node.inputs[0]])
             gains[node.name], firsts[node.name] = own
-            under = gate_under(lattice, node.inputs[0])
-            passing[node.name] = gains[node.name] * passing.get(under, 1.0)
-            _check_tail(node, passing[node.name], below[node.inputs[0]])
         elif isinstance(node.op, Multiply):
             products |= _products(node, field.run(where[node.name]), [below[i] for i in node.inputs], lattice.shapes)
             if field.run(where[node.name]) is None:
@@ -82,6 +79,7 @@ def _rates(prior: Prior, train: bool) -> Gates:
         elif isinstance(node.op, Norm) and node.op.kind in SIGNAL_NORMS:
             gains[node.name] = 1 / (spread(node.op, below[node.inputs[0]], lattice.input_shapes(node)[0]) + node.op.eps)
     runs = _trunks(field, unknown, gains, firsts)
+    _check_tails(field, unknown, gains)
     return Gates(
         gains,
         joint=_joint(field, gains),
@@ -119,6 +117,27 @@ def _gate_of_product(field: MeanField, position: int) -> tuple[Array, Array] | N
     return gate_of_product(form, (one, other), affine, laws, _common_inputs(field.prior, first, second))
 
 
+def _gate_over_dropout(field: MeanField, position: int) -> tuple[Array, Array] | None:
+    """The gain and the mean slope of a gate phi over d f(z), with d = 0 or 1 / q a dropout in training mode; None of others.
+
+    Where phi and f are piecewise linear with their kink at 0, phi(d f) = d phi(f): what is dropped has no gradient, and
+    the rest opens the gate as often as without the dropout, E[phi'^2 f'^2] / E[f'^2]. (The values of f are no Gaussian.)
+    """
+    node = field.lattice.nodes[position]
+    assert isinstance(node.op, Activation)
+    below = node.inputs[0]
+    while isinstance(field.lattice.nodes[below].op, Dropout):
+        below = field.lattice.nodes[below].inputs[0]
+    run = field.run(below)
+    if below == node.inputs[0] or not field.train or run is None or not run.form.gates or not has_slopes(node.op):
+        return None
+    if line_of(run.form, run.affine) is None:
+        return None
+    whole = replace(run.form, kind="gate", op=node.op, parts=(run.form,))
+    _, gain, slope = of_run(run._replace(form=whole))
+    return gain, slope
+
+
 def _common_inputs(prior: Prior, *nodes: int) -> float:
     """n = sum p sum q / sum p q of the parts p, q that each input has in two nodes: of how many they share the size.
 
@@ -140,6 +159,16 @@ def _grows(op: Op) -> bool:
     """Is twice the input twice the output?"""
     smooth = isinstance(op, Activation) and not has_slopes(op)
     return not (smooth or isinstance(op, Multiply | Attention) or (isinstance(op, Norm) and op.kind in SIGNAL_NORMS))
+
+
+def _check_tails(field: MeanField, unknown: Mapping[str, Node], gains: Mapping[str, Any]) -> None:
+    """Refuse gates that are nearly always closed, alone or with those right under them."""
+    passing: dict[str | None, Any] = {}  # through a gate and those right under it
+    for node in unknown.values():
+        if isinstance(node.op, Activation):
+            under = gate_under(field.lattice, node.inputs[0])
+            passing[node.name] = gains[node.name] * passing.get(under, 1.0)
+            _check_tail(node, passing[node.name], field.found[node.inputs[0]])
 
 
 def _check_tail(node: Node, gain: Array, below: Signal) -> None:

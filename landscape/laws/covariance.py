@@ -24,6 +24,7 @@ import numpy as np
 
 from landscape.gates.averaging import ratio
 from landscape.gates.filters import Crossing
+from landscape.gates.windows.copies import Copied, of_copies
 from landscape.gates.windows.pairs_of_winners import Winners, to_pairs_of_winners
 from landscape.gates.windows.shared_winners import to_shared_winners
 from landscape.laws.attention import through_attention
@@ -253,7 +254,8 @@ def _pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array
     elif diagonal and (weight := local.squared(node, left)) is not None:
         result = pull(node.op, shapes, _times(here, weight), output)[left]
     elif isinstance(node.op, Windowed):
-        result = _through_windows(node, shapes[0], step, local, here, above, below)
+        of = of_copies(lattice, step.node, below) if step.side is None and _is_maximum(node.op) else None
+        result = _through_windows(node, shapes[0], step, local, here, above, below, of)
     elif isinstance(node.op, Multiply):
         weighed = _times(here, _pair_weight(node, local, step, output, above))
         result = _to_factor(weighed, shapes[left], output, step.maps, above, below)
@@ -379,7 +381,13 @@ def _less_means(op: Op, shape: Shape, here: Array, above: Axes, below: Axes) -> 
 # --- ops that read neighbourhoods -----------------------------------------------------------------------------------------
 
 
-def _through_windows(node: Node, shape: Shape, step: Step, local: Local, here: Array, above: Axes, below: Axes) -> Array:
+def _is_maximum(op: Op) -> bool:
+    return isinstance(op, Pooling) and op.kind == "max"
+
+
+def _through_windows(
+    node: Node, shape: Shape, step: Step, local: Local, here: Array, above: Axes, below: Axes, of: Copied | None
+) -> Array:
     op = node.op
     assert step.maps is not None
     if weighted(op):
@@ -388,10 +396,15 @@ def _through_windows(node: Node, shape: Shape, step: Step, local: Local, here: A
         crossing = local.crossing(node)
         if crossing is not None:
             return _across_taps(crossing, step.maps, here, above, below)
-    elif getattr(op, "kind", "") == "max":
+    elif _is_maximum(op):
         assert isinstance(op, Pooling)
+        rates, known = local.taps(node), local.winners(node)
+        if step.side is None and of is not None and rates is not None:
+            known = None if known is None else known._replace(below=of.at_cells(known.below))
+            cells = _maximum(of.op, node, of.spatial, of.maps, local, here, above, of.axes, of.rates(rates), known)
+            return of.at_copies(cells)
         if step.side is None:
-            return _maximum(op, node, shape[1:], step.maps, local, here, above, below)
+            return _maximum(op, node, shape[1:], step.maps, local, here, above, below, rates, known)
         here = _times(here, local.single(node))
     return collect(step.maps, here, above, below)
 
@@ -475,10 +488,11 @@ def _maximum(
     here: Array,
     above: Axes,
     below: Axes,
+    rates: Array | None,
+    known: Winners | None,
 ) -> Array:
     """The winner of each window gets its moment; two windows with one winner, and two winners, share theirs."""
     outputs = tuple(pairs.left for pairs in above)
-    rates, known = local.taps(node), local.winners(node)
     if rates is not None and known is not None:
         return to_pairs_of_winners(op, spatial, rates, known, here, (above, below))
     own = here[across([pairs.first == pairs.second for pairs in above])]

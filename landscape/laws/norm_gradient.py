@@ -14,32 +14,46 @@ What a norm divides by is known as E[s^2]; for chi-squared sizes of n - 1 and of
 its inverse, and both together are (n - 2)/(n - 3) (D - 1)/(D - 2). For given inputs E[1 / s^2] itself was counted, and
 (1 - 2/n) (1 - 1/D) is left.
 D belongs to the lowest norms only: what stands on a norm has one size already.
+
+The values of one channel at P positions are no independent ones where they share a level, a bias for example. With v the
+variance of the levels and w that of the rest, n s^2 of a group of C channels is a sum of chi-squared numbers,
+(P v + w) chi2_(C-1) + w chi2_(C (P-1)). Two of n directions are lost, and in the place of (n - 1)/(n - 3) stands
+
+    E[s^2] E[1 / (s^2 + eps)],    E[1 / (y + eps)] = int_0^inf exp(-eps t) E[exp(-t y)] dt.
 """
 
+from collections.abc import Collection, Sequence
 from itertools import product
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from landscape.gates.forward.mean_field import signals
+from landscape.gates.forward.signal import Signal
 from landscape.gates.gates import gate_under, gates_below
 from landscape.laws.batchnorm import averaged_next
 from landscape.laws.moments import expected_squares
 from landscape.prior import Prior
 from landscape.structure.signs import NEGATED, SIGNAL_NORMS, has_slopes, slopes
-from lattice import Activation, AssumptionError, Dropout, Lattice, Node, Norm, Upsample
-from lattice.network.ops import Weighted
+from landscape.weights.fans import fans
+from lattice import Activation, AssumptionError, Dropout, Lattice, Node, Norm, Pad, UnsupportedError, Upsample
+from lattice.network.ops import Pooling, Weighted
 
 __all__ = ["kept_by_norms"]
 
 Array = np.ndarray[Any, Any]
+MOST_CHANNELS = 64  # of a group: of more, levels are as many as values
+MOST_EXCESS = 10.0  # of E[1 / s^2] over 1 / E[s^2]
+LOGARITHMS = np.linspace(-40.0, 60.0, 4001)  # of t E[y]
 MOST_POSITIONS = 64  # above it the size of the middle position stands for all
 
 
-def kept_by_norms(prior: Prior, given: bool = False) -> dict[str, Array]:
+def kept_by_norms(prior: Prior, given: bool = False, of_signs: Collection[str] = ()) -> dict[str, Array]:
     """The factor beside 1 / E[s^2] of every norm over the signal, by name: one number, or over (1, *spatial).
 
-    `given`: E[1 / s^2] was counted on given inputs, and is what the factor stands beside.
+    `given`: E[1 / s^2] was counted on given inputs, and is what the factor stands beside. `of_signs` names the layers whose
+    weights all have one size.
 
     Raises `AssumptionError` where the variance is that of so few values that its inverse has no mean.
 
@@ -51,6 +65,7 @@ def kept_by_norms(prior: Prior, given: bool = False) -> dict[str, Array]:
     array([[1.185, 1.185, 1.185, 1.185, 1.185]])
     """
     lattice, kept = prior.lattice, dict[str, Array]()
+    found: list[Sequence[Signal]] = []  # once, where a norm asks for them
     normed: list[bool] = []  # is there a norm over the signal at or below each node?
     weights: list[bool] = []  # are there fresh weights?
     for position, node in enumerate(lattice.nodes):
@@ -61,7 +76,9 @@ def kept_by_norms(prior: Prior, given: bool = False) -> dict[str, Array]:
         if here:
             _check_not_constant(lattice, position)
             n = _values(node, _before_copies(lattice, position)) * _following(prior, position)
-            kept[node.name] = np.asarray(_left(n - 1, 1, given, node))
+            _check_filters_differ(prior, position, n, of_signs)
+            more = 1.0 if given else _more_for_levels(prior, position, n, found)
+            kept[node.name] = np.asarray(_left(n - 1, 1, given, node)) * more
             if weights[position] and not below:
                 kept[node.name] = kept[node.name] * _left(_inputs_seen(prior, position), 0, given, node)
     return kept
@@ -78,6 +95,52 @@ def _check_not_constant(lattice: Lattice, position: int) -> None:
         )
 
 
+def _check_filters_differ(prior: Prior, position: int, n: float, of_signs: Collection[str]) -> None:
+    """Refuse a norm over channels where with too large a probability P there are two different filters among them.
+
+    Its values are then a and b alone, y has one size wherever a and b differ by more than sqrt(eps), and all of its gradient
+    stands where they do not: beside that of other filters its square grows as P (E[s^2] / eps)^(1/2).
+    """
+    lattice = prior.lattice
+    node, shape = lattice.nodes[position], lattice.shapes[position]
+    assert isinstance(node.op, Norm)
+    if node.op.kind != "layer" and not (node.op.kind == "group" and prod(shape[1:]) == 1):
+        return
+    layer = _weighted_below(lattice, position)
+    if layer is None or lattice.nodes[layer].name not in of_signs:
+        return
+    name = lattice.nodes[layer].name
+    if name in prior.shifts and np.any(prior.shifts[name][1]):
+        return  # what biases make different
+    signs, _ = fans(lattice.nodes[layer].op, lattice.input_shapes(lattice.nodes[layer])[0])
+    chance = _chance_of_two(signs, n)
+    small = np.sqrt(node.op.eps * np.max(prior.gates.gains.get(node.name, 1.0)))
+    if chance > small:
+        raise AssumptionError(
+            f"{node.name}: the {node.op.kind} norm divides by the variance of {n:.3g} filters of {signs} weights of one size "
+            f"({name}), of which only two differ with probability {chance:.2g}: the gradient is then that of rare inputs, and "
+            "only eps keeps it finite; give weights of more than one size, more of them, or more channels"
+        )
+
+
+def _chance_of_two(signs: int, n: float) -> float:
+    """C(2^F, 2) (2^n - 2) / 2^(F n): that n filters of F random signs are two different ones, some of each.
+
+    >>> _chance_of_two(1, 2)
+    0.5
+    """
+    patterns = 2.0 ** min(signs, 64)
+    return float((patterns - 1) * (1 - 2.0 ** (1 - n)) * (patterns / 2) ** (1 - n))
+
+
+def _weighted_below(lattice: Lattice, position: int) -> int | None:
+    """The layer with weights that a node reads, through what acts on each channel alone; None where there is none."""
+    below = lattice.nodes[position].inputs[0]
+    while isinstance(lattice.nodes[below].op, Activation | Dropout | Upsample | Pooling | Pad):
+        below = lattice.nodes[below].inputs[0]
+    return below if isinstance(lattice.nodes[below].op, Weighted) else None
+
+
 def _values(node: Node, shape: tuple[int, ...]) -> int:
     """Over how many values a norm takes its variance."""
     assert isinstance(node.op, Norm)
@@ -86,6 +149,45 @@ def _values(node: Node, shape: tuple[int, ...]) -> int:
     return {"layer": channels, "rms": channels, "instance": positions, "group": shape[0] // node.op.groups * positions}[
         node.op.kind
     ]
+
+
+def _more_for_levels(prior: Prior, position: int, n: float, found: list[Sequence[Signal]]) -> float:
+    """E[s^2] E[1 / (s^2 + eps)] of n values of which those of a channel share a level, over that of independent ones."""
+    node, shape = prior.lattice.nodes[position], prior.lattice.shapes[position]
+    assert isinstance(node.op, Norm)
+    channels = shape[0] // node.op.groups
+    if node.op.kind != "group" or prod(shape[1:]) == 1 or not 1 < channels <= MOST_CHANNELS or n <= 3:
+        return 1.0
+    try:
+        found += [] if found else [signals(prior, pairs=False)]
+    except (AssumptionError, UnsupportedError):
+        return 1.0
+    power, cross, mean = (float(np.mean(part)) for part in found[0][node.inputs[0]])
+    level, rest = max(cross - mean**2, 0.0), max(power - cross, 0.0)
+    if level == 0:
+        return 1.0
+    values = channels * prod(shape[1:])
+    following = channels * n / values  # the channels that follow the signal
+    excess = _inverse(prod(shape[1:]) * level + rest, following - 1, rest, n - following, node.op.eps * n)
+    if excess > MOST_EXCESS:
+        raise AssumptionError(
+            f"{node.name}: the group norm divides by the variance of {following:.3g} channels that hardly differ between "
+            f"positions: the mean of its inverse is {excess:.2g} times the inverse of its mean, for being that of rare draws; "
+            "give more channels a group, or smaller biases below"
+        )
+    return excess * (n - 3) / (n - 1)
+
+
+def _inverse(one: float, few: float, other: float, many: float, eps: float) -> float:
+    """E[y] E[1 / (y + eps)] of y = one chi2_few + other chi2_many.
+
+    >>> round(_inverse(1.0, 3, 1.0, 4, 0.0), 6)  # 7 / 5
+    1.4
+    """
+    mean = one * few + other * many
+    t = np.exp(LOGARITHMS) / mean
+    laplace = np.exp(-eps * t - few / 2 * np.log1p(2 * one * t) - many / 2 * np.log1p(2 * other * t))
+    return float(mean * (t * laplace).sum() * (LOGARITHMS[1] - LOGARITHMS[0]))
 
 
 def _before_copies(lattice: Lattice, position: int) -> tuple[int, ...]:

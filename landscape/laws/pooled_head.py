@@ -14,8 +14,9 @@ for a white input of unit power it is
 
 with rho the correlation that all positions share, cross / power of `landscape.gates.forward.mean_field`. Against the path sum
 its size is about 2 kappa P / (channels of the input * positions of the input): it matters for nets without strides, and
-vanishes for pyramids. Left out: what fluctuates in S and rho from input to input, of relative size 1 / (cells of z's receptive
-field * channels).
+vanishes for pyramids. Where the gate is the top of a run of gates without weights between (a ReLU of a leaky ReLU, a gate of
+y - relu(y)) that is piecewise linear in one Gaussian, z is that Gaussian and a, b are the slopes of the run. Left out: what
+fluctuates in S and rho from input to input, of relative size 1 / (cells of z's receptive field * channels).
 """
 
 from collections.abc import Iterator
@@ -25,14 +26,15 @@ from typing import Any
 
 import numpy as np
 
-from landscape.gates.activations import gaussian_moments
-from landscape.gates.forward.mean_field import Signal, signals
+from landscape.gates.activations import closed_moments
+from landscape.gates.composites import line_of
+from landscape.gates.forward.mean_field import MeanField
 from landscape.laws.connections import Rules
 from landscape.laws.moments import expected_squares
 from landscape.prior import Prior
 from landscape.structure.plan import axis_maps
-from landscape.structure.signs import has_slopes
-from lattice import Activation, Concat, Dropout, GlobalPool, Lattice, Node, Op
+from landscape.structure.signs import has_slopes, slopes
+from lattice import Activation, Concat, Dropout, GlobalPool, Lattice, Op
 from lattice.network.attention import Attention, roles
 from lattice.network.ops import Shape
 from lattice.sweep.pullback import pull
@@ -108,16 +110,28 @@ def head_correction(prior: Prior, output: Any = None) -> Array | None:
     prior = replace(prior, gates=replace(prior.gates, replicates=()))  # they are made when asked for, and not needed
     head = _weight_of_the_head(prior, output)
     rest = prior.up_to(lattice.nodes[_last_pool(lattice)].inputs[0])
-    below = signals(rest, pairs=False)
-    gated = [lattice.nodes[gate] for gate in gates]
-    read = [rest.lattice.names.index(lattice.nodes[node.inputs[0]].name) for node in gated]
-    parts = [_per_channel(prior, node, below[place]) for node, place in zip(gated, read, strict=True)]
+    field = MeanField(rest, train=False, pairs=False)
+    field.sweep(1.0)
+    read = [rest.lattice.names.index(lattice.nodes[gate].name) for gate in gates]
+    parts = [_per_channel(prior, field, place) for place in read]
     return np.asarray(sum(head * lattice.shapes[gate][0] * part for gate, part in zip(gates, parts, strict=True)))
 
 
-def _per_channel(prior: Prior, gate: Node, signal: Signal) -> Array:
-    """What one channel of this gate, which reads `signal`, adds under a head of weight one."""
-    part = prior.up_to(gate.inputs[0])
+def _gaussian_below(field: MeanField, gate: int) -> tuple[int, tuple[Any, Any]]:
+    """The node of which a gate is a function, and the slopes of that below and above zero."""
+    node = field.lattice.nodes[gate]
+    assert isinstance(node.op, Activation)
+    base, form = field.forms[gate]
+    run = field.run(gate)
+    line = None if form.gates < 2 or run is None else line_of(form, run.affine)
+    return (node.inputs[0], slopes(node.op)) if line is None else (base, line)
+
+
+def _per_channel(prior: Prior, field: MeanField, gate: int) -> Array:
+    """What one channel of this gate adds under a head of weight one."""
+    base, (down, up) = _gaussian_below(field, gate)
+    signal = field.found[base]
+    part = prior.up_to(base)
     sub = part.lattice
     spatial = sub.output_shape[1:]
     power = np.broadcast_to(signal.power.mean(axis=0), spatial)  # channels are alike, or taken so
@@ -129,9 +143,8 @@ def _per_channel(prior: Prior, gate: Node, signal: Signal) -> Array:
     if positions * sum(map(prod, sub.shapes)) <= MOST_NUMBERS:
         single = _one_channel(sub, rules, (np.eye(positions).reshape(positions, *spatial) * root)[:, None])
         squares = squares - (single.mean(axis=1) ** 2).sum(axis=0)
-    assert isinstance(gate.op, Activation)
-    kappa = gaussian_moments(gate.op, np.zeros(1), np.ones(1), np.array([rho]))[2]
-    result: Array = kappa / positions**2 * squares
+    kappa = closed_moments(np.asarray(down), np.asarray(up), np.zeros(1), np.ones(1), np.array([rho]))[2]
+    result: Array = np.mean(kappa) / positions**2 * squares
     return result
 
 

@@ -62,12 +62,18 @@ class Trace(Prior):
     unproven : str, default ""
         Why the trace could not be compared with the gradient of the model itself; empty where it was, and where that was not
         asked for.
+    of_signs : frozenset of str, default ()
+        The layers whose weights all have one size: few such filters are different ones.
+    precision : float, default 0
+        How finely numbers of the weights' type are rounded, relative to their size.
     """
 
     variance_errors: Mapping[str, float] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
     unit: Any = None
     unproven: str = ""
+    of_signs: frozenset[str] = frozenset()
+    precision: float = 0.0
 
     def _repr_html_(self) -> str:
         from landscape.display.html import trace_html
@@ -180,7 +186,9 @@ def trace(
         weights_read.shifts,
     )
     doubts = (*weights_read.doubts, *_doubts_of_reading(reader, weights, parameters))
-    traced = Trace(lattice, *known, weights_read.variance_errors, doubts, unit, unproven)
+    types = {tensor.dtype for tensor in first.values() if tensor.is_floating_point()}
+    precision = max((torch.finfo(one).eps for one in types), default=0.0)
+    traced = Trace(lattice, *known, weights_read.variance_errors, doubts, unit, unproven, weights_read.of_signs, precision)
     if inputs is None or not unknown_rates(traced):
         return traced
     shifts = {name: str(weights[name]["bias"]) for name in parameters if weights[name].get("bias") is not None}

@@ -13,7 +13,7 @@ from landscape.structure.signs import is_batch_norm
 from landscape.weights.fans import weighted
 from landscape.weights.fixed_weights import tied_layers, undecided
 from landscape.weights.fresh_weights import centred, doubts_about, problem_with
-from landscape.weights.weight_draws import FINEST, LayerDraws, Moments, moments_of, pooled
+from landscape.weights.weight_draws import FEWEST, FINEST, LayerDraws, Moments, moments_of, pooled
 from lattice import AssumptionError, Lattice
 from lattice.errors import listed
 from lattice.network.attention import Attention
@@ -22,6 +22,7 @@ __all__ = ["Weights", "read_weights"]
 
 Array = np.ndarray[Any, Any]
 NUMBERS = ("eps", "number", "shift")  # what a norm knows besides tensors
+ONE_SIZE = 1e-6  # of the error of a variance, which is that of rounding where all weights have one size
 MOST_UNDECIDED = 16  # draws, where entries did not change and that may be chance
 
 
@@ -36,6 +37,7 @@ class Weights(NamedTuple):
     skewed: tuple[str, ...]
     variance_errors: dict[str, float]
     doubts: tuple[str, ...]
+    of_signs: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -104,8 +106,9 @@ def read_weights(
     if result.changing:
         changing = listed(list(result.changing))
         doubts.append(f"a norm that changes from draw to draw: its mean square is used, and its first shift ({changing})")
+    of_signs = frozenset(name for name, seen in moments.items() if seen.count >= FEWEST and 0 <= seen.variance_error < ONE_SIZE)
     return Weights(
-        variances, result.factors, result.signs, result.shifts, frozenset(shifted), skewed, errors, tuple(doubts)
+        variances, result.factors, result.signs, result.shifts, frozenset(shifted), skewed, errors, tuple(doubts), of_signs
     )  # fmt: skip
 
 

@@ -14,33 +14,37 @@ hundred times as bright as the mean, are beyond the map's (docs/gallery.md). Whe
 standard errors come on top.
 
 Depthwise convolutions under gates come on top too. All positions of a channel share their few weights, so that a weight that
-opens the gate above is worth more, layer by layer: a factor of 1 + a each on the upper bound and a / 3 on the map, with
-a = 0.4 / n of n weights a filter, or 1.5 / n beside a skip, whose weight adds to one. (MobileOne measures 27. Where the law of
+opens the gate above is worth more, layer by layer: a factor of 1 + a each on the upper bound and a / 3 on the map, with a =
+0.4 / n of n weights a filter, or 1.5 / n beside a skip, whose weight adds to one. (MobileOne measures 27. Where the law of
 `landscape.gates.filters` is added, a tenth a layer is left at most.) Maxima whose winners are not known are taken as of
-independent values, which is up to twice too much each: a factor of 0.7 on the lower bound. (GoogLeNet's 13 measure 0.13.) A
-norm over positions takes out the part of the gradient along
-its own values too, which matters where an average above makes all positions' gradients alike: a factor of 1 - 0.7 / m on the
-lower bound and 1 / (2 m) on the map, with m the channels that share the mean (1 for an instance norm); 2 / m where there are
-too many positions for the law of the mean. What it takes and spreads over its n values, 2 / n, is on the map in any case. A
-batch norm in training mode over B inputs does so with the mean over the batch, and with the part along its own values: of
-Gaussian values that a whole input shares it leaves r = E[(1 - 1/B - y^2/B)^2] = (1 - 1/B)(1 - 3/B) + 3 (B - 1) / (B^2 (B +
-1)), a factor on the lower bound once (below the first such norm the mean over the batch is gone), and (1 - r) / 2 on the map.
+independent values, which is up to twice too much each: a factor of 0.7 on the lower bound. (GoogLeNet's 13 measure 0.13.)
+Norms over maxima of few filters divide by more than is known (`landscape.warrant.norms_over_maxima`), and maxima of sums of
+few saturating gates pass less (`landscape.warrant.saturated_winners`): factors on the lower bound. Norms over channels between
+averages: 1 / D on the map (`landscape.warrant.norms_between_averages`). A norm over positions takes out the part of the
+gradient along its own values too, which matters where an average above makes all positions' gradients alike: a factor of 1 -
+0.7 / m on the lower bound and 1 / (2 m) on the map, with m the channels that share the mean (1 for an instance norm); 2 / m
+where there are too many positions for the law of the mean. What it takes and spreads over its n values, 2 / n, is on the map
+in any case. A batch norm in training mode over B inputs does so with the mean over the batch, and with the part along its own
+values: of Gaussian values that a whole input shares it leaves r = E[(1 - 1/B - y^2/B)^2] = (1 - 1/B)(1 - 3/B) + 3 (B - 1) /
+(B^2 (B + 1)), a factor on the lower bound once (below the first such norm the mean over the batch is gone), and (1 - r) / 2 on
+the map.
 
 Two gates without fresh weights between, which a fixed map or a sum of more than a skip joins, open together or apart: one that
 is open half of the time beside the other is worth twice, or nothing in part; a factor of 2 each, both ways. The largest of n
 products has factors larger than theirs are on average: the tail of a product of two Gaussians falls as exp(-p), and the
-largest of n such values is H_n = 1 + 1/2 + ... + 1/n on average, a factor on the upper bound. Two factors that read one signal
-grow with its size S, and E[S^2] / E[S]^2 is 1 + 5 / c more for each layer of c ReLUs in a chain, and less in a trunk: a factor
-of 1.5 for the size of the input and of 1 + 3 / c for each gate below both factors on the upper bound, unless one of them is
-bounded (a sigmoid). Gates under an average leave out what two taps of one filter have in common with their gates (the second
-path law, which is added for some pooled heads only): up to as much as is kept, which the factor 2 covers (1.5 more under a
-global average that reads no gate), and in the shape of another map, so that 1/2 comes on the map. The slopes of smooth ones at
-two positions are taken as independent: a factor of 1.6 on the upper bound for each of the first two, above which positions
-have little in common (two of tanh to GELU with 8 channels measure 1.06 to 1.32 together).
+largest of n such values is H_n = 1 + 1/2 + ... + 1/n on average, a factor on the upper bound; of n squares whose winners are
+not known it is the mean of the largest of n chi-squared numbers. Two factors that read one signal grow with its size S, and
+E[S^2] / E[S]^2 is 1 + 5 / c more for each layer of c ReLUs in a chain, and less in a trunk: a factor of 1.5 for the size of
+the input and of 1 + 3 / c for each gate below both factors on the upper bound, unless one of them is bounded (a sigmoid).
+Gates under an average leave out what two taps of one filter have in common with their gates (the second path law, which is
+added for some pooled heads only): up to as much as is kept, which the factor 2 covers (1.5 more under a global average that
+reads no gate), and in the shape of another map, so that 1/2 comes on the map. The slopes of smooth ones at two positions are
+taken as independent: a factor of 1.6 on the upper bound for each of the first two, above which positions have little in common
+(two of tanh to GELU with 8 channels measure 1.06 to 1.32 together).
 """
 
 from collections.abc import Collection, Iterator
-from math import prod
+from math import exp, prod
 from typing import NamedTuple
 
 from landscape.gates.gates import skips
@@ -50,6 +54,9 @@ from landscape.structure.plan import pool_cells, takes_a_mean
 from landscape.structure.shared_signal import meet, shared_signals
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, is_batch_norm, slopes
 from landscape.warrant.guarantee import Guarantee
+from landscape.warrant.norms_between_averages import error_of_sizes
+from landscape.warrant.norms_over_maxima import largest_square, least_through_norms_over_maxima
+from landscape.warrant.saturated_winners import lost_by_saturated_winners
 from landscape.weights.fans import fans
 from lattice import Activation, Add, Blur, Conv, Dropout, GlobalPool, Input, Lattice, Multiply, Node, Norm, Op, Pad, Upsample
 from lattice.network.ops import Merge, Pooling, Rearrangement, Summed, Weighted, Windowed
@@ -110,20 +117,28 @@ def stated_size(
     maxima = [i for i, node in enumerate(lattice.nodes) if node.inputs and _is_maximum(node, lattice.shapes[node.inputs[0]])]
     guessed = sum(lattice.nodes[i].name not in counted for i in maxima)
     means = list(_shares_of_means(lattice))
+    of_winners = least_through_norms_over_maxima(lattice) * exp(-sum(lost for *_, lost in lost_by_saturated_winners(lattice)))
     left = _left_by_batch_norms(lattice, batch)
     averaged = _has_gates_under_averages(lattice, batch)
     pooled = any(isinstance(node.op, GlobalPool) and node.op.kind == "avg" for node in lattice.nodes)
     smooth = _smooth_under_averages(lattice)
     second_law = 1.5 if averaged and pooled and not smooth and not pooled_gates(lattice) else 1.0
     return Size(
-        0.7**guessed * prod(1 - 0.7 * share for share, _ in means) * left / factor,
+        0.7**guessed * prod(1 - 0.7 * share for share, _ in means) * of_winners * left / factor,
         factor
         * second_law
         * 1.6**smooth
         * _common_size(lattice)
         * prod(1 + a for a in shared)
-        * prod(_largest_products(lattice, position) for position in maxima),
-        map_error + scale_error + sum(shared) / 3 + sum(error for _, error in means) + (1 - left) / 2 + averaged / 2,
+        * prod(_largest_products(lattice, position) for position in maxima)
+        * prod(_largest_squares(lattice, position) for position in maxima if lattice.nodes[position].name not in counted),
+        map_error
+        + scale_error
+        + error_of_sizes(lattice)
+        + sum(shared) / 3
+        + sum(error for _, error in means)
+        + (1 - left) / 2
+        + averaged / 2,
     )
 
 
@@ -209,15 +224,33 @@ def _left_by_batch_norms(lattice: Lattice, batch: int | None) -> float:
 
 def _largest_products(lattice: Lattice, position: int) -> float:
     """H_n of a maximum over n cells with a product below, without fresh weights between; else 1."""
-    waiting, found = list(lattice.nodes[position].inputs), False
-    while waiting and not found:
+    found = any(isinstance(op, Multiply) for op in _without_weights_between(lattice, position))
+    return sum(1 / k for k in range(1, _most_cells(lattice, position) + 1)) if found else 1.0
+
+
+def _largest_squares(lattice: Lattice, position: int) -> float:
+    """E[max of n squares of Gaussians] of a maximum over n cells with a square below, without fresh weights between; else 1.
+
+    What passes the square of z is 4 z^2, and z^2 is what the maximum looks for.
+    """
+    squares = (isinstance(op, Activation) and op.name == "square" for op in _without_weights_between(lattice, position))
+    return largest_square(_most_cells(lattice, position)) if any(squares) else 1.0
+
+
+def _without_weights_between(lattice: Lattice, position: int) -> Iterator[Op]:
+    """The ops below a node, down to the layers with weights."""
+    waiting = list(lattice.nodes[position].inputs)
+    while waiting:
         node = lattice.nodes[waiting.pop()]
-        found = isinstance(node.op, Multiply)
+        yield node.op
         waiting += [] if isinstance(node.op, Weighted) else node.inputs
+
+
+def _most_cells(lattice: Lattice, position: int) -> int:
+    """Of how many cells a maximum takes the largest, at most."""
     op = lattice.nodes[position].op
     assert isinstance(op, Windowed)
-    cells = int(pool_cells(op, lattice.input_shapes(lattice.nodes[position])[0][1:]).max())
-    return sum(1 / k for k in range(1, cells + 1)) if found else 1.0
+    return int(pool_cells(op, lattice.input_shapes(lattice.nodes[position])[0][1:]).max())
 
 
 def _common_size(lattice: Lattice) -> float:

@@ -16,7 +16,7 @@ from landscape.maps.numbers import relative
 from landscape.prior import Prior
 from landscape.tracing import gate_counts
 from landscape.weights.initialisation import he, layer_variances
-from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Norm, Pool, concatenate, residual
+from lattice import Activation, AssumptionError, Conv, Dense, Flatten, GlobalPool, Lattice, Norm, Pool, concatenate, residual
 
 relu, leaky, tall = Activation("relu"), Activation("leaky_relu", 0.2), Activation("abs")
 CONV = Conv(6, 3, padding=1)
@@ -133,3 +133,25 @@ def test_rates_are_counted_in_float64_where_float32_leaves_its_range(scale, monk
     for key, gain in one.traced.gates.gains.items():
         np.testing.assert_allclose(other.traced.gates.gains[key], gain, atol=1e-3)
     np.testing.assert_allclose(other.relative, one.relative, rtol=1e-2)
+
+
+class AlmostEqual(nn.Module):
+    """A maximum over cells softplus(scale z), which are all log 2 but for their last digits."""
+
+    def __init__(self, scale, dtype):
+        super().__init__()
+        self.stem, self.head, self.scale = nn.Conv1d(2, 4, 1).to(dtype), nn.Conv1d(4, 2, 1).to(dtype), scale
+
+    def forward(self, x):
+        return self.head(nn.functional.max_pool1d(nn.functional.softplus(self.scale * self.stem(x)), 3))
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(torch.bfloat16, 1e-5), (torch.float32, 1e-8)], ids=["bfloat16", "float32"])
+def test_a_maximum_that_rounding_decides_is_refused(dtype, scale):
+    """Cells that are rounded to one number have the first of them as the largest."""
+    x = torch.randn(1, 2, 9, generator=torch.Generator().manual_seed(0)).to(dtype).requires_grad_()
+    AlmostEqual(scale, dtype)(x).sum().backward()
+    assert not x.grad[0, :, torch.arange(9) % 3 > 0].any()
+    with pytest.raises(AssumptionError, match=r"max_pool1d: its cells differ by less than numbers of this type are rounded by"):
+        predict(lambda: AlmostEqual(scale, dtype), (2, 9))
+    assert predict(lambda: AlmostEqual(1e4 * scale, dtype), (2, 9)).squared.all()

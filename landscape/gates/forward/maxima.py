@@ -125,7 +125,10 @@ def maximum(op: Maximum, read: list[Field], laws: list[Largest], channels: tuple
 def _per_gate(op: Maximum, field: Field, wins: Array) -> Array:
     """wins / E[f'^2] at the cell that each tap reads."""
     gain = field.function.moments(field.mean, field.variance, np.zeros(()))[3]
-    tables = field.tables(op)
+    spatial = tuple(map(len, field.copies)) if field.copies else field.mean.shape
+    tables = [window.table(n) for window, n in zip(op.windows(spatial), spatial, strict=True)]
+    if field.copies:  # taps that read one cell all have its gate
+        tables = [source[np.maximum(table, 0)] for table, source in zip(tables, field.copies, strict=True)]
     sizes = [len(table) for table in tables]
     found = np.empty_like(wins)
     for place, tap in enumerate(np.ndindex(*sizes)):

@@ -23,6 +23,7 @@ from landscape.gates.forward.levels import aligned, level_of_pairs, level_of_wei
 from landscape.gates.forward.maxima import check_few, fields, maximum, pairs_of_maxima, winners_of_pairs
 from landscape.gates.forward.mean_field_rules import average_of_group, batch_variance, passed, spread
 from landscape.gates.forward.signal import Known, Level, Run, Signal
+from landscape.gates.windows.copies import copied_cells
 from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.gates.windows.pools import simulate, symmetric, windows, with_moments
 from landscape.prior import Prior, even
@@ -30,7 +31,7 @@ from landscape.structure.channel_runs import channel_runs
 from landscape.structure.forward_pairs import asked_pairs, on_diagonal, with_nearer_pairs
 from landscape.structure.joint_pairs import filters_as_positions
 from landscape.structure.pairs import everything
-from landscape.structure.plan import Axes, fixed_map
+from landscape.structure.plan import Axes
 from landscape.structure.signs import SIGNAL_NORMS, is_batch_norm, run_signs
 from landscape.structure.symmetry import Symmetries, symmetries
 from lattice import (
@@ -45,10 +46,8 @@ from lattice import (
     Node,
     Norm,
     Op,
-    Pad,
     Pool,
     UnsupportedError,
-    Upsample,
 )
 from lattice.network.ops import Weighted, WeightedWindow, Windowed
 
@@ -149,8 +148,7 @@ class MeanField:
             return False
         below = node.inputs[0]
         carried = self._carried(position)
-        alone = carried is None or all(pairs.is_diagonal for pairs in carried[0])  # two windows may win by two copies of a cell
-        source, copies = self._copied(below) if alone else (below, ())
+        source, copies = copied_cells(self.lattice, below)
         if source not in self.products:
             self._check_alike(below, "the products of its cells are not known")
             return False
@@ -187,22 +185,6 @@ class MeanField:
             found = self.alike.average_pairs(pairs_of_maxima(op, read, laws, seen, axes), axes)
             self.products[position] = Product(found, axes, self.runs[position])
         return True
-
-    def _copied(self, position: int) -> tuple[int, tuple[Array, ...]]:
-        """The node whose cells paddings and upsamplings copy to this one; and per axis which cell each one copies, if any."""
-        copies: tuple[Array, ...] = ()
-        while isinstance(op := self.lattice.nodes[position].op, Pad | Upsample):
-            below = self.lattice.nodes[position].inputs[0]
-            spatial = self.lattice.shapes[below][1:]
-            maps = [fixed_map(op, axis, spatial).values for axis in range(len(spatial))]
-            if below not in self.products or not all(
-                ((one == 1).sum(axis=1) == 1).all() and (one.sum(axis=1) == 1).all() for one in maps
-            ):
-                break
-            sources = [one.argmax(axis=1) for one in maps]
-            copies = tuple(one[rest] for one, rest in zip(sources, copies, strict=True)) if copies else tuple(sources)
-            position = below
-        return position, copies
 
     def _check_alike(self, below: int, without: str) -> None:
         """Refuse a maximum without a law over cells that are not alike, where products were followed."""

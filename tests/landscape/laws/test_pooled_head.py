@@ -211,6 +211,28 @@ def test_gates_side_by_side_add_up_and_norms_scale():
     np.testing.assert_allclose(found, 3 * 0.7 * second_law(shape, [Conv(3, 3)], [0.5 * 0.25]), rtol=1e-9)
 
 
+LEAKY = Activation("leaky_relu", 0.3)
+RUNS = {  # and the one gate that does the same, with its factor
+    "of a leaky gate": ([LEAKY, relu], {}, relu, 1.0),
+    "of a factor": ([LEAKY, Norm(), Activation("abs")], {"factors": {"norm1": 0.25}}, Activation("leaky_relu", -0.3), 0.25),
+    "of what is negative": (
+        [residual([relu, Norm("scale")]), Activation("leaky_relu", -0.5)],
+        {"signs": {"norm1": -1.0}},
+        relu,
+        0.25,
+    ),
+}
+
+
+@pytest.mark.parametrize(("layers", "known", "one", "factor"), RUNS.values(), ids=RUNS)
+def test_a_run_of_gates_under_a_head_is_one_gate(layers, known, one, factor):
+    """A ReLU of a leaky one is a ReLU; |0.5 leaky(z)| has the slopes -0.15 and 0.5; y - relu(y) is that of -y, turned."""
+    net = Lattice.chain((2, 6), [Conv(3, 3, padding=1), *layers, GlobalPool("avg")])
+    alone = Lattice.chain((2, 6), [Conv(3, 3, padding=1), one, GlobalPool("avg")])
+    found = head_correction(Prior(net, {"conv1": 0.5}, **known))
+    np.testing.assert_allclose(found, factor * head_correction(Prior(alone, {"conv1": 0.5})), rtol=1e-9)
+
+
 def test_a_skip_below_the_head_adds_its_paths():
     net = Lattice.chain((2, 6), [Conv(3, 2), residual([Conv(3, 3, padding=1)]), relu, GlobalPool("avg")])
     found = head_correction(Prior(net, {"conv1": 0.5, "conv2": 0.3}))

@@ -290,6 +290,41 @@ def test_a_tanh_that_is_saturated_but_once_in_a_million_is_refused():
         predict(factory(1e9), (2, 12))
 
 
+@pytest.mark.parametrize(("lower", "upper"), [(0.2, 0.0), (0.5, 0.3), (0.5, -1.0)])
+def test_a_dropout_between_two_gates_changes_no_rate(lower, upper):
+    """E[phi'(d f)^2 (d f')^2] / E[(d f')^2] and E[phi' d f'] / E[d f'] over drawn z and masks d."""
+    gates = [Activation("leaky_relu", slope) for slope in (lower, upper)]
+    net = Lattice.chain((1, 8), [Conv(4, 3), gates[0], Dropout(0.4), gates[1], Conv(2, 3)])
+    found = theory_gates(Prior(net, {"conv1": 0.3, "conv2": 0.3}), train=True)
+    draw = np.random.default_rng(0)
+    z, mask = draw.normal(size=10**6), (draw.random(10**6) > 0.4) / 0.6
+    below = np.where(z > 0, 1, lower)
+    above = np.where(mask * below * z > 0, 1, upper)
+    gain, first = (((above * mask * below) ** k).mean() / ((mask * below) ** k).mean() for k in (2, 1))
+    np.testing.assert_allclose(found.gains["activation2"], gain, rtol=0.01)
+    np.testing.assert_allclose(found.firsts["activation2"], first, rtol=0.01)
+
+
+class Falling(nn.Module):
+    """A ReLU over a skip of values that are never positive, beside a branch of a given size."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.stem, self.branch = nn.Conv1d(1, 8, 3), nn.Conv1d(8, 8, 3, padding=1, bias=False)
+        self.head, self.scale = nn.Conv1d(8, 2, 3), scale
+
+    def forward(self, x):
+        y = functional.logsigmoid(self.stem(x))
+        return self.head(torch.relu(y + self.scale * self.branch(y)))
+
+
+def test_a_gate_of_a_trunk_that_hardly_ever_opens_is_refused():
+    """As a Gaussian with the mean and variance of the sum it would open often enough; with the law of its run it does not."""
+    with pytest.raises(AssumptionError, match=r"relu: it would open .* of the time for Gaussian values"):
+        predict(lambda: Falling(0.1), (1, 12))
+    assert predict(lambda: Falling(2.0), (1, 12)).squared.all()
+
+
 class Scaled(nn.Module):
     def __init__(self, scale):
         super().__init__()
