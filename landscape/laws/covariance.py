@@ -25,8 +25,7 @@ import numpy as np
 from landscape.gates.averaging import ratio
 from landscape.gates.filters import Crossing
 from landscape.gates.windows.copies import Copied, of_copies
-from landscape.gates.windows.pairs_of_winners import Winners, to_pairs_of_winners
-from landscape.gates.windows.shared_winners import to_shared_winners
+from landscape.gates.windows.pairs_of_winners import Winners, to_pairs_of_winners, to_shared_winners
 from landscape.laws.attention import through_attention
 from landscape.structure.arrays import (
     across,

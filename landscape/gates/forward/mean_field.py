@@ -178,7 +178,7 @@ class MeanField:
             known = winners_of_pairs(op, read, laws, seen, carried, self.runs[position])
             if known is not None:
                 both = self.alike.average_pairs(known.both, carried[0])
-                wins = self.alike.average_winners(known.wins, read[0].tables(op), shape[1:])
+                wins = self.alike.average_winners(known.wins, read[0].tables(op), read[0].mean.shape)
                 self.winners[node.name] = known._replace(wins=wins, both=both)
         if position in self.asked:
             axes = self.asked[position]

@@ -19,8 +19,8 @@ from landscape.gates.windows.largest import Largest, Window, common_factor, larg
 from landscape.gates.windows.overlapping import Cells, Simulated, simulated
 from landscape.gates.windows.turning import largest_turning
 from landscape.gates.windows.winners import winners
-from landscape.structure.forward_pairs import closest
-from landscape.structure.pairs import everything
+from landscape.structure.forward_pairs import closest, on_diagonal
+from landscape.structure.pairs import Pairs, everything
 from landscape.structure.plan import Axes
 from landscape.structure.symmetry import Symmetries
 from lattice import AdaptivePool, GlobalPool, Pool, UnsupportedError
@@ -221,7 +221,8 @@ def pairs_of_windows(op: Maximum, field: Field, law: Largest, seen: Simulated | 
     shared = np.full(tuple(map(len, axes)), np.nan) if seen is None else seen.at(axes)[0]
     missing = np.isnan(shared)
     if missing.any():
-        shared = np.where(missing, _shared(op, field, law, axes), shared)
+        lacking = 1.0 if seen is None else _lacking(op, field, law, seen, axes)
+        shared = np.where(missing, 1 - (1 - _shared(op, field, law, axes)) * lacking, shared)
     first, second = (np.ix_(*(getattr(pairs, side) for pairs in axes)) for side in ("first", "second"))
     independent = law.first[first] * law.first[second]
     equal = np.sqrt(law.second[first] * law.second[second])
@@ -279,6 +280,28 @@ def _shared(op: Maximum, field: Field, law: Largest, axes: Axes) -> Array:
         mean, square, both, _ = field.function.moments(law.level[side], variance[side], between)
         shares.append(ratio(both - mean**2, square - mean**2))
     return np.asarray((shares[0] + shares[1]) / 2)
+
+
+def _lacking(op: Maximum, field: Field, law: Largest, seen: Simulated, axes: Axes) -> Array:
+    """How much more apart pairs of windows are than `_shared` says, (*pairs): as the furthest that are simulated.
+
+    Of each window the mean over these, and of two windows the geometric mean.
+    """
+    reach = [n // 2 for n in seen.moments.shape[2:]]
+    outputs = [pairs.left for pairs in axes]
+    near = tuple(
+        Pairs.of(n, n, np.flatnonzero(np.abs(np.subtract.outer(np.arange(n), np.arange(n))).ravel() <= r))
+        for n, r in zip(outputs, reach, strict=True)
+    )
+    lags = [np.abs(pairs.second - pairs.first) == r for pairs, r in zip(near, reach, strict=True)]
+    far = ~on_diagonal(near) & _outer(lags, np.logical_or)
+    apart = ratio(1 - seen.at(near)[0], 1 - _shared(op, field, law, near))[far]
+    which = np.ravel_multi_index(np.ix_(*(pairs.first for pairs in near)), outputs)
+    which = np.broadcast_to(which, far.shape)[far]
+    sums, counts = (np.bincount(which, weights, prod(outputs)) for weights in (apart, None))
+    factor = np.where(counts > 0, ratio(sums, counts), 1.0).reshape(outputs)
+    first, second = (np.ix_(*(getattr(pairs, side) for pairs in axes)) for side in ("first", "second"))
+    return np.sqrt(factor[first] * factor[second])
 
 
 def _turns(sizes: list[int]) -> list[Array]:
