@@ -21,10 +21,20 @@ from lattice import Activation, AdaptivePool, GlobalPool, Lattice, Multiply, Poo
 from lattice.network.attention import Attention
 from lattice.network.ops import Pooling, Weighted, Windowed
 
-__all__ = ["MOST_WHOLE", "asked_pairs", "closest", "near_windows", "on_diagonal", "turned", "with_nearer_pairs"]
+__all__ = [
+    "MOST_WHOLE",
+    "asked_pairs",
+    "closest",
+    "near_windows",
+    "on_diagonal",
+    "sharing_windows",
+    "turned",
+    "with_nearer_pairs",
+]
 
 MOST_PAIRS = 2**18  # of one layer; above it the far ones are taken as nearer
-MOST_WHOLE = 800  # cells of a field that is small: all pairs of them are followed
+MOST_WHOLE = 800  # cells of a field all pairs of which are followed, and windows of one
+MOST_UNDER_FEW = 3200  # cells of one that has so few windows
 
 
 def asked_pairs(lattice: Lattice, filters: frozenset[str] = frozenset()) -> dict[int, Axes]:
@@ -95,7 +105,7 @@ def _own(lattice: Lattice, position: int, filters: frozenset[str], together: boo
     together = together or not all(pairs.is_diagonal for pairs in carried)
     if isinstance(node.op, Pooling) and node.op.kind == "max" and spatial:
         assert isinstance(node.op, Pool | AdaptivePool | GlobalPool)
-        if together and prod(spatial) <= MOST_WHOLE:
+        if together and is_small(prod(spatial), prod(lattice.shapes[position][1:])):
             return tuple(everything(n, n) for n in spatial)
         maps = [fixed_map(node.op, axis, spatial) for axis in range(len(spatial))]
         windows = [diagonal(a.outputs) for a in maps]
@@ -106,6 +116,11 @@ def _own(lattice: Lattice, position: int, filters: frozenset[str], together: boo
     if isinstance(node.op, Activation) and steps(node.op) is not None and not all(pairs.is_diagonal for pairs in carried):
         return carried
     return None
+
+
+def is_small(cells: int, windows: int) -> bool:
+    """Is a field of so many cells that a maximum reads in so many windows simulated as a whole?"""
+    return cells <= (MOST_UNDER_FEW if windows <= MOST_WHOLE else MOST_WHOLE)
 
 
 def near_windows(table: np.ndarray) -> int:
@@ -121,10 +136,15 @@ def near_windows(table: np.ndarray) -> int:
     ... ]
     [4, 2, 1]
     """
+    shared = sharing_windows(table)
+    return min(shared + max(shared, 1), table.shape[1] - 1)
+
+
+def sharing_windows(table: np.ndarray) -> int:
+    """How many outputs apart windows are that share cells."""
     inside = [set(column[column >= 0].tolist()) for column in table.T]
     outputs = range(len(inside))
-    shared = max((b - a for a in outputs for b in outputs[a:] if inside[a] & inside[b]), default=0)
-    return min(shared + max(shared, 1), len(inside) - 1)
+    return max((b - a for a in outputs for b in outputs[a:] if inside[a] & inside[b]), default=0)
 
 
 def _averages_again(lattice: Lattice) -> list[int]:
@@ -192,7 +212,8 @@ def _merge(asked: dict[int, Axes], node: int, more: Axes) -> None:
 
 def _few(axes: Axes) -> Axes:
     """The pairs that are not too far apart, so that all axes together have few enough."""
-    if _count(axes) <= MOST_PAIRS or prod(pairs.left for pairs in axes) <= MOST_WHOLE:
+    cells = prod(pairs.left for pairs in axes)
+    if _count(axes) <= MOST_PAIRS or cells <= MOST_WHOLE or (cells <= MOST_UNDER_FEW and _count(axes) == cells**2):
         return axes
     reach = 1
     while prod(len(_within(pairs, reach + 1)) for pairs in axes) <= MOST_PAIRS:

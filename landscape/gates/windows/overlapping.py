@@ -18,7 +18,7 @@ from landscape.gates.functions import Curve
 from landscape.gates.windows.drawn_cells import gaussian_cells
 from landscape.gates.windows.largest import Largest
 from landscape.structure.arrays import outer
-from landscape.structure.forward_pairs import MOST_WHOLE, near_windows
+from landscape.structure.forward_pairs import is_small, near_windows, sharing_windows
 from landscape.structure.plan import Axes
 
 __all__ = ["Cells", "Simulated", "simulated"]
@@ -117,8 +117,11 @@ def simulated(cells: Cells, law: Largest, function: Curve, turns: bool = False) 
     wins.
     """
     shape = tuple(table.shape[1] for table in cells.tables)
-    whole = cells.mean.size <= MOST_WHOLE
-    near = [near_windows(table) for table in cells.tables]
+    whole = is_small(cells.mean.size, prod(shape))
+    taps, near = prod(map(len, cells.tables)), [near_windows(table) for table in cells.tables]
+    few = law.level.size * prod(2 * r + 1 for r in near) * taps**2 <= MOST_WINNERS
+    if not few:
+        near = [sharing_windows(table) for table in cells.tables]
     reach = [n - 1 for n in shape] if whole else near
     kinds = np.arange(prod(shape)).reshape(shape) if whole else _alike(law, reach)
     _, middles = np.unique(kinds, return_index=True)
@@ -126,10 +129,9 @@ def simulated(cells: Cells, law: Largest, function: Curve, turns: bool = False) 
     sizes = [prod(map(len, read)) for read, _ in patches]
     work = sizes[0] ** 2 if whole else sum(size**2 for size in sizes)
     points = POINTS if work * 2 * POINTS <= MOST_WORK // 8 else FEWEST
-    if work * 2 * points > MOST_WORK or max(sizes) > MOST_CELLS:
+    if work * 2 * points > MOST_WORK or (not whole and max(sizes) > MOST_CELLS):
         return None
-    taps, lags = prod(map(len, cells.tables)), [2 * r + 1 for r in near]
-    wins = np.zeros((len(middles), *lags, taps, taps)) if law.level.size * prod(lags) * taps**2 <= MOST_WINNERS else None
+    wins = np.zeros((len(middles), *(2 * r + 1 for r in near), taps, taps)) if few else None
     moments = np.full((2, len(middles), *(2 * r + 1 for r in reach)), np.nan)
     drawn: tuple[Array, ...] = ()
     for place, (middle, (read, outputs)) in enumerate(zip(middles, patches, strict=True)):

@@ -126,7 +126,8 @@ def test_far_pairs_that_are_taken_as_nearer_are_named(monkeypatch):
     forward_pairs._asked.cache_clear()
     assert not any("taken as nearer" in reason for reason in predict(NET).reasons)
     monkeypatch.setattr(forward_pairs, "MOST_PAIRS", 30)
-    monkeypatch.setattr(forward_pairs, "MOST_WHOLE", 0)
+    for limit in ("MOST_WHOLE", "MOST_UNDER_FEW"):
+        monkeypatch.setattr(forward_pairs, limit, 0)
     forward_pairs._asked.cache_clear()
     assert any("taken as nearer, for being too many (pool1, pool2)" in reason for reason in predict(NET).reasons)
     forward_pairs._asked.cache_clear()
