@@ -1,8 +1,9 @@
 r"""A Gaussian field over a grid of cells at fixed points, from which moments of many maxima at once are read.
 
-The points are those of one Sobol sequence (Owen's scrambling, always the same one) with their mirror images, and they serve all
-fields. Their first coordinates are the most even. So they go to the long waves of the field, which in deep layers carry nearly
-all of it: a thousand points then tell as much as ten thousand whose coordinates go to single cells.
+The points are those of a Sobol sequence with their mirror images, and they serve all fields; no random number is drawn. Without
+a digital shift its higher coordinates go together, so each is shifted by a multiple of the golden section. The first
+coordinates are the most even. So they go to the long waves of the field, which in deep layers carry nearly all of it: a
+thousand points then tell as much as ten thousand whose coordinates go to single cells.
 """
 
 from functools import lru_cache, reduce
@@ -18,6 +19,8 @@ from landscape.gates.windows.winners import RIDGE, triangles
 __all__ = ["gaussian_cells", "gaussian_points"]
 
 Array = np.ndarray[Any, Any]
+BITS = 30  # of a Sobol sequence
+GOLDEN = (np.sqrt(5) - 1) / 2
 POINTS_EACH = 32  # for every coordinate that is made uncorrelated with the others; with fewer its fourth moment would fall
 
 
@@ -65,7 +68,9 @@ def gaussian_points(cells: int, points: int) -> Array:
     >>> gaussian_points(2, 4).shape
     (2, 8)
     """
-    normal = ndtri(qmc.Sobol(cells, scramble=True, rng=0).random(points).T)
+    shifts = (np.mod(np.arange(1, cells + 1) * GOLDEN, 1) * 2**BITS).astype(np.int64)
+    places = (qmc.Sobol(cells, scramble=False).random(points) * 2**BITS).astype(np.int64) ^ shifts
+    normal = ndtri((places.T + 0.5) / 2**BITS)
     first = normal[: max(points // POINTS_EACH, 1)]
     normal[: len(first)] = np.linalg.solve(np.linalg.cholesky(first @ first.T / points), first)
     normal /= np.sqrt((normal**2).mean(axis=1, keepdims=True))
