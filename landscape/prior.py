@@ -74,7 +74,7 @@ class Gates:
         By (activation, node below it in one run of gates) its mean slope for a path beside another one that is at this node, at
         the same position (`landscape.gates.composites.beside`).
     winners : mapping
-        For a max-pool, how often two windows have one winner and how often both pass, at the pairs that are carried
+        For a max-pool, which cells win two windows and how often both pass, at the pairs that are carried
         (`landscape.gates.windows.pairs_of_winners.Winners`).
     filters : mapping
         For a convolution over few channels, what pairs of its taps have in common with the gates around it

@@ -98,7 +98,7 @@ class Rules:
         return self.gates.taps.get(node.name)
 
     def winners(self, node: Node) -> Winners | None:
-        """How often two windows of a max-pool have one winner, or None."""
+        """Which cells win two windows of a max-pool, and how often both pass, or None."""
         return self.gates.winners.get(node.name)
 
     def crossing(self, node: Node) -> Crossing | None:

@@ -101,7 +101,7 @@ class Local(Protocol):
         """How often each tap of each window of a maximum wins, (taps, channels or 1, *outputs); None: all alike."""
 
     def winners(self, node: Node) -> Winners | None:
-        """How often two windows of a maximum have one winner, at the pairs that are carried; None where it is not known."""
+        """Which cells win two windows of a maximum, at the pairs that are carried; None where it is not known."""
 
     def crossing(self, node: Node) -> Crossing | None:
         """What pairs of different taps of a filter over few channels give beside V[w]; None: nothing."""

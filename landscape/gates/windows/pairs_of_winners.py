@@ -1,6 +1,6 @@
-r"""What two windows of a maximum pass to the cells below, where it is known how often one cell wins both.
+r"""What two windows of a maximum pass to the cells below: to those that win them.
 
-K(j, j') above two windows goes to the pairs of cells (i, i') that win them: of windows that share cells as often as simulated,
+K(j, j') above two windows goes to the pairs of cells (i, i') that win them: of windows near each other as often as simulated,
 of others as often as both pass, among the cells in proportion to how often each wins. The gate below is another factor of the
 law, so that P(its gates are open) divides.
 """
@@ -28,7 +28,7 @@ CHUNK = 2**14  # pairs of cells at once
 class Winners(NamedTuple):
     """Of each run of channels, how often two taps win two windows, and how often both windows pass: E[f' f'] of the two.
 
-    `wins` (runs, *outputs, *lags, taps, taps), the lags being those of windows that share cells, from -r to r; `both` (runs,
+    `wins` (runs, *outputs, *lags, taps, taps), the lags being those of windows near each other, from -r to r; `both` (runs,
     *pairs) at the pairs of windows above. `below` is E[f'(a_i) f'(a_i')] at the pairs of cells, (runs, *pairs); `runs` counts
     the channels of each run.
     """
@@ -86,7 +86,7 @@ def to_pairs_of_winners(
 
 
 def _near(wins: Array, moments: Array, cells: Array, axes: Axes, size: int) -> tuple[Any, Array]:
-    """What pairs of different windows that share cells pass to pairs of cells, (cells, cells), and which pairs these are."""
+    """What pairs of different windows near each other pass to pairs of cells, (cells, cells), and which pairs these are."""
     reach = [n // 2 for n in wins.shape[len(axes) : -2]]
     lags = [pairs.second - pairs.first for pairs in axes]
     close = outer([np.abs(lag) <= r for lag, r in zip(lags, reach, strict=True)]) > 0
@@ -106,7 +106,7 @@ def _near(wins: Array, moments: Array, cells: Array, axes: Axes, size: int) -> t
 
 
 def _apart(wins: Any, moments: Array, places: list[tuple[Array, Array]]) -> Array:
-    """What pairs of windows without a common cell pass to the pairs of cells: each to its winner."""
+    """What other pairs of windows pass to the pairs of cells: each window to its own winner."""
     (one, other), (left, right) = places
     total = np.asarray(wins.sum(axis=1))
     size = (wins.shape[0], wins.shape[0])
