@@ -519,7 +519,8 @@ def _maximum(
     result = np.where(on, one, two)
     if len(result) < len(alone):
         result = np.repeat(result, len(alone), axis=0)
-    result[across([pairs.first == pairs.second for pairs in below])] += alone
+    same = [pairs.first == pairs.second for pairs in below]
+    result[across(same)] += alone[across([pairs.first[on] for pairs, on in zip(below, same, strict=True)])]
     return np.asarray(result)
 
 

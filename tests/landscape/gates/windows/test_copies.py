@@ -70,3 +70,12 @@ def test_rates_of_copies_are_those_of_the_first_tap():
     rates = np.arange(12.0).reshape(3, 1, 4)
     assert copied.rates(rates)[:, 0].tolist() == [[0 + 4, 1, 2 + 6, 3], [0, 5 + 9, 0, 7 + 11], [8, 0, 10, 0]]
     assert copied.at_copies(copied.at_cells(np.ones((1, 36)))).sum() == 9
+
+
+def test_cells_that_are_not_copied_at_all_get_nothing():
+    """Nearest cells of fewer rows leave rows out: as if these had never been."""
+    stem = nn.Conv2d(1, 8, 3), nn.ReLU()
+    net = nn.Sequential(*stem, nn.Upsample((1, 7)), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    whole, cut = (predict(net, (1, rows, 6)).squared for rows in (4, 3))
+    np.testing.assert_allclose(whole[:3], cut, rtol=0.02)
+    assert not whole[3].any()
