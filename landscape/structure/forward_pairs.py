@@ -105,22 +105,29 @@ def _own(lattice: Lattice, position: int, filters: frozenset[str], together: boo
     together = together or not all(pairs.is_diagonal for pairs in carried)
     if isinstance(node.op, Pooling) and node.op.kind == "max" and spatial:
         assert isinstance(node.op, Pool | AdaptivePool | GlobalPool)
-        if together and is_small(prod(spatial), prod(lattice.shapes[position][1:])):
+        tables = [window.table(n) for window, n in zip(node.op.windows(spatial), spatial, strict=True)]
+        if together and is_small(tables, prod(spatial)):
             return tuple(everything(n, n) for n in spatial)
         maps = [fixed_map(node.op, axis, spatial) for axis in range(len(spatial))]
         windows = [diagonal(a.outputs) for a in maps]
         if together:
-            reach = [near_windows(window.table(n)) for window, n in zip(node.op.windows(spatial), spatial, strict=True)]
-            windows = [_within(everything(a.outputs, a.outputs), r) for a, r in zip(maps, reach, strict=True)]
+            windows = [
+                _within(everything(a.outputs, a.outputs), near_windows(table)) for a, table in zip(maps, tables, strict=True)
+            ]
         return tuple(needed_above(turned(((a, a),)), w) | diagonal(a.inputs) for a, w in zip(maps, windows, strict=True))
     if isinstance(node.op, Activation) and steps(node.op) is not None and not all(pairs.is_diagonal for pairs in carried):
         return carried
     return None
 
 
-def is_small(cells: int, windows: int) -> bool:
-    """Is a field of so many cells that a maximum reads in so many windows simulated as a whole?"""
-    return cells <= (MOST_UNDER_FEW if windows <= MOST_WHOLE else MOST_WHOLE)
+def is_small(tables: list[np.ndarray], cells: int) -> bool:
+    """Is a field of so many cells simulated as a whole, its windows sharing cells?
+
+    `tables`: the cell that each tap of each window reads, by axis.
+    """
+    overlap = any(sharing_windows(table) for table in tables)
+    windows = prod(table.shape[1] for table in tables)
+    return overlap and cells <= (MOST_UNDER_FEW if windows <= MOST_WHOLE else MOST_WHOLE)
 
 
 def near_windows(table: np.ndarray) -> int:

@@ -117,7 +117,7 @@ def simulated(cells: Cells, law: Largest, function: Curve, turns: bool = False) 
     wins.
     """
     shape = tuple(table.shape[1] for table in cells.tables)
-    whole = is_small(cells.mean.size, prod(shape))
+    whole = is_small(cells.tables, cells.mean.size)
     taps, near = prod(map(len, cells.tables)), [near_windows(table) for table in cells.tables]
     few = law.level.size * prod(2 * r + 1 for r in near) * taps**2 <= MOST_WINNERS
     if not few:

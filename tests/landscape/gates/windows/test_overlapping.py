@@ -47,7 +47,7 @@ def _matrix(values):
 @pytest.mark.parametrize("whole", [True, False])
 def test_maxima_of_windows_that_share_cells_differ_as_drawn(whole, monkeypatch):
     if not whole:
-        monkeypatch.setattr(overlapping, "is_small", lambda cells, windows: False)
+        monkeypatch.setattr(overlapping, "is_small", lambda tables, cells: False)
     field, covariance = _smooth()
     law = windows(POOL, field)
     seen = simulate(POOL, field, law)
