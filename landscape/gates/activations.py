@@ -27,6 +27,7 @@ from landscape.structure.signs import has_slopes, slopes, steps
 from lattice import Activation
 
 __all__ = [
+    "NEVER",
     "FAR",
     "FUNCTIONS",
     "Law",
@@ -45,6 +46,7 @@ __all__ = [
 Array = np.ndarray[Any, Any]
 Fill = Callable[[Callable[..., tuple[float, ...]], list[Any]], Array]
 FAR = 38.0  # deviations: the normal density is 0 in float64
+NEVER = 9.0  # deviations below a kink: 1e-19
 DENSE = np.array([-FAR, -8.5, -4.0, 0.0, 4.0, 8.5, FAR])  # deviations at which the density is cut: beyond 8.5 lies 2e-17
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 

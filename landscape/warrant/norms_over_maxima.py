@@ -25,16 +25,15 @@ from math import exp, lgamma
 from typing import Any
 
 import numpy as np
-from scipy.special import erf, log_ndtr
+from scipy.special import erf
 
 from landscape.structure.signs import SIGNAL_NORMS
-from landscape.warrant.saturated_winners import layers_under, weights_read
+from landscape.warrant.saturated_winners import largest_of, layers_under, weights_read
 from lattice import Lattice, Norm
 
 __all__ = ["largest_square", "least_through_norms_over_maxima"]
 
 Array = np.ndarray[Any, Any]
-GRID = np.linspace(-10, 10, 4001)
 
 
 def least_through_norms_over_maxima(lattice: Lattice) -> float:
@@ -81,14 +80,11 @@ def largest_square(cells: int) -> float:
     return float(density @ z**2 / density.sum())
 
 
-@lru_cache(maxsize=64)
 def _level(cells: int) -> float:
     """E[M]^2 / V[M] of the largest of this many independent normal numbers.
 
     >>> round(_level(2), 3)  # (1 / pi) / (1 - 1 / pi)
     0.467
     """
-    density = np.exp(-(GRID**2) / 2 + (cells - 1) * log_ndtr(GRID))
-    density /= density.sum()
-    mean = float(density @ GRID)
-    return mean**2 / float(density @ (GRID - mean) ** 2)
+    mean, square = largest_of(cells)
+    return mean**2 / (square - mean**2)

@@ -24,7 +24,7 @@ from landscape.structure.plan import pool_cells
 from lattice import Activation, Dropout, Lattice, Node, Norm, Op, Pad, Upsample
 from lattice.network.ops import Pooling, Weighted, WeightedWindow
 
-__all__ = ["layers_under", "lost_by_saturated_winners", "weights_read"]
+__all__ = ["cells_of_maximum", "largest_of", "layers_under", "lost_by_saturated_winners", "weights_read"]
 
 SATURATING = ("tanh", "hardtanh", "softsign", "sigmoid", "hardsigmoid")
 GRID = np.linspace(-10, 10, 4001)
@@ -45,12 +45,12 @@ def lost_by_saturated_winners(lattice: Lattice) -> list[tuple[str, str, float]]:
     """
     found: dict[str, tuple[str, str, float]] = {}
     for node in lattice.nodes:
-        cells = _cells(lattice, node)
+        cells = cells_of_maximum(lattice, node)
         if cells > 1:
             for layer, more in layers_under(lattice, node):
                 if _saturated(lattice, layer):
                     few = weights_read(layer.op, lattice.input_shapes(layer)[0])
-                    found[layer.name] = (node.name, layer.name, (_square_of_largest(cells * more) - 1) / few)
+                    found[layer.name] = (node.name, layer.name, (largest_of(cells * more)[1] - 1) / few)
     return list(found.values())
 
 
@@ -67,8 +67,8 @@ def weights_read(op: Op, shape: tuple[int, ...]) -> int:
     return shape[0] // op.groups * prod(int((window.table(n) >= 0).sum(axis=0).max()) for window, n in windows)
 
 
-def _cells(lattice: Lattice, node: Node) -> int:
-    """Of how many cells a node takes the largest."""
+def cells_of_maximum(lattice: Lattice, node: Node) -> int:
+    """Of how many cells a node takes the largest, at most."""
     if not isinstance(node.op, Pooling) or node.op.kind != "max":
         return 1
     return int(pool_cells(node.op, lattice.input_shapes(node)[0][1:]).max())
@@ -83,7 +83,7 @@ def layers_under(lattice: Lattice, node: Node) -> Iterator[tuple[Node, int]]:
         if isinstance(one.op, Weighted):
             yield one, cells
         else:
-            waiting += [(i, cells * _cells(lattice, one)) for i in one.inputs]
+            waiting += [(i, cells * cells_of_maximum(lattice, one)) for i in one.inputs]
 
 
 def _saturated(lattice: Lattice, layer: Node) -> bool:
@@ -95,7 +95,12 @@ def _saturated(lattice: Lattice, layer: Node) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _square_of_largest(cells: int) -> float:
-    """E[M^2] of the largest of this many independent normal numbers."""
+def largest_of(cells: int) -> tuple[float, float]:
+    """E[M] and E[M^2] of the largest M of this many independent normal numbers.
+
+    >>> [round(moment, 3) for moment in largest_of(2)]  # 1 / sqrt(pi) and 1
+    [0.564, 1.0]
+    """
     density = np.exp(-(GRID**2) / 2 + (cells - 1) * log_ndtr(GRID))
-    return float(density @ GRID**2 / density.sum())
+    density /= density.sum()
+    return float(density @ GRID), float(density @ GRID**2)

@@ -50,16 +50,16 @@ from typing import NamedTuple
 from landscape.gates.gates import skips
 from landscape.laws.pooled_head import pooled_gates
 from landscape.structure.correlated_positions import correlated_positions, reads_several
-from landscape.structure.plan import pool_cells, takes_a_mean
+from landscape.structure.plan import takes_a_mean
 from landscape.structure.shared_signal import meet, shared_signals
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, is_batch_norm, slopes
 from landscape.warrant.guarantee import Guarantee
 from landscape.warrant.norms_between_averages import error_of_sizes
 from landscape.warrant.norms_over_maxima import largest_square, least_through_norms_over_maxima
-from landscape.warrant.saturated_winners import lost_by_saturated_winners
+from landscape.warrant.saturated_winners import cells_of_maximum, lost_by_saturated_winners
 from landscape.weights.fans import fans
 from lattice import Activation, Add, Blur, Conv, Dropout, GlobalPool, Input, Lattice, Multiply, Node, Norm, Op, Pad, Upsample
-from lattice.network.ops import Merge, Pooling, Rearrangement, Summed, Weighted, Windowed
+from lattice.network.ops import Merge, Pooling, Rearrangement, Summed, Weighted
 
 __all__ = ["Size", "stated_size"]
 
@@ -225,7 +225,7 @@ def _left_by_batch_norms(lattice: Lattice, batch: int | None) -> float:
 def _largest_products(lattice: Lattice, position: int) -> float:
     """H_n of a maximum over n cells with a product below, without fresh weights between; else 1."""
     found = any(isinstance(op, Multiply) for op in _without_weights_between(lattice, position))
-    return sum(1 / k for k in range(1, _most_cells(lattice, position) + 1)) if found else 1.0
+    return sum(1 / k for k in range(1, cells_of_maximum(lattice, lattice.nodes[position]) + 1)) if found else 1.0
 
 
 def _largest_squares(lattice: Lattice, position: int) -> float:
@@ -234,7 +234,7 @@ def _largest_squares(lattice: Lattice, position: int) -> float:
     What passes the square of z is 4 z^2, and z^2 is what the maximum looks for.
     """
     squares = (isinstance(op, Activation) and op.name == "square" for op in _without_weights_between(lattice, position))
-    return largest_square(_most_cells(lattice, position)) if any(squares) else 1.0
+    return largest_square(cells_of_maximum(lattice, lattice.nodes[position])) if any(squares) else 1.0
 
 
 def _without_weights_between(lattice: Lattice, position: int) -> Iterator[Op]:
@@ -244,13 +244,6 @@ def _without_weights_between(lattice: Lattice, position: int) -> Iterator[Op]:
         node = lattice.nodes[waiting.pop()]
         yield node.op
         waiting += [] if isinstance(node.op, Weighted) else node.inputs
-
-
-def _most_cells(lattice: Lattice, position: int) -> int:
-    """Of how many cells a maximum takes the largest, at most."""
-    op = lattice.nodes[position].op
-    assert isinstance(op, Windowed)
-    return int(pool_cells(op, lattice.input_shapes(lattice.nodes[position])[0][1:]).max())
 
 
 def _common_size(lattice: Lattice) -> float:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import ndtr
 
-from landscape.gates.activations import deviations, gaussian_moments, quadrant
+from landscape.gates.activations import NEVER, deviations, gaussian_moments, quadrant
 from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.composites import Affine, moments
 from landscape.gates.forward.levels import aligned
@@ -32,7 +32,6 @@ __all__ = ["Passing", "Product", "at_pairs", "both_slopes", "by_run", "gate_prod
 
 Array = np.ndarray[Any, Any]
 Runs = tuple[int, ...]
-NEVER = 9.0  # deviations below a kink: 1e-19
 
 
 class Product(NamedTuple):

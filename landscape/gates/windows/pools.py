@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from landscape.gates.activations import quadrant
+from landscape.gates.activations import NEVER, quadrant
 from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.rising import Rising
+from landscape.gates.windows.copies import OfCopies
 from landscape.gates.windows.largest import Largest, Window, common_factor, largest, moments_of_largest
 from landscape.gates.windows.overlapping import Cells, Simulated, simulated
 from landscape.gates.windows.turning import largest_turning
@@ -24,6 +25,7 @@ from landscape.structure.pairs import Pairs, everything
 from landscape.structure.plan import Axes
 from landscape.structure.symmetry import Symmetries
 from lattice import AdaptivePool, GlobalPool, Pool, UnsupportedError
+from lattice.network.ops import Windowed
 
 __all__ = [
     "MOST_CELLS",
@@ -41,7 +43,6 @@ Array = np.ndarray[Any, Any]
 MOST_CELLS = 256  # of a window, all pairs of which are looked at
 MOST_JOINT = 64  # of a window, the winners of which are those of any covariance; of more, those of one factor in common
 MOST_WORK = 2**17  # distinct windows of one layer times the square of their cells: a few seconds
-NEVER = 9.0  # deviations
 GRAIN = 2.0**-9  # of a window's variance
 Maximum = Pool | AdaptivePool | GlobalPool
 
@@ -65,14 +66,8 @@ class Field(NamedTuple):
 
     def tables(self, op: "Maximum") -> list[Array]:
         """Per axis the cell of the field that each tap of each output reads; -1: none, or one that a tap before reads too."""
-        if not self.copies:
-            return _tables(op, self.mean.shape)
-        found = []
-        for table, source in zip(_tables(op, tuple(map(len, self.copies))), self.copies, strict=True):
-            cells = np.where(table >= 0, source[np.maximum(table, 0)], -1)
-            again = [(cells[:tap] == cells[tap]).any(axis=0) for tap in range(len(cells))]
-            found.append(np.where(np.array(again), -1, cells))
-        return found
+        own = OfCopies(op, tuple(tuple(source.tolist()) for source in self.copies)) if self.copies else op
+        return _tables(own, self.mean.shape)
 
     def copied(self) -> "Field":
         """The field of the cells that the pool reads, copies of one cell being equal."""
@@ -106,7 +101,7 @@ def at_codes(values: Array, axes: Axes, codes: list[Array]) -> Array:
     return values
 
 
-def _tables(op: Maximum, spatial: tuple[int, ...]) -> list[Array]:
+def _tables(op: Windowed, spatial: tuple[int, ...]) -> list[Array]:
     """Per axis the cell that each tap of each output reads; -1: none."""
     return [window.table(n) for window, n in zip(op.windows(spatial), spatial, strict=True)]
 
