@@ -5,7 +5,7 @@ and of a small field for all pairs of cells, since its maxima are simulated at o
 An average that an average below has made alike asks for the pairs of its windows.
 What is asked of a layer it asks of what it reads: a convolution with fresh weights the pairs that one tap reads, a sum or a
 gate the same pairs.
-Where that were too many, pairs further apart than a certain number of cells are taken as that far apart: what
+Where that were too many, pairs further apart than a certain number of cells are found from nearer ones (`closest`): what
 neighbours read in common reaches no further.
 """
 
@@ -32,7 +32,7 @@ __all__ = [
     "with_nearer_pairs",
 ]
 
-MOST_PAIRS = 2**18  # of one layer; above it the far ones are taken as nearer
+MOST_PAIRS = 2**18  # of one layer; above it the far ones are found from nearer ones
 MOST_WHOLE = 800  # cells of a field all pairs of which are followed, and windows of one
 MOST_UNDER_FEW = 3200  # cells of one that has so few windows
 

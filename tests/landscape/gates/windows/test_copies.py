@@ -36,7 +36,7 @@ def test_windows_that_all_read_copies_of_all_cells_are_one():
     around = [Pad(((6, 6),), "circular"), Pool("max", 6, 3)]
     several, one = maps([*around, *AVERAGES], [GlobalPool("max"), *AVERAGES[1:]])
     assert several.sum() == pytest.approx(one.sum(), rel=0.02)
-    np.testing.assert_allclose(several, one, rtol=0.06)  # the cells that win both are taken in proportion to how often they win
+    np.testing.assert_allclose(several, one, rtol=0.06)  # pairs of winners are simulated
 
 
 class Copying(nn.Module):
