@@ -17,7 +17,7 @@ from landscape.structure.signs import Sign, node_signs
 from lattice import Lattice
 from lattice.network.lattice import check_lattice
 
-__all__ = ["Gates", "Prior", "Shift", "even"]
+__all__ = ["Gates", "Pooled", "Prior", "Shift", "even"]
 
 Array = np.ndarray[Any, Any]
 
@@ -27,6 +27,19 @@ class Shift(NamedTuple):
 
     mean: Any
     variance: Any
+
+
+class Pooled(NamedTuple):
+    """The Gaussian of which an activation under a global average is a function, and that function.
+
+    `base`: the node that gives it. `slopes`: those of the function, below and above zero. `power`: E[z^2], the mean over
+    channels, (1, *spatial) or without the first axis. `correlation`: that of the values at two inputs.
+    """
+
+    base: str
+    slopes: tuple[Any, Any]
+    power: Array
+    correlation: float
 
 
 BY_LAYER = frozenset(("kept", "logits", "runs", "source"))  # rates that are no matter of how windows are joined
@@ -79,6 +92,8 @@ class Gates:
     filters : mapping
         For a convolution over few channels, what pairs of its taps have in common with the gates around it
         (`landscape.gates.filters.Crossing`).
+    pooled : mapping
+        What activations under a global average at the head read (`Pooled`).
     united : Gates or None
         Those of the network whose maxima of maxima are taken over the unions of their windows, which is the same map
         (`landscape.gates.windows.united`); None where there are no such.
@@ -100,6 +115,7 @@ class Gates:
     beside: Mapping[tuple[str, str], Any] = field(default_factory=dict)
     winners: Mapping[str, Any] = field(default_factory=dict)
     filters: Mapping[str, Any] = field(default_factory=dict)
+    pooled: Mapping[str, Pooled] = field(default_factory=dict)
     united: "Gates | None" = None
 
 

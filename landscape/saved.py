@@ -9,7 +9,7 @@ import numpy as np
 
 from landscape.gates.filters import Crossing
 from landscape.gates.windows.pairs_of_winners import Winners
-from landscape.prior import Gates, Shift
+from landscape.prior import Gates, Pooled, Shift
 from landscape.tracing.trace import Trace
 from landscape.warrant.guarantee import Guarantee
 from lattice import Lattice, SpecificationError
@@ -34,7 +34,7 @@ def _types() -> dict[str, type]:
 
 def parts() -> tuple[type, ...]:
     """The types that a landscape is made of."""
-    return (Lattice, *Lattice._parts(), Trace, Gates, Winners, Crossing, Shift, Guarantee)
+    return (Lattice, *Lattice._parts(), Trace, Gates, Pooled, Winners, Crossing, Shift, Guarantee)
 
 
 def write_landscape(land: Landscape, path: Path) -> Path:

@@ -11,6 +11,7 @@ import numpy as np
 from landscape.gates.forward.logits import logits
 from landscape.gates.forward.mean_field import signals
 from landscape.gates.gate_rates import theory_gates
+from landscape.gates.gates import pooled_gates
 from landscape.gates.parallel_gates import parallel_gates, scaled_copies
 from landscape.gates.windows.united import united
 from landscape.input_checks import checked_images
@@ -19,7 +20,7 @@ from landscape.laws.covariance import checked_plan
 from landscape.laws.infinite_width import fits, given_input_moments, refusals
 from landscape.laws.moments import squares_and_rest
 from landscape.laws.norm_gradient import kept_by_norms
-from landscape.laws.pooled_head import head_correction, pooled_gates
+from landscape.laws.pooled_head import head_correction
 from landscape.structure.signs import is_batch_norm
 from landscape.tracing.trace import Trace, trace
 from landscape.warrant.guarantee import Guarantee, warrant
@@ -276,13 +277,12 @@ def _check_rounding(traced: Trace) -> None:
 
     In double precision the moments themselves are rounded by as much, and cannot tell.
     """
-    maxima = [
-        node for node in traced.lattice.nodes if isinstance(node.op, AdaptivePool | GlobalPool | Pool) and node.op.kind == "max"
-    ]
+    nodes = traced.lattice.nodes
+    maxima = [node for node in nodes if isinstance(node.op, AdaptivePool | GlobalPool | Pool) and node.op.kind == "max"]
     if not maxima or not traced.precision:
         return
     try:
-        found = signals(traced, pairs=False)
+        found = signals(traced, pairs=False, last=max(node.inputs[0] for node in maxima))
     except (AssumptionError, UnsupportedError):
         return
     equal = []

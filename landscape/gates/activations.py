@@ -38,9 +38,9 @@ __all__ = [
     "each_case",
     "gaussian_moments",
     "law_of",
-    "mean_slope",
     "product_of",
     "quadrant",
+    "slope_moments",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -67,13 +67,21 @@ def gaussian_moments(activation: Activation, mean: Array, variance: Array, corre
     return _moments(activation, mean, variance, correlation)[:4]
 
 
-def mean_slope(activation: Activation, mean: Array, variance: Array) -> Array:
-    """E[phi'(z)] for z ~ N(mean, variance).
+def slope_moments(activation: Activation, mean: Array, variance: Array) -> tuple[Array, Array]:
+    """E[phi'(z)^2] and E[phi'(z)] for z ~ N(mean, variance).
 
-    >>> mean_slope(Activation("tanh"), np.zeros(1), np.full(1, 1e-20)).round(12)
+    >>> slope_moments(Activation("leaky_relu", 0.1), np.zeros(1), np.ones(1))
+    (array([0.505]), array([0.55]))
+    >>> slope_moments(Activation("tanh"), np.zeros(1), np.full(1, 1e-20))[1].round(12)
     array([1.])
     """
-    return _moments(activation, mean, variance, np.zeros(()))[4]
+    if not has_slopes(activation):
+        gain, slope = _moments(activation, mean, variance, np.zeros(()))[3:]
+        return gain, slope
+    below, above = slopes(activation)
+    u = deviations(mean, np.sqrt(np.maximum(variance, 0.0)))
+    shut, open_ = ndtr(-u), ndtr(u)
+    return below**2 * shut + above**2 * open_, below * shut + above * open_
 
 
 def _moments(activation: Activation, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:

@@ -15,9 +15,9 @@ from landscape.gates.forward.mean_field import MeanField
 from landscape.gates.forward.mean_field_rules import gate, of_run, spread
 from landscape.gates.forward.runs import Step, chains, run_rates
 from landscape.gates.forward.signal import Run, Signal, gaussian
-from landscape.gates.gates import Skip, gate_under, gates_below, skips, unknown_rates
+from landscape.gates.gates import Skip, gate_under, gates_below, pooled_gates, skips, unknown_rates
 from landscape.gates.windows.united import united
-from landscape.prior import Gates, Prior
+from landscape.prior import Gates, Pooled, Prior
 from landscape.structure.arrays import check_room, diagonal_of, one_row
 from landscape.structure.plan import Axes
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, is_batch_norm, slopes
@@ -35,7 +35,7 @@ from lattice import (
 from lattice.counts.counting import one_unit
 from lattice.network.ops import Weighted
 
-__all__ = ["theory_gates"]
+__all__ = ["read_under_pool", "theory_gates"]
 
 Array = np.ndarray[Any, Any]
 FAR = 2.5  # deviations from the mean to where a gate opens
@@ -94,7 +94,22 @@ def _rates(prior: Prior, train: bool) -> Gates:
         beside=_beside(field),
         product_joint=_product_joint(prior, below),
         filters=crossings(field, filters),
+        pooled={} if train else {lattice.names[i]: read_under_pool(field, i) for i in pooled_gates(lattice)},
     )
+
+
+def read_under_pool(field: MeanField, position: int) -> Pooled:
+    """What an activation reads that a global average at the head reads, as far down as it is one function of it."""
+    lattice, (base, form), run = field.lattice, field.forms[position], field.run(position)
+    op = lattice.nodes[position].op
+    assert isinstance(op, Activation)
+    line: tuple[Any, Any] | None = None if form.gates < 2 or run is None else line_of(form, run.affine)
+    if line is None:
+        base, line = lattice.nodes[position].inputs[0], slopes(op)
+    z = field.found[base]
+    power = float(z.power.mean())
+    correlation = float(np.clip(z.cross.mean() / power, -1, 1)) if power else 0.0
+    return Pooled(lattice.names[base], line, z.power.mean(axis=0), correlation)
 
 
 def _gate_of_product(field: MeanField, position: int) -> tuple[Array, Array] | None:

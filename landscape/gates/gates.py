@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from landscape.prior import Prior
 from landscape.structure.signs import SIGNAL_NORMS, Sign, has_slopes
-from lattice import Activation, Add, Dropout, Lattice, Multiply, Node, Norm
+from lattice import Activation, Add, Concat, Dropout, GlobalPool, Lattice, Multiply, Node, Norm
 from lattice.network.ops import Pooling
 
-__all__ = ["gate_under", "gates_below", "is_affine", "Skip", "skips", "unknown_rates"]
+__all__ = ["gate_under", "gates_below", "is_affine", "pooled_gates", "Skip", "skips", "unknown_rates"]
 
 
 def unknown_rates(prior: Prior) -> dict[str, Node]:
@@ -147,3 +147,42 @@ def _gate_over(lattice: Lattice, position: int) -> tuple[str | None, str, tuple[
             norms.append(above[0].name)
         elif isinstance(above[0].op, Add):
             top = above[0].name
+
+
+def pooled_gates(lattice: Lattice) -> tuple[int, ...]:
+    """The positions of the ReLUs (or leaky ReLUs, abs) that a global average at the head reads, concatenated or alone.
+
+    >>> from lattice import Conv, Dense, Flatten
+    >>> relu = Activation("relu")
+    >>> pooled_gates(
+    ...     Lattice.chain(
+    ...         (1, 8), [Conv(4, 3), relu, GlobalPool("avg"), Flatten(), Dense(2)]
+    ...     )
+    ... )
+    (2,)
+    >>> pooled_gates(Lattice.chain((1, 8), [Conv(4, 3), relu, Flatten(), Dense(2)]))
+    ()
+    """
+    pools = [i for i, node in enumerate(lattice.nodes) if isinstance(node.op, GlobalPool) and node.op.kind == "avg"]
+    if not pools or not _straight_to_the_top(lattice, pools[-1]):
+        return ()
+    gates, waiting = [], [lattice.nodes[pools[-1]].inputs[0]]
+    while waiting:
+        position = waiting.pop()
+        op = lattice.nodes[position].op
+        if isinstance(op, Dropout | Concat):
+            waiting.extend(lattice.nodes[position].inputs)
+        elif isinstance(op, Activation) and has_slopes(op) and len(lattice.readers[position]) == 1:
+            gates.append(position)
+    return tuple(sorted(gates))
+
+
+def _straight_to_the_top(lattice: Lattice, position: int) -> bool:
+    """Does only one chain lead from this node to the output?"""
+    while position < len(lattice.nodes) - 1:
+        if len(lattice.readers[position]) != 1:
+            return False
+        position = lattice.readers[position][0]
+        if len(lattice.nodes[position].inputs) != 1:
+            return False
+    return True

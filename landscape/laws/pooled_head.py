@@ -27,62 +27,23 @@ from typing import Any
 import numpy as np
 
 from landscape.gates.activations import closed_moments
-from landscape.gates.composites import line_of
 from landscape.gates.forward.mean_field import MeanField
+from landscape.gates.gate_rates import read_under_pool
+from landscape.gates.gates import pooled_gates
 from landscape.laws.connections import Rules
 from landscape.laws.moments import expected_squares
-from landscape.prior import Prior
+from landscape.prior import Pooled, Prior
 from landscape.structure.plan import axis_maps
-from landscape.structure.signs import has_slopes, slopes
-from lattice import Activation, Concat, Dropout, GlobalPool, Lattice, Op
+from lattice import GlobalPool, Lattice, Op
 from lattice.network.attention import Attention, roles
 from lattice.network.ops import Shape
 from lattice.sweep.pullback import pull
 from lattice.sweep.reverse import bottom, sweep
 
-__all__ = ["head_correction", "pooled_gates"]
+__all__ = ["head_correction"]
 
 Array = np.ndarray[Any, Any]
 MOST_NUMBERS = 200_000_000  # above it the terms with p = q, 1 / P of the rest, are left out
-
-
-def pooled_gates(lattice: Lattice) -> tuple[int, ...]:
-    """The positions of the ReLUs (or leaky ReLUs, abs) that a global average at the head reads, concatenated or alone.
-
-    >>> from lattice import Conv, Dense, Flatten
-    >>> relu = Activation("relu")
-    >>> pooled_gates(
-    ...     Lattice.chain(
-    ...         (1, 8), [Conv(4, 3), relu, GlobalPool("avg"), Flatten(), Dense(2)]
-    ...     )
-    ... )
-    (2,)
-    >>> pooled_gates(Lattice.chain((1, 8), [Conv(4, 3), relu, Flatten(), Dense(2)]))
-    ()
-    """
-    pools = [i for i, node in enumerate(lattice.nodes) if isinstance(node.op, GlobalPool) and node.op.kind == "avg"]
-    if not pools or not _straight_to_the_top(lattice, pools[-1]):
-        return ()
-    gates, waiting = [], [lattice.nodes[pools[-1]].inputs[0]]
-    while waiting:
-        position = waiting.pop()
-        op = lattice.nodes[position].op
-        if isinstance(op, Dropout | Concat):
-            waiting.extend(lattice.nodes[position].inputs)
-        elif isinstance(op, Activation) and has_slopes(op) and len(lattice.readers[position]) == 1:
-            gates.append(position)
-    return tuple(sorted(gates))
-
-
-def _straight_to_the_top(lattice: Lattice, position: int) -> bool:
-    """Does only one chain lead from this node to the output?"""
-    while position < len(lattice.nodes) - 1:
-        if len(lattice.readers[position]) != 1:
-            return False
-        position = lattice.readers[position][0]
-        if len(lattice.nodes[position].inputs) != 1:
-            return False
-    return True
 
 
 def head_correction(prior: Prior, output: Any = None) -> Array | None:
@@ -109,33 +70,27 @@ def head_correction(prior: Prior, output: Any = None) -> Array | None:
         return None
     prior = replace(prior, gates=replace(prior.gates, replicates=()))  # they are made when asked for, and not needed
     head = _weight_of_the_head(prior, output)
-    rest = prior.up_to(lattice.nodes[_last_pool(lattice)].inputs[0])
-    field = MeanField(rest, train=False, pairs=False)
+    known = prior.gates.pooled or _read_by_gates(prior)
+    parts = [head * lattice.shapes[gate][0] * _per_channel(prior, known[lattice.nodes[gate].name]) for gate in gates]
+    return np.asarray(sum(parts))
+
+
+def _read_by_gates(prior: Prior) -> dict[str, Pooled]:
+    """What the gates under a global average read, where no rates were found before."""
+    lattice = prior.lattice
+    field = MeanField(prior.up_to(lattice.nodes[_last_pool(lattice)].inputs[0]), train=False, pairs=False)
     field.sweep(1.0)
-    read = [rest.lattice.names.index(lattice.nodes[gate].name) for gate in gates]
-    parts = [_per_channel(prior, field, place) for place in read]
-    return np.asarray(sum(head * lattice.shapes[gate][0] * part for gate, part in zip(gates, parts, strict=True)))
+    gates, names = (lattice.names[i] for i in pooled_gates(lattice)), field.lattice.names
+    return {gate: read_under_pool(field, names.index(gate)) for gate in gates}
 
 
-def _gaussian_below(field: MeanField, gate: int) -> tuple[int, tuple[Any, Any]]:
-    """The node of which a gate is a function, and the slopes of that below and above zero."""
-    node = field.lattice.nodes[gate]
-    assert isinstance(node.op, Activation)
-    base, form = field.forms[gate]
-    run = field.run(gate)
-    line = None if form.gates < 2 or run is None else line_of(form, run.affine)
-    return (node.inputs[0], slopes(node.op)) if line is None else (base, line)
-
-
-def _per_channel(prior: Prior, field: MeanField, gate: int) -> Array:
-    """What one channel of this gate adds under a head of weight one."""
-    base, (down, up) = _gaussian_below(field, gate)
-    signal = field.found[base]
-    part = prior.up_to(base)
+def _per_channel(prior: Prior, read: Pooled) -> Array:
+    """What one channel of a gate that reads this adds under a head of weight one."""
+    part = prior.up_to(prior.lattice.names.index(read.base))
     sub = part.lattice
     spatial = sub.output_shape[1:]
-    power = np.broadcast_to(signal.power.mean(axis=0), spatial)  # channels are alike, or taken so
-    rho = float(np.clip(signal.cross.mean() / signal.power.mean(), -1, 1)) if signal.power.any() else 0.0
+    down, up = read.slopes
+    power = np.broadcast_to(read.power, spatial)
     rules = Rules(part)
     root = np.where(power > 0, power, np.inf) ** -0.5
     squares = (_one_channel(sub, rules, root[None]).mean(axis=0)) ** 2
@@ -143,7 +98,7 @@ def _per_channel(prior: Prior, field: MeanField, gate: int) -> Array:
     if positions * sum(map(prod, sub.shapes)) <= MOST_NUMBERS:
         single = _one_channel(sub, rules, (np.eye(positions).reshape(positions, *spatial) * root)[:, None])
         squares = squares - (single.mean(axis=1) ** 2).sum(axis=0)
-    kappa = closed_moments(np.asarray(down), np.asarray(up), np.zeros(1), np.ones(1), np.array([rho]))[2]
+    kappa = closed_moments(np.asarray(down), np.asarray(up), np.zeros(1), np.ones(1), np.array([read.correlation]))[2]
     result: Array = np.mean(kappa) / positions**2 * squares
     return result
 

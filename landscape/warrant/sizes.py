@@ -47,8 +47,7 @@ from collections.abc import Collection, Iterator
 from math import exp, prod
 from typing import NamedTuple
 
-from landscape.gates.gates import skips
-from landscape.laws.pooled_head import pooled_gates
+from landscape.gates.gates import pooled_gates, skips
 from landscape.structure.correlated_positions import correlated_positions, reads_several
 from landscape.structure.plan import takes_a_mean
 from landscape.structure.shared_signal import meet, shared_signals

@@ -43,8 +43,7 @@ def masked(layer: LayerDraws) -> str | None:
     """The zeros of one draw: a continuous law has next to none."""
     number = int(np.count_nonzero(layer.first == 0))
     chance = float(pdtrc(max(number - 1, 0), layer.count * layer.precision)) if number else 1.0
-    few = layer.count > 4 and 2 * _repeats(layer) >= layer.sample[0].size  # four: a rotation of two axes repeats its numbers
-    if layer.fixed and (chance < LEAST_CHANCE or few):
+    if layer.fixed and (chance < LEAST_CHANCE or _few_numbers(layer)):
         return (
             f"its {layer.count} weights ask for no gradient and repeat a few numbers: a fixed filter? A positive averaging "
             "filter can be a buffer instead of a parameter; give a factory if they are drawn anew, or the network without it"
@@ -56,6 +55,11 @@ def masked(layer: LayerDraws) -> str | None:
             "yet; give a factory if they are drawn anew, or initialisation= for the layer without its mask"
         )
     return None
+
+
+def _few_numbers(layer: LayerDraws) -> bool:
+    """Do at least half of the entries repeat another one? Of four that is a rotation of two axes."""
+    return layer.count > 4 and 2 * _repeats(layer) >= layer.sample[0].size
 
 
 def _where(zeros: Array) -> str:

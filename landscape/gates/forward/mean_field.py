@@ -56,8 +56,10 @@ __all__ = ["MeanField", "Signal", "batch_variances", "signals"]
 Array = np.ndarray[Any, Any]
 
 
-def signals(prior: Prior, *, input_power: float = 1.0, train: bool = False, pairs: bool = True) -> Sequence[Signal]:
-    """power, cross and mean of every node's output, in the order of the nodes; see the head of this file.
+def signals(
+    prior: Prior, *, input_power: float = 1.0, train: bool = False, pairs: bool = True, last: int | None = None
+) -> Sequence[Signal]:
+    """power, cross and mean of every node's output, in the order of the nodes, or up to the `last`; see the head of this file.
 
     `input_power` is that of the white input. With `train`, batch norms divide by the variance over a large batch of white
     inputs. Without `pairs`, the cells of a max-pool's window are taken as alike and independent: a fraction of the time. Raises
@@ -72,7 +74,7 @@ def signals(prior: Prior, *, input_power: float = 1.0, train: bool = False, pair
     ... )
     array([[0.02, 0.05, 0.05, 0.02]])
     """
-    return MeanField(prior, train, pairs).sweep(input_power)
+    return MeanField(prior, train, pairs).sweep(input_power, last)
 
 
 MOST_PAIRS = 2**18  # of positions, the products of which two inputs have are followed
@@ -103,8 +105,8 @@ class MeanField:
         self.winners: dict[str, Winners] = {}
         self.notes: dict[str, tuple[str, ...]] = {}
 
-    def sweep(self, input_power: float) -> Sequence[Signal]:
-        for position, node in enumerate(self.lattice.nodes):
+    def sweep(self, input_power: float, last: int | None = None) -> Sequence[Signal]:
+        for position, node in enumerate(self.lattice.nodes[: None if last is None else last + 1]):
             if isinstance(node.op, Input):
                 full = np.full((1, *node.op.shape[1:]), input_power)
                 self.found.append(Signal(full, np.zeros_like(full), np.zeros_like(full)))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from landscape.gates.activations import gaussian_moments, mean_slope
+from landscape.gates.activations import gaussian_moments, slope_moments
 from landscape.gates.composites import moments
 from landscape.gates.forward.alike_maxima import alike_maximum
 from landscape.gates.forward.levels import aligned
@@ -116,8 +116,8 @@ def gate(op: Activation, known: Known, below: Signal) -> tuple[Array, Array]:
     if known.run is not None:
         _, gain, slope = of_run(known.run)
         return gain, slope
-    mean, variance, correlation = gaussian(below)
-    gain, first = gaussian_moments(op, mean, variance, correlation)[3], mean_slope(op, mean, variance)
+    mean, variance, _ = gaussian(below)
+    gain, first = slope_moments(op, mean, variance)
     fixed = _fixed_slope(op, known)
     if fixed is None:
         return gain, first

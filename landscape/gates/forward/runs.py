@@ -13,7 +13,7 @@ functions.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from landscape.gates.activations import deviations, quadrant
-from landscape.gates.averaging import pointwise, ratio, significant
+from landscape.gates.averaging import alike_rows, from_few_positions, pointwise, ratio
 from landscape.gates.functions import Curve, curve
 from landscape.gates.gates import Skip
 from lattice import Activation, UnsupportedError
@@ -85,15 +85,17 @@ def run_rates(
     def each(*numbers: Array) -> tuple[Array, ...]:
         shape = numbers[0].shape
         rows = np.stack([part.ravel() for part in numbers], axis=1)
-        _, first, which = np.unique(significant(rows), axis=0, return_index=True, return_inverse=True)
+        first, which = alike_rows([rows])
         if len(first) > MOST_CASES:
             raise UnsupportedError(
                 f"{len(first)} units that differ along a trunk of {count} gates; at most {MOST_CASES} are looked at"
             )
-        found = _all_rates([curve(gate) for gate in gates], rows[first])[which.ravel()]
+        found = _all_rates([curve(gate) for gate in gates], rows[first])[which]
         return tuple(np.moveaxis(found.reshape(*shape, -1), -1, 0))
 
-    found = pointwise(each, mean, np.maximum(variance, 0), *(part for step in steps for part in step))
+    found = pointwise(
+        partial(from_few_positions, each), mean, np.maximum(variance, 0), *(part for step in steps for part in step)
+    )
     rates, firsts = dict(zip(places, found[: len(places)], strict=True)), list(found[len(places) :])
     if [gate.name for gate in gates[:2]] == ["relu", "relu"] and (steps[0].scale >= 0).all():  # closed
         scale, added, spread = steps[0]
@@ -196,8 +198,7 @@ def _rates(stages: list[_Stage], start: Array, steps: Array) -> Array:
     rates, firsts = [], []
     for u, stage in enumerate(stages):
         if (stage.deviation > 0).all():
-            x, kernel = _step(stages[u:], steps[:, u:], value)
-            masses = masses @ kernel
+            x, masses = _step(stages[u:], steps[:, u:], value, masses)
         else:
             x = value
         slope = stage.gate.slope(x)
@@ -210,37 +211,40 @@ def _rates(stages: list[_Stage], start: Array, steps: Array) -> Array:
     return np.concatenate([*rates, np.stack(firsts, axis=1)], axis=1)
 
 
-def _step(stages: list[_Stage], steps: Array, value: Array) -> tuple[Array, Array]:
-    """The points of the lowest of these gates, and the mass that each value gives to each, (cases, values, points).
+def _step(stages: list[_Stage], steps: Array, value: Array, masses: Array) -> tuple[Array, Array]:
+    """The points of the lowest of these gates, (cases, points), and their masses, (cases, runs, points), from those of values.
 
     Where the slope is constant and nothing else of the function is read, a panel is one point with all its mass.
     """
     stage, last = stages[0], len(stages) == 1
     edges = _edges(stage, _kinks_above(stages, steps))
-    xs, kernels = [], []
+    xs, found = [], []
     panels = [p for p in range(edges.shape[1] - 1) if (edges[:, p + 1] > edges[:, p]).any()]
-    deviation = stage.deviation[:, None]
+    deviation, centre = stage.deviation[:, None], (stage.low + stage.high)[:, None] / 2
+    from_centre = (value - centre) / deviation
+    squares = np.stack([from_centre, np.ones_like(value), -(from_centre**2) / 2], axis=2)
     for panel in panels:
         low, high = edges[:, panel, None], edges[:, panel + 1, None]
         middle, half = (low + high) / 2, (high - low) / 2
         inside = stage.gate.slope(middle + half * np.array([-0.9, 0.3, 0.8]))
         if (inside == inside[:, :1]).all() and (last or not inside.any()):
-            ends = [ndtr((end - value) / deviation) for end in (low, high)]
-            ends[0] *= panel != panels[0]  # all that lies further out belongs to the outermost
-            kernels.append((np.where(panel == panels[-1], 1.0, ends[1]) - ends[0])[:, :, None])
+            # all that lies further out belongs to the outermost
+            reached = 1.0 if panel == panels[-1] else ndtr((high - value) / deviation)
+            before = 0.0 if panel == panels[0] else ndtr((low - value) / deviation)
+            found.append(masses @ np.broadcast_to(reached - before, value.shape)[:, :, None])
             xs.append(middle)
         else:
             most = float(_points(stage, (high - low)[:, 0]).max())
             nodes, weights = _gauss_legendre(8 * ceil(most / 8))
             x = middle + half * nodes
-            apart = (x / deviation)[:, None, :] - (value / deviation)[:, :, None]
-            apart *= apart
-            apart *= -0.5
-            np.exp(apart, out=apart)
-            apart *= (half / deviation / np.sqrt(2 * np.pi) * weights)[:, None, :]
+            own = (x - centre) / deviation
+            # -(x - value)^2 / 2 deviation^2, multiplied out, as a product of matrices
+            exponent = squares @ np.stack([own, -(own**2) / 2, np.ones_like(own)], axis=1)
+            density = masses @ np.exp(exponent, out=exponent)
+            density *= (half / deviation / np.sqrt(2 * np.pi) * weights)[:, None, :]
             xs.append(x)
-            kernels.append(apart)
-    return np.concatenate(xs, axis=1), np.concatenate(kernels, axis=2)
+            found.append(density)
+    return np.concatenate(xs, axis=1), np.concatenate(found, axis=2)
 
 
 @lru_cache(maxsize=128)

@@ -1,14 +1,18 @@
 """ReLU under a pooled head: path sum and second path law together against Monte Carlo and the infinite-width recursion."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from landscape import he, predict, squared_gradients
+from landscape.gates.gate_rates import theory_gates
+from landscape.gates.gates import pooled_gates
 from landscape.laws import pooled_head
 from landscape.laws.infinite_width import given_input_moments
-from landscape.laws.pooled_head import _squared_map, head_correction, pooled_gates
+from landscape.laws.pooled_head import _squared_map, head_correction
 from landscape.prior import Prior
 from landscape.weights.initialisation import layer_variances
 from lattice import (
@@ -277,3 +281,11 @@ def test_the_gates_right_under_a_head_are_found(net, found):
     assert pooled_gates(net) == found
     if not found:
         assert head_correction(Prior(net, dict.fromkeys(net.names, 1.0))) is None
+
+
+def test_what_the_gates_read_is_kept_from_their_rates():
+    net = Lattice.chain((2, 16), [Conv(8, 3, padding=1), Activation("silu"), Conv(8, 3, padding=1), relu, *HEAD])
+    filled = Prior(net, layer_variances(net, he))
+    filled = replace(filled, gates=theory_gates(filled))
+    assert list(filled.gates.pooled) == [net.names[i] for i in pooled_gates(net)]
+    np.testing.assert_allclose(head_correction(filled), head_correction(filled.with_gates(pooled={})), rtol=1e-9)

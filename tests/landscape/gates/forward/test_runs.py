@@ -9,6 +9,7 @@ from scipy.stats import multivariate_normal, norm
 from torch import nn
 
 from landscape import predict
+from landscape.gates.forward import runs
 from landscape.gates.forward.runs import Step, run_rates
 from lattice import Activation, UnsupportedError
 from validation import compare, measure
@@ -190,3 +191,26 @@ def test_a_gate_over_a_difference_has_the_scale_of_its_run(sign):
 
     agreement = compare(predict(factory, (16, 2)), measure(factory, (16, 2), draws=400))
     assert abs(agreement.scale_ratio - 1) < 0.05 + 3 * agreement.scale_ratio_error
+
+
+def test_runs_of_many_channels_are_those_of_each_channel_alone(monkeypatch):
+    rng = np.random.default_rng(3)
+    border = np.exp(-np.minimum(np.arange(20), 19 - np.arange(20)) / 2)
+    channels, size = 200, 1 - 0.3 * np.add.outer(border, border)
+    cases = []
+    every = runs._all_rates
+    monkeypatch.setattr(runs, "_all_rates", lambda gates, rows: (cases.append(len(rows)), every(gates, rows))[1])
+
+    def of_each(low, high):
+        return rng.uniform(low, high, (channels, 1, 1))
+
+    steps = [Step(np.ones(()), of_each(-1, 1), of_each(0.3, 2) * size) for _ in range(2)]
+    mean, variance = of_each(-1, 1), of_each(0.5, 2) * size
+    rates, firsts = run_rates([RELU] * 3, mean, variance, steps)
+    assert sum(cases) < channels * 55 / 2  # of 10 x 10 distances from the borders 55 differ
+    for channel in (0, 17, 101, 199):
+        own = [Step(*(part[channel] if part.ndim else part for part in step)) for step in steps]
+        alone, slopes = run_rates([RELU] * 3, mean[channel], variance[channel], own)
+        for place, rate in alone.items():
+            np.testing.assert_allclose(rates[place][channel], rate, rtol=1e-6)
+        np.testing.assert_allclose(firsts[2][channel], slopes[2], rtol=1e-6)
