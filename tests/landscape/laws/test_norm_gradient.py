@@ -1,6 +1,6 @@
 """A norm over the signal follows the signal: what its own gradient takes, against autograd and against its Jacobian."""
 
-from functools import cache
+from functools import cache, partial
 from itertools import product
 
 import numpy as np
@@ -293,4 +293,49 @@ def test_a_norm_over_two_levels_alone_is_refused():
 def test_the_mean_of_an_inverse_is_that_of_drawn_sums():
     draw = np.random.default_rng(0)
     y = 5 * draw.chisquare(2, 10**6) + 0.5 * draw.chisquare(6, 10**6)
-    assert _inverse(5.0, 2, 0.5, 6, 0.3) == pytest.approx(y.mean() * (1 / (y + 0.3)).mean(), rel=0.01)
+    for power in (1, 3):
+        assert _inverse(((5.0, 2), (0.5, 6)), 0.3, power) == pytest.approx(((y + 0.3) ** -power).mean(), rel=0.01)
+
+
+class Small(nn.Module):
+    """A norm over values that are as small as `size` beside the square root of its eps."""
+
+    @torch.no_grad()
+    def __init__(self, norm: nn.Module, size: float, gate: bool) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(4, 3, (3, 1), padding=(1, 0), bias=False), norm
+        self.act = nn.LeakyReLU(0.2) if gate else nn.Identity()
+        self.head = nn.Conv2d(3, 4, 1, bias=False)
+        nn.init.normal_(self.stem.weight, std=size * norm.eps**0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.act(self.stem(x))
+        groups = isinstance(self.norm, nn.GroupNorm)
+        return self.head(self.norm(y) if groups else self.norm(y.movedim(1, 3)).movedim(3, 1))
+
+
+NORMS = {"group": lambda: nn.GroupNorm(1, 3), "layer": lambda: nn.LayerNorm(3), "rms": lambda: nn.RMSNorm(3, eps=1e-5)}
+
+
+@pytest.mark.parametrize("gate", [False, True], ids=["plain", "gated"])
+@pytest.mark.parametrize("size", [1e-3, 0.2, 3.0])
+@pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
+def test_a_norm_whose_eps_is_not_small_multiplies_by_a_number(norm, size, gate):
+    """1500 draws; a layer norm over 3 values has a mean gradient where eps is large, and none where it is small."""
+    factory = partial(Small, norm(), size, gate)
+    if isinstance(norm(), nn.LayerNorm) and size > 1:
+        with pytest.raises(AssumptionError, match=r"norm: the layer norm .* has no mean"):
+            predict(factory, (4, 4, 1))
+        return
+    ratio = measure(factory, (4, 4, 1), draws=1500, seed=1).mean.mean() / predict(factory, (4, 4, 1)).squared.mean()
+    assert ratio == pytest.approx(1, abs=0.15 if size < 1 else 0.25)
+
+
+def test_given_inputs_count_what_eps_leaves():
+    """E[1 / (s^2 + eps)] is counted; with eps alone a layer norm over n values takes the mean, and n - 1 of n are left."""
+    net = Lattice.chain((4, 5), [Conv(6, 1), Norm("layer", eps=1e-3)])
+    kept = [
+        kept_by_norms(Prior(net, {"conv1": 1.0}, gates=Gates(gains={"norm1": gain})), given=True)["norm1"].max()
+        for gain in (1e-6, 1e3)
+    ]
+    np.testing.assert_allclose(kept, [4 / 6 * 3 / 4, 5 / 6])
