@@ -1,7 +1,11 @@
 """Maxima over runs of gates, against plain autograd: fresh networks on white noise, 32 channels, 10% of finite width."""
 
+import re
+
+import numpy as np
 import pytest
 import torch
+from scipy import special
 from torch import nn
 
 from landscape import predict
@@ -82,3 +86,45 @@ def test_the_largest_of_a_run_passes_what_the_run_passes_there(gates):
 def test_a_maximum_that_passes_almost_nothing_is_refused_by_name():
     with pytest.raises(AssumptionError, match=r"amax.*tail"):
         predict(lambda: _Largest(lambda net, z: -z.relu()), SHAPE)
+
+
+class OfFew(nn.Module):
+    """The largest of clamped sums of few inputs."""
+
+    def __init__(self, inputs, gate, scale=1.0, copies=1):
+        super().__init__()
+        self.conv, self.gate, self.copies = nn.Conv2d(inputs, 8, copies, stride=copies, bias=False), gate, copies
+        self.head = nn.Linear(8, 4, bias=False)
+        nn.init.normal_(self.conv.weight, std=scale / inputs**0.5 / copies)
+
+    def forward(self, x):
+        x = nn.functional.interpolate(x, scale_factor=self.copies, mode="nearest")
+        return self.head(self.gate(self.conv(x)).amax((2, 3)))
+
+
+@pytest.mark.parametrize(("inputs", "copies"), [(3, 1), (8, 1), (8, 2)])
+@pytest.mark.parametrize("gate", ["hardtanh", "tanh"])
+def test_a_tail_of_the_winner_is_refused_where_few_weights_make_another(gate, inputs, copies):
+    """Drawn cells w u of F weights pass 13 and 6.6 times what Gaussians of one size do (hard tanh, F = 3 and 8)."""
+    draw = np.random.default_rng(0)
+    slope = {"hardtanh": lambda z: 1.0 * (np.abs(z) < 1), "tanh": lambda z: 1 - np.tanh(z) ** 2}[gate]
+    scale = 1.0 if gate == "hardtanh" else 2.0
+    z = np.linspace(-8, 8, 4001)
+    density = 36 * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) * special.ndtr(z) ** 35 * (z[1] - z[0])
+    w = draw.normal(size=(4000, inputs)) / inputs**0.5
+    size = np.sqrt((w**2).sum(1, keepdims=True))
+    found = (size**2 * density * slope(scale * size * z) ** 2).sum(1).mean() / (density * slope(scale * z) ** 2).sum()
+
+    def factory():
+        return OfFew(inputs, nn.Hardtanh() if gate == "hardtanh" else nn.Tanh(), scale, copies)
+
+    with pytest.raises(AssumptionError, match=rf"amax: its winner .* for sums of {inputs} weights: a tail") as refusal:
+        predict(factory, (inputs, 6, 6))
+    stated = float(re.search(r"and ([\d.e+]+) times", str(refusal.value)).group(1))
+    assert stated == pytest.approx(found, rel=0.15)
+
+
+@pytest.mark.parametrize("gate", [nn.Tanh(), nn.Hardsigmoid(), nn.ReLU6()])
+def test_a_winner_that_passes_more_than_a_tail_is_not(gate):
+    for inputs in (3, 32):
+        assert predict(lambda inputs=inputs: OfFew(inputs, gate), (inputs, 6, 6)).squared.all()
