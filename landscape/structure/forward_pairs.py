@@ -9,6 +9,7 @@ Where that were too many, pairs further apart than a certain number of cells are
 neighbours read in common reaches no further.
 """
 
+from dataclasses import replace
 from functools import lru_cache, reduce
 from math import prod
 
@@ -19,12 +20,14 @@ from landscape.structure.plan import Axes, axis_maps, fixed_map, plan
 from landscape.structure.signs import steps
 from lattice import Activation, AdaptivePool, GlobalPool, Lattice, Multiply, Pool
 from lattice.network.attention import Attention
-from lattice.network.ops import Pooling, Weighted, Windowed
+from lattice.network.ops import Pooling, Shape, Weighted, Windowed
+from lattice.network.rearrange import Rearrange
 
 __all__ = [
     "MOST_WHOLE",
     "asked_pairs",
     "closest",
+    "moved_axes",
     "near_windows",
     "on_diagonal",
     "sharing_windows",
@@ -186,15 +189,38 @@ def _below(lattice: Lattice, position: int, place: int, above: Axes) -> Axes | N
         return None
     if isinstance(node.op, Attention):
         return None
-    maps = axis_maps(node.op, shape, output)
+    maps = moved_axes(node.op, shape) if isinstance(node.op, Rearrange) else axis_maps(node.op, shape, output)
     if maps is None:
-        return above if shape[1:] == output[1:] else None
-    if not isinstance(node.op, Windowed):
+        return above if shape[1:] == output[1:] and not isinstance(node.op, Rearrange) else None
+    if not isinstance(node.op, Windowed | Rearrange):
         return None
     return tuple(
         needed_above(turned(axis), pairs) | diagonal(pairs_of)
         for axis, pairs, pairs_of in zip(maps, above, shape[1:], strict=True)
     )
+
+
+def moved_axes(op: Rearrange, shape: Shape) -> tuple[Maps, ...] | None:
+    """The map of each axis of positions, where none is split, joined or swapped, whatever becomes of the channels; else None.
+
+    >>> flip = Rearrange(((2,), (3,)), ((0,), (1,)), ((1, 0), (2, 1, 0)))
+    >>> moved_axes(flip, (2, 3))[0][0][0].values
+    array([[0., 0., 1.],
+           [0., 1., 0.],
+           [1., 0., 0.]])
+    """
+    own = len(op.factors[0])
+    if len(op.groups) != len(shape) or sorted(op.groups[0]) != list(range(own)):
+        return None
+    apart = replace(op, factors=((), *op.factors[1:]), groups=((), *_less(op.groups[1:], own)), takes=(None, *op.takes[1:]))
+    if not apart.keeps_axes:
+        return None
+    fixed = [freeze(window.matrix(n)) for window, n in zip(apart.windows(shape[1:]), shape[1:], strict=True)]
+    return tuple(((a, a),) for a in fixed)
+
+
+def _less(groups: tuple[tuple[int, ...], ...], count: int) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(factor - count for factor in group) for group in groups)
 
 
 def on_diagonal(axes: Axes) -> np.ndarray:

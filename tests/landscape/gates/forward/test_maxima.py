@@ -128,3 +128,33 @@ def test_a_tail_of_the_winner_is_refused_where_few_weights_make_another(gate, in
 def test_a_winner_that_passes_more_than_a_tail_is_not(gate):
     for inputs in (3, 32):
         assert predict(lambda inputs=inputs: OfFew(inputs, gate), (inputs, 6, 6)).squared.all()
+
+
+class Moved(nn.Module):
+    """Maxima over the cells of a gated layer that have been moved."""
+
+    def __init__(self, move):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(2, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1, bias=False)
+        self.move, self.head = move, nn.Conv2d(8, 4, 1)
+
+    def forward(self, x):
+        y = self.move(torch.relu(self.two(torch.relu(self.one(x)))))
+        return self.head(nn.functional.max_pool2d(y, 2))
+
+
+MOVES = {
+    "channels": lambda y: y.flip(1),
+    "channels taken": lambda y: y[:, [0, 1, 2, 3, 3, 2, 1, 0]],
+    "channels shuffled": lambda y: nn.functional.channel_shuffle(y, 2),
+    "positions": lambda y: y.flip(3),
+    "both": lambda y: y.flip(1, 2),
+}
+
+
+@pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
+def test_cells_that_are_moved_have_the_products_that_they_had(move):
+    """A maximum that reads them knows how alike its cells are; as independent ones they would pass 0.6 of it."""
+    plain, moved = (predict(lambda f=f: Moved(f), (2, 8, 8)) for f in (lambda y: y, move))
+    assert moved.squared.mean() == pytest.approx(plain.squared.mean(), rel=0.02)
+    assert not any("as equally likely" in reason or "as alike" in reason for reason in moved.reasons)
