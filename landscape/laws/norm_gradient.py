@@ -26,6 +26,15 @@ Where eps is not small beside the variance v, y has the size (v / (v + eps))^1/2
 directions that nothing is taken from, both losses are
 
     (E[v] + eps) / n ((n - k) E[1 / (v + eps)] + eps^2 E[1 / (v + eps)^3]).
+
+Where an average over all positions reads a function f of y, with slope D, that average follows the distribution of y, of which
+the norm holds the mean and the variance. Of E[D^2] the part E[D]^2 along the mean and E[D y]^2 along the values are taken, a
+share 1 / m of either where m channels are normed together. The mean is taken from the joint moments of positions
+(`landscape.laws.covariance`); for the values of Gaussian y stands the factor
+
+    1 - E[D y]^2 / m / (E[D^2] - E[D]^2 / m)
+
+(1 - 2 / pi for a ReLU and m = 1, 0.05 for a SiLU, 1 for a tanh, and 0 for a square).
 """
 
 from collections.abc import Collection, Sequence
@@ -35,7 +44,9 @@ from typing import Any
 
 import numpy as np
 
+from landscape.gates.activations import law_of
 from landscape.gates.averaging import significant
+from landscape.gates.composites import curve_of, forms
 from landscape.gates.forward.mean_field import signals
 from landscape.gates.forward.signal import Signal
 from landscape.gates.gates import gate_under, gates_below
@@ -55,6 +66,8 @@ MOST_CHANNELS = 64  # of a group: of more, levels are as many as values
 MOST_EXCESS = 10.0  # of E[1 / s^2] over 1 / E[s^2]
 LOGARITHMS = np.linspace(-40.0, 60.0, 4001)  # of t E[y]
 TINY = np.finfo(float).tiny
+LEAST_LEFT = 0.03
+ROUNDING = 1e-9
 LEAST_EPS = 0.5  # of E[s^2] + eps: below it the inverse of the variance of few values is that of rare draws
 MOST_POSITIONS = 64  # above it the size of the middle position stands for all
 
@@ -98,6 +111,7 @@ def kept_by_norms(prior: Prior, given: bool = False, of_signs: Collection[str] =
             kept[node.name] = np.asarray(own)
             if weights[position] and not below:
                 kept[node.name] = kept[node.name] * _left(_inputs_seen(prior, position), 0, eps, given, node)
+            kept[node.name] = kept[node.name] * _left_under_average(prior, position)
     return kept
 
 
@@ -110,6 +124,47 @@ def _check_not_constant(lattice: Lattice, position: int) -> None:
             f"{node.name}: the average over all positions of what a norm of each channel gives is constant, so that the "
             "gradient through it is exactly 0; take the average before the norm"
         )
+
+
+def _left_under_average(prior: Prior, position: int) -> float:
+    """1 - E[D y]^2 / m / (E[D^2] - E[D]^2 / m), where the average of a function of a norm over positions alone reads it."""
+    lattice, node = prior.lattice, prior.lattice.nodes[position]
+    assert isinstance(node.op, Norm)
+    if node.op.kind not in ("instance", "group"):
+        return 1.0
+    found = forms(lattice)
+    members = {position, *(i for i, (base, _) in enumerate(found) if base == position)}
+    top = max(members)
+    form = found[top][1]
+    inside = all(set(lattice.readers[i]) <= members for i in members - {top})
+    norms = [lattice.nodes[lattice.names.index(name)] for name in form.norms]
+    if top == position or not inside or any(norm.op.kind in SIGNAL_NORMS for norm in norms if isinstance(norm.op, Norm)):
+        return 1.0
+    if not averaged_next(lattice, top):
+        return 1.0
+    affine = {norm.name: _factor_and_shift(prior, norm.name) for norm in norms}
+    factor, mean = _factor_and_shift(prior, node.name)
+    function = curve_of(form, affine, mean, factor**2)
+    law = law_of(function, mean, factor**2)
+    slope, m = function.slope(law.z), 1 if node.op.kind == "instance" else lattice.shapes[position][0] // node.op.groups
+    along = float(slope @ law.masses) ** 2 / m
+    rest = float(slope**2 @ law.masses) - along
+    if factor == 0 or rest <= ROUNDING * along:
+        return 1.0
+    left = 1 - float((slope * (law.z - mean)) @ law.masses) ** 2 / factor**2 / m / rest
+    if left < LEAST_LEFT:
+        raise AssumptionError(
+            f"{lattice.nodes[top].name}: its average over all positions follows the mean and the variance of what it reads, "
+            f"which {node.name} holds, and hardly anything else: {max(left, 0):.1g} of the squared gradient is left, which "
+            "depends on how Gaussian the values are; take the average before the norm"
+        )
+    return left
+
+
+def _factor_and_shift(prior: Prior, name: str) -> tuple[float, float]:
+    """What a norm multiplies by and adds, the mean over its channels."""
+    scale = np.sqrt(prior.factors.get(name, 1.0)) * prior.signs.get(name, 1.0)
+    return float(np.mean(scale)), float(np.mean(prior.shifts.get(name, (0.0, 0.0))[0]))
 
 
 def _check_filters_differ(prior: Prior, position: int, n: float, of_signs: Collection[str]) -> None:

@@ -1,5 +1,6 @@
 """A norm over the signal follows the signal: what its own gradient takes, against autograd and against its Jacobian."""
 
+from collections.abc import Callable
 from functools import cache, partial
 from itertools import product
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from landscape import predict
 from landscape.laws.norm_gradient import _chance_of_two, _inverse, kept_by_norms
@@ -339,3 +341,41 @@ def test_given_inputs_count_what_eps_leaves():
         for gain in (1e-6, 1e3)
     ]
     np.testing.assert_allclose(kept, [4 / 6 * 3 / 4, 5 / 6])
+
+
+class OfAverage(nn.Module):
+    """The average over all positions of a function of a norm."""
+
+    def __init__(self, norm: nn.Module, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.stem, self.norm, self.head = nn.Conv2d(8, 4, 3, bias=False), norm, nn.Linear(4, 4, bias=False)
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.function(self.norm(self.stem(x))).mean((2, 3)))
+
+
+FUNCTIONS = {
+    "relu": torch.relu,
+    "abs": torch.abs,
+    "tanh": torch.tanh,
+    "silu": functional.silu,
+    "of a shift": lambda y: torch.relu(2 * y + 1),
+    "gate on gate": lambda y: functional.silu(functional.leaky_relu(y, 0.2)),
+}
+
+
+@pytest.mark.parametrize("norm", [lambda: nn.InstanceNorm2d(4), lambda: nn.GroupNorm(2, 4)], ids=["instance", "group"])
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
+def test_an_average_of_what_a_norm_gives_loses_its_variance_too(function, norm):
+    """400 draws; without the part along the values a ReLU measures 0.35 of the prediction, a SiLU 0.05 (instance norm)."""
+    factory = partial(OfAverage, norm(), function)
+    found = measure(factory, (8, 10, 10), draws=400, seed=1).mean.mean() / predict(factory, (8, 10, 10)).squared.mean()
+    assert found == pytest.approx(1, abs=0.12)
+
+
+@pytest.mark.parametrize("function", [torch.square, functional.softplus, functional.hardswish])
+def test_an_average_that_a_norm_holds_is_refused(function):
+    with pytest.raises(AssumptionError, match=r"average over all positions follows the mean and the variance .* norm holds"):
+        predict(partial(OfAverage, nn.InstanceNorm2d(4), function), (8, 10, 10))
+    assert predict(partial(OfAverage, nn.GroupNorm(2, 4), function), (8, 10, 10)).squared.all()
