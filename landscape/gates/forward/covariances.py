@@ -30,7 +30,7 @@ from lattice.network.ops import Windowed
 from lattice.network.rearrange import Rearrange
 from lattice.network.shapes import sources
 
-__all__ = ["Passing", "Product", "at_pairs", "both_slopes", "by_run", "gate_products", "passed_pairs"]
+__all__ = ["Passing", "Product", "at_pairs", "both_slopes", "by_run", "gate_products", "passed_pairs", "through_maps"]
 
 Array = np.ndarray[Any, Any]
 Runs = tuple[int, ...]
@@ -106,12 +106,13 @@ def _mapped(op: Windowed, passing: Passing, product: Product) -> Array:
     output = (1, *(pairs.left for pairs in passing.axes))
     maps = axis_maps(op, passing.known.shapes[0], output)
     assert maps is not None
-    return _through(maps, passing, product)
+    return through_maps(maps, passing.axes, product)
 
 
-def _through(maps: tuple[Maps, ...], passing: Passing, product: Product) -> Array:
+def through_maps(maps: tuple[Maps, ...], axes: Axes, product: Product) -> Array:
+    """sum_k A_k E[h h'] B_k' along each axis, at these pairs of the output."""
     values = product.values
-    for axis, (readings, kept, above) in enumerate(zip(maps, product.axes, passing.axes, strict=True), start=1):
+    for axis, (readings, kept, above) in enumerate(zip(maps, product.axes, axes, strict=True), start=1):
         upward = turned(readings)
         needed = needed_above(upward, above)
         values = at_codes(np.moveaxis(values, axis, -1), (kept,), [needed.codes])
@@ -141,7 +142,7 @@ def _(op: Rearrange, passing: Passing) -> Array | None:
         runs = np.searchsorted(np.cumsum(product.runs), read[read >= 0], side="right")
         shares = np.bincount(runs, minlength=len(product.runs)) / len(read)
         product = Product(np.tensordot(shares, product.values, 1)[None], product.axes, passing.runs)
-    return _through(maps, passing, product)
+    return through_maps(maps, passing.axes, product)
 
 
 @passed_pairs.register

@@ -19,7 +19,7 @@ import numpy as np
 from landscape.gates.averaging import ratio
 from landscape.gates.composites import Affine, forms
 from landscape.gates.forward.alike_positions import Signals, Thin, thinned, together
-from landscape.gates.forward.covariances import Passing, Product, at_pairs, by_run, passed_pairs
+from landscape.gates.forward.covariances import Passing, Product, at_pairs, by_run, passed_pairs, through_maps
 from landscape.gates.forward.levels import aligned, level_of_pairs, level_of_weights
 from landscape.gates.forward.maxima import check_few, check_sizes, fields, maximum, pairs_of_maxima, winners_of_pairs
 from landscape.gates.forward.mean_field_rules import average_of_group, batch_variance, passed, spread
@@ -29,7 +29,7 @@ from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.gates.windows.pools import at_codes, simulate, symmetric, windows, with_moments
 from landscape.prior import Prior, even
 from landscape.structure.channel_runs import channel_runs
-from landscape.structure.forward_pairs import asked_pairs, on_diagonal, with_nearer_pairs
+from landscape.structure.forward_pairs import added_to_itself, asked_pairs, on_diagonal, turned_sides, with_nearer_pairs
 from landscape.structure.joint_pairs import filters_as_positions
 from landscape.structure.pairs import everything
 from landscape.structure.plan import Axes
@@ -245,12 +245,30 @@ class MeanField:
         values = passed_pairs(node.op, passing)
         if values is None:
             return
+        itself = self._with_itself(position, axes)
+        values = values if itself is None else values + itself
         self.products[position] = Product(np.broadcast_to(values, (len(runs), *values.shape[1:])), axes, runs)
-        if isinstance(node.op, Windowed) and not isinstance(node.op, Weighted):
+        if itself is not None or (isinstance(node.op, Windowed) and not isinstance(node.op, Weighted)):
             same = [np.flatnonzero(pairs.first == pairs.second) for pairs in axes]
             index: tuple[Any, ...] = (slice(None), *np.ix_(*same))
             power = values[index]
             self.found[position] = self.found[position]._replace(power=power if len(power) == 1 else np.repeat(power, runs, 0))
+
+    def _with_itself(self, position: int, axes: Axes) -> Array | None:
+        """What the branches of a sum have in common at these pairs, where one is another at other positions; else None."""
+        runs, total = self.runs[position], None
+        for source, other, maps in added_to_itself(self.lattice, position):
+            product, factor, node = self.products.get(source), np.ones(1), self.lattice.nodes[other]
+            while isinstance(node.op, Norm):
+                factor = factor * np.sqrt(self.factor(node)) * self.sign(node)
+                node = self.lattice.nodes[node.inputs[0]]
+            if product is None or product.runs != runs or np.ptp(factor) > 0:
+                continue
+            (x, x_), (y, y_) = (at_pairs(by_run(self.found[i].mean, runs), axes) for i in (source, other))
+            both = through_maps(maps, axes, product) + through_maps(turned_sides(maps), axes, product)
+            apart = both * factor.ravel()[0] - x * y_ - y * x_
+            total = apart if total is None else total + apart
+        return total
 
     def known(self, position: int) -> Known:
         node = self.lattice.nodes[position]
