@@ -34,7 +34,8 @@ share 1 / m of either where m channels are normed together. The mean is taken fr
 
     1 - E[D y]^2 / m / (E[D^2] - E[D]^2 / m)
 
-(1 - 2 / pi for a ReLU and m = 1, 0.05 for a SiLU, 1 for a tanh, and 0 for a square).
+(1 - 2 / pi for a ReLU and m = 1, 0.05 for a SiLU, 1 for a tanh, and 0 for a square). An average over the channels too takes the
+whole of both.
 """
 
 from collections.abc import Collection, Sequence
@@ -46,7 +47,7 @@ import numpy as np
 
 from landscape.gates.activations import law_of
 from landscape.gates.averaging import significant
-from landscape.gates.composites import curve_of, forms
+from landscape.gates.composites import Form, curve_of, forms
 from landscape.gates.forward.mean_field import signals
 from landscape.gates.forward.signal import Signal
 from landscape.gates.gates import gate_under, gates_below
@@ -55,8 +56,8 @@ from landscape.laws.moments import expected_squares
 from landscape.prior import Prior
 from landscape.structure.signs import NEGATED, SIGNAL_NORMS, has_slopes, slopes
 from landscape.weights.fans import fans
-from lattice import Activation, AssumptionError, Dropout, Lattice, Node, Norm, Pad, UnsupportedError, Upsample
-from lattice.network.ops import Pooling, Weighted
+from lattice import Activation, Add, AssumptionError, Dropout, Lattice, Node, Norm, Op, Pad, Slice, UnsupportedError, Upsample
+from lattice.network.ops import Pooling, Weighted, Windowed
 
 __all__ = ["kept_by_norms"]
 
@@ -127,44 +128,85 @@ def _check_not_constant(lattice: Lattice, position: int) -> None:
 
 
 def _left_under_average(prior: Prior, position: int) -> float:
-    """1 - E[D y]^2 / m / (E[D^2] - E[D]^2 / m), where the average of a function of a norm over positions alone reads it."""
+    """(E[D^2] - a (E[D]^2 + E[D y]^2)) / (E[D^2] - b E[D]^2), where an average of a function of a norm alone reads it.
+
+    a is 1 / m for an average over all positions, and 1 for one over the channels too; b, 1 / m, is what the joint moments of
+    positions take.
+    """
     lattice, node = prior.lattice, prior.lattice.nodes[position]
     assert isinstance(node.op, Norm)
-    if node.op.kind not in ("instance", "group"):
-        return 1.0
     found = forms(lattice)
     members = {position, *(i for i, (base, _) in enumerate(found) if base == position)}
     top = max(members)
-    form = found[top][1]
+    form = found[top][1] if top != position else Form()
     inside = all(set(lattice.readers[i]) <= members for i in members - {top})
     norms = [lattice.nodes[lattice.names.index(name)] for name in form.norms]
-    if top == position or not inside or any(norm.op.kind in SIGNAL_NORMS for norm in norms if isinstance(norm.op, Norm)):
+    if not inside or any(norm.op.kind in SIGNAL_NORMS for norm in norms if isinstance(norm.op, Norm)):
         return 1.0
-    if not averaged_next(lattice, top):
+    taken, before = _shares(prior, position, top, [node, *norms])
+    if not taken or (top == position and taken == before):
         return 1.0
     affine = {norm.name: _factor_and_shift(prior, norm.name) for norm in norms}
     factor, mean = _factor_and_shift(prior, node.name)
     function = curve_of(form, affine, mean, factor**2)
     law = law_of(function, mean, factor**2)
-    slope, m = function.slope(law.z), 1 if node.op.kind == "instance" else lattice.shapes[position][0] // node.op.groups
-    along = float(slope @ law.masses) ** 2 / m
-    rest = float(slope**2 @ law.masses) - along
-    if factor == 0 or rest <= ROUNDING * along:
+    slope = function.slope(law.z)
+    whole, level = float(slope**2 @ law.masses), float(slope @ law.masses) ** 2
+    rest = whole - before * level
+    if factor == 0 or rest <= ROUNDING * whole:
         return 1.0
-    left = 1 - float((slope * (law.z - mean)) @ law.masses) ** 2 / factor**2 / m / rest
+    along = (float((slope * (law.z - mean)) @ law.masses) / factor) ** 2
+    left = (whole - taken * ((node.op.kind != "rms") * level + along)) / rest
     if left < LEAST_LEFT:
         raise AssumptionError(
-            f"{lattice.nodes[top].name}: its average over all positions follows the mean and the variance of what it reads, "
-            f"which {node.name} holds, and hardly anything else: {max(left, 0):.1g} of the squared gradient is left, which "
+            f"{lattice.nodes[top].name}: its average follows the mean and the variance of what it reads, which {node.name} "
+            f"holds, and hardly anything else: {left if left > ROUNDING else 0:.1g} of the squared gradient is left, which "
             "depends on how Gaussian the values are; take the average before the norm"
         )
     return left
 
 
+def _shares(prior: Prior, position: int, top: int, norms: list[Node]) -> tuple[float, float]:
+    """a and b of `_left_under_average`; 0 for a where no average over all that is normed reads the node `top`."""
+    lattice, op = prior.lattice, prior.lattice.nodes[position].op
+    assert isinstance(op, Norm)
+    alike = all(np.ptp(part) == 0 for norm in norms for part in _of_norm(prior, norm.name))
+    summed = alike and _sums_channels(lattice, top)
+    if op.kind in ("layer", "rms"):
+        return float(summed), 0.0
+    m = 1 if op.kind == "instance" else lattice.shapes[position][0] // op.groups
+    return float(averaged_next(lattice, top)) * (1.0 if summed else 1 / m), 1 / m
+
+
+def _sums_channels(lattice: Lattice, position: int) -> bool:
+    """Is the sum of all channels of a node, or of averages of it, all that reads it?"""
+    parts = lattice.readers[position]
+    if len(parts) == 1 and _keeps_channels(lattice.nodes[parts[0]].op):
+        return _sums_channels(lattice, parts[0])
+    cuts = [one.op for one in (lattice.nodes[i] for i in parts) if isinstance(one.op, Slice)]
+    channels = [(cut.start, cut.stop) for cut in cuts if cut.stop - cut.start == 1]
+    above = {i for part in parts for i in lattice.readers[part]}
+    if len(parts) < 2 or sorted(channels) != [(c, c + 1) for c in range(lattice.shapes[position][0])] or len(above) != 1:
+        return False
+    (total,) = above
+    return isinstance(lattice.nodes[total].op, Add) and set(lattice.nodes[total].inputs) == set(parts)
+
+
+def _keeps_channels(op: Op) -> bool:
+    """Is it a fixed linear map of the positions of each channel?"""
+    return isinstance(op, Dropout) or (
+        isinstance(op, Windowed) and not isinstance(op, Weighted) and getattr(op, "kind", "") != "max"
+    )
+
+
+def _of_norm(prior: Prior, name: str) -> tuple[Any, Any, Any]:
+    return prior.factors.get(name, 1.0), prior.signs.get(name, 1.0), prior.shifts.get(name, (0.0, 0.0))[0]
+
+
 def _factor_and_shift(prior: Prior, name: str) -> tuple[float, float]:
     """What a norm multiplies by and adds, the mean over its channels."""
-    scale = np.sqrt(prior.factors.get(name, 1.0)) * prior.signs.get(name, 1.0)
-    return float(np.mean(scale)), float(np.mean(prior.shifts.get(name, (0.0, 0.0))[0]))
+    factor, sign, shift = _of_norm(prior, name)
+    return float(np.mean(np.sqrt(factor) * sign)), float(np.mean(shift))
 
 
 def _check_filters_differ(prior: Prior, position: int, n: float, of_signs: Collection[str]) -> None:
