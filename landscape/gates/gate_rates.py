@@ -1,12 +1,13 @@
 """The rates of all gates from the forward mean field: E[phi'^2], E[phi'], products of factors, norms, runs of gates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from scipy.special import ndtr
 
+from landscape.gates.activations import deviations
 from landscape.gates.averaging import ratio
 from landscape.gates.composites import beside, factor_squares, gate_of_product, line_of
 from landscape.gates.filters import crossings, filters_under_gates
@@ -23,6 +24,7 @@ from landscape.structure.plan import Axes
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, is_batch_norm, slopes
 from lattice import (
     Activation,
+    Add,
     AssumptionError,
     Attention,
     Dropout,
@@ -38,6 +40,8 @@ from lattice.network.ops import Weighted
 __all__ = ["read_under_pool", "theory_gates"]
 
 Array = np.ndarray[Any, Any]
+LEAST_TOGETHER = 0.4  # of the rate of a gate: two that are taken as independent may be as much as a factor of 2 apart
+SKIPS = np.exp(np.arange(-24.0, 4.0, 0.1))  # deviations at which the signal of a skip is looked at
 FAR = 2.5  # deviations from the mean to where a gate opens
 
 
@@ -80,6 +84,7 @@ def _rates(prior: Prior, train: bool) -> Gates:
             gains[node.name] = 1 / (spread(node.op, below[node.inputs[0]], lattice.input_shapes(node)[0]) + node.op.eps)
     runs = _trunks(field, unknown, gains, firsts)
     _check_tails(field, unknown, gains)
+    _check_skips(field, unknown, gains, runs)
     return Gates(
         gains,
         joint=_joint(field, gains),
@@ -200,6 +205,65 @@ def _check_tail(node: Node, gain: Array, below: Signal) -> None:
             f"{node.name}: it would open {np.mean(gain):.1g} of the time for Gaussian values, which is a tail that the size of "
             'the signal does not tell; make its shift smaller, or count with gates="measured"'
         )
+
+
+def _check_skips(
+    field: MeanField, unknown: Mapping[str, Node], gains: Mapping[str, Any], runs: Mapping[tuple[str, str], Array]
+) -> None:
+    """Refuse gates that are mostly closed where a skip passes the gradient, unless the law of a trunk knows them together.
+
+    Such a skip is a function f of one signal z that is flat on one side and negative on the other: z - relu(z), or the negative
+    of a gate over a gate. A gate over f(z) + b is open at random where f is flat, and elsewhere only where b is larger than -f.
+    """
+    lattice = field.lattice
+    for node in unknown.values():
+        if not isinstance(node.op, Activation) or not has_slopes(node.op):
+            continue
+        top = node.inputs[0]
+        way = field.run(top)
+        top = top if way is None else field.forms[top][0]
+        line = None if way is None else line_of(way.form, way.affine)
+        if not isinstance(lattice.nodes[top].op, Add) or (way is not None and line is None):
+            continue
+        turned = -1.0 if line is not None and np.mean(line[1]) < 0 else 1.0
+        for term in _terms(field, top):
+            below = field.run(term)
+            if below is None or not below.form.gates or (gate_under(lattice, term), node.name) in runs:
+                continue
+            together = _with_skip(node.op, turned, field.found[top], field.found[term], below)
+            if together is not None and together < LEAST_TOGETHER * np.mean(gains[node.name]):
+                raise AssumptionError(
+                    f"{node.name}: it reads a sum with {lattice.nodes[term].name}, which has gates of its own and is negative "
+                    f"where it lets the gradient through; there it is open {together:.1g} of the time, not "
+                    f"{np.mean(gains[node.name]):.1g}, which has no rule here. Give the skip one gate, or none"
+                )
+
+
+def _terms(field: MeanField, position: int) -> Iterator[int]:
+    """What a sum adds up, of functions of several signals."""
+    for i in field.lattice.nodes[position].inputs:
+        if isinstance(field.lattice.nodes[i].op, Add) and field.forms[i][0] == i:
+            yield from _terms(field, i)
+        else:
+            yield i
+
+
+def _with_skip(op: Activation, turned: float, whole: Signal, own: Signal, skip: Run) -> float | None:
+    """E[phi'^2 f'^2] / E[f'^2] of a gate over +-(f(z) + b), f piecewise linear with its kink at 0; None of others."""
+    line = line_of(skip.form, skip.affine)
+    if line is None:
+        return None
+    down, up = (float(np.mean(slope)) for slope in line)
+    (mean, variance), (shift, rest) = ([float(np.mean(part)) for part in gaussian(one)[:2]] for one in (skip.base, whole))
+    shift, rest = shift - float(np.mean(own.mean)), max(rest - float(np.mean(gaussian(own)[1])), 0.0)
+    x = np.concatenate([-SKIPS[::-1], SKIPS])
+    z = mean + np.sqrt(variance) * x
+    slope = np.where(z < 0, down, up)
+    open_ = ndtr(deviations(turned * (slope * z + shift), np.sqrt(rest)))
+    masses = np.exp(-(x**2) / 2) * np.abs(x) * slope**2
+    closed, opened = (one**2 for one in slopes(op))
+    passed = masses * (closed + (opened - closed) * open_)
+    return float(passed.sum() / masses.sum()) if masses.any() else None
 
 
 def _joint(field: MeanField, gains: Mapping[str, Any]) -> dict[str, Array]:

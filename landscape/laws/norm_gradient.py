@@ -20,15 +20,34 @@ variance of the levels and w that of the rest, n s^2 of a group of C channels is
 (P v + w) chi2_(C-1) + w chi2_(C (P-1)). Two of n directions are lost, and in the place of (n - 1)/(n - 3) stands
 
     E[s^2] E[1 / (s^2 + eps)],    E[1 / (y + eps)] = int_0^inf exp(-eps t) E[exp(-t y)] dt.
+
+Where eps is not small beside the variance v, y has the size (v / (v + eps))^1/2, and of the direction along it the share
+(eps / (v + eps))^2 is left: the norm multiplies by a number where eps is all that it divides by. With n values and n - k
+directions that nothing is taken from, both losses are
+
+    (E[v] + eps) / n ((n - k) E[1 / (v + eps)] + eps^2 E[1 / (v + eps)^3]).
+
+Where an average over all positions reads a function f of y, with slope D, that average follows the distribution of y, of which
+the norm holds the mean and the variance. Of E[D^2] the part E[D]^2 along the mean and E[D y]^2 along the values are taken, a
+share 1 / m of either where m channels are normed together. The mean is taken from the joint moments of positions
+(`landscape.laws.covariance`); for the values of Gaussian y stands the factor
+
+    1 - E[D y]^2 / m / (E[D^2] - E[D]^2 / m)
+
+(1 - 2 / pi for a ReLU and m = 1, 0.05 for a SiLU, 1 for a tanh, and 0 for a square). An average over the channels too takes the
+whole of both.
 """
 
 from collections.abc import Collection, Sequence
 from itertools import product
-from math import prod
+from math import factorial, prod
 from typing import Any
 
 import numpy as np
 
+from landscape.gates.activations import law_of
+from landscape.gates.averaging import significant
+from landscape.gates.composites import Form, curve_of, forms
 from landscape.gates.forward.mean_field import signals
 from landscape.gates.forward.signal import Signal
 from landscape.gates.gates import gate_under, gates_below
@@ -37,15 +56,20 @@ from landscape.laws.moments import expected_squares
 from landscape.prior import Prior
 from landscape.structure.signs import NEGATED, SIGNAL_NORMS, has_slopes, slopes
 from landscape.weights.fans import fans
-from lattice import Activation, AssumptionError, Dropout, Lattice, Node, Norm, Pad, UnsupportedError, Upsample
-from lattice.network.ops import Pooling, Weighted
+from lattice import Activation, Add, AssumptionError, Dropout, Lattice, Node, Norm, Op, Pad, Slice, UnsupportedError, Upsample
+from lattice.network.ops import Pooling, Weighted, Windowed
 
 __all__ = ["kept_by_norms"]
 
 Array = np.ndarray[Any, Any]
+Law = tuple[tuple[float, float], ...]  # the (c, f) of a sum of c chi2_f
 MOST_CHANNELS = 64  # of a group: of more, levels are as many as values
 MOST_EXCESS = 10.0  # of E[1 / s^2] over 1 / E[s^2]
 LOGARITHMS = np.linspace(-40.0, 60.0, 4001)  # of t E[y]
+TINY = np.finfo(float).tiny
+LEAST_LEFT = 0.03
+ROUNDING = 1e-9
+LEAST_EPS = 0.5  # of E[s^2] + eps: below it the inverse of the variance of few values is that of rare draws
 MOST_POSITIONS = 64  # above it the size of the middle position stands for all
 
 
@@ -74,13 +98,21 @@ def kept_by_norms(prior: Prior, given: bool = False, of_signs: Collection[str] =
         weights.append(isinstance(node.op, Weighted) or any(weights[i] for i in node.inputs))
         normed.append(here or below)
         if here:
+            assert isinstance(node.op, Norm)
             _check_not_constant(lattice, position)
-            n = _values(node, _before_copies(lattice, position)) * _following(prior, position)
+            following = _following(prior, position)
+            n = _values(node, _before_copies(lattice, position)) * following
             _check_filters_differ(prior, position, n, of_signs)
-            more = 1.0 if given else _more_for_levels(prior, position, n, found)
-            kept[node.name] = np.asarray(_left(n - 1, 1, given, node)) * more
+            eps = np.clip(node.op.eps * np.asarray(prior.gates.gains.get(node.name, 0.0)), 0, 1)  # of E[s^2] + eps
+            levels = None if given else _left_of_levels(prior, position, n, found)
+            centred = node.op.kind != "rms"
+            means = int(centred or following < 1)  # few of those that a gate leaves are fewer now and then
+            back = 1 + means - centred * following  # where eps is large, the mean takes 1 / n of what n values let pass
+            own = _left(max(n - means, 0), means, eps, given, node, back) if levels is None else levels
+            kept[node.name] = np.asarray(own)
             if weights[position] and not below:
-                kept[node.name] = kept[node.name] * _left(_inputs_seen(prior, position), 0, given, node)
+                kept[node.name] = kept[node.name] * _left(_inputs_seen(prior, position), 0, eps, given, node)
+            kept[node.name] = kept[node.name] * _left_under_average(prior, position)
     return kept
 
 
@@ -93,6 +125,88 @@ def _check_not_constant(lattice: Lattice, position: int) -> None:
             f"{node.name}: the average over all positions of what a norm of each channel gives is constant, so that the "
             "gradient through it is exactly 0; take the average before the norm"
         )
+
+
+def _left_under_average(prior: Prior, position: int) -> float:
+    """(E[D^2] - a (E[D]^2 + E[D y]^2)) / (E[D^2] - b E[D]^2), where an average of a function of a norm alone reads it.
+
+    a is 1 / m for an average over all positions, and 1 for one over the channels too; b, 1 / m, is what the joint moments of
+    positions take.
+    """
+    lattice, node = prior.lattice, prior.lattice.nodes[position]
+    assert isinstance(node.op, Norm)
+    found = forms(lattice)
+    members = {position, *(i for i, (base, _) in enumerate(found) if base == position)}
+    top = max(members)
+    form = found[top][1] if top != position else Form()
+    inside = all(set(lattice.readers[i]) <= members for i in members - {top})
+    norms = [lattice.nodes[lattice.names.index(name)] for name in form.norms]
+    if not inside or any(norm.op.kind in SIGNAL_NORMS for norm in norms if isinstance(norm.op, Norm)):
+        return 1.0
+    taken, before = _shares(prior, position, top, [node, *norms])
+    if not taken or (top == position and taken == before):
+        return 1.0
+    affine = {norm.name: _factor_and_shift(prior, norm.name) for norm in norms}
+    factor, mean = _factor_and_shift(prior, node.name)
+    function = curve_of(form, affine, mean, factor**2)
+    law = law_of(function, mean, factor**2)
+    slope = function.slope(law.z)
+    whole, level = float(slope**2 @ law.masses), float(slope @ law.masses) ** 2
+    rest = whole - before * level
+    if factor == 0 or rest <= ROUNDING * whole:
+        return 1.0
+    along = (float((slope * (law.z - mean)) @ law.masses) / factor) ** 2
+    left = (whole - taken * ((node.op.kind != "rms") * level + along)) / rest
+    if left < LEAST_LEFT:
+        raise AssumptionError(
+            f"{lattice.nodes[top].name}: its average follows the mean and the variance of what it reads, which {node.name} "
+            f"holds, and hardly anything else: {left if left > ROUNDING else 0:.1g} of the squared gradient is left, which "
+            "depends on how Gaussian the values are; take the average before the norm"
+        )
+    return left
+
+
+def _shares(prior: Prior, position: int, top: int, norms: list[Node]) -> tuple[float, float]:
+    """a and b of `_left_under_average`; 0 for a where no average over all that is normed reads the node `top`."""
+    lattice, op = prior.lattice, prior.lattice.nodes[position].op
+    assert isinstance(op, Norm)
+    alike = all(np.ptp(part) == 0 for norm in norms for part in _of_norm(prior, norm.name))
+    summed = alike and _sums_channels(lattice, top)
+    if op.kind in ("layer", "rms"):
+        return float(summed), 0.0
+    m = 1 if op.kind == "instance" else lattice.shapes[position][0] // op.groups
+    return float(averaged_next(lattice, top)) * (1.0 if summed else 1 / m), 1 / m
+
+
+def _sums_channels(lattice: Lattice, position: int) -> bool:
+    """Is the sum of all channels of a node, or of averages of it, all that reads it?"""
+    parts = lattice.readers[position]
+    if len(parts) == 1 and _keeps_channels(lattice.nodes[parts[0]].op):
+        return _sums_channels(lattice, parts[0])
+    cuts = [one.op for one in (lattice.nodes[i] for i in parts) if isinstance(one.op, Slice)]
+    channels = [(cut.start, cut.stop) for cut in cuts if cut.stop - cut.start == 1]
+    above = {i for part in parts for i in lattice.readers[part]}
+    if len(parts) < 2 or sorted(channels) != [(c, c + 1) for c in range(lattice.shapes[position][0])] or len(above) != 1:
+        return False
+    (total,) = above
+    return isinstance(lattice.nodes[total].op, Add) and set(lattice.nodes[total].inputs) == set(parts)
+
+
+def _keeps_channels(op: Op) -> bool:
+    """Is it a fixed linear map of the positions of each channel?"""
+    return isinstance(op, Dropout) or (
+        isinstance(op, Windowed) and not isinstance(op, Weighted) and getattr(op, "kind", "") != "max"
+    )
+
+
+def _of_norm(prior: Prior, name: str) -> tuple[Any, Any, Any]:
+    return prior.factors.get(name, 1.0), prior.signs.get(name, 1.0), prior.shifts.get(name, (0.0, 0.0))[0]
+
+
+def _factor_and_shift(prior: Prior, name: str) -> tuple[float, float]:
+    """What a norm multiplies by and adds, the mean over its channels."""
+    factor, sign, shift = _of_norm(prior, name)
+    return float(np.mean(np.sqrt(factor) * sign)), float(np.mean(shift))
 
 
 def _check_filters_differ(prior: Prior, position: int, n: float, of_signs: Collection[str]) -> None:
@@ -151,43 +265,59 @@ def _values(node: Node, shape: tuple[int, ...]) -> int:
     ]
 
 
-def _more_for_levels(prior: Prior, position: int, n: float, found: list[Sequence[Signal]]) -> float:
-    """E[s^2] E[1 / (s^2 + eps)] of n values of which those of a channel share a level, over that of independent ones."""
+def _left_of_levels(prior: Prior, position: int, n: float, found: list[Sequence[Signal]]) -> float | None:
+    """What is left of n values of which those of a channel share a level; None where they share none."""
     node, shape = prior.lattice.nodes[position], prior.lattice.shapes[position]
     assert isinstance(node.op, Norm)
     channels = shape[0] // node.op.groups
     if node.op.kind != "group" or prod(shape[1:]) == 1 or not 1 < channels <= MOST_CHANNELS or n <= 3:
-        return 1.0
+        return None
     try:
         found += [] if found else [signals(prior, pairs=False)]
     except (AssumptionError, UnsupportedError):
-        return 1.0
+        return None
     power, cross, mean = (float(np.mean(part)) for part in found[0][node.inputs[0]])
     level, rest = max(cross - mean**2, 0.0), max(power - cross, 0.0)
     if level == 0:
-        return 1.0
+        return None
     values = channels * prod(shape[1:])
     following = channels * n / values  # the channels that follow the signal
-    excess = _inverse(prod(shape[1:]) * level + rest, following - 1, rest, n - following, node.op.eps * n)
+    law = ((prod(shape[1:]) * level + rest, following - 1), (rest, n - following))
+    size, eps = (sum(one * freedom for one, freedom in law) + rest) / n, node.op.eps
+    excess = (size + eps) * n * _inverse(law, eps * n)
     if excess > MOST_EXCESS:
         raise AssumptionError(
             f"{node.name}: the group norm divides by the variance of {following:.3g} channels that hardly differ between "
             f"positions: the mean of its inverse is {excess:.2g} times the inverse of its mean, for being that of rare draws; "
             "give more channels a group, or smaller biases below"
         )
-    return excess * (n - 3) / (n - 1)
+    return _of_directions(n, 2, law, size, eps)
 
 
-def _inverse(one: float, few: float, other: float, many: float, eps: float) -> float:
-    """E[y] E[1 / (y + eps)] of y = one chi2_few + other chi2_many.
+def _of_directions(n: float, k: int, law: Law, size: float, eps: float, back: float = 1.0) -> float:
+    """(E[v] + eps) / n ((n - k) E[1 / (v + eps)] + back eps^2 E[1 / (v + eps)^3]) of v = y / n, E[v] the `size`.
 
-    >>> round(_inverse(1.0, 3, 1.0, 4, 0.0), 6)  # 7 / 5
-    1.4
+    `back` of the k directions are those that a large eps gives back.
+
+    >>> round(_of_directions(9, 1, ((1.0, 9),), 1.0, 0.0), 6)  # 8 / 7
+    1.142857
+    >>> round(_of_directions(9, 2, ((1e-9, 8),), 1e-9, 1.0), 6)  # the mean is taken alone
+    0.888889
     """
-    mean = one * few + other * many
+    once, thrice = _inverse(law, eps * n), _inverse(law, eps * n, 3) if eps else 0.0
+    return (size + eps) * ((n - k) * once + back * (eps * n) ** 2 * thrice)
+
+
+def _inverse(law: Law, eps: float, power: int = 1) -> float:
+    """E[1 / (y + eps)^power] of y = sum of c chi2_f over the (c, f) of the law.
+
+    >>> round(_inverse(((1.0, 3), (1.0, 4)), 0.0), 6)  # 1 / 5
+    0.2
+    """
+    mean = sum(one * freedom for one, freedom in law) + eps
     t = np.exp(LOGARITHMS) / mean
-    laplace = np.exp(-eps * t - few / 2 * np.log1p(2 * one * t) - many / 2 * np.log1p(2 * other * t))
-    return float(mean * (t * laplace).sum() * (LOGARITHMS[1] - LOGARITHMS[0]))
+    laplace = np.exp(-eps * t - sum(freedom / 2 * np.log1p(2 * one * t) for one, freedom in law))
+    return float((t**power * laplace).sum() * (LOGARITHMS[1] - LOGARITHMS[0]) / factorial(power - 1))
 
 
 def _before_copies(lattice: Lattice, position: int) -> tuple[int, ...]:
@@ -215,19 +345,31 @@ def _following(prior: Prior, position: int) -> float:
     return share
 
 
-def _left(freedom: Any, means: int, given: bool, node: Node) -> Any:
+def _left(freedom: Any, means: int, eps: Array, given: bool, node: Node, back: float = 1.0) -> Any:
     """(f - 1) / f: one of f directions is lost; times E[1 / s^2] E[s^2] = f / (f - 2) where E[1 / s^2] is not given.
 
-    `means` are taken out of the values beside: of n values that were counted n - 2 are left.
+    `means` are taken out of the values beside: of n values that were counted n - 2 are left. `eps` is its part of E[s^2] + eps,
+    (channels or 1, *spatial) or one number, and `back` as of `_of_directions`.
     """
-    if np.min(freedom) <= 2:
+    few = np.asarray(freedom) <= 2
+    if np.any(few & (eps < LEAST_EPS)):
         raise AssumptionError(
             f"{node.name}: the {getattr(node.op, 'kind', '')} norm divides by the variance of {np.min(freedom) + means:.3g} "
             "independent values, whose inverse has no mean, so neither has the squared gradient; give more channels, or a "
             "larger input"
         )
-    shared = 1 / np.asarray(freedom)
-    return (1 - shared) / (1 + means * shared if given else 1 - 2 * shared)
+    if not given and eps.any():
+        freedom, eps = np.broadcast_arrays(freedom, eps)
+        rows = significant(np.stack([freedom.ravel(), eps.ravel()]))
+        kinds, which = np.unique(rows, axis=1, return_inverse=True)
+        left = [
+            _of_directions(f + means, 1 + means, ((1 - e, f),), 1 - e, e, back) if np.isfinite(f) else 1.0 for f, e in kinds.T
+        ]
+        return np.array(left)[which.ravel()].reshape(freedom.shape)
+    shared = 1 / np.maximum(freedom, TINY)
+    if given:
+        return np.maximum(1 - shared + back * shared * eps**2, 0) / (1 + means * shared)
+    return (1 - shared) / (1 - 2 * shared)
 
 
 def _inputs_seen(prior: Prior, position: int) -> Array:

@@ -9,6 +9,7 @@ Where that were too many, pairs further apart than a certain number of cells are
 neighbours read in common reaches no further.
 """
 
+from dataclasses import replace
 from functools import lru_cache, reduce
 from math import prod
 
@@ -17,18 +18,22 @@ import numpy as np
 from landscape.structure.pairs import Maps, Pairs, diagonal, everything, freeze, needed_above
 from landscape.structure.plan import Axes, axis_maps, fixed_map, plan
 from landscape.structure.signs import steps
-from lattice import Activation, AdaptivePool, GlobalPool, Lattice, Multiply, Pool
+from lattice import Activation, AdaptivePool, Add, GlobalPool, Lattice, Multiply, Norm, Pool
 from lattice.network.attention import Attention
-from lattice.network.ops import Pooling, Weighted, Windowed
+from lattice.network.ops import Pooling, Shape, Weighted, Windowed
+from lattice.network.rearrange import Rearrange
 
 __all__ = [
     "MOST_WHOLE",
+    "added_to_itself",
     "asked_pairs",
     "closest",
+    "moved_axes",
     "near_windows",
     "on_diagonal",
     "sharing_windows",
     "turned",
+    "turned_sides",
     "with_nearer_pairs",
 ]
 
@@ -89,6 +94,9 @@ def _asked(lattice: Lattice, filters: frozenset[str]) -> tuple[dict[int, Axes], 
                 below = _below(lattice, position, place, asked[position])
                 if below is not None:
                     _merge(asked, i, below)
+            for i, _, maps in added_to_itself(lattice, position):
+                for sides in (maps, turned_sides(maps)):
+                    _merge(asked, i, tuple(needed_above(turned(m), p) for m, p in zip(sides, asked[position], strict=True)))
     if 0 in asked:
         asked[0] = _few(asked[0])  # of white inputs, whose far pairs are zero, as near ones are
     return dict(sorted(asked.items())), frozenset(many)
@@ -186,15 +194,73 @@ def _below(lattice: Lattice, position: int, place: int, above: Axes) -> Axes | N
         return None
     if isinstance(node.op, Attention):
         return None
-    maps = axis_maps(node.op, shape, output)
+    maps = moved_axes(node.op, shape) if isinstance(node.op, Rearrange) else axis_maps(node.op, shape, output)
     if maps is None:
-        return above if shape[1:] == output[1:] else None
-    if not isinstance(node.op, Windowed):
+        return above if shape[1:] == output[1:] and not isinstance(node.op, Rearrange) else None
+    if not isinstance(node.op, Windowed | Rearrange):
         return None
     return tuple(
         needed_above(turned(axis), pairs) | diagonal(pairs_of)
         for axis, pairs, pairs_of in zip(maps, above, shape[1:], strict=True)
     )
+
+
+def moved_axes(op: Rearrange, shape: Shape) -> tuple[Maps, ...] | None:
+    """The map of each axis of positions, where none is split, joined or swapped, whatever becomes of the channels; else None.
+
+    >>> flip = Rearrange(((2,), (3,)), ((0,), (1,)), ((1, 0), (2, 1, 0)))
+    >>> moved_axes(flip, (2, 3))[0][0][0].values
+    array([[0., 0., 1.],
+           [0., 1., 0.],
+           [1., 0., 0.]])
+    """
+    own = len(op.factors[0])
+    if len(op.groups) != len(shape) or sorted(op.groups[0]) != list(range(own)):
+        return None
+    apart = replace(op, factors=((), *op.factors[1:]), groups=((), *_less(op.groups[1:], own)), takes=(None, *op.takes[1:]))
+    if not apart.keeps_axes:
+        return None
+    fixed = [freeze(window.matrix(n)) for window, n in zip(apart.windows(shape[1:]), shape[1:], strict=True)]
+    return tuple(((a, a),) for a in fixed)
+
+
+def added_to_itself(lattice: Lattice, position: int) -> list[tuple[int, int, tuple[Maps, ...]]]:
+    """(x, y, (A, B) of each axis) of the inputs x and y of a sum of which y is x at other positions, times a number.
+
+    Of a pair of positions A takes the first for x as it is, B the second as y has it.
+
+    >>> from lattice import Input, Node
+    >>> flip = Rearrange(((2,), (3,)), ((0,), (1,)), (None, (2, 1, 0)))
+    >>> nodes = Node("x", Input((2, 3))), Node("y", flip, (0,)), Node("sum", Add(), (0, 1))
+    >>> [found[:2] for found in added_to_itself(Lattice(nodes), 2)]
+    [(0, 1)]
+    """
+    node, found = lattice.nodes[position], list[tuple[int, int, tuple[Maps, ...]]]()
+    for other in node.inputs if isinstance(node.op, Add) else ():
+        below = lattice.nodes[other]
+        while isinstance(below.op, Norm) and below.op.kind == "scale":
+            below = lattice.nodes[below.inputs[0]]
+        if isinstance(below.op, Rearrange) and below.inputs[0] in node.inputs and _keeps_channels(below.op):
+            shape = lattice.shapes[below.inputs[0]]
+            maps = moved_axes(below.op, shape)
+            if maps is not None and len(shape) > 1:
+                own = [freeze(np.eye(n)) for n in shape[1:]]
+                sides = tuple(((a, b),) for a, ((b, _),) in zip(own, maps, strict=True))
+                found.append((below.inputs[0], other, sides))
+    return found
+
+
+def turned_sides(maps: tuple[Maps, ...]) -> tuple[Maps, ...]:
+    """The same maps with the two positions of a pair exchanged."""
+    return tuple(tuple((b, a) for a, b in axis) for axis in maps)
+
+
+def _keeps_channels(op: Rearrange) -> bool:
+    return len(op.factors[0]) <= 1 and op.takes[0] is None
+
+
+def _less(groups: tuple[tuple[int, ...], ...], count: int) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(factor - count for factor in group) for group in groups)
 
 
 def on_diagonal(axes: Axes) -> np.ndarray:

@@ -40,7 +40,8 @@ Gates under an average leave out what two taps of one filter have in common with
 added for some pooled heads only): up to as much as is kept, which the factor 2 covers (1.5 more under a global average that
 reads no gate), and in the shape of another map, so that 1/2 comes on the map. The slopes of smooth ones at two positions are
 taken as independent: a factor of 1.6 on the upper bound for each of the first two, above which positions have little in common
-(two of tanh to GELU with 8 channels measure 1.06 to 1.32 together).
+(two of tanh to GELU with 8 channels measure 1.06 to 1.32 together). Sums of gated filters that read the same few inputs pass
+more, as `landscape.warrant.sums_of_gates` says.
 """
 
 from collections.abc import Collection, Iterator
@@ -56,6 +57,7 @@ from landscape.warrant.guarantee import Guarantee
 from landscape.warrant.norms_between_averages import error_of_sizes
 from landscape.warrant.norms_over_maxima import largest_square, least_through_norms_over_maxima
 from landscape.warrant.saturated_winners import cells_of_maximum, lost_by_saturated_winners
+from landscape.warrant.sums_of_gates import more_of_sums
 from landscape.weights.fans import fans
 from lattice import Activation, Add, Blur, Conv, Dropout, GlobalPool, Input, Lattice, Multiply, Node, Norm, Op, Pad, Upsample
 from lattice.network.ops import Merge, Pooling, Rearrangement, Summed, Weighted
@@ -128,6 +130,7 @@ def stated_size(
         * second_law
         * 1.6**smooth
         * _common_size(lattice)
+        * more_of_sums(lattice)
         * prod(1 + a for a in shared)
         * prod(_largest_products(lattice, position) for position in maxima)
         * prod(_largest_squares(lattice, position) for position in maxima if lattice.nodes[position].name not in counted),

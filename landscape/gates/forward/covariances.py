@@ -21,14 +21,16 @@ from landscape.gates.forward.levels import aligned
 from landscape.gates.forward.mean_field_rules import batch_variance, spread
 from landscape.gates.forward.signal import Known, Signal
 from landscape.gates.windows.pools import at_codes
-from landscape.structure.forward_pairs import on_diagonal, turned
-from landscape.structure.pairs import needed_above, operator
+from landscape.structure.forward_pairs import moved_axes, on_diagonal, turned
+from landscape.structure.pairs import Maps, needed_above, operator
 from landscape.structure.plan import Axes, axis_maps
 from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, Steps, has_slopes, slopes, steps
 from lattice import Activation, Add, ChannelShuffle, Concat, Conv, ConvTranspose, Dropout, Multiply, Norm, Op, Slice
 from lattice.network.ops import Windowed
+from lattice.network.rearrange import Rearrange
+from lattice.network.shapes import sources
 
-__all__ = ["Passing", "Product", "at_pairs", "both_slopes", "by_run", "gate_products", "passed_pairs"]
+__all__ = ["Passing", "Product", "at_pairs", "both_slopes", "by_run", "gate_products", "passed_pairs", "through_maps"]
 
 Array = np.ndarray[Any, Any]
 Runs = tuple[int, ...]
@@ -104,8 +106,13 @@ def _mapped(op: Windowed, passing: Passing, product: Product) -> Array:
     output = (1, *(pairs.left for pairs in passing.axes))
     maps = axis_maps(op, passing.known.shapes[0], output)
     assert maps is not None
+    return through_maps(maps, passing.axes, product)
+
+
+def through_maps(maps: tuple[Maps, ...], axes: Axes, product: Product) -> Array:
+    """sum_k A_k E[h h'] B_k' along each axis, at these pairs of the output."""
     values = product.values
-    for axis, (readings, kept, above) in enumerate(zip(maps, product.axes, passing.axes, strict=True), start=1):
+    for axis, (readings, kept, above) in enumerate(zip(maps, product.axes, axes, strict=True), start=1):
         upward = turned(readings)
         needed = needed_above(upward, above)
         values = at_codes(np.moveaxis(values, axis, -1), (kept,), [needed.codes])
@@ -121,6 +128,21 @@ def _(op: Windowed, passing: Passing) -> Array | None:
     if getattr(op, "kind", "") == "max":
         return None  # `landscape.gates.forward.maxima` has these, where they can be had
     return _mapped(op, passing, passing.products[0])
+
+
+@passed_pairs.register
+def _(op: Rearrange, passing: Passing) -> Array | None:
+    """Of channels that move, those of each run of the input, and nothing of zeros."""
+    shape, product = passing.known.shapes[0], passing.products[0]
+    maps = moved_axes(op, shape)
+    if maps is None:
+        return None
+    if product.runs != passing.runs or op.takes[0] is not None:
+        read = sources(op, shape).reshape(sum(passing.runs), -1).max(axis=1) // prod(shape[1:])  # -1: zeros
+        runs = np.searchsorted(np.cumsum(product.runs), read[read >= 0], side="right")
+        shares = np.bincount(runs, minlength=len(product.runs)) / len(read)
+        product = Product(np.tensordot(shares, product.values, 1)[None], product.axes, passing.runs)
+    return through_maps(maps, passing.axes, product)
 
 
 @passed_pairs.register

@@ -16,18 +16,21 @@ from landscape.gates.rising import Rising, over_gaussian, rising, rising_activat
 from landscape.gates.windows.largest import Largest
 from landscape.gates.windows.overlapping import Simulated
 from landscape.gates.windows.pairs_of_winners import Winners
-from landscape.gates.windows.pools import MOST_CELLS, Field, at_codes, pairs_of_slopes, pairs_of_windows
+from landscape.gates.windows.pools import MOST_CELLS, Field, at_codes, pairs_of_slopes, pairs_of_windows, windows
 from landscape.gates.windows.rectified import gaussian_below, gaussians_below
 from landscape.structure.forward_pairs import on_diagonal
 from landscape.structure.plan import Axes
 from landscape.structure.signs import Sign, Steps
 from lattice import Activation, AdaptivePool, AssumptionError, GlobalPool, Pool, UnsupportedError
 
-__all__ = ["check_few", "fields", "maximum", "pairs_of_maxima", "winners_of_pairs"]
+__all__ = ["check_few", "check_sizes", "fields", "maximum", "pairs_of_maxima", "winners_of_pairs"]
 
 Array = np.ndarray[Any, Any]
 Maximum = Pool | AdaptivePool | GlobalPool
 LEAST = 4e-5  # P(z > 2.5)^2: see `landscape.gates.gate_rates`
+SURE = 0.2  # passed: too much for a tail
+SIZES = tuple(np.exp(np.linspace(-2.0, 0.75, 12)))  # of cells, in units of their mean size
+MOST_OF_SIZES = 2.0
 IDENTITY, RELU = (rising_activation(Activation(name)) for name in ("identity", "relu"))
 
 
@@ -120,6 +123,35 @@ def maximum(op: Maximum, read: list[Field], laws: list[Largest], channels: tuple
 
     signal = Signal(each([law.second for law in laws]), each([law.shared for law in laws]), each([law.first for law in laws]))
     return signal, each(rates, 1)
+
+
+def check_sizes(op: Maximum, read: list[Field], laws: list[Largest], few: float) -> None:
+    """Refuse a maximum over saturating gates whose winner passes a tail for Gaussian cells, and more for sums of few weights.
+
+    Of cells w u with F weights w the size |w| differs between draws, |w|^2 / E|w|^2 = S being chi2_F / F. With g(c) what the
+    winner passes where all cells are c times as large, the mean is E[S g(S^1/2)] and not g(1): where g falls fast, that of the
+    draws whose cells are small.
+    """
+    passed = float(np.mean([law.wins.sum(axis=0).mean() for law in laws]))
+    if not 0 < passed < SURE or any(field.function.slopes is not None or field.function.turn is not None for field in read):
+        return
+    more = [float(np.mean([windows(op, _times(field, c), 0).wins.sum(axis=0).mean() for field in read])) for c in (1.0, *SIZES)]
+    c = np.exp(np.linspace(np.log(SIZES[0]), np.log(SIZES[-1]), 400))
+    size = few * (2 * np.log(c) - c**2) / 2  # the logarithm of the density of log c
+    masses = np.exp(size - size.max())
+    found = np.interp(np.log(c), np.log(SIZES), np.log(np.maximum(more[1:], np.finfo(float).tiny)))
+    factor = float((masses * c**2 * np.exp(found)).sum() / masses.sum() / more[0])
+    if factor > MOST_OF_SIZES:
+        raise AssumptionError(
+            f"its winner would pass {passed:.1g} for cells of one size, and {factor:.2g} times as much on average for sums of "
+            f"{few:.3g} weights: a tail that the size of the signal does not tell; make factors or shifts below it smaller, or "
+            "give the layer below more inputs"
+        )
+
+
+def _times(field: Field, c: float) -> Field:
+    mean, variance, shared, covariance = field[:4]
+    return field._replace(mean=c * mean, variance=c**2 * variance, shared=c**2 * shared, covariance=c**2 * covariance)
 
 
 def _per_gate(op: Maximum, field: Field, wins: Array) -> Array:

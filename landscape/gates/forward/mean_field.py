@@ -16,24 +16,26 @@ from typing import Any
 
 import numpy as np
 
+from landscape.gates.averaging import ratio
 from landscape.gates.composites import Affine, forms
 from landscape.gates.forward.alike_positions import Signals, Thin, thinned, together
-from landscape.gates.forward.covariances import Passing, Product, at_pairs, by_run, passed_pairs
+from landscape.gates.forward.covariances import Passing, Product, at_pairs, by_run, passed_pairs, through_maps
 from landscape.gates.forward.levels import aligned, level_of_pairs, level_of_weights
-from landscape.gates.forward.maxima import check_few, fields, maximum, pairs_of_maxima, winners_of_pairs
+from landscape.gates.forward.maxima import check_few, check_sizes, fields, maximum, pairs_of_maxima, winners_of_pairs
 from landscape.gates.forward.mean_field_rules import average_of_group, batch_variance, passed, spread
 from landscape.gates.forward.signal import Known, Level, Run, Signal
 from landscape.gates.windows.copies import copied_cells
 from landscape.gates.windows.pairs_of_winners import Winners
-from landscape.gates.windows.pools import simulate, symmetric, windows, with_moments
+from landscape.gates.windows.pools import at_codes, simulate, symmetric, windows, with_moments
 from landscape.prior import Prior, even
 from landscape.structure.channel_runs import channel_runs
-from landscape.structure.forward_pairs import asked_pairs, on_diagonal, with_nearer_pairs
+from landscape.structure.forward_pairs import added_to_itself, asked_pairs, on_diagonal, turned_sides, with_nearer_pairs
 from landscape.structure.joint_pairs import filters_as_positions
 from landscape.structure.pairs import everything
 from landscape.structure.plan import Axes
 from landscape.structure.signs import SIGNAL_NORMS, is_batch_norm, run_signs
 from landscape.structure.symmetry import Symmetries, symmetries
+from landscape.weights.fans import fans
 from lattice import (
     Activation,
     AdaptivePool,
@@ -174,6 +176,7 @@ class MeanField:
                 *self.notes.get(node.name, ()),
                 "pairs of cells far apart are taken as nearer, for being too many",
             )
+        check_sizes(op, read, laws, self._fewest_weights(below))
         signal, self.taps[node.name] = maximum(op, read, laws, self.runs[position])
         self.found.append(signal)
         if carried is not None:
@@ -187,6 +190,31 @@ class MeanField:
             found = self.alike.average_pairs(pairs_of_maxima(op, read, laws, seen, axes), axes)
             self.products[position] = Product(found, axes, self.runs[position])
         return True
+
+    def _fewest_weights(self, position: int) -> float:
+        """Of how many weights a value is the sum, at the least: F = channels / mean of r^2 over pairs of taps of correlation r.
+
+        What cells have in common in all positions is the level that their windows share, and is taken out.
+        """
+        node = self.lattice.nodes[position]
+        if not isinstance(node.op, Weighted):
+            return min((self._fewest_weights(i) for i in node.inputs), default=float(self.lattice.input_shape[0]))
+        shape, product = self.lattice.input_shapes(node)[0], self.products.get(node.inputs[0])
+        if not isinstance(node.op, WeightedWindow) or product is None:
+            return float(fans(node.op, shape)[0])
+        tables = [window.table(n) for window, n in zip(node.op.windows(shape[1:]), shape[1:], strict=True)]
+        cells = [table[:, table.shape[1] // 2] for table in tables]  # those of a position in the middle
+        cells = [each[each >= 0] for each in cells]
+        codes = [np.add.outer(each * n, each).ravel() for each, n in zip(cells, shape[1:], strict=True)]
+        sizes = [len(each) for each in cells]
+        both = at_codes(product.values, product.axes, codes).reshape(-1, *(n for size in sizes for n in (size, size)))
+        both = both.transpose(0, *range(1, both.ndim, 2), *range(2, both.ndim, 2)).reshape(len(both), prod(sizes), -1)
+        index: tuple[Any, ...] = (slice(None), *np.ix_(*cells))
+        mean = by_run(self.found[node.inputs[0]].mean, product.runs)[index].reshape(len(both), -1)
+        covariance = both - mean[:, :, None] * mean[:, None]
+        variance = np.diagonal(covariance, axis1=1, axis2=2)
+        alike = ratio(covariance**2, variance[:, :, None] * variance[:, None]).mean()
+        return float(shape[0] / node.op.groups / alike) if alike > 0 else float(fans(node.op, shape)[0])
 
     def _check_alike(self, below: int, without: str) -> None:
         """Refuse a maximum without a law over cells that are not alike, where products were followed."""
@@ -219,12 +247,30 @@ class MeanField:
         values = passed_pairs(node.op, passing)
         if values is None:
             return
+        itself = self._with_itself(position, axes)
+        values = values if itself is None else values + itself
         self.products[position] = Product(np.broadcast_to(values, (len(runs), *values.shape[1:])), axes, runs)
-        if isinstance(node.op, Windowed) and not isinstance(node.op, Weighted):
+        if itself is not None or (isinstance(node.op, Windowed) and not isinstance(node.op, Weighted)):
             same = [np.flatnonzero(pairs.first == pairs.second) for pairs in axes]
             index: tuple[Any, ...] = (slice(None), *np.ix_(*same))
             power = values[index]
             self.found[position] = self.found[position]._replace(power=power if len(power) == 1 else np.repeat(power, runs, 0))
+
+    def _with_itself(self, position: int, axes: Axes) -> Array | None:
+        """What the branches of a sum have in common at these pairs, where one is another at other positions; else None."""
+        runs, total = self.runs[position], None
+        for source, other, maps in added_to_itself(self.lattice, position):
+            product, factor, node = self.products.get(source), np.ones(1), self.lattice.nodes[other]
+            while isinstance(node.op, Norm):
+                factor = factor * np.sqrt(self.factor(node)) * self.sign(node)
+                node = self.lattice.nodes[node.inputs[0]]
+            if product is None or product.runs != runs or np.ptp(factor) > 0:
+                continue
+            (x, x_), (y, y_) = (at_pairs(by_run(self.found[i].mean, runs), axes) for i in (source, other))
+            both = through_maps(maps, axes, product) + through_maps(turned_sides(maps), axes, product)
+            apart = both * factor.ravel()[0] - x * y_ - y * x_
+            total = apart if total is None else total + apart
+        return total
 
     def known(self, position: int) -> Known:
         node = self.lattice.nodes[position]

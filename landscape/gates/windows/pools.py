@@ -106,8 +106,11 @@ def _tables(op: Windowed, spatial: tuple[int, ...]) -> list[Array]:
     return [window.table(n) for window, n in zip(op.windows(spatial), spatial, strict=True)]
 
 
-def windows(op: Maximum, field: Field) -> Largest:
-    """The law of every window: wins (taps, *outputs), E[f(M)], E[f(M)^2] and E[f(M) f(M')] of two inputs (*outputs)."""
+def windows(op: Maximum, field: Field, most: int = MOST_JOINT) -> Largest:
+    """The law of every window: wins (taps, *outputs), E[f(M)], E[f(M)^2] and E[f(M) f(M')] of two inputs (*outputs).
+
+    Windows of more than `most` cells have one factor in common.
+    """
     tables = field.tables(op)
     taps = list(product(*(range(len(table)) for table in tables)))
     inside = [_outer([table[k] >= 0 for table, k in zip(tables, tap, strict=True)], np.logical_and) for tap in taps]
@@ -121,7 +124,7 @@ def windows(op: Maximum, field: Field) -> Largest:
         if len(cases) * n**2 > MOST_WORK:
             raise UnsupportedError(f"{len(cases)} windows of {n} cells that differ are too many for the law of their maxima")
         there, mean, variance, shared = (cases[:, k * n : (k + 1) * n] for k in range(4))
-        found = _law(there > 0, mean, variance, shared, cases[:, 4 * n :], field.function)
+        found = _law(there > 0, mean, variance, shared, cases[:, 4 * n :], field.function, most)
         by_tap = [np.take_along_axis(part[which], turned, axis=1).T for part in (found.wins, found.picked)]
         columns = (found.first, found.second, found.shared, found.level, found.square)
         shape = arrays[0].shape
@@ -145,7 +148,7 @@ def symmetric(alike: Symmetries, op: Maximum, spatial: tuple[int, ...], law: Lar
     return Largest(**found)
 
 
-def _law(there: Array, mean: Array, variance: Array, shared: Array, upper: Array, rising: Rising) -> Largest:
+def _law(there: Array, mean: Array, variance: Array, shared: Array, upper: Array, rising: Rising, most: int) -> Largest:
     function = rising.function
     covariance = _symmetric(upper, variance)
     window = common_factor(mean, covariance, there)
@@ -155,7 +158,7 @@ def _law(there: Array, mean: Array, variance: Array, shared: Array, upper: Array
     if rising.turn is not None:
         return largest_turning(window, rising)._replace(shared=largest_turning(between, rising).shared)
     moments = moments_of_largest(window, function)
-    if there.shape[1] > MOST_JOINT:
+    if there.shape[1] > most:
         return largest(window, function)._replace(shared=moments_of_largest(between, function).shared)
     picked, positive = winners(mean, covariance, there)
     wins = _passed(window, picked, positive, rising)

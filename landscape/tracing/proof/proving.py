@@ -28,8 +28,9 @@ from landscape.tracing.proof.closed import closing, opened
 from landscape.tracing.proof.repeated import Results
 from landscape.tracing.proof.replay import as_in_model, replay
 from landscape.tracing.proof.running import Run, Unfinished, copied, input_gradient, run_model
-from lattice import Lattice, PilcroError, UnsupportedError
+from lattice import Add, AssumptionError, Dropout, Lattice, Norm, Op, PilcroError, UnsupportedError
 from lattice.errors import listed
+from lattice.network.ops import Rearrangement, Weighted, Windowed
 
 __all__ = ["prove"]
 
@@ -132,6 +133,8 @@ class Comparison:
             if apart[0] <= self.close < apart[1] and self.reader.batch == 1:
                 apart = (apart[0], min(apart[1], self._apart_in_a_pair(point, replayed)))
             if max(apart) > self.close and not self._is_rounding(point, replayed, truth):
+                if apart[0] <= self.close:
+                    self._check_not_cancelled(point, truth)
                 raise Differ(self._where(point, apart))
             unseen &= self._dropped(truth)
             if (self.closed or truth.gradient.any()) and not unseen:
@@ -198,6 +201,34 @@ class Comparison:
         sizes = torch.stack([truth.output.double().norm().cpu(), truth.gradient.double().norm().cpu()])
         return bool((apart <= torch.maximum(self.close * sizes, ROUNDING * moved)).all())
 
+    def _check_not_cancelled(self, point: Point, truth: Run) -> None:
+        """Refuse branches that cancel in the gradient: of a node that sums and averages alone read, rounding is left.
+
+        Where that is all that comes down to the input, the model has rounding of its own, and neither tells the other.
+        """
+        values = self._values(point.x, truth)
+        gradients, readers = self._gradients(values, point), _readers(self.lattice)
+        small = float(torch.finfo(self.dtype).eps) ** 0.75
+        if float(truth.gradient.norm()) > small * max((float(one.norm()) for one in gradients.values()), default=0.0):
+            return
+        for n, node in enumerate(self.lattice.nodes):
+            own, above = gradients.get(id(values[n])), [gradients.get(id(values[i])) for i in readers[n]]
+            if own is None or len(above) < 2 or not all(_is_fixed(self.lattice.nodes[i].op) for i in readers[n]):
+                continue
+            if all(one is not None and float(own.norm()) < small * float(one.norm()) for one in above):
+                raise AssumptionError(
+                    f"{node.name}: the branches that read it cancel, so that the squared gradient is exactly 0 (the average of "
+                    "a signal less its average, for example)"
+                )
+
+    def _gradients(self, values: list[torch.Tensor], point: Point) -> dict[int, torch.Tensor]:
+        """The gradient at the values of the lattice, by their ids."""
+        last, inner = values[-1], [value for value in values if value.requires_grad]
+        if not last.requires_grad:
+            return {}
+        results = torch.autograd.grad(last, inner, self._cotangent(last, point.size), allow_unused=True)
+        return {id(value): gradient for value, gradient in zip(inner, results, strict=True) if gradient is not None}
+
     def _normal(self, shape: tuple[int, ...], seed: int) -> torch.Tensor:
         generator = torch.Generator("cpu").manual_seed(seed)
         numbers = torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
@@ -239,12 +270,7 @@ class Comparison:
         """The text of a difference: the first layer whose values part or, if none, the gradient nearest to the output."""
         truth = self._run_model(point, watch=True)
         values = self._values(point.x, truth)
-        last = values[-1]
-        inner = [value for value in values if value.requires_grad]
-        results = (
-            torch.autograd.grad(last, inner, self._cotangent(last, point.size), allow_unused=True) if last.requires_grad else ()
-        )
-        gradients = {id(value): gradient for value, gradient in zip(inner, results, strict=False) if gradient is not None}
+        gradients = self._gradients(values, point)
         names = self.lattice.names
         value_apart = {name: self._at(name, truth.values, values[i]) for i, name in enumerate(names)}
         slope_apart = {name: self._at(name, truth.gradients, gradients.get(id(values[i]))) for i, name in enumerate(names)}
@@ -306,6 +332,17 @@ def _readers(lattice: Lattice) -> list[list[int]]:
         for i in node.inputs:
             readers[i].append(position)
     return readers
+
+
+def _is_fixed(op: Op) -> bool:
+    """Is it linear, without weights?"""
+    if isinstance(op, Norm):
+        return op.kind == "scale"
+    return (
+        isinstance(op, Add | Dropout | Rearrangement | Windowed)
+        and not isinstance(op, Weighted)
+        and getattr(op, "kind", "") != "max"
+    )
 
 
 def _draws(call: Any) -> bool:

@@ -325,6 +325,41 @@ def test_a_gate_of_a_trunk_that_hardly_ever_opens_is_refused():
     assert predict(lambda: Falling(2.0), (1, 12)).squared.all()
 
 
+class Halved(nn.Module):
+    """A ReLU over a skip that has gates of its own, beside a branch of a given size."""
+
+    def __init__(self, skip, scale):
+        super().__init__()
+        self.stem, self.branch = nn.Conv1d(2, 8, 3, bias=False), nn.Conv1d(8, 8, 1, bias=False)
+        self.head, self.skip = nn.Conv1d(8, 2, 3), skip
+        nn.init.normal_(self.branch.weight, std=scale / 8**0.5)
+
+    def forward(self, x):
+        y = self.skip(self.stem(x))
+        return self.head(torch.relu(y + self.branch(y)))
+
+
+HALVES = {
+    "y - relu(y)": lambda y: y - torch.relu(y),
+    "y - |y|": lambda y: y - torch.abs(y),
+    "gate on gate": lambda y: -torch.relu(functional.leaky_relu(y, 0.1)),
+}
+
+
+@pytest.mark.parametrize("skip", HALVES.values(), ids=HALVES)
+def test_a_gate_that_is_closed_where_its_skip_passes_is_refused(skip):
+    """The skip passes where it is negative; 0.07 of the prediction with a branch of a tenth of it, 0.65 with an equal one."""
+    with pytest.raises(AssumptionError, match=r"has gates of its own and is negative where it lets the gradient through"):
+        predict(lambda: Halved(skip, 0.1), (2, 7))
+    found = measure(lambda: Halved(skip, 1.0), (2, 7), draws=500, seed=1).mean.mean()
+    assert 0.5 < found / predict(lambda: Halved(skip, 1.0), (2, 7)).squared.mean() < 0.8
+
+
+@pytest.mark.parametrize("skip", [lambda y: y + torch.relu(y), lambda y: y + torch.abs(y)], ids=["both", "positive"])
+def test_a_gate_that_is_open_where_its_skip_passes_is_not(skip):
+    assert predict(lambda: Halved(skip, 0.1), (2, 7)).squared.all()
+
+
 class Scaled(nn.Module):
     def __init__(self, scale):
         super().__init__()

@@ -6,9 +6,9 @@ import torchvision
 from torch import nn
 from torch.nn import functional
 
-from landscape import trace
+from landscape import predict, trace
 from landscape.tracing.proof.proving import CLOSE, _apart
-from lattice import PilcroError
+from lattice import AssumptionError, PilcroError, UnsupportedError
 from tests.landscape.tracing.proof.models import Layers, Reversed, passes, refused, traced
 
 SHAPE = (2, 8)
@@ -123,3 +123,26 @@ def test_what_a_mask_drops_as_a_whole_is_looked_at_again(kept):
 def test_a_gradient_that_is_zero_at_one_point_is_looked_at_again():
     """A gate that is rarely open hides what stands below it."""
     refused(lambda m, x: (Reversed.apply(m.one(x)).mean((1, 2), keepdim=True) - 0.12).relu(), "the gradient at")
+
+
+class Centred(nn.Module):
+    """The average of a signal less its average; with a hook that cuts the gradient of the one, another thing."""
+
+    def __init__(self, cut):
+        super().__init__()
+        self.stem, self.head, self.same = nn.Conv2d(2, 8, 3, padding=1), nn.Conv2d(8, 4, 1), nn.Identity()
+        if cut:
+            self.same.register_full_backward_hook(lambda module, inputs, outputs: (0 * inputs[0],))
+
+    def forward(self, x):
+        y = self.stem(x)
+        return self.head((y - self.same(y.mean((2, 3), keepdim=True))).mean((2, 3), keepdim=True))
+
+
+def test_branches_that_cancel_but_for_rounding_are_said_to_cancel():
+    with pytest.raises(
+        AssumptionError, match="stem: the branches that read it cancel, so that the squared gradient is exactly 0"
+    ):
+        predict(lambda: Centred(False), (2, 6, 6))
+    with pytest.raises(UnsupportedError, match="the lattice that was read is not the model"):
+        predict(lambda: Centred(True), (2, 6, 6))
