@@ -38,7 +38,7 @@ from landscape.gates.forward.mean_field import MeanField
 from landscape.gates.forward.signal import gaussian
 from landscape.gates.functions import Curve, curve
 from landscape.gates.gates import is_affine
-from landscape.gates.windows.drawn_cells import gaussian_points
+from landscape.gates.windows.simulation.drawn_cells import gaussian_points
 from landscape.structure.plan import plan
 from landscape.structure.signs import Sign, Steps, steps
 from lattice import Activation, Conv, Dropout, Input, Lattice, Pad

@@ -13,11 +13,12 @@ from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.forward.covariances import Product, at_pairs, both_slopes, by_run
 from landscape.gates.forward.signal import Run, Signal, gaussian
 from landscape.gates.rising import Rising, over_gaussian, rising, rising_activation
+from landscape.gates.windows.far_windows import pairs_of_slopes, pairs_of_windows
 from landscape.gates.windows.largest import Largest
-from landscape.gates.windows.overlapping import Simulated
 from landscape.gates.windows.pairs_of_winners import Winners
-from landscape.gates.windows.pools import MOST_CELLS, Field, at_codes, pairs_of_slopes, pairs_of_windows, windows
+from landscape.gates.windows.pools import MOST_CELLS, Field, at_codes, windows
 from landscape.gates.windows.rectified import gaussian_below, gaussians_below
+from landscape.gates.windows.simulation.overlapping import Simulated
 from landscape.structure.forward_pairs import on_diagonal
 from landscape.structure.plan import Axes
 from landscape.structure.signs import Sign, Steps

@@ -10,18 +10,16 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
-from landscape.gates.activations import NEVER, quadrant
 from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.rising import Rising
 from landscape.gates.windows.copies import OfCopies
 from landscape.gates.windows.largest import Largest, Window, common_factor, largest, moments_of_largest
-from landscape.gates.windows.overlapping import Cells, Simulated, simulated
+from landscape.gates.windows.simulation.overlapping import Cells, Simulated, simulated
 from landscape.gates.windows.turning import largest_turning
 from landscape.gates.windows.winners import winners
-from landscape.structure.forward_pairs import closest, on_diagonal
-from landscape.structure.pairs import Pairs, everything
+from landscape.structure.forward_pairs import closest
+from landscape.structure.pairs import everything
 from landscape.structure.plan import Axes
 from landscape.structure.symmetry import Symmetries
 from lattice import AdaptivePool, GlobalPool, Pool, UnsupportedError
@@ -30,9 +28,8 @@ from lattice.network.ops import Windowed
 __all__ = [
     "MOST_CELLS",
     "Field",
+    "Maximum",
     "at_codes",
-    "pairs_of_slopes",
-    "pairs_of_windows",
     "simulate",
     "symmetric",
     "windows",
@@ -81,6 +78,17 @@ class Field(NamedTuple):
         mean, variance, shared = (part[np.ix_(*self.copies)] for part in (self.mean, self.variance, self.shared))
         covariance = at_codes(self.covariance, self.axes, codes)
         return Field(mean, variance, shared, covariance, axes, self.function, self.fitted)
+
+    def between(self, cells: list[Array], others: list[Array]) -> Array:
+        """The covariances of cells with others, both named by axis, as a matrix."""
+        codes = [
+            np.repeat(one, len(other)) * pairs.right + np.tile(other, len(one))
+            for one, other, pairs in zip(cells, others, self.axes, strict=True)
+        ]
+        sizes = [list(map(len, each)) for each in (cells, others)]
+        split = at_codes(self.covariance, self.axes, codes).reshape([n for pair in zip(*sizes, strict=True) for n in pair])
+        order = [*range(0, 2 * len(cells), 2), *range(1, 2 * len(cells), 2)]
+        return split.transpose(order).reshape(*map(prod, sizes))
 
 
 def at_codes(values: Array, axes: Axes, codes: list[Array]) -> Array:
@@ -188,18 +196,7 @@ def _pair(field: Field, tables: list[Array], one: tuple[int, ...], other: tuple[
 
 def simulate(op: Maximum, field: Field, law: Largest) -> Simulated | None:
     """The maxima of a field's windows at once, where that is not too much work."""
-
-    def between(cells: list[Array]) -> Array:
-        codes = [
-            np.repeat(each, len(each)) * pairs.right + np.tile(each, len(each))
-            for each, pairs in zip(cells, field.axes, strict=True)
-        ]
-        sizes = [len(each) for each in cells]
-        split = at_codes(field.covariance, field.axes, codes).reshape([n for size in sizes for n in (size, size)])
-        order = [*range(0, 2 * len(sizes), 2), *range(1, 2 * len(sizes), 2)]
-        return split.transpose(order).reshape(prod(sizes), prod(sizes))
-
-    cells = Cells(field.tables(op), field.mean, field.variance, between)
+    cells = Cells(field.tables(op), field.mean, field.variance, lambda cells: field.between(cells, cells))
     return simulated(cells, law, field.function.function, field.function.turn is not None)
 
 
@@ -209,97 +206,6 @@ def with_moments(law: Largest, seen: Simulated | None) -> Largest:
         return law
     first, second = seen.by_output()
     return law._replace(first=first, second=second, shared=law.shared * ratio(second, law.second))
-
-
-def pairs_of_windows(op: Maximum, field: Field, law: Largest, seen: Simulated | None, axes: Axes) -> Array:
-    r"""E[f(M) f(M')] for the pairs of windows `axes`, (*pairs): as simulated, else from the law of single windows.
-
-    With r_k = P(k wins), Cov(max, max') = sum r_k r'_m Cov(a_k, a_m), to first order in the covariances of different cells.
-    """
-    shared = np.full(tuple(map(len, axes)), np.nan) if seen is None else seen.at(axes)[0]
-    missing = np.isnan(shared)
-    if missing.any():
-        lacking = 1.0 if seen is None else _lacking(op, field, law, seen, axes)
-        shared = np.where(missing, 1 - (1 - _shared(op, field, law, axes)) * lacking, shared)
-    first, second = (np.ix_(*(getattr(pairs, side) for pairs in axes)) for side in ("first", "second"))
-    independent = law.first[first] * law.first[second]
-    equal = np.sqrt(law.second[first] * law.second[second])
-    return np.asarray(independent + shared * (equal - independent))
-
-
-def pairs_of_slopes(op: Maximum, field: Field, law: Largest, seen: Simulated, axes: Axes) -> Array:
-    """E[f'(M) f'(M')] for the pairs of windows `axes`, (*pairs): as simulated, else as of Gaussians that pass as often."""
-    found = seen.at(axes)[1]
-    missing = np.isnan(found)
-    if not missing.any():
-        return found
-    assert field.function.slopes is not None
-    down, up = field.function.slopes
-    spread = np.sqrt(np.maximum(law.square - law.level**2, 0))
-    opened = ratio(law.wins.sum(axis=0) - down**2, up**2 - down**2) if up**2 != down**2 else ndtr(ratio(law.level, spread))
-    deviations = np.clip(ndtri(np.clip(opened, 0, 1)), -NEVER, NEVER)
-    first, second = (np.ix_(*(getattr(pairs, side) for pairs in axes)) for side in ("first", "second"))
-    between = _correlation(op, field, law, axes)
-    both = quadrant(deviations[first], deviations[second], between, np.sqrt(1 - between**2))
-    passed = down**2 + down * (up - down) * (opened[first] + opened[second]) + (up - down) ** 2 * both
-    return np.where(missing, passed, found)
-
-
-def _correlation(op: Maximum, field: Field, law: Largest, axes: Axes) -> Array:
-    """The correlation of the Gaussian maxima of pairs of windows, to first order in the covariances of their cells."""
-    tables = field.tables(op)
-    rows = [[table[:, pairs.first], table[:, pairs.second]] for table, pairs in zip(tables, axes, strict=True)]
-    first, second = (np.ix_(*(getattr(pairs, side) for pairs in axes)) for side in ("first", "second"))
-    taps = list(product(*(range(len(table)) for table in tables)))
-    covariance = np.zeros(tuple(map(len, axes)))
-    for (k, one), (m, other) in product(enumerate(taps), repeat=2):
-        codes = [
-            np.maximum(left[a], 0) * pairs.right + np.maximum(right[b], 0)
-            for (left, right), a, b, pairs in zip(rows, one, other, field.axes, strict=True)
-        ]
-        there = _outer(
-            [(left[a] >= 0) & (right[b] >= 0) for (left, right), a, b in zip(rows, one, other, strict=True)], np.logical_and
-        )
-        weight = law.picked[k][first] * law.picked[m][second] * there
-        covariance += weight * at_codes(field.covariance, field.axes, codes)
-    spread = np.sqrt(np.maximum(law.square - law.level**2, 0))
-    return np.clip(ratio(covariance, spread[first] * spread[second]), -1, 1)
-
-
-def _shared(op: Maximum, field: Field, law: Largest, axes: Axes) -> Array:
-    """What windows that are not near each other have in common, as Gaussians with their means, variances and correlation.
-
-    It is 0 for E[f(M) f(M')] = E[f(M)] E[f(M')] and 1 for sqrt(E[f(M)^2] E[f(M')^2]).
-    """
-    between = _correlation(op, field, law, axes)
-    variance = np.maximum(law.square - law.level**2, 0)
-    shares = []
-    for side in (np.ix_(*(getattr(pairs, side) for pairs in axes)) for side in ("first", "second")):
-        mean, square, both, _ = field.function.moments(law.level[side], variance[side], between)
-        shares.append(ratio(both - mean**2, square - mean**2))
-    return np.asarray((shares[0] + shares[1]) / 2)
-
-
-def _lacking(op: Maximum, field: Field, law: Largest, seen: Simulated, axes: Axes) -> Array:
-    """How much more apart pairs of windows are than `_shared` says, (*pairs): as the furthest that are simulated.
-
-    Of each window the mean over these, and of two windows the geometric mean.
-    """
-    reach = [n // 2 for n in seen.moments.shape[2:]]
-    outputs = [pairs.left for pairs in axes]
-    near = tuple(
-        Pairs.of(n, n, np.flatnonzero(np.abs(np.subtract.outer(np.arange(n), np.arange(n))).ravel() <= r))
-        for n, r in zip(outputs, reach, strict=True)
-    )
-    lags = [np.abs(pairs.second - pairs.first) == r for pairs, r in zip(near, reach, strict=True)]
-    far = ~on_diagonal(near) & _outer(lags, np.logical_or)
-    apart = ratio(1 - seen.at(near)[0], 1 - _shared(op, field, law, near))[far]
-    which = np.ravel_multi_index(np.ix_(*(pairs.first for pairs in near)), outputs)
-    which = np.broadcast_to(which, far.shape)[far]
-    sums, counts = (np.bincount(which, weights, prod(outputs)) for weights in (apart, None))
-    factor = np.where(counts > 0, ratio(sums, counts), 1.0).reshape(outputs)
-    first, second = (np.ix_(*(getattr(pairs, side) for pairs in axes)) for side in ("first", "second"))
-    return np.sqrt(factor[first] * factor[second])
 
 
 def _turns(sizes: list[int]) -> list[Array]:

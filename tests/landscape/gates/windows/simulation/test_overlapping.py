@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from landscape.gates.rising import rising_activation
-from landscape.gates.windows import overlapping
+from landscape.gates.windows.far_windows import pairs_of_windows
 from landscape.gates.windows.pairs_of_winners import Winners, to_pairs_of_winners
-from landscape.gates.windows.pools import Field, pairs_of_windows, simulate, windows, with_moments
+from landscape.gates.windows.pools import Field, simulate, windows, with_moments
+from landscape.gates.windows.simulation import overlapping
 from landscape.structure.pairs import everything
 from lattice import Activation, Pool
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from landscape.gates.windows.drawn_cells import gaussian_cells, gaussian_points
+from landscape.gates.windows.simulation.drawn_cells import gaussian_cells, gaussian_points
 
 
 def _smooth(side, width):

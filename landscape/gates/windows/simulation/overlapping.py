@@ -2,8 +2,9 @@ r"""Two maxima at once: how far apart they are, which cells win both, whether bo
 
 Neighbouring maxima differ little, and what a maximum above them reads is their difference. So it is their correlation that is
 found, and E[f(M) f(M')] from it and the powers. The cells are Gaussians that are simulated at fixed points
-(`landscape.gates.windows.drawn_cells`): what two windows have in common is the same cells. A small field is simulated as a
-whole; of a larger one each window with those near it, once for all windows that are alike and have neighbours that are.
+(`landscape.gates.windows.simulation.drawn_cells`): what two windows have in common is the same cells. A small field is
+simulated as a whole; of a larger one each window with those near it, once for all windows that are alike and have neighbours
+that are.
 """
 
 from itertools import product
@@ -15,8 +16,8 @@ from scipy import sparse
 
 from landscape.gates.averaging import mean_by_label, ratio
 from landscape.gates.functions import Curve
-from landscape.gates.windows.drawn_cells import gaussian_cells
 from landscape.gates.windows.largest import Largest
+from landscape.gates.windows.simulation.drawn_cells import gaussian_cells
 from landscape.structure.arrays import outer
 from landscape.structure.forward_pairs import is_small, near_windows, sharing_windows
 from landscape.structure.plan import Axes

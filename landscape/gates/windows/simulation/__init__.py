@@ -1,0 +1,1 @@
+"""Gaussian fields at fixed points: the maxima of many windows at once."""
