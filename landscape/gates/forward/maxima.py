@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtr
 
 from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.forward.covariances import Product, at_pairs, both_slopes, by_run
@@ -28,6 +29,7 @@ __all__ = ["check_few", "check_sizes", "fields", "maximum", "pairs_of_maxima", "
 
 Array = np.ndarray[Any, Any]
 Maximum = Pool | AdaptivePool | GlobalPool
+TAIL = float(ndtr(-2.5))  # see `landscape.gates.gate_rates`
 LEAST = 4e-5  # P(z > 2.5)^2: see `landscape.gates.gate_rates`
 SURE = 0.2  # passed: too much for a tail
 SIZES = tuple(np.exp(np.linspace(-2.0, 0.75, 12)))  # of cells, in units of their mean size
@@ -118,6 +120,16 @@ def maximum(op: Maximum, read: list[Field], laws: list[Largest], channels: tuple
             'signal does not tell; make their factors or shifts smaller, or count with gates="measured"'
         )
 
+    moving = [~_at_taps(op, field, field.fixed) & (law.picked > 0) for field, law in zip(read, laws, strict=True)]
+    won = float(np.mean([np.sum(law.picked * part, axis=0).mean() for part, law in zip(moving, laws, strict=True)]))
+    cells = float(np.mean([part.sum(axis=0).mean() for part in moving]))
+    if 0 < won < min(TAIL * cells, 1 / 2):
+        raise AssumptionError(
+            f"cells that are the same for all inputs nearly always win: the others do so {won:.1g} of the time for Gaussian "
+            "values, which is a tail that the size of the signal does not tell; make the constants smaller, or count with "
+            'gates="measured"'
+        )
+
     def each(parts: list[Array], axis: int = 0) -> Array:
         stacked = np.stack(parts, axis)
         return stacked if len(parts) == 1 else np.repeat(stacked, channels, axis)
@@ -157,17 +169,18 @@ def _times(field: Field, c: float) -> Field:
 
 def _per_gate(op: Maximum, field: Field, wins: Array) -> Array:
     """wins / E[f'^2] at the cell that each tap reads."""
-    gain = field.function.moments(field.mean, field.variance, np.zeros(()))[3]
+    return ratio(wins, _at_taps(op, field, field.function.moments(field.mean, field.variance, np.zeros(()))[3]))
+
+
+def _at_taps(op: Maximum, field: Field, values: Array) -> Array:
+    """Values (*spatial) at the cell that each tap reads, (taps, *outputs); of a tap that reads none, any."""
     spatial = tuple(map(len, field.copies)) if field.copies else field.mean.shape
     tables = [window.table(n) for window, n in zip(op.windows(spatial), spatial, strict=True)]
     if field.copies:  # taps that read one cell all have its gate
         tables = [source[np.maximum(table, 0)] for table, source in zip(tables, field.copies, strict=True)]
-    sizes = [len(table) for table in tables]
-    found = np.empty_like(wins)
-    for place, tap in enumerate(np.ndindex(*sizes)):
-        rows = np.ix_(*(np.maximum(table[k], 0) for table, k in zip(tables, tap, strict=True)))
-        found[place] = ratio(wins[place], gain[rows])
-    return found
+    taps = np.ndindex(*(len(table) for table in tables))
+    rows = [[np.maximum(table[k], 0) for table, k in zip(tables, tap, strict=True)] for tap in taps]
+    return np.stack([values[np.ix_(*each)] for each in rows])
 
 
 def pairs_of_maxima(op: Maximum, read: list[Field], laws: list[Largest], seen: list[Simulated | None], axes: Axes) -> Array:

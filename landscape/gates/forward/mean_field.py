@@ -203,8 +203,9 @@ class MeanField:
         if not isinstance(node.op, WeightedWindow) or product is None:
             return float(fans(node.op, shape)[0])
         tables = [window.table(n) for window, n in zip(node.op.windows(shape[1:]), shape[1:], strict=True)]
-        cells = [table[:, table.shape[1] // 2] for table in tables]  # those of a position in the middle
-        cells = [each[each >= 0] for each in cells]
+        cells = [_most_read(table) for table in tables]
+        if not all(map(len, cells)):
+            return np.inf  # it reads nothing but padding
         codes = [np.add.outer(each * n, each).ravel() for each, n in zip(cells, shape[1:], strict=True)]
         sizes = [len(each) for each in cells]
         both = at_codes(product.values, product.axes, codes).reshape(-1, *(n for size in sizes for n in (size, size)))
@@ -354,6 +355,14 @@ class MeanField:
         """A number, or one per channel, over (channels or 1, *spatial) of what the node gives."""
         array = np.asarray(values, dtype=float)
         return array.reshape(-1, *(1,) * self.axes[node.name]) if array.ndim <= 1 else array
+
+
+def _most_read(table: Array) -> Array:
+    """The cells of one axis that an output in the middle reads, of those outputs that read the most."""
+    counts = (table >= 0).sum(axis=0)
+    most = np.flatnonzero(counts == counts.max())
+    read = table[:, most[len(most) // 2]]
+    return np.asarray(read[read >= 0])
 
 
 def _acts_alone(op: Op, known: Known) -> bool:

@@ -41,6 +41,7 @@ MOST_CELLS = 256  # of a window, all pairs of which are looked at
 MOST_JOINT = 64  # of a window, the winners of which are those of any covariance; of more, those of one factor in common
 MOST_WORK = 2**17  # distinct windows of one layer times the square of their cells: a few seconds
 GRAIN = 2.0**-9  # of a window's variance
+ROUNDING = 2.0**-48  # of a difference of moments
 Maximum = Pool | AdaptivePool | GlobalPool
 
 
@@ -60,6 +61,11 @@ class Field(NamedTuple):
     function: Rising
     fitted: bool = False
     copies: tuple[Array, ...] = ()
+
+    @property
+    def fixed(self) -> Array:
+        """Is a cell the same for all weights and inputs, but for the rounding of its moments? (*spatial)"""
+        return np.asarray(self.variance <= ROUNDING * (self.variance + self.mean**2))
 
     def tables(self, op: "Maximum") -> list[Array]:
         """Per axis the cell of the field that each tap of each output reads; -1: none, or one that a tap before reads too."""
@@ -121,8 +127,9 @@ def windows(op: Maximum, field: Field, most: int = MOST_JOINT) -> Largest:
     """
     tables = field.tables(op)
     taps = list(product(*(range(len(table)) for table in tables)))
-    inside = [_outer([table[k] >= 0 for table, k in zip(tables, tap, strict=True)], np.logical_and) for tap in taps]
+    read = np.stack([_outer([table[k] >= 0 for table, k in zip(tables, tap, strict=True)], np.logical_and) for tap in taps])
     rows = [np.ix_(*(np.maximum(table[k], 0) for table, k in zip(tables, tap, strict=True))) for tap in taps]
+    inside = list(read & ~_never_largest(field, np.where(read, np.stack([field.fixed[row] for row in rows]), False), rows))
     cells = [[np.where(there, part[row], 0.0) for there, row in zip(inside, rows, strict=True)] for part in field[:3]]
     pairs = [_pair(field, tables, taps[i], taps[j], inside[i] & inside[j]) for i, j in combinations(range(len(taps)), 2)]
 
@@ -142,6 +149,14 @@ def windows(op: Maximum, field: Field, most: int = MOST_JOINT) -> Largest:
     n = len(taps)
     first, second, shared, level, square = found[2 * n :]
     return Largest(np.stack(found[:n]), first, second, shared, np.stack(found[n : 2 * n]), level, square)
+
+
+def _never_largest(field: Field, fixed: Array, rows: list[Any]) -> Array:
+    """All but one of the fixed cells of each window, (taps, *outputs): the largest of them is known, and stands for them."""
+    value = field.mean if field.function.turn is None else field.function.function.value(field.mean)
+    first = np.where(fixed, np.stack([value[row] for row in rows]), -np.inf).argmax(axis=0)
+    tap = np.arange(len(fixed)).reshape(-1, *(1 for _ in first.shape))
+    return np.asarray(fixed & (tap != first))
 
 
 def symmetric(alike: Symmetries, op: Maximum, spatial: tuple[int, ...], law: Largest) -> Largest:

@@ -10,7 +10,7 @@ from torch import nn
 
 from landscape import predict
 from lattice import AssumptionError
-from validation import measure
+from validation import compare, measure
 
 pad = nn.functional.pad
 SHAPE, CHANNELS = (3, 6, 6), 32
@@ -131,6 +131,15 @@ def test_a_winner_that_passes_more_than_a_tail_is_not(gate):
         assert predict(lambda inputs=inputs: OfFew(inputs, gate), (inputs, 6, 6)).squared.all()
 
 
+def test_winners_over_gaps_of_an_upsampling_are_of_the_cells_between():
+    def factory():
+        layers = nn.Conv2d(2, 96, 1), nn.ReLU(), nn.ConvTranspose2d(96, 4, 1, stride=2, bias=False), nn.Tanh(), nn.MaxPool2d(4)
+        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(4, 2, bias=False))
+
+    found = compare(predict(factory, (2, 3, 3)), measure(factory, (2, 3, 3), draws=1500))
+    assert 0.75 < found.scale_ratio < 1.33
+
+
 class Moved(nn.Module):
     """Maxima over the cells of a gated layer that have been moved."""
 
@@ -180,3 +189,24 @@ def test_cells_that_are_added_to_themselves_are_larger_or_nothing(move):
     found = measure(lambda: Mirrored(move), (2, 7), draws=1500, seed=1).mean
     np.testing.assert_allclose(land.squared / land.squared.mean(), found / found.mean(), atol=0.25)
     assert found.mean() / land.squared.mean() == pytest.approx(1, abs=0.2)
+
+
+class Beside(nn.Module):
+    """A maximum over the cells of a layer and one constant, in units of their deviation."""
+
+    def __init__(self, constant):
+        super().__init__()
+        self.one, self.two = nn.Conv1d(1, 16, 1, bias=False), nn.Conv1d(16, 8, 1, bias=False)
+        for layer in (self.one, self.two):
+            nn.init.normal_(layer.weight, std=layer.in_channels**-0.5)
+        self.constant = constant
+
+    def forward(self, x):
+        return nn.functional.pad(self.two(self.one(x)), (1, 0), value=self.constant).amax(-1)
+
+
+def test_cells_that_hardly_ever_win_over_a_constant_are_refused():
+    with pytest.raises(AssumptionError, match="cells that are the same for all inputs nearly always win"):
+        predict(lambda: Beside(4.0), (1, 2))
+    found = compare(predict(lambda: Beside(0.7), (1, 2)), measure(lambda: Beside(0.7), (1, 2), draws=1500))
+    assert 0.8 < found.scale_ratio < 1.25
