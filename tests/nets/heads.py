@@ -15,7 +15,10 @@ def flat(b: Builder) -> None:
     features = b.scope[b.y][0].numel()
     b.let(
         b.one(
-            f"{b.y}.flatten(1)", f"torch.flatten({b.y}, 1)", f"{b.y}.reshape(-1, {features})", f"{b.y}.view({b.y}.size(0), -1)"
+            f"{b.y}.flatten(1)",
+            f"torch.flatten({b.y}, 1)",
+            f"{b.y}.reshape(-1, {features})",
+            f"{b.y}.contiguous().view({b.y}.size(0), -1)",
         )
     )
     _linear(b, features)
@@ -35,7 +38,7 @@ def pooled(b: Builder) -> None:
     b.let(
         b.one(*usual)
         if b.chance(0.95)
-        else b.one(f"{y}.flatten(2).mean(-1)", f"{y}.view(-1, {c}, {math.prod(b.spatial)}).mean(2)")
+        else b.one(f"{y}.flatten(2).mean(-1)", f"{y}.contiguous().view(-1, {c}, {math.prod(b.spatial)}).mean(2)")
     )
     if b.chance(0.85):
         _linear(b, c)
