@@ -15,7 +15,7 @@ import numpy as np
 
 from landscape.prior import Prior
 from landscape.structure.plan import plan
-from lattice import Lattice, Node, Pool
+from lattice import GlobalPool, Lattice, Node, Pool
 from lattice.network.windows.window import Window
 
 __all__ = ["united"]
@@ -25,7 +25,7 @@ MOST_CELLS = 64  # of a union
 
 
 def united(prior: Prior) -> Prior:
-    """The prior with every max-pool of a max-pool reading what the lower one reads, where the lower one has other readers too.
+    """The prior with every max-pool of a max-pool reading what the lower one reads; what nothing reads then is left out.
 
     >>> from lattice import Add, Conv, Input
     >>> pools = (
@@ -50,33 +50,43 @@ def united(prior: Prior) -> Prior:
 
 @lru_cache(maxsize=8)
 def _united(lattice: Lattice) -> Lattice:
-    nodes, readers = list(lattice.nodes), [len(above) for above in lattice.readers]
+    nodes = list(lattice.nodes)
     for position, node in enumerate(lattice.nodes):
         lower = nodes[node.inputs[0]] if node.inputs else node
-        if _is_max(node.op) and _is_max(lower.op) and readers[node.inputs[0]] > 1:
+        if _is_max(node.op) and _is_max(lower.op):
             op = _union(lower.op, node.op, lattice.shapes[lower.inputs[0]][1:])
             if op is not None:
-                readers[node.inputs[0]] -= 1
                 nodes[position] = Node(node.name, op, lower.inputs)
-    found = Lattice(tuple(nodes))
+    found = Lattice(_that_are_read(nodes))
     return lattice if found == lattice or plan(found).unresolved else found
 
 
+def _that_are_read(nodes: list[Node]) -> tuple[Node, ...]:
+    """The last node and those that others read."""
+    read = {i for node in nodes for i in node.inputs} | {len(nodes) - 1}
+    places = {old: new for new, old in enumerate(sorted(read))}
+    return tuple(Node(nodes[i].name, nodes[i].op, tuple(places[j] for j in nodes[i].inputs)) for i in sorted(read))
+
+
 def _is_max(op: Any) -> bool:
-    return isinstance(op, Pool) and op.kind == "max"
+    return isinstance(op, Pool | GlobalPool) and op.kind == "max"
 
 
-def _union(lower: Any, upper: Any, spatial: tuple[int, ...]) -> Pool | None:
+def _union(lower: Any, upper: Any, spatial: tuple[int, ...]) -> Pool | GlobalPool | None:
     """The pool over the unions of the windows of the lower one; None where they are no windows of one pool, or too large."""
-    found = []
+    found, cells = [], []
     for one, other, n in zip(lower.windows(spatial), upper.windows(_outputs(lower, spatial)), spatial, strict=True):
         stride, kernel = one.stride * other.stride, one.dilation * (one.kernel - 1) + 1
         kernel += one.stride * other.dilation * (other.kernel - 1)
         count, low = other.outputs(one.outputs(n)), one.padding[0] + one.stride * other.padding[0]
         window = Window(kernel, stride, 1, (low, max((count - 1) * stride + kernel - n - low, 0)))
-        if window.outputs(n) != count or _sets(window.table(n)) != _unions(one.table(n), other.table(one.outputs(n))):
+        union = _unions(one.table(n), other.table(one.outputs(n)))
+        if window.outputs(n) != count or _sets(window.table(n)) != union:
             return None
         found.append(window)
+        cells.append(union)
+    if all(union == [set(range(n))] for union, n in zip(cells, spatial, strict=True)):
+        return GlobalPool("max")
     if prod(window.kernel for window in found) > MOST_CELLS:
         return None
     kernels, strides, paddings = (tuple(getattr(w, name) for w in found) for name in ("kernel", "stride", "padding"))

@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
+from landscape import predict
 from landscape.gates.windows.united import united
 from landscape.prior import Prior
-from lattice import Add, Conv, GlobalPool, Lattice, Node, Pool
+from lattice import Add, Conv, Dense, Flatten, GlobalPool, Lattice, Node, Pool
 from lattice.network.ops import Input
+from validation import compare, measure
 
 PAIRS = [
     (Pool("max", 2), Pool("max", 3, 1, padding=1)),
@@ -57,7 +60,28 @@ def test_some_pairs_are_united():
     assert all(united(Prior(net, {})).lattice != net for net in (two_readers(*pair, 8) for pair in PAIRS[:2]))
 
 
-def test_a_pool_that_nothing_else_reads_is_left_alone():
-    """Its winners are found from its own windows and those below it, one after the other."""
-    net = Lattice.chain((1, 8, 8), [Conv(4, 1), Pool("max", 2), Pool("max", 2), Conv(4, 1)])
-    assert united(Prior(net, {})).lattice == net
+def test_a_pool_that_nothing_else_reads_is_left_out():
+    net = Lattice.chain((1, 8, 8), [Conv(4, 1), Pool("max", 2, 1), Pool("max", 2, 2), Conv(4, 1)])
+    found = united(Prior(net, {})).lattice
+    assert [node.name for node in found.nodes] == ["input", "conv1", "pool2", "conv2"]
+    assert found.nodes[2].op == Pool("max", (3, 3), (2, 2), ((0, 0), (0, 0)))
+    assert united(Prior(found, {})).lattice == found
+
+
+@pytest.mark.parametrize("pools", [[Pool("max", 2, 1), Pool("max", 2, 1), Pool("max", 2, 1)], [Pool("max", 2, 1)]])
+def test_the_maximum_of_all_maxima_is_that_of_all_cells(pools):
+    net = Lattice.chain((1, 11, 11), [Conv(4, 1), *pools, GlobalPool("max"), Flatten(), Dense(2)])
+    found = united(Prior(net, {})).lattice
+    assert [node.op for node in found.nodes[2:4]] == [GlobalPool("max"), Flatten()]
+
+
+def test_maxima_of_maxima_look_at_all_cells_alike():
+    """Windows that overlap read inner cells more often, and the largest of them all is any cell as often as another."""
+
+    def factory():
+        pools = nn.MaxPool2d(3, 1), nn.MaxPool2d(2, 2)
+        return nn.Sequential(nn.Conv2d(3, 32, 2, 2), nn.Softplus(), *pools, nn.Conv2d(32, 4, 1))
+
+    found = predict(factory, (3, 8, 8))
+    np.testing.assert_allclose(found.squared, found.squared.mean(), rtol=1e-6)
+    assert 0.9 < compare(found, measure(factory, (3, 8, 8), draws=500)).scale_ratio < 1.1
