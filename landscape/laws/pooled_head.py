@@ -51,7 +51,7 @@ def head_correction(prior: Prior, output: Any = None) -> Array | None:
 
     None where no gate stands right under a global average at the head. `UnsupportedError` for ops without a rule.
 
-    >>> from lattice import Conv
+    >>> from lattice import Activation, Conv
     >>> net = Lattice.chain(
     ...     (1, 4),
     ...     [
@@ -70,8 +70,9 @@ def head_correction(prior: Prior, output: Any = None) -> Array | None:
         return None
     prior = replace(prior, gates=replace(prior.gates, replicates=()))  # they are made when asked for, and not needed
     head = _weight_of_the_head(prior, output)
-    known = prior.gates.pooled or _read_by_gates(prior)
-    parts = [head * lattice.shapes[gate][0] * _per_channel(prior, known[lattice.nodes[gate].name]) for gate in gates]
+    names, known = [lattice.names[gate] for gate in gates], prior.gates.pooled
+    known = known if set(names) <= set(known) else _read_by_gates(prior)
+    parts = [head * lattice.shapes[gate][0] * _per_channel(prior, known[name]) for gate, name in zip(gates, names, strict=True)]
     return np.asarray(sum(parts))
 
 

@@ -128,7 +128,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               "on_diagonal(axes)", (LEVELS,)),
         Fault("dropout without its scale", "laws:_gain", "1 / (1 - X.p)",
               "1.0", (f"{LEMMA_2}::test_dropout_raises_the_second_moment",)),
-        Fault("a head without its correlation", "_per_channel", "np.array([rho])",
+        Fault("a head without its correlation", "_per_channel", "np.array([read.correlation])",
               "np.zeros(1)", (f"{HEAD}[pool below]",)),
         Fault("a kernel without its covariance", "closed_moments", "m * relu + X", "m * relu", (f"{HEAD}[abs]",)),
         Fault("an absolute value taken for no gate", "_findings[Activation]", "set(slopes(X))",
