@@ -79,7 +79,11 @@ def slope_moments(activation: Activation, mean: Array, variance: Array) -> tuple
         gain, slope = _moments(activation, mean, variance, np.zeros(()))[3:]
         return gain, slope
     below, above = slopes(activation)
-    u = deviations(mean, np.sqrt(np.maximum(variance, 0.0)))
+    return _of_slopes(below, above, deviations(mean, np.sqrt(np.maximum(variance, 0.0))))
+
+
+def _of_slopes(below: Any, above: Any, u: Array) -> tuple[Array, Array]:
+    """E[phi'^2] and E[phi'] of the function with these slopes below and above zero, u deviations above it."""
     shut, open_ = ndtr(-u), ndtr(u)
     return below**2 * shut + above**2 * open_, below * shut + above * open_
 
@@ -128,8 +132,7 @@ def closed_moments(below: Array, above: Array, mean: Array, variance: Array, cor
     both = (m**2 + r * s**2) * (open_ - 2 * owens_t(u, shrunk)) + 2 * m * s * density * ndtr(u * shrunk)
     both += s**2 * np.sqrt(1 - r**2) * np.exp(-(u**2) / together) / (2 * np.pi)
     product = below**2 * (m**2 + r * s**2) + 2 * below * step * (m * relu + r * s**2 * open_) + step**2 * both
-    squared, gain = below**2 * negative + above**2 * positive, below**2 * ndtr(-u) + above**2 * open_
-    return below * m + step * relu, squared, product, gain, below * ndtr(-u) + above * open_
+    return below * m + step * relu, below**2 * negative + above**2 * positive, product, *_of_slopes(below, above, u)
 
 
 def deviations(mean: Array, deviation: Array) -> Array:

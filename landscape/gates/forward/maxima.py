@@ -17,18 +17,17 @@ from landscape.gates.rising import Rising, over_gaussian, rising, rising_activat
 from landscape.gates.windows.far_windows import pairs_of_slopes, pairs_of_windows
 from landscape.gates.windows.largest import Largest
 from landscape.gates.windows.pairs_of_winners import Winners
-from landscape.gates.windows.pools import MOST_CELLS, Field, at_codes, windows
+from landscape.gates.windows.pools import MOST_CELLS, Field, Maximum, at_codes, windows
 from landscape.gates.windows.rectified import gaussian_below, gaussians_below
 from landscape.gates.windows.simulation.overlapping import Simulated
 from landscape.structure.forward_pairs import on_diagonal
 from landscape.structure.plan import Axes
 from landscape.structure.signs import Sign, Steps
-from lattice import Activation, AdaptivePool, AssumptionError, GlobalPool, Pool, UnsupportedError
+from lattice import Activation, AssumptionError, UnsupportedError
 
 __all__ = ["check_few", "check_sizes", "fields", "maximum", "pairs_of_maxima", "winners_of_pairs"]
 
 Array = np.ndarray[Any, Any]
-Maximum = Pool | AdaptivePool | GlobalPool
 TAIL = float(ndtr(-2.5))  # see `landscape.gates.gate_rates`
 LEAST = 4e-5  # P(z > 2.5)^2: see `landscape.gates.gate_rates`
 SURE = 0.2  # passed: too much for a tail
