@@ -179,13 +179,13 @@ def _two_signals(reader: Reader, call: Any, first: Any, second: Any) -> Value:
     numbers = [call.args.index(factor) for factor in (first, second)]
     if reader.shapes[two.node] == units and same_layout(one.layout, two.layout):
         found = reader.append(call, Multiply(), (one.node, two.node))
-        places = None if one.layout is None else inverse(one.layout, reader.batch * prod(units))
+        places = None if one.layout is None else _first_places(reader, one, units)
         reader.factors[reader.nodes[found.node].name] = [(number, places) for number in numbers]
         return reader.placed(found, one.layout)
     wanted = reader.like(one, two, shape)
-    read: list[Any] = [inverse(reader.layout(one), reader.batch * prod(units)), None]
+    read: list[Any] = [_first_places(reader, one, units), None]
     cells = np.broadcast_to(np.arange(prod(shape_of(second))).reshape(shape_of(second)), shape).ravel()
-    read[1] = cells[read[0]].reshape(reader.batch, *units)[0]
+    read[1] = cells[read[0]]
     for axis, n in enumerate(wanted.shape):
         line = wanted.take([0], axis)
         if n > 1 and (wanted == line).all():
@@ -193,6 +193,13 @@ def _two_signals(reader: Reader, call: Any, first: Any, second: Any) -> Value:
     found = reader.append(call, Multiply(), (one.node, reader.arranged(two.node, wanted)))
     reader.factors[reader.nodes[found.node].name] = list(zip(numbers, read, strict=True))
     return reader.placed(found, one.layout)
+
+
+def _first_places(reader: Reader, value: Value, units: tuple[int, ...]) -> Array:
+    """Where in a tensor, flat, the units of the first sample stand, (channels, *positions)."""
+    places = inverse(reader.layout(value), reader.batch * prod(units))
+    assert places is not None
+    return np.asarray(places.reshape(reader.batch, *units)[0])
 
 
 # --- activations that are written out ---------------------------------------------------------------------------------------

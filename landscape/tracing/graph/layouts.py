@@ -264,7 +264,7 @@ def _digits(line: Array, repeated: int) -> list[tuple[int, int, int]] | None:
     while line.shape[1] > 1:
         step = line[:, 1]
         moving = np.flatnonzero(step) if step.any() else np.array([repeated])
-        if len(moving) != 1:
+        if len(moving) != 1 or moving[0] >= len(step):  # a flat layer has no positions to repeat
             return None
         straight = (line == step[:, None] * np.arange(line.shape[1])).all(axis=0)
         size = int(np.argmin(straight)) if not straight.all() else line.shape[1]

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 import lattice
-from landscape import trace
+from landscape import predict, trace
 from lattice import Multiply, UnsupportedError
 from tests.landscape.tracing.models import Beside, Function, Scaled, read
 
@@ -129,3 +129,21 @@ def test_the_order_of_a_product_changes_nothing():
         assert one[0].lattice.shapes[-1] == other[0].lattice.shapes[-1] == PLANE
         inputs = [found.lattice.nodes[found.lattice.nodes[-1].inputs[0]].name for found, _ in (one, other)]
         assert inputs[0] == inputs[1] or gate is gates["of cells"]
+
+
+class Selective(nn.Module):
+    """Two branches, a weight for each of both branches' channels, and the sum of their products."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(2, 4, 1)
+        self.weights = nn.Linear(4, 8)
+
+    def forward(self, x):
+        both = torch.stack([self.one(x), self.other(x)], 1)
+        return (both * self.weights(both.sum(1).mean((2, 3))).view(-1, 2, 4, 1, 1)).sum(1)
+
+
+def test_a_sum_of_parts_of_a_product_is_read_in_both_modes():
+    one, two = (predict(Selective, (2, 5, 6), mode=mode).lattice for mode in ("eval", "train"))
+    assert one.nodes == two.nodes

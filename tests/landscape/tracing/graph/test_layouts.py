@@ -67,3 +67,12 @@ def test_samples_that_are_not_treated_alike_are_seen():
     assert np.array_equal(first_sample(layout, 2, 24), CELLS)
     assert first_sample(np.stack([layout[0], np.roll(layout[1], 1, 2)]), 2, 24) is None
     assert rows_of(layout[:, :, ::-1], (1,), 2, SHAPE).wanted.shape == SHAPE
+
+
+def test_channels_of_a_flat_layer_are_repeated_over_positions():
+    wanted = np.broadcast_to(np.arange(2, 4)[:, None, None], (2, 3, 5))
+    shape, found = (4,), np.arange(4)
+    for op in steps(wanted, shape):
+        read = sources(op, shape)
+        found, shape = found.ravel()[read], read.shape
+    np.testing.assert_array_equal(found, wanted)
