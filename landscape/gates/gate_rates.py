@@ -34,7 +34,6 @@ from lattice import (
     Op,
     pull_back,
 )
-from lattice.counts.counting import one_unit
 from lattice.network.ops import Weighted
 
 __all__ = ["read_under_pool", "theory_gates"]
@@ -168,8 +167,9 @@ def _common_inputs(prior: Prior, *nodes: int) -> float:
         below = prior.lattice.up_to(position)
         if not all(_grows(node.op) for node in below.nodes):
             return np.inf
-        middle = below.unit(tuple(n // 2 for n in below.output_shape[1:]))
-        part = pull_back(below, lambda node: prior.variances.get(node.name, 1.0), one_unit(below, middle, one=1.0))
+        middle = np.zeros((1, *below.output_shape[1:]))  # of all channels
+        middle[(0, *(n // 2 for n in below.output_shape[1:]))] = 1.0
+        part = pull_back(below, lambda node: prior.variances.get(node.name, 1.0), middle)
         parts.append(np.broadcast_to(part / (part.max() or 1.0), below.input_shape))
     one, other = parts
     return float(one.sum() * other.sum() / (one * other).sum()) if (one * other).any() else np.inf

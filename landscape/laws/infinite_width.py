@@ -43,6 +43,7 @@ from lattice import (
     Pool,
     ResourceError,
     SpecificationError,
+    Unit,
     UnsupportedError,
     Upsample,
 )
@@ -172,7 +173,7 @@ class _Sweep:
         self.known: dict[tuple[int, int], Moments] = {}
 
     def output(self, output: Any) -> Array:
-        """E[dh_j^2] for each coordinate, averaged over the output units or for one of them."""
+        """E[dh_j^2] for each coordinate, averaged over the output units or the channels of one position, or of one unit."""
         top = len(self.lattice.nodes) - 1
         squares = np.diagonal(self.between(top, top).dd, axis1=2, axis2=3)  # (channels, coordinates, positions)
         if output is None:
@@ -181,6 +182,8 @@ class _Sweep:
         spatial = self.lattice.output_shape[1:]
         where = int(np.ravel_multi_index(unit.position, spatial)) if spatial else 0
         channel = unit.channel
+        if spatial and not isinstance(output, Unit):
+            return np.asarray(squares[:, :, where].mean(axis=0))
         if not spatial and squares.shape[2] > 1:  # features of a flattened layer
             channel, where = divmod(unit.channel, squares.shape[2])
         return np.asarray(squares[channel if squares.shape[0] > 1 else 0, :, where])

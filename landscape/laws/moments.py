@@ -20,7 +20,7 @@ from landscape.laws.covariance import pull_moments, sweep_moments
 from landscape.prior import Gates, Prior
 from landscape.structure.plan import pool_cells
 from landscape.weights.initialisation import Initialisation, he, layer_variances
-from lattice import Lattice, Node, UnsupportedError, pull_back
+from lattice import Lattice, Node, Unit, UnsupportedError, pull_back
 from lattice.counts.counting import one_unit
 from lattice.errors import listed
 from lattice.network.lattice import check_lattice
@@ -245,8 +245,10 @@ def path_sum(
 
 
 def _asked(lattice: Lattice, output: Any) -> Array:
-    """The cotangent of the mean over output units, or of one."""
+    """The cotangent of the mean over output units, of one, or of the mean over the channels of one position."""
     cotangent = one_unit(lattice, output, one=1.0)
     if output is None:
-        cotangent /= prod(lattice.output_shape)
-    return cotangent
+        return cotangent / prod(lattice.output_shape)
+    if isinstance(output, Unit) or cotangent.ndim == 1:
+        return cotangent
+    return np.broadcast_to(cotangent.mean(axis=0), cotangent.shape)

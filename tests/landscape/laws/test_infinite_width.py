@@ -343,3 +343,12 @@ def test_the_mean_over_images_is_that_of_their_moments():
     np.testing.assert_allclose(given_input_moments(Prior(net, variances), x), np.mean(each, axis=0), rtol=1e-12)
     with pytest.raises(SpecificationError, match="inputs have shape"):
         given_input_moments(Prior(net, variances), x[:0])
+
+
+def test_a_position_alone_is_the_mean_over_its_channels():
+    net = Lattice.chain((1, 5), [concatenate([Conv(2, 3, padding=1)], [Conv(2, 1)])])
+    image = np.random.default_rng(0).normal(size=(1, 1, 5))
+    prior = Prior(net, layer_variances(net, he))
+    units = [given_input_moments(prior, image, output=Unit((2,), channel)) for channel in range(4)]
+    np.testing.assert_allclose(given_input_moments(prior, image, output=2), np.mean(units, axis=0), rtol=1e-12)
+    assert not np.allclose(units[0], units[-1])

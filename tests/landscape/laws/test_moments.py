@@ -16,6 +16,7 @@ from lattice import (
     Lattice,
     Pool,
     Rearrange,
+    Unit,
     UnsupportedError,
     commands,
     residual,
@@ -87,3 +88,11 @@ def test_copies_that_could_add_much_are_refused():
         squared_gradients(net, law(net, 1.0))
     with pytest.raises(UnsupportedError, match="several channels"):
         layer_gradients(Prior(net, law(net, 1.0)))
+
+
+def test_a_position_alone_is_the_mean_over_its_channels():
+    windows = Rearrange(((2,), (3, 2)), ((2, 0), (1,)))  # two positions stand on the channels of one
+    net = Lattice.chain((1, 6), [Conv(2, 3, padding=1), windows])
+    units = [predict(net, output=Unit((0,), channel)).squared for channel in range(4)]
+    np.testing.assert_allclose(predict(net, output=0).squared, np.mean(units, axis=0), rtol=1e-12)
+    assert not np.allclose(units[0], units[-1])

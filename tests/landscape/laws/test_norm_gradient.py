@@ -421,3 +421,21 @@ def test_the_average_over_channels_of_a_norm_is_constant(over):
     uneven = norm()
     nn.init.uniform_(uneven.weight)
     assert predict(partial(OfChannels, uneven, lambda y: y, axes), (8, 6, 6)).squared.all()
+
+
+class Windows(nn.Module):
+    """Four positions as channels of one, as where patches are merged."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)], 1)
+
+
+def test_a_norm_over_merged_windows_sees_the_inputs_of_all_of_them():
+    def layer_norm() -> nn.Module:
+        read = nn.Sequential(nn.Conv2d(3, 16, 1, padding=1, bias=False), Windows(), ChannelNorm(64))
+        return nn.Sequential(read, nn.Flatten(), nn.Linear(64 * 9, 2))
+
+    found = predict(layer_norm, (3, 4, 4)).relative
+    truth = measure(layer_norm, (3, 4, 4), draws=1000, seed=0).mean
+    np.testing.assert_allclose(found, truth / truth.mean(), rtol=0.25)
+    assert found[0, 0] > 5 * found[1, 1]  # of 3 inputs, not 12
