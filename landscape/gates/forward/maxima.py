@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from landscape.gates.averaging import pointwise, ratio
+from landscape.gates.forward.alike_maxima import SURE, check_sizes_of
 from landscape.gates.forward.covariances import Product, at_pairs, both_slopes, by_run
 from landscape.gates.forward.signal import Run, Signal, gaussian
 from landscape.gates.rising import Rising, over_gaussian, rising, rising_activation
@@ -30,9 +31,6 @@ __all__ = ["check_few", "check_sizes", "fields", "maximum", "pairs_of_maxima", "
 Array = np.ndarray[Any, Any]
 TAIL = float(ndtr(-2.5))  # see `landscape.gates.gate_rates`
 LEAST = 4e-5  # P(z > 2.5)^2: see `landscape.gates.gate_rates`
-SURE = 0.2  # passed: too much for a tail
-SIZES = tuple(np.exp(np.linspace(-2.0, 0.75, 12)))  # of cells, in units of their mean size
-MOST_OF_SIZES = 2.0
 IDENTITY, RELU = (rising_activation(Activation(name)) for name in ("identity", "relu"))
 
 
@@ -147,18 +145,7 @@ def check_sizes(op: Maximum, read: list[Field], laws: list[Largest], few: float)
     passed = float(np.mean([law.wins.sum(axis=0).mean() for law in laws]))
     if not 0 < passed < SURE or any(field.function.slopes is not None or field.function.turn is not None for field in read):
         return
-    more = [float(np.mean([windows(op, _times(field, c), 0).wins.sum(axis=0).mean() for field in read])) for c in (1.0, *SIZES)]
-    c = np.exp(np.linspace(np.log(SIZES[0]), np.log(SIZES[-1]), 400))
-    size = few * (2 * np.log(c) - c**2) / 2  # the logarithm of the density of log c
-    masses = np.exp(size - size.max())
-    found = np.interp(np.log(c), np.log(SIZES), np.log(np.maximum(more[1:], np.finfo(float).tiny)))
-    factor = float((masses * c**2 * np.exp(found)).sum() / masses.sum() / more[0])
-    if factor > MOST_OF_SIZES:
-        raise AssumptionError(
-            f"its winner would pass {passed:.1g} for cells of one size, and {factor:.2g} times as much on average for sums of "
-            f"{few:.3g} weights: a tail that the size of the signal does not tell; make factors or shifts below it smaller, or "
-            "give the layer below more inputs"
-        )
+    check_sizes_of(lambda c: float(np.mean([windows(op, _times(field, c), 0).wins.sum(axis=0).mean() for field in read])), few)
 
 
 def _times(field: Field, c: float) -> Field:

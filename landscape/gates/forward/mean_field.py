@@ -18,6 +18,7 @@ import numpy as np
 
 from landscape.gates.averaging import ratio
 from landscape.gates.composites import Affine, forms
+from landscape.gates.forward.alike_maxima import alike_rates
 from landscape.gates.forward.alike_positions import Signals, Thin, thinned, together
 from landscape.gates.forward.covariances import Passing, Product, at_pairs, by_run, passed_pairs, through_maps
 from landscape.gates.forward.levels import aligned, level_of_pairs, level_of_weights
@@ -168,6 +169,8 @@ class MeanField:
         except UnsupportedError as refusal:
             self._check_alike(below, str(refusal))
             self.notes[node.name] = (f"cells taken as alike and independent: {refusal}",)
+            rates = alike_rates(op, self.known(position), self._fewest_weights(below))
+            self.taps |= {} if rates is None else {node.name: rates}
             return False
         if any(field.fitted for field in read):
             self.notes[node.name] = ("maxima, sums and averages that it reads are taken as rectified Gaussians",)

@@ -23,6 +23,7 @@ from lattice import Activation, Dropout, Multiply, Norm
 
 __all__ = ["scaled", "scaled_by", "times"]
 
+Array = np.ndarray[Any, Any]
 TOLERANCE = 1e-12  # relative, of constants that are written in double precision
 
 
