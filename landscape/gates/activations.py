@@ -36,11 +36,11 @@ __all__ = [
     "deviations",
     "distinct",
     "each_case",
+    "gate_moments",
     "gaussian_moments",
     "law_of",
     "product_of",
     "quadrant",
-    "slope_moments",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -64,34 +64,23 @@ def gaussian_moments(activation: Activation, mean: Array, variance: Array, corre
     >>> [round(float(moment[0]), 4) for moment in silu]
     [0.2066, 0.3558, 0.0427, 0.3795]
     """
-    return _moments(activation, mean, variance, correlation)[:4]
+    return gate_moments(activation, mean, variance, correlation)[:4]
 
 
-def slope_moments(activation: Activation, mean: Array, variance: Array) -> tuple[Array, Array]:
-    """E[phi'(z)^2] and E[phi'(z)] for z ~ N(mean, variance).
+def gate_moments(activation: Activation, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
+    """The moments of `gaussian_moments`, and E[phi'(z)].
 
-    >>> slope_moments(Activation("leaky_relu", 0.1), np.zeros(1), np.ones(1))
+    >>> at_zero = np.zeros(1), np.ones(1), np.zeros(1)
+    >>> gate_moments(Activation("leaky_relu", 0.1), *at_zero)[3:]
     (array([0.505]), array([0.55]))
-    >>> slope_moments(Activation("tanh"), np.zeros(1), np.full(1, 1e-20))[1].round(12)
+    >>> gate_moments(Activation("tanh"), np.zeros(1), np.full(1, 1e-20), np.zeros(1))[
+    ...     4
+    ... ].round(12)
     array([1.])
     """
-    if not has_slopes(activation):
-        gain, slope = _moments(activation, mean, variance, np.zeros(()))[3:]
-        return gain, slope
-    below, above = slopes(activation)
-    return _of_slopes(below, above, deviations(mean, np.sqrt(np.maximum(variance, 0.0))))
-
-
-def _of_slopes(below: Any, above: Any, u: Array) -> tuple[Array, Array]:
-    """E[phi'^2] and E[phi'] of the function with these slopes below and above zero, u deviations above it."""
-    shut, open_ = ndtr(-u), ndtr(u)
-    return below**2 * shut + above**2 * open_, below * shut + above * open_
-
-
-def _moments(activation: Activation, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
     if has_slopes(activation):
         below, above = (np.asarray(slope) for slope in slopes(activation))
-        return pointwise(partial(closed_moments, below, above), mean, variance, correlation)
+        return closed_moments(below, above, mean, variance, correlation)
     function, slope = curve(activation), steps(activation)
     if slope is None:
         return _curve_moments(function, mean, variance, correlation)
@@ -101,7 +90,7 @@ def _moments(activation: Activation, mean: Array, variance: Array, correlation: 
     straight = (arrays[0] - reach >= low) & (arrays[0] + reach <= high)
     found = np.empty((5, *straight.shape))
     for rule, where in (
-        (partial(pointwise, partial(closed_moments, *map(np.asarray, sides))), straight),
+        (partial(closed_moments, *map(np.asarray, sides)), straight),
         (partial(_curve_moments, function), ~straight),
     ):
         if where.any():
@@ -126,13 +115,17 @@ def closed_moments(below: Array, above: Array, mean: Array, variance: Array, cor
     density, open_ = np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi), ndtr(u)
     relu = m * open_ + s * density
     positive = (m**2 + s**2) * open_ + m * s * density  # E[z^2; z > 0]
-    negative = (m**2 + s**2) * ndtr(-u) - m * s * density
     together = np.maximum(1 + r, np.finfo(float).tiny)  # 0 where z' = -z: then no wedge is left, at any scale
     shrunk = np.sqrt((1 - r) / together)
     both = (m**2 + r * s**2) * (open_ - 2 * owens_t(u, shrunk)) + 2 * m * s * density * ndtr(u * shrunk)
     both += s**2 * np.sqrt(1 - r**2) * np.exp(-(u**2) / together) / (2 * np.pi)
+    if not np.any(below):
+        return step * relu, step**2 * positive, step**2 * both, step**2 * open_, step * open_
+    shut = ndtr(-u)
+    negative = (m**2 + s**2) * shut - m * s * density
     product = below**2 * (m**2 + r * s**2) + 2 * below * step * (m * relu + r * s**2 * open_) + step**2 * both
-    return below * m + step * relu, below**2 * negative + above**2 * positive, product, *_of_slopes(below, above, u)
+    power, gain = (below**2 * low + above**2 * high for low, high in ((negative, positive), (shut, open_)))
+    return below * m + step * relu, power, product, gain, below * shut + above * open_
 
 
 def deviations(mean: Array, deviation: Array) -> Array:

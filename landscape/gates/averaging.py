@@ -11,7 +11,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from scipy.linalg import qr, solve_triangular
+from scipy.linalg import solve_triangular
 
 __all__ = ["alike_rows", "average_alike", "from_few_positions", "mean_by_label", "pointwise", "ratio", "significant"]
 
@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 DIGITS = 40  # binary ones, by which cases are told apart: 1e-12 of each number
 BORDER = 3  # cells (or windows) from the border that are kept apart
 SAMPLED = 32  # channels that tell which positions the others are computed at
-NEAR, CLOSE = 1e-7, 1e-5  # of the largest: so near the sample is met, and every other channel
+NEAR, CLOSE = 1e-5, 1e-4  # of the largest: so near the sample is met, and every other channel
 CHECKED = 2  # further positions at which every channel is computed
 FEW = 2048  # entries: to compute them all takes less time than to look for equal ones
 
@@ -110,37 +110,34 @@ def from_few_positions(function: Callable[..., tuple[Array, ...]], *arrays: Arra
 
     Positions differ little, and in much the same way at all channels: what a smooth function gives at one is nearly the same
     combination of what it gives at a few others, whatever the channel. A sample of the channels tells the positions and the
-    combinations (an interpolative decomposition, by QR with pivots). Every channel is computed there, and at two positions
-    more, where the sample is met worst; one that is missed there by more than 1e-5 of its largest is computed at all.
+    combinations (an interpolative decomposition). Every channel is computed there, and at two positions
+    more, where the sample is met worst; one that is missed there by more than 1e-4 of its largest is computed at all.
 
     >>> level, size = np.linspace(-1, 1, 500)[:, None], np.linspace(1, 2, 80)
     >>> calls = []
     >>> (found,) = from_few_positions(
     ...     lambda x, y: (calls.append(x.size), (np.tanh(x * y),))[1],
-    ...     *np.broadcast_arrays(level, size),
+    ...     level,
+    ...     size,
     ... )
     >>> sum(calls) < 10000, bool(abs(found - np.tanh(level * size)).max() < 1e-6)
     (True, True)
     """
+    arrays = tuple(np.broadcast_arrays(*arrays))
     channels, positions = len(arrays[0]), prod(arrays[0].shape[1:])
     if channels < 4 * SAMPLED:
-        return function(*arrays)
-    flat = [array.reshape(channels, positions) for array in arrays]
-    first, kind = alike_rows([array.T for array in flat])
-    flat = [array[:, first] for array in flat]
+        return pointwise(function, *arrays)
     sample = np.arange(SAMPLED) * channels // SAMPLED
+    first, kind = alike_rows([array[sample].reshape(SAMPLED, positions).T for array in arrays])
+    where: tuple[Any, ...] = (slice(None), *np.unravel_index(first, arrays[0].shape[1:]))
+    flat = [array[where] for array in arrays]
     seen = function(*(array[sample] for array in flat))
     sizes = [np.abs(part).max(axis=1, keepdims=True) for part in seen]
-    factor, order = qr(np.concatenate([ratio(*pair) for pair in zip(seen, sizes, strict=True)]), mode="r", pivoting=True)
-    left = np.abs(np.diag(factor))
-    rank = int(np.sum(left > NEAR * left[0]))
-    if 2 * (rank + CHECKED) > len(first):
+    near, combined = _skeleton(np.concatenate([ratio(*pair) for pair in zip(seen, sizes, strict=True)]))
+    if 2 * len(near) > len(first):
         return tuple(part[:, kind].reshape(arrays[0].shape) for part in function(*flat))
-    combined = np.empty((rank, len(first)))
-    combined[:, order] = np.concatenate([np.eye(rank), solve_triangular(factor[:rank, :rank], factor[:rank, rank:])], axis=1)
-    near = order[: rank + CHECKED]
     known = function(*(array[:, near] for array in flat))
-    found = [part[:, :rank] @ combined for part in known]
+    found = [part[:, : len(combined)] @ combined for part in known]
     missed = np.zeros(channels, dtype=bool)
     for part, exact in zip(found, known, strict=True):
         missed |= (np.abs(part[:, near] - exact) > CLOSE * np.abs(exact).max(axis=1, keepdims=True)).any(axis=1)
@@ -148,6 +145,28 @@ def from_few_positions(function: Callable[..., tuple[Array, ...]], *arrays: Arra
         for part, exact in zip(found, function(*(array[missed] for array in flat)), strict=True):
             part[missed] = exact
     return tuple(part[:, kind].reshape(arrays[0].shape) for part in found)
+
+
+def _skeleton(rows: Array) -> tuple[Array, Array]:
+    """The positions that tell all others, then those that they tell worst; and every one as a combination of the first.
+
+    By Gram and Schmidt, the position that is furthest from what is known next. That ends after a few of them, where a library's
+    QR would go through all.
+    """
+    left = rows.copy()
+    chosen: list[int] = []
+    factor: list[Array] = []
+    sizes = np.sqrt(np.einsum("ij,ij->j", left, left))
+    first = sizes.max()
+    while len(chosen) < min(rows.shape) and sizes.max() > NEAR * first:
+        chosen.append(int(sizes.argmax()))
+        direction = left[:, chosen[-1]] / sizes[chosen[-1]]
+        factor.append(np.einsum("i,ij->j", direction, left))
+        left -= direction[:, None] * factor[-1]
+        left[:, chosen] = 0.0
+        sizes = np.sqrt(np.einsum("ij,ij->j", left, left))
+    combined = solve_triangular(np.array(factor)[:, chosen], np.array(factor))
+    return np.array([*chosen, *np.argsort(-sizes)[:CHECKED]]), combined
 
 
 def alike_rows(arrays: list[Array]) -> tuple[Array, Array]:

@@ -13,7 +13,7 @@ from landscape.gates.composites import beside, factor_squares, gate_of_product, 
 from landscape.gates.filters import crossings, filters_under_gates
 from landscape.gates.forward.covariances import at_pairs, gate_products
 from landscape.gates.forward.mean_field import MeanField
-from landscape.gates.forward.mean_field_rules import gate, of_run, spread
+from landscape.gates.forward.mean_field_rules import of_run, spread
 from landscape.gates.forward.runs import Step, chains, run_rates
 from landscape.gates.forward.signal import Run, Signal, gaussian
 from landscape.gates.gates import Skip, gate_under, gates_below, pooled_gates, skips, unknown_rates
@@ -73,8 +73,7 @@ def _rates(prior: Prior, train: bool) -> Gates:
     for node in unknown.values():
         if isinstance(node.op, Activation):
             special = _gate_of_product(field, where[node.name]) or _gate_over_dropout(field, where[node.name])
-            own = special or gate(node.op, field.known(where[node.name]), below[node.inputs[0]])
-            gains[node.name], firsts[node.name] = own
+            gains[node.name], firsts[node.name] = special or field.slopes[node.name]
         elif isinstance(node.op, Multiply):
             products |= _products(node, field.run(where[node.name]), [below[i] for i in node.inputs], lattice.shapes)
             if field.run(where[node.name]) is None:

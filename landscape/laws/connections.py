@@ -6,7 +6,7 @@ the largest of them is open), or the rates that were counted; E[g^2] for a facto
 paths that differ in a fresh weight; where two paths can share all of theirs, it is the signed moment that counts.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import reduce, singledispatch
 from typing import Any
 
@@ -14,8 +14,7 @@ import numpy as np
 
 from landscape.gates.filters import Crossing
 from landscape.gates.windows.pairs_of_winners import Winners
-from landscape.laws.covariance import sweep_moments
-from landscape.laws.trunk import trunk_factors
+from landscape.laws.trunk import Trunk
 from landscape.prior import Prior
 from landscape.structure.arrays import across, check_room
 from landscape.structure.plan import Axes, pool_cells
@@ -52,22 +51,16 @@ class Rules:
     def __init__(self, prior: Prior) -> None:
         self.prior, self.lattice, self.gates = prior, prior.lattice, prior.gates
         self.variances = checked_variances(prior.lattice, prior.variances)
-        self.edges: dict[tuple[str, int], Array] = {}
         self.filters = prior.filters
         self.signs = dict(zip(self.lattice.names, prior.node_signs, strict=True))
 
-    def settle(self, cotangent: Array) -> None:
-        """Find the factors of the trunk law for this cotangent, where gates of a trunk are known together."""
+    def begin(self) -> None:
+        """A sweep begins, and with it the trunk law."""
+        self.trunk = Trunk(self.prior, lambda norm: self.factor(self.lattice.nodes[self.lattice.names.index(norm)]))
 
-        def sweep(edges: dict[tuple[str, int], Array]) -> Iterator[tuple[Node, Array]]:
-            self.edges = edges
-            return sweep_moments(self.lattice, self, cotangent)
-
-        if self.gates.runs:
-            self.edges = trunk_factors(self.prior, sweep, self._squared_norm)
-
-    def _squared_norm(self, name: str) -> Any:
-        return self.factor(self.lattice.nodes[self.lattice.names.index(name)])
+    def reached(self, node: Node, moments: Array, exponent: int) -> None:
+        """The sweep has come to a node with these moments, m 2^e."""
+        self.trunk.reached(node.name, moments, exponent)
 
     def squared(self, node: Node, number: int = 0) -> Any:
         """V[w], E[phi'^2], gamma^2 / sigma^2, 1 / n^2 of an average, 1 / n of a maximum; None: only the maps of the op tell."""
@@ -87,7 +80,7 @@ class Rules:
 
     def edge(self, node: Node, number: int) -> Any:
         """The factor of the trunk law, or None."""
-        return self.edges.get((node.name, number))
+        return self.trunk.factors.get((node.name, number))
 
     def logits(self, node: Node) -> Any:
         """How much the logits of attention vary, or None."""

@@ -79,6 +79,12 @@ class Local(Protocol):
 
     filters: frozenset[str]  # the convolutions that have a `crossing`
 
+    def begin(self) -> None:
+        """A sweep begins."""
+
+    def reached(self, node: Node, moments: Array, exponent: int) -> None:
+        """The sweep has come to a node: m 2^e are its moments, and what it passes on is asked for next."""
+
     def squared(self, node: Node, number: int = 0) -> Any:
         """E[(dh/du)^2] along one connection to the input of this number: V[w], E[phi'^2], 1 / n^2, ...; None: its maps tell."""
 
@@ -196,9 +202,12 @@ def _sweep(lattice: Lattice, local: Local, cotangent: Array, copies_alike: bool 
                 )
             yield step.target, _Scaled.of(passed, here.exponent)
 
+    local.begin()
     for state, here in accumulate((*steps, (0, 0)), _Scaled(cotangent, 0), onward):
         if state[0] == state[1]:
-            yield lattice.nodes[state[0]], diagonal_of(here.mantissas, planned.carried[state]), here.exponent
+            visited = lattice.nodes[state[0]], diagonal_of(here.mantissas, planned.carried[state]), here.exponent
+            local.reached(*visited)
+            yield visited
 
 
 def checked_plan(lattice: Lattice, filters: frozenset[str] = frozenset()) -> Plan:

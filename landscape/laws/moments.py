@@ -148,7 +148,6 @@ def squares_and_rest(prior: Prior, output: Any = None) -> tuple[Array, float]:
         prior = replace(united(prior), gates=prior.gates.united)
     rules, asked = Rules(prior), _asked(prior.lattice, output)
     with np.errstate(over="ignore", under="ignore"):
-        rules.settle(asked)
         found = pull_moments(prior.lattice, rules, asked).mean(axis=0)
         if not prior.plan.copies or not found.any():
             return found, 0.0
@@ -189,7 +188,6 @@ def layer_gradients(prior: Prior, output: Any = None) -> dict[str, Array]:
         squares_and_rest(prior, output)  # refused where too much is left out
     rules = Rules(prior)
     with np.errstate(over="ignore", under="ignore"):
-        rules.settle(_asked(prior.lattice, output))
         visited = sweep_moments(prior.lattice, rules, _asked(prior.lattice, output))
         return {node.name: values.mean(axis=0) for node, values in visited}
 

@@ -6,11 +6,11 @@ fresh weights and enters it again further down, a new run begins. So going down 
 moments that entered the trunk at s are multiplied by R(u, s) / R(u', s), and what enters at u itself by R(u, u).
 
 The sweep carries one array for all of them; the factor on a skip is the mean of these ratios, weighted by how much entered
-where. The weights follow from the sweep itself, so that it is repeated until they stand still: once for each gate of the
-longest run at most. Where only neighbouring gates are known together, the law is that of a Markov chain.
+where. All that these weights ask for lies above the skip, so that the factor is known when the sweep comes to it. Where only
+neighbouring gates are known together, the law is that of a Markov chain.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -19,96 +19,73 @@ import numpy as np
 from landscape.gates.averaging import ratio
 from landscape.gates.gates import Skip, skips
 from landscape.prior import Prior
-from lattice import Node
 
-__all__ = ["trunk_factors"]
+__all__ = ["Trunk"]
 
 Array = np.ndarray[Any, Any]
-Edges = dict[tuple[str, int], Array]
-STILL = 1e-4  # relative change of the factors at which they stand still: rates are counted to 1e-3 or so
 
 
-def trunk_factors(
-    prior: Prior,
-    sweep: Callable[[Edges], Iterator[tuple[Node, Array]]],
-    squared: Callable[[str], Any] = lambda norm: 1.0,
-) -> Edges:
-    """The factor on each skip, by (sum, input number), beside the gains of its gates.
+class Trunk:
+    """The factors on the skips of one sweep, beside the gains of their gates.
 
-    `sweep`: the moments at every node's output from the top down, given such factors; `squared`: the squared factor of a norm
-    that stands on the way, by name.
+    `squared`: the squared factor of a norm that stands on the way, by name.
     """
-    runs, gains = prior.gates.runs, prior.gates.gains
-    links = [link for link in reversed(list(skips(prior.lattice))) if (link.lower, link.upper) in runs]  # from the top down
-    rates = {key: np.asarray(run).mean(axis=0) for key, run in runs.items()}
-    rates |= {(gate, gate): _over_channels(gains[gate]) for link in links for gate in (link.lower, link.upper)}
-    edges = {
-        (total, number): ratio(rates[lower, upper], rates[upper, upper] * rates[lower, lower])[None]
-        for total, number, lower, upper, *_ in links
-    }
-    chained = {link.lower for link in links} & {link.upper for link in links}
-    if not any((link.lower, other.upper) in rates for link in links for other in links if link.upper == other.lower):
-        return edges  # neighbours alone are known
-    wanted = {name for link in links for name in (link.total, link.lower, link.upper)}
-    norms = {name: _over_channels(squared(name)) for link in links for name in (*link.under, *link.over)}
-    for _ in range(len(chained) + 1):
-        values = {node.name: values.mean(axis=0) for node, values in sweep(edges) if node.name in wanted}
-        new = _factors(links, rates, edges, values, norms)
-        change = max(float(np.max(ratio(np.abs(new[edge] - edges[edge]), edges[edge]))) for edge in edges)
-        edges = new
-        if change < STILL:
-            break
-    return edges
 
+    def __init__(self, prior: Prior, squared: Callable[[str], Any] = lambda norm: 1.0) -> None:
+        runs, gains = prior.gates.runs, prior.gates.gains
+        self.links = [link for link in reversed(list(skips(prior.lattice))) if (link.lower, link.upper) in runs]
+        gates = {gate for link in self.links for gate in (link.lower, link.upper)}
+        self.rates = {key: np.asarray(run).mean(axis=0) for key, run in runs.items()}
+        self.rates |= {(gate, gate): _over_channels(gains[gate]) for gate in gates}
+        self.norms = {name: _over_channels(squared(name)) for link in self.links for name in (*link.under, *link.over)}
+        self.factors: dict[tuple[str, int], Array] = {}  # by sum and number of its input
+        self.entered: dict[str, dict[str, Array]] = {gate: {} for gate in gates}  # gate: by the gate where they entered
+        self.skipped: dict[str, Any] = dict.fromkeys(gates, 0.0)  # gate: how much of its moments came down a skip
+        self.exponent: int | None = None
 
-def _factors(
-    links: list[Skip],
-    rates: dict[tuple[str, str], Array],
-    edges: Edges,
-    values: dict[str, Array],
-    norms: Mapping[str, Array],
-) -> Edges:
-    """The factors that one sweep's values call for."""
-    entered: dict[str, dict[str, Array]] = {}  # gate: where its moments entered the trunk
-    skipped: dict[str, Array] = {}  # gate: how much of its moments this sweep brought down a skip
-    for total, number, lower, _, _, under, _ in links:
-        down = prod([norms[name] for name in under], start=np.ones(()))
-        skipped[lower] = skipped.get(lower, np.zeros(())) + edges[total, number][0] * values[total] * down
-    factors: Edges = {}
-    for total, number, lower, upper, _, under, over in links:
-        for gate in (upper, lower):
-            fresh = np.maximum(values[gate] - skipped.get(gate, np.zeros(())), 0)
-            entered.setdefault(gate, {})[gate] = fresh
-        passed_norms = prod([norms[name] for name in over], start=np.ones(()))
+    def reached(self, name: str, moments: Array, exponent: int) -> None:
+        """The sweep has come to a node with these moments, m 2^e; (channels or 1, *spatial)."""
+        below = [link for link in self.links if link.total == name]
+        if not below and name not in self.entered:
+            return
+        self.exponent = exponent if self.exponent is None else self.exponent  # what counts are ratios
+        moments = np.ldexp(moments.mean(axis=0), exponent - self.exponent)
+        if name in self.entered:
+            self.entered[name][name] = np.maximum(moments - self.skipped[name], 0)
+        for link in below:
+            self._pass_down(link, moments)
+
+    def _pass_down(self, link: Skip, moments: Array) -> None:
+        rates, upper, lower = self.rates, link.upper, link.lower
+        over, under = (prod([self.norms[name] for name in names], start=np.ones(())) for names in (link.over, link.under))
         arrived = {  # at the sum below the upper gate
-            start: moments * _ratio(rates, upper, _next(links, upper, start, entered), start) * passed_norms
-            for start, moments in entered[upper].items()
+            start: entered * self._ratio(upper, self._gate_above(upper, start), start) * over
+            for start, entered in self.entered[upper].items()
         }
         whole = sum(arrived.values(), np.zeros(()))
-        kept = sum((moments * _ratio(rates, lower, upper, start) for start, moments in arrived.items()), np.zeros(()))
+        kept = sum((part * self._ratio(lower, upper, start) for start, part in arrived.items()), np.zeros(()))
         passed = rates[lower, lower] * whole
         markov = ratio(rates[lower, upper], rates[upper, upper] * rates[lower, lower])
-        factors[total, number] = np.where(passed > 0, ratio(kept, passed), markov)[None]
-        down = prod([norms[name] for name in under], start=np.ones(()))
-        for start, moments in arrived.items():
-            entered[lower][start] = entered[lower].get(start, np.zeros(())) + moments * down
-    return factors
+        factor = np.where(passed > 0, ratio(kept, passed), markov)
+        self.factors[link.total, link.place] = factor[None]
+        self.skipped[lower] = self.skipped[lower] + factor * moments * under
+        for start, part in arrived.items():
+            self.entered[lower][start] = self.entered[lower].get(start, 0.0) + part * under
 
+    def _gate_above(self, gate: str, start: str) -> str:
+        """The gate above this one through which the moments that entered at `start` came."""
+        if gate == start:
+            return gate
+        return next(link.upper for link in self.links if link.lower == gate and start in self.entered[link.upper])
 
-def _next(links: list[Skip], gate: str, start: str, entered: dict[str, dict[str, Array]]) -> str:
-    """The gate above this one through which the moments that entered at `start` came."""
-    if gate == start:
-        return gate
-    return next(link.upper for link in links if link.lower == gate and start in entered.get(link.upper, {}))
-
-
-def _ratio(rates: dict[tuple[str, str], Array], gate: str, above: str, start: str) -> Array:
-    """R(gate, start) / R(above, start), or that of neighbours where the whole run is not known; R(gate, gate) at the start."""
-    if gate == start:
-        return rates[gate, gate]
-    if (gate, start) in rates and (above, start) in rates:
-        return ratio(rates[gate, start], rates[above, start])
-    return ratio(rates[gate, above], rates[above, above])
+    def _ratio(self, gate: str, above: str, start: str) -> Array:
+        """R(gate, start) / R(above, start), of neighbours where the whole run is not known; R(gate, gate) at the start."""
+        rates = self.rates
+        if gate == start:
+            return rates[gate, gate]
+        if (gate, start) in rates and (above, start) in rates:
+            return ratio(rates[gate, start], rates[above, start])
+        return ratio(rates[gate, above], rates[above, above])
 
 
 def _over_channels(gain: Any) -> Array:

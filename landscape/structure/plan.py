@@ -210,7 +210,7 @@ def _steps(lattice: Lattice) -> tuple[list[Step], tuple[str, ...]]:
     unresolved: dict[str, None] = {}
     for n in reversed(range(1, len(lattice.nodes))):
         node = lattice.nodes[n]
-        for source in sorted(state for state in states if n in state):
+        for source in sorted((state for state in states if n in state), reverse=True):  # its own moments first
             result: list[Step] = []
             if source == (n, n):
                 result = _own(lattice, node, n, free)

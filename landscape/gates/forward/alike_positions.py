@@ -26,13 +26,14 @@ class Thin(NamedTuple):
 
     def whole(self) -> Signal:
         """At all positions."""
-        return Signal(*(self._spread(part) for part in self.signal))
+        return Signal(*(self.spread(part) for part in self.signal))
 
     def mean_channel(self) -> Signal:
         """The mean over channels, at all positions."""
-        return Signal(*(self._spread(part.mean(axis=0, keepdims=True)) for part in self.signal))
+        return Signal(*(self.spread(part.mean(axis=0, keepdims=True)) for part in self.signal))
 
-    def _spread(self, values: Array) -> Array:
+    def spread(self, values: Array) -> Array:
+        """Values at one position of each kind, at all positions."""
         for axis, kind in enumerate(self.kinds, start=1):
             values = np.take(values, kind, axis)
         return values
@@ -72,6 +73,7 @@ class Signals(Sequence[Signal]):
     def __init__(self) -> None:
         self._whole: list[Signal | None] = []
         self._thin: list[Thin | None] = []
+        self._all_differ: set[int] = set()
 
     def append(self, signal: Signal | Thin) -> None:
         thin = isinstance(signal, Thin)
@@ -81,6 +83,19 @@ class Signals(Sequence[Signal]):
     def thin(self, position: int) -> Thin | None:
         """What is known of a node at one position of each kind, if it is kept so."""
         return self._thin[position]
+
+    def thinned(self, *positions: int) -> list[Thin] | None:
+        """The same of what one node reads, looked for where it is not yet kept so; None if positions differ in one of them."""
+        for position in positions:
+            if self._thin[position] is None and position not in self._all_differ:
+                self._thin[position] = thinned(self[position])
+                if self._thin[position] is None:
+                    self._all_differ.add(position)
+        parts = [one for position in positions if (one := self._thin[position]) is not None]
+        if len(parts) == len(positions):
+            return together(parts)
+        self._all_differ.add(len(self))  # it would be looked for in vain in the node that reads them
+        return None
 
     def __len__(self) -> int:
         return len(self._whole)
@@ -96,6 +111,7 @@ class Signals(Sequence[Signal]):
 
     def __setitem__(self, position: int, signal: Signal) -> None:
         self._whole[position], self._thin[position] = signal, None
+        self._all_differ.discard(position)
 
     def __iter__(self) -> Iterator[Signal]:
         return (self[i] for i in range(len(self)))

@@ -196,7 +196,7 @@ def _(op: Activation, passing: Passing) -> Array | None:
         found[place] = slopes(op)[passing.signs[place] is Sign.NONNEGATIVE] ** 2 * products[place]
     if moving:
         *laws, between = _laws(mean[moving], power[moving], products[moving], passing.axes, passing.two_inputs)
-        found[moving] = _either(*(gaussian_moments(op, *law, between)[2] for law in laws))
+        found[moving] = _either(*(pointwise(partial(gaussian_moments, op), *law, between)[2] for law in laws))
     return found
 
 

@@ -19,11 +19,11 @@ import numpy as np
 from landscape.gates.averaging import ratio
 from landscape.gates.composites import Affine, forms
 from landscape.gates.forward.alike_maxima import alike_rates
-from landscape.gates.forward.alike_positions import Signals, Thin, thinned, together
+from landscape.gates.forward.alike_positions import Signals, Thin
 from landscape.gates.forward.covariances import Passing, Product, at_pairs, by_run, passed_pairs, through_maps
 from landscape.gates.forward.levels import aligned, level_of_pairs, level_of_weights
 from landscape.gates.forward.maxima import check_few, check_sizes, fields, maximum, pairs_of_maxima, winners_of_pairs
-from landscape.gates.forward.mean_field_rules import average_of_group, batch_variance, passed, spread
+from landscape.gates.forward.mean_field_rules import average_of_group, batch_variance, gated, passed, spread
 from landscape.gates.forward.signal import Known, Level, Run, Signal
 from landscape.gates.windows.copies import copied_cells
 from landscape.gates.windows.pairs_of_winners import Winners
@@ -104,6 +104,7 @@ class MeanField:
         self.products: dict[int, Product] = {}
         self.shared: dict[int, Product] = {}  # of two inputs
         self.batches = train and any(map(is_batch_norm, lattice.nodes))
+        self.slopes: dict[str, tuple[Array, Array]] = {}  # E[phi'^2] and E[phi'] of every gate
         self.taps: dict[str, Array] = {}
         self.winners: dict[str, Winners] = {}
         self.notes: dict[str, tuple[str, ...]] = {}
@@ -130,20 +131,26 @@ class MeanField:
     def _passed(self, position: int) -> Signal | Thin:
         """What a node makes of the signals below it, at one position of each kind where that is enough."""
         node, known = self.lattice.nodes[position], self.known(position)
-        thin = [self.found.thin(i) for i in node.inputs]
-        alone = position not in self.filters and known.run is None
-        parts = [one for one in thin if one is not None]
-        if alone and _acts_alone(node.op, known) and len(parts) == len(node.inputs):
-            parts = together(parts)
-            return Thin(passed(node.op, known, [one.signal for one in parts]).ordered(), parts[0].kinds)
-        if isinstance(node.op, WeightedWindow) and node.op.groups == 1 and thin[0] is not None:
-            below = [thin[0].mean_channel()]
+        if position not in self.filters and known.run is None and _acts_alone(node.op, known):
+            parts = self.found.thinned(*node.inputs)
+            if parts is not None:
+                return Thin(self._by_rule(node, known, [one.signal for one in parts], parts[0]).ordered(), parts[0].kinds)
+        thin = self.found.thin(node.inputs[0])
+        if isinstance(node.op, WeightedWindow) and node.op.groups == 1 and thin is not None:
+            below = [thin.mean_channel()]
         else:
             below = [self.found[i] for i in node.inputs]
-        signal = passed(node.op, known, below)
-        signal = signal._replace(cross=signal.mean**2) if position in self.filters else signal
-        signal = signal.ordered()
-        return (thinned(signal) if isinstance(node.op, WeightedWindow) else None) or signal
+        signal = self._by_rule(node, known, below)
+        return (signal._replace(cross=signal.mean**2) if position in self.filters else signal).ordered()
+
+    def _by_rule(self, node: Node, known: Known, below: list[Signal], places: Thin | None = None) -> Signal:
+        """What the rule of its op says of a node; what a gate lets through is kept, at all positions."""
+        if not isinstance(node.op, Activation):
+            return passed(node.op, known, below)
+        signal, *slopes = gated(node.op, known, below[0])
+        gain, first = slopes if places is None else map(places.spread, slopes)
+        self.slopes[node.name] = gain, first
+        return signal
 
     def _maximum(self, position: int) -> bool:
         """The law of a max-pool's windows, where the products of its cells are known."""

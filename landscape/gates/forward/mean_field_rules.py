@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from landscape.gates.activations import gaussian_moments, slope_moments
+from landscape.gates.activations import gate_moments
 from landscape.gates.composites import moments
 from landscape.gates.forward.alike_maxima import alike_maximum
 from landscape.gates.forward.levels import aligned
@@ -32,7 +32,7 @@ from lattice.network.ops import Pooling, Rearrangement, WeightedWindow, Windowed
 from lattice.network.rearrange import Rearrange
 from lattice.network.shapes import output_shape, sources
 
-__all__ = ["average_of_group", "batch_variance", "gate", "of_run", "passed", "spread"]
+__all__ = ["average_of_group", "batch_variance", "gated", "of_run", "passed", "spread"]
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -99,30 +99,22 @@ def _(op: Dropout, known: Known, below: list[Signal]) -> Signal:
 
 @passed.register
 def _(op: Activation, known: Known, below: list[Signal]) -> Signal:
+    return gated(op, known, below[0])[0]
+
+
+def gated(op: Activation, known: Known, below: Signal) -> tuple[Signal, Array, Array]:
+    """The signal, E[phi'^2] and E[phi'] of a gate, the last two given the gates of the same run below it."""
     if known.run is not None:
-        return of_run(known.run)[0]
-    mean, power, cross, _ = gaussian_moments(op, *gaussian(below[0]))
+        return of_run(known.run)
+    mean, power, cross, gain, first = gate_moments(op, *gaussian(below))
     fixed = _fixed_slope(op, known)
     if fixed is not None:  # nothing but a factor, whatever the law
         there, slope = fixed
-        z = below[0]
-        power, cross = np.where(there, slope**2 * z.power, power), np.where(there, slope**2 * z.cross, cross)
-        mean = np.where(there, slope * z.mean, mean)
-    return Signal(power, cross, mean)
-
-
-def gate(op: Activation, known: Known, below: Signal) -> tuple[Array, Array]:
-    """E[phi'^2] and E[phi'], given the gates of the same run below it."""
-    if known.run is not None:
-        _, gain, slope = of_run(known.run)
-        return gain, slope
-    mean, variance, _ = gaussian(below)
-    gain, first = slope_moments(op, mean, variance)
-    fixed = _fixed_slope(op, known)
-    if fixed is None:
-        return gain, first
-    there, slope = fixed
-    return np.where(there, slope**2, gain), np.where(there, slope, first)
+        power, cross = np.where(there, slope**2 * below.power, power), np.where(there, slope**2 * below.cross, cross)
+        mean, gain, first = (
+            np.where(there, own, else_) for own, else_ in ((slope * below.mean, mean), (slope**2, gain), (slope, first))
+        )
+    return Signal(power, cross, mean), gain, first
 
 
 def _fixed_slope(op: Activation, known: Known) -> tuple[Array, Array] | None:

@@ -7,13 +7,13 @@ gate's a is a normal density; one step takes a density f to
 
 and E[prod phi'(a)^2] over a run from gate s up to gate u is the mass that is left of the law at s when it is multiplied by
 phi'^2 at every gate. Between the kinks of phi all of these are smooth: the integrals are Gauss-Legendre sums over the panels
-that the kinks cut, with so many points that the narrowest of the densities on a panel is told to 1e-8. Where phi' is zero,
+that the kinks cut, with so many points that the narrowest of the densities on a panel is told to 1e-7. Where phi' is zero,
 and at the last gate where it is constant, the mass of the panel is enough, which is a difference of normal distribution
 functions.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from landscape.gates.activations import deviations, quadrant
-from landscape.gates.averaging import alike_rows, from_few_positions, pointwise, ratio
+from landscape.gates.averaging import alike_rows, from_few_positions, ratio
 from landscape.gates.functions import Curve, curve
 from landscape.gates.gates import Skip
 from lattice import Activation, UnsupportedError
@@ -30,8 +30,8 @@ __all__ = ["Step", "chains", "pair_of_gates", "run_rates"]
 
 Array = np.ndarray[Any, Any]
 MOST_CASES = 200_000  # about 20 microseconds each
-REACH = 6.5  # deviations beyond which nothing is kept: 1e-10
-POINTS = 8.0, 1.1  # of a panel: so many, and so many for each deviation of the narrowest density on it
+REACH = 6.0  # deviations beyond which nothing is kept: 2e-9
+POINTS = 6.0, 1.0  # of a panel: so many, and so many for each deviation of the narrowest density on it
 GROWTH = 1.4  # of the number of points, from one group of cases to the next
 NARROW = 400.0  # deviations on a panel: a branch that is smaller is taken as of that size, or as absent, whichever is nearer
 ROOM = 2**20  # entries of the matrices of a step that are made at one time
@@ -93,13 +93,11 @@ def run_rates(
         found = _all_rates([curve(gate) for gate in gates], rows[first])[which]
         return tuple(np.moveaxis(found.reshape(*shape, -1), -1, 0))
 
-    found = pointwise(
-        partial(from_few_positions, each), mean, np.maximum(variance, 0), *(part for step in steps for part in step)
-    )
+    found = from_few_positions(each, mean, np.maximum(variance, 0), *(part for step in steps for part in step))
     rates, firsts = dict(zip(places, found[: len(places)], strict=True)), list(found[len(places) :])
     if [gate.name for gate in gates[:2]] == ["relu", "relu"] and (steps[0].scale >= 0).all():  # closed
         scale, added, spread = steps[0]
-        rates[1, 1], rates[0, 1] = pointwise(pair_of_gates, scale * mean, scale**2 * variance, spread, added)
+        rates[1, 1], rates[0, 1] = from_few_positions(pair_of_gates, scale * mean, scale**2 * variance, spread, added)
         firsts[1] = rates[1, 1]
     return rates, firsts
 
@@ -122,8 +120,10 @@ def _all_rates(gates: list[Curve], cases: Array) -> Array:
     first, steps = cases[:, :2], cases[:, 2:].reshape(len(cases), -1, 3)
     stages = _stages(gates, first, steps)
     points = np.max([_points(stage, stage.high - stage.low) for stage in stages], axis=0)
-    kinds = np.stack([np.ceil(np.log(points) / np.log(GROWTH)), *(stage.deviation > 0 for stage in stages)], axis=1)
-    kinds, which = np.unique(kinds, axis=0, return_inverse=True)
+    alike = np.ceil(np.log(points) / np.log(GROWTH)).astype(np.int64)
+    for stage in stages:
+        alike = 2 * alike + (stage.deviation > 0)
+    kinds, which = np.unique(alike, return_inverse=True)
     found = np.empty((len(cases), len(gates) * (len(gates) + 3) // 2))
     for kind in range(len(kinds)):
         members = np.flatnonzero(which.ravel() == kind)

@@ -91,7 +91,7 @@ def test_a_residual_net_is_the_same_with_and_without_thinning(size, monkeypatch)
     )
     found = signals(prior)
     assert any(found.thin(i) is not None for i in (2, 3, 6, 7))
-    monkeypatch.setattr("landscape.gates.forward.mean_field.thinned", lambda signal: None)
+    monkeypatch.setattr("landscape.gates.forward.alike_positions.thinned", lambda signal: None)
     for thin, whole in zip(found, signals(prior), strict=True):
         for part, expected in zip(thin, whole, strict=True):
             np.testing.assert_allclose(np.broadcast_to(part, expected.shape), expected, rtol=1e-11, atol=1e-13)

@@ -212,5 +212,5 @@ def test_runs_of_many_channels_are_those_of_each_channel_alone(monkeypatch):
         own = [Step(*(part[channel] if part.ndim else part for part in step)) for step in steps]
         alone, slopes = run_rates([RELU] * 3, mean[channel], variance[channel], own)
         for place, rate in alone.items():
-            np.testing.assert_allclose(rates[place][channel], rate, rtol=1e-6)
-        np.testing.assert_allclose(firsts[2][channel], slopes[2], rtol=1e-6)
+            np.testing.assert_allclose(rates[place][channel], rate, rtol=1e-5)
+        np.testing.assert_allclose(firsts[2][channel], slopes[2], rtol=1e-5)
