@@ -18,6 +18,7 @@ from landscape.saved import parts, read_landscape, write_landscape
 from landscape.stages import Request, apply_law, complete, path_law
 from landscape.tracing.trace import Trace
 from landscape.warrant.guarantee import Guarantee
+from landscape.warrant.nested_products import growth_of_products
 from landscape.warrant.sizes import Size, stated_size
 from landscape.weights.initialisation import Initialisation
 from lattice import Lattice
@@ -117,10 +118,13 @@ class Landscape(MapResult):
         """
         return float(np.sqrt(sum(error**2 for error in self.traced.variance_errors.values())))
 
-    @property
+    @cached_property
     def size(self) -> Size:
         """How far off it may be, as its guarantee states: least and largest measured / predicted, and the map's error."""
-        return stated_size(self.lattice, self.guarantee, self.scale_error, self.traced.gates.taps, self.batch)
+        size = stated_size(self.lattice, self.guarantee, self.scale_error, self.traced.gates.taps, self.batch)
+        if self.guarantee is Guarantee.EXACT:
+            return size
+        return size._replace(highest=size.highest * growth_of_products(self.traced, self.batch is not None))
 
     @property
     def scale_range(self) -> tuple[float, float]:

@@ -36,6 +36,7 @@ largest of n such values is H_n = 1 + 1/2 + ... + 1/n on average, a factor on th
 not known it is the mean of the largest of n chi-squared numbers. Two factors that read one signal grow with its size S, and
 E[S^2] / E[S]^2 is 1 + 5 / c more for each layer of c ReLUs in a chain, and less in a trunk: a factor of 1.5 for the size of
 the input and of 1 + 3 / c for each gate below both factors on the upper bound, unless one of them is bounded (a sigmoid).
+Products of products grow more (`landscape.warrant.nested_products`, a factor on the upper bound).
 Gates under an average leave out what two taps of one filter have in common with their gates (the second path law, which is
 added for some pooled heads only): up to as much as is kept, which the factor 2 covers (1.5 more under a global average that
 reads no gate), and in the shape of another map, so that 1/2 comes on the map. The slopes of smooth ones at two positions are
