@@ -18,6 +18,8 @@ opens the gate above is worth more, layer by layer: a factor of 1 + a each on th
 0.4 / n of n weights a filter, or 1.5 / n beside a skip, whose weight adds to one. (MobileOne measures 27. Where the law of
 `landscape.gates.filters` is added, a tenth a layer is left at most.) Maxima whose winners are not known are taken as of
 independent values, which is up to twice too much each: a factor of 0.7 on the lower bound. (GoogLeNet's 13 measure 0.13.)
+Where sums, averages or resizes stand between them and gates, these are taken to be open half of the time below the winner too:
+a factor of 2 on the upper bound.
 Norms over maxima of few filters divide by more than is known (`landscape.warrant.norms_over_maxima`), and maxima of sums of
 few saturating gates pass less (`landscape.warrant.saturated_winners`): factors on the lower bound. Norms over channels between
 averages: 1 / D on the map (`landscape.warrant.norms_between_averages`). A norm over positions takes out the part of the
@@ -117,7 +119,7 @@ def stated_size(
     }[guarantee]
     factor *= (1 + 3 * scale_error) * 2 ** _joined_gates(lattice)
     maxima = [i for i, node in enumerate(lattice.nodes) if node.inputs and _is_maximum(node, lattice.shapes[node.inputs[0]])]
-    guessed = sum(lattice.nodes[i].name not in counted for i in maxima)
+    guessed = [i for i in maxima if lattice.nodes[i].name not in counted]
     means = list(_shares_of_means(lattice))
     of_winners = least_through_norms_over_maxima(lattice) * exp(-sum(lost for *_, lost in lost_by_saturated_winners(lattice)))
     left = _left_by_batch_norms(lattice, batch)
@@ -126,13 +128,14 @@ def stated_size(
     smooth = _smooth_under_averages(lattice)
     second_law = 1.5 if averaged and pooled and not smooth and not pooled_gates(lattice) else 1.0
     return Size(
-        0.7**guessed * prod(1 - 0.7 * share for share, _ in means) * of_winners * left / factor,
+        0.7 ** len(guessed) * prod(1 - 0.7 * share for share, _ in means) * of_winners * left / factor,
         factor
         * second_law
         * 1.6**smooth
         * _common_size(lattice)
         * more_of_sums(lattice)
         * prod(1 + a for a in shared)
+        * 2 ** sum(_gates_apart(lattice, position) for position in guessed)
         * prod(_largest_products(lattice, position) for position in maxima)
         * prod(_largest_squares(lattice, position) for position in maxima if lattice.nodes[position].name not in counted),
         map_error
@@ -223,6 +226,19 @@ def _left_by_batch_norms(lattice: Lattice, batch: int | None) -> float:
     if batch is None or not any(alike[position] and is_batch_norm(node) for position, node in enumerate(lattice.nodes)):
         return 1.0
     return (1 - 1 / batch) * (1 - 3 / batch) + 3 * (batch - 1) / (batch**2 * (batch + 1))
+
+
+def _gates_apart(lattice: Lattice, position: int) -> bool:
+    """Do gates stand below a maximum without weights between, and something that adds cells up between?"""
+    waiting = [(i, False) for i in lattice.nodes[position].inputs]
+    while waiting:
+        below, apart = waiting.pop()
+        node = lattice.nodes[below]
+        if apart and isinstance(node.op, Activation) and not _is_line(node.op):
+            return True
+        if not isinstance(node.op, Weighted):
+            waiting += [(i, apart or _joins(lattice, below)) for i in node.inputs]
+    return False
 
 
 def _largest_products(lattice: Lattice, position: int) -> float:

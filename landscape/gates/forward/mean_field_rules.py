@@ -185,7 +185,10 @@ def spread(op: Norm, z: Signal, shape: Shape) -> Array:
 def batch_variance(z: Signal, level: Level | None = None) -> Array:
     """The variance over inputs and all positions, given the weights: (channels or 1, 1, ...)."""
     axes = tuple(range(1, z.power.ndim))
-    return np.asarray(z.power.mean(axis=axes, keepdims=True) - (level or aligned(z)).of_mean)
+    found = np.asarray(z.power.mean(axis=axes, keepdims=True) - (level or aligned(z)).of_mean)
+    if found.min() < 0:  # of maxima, whose moments are known less well
+        raise UnsupportedError("the variance of a batch is less than the error of the moments that it is the difference of")
+    return found
 
 
 def _without_level(z: Signal, level: Level | None, scale: Array) -> Signal:

@@ -21,7 +21,7 @@ from landscape.tracing.graph.layouts import first_sample
 from landscape.tracing.graph.nodes import Nodes
 from landscape.tracing.graph.numbers import Numbers, named_tensors
 from landscape.tracing.graph.refusals import told_once
-from landscape.tracing.graph.values import Fixed, Noise, PaddedLow, Scores, Shared, Stale, Unknown, Value
+from landscape.tracing.graph.values import Fixed, Length, Noise, PaddedLow, Scores, Shared, Stale, Unknown, Value
 from lattice import Activation, Conv, Input, Node, Op, Pad, SpecificationError, UnsupportedError
 from lattice.errors import listed
 
@@ -223,6 +223,8 @@ class Reader(Nodes, Numbers):
             raise Refusal("reads a tensor that was padded with -inf: only a max-pool has a rule")
         if isinstance(value, Noise):
             raise Refusal("reads random numbers; a mask of zeros and ones that multiplies has a rule")
+        if isinstance(value, Length):
+            raise Refusal("reads the length of a signal (a norm of it): only a signal divided by its own length has a rule")
         if not isinstance(value, Value):
             raise Refusal("reads something that is not an activation of the network (a constant or a parameter)")
         return value

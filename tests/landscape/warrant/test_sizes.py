@@ -43,6 +43,14 @@ def test_maxima_that_were_not_counted_lower_the_lower_bound():
     assert guessed.highest == counted.highest
 
 
+def test_maxima_that_were_guessed_over_sums_of_gates_state_twice_more():
+    average = Pool("avg", 2, stride=1)
+    nets = [Lattice.chain((4, 9), [Conv(8, 3), *below, Pool("max", 2)]) for below in ([relu, average], [average, relu])]
+    apart, right_below = (stated_size(net, Guarantee.APPROXIMATE) for net in nets)
+    assert apart.highest == pytest.approx(2 * right_below.highest)
+    assert stated_size(nets[0], Guarantee.APPROXIMATE, counted=["pool2"]).highest == pytest.approx(right_below.highest)
+
+
 def test_a_landscape_says_its_size_unless_it_is_exact():
     net = Lattice((Node("input", Lattice.chain((2, 8), []).nodes[0].op), Node("conv", Conv(8, 3), (0,))))
     exact = predict(net)

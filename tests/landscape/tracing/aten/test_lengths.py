@@ -46,6 +46,7 @@ def test_a_signal_over_its_length_is_an_rms_norm(name):
         (lambda y: y / y.norm(dim=1, p=1, keepdim=True), "another order"),
         (lambda y: y.relu() / y.norm(dim=1, keepdim=True), "another signal"),
         (lambda y: y / y.norm(), "of all numbers"),
+        (lambda y: y * y.norm(dim=2, keepdim=True).mean(1, keepdim=True), "reads the length of a signal"),
     ],
 )
 def test_other_lengths_are_refused(function, reason):
