@@ -19,7 +19,7 @@ from landscape.gates.forward.mean_field import batch_variances
 from landscape.prior import Prior
 from landscape.structure.correlated_positions import correlated_positions
 from landscape.structure.plan import fixed_map
-from landscape.structure.signs import is_batch_norm
+from landscape.structure.signs import SIGNAL_NORMS, is_batch_norm
 from lattice import (
     Activation,
     Add,
@@ -34,6 +34,7 @@ from lattice import (
     Norm,
     Slice,
     SpecificationError,
+    UnsupportedError,
     mean_path_counts,
 )
 from lattice.network.ops import Pooling, Shape, WeightedWindow, Windowed
@@ -104,6 +105,7 @@ def _check(lattice: Lattice, batch: int) -> None:
     if isinstance(batch, bool) or not hasattr(batch, "__index__") or batch < 1:
         raise SpecificationError(f"batch is {batch!r}; it is the number of inputs in a batch, for example 32")
     for position, node in enumerate(lattice.nodes):
+        _check_dropped(lattice, position)
         if not is_batch_norm(node):
             continue
         if _samples(lattice, position, batch) < 2:
@@ -113,6 +115,33 @@ def _check(lattice: Lattice, batch: int) -> None:
                 f"{node.name}: in a batch of one, the average over all positions of what a batch norm gives is constant, so "
                 "the gradient is exactly 0; give a larger batch"
             )
+
+
+def _check_dropped(lattice: Lattice, position: int) -> None:
+    """Refuse a sum of a signal and itself behind a dropout under a norm: the power x y of both is not in its variance."""
+    node = lattice.nodes[position]
+    sources = [_undropped(lattice, i) for i in node.inputs] if isinstance(node.op, Add) else []
+    dropped = {source for source, mask in sources if mask}
+    if not any(sum(source == one for source, _ in sources) > 1 for one in dropped):
+        return
+    above = {position}
+    for later, one in enumerate(lattice.nodes[position + 1 :], start=position + 1):
+        if above & set(one.inputs):
+            above.add(later)
+            if is_batch_norm(one) or (isinstance(one.op, Norm) and one.op.kind in SIGNAL_NORMS):
+                raise UnsupportedError(
+                    f"{node.name}: adds a signal and itself behind a dropout, and {one.name} divides by the variance of that; "
+                    "what both have in common has no rule here in training mode. Give one of them a layer of its own"
+                )
+
+
+def _undropped(lattice: Lattice, position: int) -> tuple[int, bool]:
+    """The signal below dropouts and plain factors, and whether there is a dropout."""
+    mask = False
+    while isinstance(op := lattice.nodes[position].op, Dropout) or op == Norm("scale"):
+        mask = mask or isinstance(op, Dropout)
+        position = lattice.nodes[position].inputs[0]
+    return position, mask
 
 
 def averaged_next(lattice: Lattice, position: int) -> bool:

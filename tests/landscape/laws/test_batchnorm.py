@@ -10,6 +10,7 @@ from landscape.laws.batchnorm import dropout_gains, eq19, eq23, train_factors, t
 from landscape.prior import Prior
 from lattice import (
     Activation,
+    Add,
     AssumptionError,
     Conv,
     Dense,
@@ -17,6 +18,7 @@ from lattice import (
     Flatten,
     GlobalPool,
     Lattice,
+    Node,
     Norm,
     Pad,
     SpecificationError,
@@ -271,3 +273,16 @@ def test_the_printed_ratio_is_about_a_norm_over_a_convolution():
         with pytest.raises(SpecificationError, match=message):
             eq23(net, name, batch=4)
     assert dropout_gains(net) == {}
+
+
+@pytest.mark.parametrize("norm", [Norm(), Norm("layer")])
+def test_a_norm_over_a_signal_and_itself_dropped_is_refused(norm):
+    def net(*top):
+        nodes = Lattice.chain((1, 9), [Conv(4, 3), Dropout(0.5)]).nodes
+        return (*nodes, Node("sum", Add(), (1, 2)), *top)
+
+    above = (Node("conv2", Conv(4, 3), (3,)), Node("norm", norm, (4,)), Node("conv3", Conv(2, 3), (5,)))
+    with pytest.raises(UnsupportedError, match="sum: adds a signal and itself behind a dropout, and norm divides"):
+        predict(Lattice(net(*above)), mode="train")
+    predict(Lattice(net(*above)))
+    predict(Lattice(net(Node("conv2", Conv(4, 3), (3,)))), mode="train")
