@@ -18,7 +18,7 @@ from landscape.gates.activations import NEVER, deviations, gaussian_moments, qua
 from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.composites import Affine, moments
 from landscape.gates.forward.levels import aligned
-from landscape.gates.forward.mean_field_rules import batch_variance, spread
+from landscape.gates.forward.mean_field_rules import spread, variance_parts
 from landscape.gates.forward.signal import Known, Signal
 from landscape.gates.windows.pools import at_codes
 from landscape.structure.forward_pairs import moved_axes, on_diagonal, turned
@@ -153,11 +153,14 @@ def _(op: Norm, passing: Passing) -> Array | None:
     mean = by_run(z.mean, passing.runs)
     if op.kind == "instance" or (op.kind == "batch" and known.train):
         level = known.level or aligned(z)
-        scale = scale / (by_run(batch_variance(z, level), passing.runs) + op.eps)
+        inverse, own, common = (by_run(part, passing.runs) for part in variance_parts(z, level, op.eps))
         left, right = at_pairs(by_run(level.with_mean, passing.runs), axes)
         products, mean = products - left - right + by_run(level.of_mean, passing.runs), np.zeros_like(mean)
+        shared = by_run(np.maximum(z.cross + level.of_mean - 2 * level.with_mean, 0), passing.runs)
+        apart = by_run(z.power - z.cross, passing.runs)
+        scale = scale * inverse * (common if passing.two_inputs else ratio(own * apart + common * shared, apart + shared))
     elif op.kind in SIGNAL_NORMS:
-        scale = scale / (by_run(spread(op, z, known.shapes[0]), passing.runs) + op.eps)
+        scale = scale / (by_run(spread(op, z, known.shapes[0], known.level), passing.runs) + op.eps)
         left, right = at_pairs(mean, axes)
         products, mean = products - left * right, np.zeros_like(mean)
     left, right = at_pairs(np.sqrt(scale) * np.ones_like(mean), axes)

@@ -22,7 +22,7 @@ from landscape.gates.forward.alike_positions import Signals, Thin, thinned, toge
 from landscape.gates.forward.covariances import Passing, Product, at_pairs, by_run, passed_pairs, through_maps
 from landscape.gates.forward.levels import aligned, level_of_pairs, level_of_weights
 from landscape.gates.forward.maxima import check_few, check_sizes, fields, maximum, pairs_of_maxima, winners_of_pairs
-from landscape.gates.forward.mean_field_rules import average_of_group, batch_variance, passed, spread
+from landscape.gates.forward.mean_field_rules import average_of_group, batch_variance, passed, spread, variance_parts
 from landscape.gates.forward.signal import Known, Level, Run, Signal
 from landscape.gates.windows.copies import copied_cells
 from landscape.gates.windows.pairs_of_winners import Winners
@@ -102,7 +102,7 @@ class MeanField:
         self.found = Signals()
         self.products: dict[int, Product] = {}
         self.shared: dict[int, Product] = {}  # of two inputs
-        self.batches = train and any(map(is_batch_norm, lattice.nodes))
+        self.levels = max((i for i, node in enumerate(lattice.nodes) if _takes_levels(node, train)), default=0)
         self.taps: dict[str, Array] = {}
         self.winners: dict[str, Winners] = {}
         self.notes: dict[str, tuple[str, ...]] = {}
@@ -288,7 +288,7 @@ class MeanField:
             tuple(zip(self.runs[below], self.signs_of_runs[below], strict=True)),
             self.run(position) if compound else None,
             self.run(below),
-            self.level(below) if self.train and is_batch_norm(node) else None,
+            self.level(below) if _takes_levels(node, self.train) else None,
         )
 
     def level(self, position: int) -> Level:
@@ -308,7 +308,7 @@ class MeanField:
     def _share(self, position: int) -> None:
         """The products of two inputs at all pairs of positions, where a batch norm may ask for their level."""
         node, spatial = self.lattice.nodes[position], self.lattice.shapes[position][1:]
-        if not self.batches or not spatial or prod(spatial) ** 2 > MOST_PAIRS:
+        if position >= self.levels or not spatial or prod(spatial) ** 2 > MOST_PAIRS:
             return
         axes, runs = tuple(everything(n, n) for n in spatial), self.runs[position]
         below = [self.shared.get(i) for i in node.inputs]
@@ -338,7 +338,8 @@ class MeanField:
         if node.op.kind not in SIGNAL_NORMS:
             return Affine(np.sqrt(factor) * self.sign(node), shift)
         below, shape = self.found[node.inputs[0]], self.lattice.input_shapes(node)[0]
-        scale = np.sqrt(factor / (spread(node.op, below, shape) + node.op.eps)) * self.sign(node)
+        level = self.level(node.inputs[0]) if _takes_levels(node, self.train) else None
+        scale = np.sqrt(factor / (spread(node.op, below, shape, level) + node.op.eps)) * self.sign(node)
         return Affine(scale, shift - scale * average_of_group(node.op, below.mean, shape))
 
     def factor(self, node: Node) -> Array:
@@ -365,6 +366,11 @@ def _most_read(table: Array) -> Array:
     return np.asarray(read[read >= 0])
 
 
+def _takes_levels(node: Node, train: bool) -> bool:
+    """Does it divide by a variance over positions?"""
+    return isinstance(node.op, Norm) and (node.op.kind in ("group", "instance") or (train and is_batch_norm(node)))
+
+
 def _acts_alone(op: Op, known: Known) -> bool:
     """Does an op act at each position by itself, in the same way at all of them?"""
     fixed = isinstance(op, Norm) and op.kind == "batch" and not known.train
@@ -372,9 +378,14 @@ def _acts_alone(op: Op, known: Known) -> bool:
     return (fixed and even) or isinstance(op, Activation | Add | Dropout)
 
 
-def batch_variances(prior: Prior) -> dict[str, Array]:
-    """V[a] of every batch norm over a large batch of white inputs, given the weights: (channels or 1,) each."""
+def batch_variances(prior: Prior) -> dict[str, tuple[Array, Array]]:
+    """Of every batch norm over a large batch of white inputs, (channels or 1,) each: the mean over the weights of V[a], and
+    E[1 / (V[a] + eps)]."""
     field = MeanField(prior, train=True)
-    found = field.sweep(1.0)
-    norms = [node for node in prior.lattice.nodes if is_batch_norm(node)]
-    return {node.name: batch_variance(found[node.inputs[0]], field.level(node.inputs[0])).ravel() for node in norms}
+    found, result = field.sweep(1.0), {}
+    for node in prior.lattice.nodes:
+        if isinstance(node.op, Norm) and is_batch_norm(node):
+            z, level = found[node.inputs[0]], field.level(node.inputs[0])
+            inverse, more, _ = variance_parts(z, level, node.op.eps)
+            result[node.name] = batch_variance(z, level).ravel(), (inverse * more).ravel()
+    return result

@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from landscape import predict
-from landscape.laws.norm_gradient import _chance_of_two, _inverse, kept_by_norms
+from landscape.gates.forward.levels import inverse_of_sum
+from landscape.laws.norm_gradient import _chance_of_two, kept_by_norms
 from landscape.prior import Gates, Prior
 from landscape.tracing import gate_counts
 from lattice import (
@@ -296,7 +297,7 @@ def test_the_mean_of_an_inverse_is_that_of_drawn_sums():
     draw = np.random.default_rng(0)
     y = 5 * draw.chisquare(2, 10**6) + 0.5 * draw.chisquare(6, 10**6)
     for power in (1, 3):
-        assert _inverse(((5.0, 2), (0.5, 6)), 0.3, power) == pytest.approx(((y + 0.3) ** -power).mean(), rel=0.01)
+        assert inverse_of_sum(((5.0, 2), (0.5, 6)), 0.3, power) == pytest.approx(((y + 0.3) ** -power).mean(), rel=0.01)
 
 
 class Small(nn.Module):
