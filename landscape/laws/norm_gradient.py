@@ -270,8 +270,7 @@ def _left_of_levels(prior: Prior, position: int, n: float, found: list[MeanField
     node, shape = prior.lattice.nodes[position], prior.lattice.shapes[position]
     assert isinstance(node.op, Norm)
     channels = 1 if node.op.kind == "instance" else shape[0] // node.op.groups
-    positions = prod(shape[1:])
-    if node.op.kind not in ("group", "instance") or positions == 1 or channels > MOST_CHANNELS or n <= 3:
+    if node.op.kind not in ("group", "instance") or prod(shape[1:]) == 1 or channels > MOST_CHANNELS or n <= 3:
         return None
     try:
         if not found:
@@ -287,10 +286,13 @@ def _left_of_levels(prior: Prior, position: int, n: float, found: list[MeanField
     common, rest = max(shared - mean**2, 0.0) * (channels > 1), max(power - shared - apart, 0.0)
     if max(common, apart) <= ROUNDING * power:
         return None
-    following = channels * n / (channels * positions)  # the channels that follow the signal
+    following = channels * _following(prior, position)  # the channels that follow the signal
+    positions = n / following  # without copies
+    if positions <= 1:
+        return None
     at_borders = min(following * rank, n - following)
     law: Law = ((rest, n - following - at_borders), (positions * apart / rank + rest, at_borders))
-    law = ((positions * common + rest, following - 1), *law) if channels > 1 else law
+    law = ((positions * common + rest, max(following - 1, 0.0)), *law) if channels > 1 else law
     size, eps = (sum(one * freedom for one, freedom in law) + rest) / n, node.op.eps
     excess = (size + eps) * n * inverse_of_sum(law, eps * n)
     if excess > MOST_EXCESS:

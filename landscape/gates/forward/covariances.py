@@ -6,6 +6,7 @@ gates take Gaussians to Gaussians' products; fixed maps A C A'. Only the
 pairs that a maximum or an average above asks for are carried (`landscape.structure.forward_pairs`).
 """
 
+from dataclasses import replace
 from functools import partial, singledispatch
 from itertools import product
 from math import prod
@@ -30,7 +31,17 @@ from lattice.network.ops import Windowed
 from lattice.network.rearrange import Rearrange
 from lattice.network.shapes import sources
 
-__all__ = ["Passing", "Product", "at_pairs", "both_slopes", "by_run", "gate_products", "passed_pairs", "through_maps"]
+__all__ = [
+    "Passing",
+    "Product",
+    "at_pairs",
+    "both_slopes",
+    "by_run",
+    "gate_products",
+    "passed_pairs",
+    "shared_by_maxima",
+    "through_maps",
+]
 
 Array = np.ndarray[Any, Any]
 Runs = tuple[int, ...]
@@ -128,6 +139,20 @@ def _(op: Windowed, passing: Passing) -> Array | None:
     if getattr(op, "kind", "") == "max":
         return None  # `landscape.gates.forward.maxima` has these, where they can be had
     return _mapped(op, passing, passing.products[0])
+
+
+def shared_by_maxima(op: Any, passing: Passing, z: Signal) -> Array:
+    """The products of two inputs of maxima z, which share as much of their variance as averages of the same cells do."""
+    average, axes, runs = replace(op, kind="avg"), passing.axes, passing.runs
+    below = passing.products[0]
+    left, right = at_pairs(by_run(passing.signals[0].mean, below.runs), below.axes)
+    apart = _mapped(average, passing, below._replace(values=below.values - left * right))
+    same = [np.flatnonzero(pairs.first == pairs.second) for pairs in axes]
+    index: tuple[Any, ...] = (slice(None), *np.ix_(*same))
+    variance = np.maximum(apart[index], 0)
+    middles, sizes = at_pairs(by_run(z.mean, runs), axes), at_pairs(by_run(np.sqrt(z.cross - z.mean**2), runs), axes)
+    one, other = at_pairs(np.sqrt(variance), axes)
+    return np.asarray(middles[0] * middles[1] + sizes[0] * sizes[1] * np.clip(ratio(apart, one * other), -1, 1))
 
 
 @passed_pairs.register

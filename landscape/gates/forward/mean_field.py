@@ -19,7 +19,7 @@ import numpy as np
 from landscape.gates.averaging import ratio
 from landscape.gates.composites import Affine, forms
 from landscape.gates.forward.alike_positions import Signals, Thin, thinned, together
-from landscape.gates.forward.covariances import Passing, Product, at_pairs, by_run, passed_pairs, through_maps
+from landscape.gates.forward.covariances import Passing, Product, at_pairs, by_run, passed_pairs, shared_by_maxima, through_maps
 from landscape.gates.forward.levels import aligned, level_of_pairs, level_of_weights
 from landscape.gates.forward.maxima import check_few, check_sizes, fields, maximum, pairs_of_maxima, winners_of_pairs
 from landscape.gates.forward.mean_field_rules import average_of_group, batch_variance, passed, spread, variance_parts
@@ -81,6 +81,7 @@ def signals(
 
 MOST_PAIRS = 2**18  # of positions, the products of which two inputs have are followed
 MOST_ZEROS = 0.5  # of the cells that a maximum reads: padding has less
+OF_MAXIMA = 0.5  # the rank of their differences: in many draws every window has a cell that no border is larger than
 APART = "what two inputs of a batch have in common at two positions is taken from each position alone"
 UNLIKE = 4.0  # times the power of another cell: more than zero padding makes of cells that are alike
 
@@ -296,7 +297,8 @@ class MeanField:
         node, z = self.lattice.nodes[position], self.found[position]
         shared = self.shared.get(position)
         if shared is not None:
-            return level_of_pairs(shared.values, shared.runs, self.lattice.shapes[position][1:])
+            level = level_of_pairs(shared.values, shared.runs, self.lattice.shapes[position][1:])
+            return level._replace(rank=np.minimum(level.rank, OF_MAXIMA)) if self._reads_maxima(position) else level
         if isinstance(node.op, WeightedWindow):
             shape = self.lattice.input_shapes(node)[0]
             weighted = level_of_weights(node.op, self.prior.variances.get(node.name, 1.0), self.found[node.inputs[0]], shape)
@@ -304,6 +306,12 @@ class MeanField:
             return Level(*(part + mean**2 + variance for part in weighted))  # all positions share a bias
         self.notes[node.name] = (APART,)
         return aligned(z)
+
+    def _reads_maxima(self, position: int) -> bool:
+        """Does a maximum stand there or below it, without weights between?"""
+        node = self.lattice.nodes[position]
+        own = getattr(node.op, "kind", "") == "max"
+        return own or (not isinstance(node.op, Weighted) and any(map(self._reads_maxima, node.inputs)))
 
     def _share(self, position: int) -> None:
         """The products of two inputs at all pairs of positions, where a batch norm may ask for their level."""
@@ -316,7 +324,10 @@ class MeanField:
         if None not in below and node.inputs:
             signals, base = [self.found[i] for i in node.inputs], self.shared.get(self.forms[position][0])
             signs = self.signs_of_runs[node.inputs[0]]
-            values = passed_pairs(node.op, Passing(self.known(position), signals, below, axes, runs, signs, base, True))
+            passing = Passing(self.known(position), signals, below, axes, runs, signs, base, True)
+            values = passed_pairs(node.op, passing)
+            if values is None and getattr(node.op, "kind", "") == "max":
+                values = shared_by_maxima(node.op, passing, self.found[position])
         if values is None:
             left, right = at_pairs(by_run(np.sqrt(self.found[position].cross), runs), axes)
             values = left * right

@@ -37,6 +37,7 @@ __all__ = ["average_of_group", "batch_variance", "differences", "gate", "of_run"
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
+SAME = 4  # the power of c with which means are taken as the same in all draws
 
 
 @singledispatch
@@ -207,9 +208,14 @@ def variance_parts(z: Signal, level: Level, eps: float) -> tuple[Array, Array, A
 
 
 def differences(z: Signal, level: Level) -> Array:
-    """The part of the variance over positions that is of few weights: without the means, which are the same in all draws."""
+    """The part of the variance over positions that is of few weights, without that of means which are the same in all draws.
+
+    A mean is the same as far as it is all that inputs have in common: c = mean^2 / cross of 1. What few weights rectify has a c
+    of 1 / pi, and is nothing in half of the draws.
+    """
     means = _over_positions(z.mean**2) - _over_positions(z.mean) ** 2
-    return np.maximum(_over_positions(z.cross) - level.of_mean - means, 0)
+    same = ratio(_over_positions(z.mean**2), _over_positions(z.cross)) ** SAME
+    return np.maximum(_over_positions(z.cross) - level.of_mean - same * means, 0)
 
 
 def _over_positions(values: Array) -> Array:

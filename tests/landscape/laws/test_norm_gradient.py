@@ -236,6 +236,14 @@ def test_copies_of_a_position_are_no_values_of_their_own():
     np.testing.assert_allclose(copied, plain, rtol=1e-9)
 
 
+def test_copies_leave_the_channels_of_a_group_as_many_as_they_are():
+    """A resize of rectified channels with biases: as many directions follow the signal as without it."""
+    below = [Conv(4, 1), Activation("relu"), Norm("group", groups=2)]
+    nets = [Lattice.chain((1, 4, 4), net) for net in (below, [below[0], Upsample(2), *below[1:]])]
+    kept = [kept_by_norms(Prior(net, {"conv1": 1.0}, shifts={"conv1": (0.0, 1.0)}))["norm1"] for net in nets]
+    np.testing.assert_allclose(kept[1], kept[0], rtol=1e-6)
+
+
 class OfSigns(nn.Module):
     """A layer norm over filters of random signs, or over maxima of what they give."""
 
