@@ -11,6 +11,7 @@ independent values.
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from math import prod
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from landscape.gates.averaging import ratio
 from landscape.gates.composites import Affine, forms
+from landscape.gates.forward.alike_maxima import passed_by_winners
 from landscape.gates.forward.alike_positions import Signals, Thin, thinned, together
 from landscape.gates.forward.covariances import Passing, Product, at_pairs, by_run, passed_pairs, shared_by_maxima, through_maps
 from landscape.gates.forward.levels import aligned, level_of_pairs, level_of_weights
@@ -51,7 +53,7 @@ from lattice import (
     Pool,
     UnsupportedError,
 )
-from lattice.network.ops import Weighted, WeightedWindow, Windowed
+from lattice.network.ops import Rearrangement, Weighted, WeightedWindow, Windowed
 
 __all__ = ["MeanField", "Signal", "batch_variances", "signals"]
 
@@ -155,7 +157,7 @@ class MeanField:
         carried = self._carried(position)
         source, copies = copied_cells(self.lattice, below)
         if source not in self.products:
-            self._check_alike(below, "the products of its cells are not known")
+            self._take_as_alike(position, "the products of its cells are not known")
             return False
         base = self.products.get(self.forms[source][0])
         try:
@@ -167,7 +169,7 @@ class MeanField:
             seen = [simulate(op, field, law) if needed else None for field, law in zip(read, laws, strict=True)]
             laws = [symmetric(self.alike, op, shape[1:], with_moments(law, one)) for law, one in zip(laws, seen, strict=True)]
         except UnsupportedError as refusal:
-            self._check_alike(below, str(refusal))
+            self._take_as_alike(position, str(refusal))
             self.notes[node.name] = (f"cells taken as alike and independent: {refusal}",)
             return False
         if any(field.fitted for field in read):
@@ -217,6 +219,35 @@ class MeanField:
         variance = np.diagonal(covariance, axis1=1, axis2=2)
         alike = ratio(covariance**2, variance[:, :, None] * variance[:, None]).mean()
         return float(shape[0] / node.op.groups / alike) if alike > 0 else float(fans(node.op, shape)[0])
+
+    def _take_as_alike(self, position: int, without: str) -> None:
+        """Cells of a maximum without a law are taken as alike: each wins as often, and passes what a winner passes."""
+        node, known = self.lattice.nodes[position], self.known(position)
+        op, shape, below = node.op, known.shapes[0], node.inputs[0]
+        assert isinstance(op, Pool | AdaptivePool | GlobalPool)
+        self._check_alike(below, without)
+        while known.below is None and isinstance(self.lattice.nodes[below].op, Rearrangement):
+            below = self.lattice.nodes[below].inputs[0]
+            known = known._replace(below=self._alike_run(below, shape[1:]))
+        passed = passed_by_winners(op, known)
+        if passed is not None:
+            tables = [window.table(n) for window, n in zip(op.windows(shape[1:]), shape[1:], strict=True)]
+            inside = reduce(np.multiply.outer, [(table >= 0).astype(float) for table in tables])
+            there = inside.transpose(*range(0, inside.ndim, 2), *range(1, inside.ndim, 2))
+            there = there.reshape(-1, 1, *there.shape[len(tables) :])
+            self.taps[node.name] = there / np.maximum(there.sum(axis=0), 1) * passed
+
+    def _alike_run(self, position: int, spatial: tuple[int, ...]) -> Run | None:
+        """A node as a function of one below it, of positions and channels that are taken as alike, at as many positions."""
+        run = self.run(position)
+        if run is None:
+            return None
+
+        def average(values: Array) -> Array:
+            return np.full((1, *spatial), np.mean(values))
+
+        affine = {name: Affine(average(part.coefficient), average(part.shift)) for name, part in run.affine.items()}
+        return Run(run.form, affine, Signal(*map(average, run.base)))
 
     def _check_alike(self, below: int, without: str) -> None:
         """Refuse a maximum without a law over cells that are not alike, where products were followed."""

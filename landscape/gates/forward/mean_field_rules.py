@@ -315,10 +315,10 @@ def _(op: Windowed, known: Known, below: list[Signal]) -> Signal:
     """A fixed map A: what positions share adds as a level, the rest as variances."""
     spatial = known.shapes[0][1:]
     z = below[0]
-    maps = [fixed_map(op, axis, spatial).values for axis in range(len(spatial))]
     if getattr(op, "kind", "") == "max":
         assert isinstance(op, Pooling)
-        return alike_maximum(op, known, z, maps)
+        return alike_maximum(op, known, z)
+    maps = [fixed_map(op, axis, spatial).values for axis in range(len(spatial))]
     return _mixed(maps, z)
 
 
