@@ -67,6 +67,7 @@ MOST_CHANNELS = 64  # of a group: of more, levels are as many as values
 MOST_EXCESS = 10.0  # of E[1 / s^2] over 1 / E[s^2]
 TINY = np.finfo(float).tiny
 LEAST_LEFT = 0.03
+FEW_RECTIFIED = 4.0  # degrees of freedom: of nine values that are halved now and then two are left, whose inverse has no mean
 ROUNDING = 1e-9
 LEAST_EPS = 0.5  # of E[s^2] + eps: below it the inverse of the variance of few values is that of rare draws
 MOST_POSITIONS = 64  # above it the size of the middle position stands for all
@@ -107,6 +108,12 @@ def kept_by_norms(prior: Prior, given: bool = False, of_signs: Collection[str] =
             centred = node.op.kind != "rms"
             means = int(centred or following < 1)  # few of those that a gate leaves are fewer now and then
             back = 1 + means - centred * following  # where eps is large, the mean takes 1 / n of what n values let pass
+            if following < 1 and 2 < n - means <= FEW_RECTIFIED and np.all(eps < LEAST_EPS):
+                raise AssumptionError(
+                    f"{node.name}: the {node.op.kind} norm divides by the variance of {n:.3g} rectified values on average, of "
+                    "which so few are left now and then that rare draws decide; give more channels, a larger input, or the "
+                    "norm before the gate"
+                )
             own = _left(max(n - means, 0), means, eps, given, node, back) if levels is None else levels
             kept[node.name] = np.asarray(own)
             if weights[position] and not below:

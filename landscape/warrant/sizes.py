@@ -130,9 +130,8 @@ def stated_size(
         factor
         * second_law
         * 1.6**smooth
-        * _common_size(lattice)
+        * max(_common_size(lattice), more_of_nested_products(lattice)[0])
         * more_of_sums(lattice)
-        * more_of_nested_products(lattice)[0]
         * prod(1 + a for a in shared)
         * prod(_largest_products(lattice, position) for position in maxima)
         * prod(_largest_squares(lattice, position) for position in maxima if lattice.nodes[position].name not in counted),

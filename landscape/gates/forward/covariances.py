@@ -150,7 +150,10 @@ def shared_by_maxima(op: Any, passing: Passing, z: Signal) -> Array:
     same = [np.flatnonzero(pairs.first == pairs.second) for pairs in axes]
     index: tuple[Any, ...] = (slice(None), *np.ix_(*same))
     variance = np.maximum(apart[index], 0)
-    middles, sizes = at_pairs(by_run(z.mean, runs), axes), at_pairs(by_run(np.sqrt(z.cross - z.mean**2), runs), axes)
+    middles, sizes = (
+        at_pairs(by_run(z.mean, runs), axes),
+        at_pairs(by_run(np.sqrt(np.maximum(z.cross - z.mean**2, 0)), runs), axes),
+    )
     one, other = at_pairs(np.sqrt(variance), axes)
     return np.asarray(middles[0] * middles[1] + sizes[0] * sizes[1] * np.clip(ratio(apart, one * other), -1, 1))
 

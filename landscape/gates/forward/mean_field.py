@@ -85,6 +85,7 @@ MOST_PAIRS = 2**18  # of positions, the products of which two inputs have are fo
 MOST_ZEROS = 0.5  # of the cells that a maximum reads: padding has less
 OF_MAXIMA = 0.5  # the rank of their differences: in many draws every window has a cell that no border is larger than
 APART = "what two inputs of a batch have in common at two positions is taken from each position alone"
+AS_AVERAGES = "what two inputs of a batch have in common at two positions is taken as that of averages"
 UNLIKE = 4.0  # times the power of another cell: more than zero padding makes of cells that are alike
 
 
@@ -359,6 +360,7 @@ class MeanField:
             values = passed_pairs(node.op, passing)
             if values is None and getattr(node.op, "kind", "") == "max":
                 values = shared_by_maxima(node.op, passing, self.found[position])
+                self.notes[node.name] = (*self.notes.get(node.name, ()), AS_AVERAGES)
         if values is None:
             left, right = at_pairs(by_run(np.sqrt(self.found[position].cross), runs), axes)
             values = left * right
