@@ -24,6 +24,7 @@ from landscape.laws.pooled_head import head_correction
 from landscape.structure.signs import is_batch_norm
 from landscape.tracing.trace import Trace, trace
 from landscape.warrant.guarantee import Guarantee, warrant
+from landscape.warrant.nested_products import MOST_NESTED, more_of_nested_products
 from landscape.warrant.saturated_winners import lost_by_saturated_winners
 from landscape.weights.initialisation import Initialisation, he, layer_variances
 from lattice import (
@@ -229,6 +230,7 @@ def apply_law(traced: Trace, request: Request, by_hand: bool, said: tuple[str, .
 def _by_the_law_that_holds(traced: Trace, request: Request, by_hand: bool, said: tuple[str, ...]) -> Outcome:
     _check_branches(traced.lattice)
     _check_winners(traced.lattice)
+    _check_products(traced.lattice)
     _check_rounding(traced)
     guarantee, reasons = warrant(traced)
     more = train_reasons(traced.lattice, request.batch) if request.train else ()
@@ -269,6 +271,17 @@ def _check_winners(lattice: Lattice) -> None:
         raise AssumptionError(
             f"{listed(tails)}: each cell is the sum of so few saturating gates that where it is the largest they are closed; "
             "what passes is a tail that has no rule here. Give the layer more inputs, or take the maximum over fewer cells"
+        )
+
+
+def _check_products(lattice: Lattice) -> None:
+    """Refuse products of so many factors that grow with so few inputs and weights that rare ones are worth nearly all."""
+    more, name = more_of_nested_products(lattice)
+    if more > MOST_NESTED:
+        raise AssumptionError(
+            f"{name}: a product of products of one signal, of so few inputs and weights that its squared gradient is worth up "
+            f"to {more:.2g} times that of independent factors, in rare draws. Give it more inputs or channels, a norm before "
+            "the product, or a sigmoid on one of the factors"
         )
 
 

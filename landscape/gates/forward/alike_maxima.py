@@ -1,5 +1,6 @@
 r"""The largest of cells that are taken as alike and independent: what a max-pool gives where no covariances are known."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -10,37 +11,59 @@ from landscape.gates.activations import distinct
 from landscape.gates.averaging import ratio, significant
 from landscape.gates.forward.signal import Known, Run, Signal, gaussian, through
 from landscape.gates.functions import Curve, curve
-from landscape.gates.rising import over_gaussian, rising
-from landscape.structure.plan import pool_cells
+from landscape.gates.rising import Rising, over_gaussian, rising
+from landscape.structure.plan import fixed_map, pool_cells
 from landscape.structure.signs import Sign
 from lattice import Activation
-from lattice.network.ops import Pooling
+from lattice.network.ops import Pooling, Windowed
 
-__all__ = ["alike_maximum"]
+__all__ = ["alike_maximum", "passed_by_winners"]
 
 Array = np.ndarray[Any, Any]
 LINE, RELU = curve(Activation("identity")), curve(Activation("relu"))
 
 
-def alike_maximum(op: Pooling, known: Known, z: Signal, maps: list[Array]) -> Signal:
+def alike_maximum(op: Pooling, known: Known, z: Signal) -> Signal:
     """The largest of n values that have the average law of the window.
 
     The largest of a function that rises is the function of the largest (`landscape.gates.rising`); of other values that are
     never negative it is taken as that of rectified Gaussians.
     """
-    law, function = _of_run(known.below) or (gaussian(z), LINE)
+    of_run = _of_run(known.below)
+    law, function = (gaussian(z), LINE) if of_run is None else (of_run[0], of_run[1].function)
     if function is LINE and known.symmetry is Sign.NONNEGATIVE:
         law, function = (np.zeros_like(z.power), 2 * z.power, _correlations(z)), RELU
+    return Signal(*_by_window(op, known, law, lambda n, *laws: _largest(n, function, *laws)))
+
+
+def passed_by_winners(op: Pooling, known: Known) -> Array | None:
+    """E[f'(M)^2] / E[f'(a)^2] of each window, (channels or 1, *outputs), of M the largest of n values a.
+
+    None where f is no run of gates that rises, or a line on either side of zero, whose winners are open or not. A function with
+    a valley rises where it is far larger on one side (SiLU).
+    """
+    found = _of_run(known.below, True)
+    if found is None or found[1].slopes is not None:
+        return None
+    law, (function, *_) = found
+    return _by_window(op, known, law, lambda n, *laws: (_passed(n, function, *laws),))[0]
+
+
+def _by_window(op: Pooling, known: Known, law: tuple[Array, ...], rule: Callable[..., Any]) -> Array:
+    """A rule of the number of cells and their average mean, variance and shared part, for all windows: (results, *outputs)."""
     mean, variance, correlation = law
+    spatial = known.shapes[0][1:]
+    assert isinstance(op, Windowed)
+    maps = [fixed_map(op, axis, spatial).values for axis in range(len(spatial))]
     parts = [through(maps, part) for part in np.broadcast_arrays(mean, variance, correlation * variance)]
-    arrays = np.broadcast_arrays(pool_cells(op, known.shapes[0][1:]), *parts)
+    arrays = np.broadcast_arrays(pool_cells(op, spatial), *parts)
     cases, which = distinct(*(significant(array) for array in arrays))
-    found = np.array([_largest(int(case[0]), function, *case[1:]) for case in cases])[which]
-    return Signal(*np.moveaxis(found.reshape(*arrays[0].shape, 3), -1, 0))
+    found = np.array([rule(int(case[0]), *case[1:]) for case in cases])[which]
+    return np.moveaxis(found.reshape(*arrays[0].shape, -1), -1, 0)
 
 
-def _of_run(run: Run | None) -> tuple[tuple[Array, Array, Array], Curve] | None:
-    """The Gaussian below a run that rises or falls, as of a function that rises, and that function."""
+def _of_run(run: Run | None, nearly: bool = False) -> tuple[tuple[Array, Array, Array], Rising] | None:
+    """The Gaussian below a run that rises or falls, as of a function that rises (or `nearly` does), and that function."""
     if run is None:
         return None
     form, below = over_gaussian(run.form)
@@ -49,9 +72,15 @@ def _of_run(run: Run | None) -> tuple[tuple[Array, Array, Array], Curve] | None:
         coefficient, shift = run.affine[name]
         mean, variance = coefficient * mean + shift, coefficient**2 * variance
     known = rising(form, run.affine, mean, variance)
-    if known is None or known[0].turn is not None:
+    if known is None or (known[0].turn is not None and not (nearly and _nearly_rises(known[0], mean, variance))):
         return None
-    return ((-mean if known[1] else mean, variance, correlation), known[0].function)
+    return ((-mean if known[1] else mean, variance, correlation), known[0])
+
+
+def _nearly_rises(function: Rising, mean: Array, variance: Array) -> bool:
+    """Is it far larger two deviations above the mean than below?"""
+    down, up = (function.function.value(np.mean(mean) + side * np.sqrt(np.mean(variance))) for side in (-2.0, 2.0))
+    return bool(up > 2 * down)
 
 
 @lru_cache(maxsize=4096)
@@ -61,6 +90,17 @@ def _largest(n: int, function: Curve, mean: float, variance: float, shared: floa
     values = function.value(mean + np.sqrt(shared) * t[:, None] + np.sqrt(max(variance - shared, 0.0)) * largest)
     first, second = values @ law, values**2 @ law
     return float(weights @ second), float(weights @ first**2), float(weights @ first)
+
+
+@lru_cache(maxsize=4096)
+def _passed(n: int, function: Curve, mean: float, variance: float, shared: float) -> float:
+    """E[f'(M)^2] / E[f'(a)^2] for M the largest of n values a = mean + shared + own Gaussians."""
+    squares = []
+    for cells in (n, 1):
+        t, weights, law, largest = _points(cells)
+        own = np.sqrt(max(variance - shared, 0.0)) * largest
+        squares.append(weights @ (function.slope(mean + np.sqrt(shared) * t[:, None] + own) ** 2 @ law))
+    return float(squares[0] / squares[1]) if squares[1] > 0 else 0.0
 
 
 @lru_cache(maxsize=64)
