@@ -23,8 +23,9 @@ from landscape.laws.norm_gradient import kept_by_norms
 from landscape.laws.pooled_head import head_correction
 from landscape.structure.signs import is_batch_norm
 from landscape.tracing.trace import Trace, trace
+from landscape.warrant.growing_products import growth_of_products, nested_products
 from landscape.warrant.guarantee import Guarantee, warrant
-from landscape.warrant.nested_products import growth_of_products, nested_products
+from landscape.warrant.nested_products import MOST_NESTED, more_of_nested_products
 from landscape.warrant.saturated_winners import lost_by_saturated_winners
 from landscape.weights.initialisation import Initialisation, he, layer_variances
 from lattice import (
@@ -231,8 +232,9 @@ def apply_law(traced: Trace, request: Request, by_hand: bool, said: tuple[str, .
 def _by_the_law_that_holds(traced: Trace, request: Request, by_hand: bool, said: tuple[str, ...]) -> Outcome:
     _check_branches(traced.lattice)
     _check_winners(traced.lattice)
+    _check_products(traced.lattice)
     _check_rounding(traced)
-    _check_products(traced, request.train)
+    _check_growth(traced, request.train)
     guarantee, reasons = warrant(traced)
     more = train_reasons(traced.lattice, request.batch) if request.train else ()
     if traced.skewed:
@@ -275,6 +277,17 @@ def _check_winners(lattice: Lattice) -> None:
         )
 
 
+def _check_products(lattice: Lattice) -> None:
+    """Refuse products of so many factors that grow with so few inputs and weights that rare ones are worth nearly all."""
+    more, name = more_of_nested_products(lattice)
+    if more > MOST_NESTED:
+        raise AssumptionError(
+            f"{name}: a product of products of one signal, of so few inputs and weights that its squared gradient is worth up "
+            f"to {more:.2g} times that of independent factors, in rare draws. Give it more inputs or channels, a norm before "
+            "the product, or a sigmoid on one of the factors"
+        )
+
+
 def _check_rounding(traced: Trace) -> None:
     """Refuse maxima over cells that differ by less than numbers of the model's type are rounded by: the first of them wins.
 
@@ -300,7 +313,7 @@ def _check_rounding(traced: Trace) -> None:
         )
 
 
-def _check_products(traced: Trace, train: bool) -> None:
+def _check_growth(traced: Trace, train: bool) -> None:
     """Refuse products of products whose mean is that of rare draws."""
     more = growth_of_products(traced, train)
     if more > MOST_GROWTH:

@@ -79,7 +79,8 @@ def _rates(prior: Prior, train: bool) -> Gates:
             if field.run(where[node.name]) is None:
                 means |= {(node.name, place): below[node.inputs[1 - place]].mean for place in (0, 1)}
         elif isinstance(node.op, Norm) and node.op.kind in SIGNAL_NORMS:
-            gains[node.name] = 1 / (spread(node.op, below[node.inputs[0]], lattice.input_shapes(node)[0]) + node.op.eps)
+            shape, level = lattice.input_shapes(node)[0], field.known(where[node.name]).level
+            gains[node.name] = 1 / (spread(node.op, below[node.inputs[0]], shape, level) + node.op.eps)
     runs = _trunks(field, unknown, gains, firsts)
     _check_tails(field, unknown, gains)
     _check_skips(field, unknown, gains, runs)

@@ -2,7 +2,7 @@ r"""BatchNorm in train mode: Lemma 2 as it should read, and as it is printed (Eq
 
 The right law is the path sum of Eq. 8 with every norm's factor replaced by
 
-    (N - 1) / N * gamma^2 / (V[a] + eps),        V[a] = mean over positions of power - mean over pairs of positions of cross,
+    (N - 1) / N * gamma^2 E[1 / (V[a] + eps)],   V[a] = mean over positions of power - mean over pairs of positions of cross,
 
 N = batch * positions, V[a] the variance that the norm sees over a large batch given the weights (power and cross of its
 input: `landscape.gates.forward.mean_field`, weaker at zero-padded borders), and with gates over what the norm leaves. For a
@@ -43,6 +43,7 @@ __all__ = ["averaged_next", "dropout_gains", "eq19", "eq23", "train_factors", "t
 
 Array = np.ndarray[Any, Any]
 SMALL_BATCH = 8
+MOST_EXCESS = 10.0  # of E[1 / V] over 1 / E[V]
 LEAST_AVERAGED = 3  # mean and variance of one or two values leave nothing of a gradient that all positions share
 
 
@@ -66,7 +67,7 @@ def train_factors(prior: Prior, batch: int) -> dict[str, Any]:
     SpecificationError
         If a norm would see one value only.
     AssumptionError
-        If the gradient is exactly zero.
+        If the gradient is exactly zero, or that of rare draws.
 
     Examples
     --------
@@ -90,9 +91,14 @@ def train_factors(prior: Prior, batch: int) -> dict[str, Any]:
     for position, node in enumerate(lattice.nodes):
         if isinstance(node.op, Norm) and node.op.kind == "batch":
             samples = _samples(lattice, position, batch)
-            variance = variances[node.name] + node.op.eps
-            factor = np.asarray(prior.factors.get(node.name, 1.0)) / variance
-            factor = factor * (samples - 1) / samples
+            variance, inverse = variances[node.name]
+            if (excess := float(np.max((variance + node.op.eps) * inverse))) > MOST_EXCESS:
+                raise AssumptionError(
+                    f"{node.name}: inputs differ so little beside what a padding cuts off at the borders, which few weights "
+                    f"decide, that the mean of 1 / variance is {excess:.2g} times the inverse of its mean, for being that of "
+                    "rare draws; give larger signals or layers without padding below"
+                )
+            factor = np.asarray(prior.factors.get(node.name, 1.0)) * inverse * (samples - 1) / samples
             result[node.name] = float(factor[0]) if factor.size == 1 else factor
     return result
 

@@ -38,9 +38,9 @@ share 1 / m of either where m channels are normed together. The mean is taken fr
 whole of both.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from itertools import product
-from math import factorial, prod
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -48,8 +48,9 @@ import numpy as np
 from landscape.gates.activations import law_of
 from landscape.gates.averaging import significant
 from landscape.gates.composites import Form, curve_of, forms
-from landscape.gates.forward.mean_field import signals
-from landscape.gates.forward.signal import Signal
+from landscape.gates.forward.levels import Law, inverse_of_sum
+from landscape.gates.forward.mean_field import MeanField
+from landscape.gates.forward.mean_field_rules import differences
 from landscape.gates.gates import gate_under, gates_below
 from landscape.laws.batchnorm import averaged_next
 from landscape.laws.moments import expected_squares
@@ -62,12 +63,11 @@ from lattice.network.ops import Pooling, Weighted, Windowed
 __all__ = ["kept_by_norms"]
 
 Array = np.ndarray[Any, Any]
-Law = tuple[tuple[float, float], ...]  # the (c, f) of a sum of c chi2_f
 MOST_CHANNELS = 64  # of a group: of more, levels are as many as values
 MOST_EXCESS = 10.0  # of E[1 / s^2] over 1 / E[s^2]
-LOGARITHMS = np.linspace(-40.0, 60.0, 4001)  # of t E[y]
 TINY = np.finfo(float).tiny
 LEAST_LEFT = 0.03
+FEW_RECTIFIED = 4.0  # degrees of freedom: of nine values that are halved now and then two are left, whose inverse has no mean
 ROUNDING = 1e-9
 LEAST_EPS = 0.5  # of E[s^2] + eps: below it the inverse of the variance of few values is that of rare draws
 MOST_POSITIONS = 64  # above it the size of the middle position stands for all
@@ -89,7 +89,7 @@ def kept_by_norms(prior: Prior, given: bool = False, of_signs: Collection[str] =
     array([[1.185, 1.185, 1.185, 1.185, 1.185]])
     """
     lattice, kept = prior.lattice, dict[str, Array]()
-    found: list[Sequence[Signal]] = []  # once, where a norm asks for them
+    found: list[MeanField] = []  # once, where a norm asks for them
     normed: list[bool] = []  # is there a norm over the signal at or below each node?
     weights: list[bool] = []  # are there fresh weights?
     for position, node in enumerate(lattice.nodes):
@@ -108,6 +108,12 @@ def kept_by_norms(prior: Prior, given: bool = False, of_signs: Collection[str] =
             centred = node.op.kind != "rms"
             means = int(centred or following < 1)  # few of those that a gate leaves are fewer now and then
             back = 1 + means - centred * following  # where eps is large, the mean takes 1 / n of what n values let pass
+            if following < 1 and 2 < n - means <= FEW_RECTIFIED and np.all(eps < LEAST_EPS):
+                raise AssumptionError(
+                    f"{node.name}: the {node.op.kind} norm divides by the variance of {n:.3g} rectified values on average, of "
+                    "which so few are left now and then that rare draws decide; give more channels, a larger input, or the "
+                    "norm before the gate"
+                )
             own = _left(max(n - means, 0), means, eps, given, node, back) if levels is None else levels
             kept[node.name] = np.asarray(own)
             if weights[position] and not below:
@@ -265,29 +271,41 @@ def _values(node: Node, shape: tuple[int, ...]) -> int:
     ]
 
 
-def _left_of_levels(prior: Prior, position: int, n: float, found: list[Sequence[Signal]]) -> float | None:
-    """What is left of n values of which those of a channel share a level; None where they share none."""
+def _left_of_levels(prior: Prior, position: int, n: float, found: list[MeanField]) -> float | None:
+    """What is left of n values of which those of a channel share a level, and those at a border differ from the others in what
+    all inputs have in common; None where there is neither."""
     node, shape = prior.lattice.nodes[position], prior.lattice.shapes[position]
     assert isinstance(node.op, Norm)
-    channels = shape[0] // node.op.groups
-    if node.op.kind != "group" or prod(shape[1:]) == 1 or not 1 < channels <= MOST_CHANNELS or n <= 3:
+    channels = 1 if node.op.kind == "instance" else shape[0] // node.op.groups
+    if node.op.kind not in ("group", "instance") or prod(shape[1:]) == 1 or channels > MOST_CHANNELS or n <= 3:
         return None
     try:
-        found += [] if found else [signals(prior, pairs=False)]
+        if not found:
+            field = MeanField(prior, train=False, pairs=False)
+            field.sweep(1.0)
+            found.append(field)
+        level = found[0].level(node.inputs[0])
     except (AssumptionError, UnsupportedError):
         return None
-    power, cross, mean = (float(np.mean(part)) for part in found[0][node.inputs[0]])
-    level, rest = max(cross - mean**2, 0.0), max(power - cross, 0.0)
-    if level == 0:
+    z = found[0].found[node.inputs[0]]
+    power, _, mean = (float(np.mean(part)) for part in z)
+    shared, rank, apart = (float(np.mean(part)) for part in (level.of_mean, level.rank, differences(z, level)))
+    common, rest = max(shared - mean**2, 0.0) * (channels > 1), max(power - shared - apart, 0.0)
+    if max(common, apart) <= ROUNDING * power:
         return None
-    values = channels * prod(shape[1:])
-    following = channels * n / values  # the channels that follow the signal
-    law = ((prod(shape[1:]) * level + rest, following - 1), (rest, n - following))
+    following = channels * _following(prior, position)  # the channels that follow the signal
+    positions = n / following  # without copies
+    if positions <= 1:
+        return None
+    at_borders = min(following * rank, n - following)
+    law: Law = ((rest, n - following - at_borders), (positions * apart / rank + rest, at_borders))
+    law = ((positions * common + rest, max(following - 1, 0.0)), *law) if channels > 1 else law
     size, eps = (sum(one * freedom for one, freedom in law) + rest) / n, node.op.eps
-    excess = (size + eps) * n * _inverse(law, eps * n)
+    excess = (size + eps) * n * inverse_of_sum(law, eps * n)
     if excess > MOST_EXCESS:
+        values = f"{following:.3g} channels" if channels > 1 else "one channel"
         raise AssumptionError(
-            f"{node.name}: the group norm divides by the variance of {following:.3g} channels that hardly differ between "
+            f"{node.name}: the {node.op.kind} norm divides by the variance of {values} that hardly differ between "
             f"positions: the mean of its inverse is {excess:.2g} times the inverse of its mean, for being that of rare draws; "
             "give more channels a group, or smaller biases below"
         )
@@ -304,20 +322,8 @@ def _of_directions(n: float, k: int, law: Law, size: float, eps: float, back: fl
     >>> round(_of_directions(9, 2, ((1e-9, 8),), 1e-9, 1.0), 6)  # the mean is taken alone
     0.888889
     """
-    once, thrice = _inverse(law, eps * n), _inverse(law, eps * n, 3) if eps else 0.0
+    once, thrice = inverse_of_sum(law, eps * n), inverse_of_sum(law, eps * n, 3) if eps else 0.0
     return (size + eps) * ((n - k) * once + back * (eps * n) ** 2 * thrice)
-
-
-def _inverse(law: Law, eps: float, power: int = 1) -> float:
-    """E[1 / (y + eps)^power] of y = sum of c chi2_f over the (c, f) of the law.
-
-    >>> round(_inverse(((1.0, 3), (1.0, 4)), 0.0), 6)  # 1 / 5
-    0.2
-    """
-    mean = sum(one * freedom for one, freedom in law) + eps
-    t = np.exp(LOGARITHMS) / mean
-    laplace = np.exp(-eps * t - sum(freedom / 2 * np.log1p(2 * one * t) for one, freedom in law))
-    return float((t**power * laplace).sum() * (LOGARITHMS[1] - LOGARITHMS[0]) / factorial(power - 1))
 
 
 def _before_copies(lattice: Lattice, position: int) -> tuple[int, ...]:

@@ -44,7 +44,7 @@ added for some pooled heads only): up to as much as is kept, which the factor 2 
 reads no gate), and in the shape of another map, so that 1/2 comes on the map. The slopes of smooth ones at two positions are
 taken as independent: a factor of 1.6 on the upper bound for each of the first two, above which positions have little in common
 (two of tanh to GELU with 8 channels measure 1.06 to 1.32 together). Sums of gated filters that read the same few inputs pass
-more, as `landscape.warrant.sums_of_gates` says.
+more, as `landscape.warrant.sums_of_gates` says, and so do products of products (`landscape.warrant.nested_products`).
 """
 
 from collections.abc import Collection, Iterator
@@ -57,6 +57,7 @@ from landscape.structure.plan import takes_a_mean
 from landscape.structure.shared_signal import meet, shared_signals
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, is_batch_norm, slopes
 from landscape.warrant.guarantee import Guarantee
+from landscape.warrant.nested_products import more_of_nested_products
 from landscape.warrant.norms_between_averages import error_of_sizes
 from landscape.warrant.norms_over_maxima import largest_square, least_through_norms_over_maxima
 from landscape.warrant.saturated_winners import cells_of_maximum, lost_by_saturated_winners
@@ -132,7 +133,7 @@ def stated_size(
         factor
         * second_law
         * 1.6**smooth
-        * _common_size(lattice)
+        * max(_common_size(lattice), more_of_nested_products(lattice)[0])
         * more_of_sums(lattice)
         * prod(1 + a for a in shared)
         * 2 ** sum(_gates_apart(lattice, position) for position in guessed)

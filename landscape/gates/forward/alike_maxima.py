@@ -1,11 +1,7 @@
-r"""The largest of cells that are taken as alike and independent: what a max-pool gives where no covariances are known.
-
-Each of n cells wins as often, and the gate below one that wins passes E[f'(max a)^2] and not E[f'(a)^2].
-"""
+r"""The largest of cells that are taken as alike and independent: what a max-pool gives where no covariances are known."""
 
 from collections.abc import Callable
-from functools import lru_cache, reduce
-from itertools import product
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,60 +15,49 @@ from landscape.gates.rising import Rising, over_gaussian, rising
 from landscape.structure.plan import fixed_map, pool_cells
 from landscape.structure.signs import Sign
 from lattice import Activation, AssumptionError
-from lattice.network.ops import Pooling
+from lattice.network.ops import Pooling, Windowed
 
-__all__ = ["SURE", "alike_maximum", "alike_rates", "check_sizes_of"]
+__all__ = ["SURE", "alike_maximum", "check_sizes_of", "passed_by_winners"]
 
 Array = np.ndarray[Any, Any]
 SURE = 0.2  # passed: too much for a tail
 SIZES = tuple(np.exp(np.linspace(-2.0, 0.75, 12)))  # of cells, in units of their mean size
 MOST_OF_SIZES = 2.0
-MANY = 32  # cells, of which one lies beyond a valley
 LINE, RELU = curve(Activation("identity")), curve(Activation("relu"))
 
 
-def alike_maximum(op: Pooling, known: Known, z: Signal, maps: list[Array]) -> Signal:
+def alike_maximum(op: Pooling, known: Known, z: Signal) -> Signal:
     """The largest of n values that have the average law of the window.
 
     The largest of a function that rises is the function of the largest (`landscape.gates.rising`); of other values that are
     never negative it is taken as that of rectified Gaussians.
     """
-    below = _of_run(known.below, int(pool_cells(op, known.shapes[0][1:]).min()))
-    law, function = (gaussian(z), LINE) if below is None else (below[0], below[1].function)
+    of_run = _of_run(known.below)
+    law, function = (gaussian(z), LINE) if of_run is None else (of_run[0], of_run[1].function)
     if function is LINE and known.symmetry is Sign.NONNEGATIVE:
         law, function = (np.zeros_like(z.power), 2 * z.power, _correlations(z)), RELU
-    mean, variance, correlation = law
-    parts = [through(maps, part) for part in np.broadcast_arrays(mean, variance, correlation * variance)]
-    arrays = np.broadcast_arrays(pool_cells(op, known.shapes[0][1:]), *parts)
-    cases, which = distinct(*(significant(array) for array in arrays))
-    found = np.array([_largest(int(case[0]), function, *case[1:]) for case in cases])[which]
-    return Signal(*np.moveaxis(found.reshape(*arrays[0].shape, 3), -1, 0))
+    return Signal(*_by_window(op, known, law, lambda n, *laws: _largest(n, function, *laws)))
 
 
-def alike_rates(op: Pooling, known: Known, few: float) -> Array | None:
-    """E[f'(M)^2] / n E[f'^2] at each tap, (taps, 1 or channels, *outputs); None over gates that are lines on either side.
+def passed_by_winners(op: Pooling, known: Known, few: float) -> Array | None:
+    """E[f'(M)^2] / E[f'(a)^2] of each window, (channels or 1, *outputs), of M the largest of n values a.
 
-    Raises `AssumptionError` where the winner passes a tail: see `landscape.gates.forward.maxima.check_sizes`.
+    None where f is no run of gates that rises, or a line on either side of zero, whose winners are open or not. A function with
+    a valley rises where it is far larger on one side (SiLU). Raises `AssumptionError` where the winner passes a tail, for sums
+    of `few` weights: see `landscape.gates.forward.maxima.check_sizes`.
     """
-    spatial = known.shapes[0][1:]
-    cells = pool_cells(op, spatial)
-    below = _of_run(known.below, int(cells.min()))
-    if below is None or below[1].slopes is not None:
+    found = _of_run(known.below, True)
+    if found is None or found[1].slopes is not None:
         return None
-    (mean, variance, correlation), function = below
-    maps = [fixed_map(op, axis, spatial).values for axis in range(len(spatial))]
-    laws = [through(maps, part) for part in np.broadcast_arrays(mean, variance, correlation * variance)]
+    law, (function, *_) = found
+    mean, variance, correlation = law
 
-    def passed(c: float, n: Any = cells) -> Array:
-        arrays = np.broadcast_arrays(n, c * laws[0], c**2 * laws[1], c**2 * laws[2])
-        cases, which = distinct(*(significant(array) for array in arrays))
-        found = [_passed_by_largest(int(case[0]), function.function, *case[1:]) for case in cases]
-        return np.array(found)[which].reshape(arrays[0].shape)
+    def passed_at(c: float) -> float:
+        scaled = c * mean, c**2 * variance, correlation
+        return float(_by_window(op, known, scaled, lambda n, *laws: (_at_largest(n, function, *laws),)).mean())
 
-    check_sizes_of(lambda c: float(passed(c).mean()), few)
-    rates = ratio(passed(1.0), cells * passed(1.0, 1))
-    inside = [window.table(n) >= 0 for window, n in zip(op.windows(spatial), spatial, strict=True)]
-    return np.stack([rates * reduce(np.logical_and.outer, lines) for lines in product(*inside)])
+    check_sizes_of(passed_at, few)
+    return _by_window(op, known, law, lambda n, *laws: (_passed(n, function, *laws),))[0]
 
 
 def check_sizes_of(passed_at: Callable[[float], float], few: float) -> None:
@@ -94,11 +79,21 @@ def check_sizes_of(passed_at: Callable[[float], float], few: float) -> None:
         )
 
 
-def _of_run(run: Run | None, cells: int) -> tuple[tuple[Array, Array, Array], Rising] | None:
-    """The Gaussian below a run that rises or falls, as of a function that rises, and that function.
+def _by_window(op: Pooling, known: Known, law: tuple[Array, ...], rule: Callable[..., Any]) -> Array:
+    """A rule of the number of cells and their average mean, variance and shared part, for all windows: (results, *outputs)."""
+    mean, variance, correlation = law
+    spatial = known.shapes[0][1:]
+    assert isinstance(op, Windowed)
+    maps = [fixed_map(op, axis, spatial).values for axis in range(len(spatial))]
+    parts = [through(maps, part) for part in np.broadcast_arrays(mean, variance, correlation * variance)]
+    arrays = np.broadcast_arrays(pool_cells(op, spatial), *parts)
+    cases, which = distinct(*(significant(array) for array in arrays))
+    found = np.array([rule(int(case[0]), *case[1:]) for case in cases])[which]
+    return np.moveaxis(found.reshape(*arrays[0].shape, -1), -1, 0)
 
-    What has a valley rises where the largest of many cells lies.
-    """
+
+def _of_run(run: Run | None, nearly: bool = False) -> tuple[tuple[Array, Array, Array], Rising] | None:
+    """The Gaussian below a run that rises or falls, as of a function that rises (or `nearly` does), and that function."""
     if run is None:
         return None
     form, below = over_gaussian(run.form)
@@ -107,9 +102,15 @@ def _of_run(run: Run | None, cells: int) -> tuple[tuple[Array, Array, Array], Ri
         coefficient, shift = run.affine[name]
         mean, variance = coefficient * mean + shift, coefficient**2 * variance
     known = rising(form, run.affine, mean, variance)
-    if known is None or (known[0].turn is not None and not (known[0].turn.valley and cells >= MANY)):
+    if known is None or (known[0].turn is not None and not (nearly and _nearly_rises(known[0], mean, variance))):
         return None
     return ((-mean if known[1] else mean, variance, correlation), known[0])
+
+
+def _nearly_rises(function: Rising, mean: Array, variance: Array) -> bool:
+    """Is it far larger two deviations above the mean than below?"""
+    down, up = (function.function.value(np.mean(mean) + side * np.sqrt(np.mean(variance))) for side in (-2.0, 2.0))
+    return bool(up > 2 * down)
 
 
 @lru_cache(maxsize=4096)
@@ -122,11 +123,17 @@ def _largest(n: int, function: Curve, mean: float, variance: float, shared: floa
 
 
 @lru_cache(maxsize=4096)
-def _passed_by_largest(n: int, function: Curve, mean: float, variance: float, shared: float) -> float:
-    """E[f'^2] at the largest of n values."""
+def _passed(n: int, function: Curve, mean: float, variance: float, shared: float) -> float:
+    """E[f'(M)^2] / E[f'(a)^2] for M the largest of n values a = mean + shared + own Gaussians."""
+    squares = [_at_largest(cells, function, mean, variance, shared) for cells in (n, 1)]
+    return squares[0] / squares[1] if squares[1] > 0 else 0.0
+
+
+def _at_largest(n: int, function: Curve, mean: float, variance: float, shared: float) -> float:
+    """E[f'(M)^2]."""
     t, weights, law, largest = _points(n)
-    z = mean + np.sqrt(shared) * t[:, None] + np.sqrt(max(variance - shared, 0.0)) * largest
-    return float(weights @ (function.slope(z) ** 2 @ law))
+    own = np.sqrt(max(variance - shared, 0.0)) * largest
+    return float(weights @ (function.slope(mean + np.sqrt(shared) * t[:, None] + own) ** 2 @ law))
 
 
 @lru_cache(maxsize=64)

@@ -6,6 +6,7 @@ gates take Gaussians to Gaussians' products; fixed maps A C A'. Only the
 pairs that a maximum or an average above asks for are carried (`landscape.structure.forward_pairs`).
 """
 
+from dataclasses import replace
 from functools import partial, singledispatch
 from itertools import product
 from math import prod
@@ -18,7 +19,7 @@ from landscape.gates.activations import NEVER, deviations, gaussian_moments, qua
 from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.composites import Affine, moments
 from landscape.gates.forward.levels import aligned
-from landscape.gates.forward.mean_field_rules import batch_variance, spread
+from landscape.gates.forward.mean_field_rules import spread, variance_parts
 from landscape.gates.forward.signal import Known, Signal
 from landscape.gates.windows.pools import at_codes
 from landscape.structure.forward_pairs import moved_axes, on_diagonal, turned
@@ -30,7 +31,17 @@ from lattice.network.ops import Windowed
 from lattice.network.rearrange import Rearrange
 from lattice.network.shapes import sources
 
-__all__ = ["Passing", "Product", "at_pairs", "both_slopes", "by_run", "gate_products", "passed_pairs", "through_maps"]
+__all__ = [
+    "Passing",
+    "Product",
+    "at_pairs",
+    "both_slopes",
+    "by_run",
+    "gate_products",
+    "passed_pairs",
+    "shared_by_maxima",
+    "through_maps",
+]
 
 Array = np.ndarray[Any, Any]
 Runs = tuple[int, ...]
@@ -130,6 +141,23 @@ def _(op: Windowed, passing: Passing) -> Array | None:
     return _mapped(op, passing, passing.products[0])
 
 
+def shared_by_maxima(op: Any, passing: Passing, z: Signal) -> Array:
+    """The products of two inputs of maxima z, which share as much of their variance as averages of the same cells do."""
+    average, axes, runs = replace(op, kind="avg"), passing.axes, passing.runs
+    below = passing.products[0]
+    left, right = at_pairs(by_run(passing.signals[0].mean, below.runs), below.axes)
+    apart = _mapped(average, passing, below._replace(values=below.values - left * right))
+    same = [np.flatnonzero(pairs.first == pairs.second) for pairs in axes]
+    index: tuple[Any, ...] = (slice(None), *np.ix_(*same))
+    variance = np.maximum(apart[index], 0)
+    middles, sizes = (
+        at_pairs(by_run(z.mean, runs), axes),
+        at_pairs(by_run(np.sqrt(np.maximum(z.cross - z.mean**2, 0)), runs), axes),
+    )
+    one, other = at_pairs(np.sqrt(variance), axes)
+    return np.asarray(middles[0] * middles[1] + sizes[0] * sizes[1] * np.clip(ratio(apart, one * other), -1, 1))
+
+
 @passed_pairs.register
 def _(op: Rearrange, passing: Passing) -> Array | None:
     """Of channels that move, those of each run of the input, and nothing of zeros."""
@@ -153,11 +181,14 @@ def _(op: Norm, passing: Passing) -> Array | None:
     mean = by_run(z.mean, passing.runs)
     if op.kind == "instance" or (op.kind == "batch" and known.train):
         level = known.level or aligned(z)
-        scale = scale / (by_run(batch_variance(z, level), passing.runs) + op.eps)
+        inverse, own, common = (by_run(part, passing.runs) for part in variance_parts(z, level, op.eps))
         left, right = at_pairs(by_run(level.with_mean, passing.runs), axes)
         products, mean = products - left - right + by_run(level.of_mean, passing.runs), np.zeros_like(mean)
+        shared = by_run(np.maximum(z.cross + level.of_mean - 2 * level.with_mean, 0), passing.runs)
+        apart = by_run(z.power - z.cross, passing.runs)
+        scale = scale * inverse * (common if passing.two_inputs else ratio(own * apart + common * shared, apart + shared))
     elif op.kind in SIGNAL_NORMS:
-        scale = scale / (by_run(spread(op, z, known.shapes[0]), passing.runs) + op.eps)
+        scale = scale / (by_run(spread(op, z, known.shapes[0], known.level), passing.runs) + op.eps)
         left, right = at_pairs(mean, axes)
         products, mean = products - left * right, np.zeros_like(mean)
     left, right = at_pairs(np.sqrt(scale) * np.ones_like(mean), axes)

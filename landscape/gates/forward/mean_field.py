@@ -11,6 +11,7 @@ independent values.
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from math import prod
 from typing import Any
 
@@ -18,12 +19,12 @@ import numpy as np
 
 from landscape.gates.averaging import ratio
 from landscape.gates.composites import Affine, forms
-from landscape.gates.forward.alike_maxima import alike_rates
+from landscape.gates.forward.alike_maxima import passed_by_winners
 from landscape.gates.forward.alike_positions import Signals, Thin
-from landscape.gates.forward.covariances import Passing, Product, at_pairs, by_run, passed_pairs, through_maps
+from landscape.gates.forward.covariances import Passing, Product, at_pairs, by_run, passed_pairs, shared_by_maxima, through_maps
 from landscape.gates.forward.levels import aligned, level_of_pairs, level_of_weights
 from landscape.gates.forward.maxima import check_few, check_sizes, fields, maximum, pairs_of_maxima, winners_of_pairs
-from landscape.gates.forward.mean_field_rules import average_of_group, batch_variance, gated, passed, spread
+from landscape.gates.forward.mean_field_rules import average_of_group, batch_variance, gated, passed, spread, variance_parts
 from landscape.gates.forward.signal import Known, Level, Run, Signal
 from landscape.gates.windows.copies import copied_cells
 from landscape.gates.windows.pairs_of_winners import Winners
@@ -52,7 +53,7 @@ from lattice import (
     Pool,
     UnsupportedError,
 )
-from lattice.network.ops import Weighted, WeightedWindow, Windowed
+from lattice.network.ops import Rearrangement, Weighted, WeightedWindow, Windowed
 
 __all__ = ["MeanField", "Signal", "batch_variances", "signals"]
 
@@ -82,7 +83,9 @@ def signals(
 
 MOST_PAIRS = 2**18  # of positions, the products of which two inputs have are followed
 MOST_ZEROS = 0.5  # of the cells that a maximum reads: padding has less
+OF_MAXIMA = 0.5  # the rank of their differences: in many draws every window has a cell that no border is larger than
 APART = "what two inputs of a batch have in common at two positions is taken from each position alone"
+AS_AVERAGES = "what two inputs of a batch have in common at two positions is taken as that of averages"
 UNLIKE = 4.0  # times the power of another cell: more than zero padding makes of cells that are alike
 
 
@@ -103,7 +106,7 @@ class MeanField:
         self.found = Signals()
         self.products: dict[int, Product] = {}
         self.shared: dict[int, Product] = {}  # of two inputs
-        self.batches = train and any(map(is_batch_norm, lattice.nodes))
+        self.levels = max((i for i, node in enumerate(lattice.nodes) if _takes_levels(node, train)), default=0)
         self.slopes: dict[str, tuple[Array, Array]] = {}  # E[phi'^2] and E[phi'] of every gate
         self.taps: dict[str, Array] = {}
         self.winners: dict[str, Winners] = {}
@@ -162,7 +165,7 @@ class MeanField:
         carried = self._carried(position)
         source, copies = copied_cells(self.lattice, below)
         if source not in self.products:
-            self._check_alike(below, "the products of its cells are not known")
+            self._take_as_alike(position, "the products of its cells are not known")
             return False
         base = self.products.get(self.forms[source][0])
         try:
@@ -174,10 +177,8 @@ class MeanField:
             seen = [simulate(op, field, law) if needed else None for field, law in zip(read, laws, strict=True)]
             laws = [symmetric(self.alike, op, shape[1:], with_moments(law, one)) for law, one in zip(laws, seen, strict=True)]
         except UnsupportedError as refusal:
-            self._check_alike(below, str(refusal))
+            self._take_as_alike(position, str(refusal))
             self.notes[node.name] = (f"cells taken as alike and independent: {refusal}",)
-            rates = alike_rates(op, self.known(position), self._fewest_weights(below))
-            self.taps |= {} if rates is None else {node.name: rates}
             return False
         if any(field.fitted for field in read):
             self.notes[node.name] = ("maxima, sums and averages that it reads are taken as rectified Gaussians",)
@@ -226,6 +227,35 @@ class MeanField:
         variance = np.diagonal(covariance, axis1=1, axis2=2)
         alike = ratio(covariance**2, variance[:, :, None] * variance[:, None]).mean()
         return float(shape[0] / node.op.groups / alike) if alike > 0 else float(fans(node.op, shape)[0])
+
+    def _take_as_alike(self, position: int, without: str) -> None:
+        """Cells of a maximum without a law are taken as alike: each wins as often, and passes what a winner passes."""
+        node, known = self.lattice.nodes[position], self.known(position)
+        op, shape, below = node.op, known.shapes[0], node.inputs[0]
+        assert isinstance(op, Pool | AdaptivePool | GlobalPool)
+        self._check_alike(below, without)
+        while known.below is None and isinstance(self.lattice.nodes[below].op, Rearrangement):
+            below = self.lattice.nodes[below].inputs[0]
+            known = known._replace(below=self._alike_run(below, shape[1:]))
+        passed = passed_by_winners(op, known, self._fewest_weights(below))
+        if passed is not None:
+            tables = [window.table(n) for window, n in zip(op.windows(shape[1:]), shape[1:], strict=True)]
+            inside = reduce(np.multiply.outer, [(table >= 0).astype(float) for table in tables])
+            there = inside.transpose(*range(0, inside.ndim, 2), *range(1, inside.ndim, 2))
+            there = there.reshape(-1, 1, *there.shape[len(tables) :])
+            self.taps[node.name] = there / np.maximum(there.sum(axis=0), 1) * passed
+
+    def _alike_run(self, position: int, spatial: tuple[int, ...]) -> Run | None:
+        """A node as a function of one below it, of positions and channels that are taken as alike, at as many positions."""
+        run = self.run(position)
+        if run is None:
+            return None
+
+        def average(values: Array) -> Array:
+            return np.full((1, *spatial), np.mean(values))
+
+        affine = {name: Affine(average(part.coefficient), average(part.shift)) for name, part in run.affine.items()}
+        return Run(run.form, affine, Signal(*map(average, run.base)))
 
     def _check_alike(self, below: int, without: str) -> None:
         """Refuse a maximum without a law over cells that are not alike, where products were followed."""
@@ -298,7 +328,7 @@ class MeanField:
             tuple(zip(self.runs[below], self.signs_of_runs[below], strict=True)),
             self.run(position) if compound else None,
             self.run(below),
-            self.level(below) if self.train and is_batch_norm(node) else None,
+            self.level(below) if _takes_levels(node, self.train) else None,
         )
 
     def level(self, position: int) -> Level:
@@ -306,7 +336,8 @@ class MeanField:
         node, z = self.lattice.nodes[position], self.found[position]
         shared = self.shared.get(position)
         if shared is not None:
-            return level_of_pairs(shared.values, shared.runs, self.lattice.shapes[position][1:])
+            level = level_of_pairs(shared.values, shared.runs, self.lattice.shapes[position][1:])
+            return level._replace(rank=np.minimum(level.rank, OF_MAXIMA)) if self._reads_maxima(position) else level
         if isinstance(node.op, WeightedWindow):
             shape = self.lattice.input_shapes(node)[0]
             weighted = level_of_weights(node.op, self.prior.variances.get(node.name, 1.0), self.found[node.inputs[0]], shape)
@@ -315,10 +346,16 @@ class MeanField:
         self.notes[node.name] = (APART,)
         return aligned(z)
 
+    def _reads_maxima(self, position: int) -> bool:
+        """Does a maximum stand there or below it, without weights between?"""
+        node = self.lattice.nodes[position]
+        own = getattr(node.op, "kind", "") == "max"
+        return own or (not isinstance(node.op, Weighted) and any(map(self._reads_maxima, node.inputs)))
+
     def _share(self, position: int) -> None:
         """The products of two inputs at all pairs of positions, where a batch norm may ask for their level."""
         node, spatial = self.lattice.nodes[position], self.lattice.shapes[position][1:]
-        if not self.batches or not spatial or prod(spatial) ** 2 > MOST_PAIRS:
+        if position >= self.levels or not spatial or prod(spatial) ** 2 > MOST_PAIRS:
             return
         axes, runs = tuple(everything(n, n) for n in spatial), self.runs[position]
         below = [self.shared.get(i) for i in node.inputs]
@@ -326,7 +363,11 @@ class MeanField:
         if None not in below and node.inputs:
             signals, base = [self.found[i] for i in node.inputs], self.shared.get(self.forms[position][0])
             signs = self.signs_of_runs[node.inputs[0]]
-            values = passed_pairs(node.op, Passing(self.known(position), signals, below, axes, runs, signs, base, True))
+            passing = Passing(self.known(position), signals, below, axes, runs, signs, base, True)
+            values = passed_pairs(node.op, passing)
+            if values is None and getattr(node.op, "kind", "") == "max":
+                values = shared_by_maxima(node.op, passing, self.found[position])
+                self.notes[node.name] = (*self.notes.get(node.name, ()), AS_AVERAGES)
         if values is None:
             left, right = at_pairs(by_run(np.sqrt(self.found[position].cross), runs), axes)
             values = left * right
@@ -348,7 +389,8 @@ class MeanField:
         if node.op.kind not in SIGNAL_NORMS:
             return Affine(np.sqrt(factor) * self.sign(node), shift)
         below, shape = self.found[node.inputs[0]], self.lattice.input_shapes(node)[0]
-        scale = np.sqrt(factor / (spread(node.op, below, shape) + node.op.eps)) * self.sign(node)
+        level = self.level(node.inputs[0]) if _takes_levels(node, self.train) else None
+        scale = np.sqrt(factor / (spread(node.op, below, shape, level) + node.op.eps)) * self.sign(node)
         return Affine(scale, shift - scale * average_of_group(node.op, below.mean, shape))
 
     def factor(self, node: Node) -> Array:
@@ -375,6 +417,11 @@ def _most_read(table: Array) -> Array:
     return np.asarray(read[read >= 0])
 
 
+def _takes_levels(node: Node, train: bool) -> bool:
+    """Does it divide by a variance over positions?"""
+    return isinstance(node.op, Norm) and (node.op.kind in ("group", "instance") or (train and is_batch_norm(node)))
+
+
 def _acts_alone(op: Op, known: Known) -> bool:
     """Does an op act at each position by itself, in the same way at all of them?"""
     fixed = isinstance(op, Norm) and op.kind == "batch" and not known.train
@@ -382,9 +429,14 @@ def _acts_alone(op: Op, known: Known) -> bool:
     return (fixed and even) or isinstance(op, Activation | Add | Dropout)
 
 
-def batch_variances(prior: Prior) -> dict[str, Array]:
-    """V[a] of every batch norm over a large batch of white inputs, given the weights: (channels or 1,) each."""
+def batch_variances(prior: Prior) -> dict[str, tuple[Array, Array]]:
+    """Of every batch norm over a large batch of white inputs, (channels or 1,) each: the mean over the weights of V[a], and
+    E[1 / (V[a] + eps)]."""
     field = MeanField(prior, train=True)
-    found = field.sweep(1.0)
-    norms = [node for node in prior.lattice.nodes if is_batch_norm(node)]
-    return {node.name: batch_variance(found[node.inputs[0]], field.level(node.inputs[0])).ravel() for node in norms}
+    found, result = field.sweep(1.0), {}
+    for node in prior.lattice.nodes:
+        if isinstance(node.op, Norm) and is_batch_norm(node):
+            z, level = found[node.inputs[0]], field.level(node.inputs[0])
+            inverse, more, _ = variance_parts(z, level, node.op.eps)
+            result[node.name] = batch_variance(z, level).ravel(), (inverse * more).ravel()
+    return result

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from landscape.gates.activations import gate_moments
+from landscape.gates.averaging import ratio
 from landscape.gates.composites import moments
 from landscape.gates.forward.alike_maxima import alike_maximum
-from landscape.gates.forward.levels import aligned
+from landscape.gates.forward.levels import aligned, by_few_differences
 from landscape.gates.forward.signal import Known, Level, Run, Signal, gaussian, through
 from landscape.structure.plan import axis_maps, fixed_map
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, slopes
@@ -32,10 +33,11 @@ from lattice.network.ops import Pooling, Rearrangement, WeightedWindow, Windowed
 from lattice.network.rearrange import Rearrange
 from lattice.network.shapes import output_shape, sources
 
-__all__ = ["average_of_group", "batch_variance", "gated", "of_run", "passed", "spread"]
+__all__ = ["average_of_group", "batch_variance", "differences", "gated", "of_run", "passed", "spread", "variance_parts"]
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
+SAME = 4  # the power of c with which means are taken as the same in all draws
 
 
 @singledispatch
@@ -138,12 +140,12 @@ def of_run(run: Run) -> tuple[Signal, Array, Array]:
 def _(op: Norm, known: Known, below: list[Signal]) -> Signal:
     z, scale = below[0], known.factor
     if op.kind == "instance" or (op.kind == "batch" and known.train):
-        z = _without_level(z, known.level, scale / (batch_variance(z, known.level) + op.eps))
+        z = _without_level(z, known.level or aligned(z), scale, op.eps)
     elif op.kind == "rms":
         scale = scale / (spread(op, z, known.shapes[0]) + op.eps)
         z = Signal(scale * z.power, scale * z.cross, known.sign * np.sqrt(scale) * z.mean)
     elif op.kind in SIGNAL_NORMS:  # the mean over many channels is that of the weights
-        scale = scale / (spread(op, z, known.shapes[0]) + op.eps)
+        scale = scale / (spread(op, z, known.shapes[0], known.level) + op.eps)
         middle = average_of_group(op, z.mean, known.shapes[0])
         less = middle**2 - 2 * middle * z.mean
         own = known.sign * np.sqrt(scale) * (z.mean - middle)
@@ -164,7 +166,7 @@ def average_of_group(op: Norm, values: Array, shape: Shape) -> Array:
     return np.asarray(middle if groups == 1 else np.repeat(middle, shape[0] // groups, axis=0))
 
 
-def spread(op: Norm, z: Signal, shape: Shape) -> Array:
+def spread(op: Norm, z: Signal, shape: Shape, level: Level | None = None) -> Array:
     """The variance of the signal over the axes of a norm: the channels of a position, a group and all positions, ..."""
     power, mean = (np.broadcast_to(part, shape) for part in (z.power, z.mean))
     if op.kind in ("layer", "rms"):
@@ -172,30 +174,55 @@ def spread(op: Norm, z: Signal, shape: Shape) -> Array:
         split = (op.groups, shape[0] // op.groups, *shape[1:])
         each = power.reshape(split).mean(axis=1) - mean.reshape(split).mean(axis=1) ** 2
         return np.asarray(each if op.groups == 1 else np.repeat(each, split[1], axis=0))
+    level = level or aligned(z)
     if op.kind == "instance":
-        return batch_variance(z)
+        return batch_variance(z, level)
     positions = tuple(range(1, len(shape)))
-    level = np.broadcast_to(np.sqrt(z.cross), shape).reshape(shape[0], -1).mean(axis=1)
-    own = level**2 - mean.reshape(shape[0], -1).mean(axis=1) ** 2  # what a channel has in all its positions, as a bias
+    of_mean = np.broadcast_to(level.of_mean, (shape[0], *(1 for _ in positions))).ravel()
+    own = of_mean - mean.reshape(shape[0], -1).mean(axis=1) ** 2  # what a channel has in all its positions, as a bias
     grouped = power.reshape(op.groups, -1).mean(axis=1) - mean.reshape(op.groups, -1).mean(axis=1) ** 2
     grouped = grouped - own.reshape(op.groups, -1).mean(axis=1) * op.groups / shape[0]
     return np.repeat(grouped, shape[0] // op.groups).reshape(-1, *(1 for _ in positions))
 
 
-def batch_variance(z: Signal, level: Level | None = None) -> Array:
+def batch_variance(z: Signal, level: Level) -> Array:
     """The variance over inputs and all positions, given the weights: (channels or 1, 1, ...)."""
-    axes = tuple(range(1, z.power.ndim))
-    found = np.asarray(z.power.mean(axis=axes, keepdims=True) - (level or aligned(z)).of_mean)
+    found = np.asarray(_over_positions(z.power) - level.of_mean)
     if found.min() < 0:  # of maxima, whose moments are known less well
         raise UnsupportedError("the variance of a batch is less than the error of the moments that it is the difference of")
     return found
 
 
-def _without_level(z: Signal, level: Level | None, scale: Array) -> Signal:
-    """What is left, times a scale, once the level that all positions of a channel share is taken out."""
-    with_mean, of_mean = level or aligned(z)
-    less = of_mean - 2 * with_mean
-    return Signal(scale * (z.power + less), scale * np.maximum(z.cross + less, 0), np.zeros_like(z.power * scale))
+def variance_parts(z: Signal, level: Level, eps: float) -> tuple[Array, Array, Array]:
+    """1 / (V + eps) of V the mean over the weights of the variance that a norm divides by; of what differs between inputs, and
+    of what all inputs have in common, how many times as much of either is left on average; (channels or 1, 1, ...) each."""
+    variance, own = batch_variance(z, level), _over_positions(z.power - z.cross)
+    common, drawn = variance - own, differences(z, level)
+    more = by_few_differences(variance - drawn, drawn, level.rank, eps)
+    return ratio(1, variance + eps), more, np.maximum(1 - ratio((own + eps) * (more - 1), common), 0)
+
+
+def differences(z: Signal, level: Level) -> Array:
+    """The part of the variance over positions that is of few weights, without that of means which are the same in all draws.
+
+    A mean is the same as far as it is all that inputs have in common: c = mean^2 / cross of 1. What few weights rectify has a c
+    of 1 / pi, and is nothing in half of the draws.
+    """
+    means = _over_positions(z.mean**2) - _over_positions(z.mean) ** 2
+    same = ratio(_over_positions(z.mean**2), _over_positions(z.cross)) ** SAME
+    return np.maximum(_over_positions(z.cross) - level.of_mean - same * means, 0)
+
+
+def _over_positions(values: Array) -> Array:
+    return np.asarray(values.mean(axis=tuple(range(1, values.ndim)), keepdims=True))
+
+
+def _without_level(z: Signal, level: Level, scale: Array, eps: float) -> Signal:
+    """What is left, times a scale and over its variance, once the level that all positions of a channel share is taken out."""
+    inverse, own, common = variance_parts(z, level, eps)
+    shared = common * np.maximum(z.cross + level.of_mean - 2 * level.with_mean, 0)
+    power = own * (z.power - z.cross) + shared
+    return Signal(scale * inverse * power, scale * inverse * shared, np.zeros_like(z.power * scale))
 
 
 @passed.register
@@ -283,10 +310,10 @@ def _(op: Windowed, known: Known, below: list[Signal]) -> Signal:
     """A fixed map A: what positions share adds as a level, the rest as variances."""
     spatial = known.shapes[0][1:]
     z = below[0]
-    maps = [fixed_map(op, axis, spatial).values for axis in range(len(spatial))]
     if getattr(op, "kind", "") == "max":
         assert isinstance(op, Pooling)
-        return alike_maximum(op, known, z, maps)
+        return alike_maximum(op, known, z)
+    maps = [fixed_map(op, axis, spatial).values for axis in range(len(spatial))]
     return _mixed(maps, z)
 
 

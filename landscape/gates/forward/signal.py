@@ -38,10 +38,14 @@ class Signal(NamedTuple):
 
 
 class Level(NamedTuple):
-    """`with_mean`: the average of C(p, q) over q, (channels or 1, *spatial); `of_mean`: over p too, (channels or 1, 1, ...)."""
+    """`with_mean`: the average of C(p, q) over q, (channels or 1, *spatial); `of_mean`: over p too, (channels or 1, 1, ...).
+
+    `rank`: in how many independent ways the positions differ in what inputs share, of one size each, (channels or 1, 1, ...).
+    """
 
     with_mean: Array
     of_mean: Array
+    rank: Array
 
 
 class Run(NamedTuple):

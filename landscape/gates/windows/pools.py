@@ -14,7 +14,7 @@ import numpy as np
 from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.rising import Rising
 from landscape.gates.windows.copies import OfCopies
-from landscape.gates.windows.largest import Largest, Window, common_factor, largest, moments_of_largest
+from landscape.gates.windows.largest import Largest, Moments, Window, common_factor, largest, moments_of_largest
 from landscape.gates.windows.simulation.overlapping import Cells, Simulated, simulated
 from landscape.gates.windows.turning import largest_turning
 from landscape.gates.windows.winners import winners
@@ -179,14 +179,20 @@ def _law(there: Array, mean: Array, variance: Array, shared: Array, upper: Array
     own = np.where(there, np.sqrt(np.maximum(variance - level**2, 0.0)), np.nan)
     between = Window(window.mean, level, own)  # what two inputs share
     if rising.turn is not None:
-        return largest_turning(window, rising)._replace(shared=largest_turning(between, rising).shared)
-    moments = moments_of_largest(window, function)
+        return _sharing(largest_turning(window, rising), largest_turning(between, rising))
     if there.shape[1] > most:
-        return largest(window, function)._replace(shared=moments_of_largest(between, function).shared)
+        return _sharing(largest(window, function), moments_of_largest(between, function))
+    moments = moments_of_largest(window, function)
     picked, positive = winners(mean, covariance, there)
     wins = _passed(window, picked, positive, rising)
-    shared = moments_of_largest(between, function).shared
-    return Largest(wins, moments.first, moments.second, shared, picked, moments.level, moments.square)
+    found = Largest(wins, moments.first, moments.second, moments.shared, picked, moments.level, moments.square)
+    return _sharing(found, moments_of_largest(between, function))
+
+
+def _sharing(law: Largest, between: Largest | Moments) -> Largest:
+    """With E[f(M) f(M')] of two inputs: the part of V[f(M)] that is theirs `between` cells with nothing else in common."""
+    part = ratio(between.shared - between.first**2, between.second - between.first**2)
+    return law._replace(shared=law.first**2 + part * (law.second - law.first**2))
 
 
 def _passed(window: Window, picked: Array, positive: Array, rising: Rising) -> Array:

@@ -7,8 +7,8 @@ whoever reads it can drop or misread a call. At one random input x and cotangent
 
 must hold to 1e-9 of their size, in training mode with the same masks. Functions that are equal differ at no point, and smooth
 functions that differ are equal at a random point with probability zero. What a mask drops as a whole, or a gradient that is
-zero as a whole, shows nothing; then the next random point is looked at. Weights that are all zero and let no gradient pass
-(a head that begins so) are random numbers in both passes.
+zero as a whole, shows nothing; then the next random point is looked at, the second half of them with the signs of filters
+turned in both passes. Weights that are all zero and let no gradient pass (a head that begins so) are random numbers in both.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 
 from landscape.tracing.graph.constants import RANDOM, operation
 from landscape.tracing.graph.reader import Reader, named_tensors
-from landscape.tracing.proof.closed import closing, opened
+from landscape.tracing.proof.closed import closing, opened, turn_signs
 from landscape.tracing.proof.repeated import Results
 from landscape.tracing.proof.replay import as_in_model, replay
 from landscape.tracing.proof.running import Run, Unfinished, copied, input_gradient, run_model
@@ -77,7 +77,7 @@ def prove(model: torch.nn.Module, lattice: Lattice, reader: Reader, select: Call
         try:
             with torch.inference_mode(False), copied(model, dtype, own) as copy:
                 closed = bool(closing(lattice, reader, reader.tensors)) if copy is model else opened(copy, lattice, reader)
-                Comparison(copy, lattice, reader, select, dtype, closed).compare()
+                Comparison(copy, lattice, reader, select, dtype, closed, copy is not model).compare()
             return ""
         except Unfinished as obstacle:
             reason = str(obstacle)
@@ -112,6 +112,7 @@ class Comparison:
     select: Callable[[Any], Any]
     dtype: torch.dtype
     closed: bool = False  # is its gradient zero at every point?
+    own: bool = False  # may its weights be changed?
 
     @property
     def close(self) -> float:
@@ -120,8 +121,10 @@ class Comparison:
 
     def compare(self) -> None:
         """Raise `Differ` or `Unfinished`, or neither where the two are alike."""
-        unseen = set(self.reader.masks)
+        unseen, gradient = set(self.reader.masks), self.closed
         for seed in range(POINTS):
+            if self.own and not gradient and seed >= POINTS // 2:
+                turn_signs(self.model, self.lattice, self.reader, seed)
             point, truth, replayed = self._passes(seed)
             if replayed.output.shape != truth.output.shape:
                 shapes = f"{tuple(replayed.output.shape)}, the model {tuple(truth.output.shape)}"
@@ -137,7 +140,8 @@ class Comparison:
                     self._check_not_cancelled(point, truth)
                 raise Differ(self._where(point, apart))
             unseen &= self._dropped(truth)
-            if (self.closed or truth.gradient.any()) and not unseen:
+            gradient = gradient or bool(truth.gradient.any())
+            if gradient and not unseen:
                 return
 
     def _passes(self, seed: int) -> tuple[Point, Run, Run]:

@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from landscape import predict
-from landscape.laws.norm_gradient import _chance_of_two, _inverse, kept_by_norms
+from landscape.gates.forward.levels import inverse_of_sum
+from landscape.laws.norm_gradient import _chance_of_two, kept_by_norms
 from landscape.prior import Gates, Prior
 from landscape.tracing import gate_counts
 from lattice import (
@@ -225,6 +226,14 @@ def test_a_variance_of_few_rectified_values_has_no_mean():
     predict(Lattice.chain((1, 12), [layers[0], Activation("abs"), layers[2]]))
 
 
+def test_a_norm_over_nine_values_that_a_gate_halves_is_refused():
+    """5 +- 1.5 times the prediction is measured after 2000 draws: two values that are left have no mean of 1 / variance."""
+    layers = [Conv(4, 3), Activation("relu"), Norm("instance")]
+    with pytest.raises(AssumptionError, match=r"norm1: .* of 4.5 rectified values"):
+        predict(Lattice.chain((3, 5, 5), layers))
+    predict(Lattice.chain((3, 6, 6), layers))
+
+
 def test_copies_of_a_position_are_no_values_of_their_own():
     layers = [Conv(2, 3, 2, padding=((0, 0), (1, 1))), Upsample(2), Norm("instance")]
     with pytest.raises(AssumptionError, match=r"norm1: .* of 2 independent values"):
@@ -233,6 +242,14 @@ def test_copies_of_a_position_are_no_values_of_their_own():
     nets = [Lattice.chain((1, 4, 4), net) for net in (below, [below[0], Upsample(2), below[1]])]
     plain, copied = (kept_by_norms(Prior(net, {"conv1": 1.0}))["norm1"] for net in nets)
     np.testing.assert_allclose(copied, plain, rtol=1e-9)
+
+
+def test_copies_leave_the_channels_of_a_group_as_many_as_they_are():
+    """A resize of rectified channels with biases: as many directions follow the signal as without it."""
+    below = [Conv(4, 1), Activation("relu"), Norm("group", groups=2)]
+    nets = [Lattice.chain((1, 4, 4), net) for net in (below, [below[0], Upsample(2), *below[1:]])]
+    kept = [kept_by_norms(Prior(net, {"conv1": 1.0}, shifts={"conv1": (0.0, 1.0)}))["norm1"] for net in nets]
+    np.testing.assert_allclose(kept[1], kept[0], rtol=1e-6)
 
 
 class OfSigns(nn.Module):
@@ -296,7 +313,7 @@ def test_the_mean_of_an_inverse_is_that_of_drawn_sums():
     draw = np.random.default_rng(0)
     y = 5 * draw.chisquare(2, 10**6) + 0.5 * draw.chisquare(6, 10**6)
     for power in (1, 3):
-        assert _inverse(((5.0, 2), (0.5, 6)), 0.3, power) == pytest.approx(((y + 0.3) ** -power).mean(), rel=0.01)
+        assert inverse_of_sum(((5.0, 2), (0.5, 6)), 0.3, power) == pytest.approx(((y + 0.3) ** -power).mean(), rel=0.01)
 
 
 class Small(nn.Module):

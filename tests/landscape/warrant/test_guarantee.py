@@ -167,5 +167,7 @@ def test_what_two_inputs_share_is_named_where_it_is_not_followed(size):
     layers = [Conv(4, 3, padding=1), Pool("max", 2), Norm("batch"), Activation("relu")]
     rest = [residual([Conv(4, 3, padding=1)]), Norm("batch"), Flatten(), Dense(1)]
     found = predict(Lattice.chain((2, size, size), [*layers, *rest]), mode="train").reasons
-    told = [reason for reason in found if "from each position alone" in reason]
-    assert [reason.split("(")[1] for reason in told] == (["pool1)"] if size == 6 else ["pool1)", "add1)"])
+    told = [reason.split("positions ")[1] for reason in found if "in common at two positions" in reason]
+    alone = "is taken from each position alone ({})"
+    few, many = ["is taken as that of averages (pool1)"], [alone.format("pool1"), alone.format("add1")]
+    assert told == (few if size == 6 else many)

@@ -1,6 +1,7 @@
 """Maxima over runs of gates, against plain autograd: fresh networks on white noise, 32 channels, 10% of finite width."""
 
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -210,3 +211,31 @@ def test_cells_that_hardly_ever_win_over_a_constant_are_refused():
         predict(lambda: Beside(4.0), (1, 2))
     found = compare(predict(lambda: Beside(0.7), (1, 2)), measure(lambda: Beside(0.7), (1, 2), draws=1500))
     assert 0.8 < found.scale_ratio < 1.25
+
+
+class OfMany(nn.Module):
+    """The largest of all cells of a gate, which `move` may have moved before."""
+
+    def __init__(self, gate, move):
+        super().__init__()
+        self.stem, self.head, self.gate, self.move = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 4, 1), gate, move
+
+    def forward(self, x):
+        return self.head(self.move(self.gate(3 * self.stem(x))).amax((2, 3), keepdim=True))
+
+
+@pytest.mark.parametrize(
+    ("gate", "size", "move"),
+    [
+        (torch.tanh, 18, lambda y: y),
+        (torch.sigmoid, 18, lambda y: y),
+        (nn.functional.silu, 18, lambda y: y),
+        (torch.tanh, 4, lambda y: y.transpose(2, 3)),
+    ],
+    ids=["tanh", "sigmoid", "SiLU", "tanh of swapped axes"],
+)
+def test_many_cells_that_are_alike_pass_what_their_largest_passes(gate, size, move):
+    """Measured / predicted was 0.0014 to 0.05 of the saturating ones, 0.19 of swapped axes and 3.9 of SiLU."""
+    factory = partial(OfMany, gate, move)
+    shape = (3, size, size + 1)
+    assert 0.4 < compare(predict(factory, shape), measure(factory, shape, draws=400)).scale_ratio < 2

@@ -6,10 +6,13 @@ import pytest
 from landscape.gates.activations import gaussian_moments
 from landscape.gates.functions import curve
 from landscape.gates.gate_rates import theory_gates
+from landscape.gates.rising import rising_activation
 from landscape.gates.windows.largest import common_factor, largest, product_of_largest
+from landscape.gates.windows.pools import Field, windows
 from landscape.gates.windows.rectified import gaussian_below, gaussians_below
 from landscape.gates.windows.winners import winners
 from landscape.prior import Prior
+from landscape.structure.pairs import everything
 from lattice import Activation, Conv, Dense, Flatten, GlobalPool, Lattice, Pool
 
 relu = Activation("relu")
@@ -125,3 +128,16 @@ def test_many_cells_win_as_simulated(name):
     for cells in (np.arange(144), corners):
         seen = passed * np.isin(winner, cells)
         assert abs(taps[cells].sum() - seen.mean()) < 0.01 * seen.mean() + 5 * seen.std() / draws**0.5
+
+
+def test_maxima_of_two_inputs_are_one_where_their_cells_are():
+    """Cells that are not alike: E[f(M) f(M')] goes from E[f(M)]^2 to E[f(M)^2] as two inputs have nothing or all in common."""
+    variance = np.array([1.0, 1.0, 0.3, 0.3])
+    axes = (everything(4, 4),)
+    covariance = np.sqrt(np.outer(variance, variance)) * 0.4 + 0.6 * np.diag(variance)
+    for function in (Activation("relu"), Activation("leaky_relu", 0.3)):
+        rises = rising_activation(function)
+        for part in (0.0, 1.0):
+            field = Field(np.zeros(4), variance, part * variance, covariance.ravel(), axes, rises)
+            law = windows(Pool("max", 4, 4), field)
+            assert law.shared == pytest.approx(law.second if part else law.first**2, rel=1e-6)

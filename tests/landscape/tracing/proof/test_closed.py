@@ -55,3 +55,19 @@ def test_zeros_beside_an_open_way_stay(points):
     model = headed(beside)
     assert trace(model, SHAPE, initialisation="he").unproven == ""
     assert points == [0]
+
+
+def test_a_gradient_that_is_cut_is_found_where_gates_are_closed():
+    """A ReLU over one negative filter of what is positive: zero at every input, but for other signs of its weights."""
+
+    def cut(m, x):
+        with torch.no_grad():
+            y = m.two(m.one(x).square())
+        return m.act(y)
+
+    model = Layers(cut)
+    with torch.no_grad():
+        model.two.weight.copy_(-model.two.weight.abs())
+    with pytest.raises(UnsupportedError, match="is not the model"):
+        trace(model, SHAPE, initialisation="he")
+    assert (model.two.weight < 0).all()
