@@ -124,9 +124,9 @@ def from_few_positions(function: Callable[..., tuple[Array, ...]], *arrays: Arra
     (True, True)
     """
     arrays = tuple(np.broadcast_arrays(*arrays))
-    channels, positions = len(arrays[0]), prod(arrays[0].shape[1:])
-    if channels < 4 * SAMPLED:
+    if arrays[0].ndim < 2 or len(arrays[0]) < 4 * SAMPLED:
         return pointwise(function, *arrays)
+    channels, positions = len(arrays[0]), prod(arrays[0].shape[1:])
     sample = np.arange(SAMPLED) * channels // SAMPLED
     first, kind = alike_rows([array[sample].reshape(SAMPLED, positions).T for array in arrays])
     where: tuple[Any, ...] = (slice(None), *np.unravel_index(first, arrays[0].shape[1:]))

@@ -19,7 +19,7 @@ from landscape.gates.forward.signal import Run, Signal, gaussian
 from landscape.gates.gates import Skip, gate_under, gates_below, pooled_gates, skips, unknown_rates
 from landscape.gates.windows.united import united
 from landscape.prior import Gates, Pooled, Prior
-from landscape.structure.arrays import check_room, diagonal_of, one_row
+from landscape.structure.arrays import check_room, diagonal_of, one_row, too_many_channels
 from landscape.structure.plan import Axes
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, is_batch_norm, slopes
 from lattice import (
@@ -41,6 +41,7 @@ __all__ = ["read_under_pool", "theory_gates"]
 Array = np.ndarray[Any, Any]
 LEAST_TOGETHER = 0.4  # of the rate of a gate: two that are taken as independent may be as much as a factor of 2 apart
 SKIPS = np.exp(np.arange(-24.0, 4.0, 0.1))  # deviations at which the signal of a skip is looked at
+ONE_EACH = "at pairs of positions its channels differ by one number each, for being too many"
 FAR = 2.5  # deviations from the mean to where a gate opens
 
 
@@ -278,8 +279,12 @@ def _joint(field: MeanField, gains: Mapping[str, Any]) -> dict[str, Array]:
             below = node.inputs[0]
             if below in field.products and field.known(a).run is None:
                 joint = gate_products(node.op, field.found[below], field.products[below], field.signs_of_runs[below], axes)
+                gain = np.asarray(gains[node.name])
+                if joint is not None and gain.ndim and too_many_channels(len(gain), axes):
+                    field.notes[node.name] = (*field.notes.get(node.name, ()), ONE_EACH)
+                    joint, gain = (part.mean(axis=0, keepdims=True) for part in (joint, gain))
                 if joint is not None:
-                    found[node.name] = _with_gains(joint, gains[node.name], axes)
+                    found[node.name] = _with_gains(joint, gain, axes)
     return found
 
 
@@ -383,6 +388,8 @@ def _product_joint(prior: Prior, below: Sequence[Signal]) -> dict[tuple[str, int
 
 
 def _at_pairs(factor: Signal, alone: bool, spatial: tuple[int, ...], axes: Axes) -> Array:
+    if too_many_channels(len(factor.power), axes):
+        factor = Signal(*(part.mean(axis=0, keepdims=True) for part in factor))
     if alone:
         power = one_row(factor.power)
         power = power.reshape(len(power), *(1 for _ in axes))

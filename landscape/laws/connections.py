@@ -16,7 +16,7 @@ from landscape.gates.filters import Crossing
 from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.laws.trunk import Trunk
 from landscape.prior import Prior
-from landscape.structure.arrays import across, check_room
+from landscape.structure.arrays import across, check_room, too_many_channels
 from landscape.structure.plan import Axes, pool_cells
 from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, activation_gain, slopes
 from landscape.weights.initialisation import checked_variances
@@ -77,6 +77,20 @@ class Rules:
     def joint(self, node: Node, axes: Axes, number: int = 0) -> Any:
         """E[phi' phi''] at pairs of positions: measured, or as of independent gates where the positions differ."""
         return pair_moment(node.op, self, node, axes, number)
+
+    def levels(self, node: Node, axes: Axes, number: int = 0) -> Array | None:
+        """By how much the channels of a node differ, (channels, 1, ...) of mean one, where they have one `joint` together.
+
+        It is E[phi'^2], gamma^2 / sigma^2 or E[g^2] by its mean. None: few enough channels to have a `joint` each.
+        """
+        fixed = isinstance(node.op, Norm) and node.op.kind in ("batch", "scale")
+        if not fixed and not isinstance(node.op, Activation | Multiply):
+            return None
+        own = np.asarray(self.squared(node, number), dtype=float)
+        if own.ndim == 0 or not too_many_channels(len(own), axes):
+            return None
+        own = own.reshape(len(own), -1).mean(axis=1)
+        return (own / own.mean()).reshape(-1, *(1 for _ in axes)) if own.mean() > 0 else None
 
     def edge(self, node: Node, number: int) -> Any:
         """The factor of the trunk law, or None."""
@@ -280,14 +294,23 @@ def pair_moment(op: Op, rules: Rules, node: Node, axes: Axes, number: int) -> An
 def _(op: Norm, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
     """Exact for a factor that is fixed; for one that follows the signal, that of two positions with independent sizes."""
     factor = rules.factor(node)
+    if rules.levels(node, axes) is not None:
+        factor = factor.mean(axis=0, keepdims=True)
     return _at_pairs(np.sqrt(factor), axes, lambda left, right: left * right) if np.ndim(factor) > 1 else factor
 
 
 @pair_moment.register
 def _(op: Activation, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
+    alike = rules.levels(node, axes) is not None
     if node.name in rules.gates.joint:
-        return rules.gates.joint[node.name]
+        joint = rules.gates.joint[node.name]
+        return joint.mean(axis=0, keepdims=True) if alike else joint
     gain, first, same = rules.squared(node), rules.single(node), _same(axes)
+    if alike:  # of two positions the mean of what each channel gives, where all are open to the same side
+        gain, first = np.mean(gain, axis=0, keepdims=True), np.asarray(first)
+        first = (
+            np.mean(first, axis=0, keepdims=True) if (first < 0).any() else np.sqrt(np.mean(first**2, axis=0, keepdims=True))
+        )
     gain = _at_pairs(gain, axes, lambda left, right: left) if np.ndim(gain) else gain
     return np.where(same, gain, _at_pairs(first, axes, np.multiply) if np.ndim(first) else first**2)
 
@@ -301,9 +324,12 @@ def _(op: Dropout, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
 
 @pair_moment.register
 def _(op: Multiply, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
+    alike = rules.levels(node, axes, number) is not None
     if (node.name, number) in rules.gates.product_joint:
-        return rules.gates.product_joint[node.name, number]
+        joint = rules.gates.product_joint[node.name, number]
+        return joint.mean(axis=0, keepdims=True) if alike else joint
     squared = np.asarray(rules.squared(node, number))
+    squared = squared.mean(axis=0, keepdims=True) if alike else squared
     other = rules.lattice.input_shapes(node)[1 - number]
     if set(other[1:]) <= {1} or all(pairs.is_diagonal for pairs in axes):  # one gate for all positions, or one position
         return _at_pairs(squared, axes, lambda left, right: left)

@@ -44,8 +44,10 @@ from landscape.structure.pairs import diagonal as diagonal_pairs
 from landscape.structure.plan import Axes, Plan, State, Step, all_taps, plan, takes_a_mean, window_sizes
 from landscape.weights.fans import weighted
 from lattice import (
+    Activation,
     AssumptionError,
     Dense,
+    Dropout,
     Flatten,
     Lattice,
     Multiply,
@@ -96,6 +98,9 @@ class Local(Protocol):
 
     def joint(self, node: Node, axes: Axes, number: int = 0) -> Any:
         """E[dh/du dh'/du'] of a node without weights at pairs of positions, apart from the coefficients of its map."""
+
+    def levels(self, node: Node, axes: Axes, number: int = 0) -> Array | None:
+        """What a `joint` that is one for all channels is times, channel by channel, (channels, 1, ...), of mean one."""
 
     def edge(self, node: Node, number: int) -> Any:
         """The factor on what a sum gives to its input of this number; None for 1."""
@@ -159,23 +164,32 @@ def _check_range(mantissas: Array, exponent: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Scaled:
-    """Moments m 2^e: one exponent for all that is carried in one state keeps the numbers within range."""
+    """Moments m 2^e: one exponent for all that is carried in one state keeps the numbers within range.
+
+    `levels`, (channels, 1, ...): what the moments of each channel are times those of all, where they have none of their own.
+    """
 
     mantissas: Array
     exponent: int
+    levels: Array | None = None
+
+    @property
+    def whole(self) -> Array:
+        """The mantissas of every channel."""
+        return self.mantissas if self.levels is None else self.levels * self.mantissas
 
     @classmethod
-    def of(cls, values: Array, exponent: int) -> "_Scaled":
+    def of(cls, values: Array, exponent: int, levels: Array | None = None) -> "_Scaled":
         """The same with numbers near one, where they are far from it."""
         largest = np.abs(values).max()
         if np.isfinite(largest) and largest > 0 and not TAME[0] < largest < TAME[1]:
             shift = int(np.log2(largest))
-            return cls(np.ldexp(values, -shift), exponent + shift)
-        return cls(values, exponent)
+            return cls(np.ldexp(values, -shift), exponent + shift, levels)
+        return cls(values, exponent, levels)
 
     def __add__(self, other: "_Scaled") -> "_Scaled":
         low, high = sorted((self, other), key=lambda one: one.exponent)
-        one, two = high.mantissas, np.ldexp(low.mantissas, low.exponent - high.exponent)
+        one, two = high.whole, np.ldexp(low.whole, low.exponent - high.exponent)
         total = one + two
         if one.min() < 0 or two.min() < 0:  # terms of one sign do not cancel
             total[(np.abs(total) <= CANCELLED * np.abs(two)) & np.isfinite(two)] = 0.0
@@ -191,7 +205,7 @@ def _sweep(lattice: Lattice, local: Local, cotangent: Array, copies_alike: bool 
     def onward(state: State, here: _Scaled) -> Iterator[tuple[State, _Scaled]]:
         held.pop(state, None)
         for step in steps[state]:
-            passed = _checked_pass(lattice, planned, local, step, here.mantissas)
+            passed, levels = _checked_pass(lattice, planned, local, step, here)
             if copies_alike and step.side is None and step.node in planned.gathering:
                 passed = _as_of_one(lattice, step, passed, planned.carried[step.target])
             held[step.target] = max(held.get(step.target, 0), passed.nbytes)
@@ -200,12 +214,13 @@ def _sweep(lattice: Lattice, local: Local, cotangent: Array, copies_alike: bool 
                     f"{lattice.nodes[step.node].name}: the moments between positions below it and beside it take more than "
                     f"{MOST_BYTES / 2**30:.0f} GiB; give a smaller input"
                 )
-            yield step.target, _Scaled.of(passed, here.exponent)
+            yield step.target, _Scaled.of(passed, here.exponent, levels)
 
     local.begin()
     for state, here in accumulate((*steps, (0, 0)), _Scaled(cotangent, 0), onward):
         if state[0] == state[1]:
-            visited = lattice.nodes[state[0]], diagonal_of(here.mantissas, planned.carried[state]), here.exponent
+            own = diagonal_of(here.mantissas, planned.carried[state])
+            visited = lattice.nodes[state[0]], own if here.levels is None else here.levels * own, here.exponent
             local.reached(*visited)
             yield visited
 
@@ -226,14 +241,42 @@ def checked_plan(lattice: Lattice, filters: frozenset[str] = frozenset()) -> Pla
     return planned
 
 
-def _checked_pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: Array) -> Array:
-    """The same as `_pass`; of channels that are alike one row, and a refusal where there is no room says where."""
-    if not here.any():
-        return np.zeros((1, *map(len, planned.carried[step.target])))
+def _checked_pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: _Scaled) -> tuple[Array, Array | None]:
+    """The same as `_pass`, of channels that are alike one row, and levels; a refusal where there is no room says where."""
+    if not here.mantissas.any():
+        return np.zeros((1, *map(len, planned.carried[step.target]))), None
     try:
-        return one_row(_pass(lattice, planned, local, step, here))
+        values, levels = _apart(lattice, planned, local, step, here)
+        return one_row(_pass(lattice, planned, local, step, values)), levels
     except ResourceError as refusal:
         raise ResourceError(f"{lattice.nodes[step.node].name}: {refusal}") from refusal
+
+
+def _apart(lattice: Lattice, planned: Plan, local: Local, step: Step, here: _Scaled) -> tuple[Array, Array | None]:
+    """The moments that go through a step, of every channel, or of all together beside the level that each has below it."""
+    op, above = lattice.nodes[step.node].op, planned.carried[step.source]
+    own = None
+    if step.side is None and not is_diagonal(above, planned.carried[step.target]):
+        own = local.levels(lattice.nodes[step.node], above, step.places[0])
+        summed = isinstance(op, Dense) or (isinstance(op, WeightedWindow) and op.groups == 1)
+        if len(here.mantissas) == 1 and (summed or _keeps_channels(lattice, step)):
+            levels = own if here.levels is None else here.levels if own is None else here.levels * own
+            if levels is not None:
+                return here.mantissas * levels.mean(), None if summed else levels / levels.mean()
+    if here.levels is not None:
+        check_room(len(here.levels), above)
+    return here.whole if own is None else here.whole * own, None
+
+
+def _keeps_channels(lattice: Lattice, step: Step) -> bool:
+    """Does each channel of the target get what the same channel of the node has, and all in the same way?"""
+    op, channels = lattice.nodes[step.node].op, lattice.shapes[step.node][0]
+    if lattice.shapes[step.target[0]][0] != channels:
+        return False
+    if isinstance(op, WeightedWindow):
+        return op.groups == channels
+    fixed = isinstance(op, Norm) and op.kind in ("batch", "scale")
+    return fixed or isinstance(op, Activation | Dropout | Multiply) or (isinstance(op, Windowed) and not _is_maximum(op))
 
 
 def _as_of_one(lattice: Lattice, step: Step, here: Array, axes: Axes) -> Array:

@@ -23,11 +23,13 @@ __all__ = [
     "rearranged",
     "sides",
     "tap_cells",
+    "too_many_channels",
 ]
 
 Array = np.ndarray[Any, Any]
 Axes: TypeAlias = tuple[Pairs, ...]
 MOST_NUMBERS = 2**28  # float64 in one array of moments: 2 GiB
+MOST_OF_CHANNELS = 2**21  # of these at pairs of positions: of more, channels have one number each beside what they share
 
 
 def across(indices: Sequence[Array]) -> tuple[Any, ...]:
@@ -43,6 +45,19 @@ def check_room(channels: int, axes: Axes) -> None:
             f"{size:.1e} moments between positions, of {channels} channels, are asked for in one layer, and {MOST_NUMBERS:.1e} "
             "are the most; give a smaller input"
         )
+
+
+def too_many_channels(channels: int, axes: Axes) -> bool:
+    """Are these more moments at pairs of positions than are followed for each channel alone?
+
+    >>> from landscape.structure.pairs import diagonal, everything
+    >>> (
+    ...     too_many_channels(96, (everything(400, 400),)),
+    ...     too_many_channels(96, (diagonal(10**6),)),
+    ... )
+    (True, False)
+    """
+    return channels > 1 and channels * prod(map(len, axes)) > MOST_OF_CHANNELS and not all(pairs.is_diagonal for pairs in axes)
 
 
 def one_row(values: Array) -> Array:

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from torch import nn
 
+from landscape import predict
 from landscape.laws import covariance
 from landscape.laws.batchnorm import dropout_gains
 from landscape.laws.moments import squared_gradients
@@ -223,3 +226,55 @@ def test_layers_without_room_are_refused_by_name(monkeypatch):
     monkeypatch.setattr(arrays, "MOST_NUMBERS", 12)  # of neighbours among 9 positions
     with pytest.raises(ResourceError, match=r"^(pool1|relu|conv2|add): .* moments between positions, of . channels"):
         squared_gradients(net, random_law(net, 0)["variances"])
+
+
+@pytest.mark.parametrize("added", [False, True], ids=["chain", "skip"])
+def test_channels_that_differ_by_a_number_are_carried_together(added, monkeypatch):
+    nodes = [Node("norm", Norm(), (2,)), Node("filter", Conv(4, 3, padding=1, groups=4), (3,)), Node("other", Norm(), (4,))]
+    nodes += [Node("sum", Add(), (3, 5))] if added else []
+    net = average_around(*nodes)
+    law = random_law(net, 3)
+    factors = [law["factors"][name] for name in ("norm", "other")]
+    assert all(np.ptp(factor) > 0.1 for factor in factors)
+    each = squared_gradients(net, **law)
+    rows, pass_ = [], covariance._pass
+
+    def counted(lattice, planned, local, step, here):
+        pairs = not all(axis.is_diagonal for axis in planned.carried[step.source])
+        rows.append(len(here) if pairs else 1)
+        return pass_(lattice, planned, local, step, here)
+
+    monkeypatch.setattr(covariance, "_pass", counted)
+    monkeypatch.setattr(arrays, "MOST_OF_CHANNELS", 0)
+    np.testing.assert_allclose(squared_gradients(net, **law), each, rtol=1e-12)
+    assert (max(rows) > 1) == added  # what a skip adds is no multiple of the branch
+
+
+def test_blocks_with_statistics_of_their_own_keep_map_and_scale(monkeypatch):
+    """Depthwise filters and squeeze-and-excitation between norms that differ channel by channel."""
+    torch.manual_seed(0)
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.wide, self.narrow = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 24, 1), nn.Conv2d(24, 8, 1)
+            self.filter, self.head = nn.Conv2d(24, 24, 3, padding=1, groups=24), nn.Linear(8, 4)
+            self.few, self.many = nn.Conv2d(24, 6, 1), nn.Conv2d(6, 24, 1)
+            self.one, self.two = nn.BatchNorm2d(24), nn.BatchNorm2d(24)
+
+        def forward(self, x):
+            x = torch.relu(self.two(self.filter(torch.relu(self.one(self.wide(self.stem(x)))))))
+            x = x * torch.sigmoid(self.many(torch.relu(self.few(x.mean((2, 3), keepdim=True)))))
+            return self.head(self.narrow(x).mean((2, 3)))
+
+    net = Block()
+    for norm in (net.one, net.two):
+        for numbers in (norm.running_var.data, norm.weight.data):
+            numbers.uniform_(0.5, 2)
+        norm.bias.data.normal_(std=0.3)
+    each = predict(net.eval(), (3, 10, 10)).squared
+    monkeypatch.setattr(arrays, "MOST_OF_CHANNELS", 0)
+    together = predict(net, (3, 10, 10))
+    assert any("differ by one number each" in reason for reason in together.reasons)
+    np.testing.assert_allclose(together.squared.mean(), each.mean(), rtol=0.01)
+    np.testing.assert_allclose(together.squared / together.squared.mean(), each / each.mean(), rtol=0.01)
