@@ -274,7 +274,7 @@ def _different_values(prior: Prior, position: int) -> tuple[float, bool]:
         channels = different_channels(lattice, node.inputs[0], node.op.groups)
     if node.op.kind in ("instance", "group"):
         positions = different_positions(lattice, node.inputs[0], lambda read: _following(prior, read))
-    return channels * positions.count, positions.random
+    return channels * positions.number, positions.random
 
 
 def _left_of_levels(prior: Prior, position: int, n: float, found: list[MeanField]) -> float | None:

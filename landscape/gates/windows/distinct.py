@@ -29,7 +29,7 @@ MOST_CHANNELS = 32  # of a group: of more, those that are left after copies are 
 class Distinct(NamedTuple):
     """How many values of a channel are different ones, on average; `random`: are there fewer in some draws?"""
 
-    count: float
+    number: float
     random: bool = False
 
 
@@ -43,7 +43,7 @@ def different_positions(
     >>> different_positions(
     ...     net, 2, lambda node: 1.0
     ... )  # at both ends a window of two cells is in one of three
-    Distinct(count=3.166666666666667, random=True)
+    Distinct(number=3.166666666666667, random=True)
     """
     known = {} if known is None else known
     if position not in known:
@@ -59,18 +59,18 @@ def _of(lattice: Lattice, position: int, below: list[Distinct], following: Calla
         return Distinct(whole)
     if isinstance(node.op, Pooling) and node.op.kind == "max":
         changes = _changes(node.op, lattice.shapes[node.inputs[0]][1:])
-        return Distinct(min(below[0].count, changes), below[0].random or changes < whole)
+        return Distinct(min(below[0].number, changes), below[0].random or changes < whole)
     if isinstance(node.op, Windowed):
         share = following(node.inputs[0])
-        count = below[0].count * share + (isinstance(node.op, Pad) and node.op.mode == "zeros")
+        count = below[0].number * share + (isinstance(node.op, Pad) and node.op.mode == "zeros")
         return Distinct(min(whole, count), count < whole and (share < 1 or below[0].random))
     most = max(below)
     if isinstance(node.op, Add):
         for source, _, maps in added_to_itself(lattice, position):
             if all(np.array_equal(b.values @ b.values, a.values) for ((a, b),) in maps):
                 share = following(source)  # of two that are added one is there
-                return Distinct(most.count / 2 * (1 - (1 - share) ** 2), most.random or share < 1)
-    return Distinct(min(whole, most.count), most.random)
+                return Distinct(most.number / 2 * (1 - (1 - share) ** 2), most.random or share < 1)
+    return Distinct(min(whole, most.number), most.random)
 
 
 def _keeps_copies(lattice: Lattice, position: int) -> bool:

@@ -19,7 +19,7 @@ def test_different_maxima_are_as_many_as_are_drawn(cells, kernel, stride, paddin
     values = torch.randn(20_000, cells, generator=torch.Generator().manual_seed(0))
     maxima = F.max_pool1d(values, kernel, stride, padding)
     drawn = 1 + (maxima.diff() != 0).sum(1).double().mean().item()
-    assert abs(found.count - drawn) < 0.05
+    assert abs(found.number - drawn) < 0.05
     assert found.random == (stride < kernel)
 
 
@@ -90,4 +90,4 @@ def test_a_norm_over_many_values_is_as_before():
     """Maxima of windows that do not overlap, and averages, leave as many values as there are."""
     net = Lattice.chain((1, 12), [Conv(2, 1), Pool("max", 2, 2), Pool("avg", 3, 1, 1)])
     assert different_positions(net, 2, lambda node: 0.5) == (6, False)
-    np.testing.assert_allclose(different_positions(net, 3, lambda node: 1.0).count, 6)
+    np.testing.assert_allclose(different_positions(net, 3, lambda node: 1.0).number, 6)
