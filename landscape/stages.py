@@ -23,6 +23,7 @@ from landscape.laws.norm_gradient import kept_by_norms
 from landscape.laws.pooled_head import head_correction
 from landscape.structure.signs import is_batch_norm
 from landscape.tracing.trace import Trace, trace
+from landscape.warrant.centred_gates import centred_gates
 from landscape.warrant.growing_products import growth_of_products, nested_products
 from landscape.warrant.guarantee import Guarantee, warrant
 from landscape.warrant.nested_products import MOST_NESTED, more_of_nested_products
@@ -233,6 +234,7 @@ def _by_the_law_that_holds(traced: Trace, request: Request, by_hand: bool, said:
     _check_branches(traced.lattice)
     _check_winners(traced.lattice)
     _check_products(traced.lattice)
+    _check_centred_gates(traced.lattice)
     _check_rounding(traced)
     _check_growth(traced, request.train)
     guarantee, reasons = warrant(traced)
@@ -285,6 +287,15 @@ def _check_products(lattice: Lattice) -> None:
             f"{name}: a product of products of one signal, of so few inputs and weights that its squared gradient is worth up "
             f"to {more:.2g} times that of independent factors, in rare draws. Give it more inputs or channels, a norm before "
             "the product, or a sigmoid on one of the factors"
+        )
+
+
+def _check_centred_gates(lattice: Lattice) -> None:
+    """Refuse averages of gates of a signal less its average, where the slopes at the few positions cancel."""
+    if names := centred_gates(lattice):
+        raise AssumptionError(
+            f"{listed(names)}: the average of a gate with even slopes, of a signal less its average over few positions; "
+            "the slopes are alike, and hardly anything of the gradient is left. Give it more positions, or no average above"
         )
 
 

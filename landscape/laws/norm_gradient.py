@@ -52,6 +52,7 @@ from landscape.gates.forward.levels import Law, inverse_of_sum
 from landscape.gates.forward.mean_field import MeanField
 from landscape.gates.forward.mean_field_rules import differences
 from landscape.gates.gates import gate_under, gates_below
+from landscape.gates.windows.distinct import Distinct, different_channels, different_positions
 from landscape.laws.batchnorm import averaged_next
 from landscape.laws.moments import expected_squares
 from landscape.prior import Prior
@@ -100,19 +101,22 @@ def kept_by_norms(prior: Prior, given: bool = False, of_signs: Collection[str] =
         if here:
             assert isinstance(node.op, Norm)
             _check_not_constant(lattice, position)
-            following = _following(prior, position)
-            n = _values(node, _before_copies(lattice, position)) * following
+            following = _following(prior, node.inputs[0])
+            n, random = _different_values(prior, position)
+            n *= following
             _check_filters_differ(prior, position, n, of_signs)
             eps = np.clip(node.op.eps * np.asarray(prior.gates.gains.get(node.name, 0.0)), 0, 1)  # of E[s^2] + eps
             levels = None if given else _left_of_levels(prior, position, n, found)
             centred = node.op.kind != "rms"
+            random = random or following < 1
             means = int(centred or following < 1)  # few of those that a gate leaves are fewer now and then
             back = 1 + means - centred * following  # where eps is large, the mean takes 1 / n of what n values let pass
-            if following < 1 and 2 < n - means <= FEW_RECTIFIED and np.all(eps < LEAST_EPS):
+            if random and 2 < n - means <= FEW_RECTIFIED and np.all(eps < LEAST_EPS):
+                kind, where = ("rectified", "gate") if following < 1 else ("different", "maximum")
                 raise AssumptionError(
-                    f"{node.name}: the {node.op.kind} norm divides by the variance of {n:.3g} rectified values on average, of "
+                    f"{node.name}: the {node.op.kind} norm divides by the variance of {n:.3g} {kind} values on average, of "
                     "which so few are left now and then that rare draws decide; give more channels, a larger input, or the "
-                    "norm before the gate"
+                    f"norm before the {where}"
                 )
             own = _left(max(n - means, 0), means, eps, given, node, back) if levels is None else levels
             kept[node.name] = np.asarray(own)
@@ -261,14 +265,16 @@ def _weighted_below(lattice: Lattice, position: int) -> int | None:
     return below if isinstance(lattice.nodes[below].op, Weighted) else None
 
 
-def _values(node: Node, shape: tuple[int, ...]) -> int:
-    """Over how many values a norm takes its variance."""
+def _different_values(prior: Prior, position: int) -> tuple[float, bool]:
+    """Over how many different values a norm takes its variance, and are there fewer in some draws?"""
+    lattice, node = prior.lattice, prior.lattice.nodes[position]
     assert isinstance(node.op, Norm)
-    positions = prod(shape[1:])
-    channels = shape[0] // node.op.groups
-    return {"layer": channels, "rms": channels, "instance": positions, "group": shape[0] // node.op.groups * positions}[
-        node.op.kind
-    ]
+    channels, positions = 1.0, Distinct(1.0)
+    if node.op.kind != "instance":
+        channels = different_channels(lattice, node.inputs[0], node.op.groups)
+    if node.op.kind in ("instance", "group"):
+        positions = different_positions(lattice, node.inputs[0], lambda read: _following(prior, read))
+    return channels * positions.number, positions.random
 
 
 def _left_of_levels(prior: Prior, position: int, n: float, found: list[MeanField]) -> float | None:
@@ -293,7 +299,7 @@ def _left_of_levels(prior: Prior, position: int, n: float, found: list[MeanField
     common, rest = max(shared - mean**2, 0.0) * (channels > 1), max(power - shared - apart, 0.0)
     if max(common, apart) <= ROUNDING * power:
         return None
-    following = channels * _following(prior, position)  # the channels that follow the signal
+    following = channels * _following(prior, node.inputs[0])  # the channels that follow the signal
     positions = n / following  # without copies
     if positions <= 1:
         return None
@@ -326,22 +332,13 @@ def _of_directions(n: float, k: int, law: Law, size: float, eps: float, back: fl
     return (size + eps) * ((n - k) * once + back * (eps * n) ** 2 * thrice)
 
 
-def _before_copies(lattice: Lattice, position: int) -> tuple[int, ...]:
-    """The shape that a norm reads, before a resize has made several positions of one."""
-    shape, below = lattice.shapes[position], lattice.nodes[position].inputs[0]
-    while isinstance(lattice.nodes[below].op, Activation | Dropout | Upsample):
-        below = lattice.nodes[below].inputs[0]
-        shape = min(shape, lattice.shapes[below], key=prod)
-    return shape
-
-
-def _following(prior: Prior, position: int) -> float:
-    """The share of a norm's values that follow the signal: 1/2 for each ReLU right below, which makes all others the same.
+def _following(prior: Prior, read: int) -> float:
+    """The share of a node's values that follow the signal: 1/2 for each ReLU right below, which makes all others the same.
 
     The variance of the few that are left is small more often than that of as many Gaussian values.
     """
     lattice, below, share = prior.lattice, gates_below(prior.lattice), 1.0
-    name = gate_under(lattice, lattice.nodes[position].inputs[0])
+    name = gate_under(lattice, read)
     while name is not None:
         gate = lattice.names.index(name)
         op = lattice.nodes[gate].op

@@ -237,17 +237,27 @@ def added_to_itself(lattice: Lattice, position: int) -> list[tuple[int, int, tup
     """
     node, found = lattice.nodes[position], list[tuple[int, int, tuple[Maps, ...]]]()
     for other in node.inputs if isinstance(node.op, Add) else ():
-        below = lattice.nodes[other]
-        while isinstance(below.op, Norm) and below.op.kind == "scale":
-            below = lattice.nodes[below.inputs[0]]
-        if isinstance(below.op, Rearrange) and below.inputs[0] in node.inputs and _keeps_channels(below.op):
-            shape = lattice.shapes[below.inputs[0]]
-            maps = moved_axes(below.op, shape)
-            if maps is not None and len(shape) > 1:
-                own = [freeze(np.eye(n)) for n in shape[1:]]
-                sides = tuple(((a, b),) for a, ((b, _),) in zip(own, maps, strict=True))
-                found.append((below.inputs[0], other, sides))
+        moved = _without_factors(lattice, other)
+        below = lattice.nodes[moved]
+        if not (isinstance(below.op, Rearrange) and _keeps_channels(below.op)):
+            continue
+        source = _without_factors(lattice, below.inputs[0], node.inputs)
+        shape = lattice.shapes[source]
+        maps = moved_axes(below.op, shape)
+        if source in node.inputs and maps is not None and len(shape) > 1:
+            own = [freeze(np.eye(n)) for n in shape[1:]]
+            sides = tuple(((a, b),) for a, ((b, _),) in zip(own, maps, strict=True))
+            found.append((source, other, sides))
     return found
+
+
+def _without_factors(lattice: Lattice, position: int, until: tuple[int, ...] = ()) -> int:
+    """The node below those that multiply by a number, or the first of `until`."""
+    node = lattice.nodes[position]
+    while position not in until and isinstance(node.op, Norm) and node.op.kind == "scale":
+        position = node.inputs[0]
+        node = lattice.nodes[position]
+    return position
 
 
 def turned_sides(maps: tuple[Maps, ...]) -> tuple[Maps, ...]:

@@ -30,6 +30,7 @@ Array = np.ndarray[Any, Any]
 MOST_GROUPS = 8
 MOST_KEPT = 1 << 25  # numbers that the groups keep for pairs of positions: fewer groups above it
 MOST_POSITIONS = 256  # whose products are all taken, by one multiplication of matrices
+MOST_COMPARED = 1 << 20  # winners with taps at once
 MOST_PRODUCTS = 300_000  # of slopes at pairs of more positions, in one pass; fewer channels do then
 
 
@@ -45,6 +46,7 @@ class Counter(Watched):
         self.own = _gates_of_factors(lattice)
         self.runs_up: dict[str, dict[str, Any]] = {}  # of this pass: gate: lowest gate of a trunk: product of squared slopes
         self.slopes: dict[str, Any] = {}  # of this pass: gate: product of the slopes of the gates from it down
+        self.taps: dict[str, Any] = {}  # by maximum, the cell that each tap of each output reads
         self.draws = draws
         self.given = given  # images: their own sizes are averaged over, those of white noise are theory's
         self.finite = True
@@ -171,8 +173,18 @@ class Counter(Watched):
         else:
             passed = worth.flatten(2).gather(2, winner.flatten(2)).reshape(winner.shape)
             self._add(("open cells", node.name), self._mean(node.name, worth))
-        wins = [self._mean(node.name, passed * (winner == torch.as_tensor(cells))) for cells in self.cells(node)]
-        self._add(("taps", node.name), torch.stack(wins))
+        if node.name not in self.taps:
+            self.taps[node.name] = torch.as_tensor(np.stack(self.cells(node)))
+        together = max(1, MOST_COMPARED // winner.numel())  # taps at once
+        wins = [self._wins(node.name, passed, winner, cells) for cells in self.taps[node.name].split(together)]
+        self._add(("taps", node.name), torch.cat(wins))
+
+    def _wins(self, name: str, passed: Any, winner: Any, cells: Any) -> Any:
+        """What passes where the winner is the cell of each of these taps: (taps, runs, *outputs)."""
+        import torch
+
+        won = passed[:, :, None] * (winner[:, :, None] == cells)
+        return torch.stack([part.mean(dim=(0, 1)) for part in won.split(self.runs[name], dim=1)], dim=1)
 
     def _mean(self, name: str, values: Any) -> Any:
         """Over images and the channels of each run: (runs, *spatial)."""

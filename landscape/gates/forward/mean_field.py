@@ -301,10 +301,12 @@ class MeanField:
         """What the branches of a sum have in common at these pairs, where one is another at other positions; else None."""
         runs, total = self.runs[position], None
         for source, other, maps in added_to_itself(self.lattice, position):
-            product, factor, node = self.products.get(source), np.ones(1), self.lattice.nodes[other]
-            while isinstance(node.op, Norm):
-                factor = factor * np.sqrt(self.factor(node)) * self.sign(node)
-                node = self.lattice.nodes[node.inputs[0]]
+            product, factor, below = self.products.get(source), np.ones(1), other
+            while below != source:
+                node = self.lattice.nodes[below]
+                if isinstance(node.op, Norm):
+                    factor = factor * np.sqrt(self.factor(node)) * self.sign(node)
+                below = node.inputs[0]
             if product is None or product.runs != runs or np.ptp(factor) > 0:
                 continue
             (x, x_), (y, y_) = (at_pairs(by_run(self.found[i].mean, runs), axes) for i in (source, other))

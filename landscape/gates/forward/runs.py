@@ -34,6 +34,7 @@ REACH = 6.0  # deviations beyond which nothing is kept: 2e-9
 POINTS = 6.0, 1.0  # of a panel: so many, and so many for each deviation of the narrowest density on it
 GROWTH = 1.4  # of the number of points, from one group of cases to the next
 NARROW = 400.0  # deviations on a panel: a branch that is smaller is taken as of that size, or as absent, whichever is nearer
+CONSTANT = 1e-9  # of its mean: what deviates by less is taken as deviating by that
 ROOM = 2**20  # entries of the matrices of a step that are made at one time
 
 
@@ -136,7 +137,8 @@ def _all_rates(gates: list[Curve], cases: Array) -> Array:
 
 def _stages(gates: list[Curve], first: Array, steps: Array) -> list[_Stage]:
     """Where the law of each gate lies: as far as a start, or a value that a kink leaves, is spread by what is added later."""
-    deviation = np.sqrt(np.where(first[:, 1] > 0, first[:, 1], np.finfo(float).tiny))  # nothing: something small of both signs
+    # nothing, or a constant: something small of both signs
+    deviation = np.maximum(np.sqrt(np.maximum(first[:, 1], np.finfo(float).tiny)), CONSTANT * np.abs(first[:, 0]))
     parts = [(first[:, 0], deviation)]
     stages = []
     for number, gate in enumerate(gates):

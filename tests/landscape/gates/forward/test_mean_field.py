@@ -45,6 +45,7 @@ from lattice import (
 )
 from lattice.network.branches import Branches
 from lattice.network.ops import GlobalPool, Input
+from lattice.network.rearrange import Rearrange
 from validation import compare, measure
 from validation.montecarlo.build import build
 
@@ -851,3 +852,15 @@ def test_windows_that_read_padding_alone_give_a_map_of_zeros(mode):
     layers = [Conv(4, 3, padding=1), Activation("relu"), Conv(4, 1, stride=(1, 2), padding=(0, 1)), Activation("relu")]
     net = Lattice.chain((2, 4, 1), [*layers, Upsample(2), GlobalPool("avg")])  # copies, whose pairs an average asks for
     assert not predict(net, mode=mode).squared.any()
+
+
+@pytest.mark.parametrize("factor_first", [True, False])
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_what_is_added_to_its_mirror_image_doubles_or_vanishes_midway(factor_first, sign):
+    """y - flip(y) is zero in the middle, whether the factor stands below the mirroring or above it."""
+    flip = Rearrange(((2,), (5,)), ((0,), (1,)), (None, (4, 3, 2, 1, 0)))
+    one, other = [("factor", Norm("scale")), ("flip", flip)][:: 1 if factor_first else -1]
+    nodes = [Node("x", Input((3, 5))), Node("y", Conv(2, 1), (0,)), Node(*one, (1,)), Node(*other, (2,))]
+    nodes += [Node("sum", Add(), (1, 3)), Node("max", Pool("max", 2), (4,))]
+    prior = Prior(Lattice(tuple(nodes)), {"y": 1 / 3}, factors={"factor": 1.0}, signs={"factor": sign})
+    np.testing.assert_allclose(signals(prior)[4].power, [[2, 2, 2 * (1 + sign), 2, 2]], atol=1e-12)

@@ -214,3 +214,16 @@ def test_runs_of_many_channels_are_those_of_each_channel_alone(monkeypatch):
         for place, rate in alone.items():
             np.testing.assert_allclose(rates[place][channel], rate, rtol=1e-5)
         np.testing.assert_allclose(firsts[2][channel], slopes[2], rtol=1e-5)
+
+
+@pytest.mark.parametrize("gate", ["relu", "relu6", "hardtanh"])
+@pytest.mark.parametrize("constant", [0.7, -0.7])
+def test_a_run_that_starts_at_a_constant_has_the_law_of_what_is_added(gate, constant):
+    """Cells of a padding with a number other than zero: nothing varies there but the branch."""
+    gates = [RELU, Activation(gate)]
+    rates, firsts = rates_of(gates, constant, 0.0, (1.0, 0.2, 0.3))
+    mean, deviation, highest = max(constant, 0) + 0.2, 0.3**0.5, {"relu": np.inf, "relu6": 6.0, "hardtanh": 1.0}[gate]
+    inside = norm.cdf(highest, mean, deviation) - norm.cdf(-1.0 if gate == "hardtanh" else 0.0, mean, deviation)
+    np.testing.assert_allclose([firsts[0], rates[0, 0]], float(constant > 0))
+    np.testing.assert_allclose([firsts[1], rates[1, 1]], inside, rtol=1e-6)
+    np.testing.assert_allclose(rates[0, 1], inside * (constant > 0), rtol=1e-6, atol=1e-12)
