@@ -247,6 +247,7 @@ NOT_HERE = {
     "landscape.tracing.graph.numbers.named_tensors": "a part of trace",
     "landscape.tracing.proof.proving.prove": "a part of trace",
     "landscape.tracing.proof.closed.opened": "a part of trace",
+    "landscape.tracing.proof.closed.turn_signs": "a part of trace",
     "landscape.tracing.proof.running.copied": "a part of trace",
     "landscape.tracing.proof.running.run_model": "runs a copy; a part of trace",
     "validation.runtime.preserve_state.device_of": "reads where the first tensor lies",

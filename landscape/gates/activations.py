@@ -118,7 +118,8 @@ def closed_moments(below: Array, above: Array, mean: Array, variance: Array, cor
     together = np.maximum(1 + r, np.finfo(float).tiny)  # 0 where z' = -z: then no wedge is left, at any scale
     shrunk = np.sqrt((1 - r) / together)
     both = (m**2 + r * s**2) * (open_ - 2 * owens_t(u, shrunk)) + 2 * m * s * density * ndtr(u * shrunk)
-    both += s**2 * np.sqrt(1 - r**2) * np.exp(-(u**2) / together) / (2 * np.pi)
+    with np.errstate(over="ignore"):  # of nothing left, exp(-inf)
+        both += s**2 * np.sqrt(1 - r**2) * np.exp(-(u**2) / together) / (2 * np.pi)
     if not np.any(below):
         return step * relu, step**2 * positive, step**2 * both, step**2 * open_, step * open_
     shut = ndtr(-u)

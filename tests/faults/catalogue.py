@@ -133,7 +133,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
         Fault("a kernel without its covariance", "closed_moments", "m * relu + X", "m * relu", (f"{HEAD}[abs]",)),
         Fault("an absolute value taken for no gate", "_findings[Activation]", "set(slopes(X))",
               "{abs(slope) for slope in slopes(X)}", (HONEST,)),
-        Fault("neighbouring gates independent", "_pass_down",
+        Fault("neighbouring gates independent", "Trunk._pass_down",
               "np.where(X, ratio(kept, passed), Y)",
               "np.where(X, np.ones_like(kept), np.ones_like(Y))",
               (f"{TRUNK}::test_the_factors_of_a_run_are_those_of_its_paths_counted_one_by_one",)),
