@@ -16,10 +16,10 @@ from landscape.gates.forward.mean_field import MeanField
 from landscape.gates.forward.mean_field_rules import of_run, spread
 from landscape.gates.forward.runs import Step, chains, run_rates
 from landscape.gates.forward.signal import Run, Signal, gaussian
-from landscape.gates.gates import Skip, gate_under, gates_below, pooled_gates, skips, unknown_rates
+from landscape.gates.gates import Skip, gate_under, gates_below, pooled_gates, skips, trunk_gates, unknown_rates
 from landscape.gates.windows.united import united
 from landscape.prior import Gates, Pooled, Prior
-from landscape.structure.arrays import check_room, diagonal_of, one_row, too_many_channels
+from landscape.structure.arrays import check_room, diagonal_of, levels_of, one_row
 from landscape.structure.plan import Axes
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, is_batch_norm, slopes
 from lattice import (
@@ -272,7 +272,7 @@ def _joint(field: MeanField, gains: Mapping[str, Any]) -> dict[str, Array]:
 
     At one position it is the gain, which a gate of a trunk has from its run: what two have in common is that of Gaussians.
     """
-    found = {}
+    found, trunk = {}, trunk_gates(field.lattice)
     for (a, b), axes in field.prior.plan.carried.items():
         node = field.lattice.nodes[a]
         if a == b and isinstance(node.op, Activation) and not all(pairs.is_diagonal for pairs in axes):
@@ -280,7 +280,7 @@ def _joint(field: MeanField, gains: Mapping[str, Any]) -> dict[str, Array]:
             if below in field.products and field.known(a).run is None:
                 joint = gate_products(node.op, field.found[below], field.products[below], field.signs_of_runs[below], axes)
                 gain = np.asarray(gains[node.name])
-                if joint is not None and gain.ndim and too_many_channels(len(gain), axes):
+                if joint is not None and node.name not in trunk and levels_of(gain, axes) is not None:
                     field.notes[node.name] = (*field.notes.get(node.name, ()), ONE_EACH)
                     joint, gain = (part.mean(axis=0, keepdims=True) for part in (joint, gain))
                 if joint is not None:
@@ -388,7 +388,7 @@ def _product_joint(prior: Prior, below: Sequence[Signal]) -> dict[tuple[str, int
 
 
 def _at_pairs(factor: Signal, alone: bool, spatial: tuple[int, ...], axes: Axes) -> Array:
-    if too_many_channels(len(factor.power), axes):
+    if levels_of(factor.power, axes) is not None:
         factor = Signal(*(part.mean(axis=0, keepdims=True) for part in factor))
     if alone:
         power = one_row(factor.power)

@@ -13,7 +13,7 @@ from landscape.structure.signs import SIGNAL_NORMS, Sign, has_slopes
 from lattice import Activation, Add, Concat, Dropout, GlobalPool, Lattice, Multiply, Node, Norm
 from lattice.network.ops import Pooling
 
-__all__ = ["gate_under", "gates_below", "is_affine", "pooled_gates", "Skip", "skips", "unknown_rates"]
+__all__ = ["gate_under", "gates_below", "is_affine", "pooled_gates", "Skip", "skips", "trunk_gates", "unknown_rates"]
 
 
 def unknown_rates(prior: Prior) -> dict[str, Node]:
@@ -130,6 +130,25 @@ def skips(lattice: Lattice) -> Iterator[Skip]:
                 lower, under = _gate_under(lattice, i)
                 if lower is not None and upper is not None:
                     yield Skip(node.name, place, lower, upper, top, under, over)
+
+
+def trunk_gates(lattice: Lattice) -> set[str]:
+    """The gates that skips join.
+
+    >>> from lattice import Conv, residual
+    >>> relu = Activation("relu")
+    >>> layers = [
+    ...     Conv(2, 3),
+    ...     relu,
+    ...     residual([Conv(2, 3, padding=1)]),
+    ...     relu,
+    ...     Conv(2, 1),
+    ...     relu,
+    ... ]
+    >>> sorted(trunk_gates(Lattice.chain((1, 8), layers)))
+    ['activation1', 'activation2']
+    """
+    return {gate for skip in skips(lattice) for gate in (skip.lower, skip.upper)}
 
 
 def _gate_over(lattice: Lattice, position: int) -> tuple[str | None, str, tuple[str, ...]]:

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from landscape.gates.filters import Crossing
+from landscape.gates.gates import trunk_gates
 from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.laws.trunk import Trunk
 from landscape.prior import Prior
-from landscape.structure.arrays import across, check_room, too_many_channels
+from landscape.structure.arrays import across, check_room, levels_of
 from landscape.structure.plan import Axes, pool_cells
 from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, activation_gain, slopes
 from landscape.weights.initialisation import checked_variances
@@ -51,7 +52,7 @@ class Rules:
     def __init__(self, prior: Prior) -> None:
         self.prior, self.lattice, self.gates = prior, prior.lattice, prior.gates
         self.variances = checked_variances(prior.lattice, prior.variances)
-        self.filters = prior.filters
+        self.filters, self.trunk_gates = prior.filters, trunk_gates(prior.lattice)
         self.signs = dict(zip(self.lattice.names, prior.node_signs, strict=True))
 
     def begin(self) -> None:
@@ -81,16 +82,13 @@ class Rules:
     def levels(self, node: Node, axes: Axes, number: int = 0) -> Array | None:
         """By how much the channels of a node differ, (channels, 1, ...) of mean one, where they have one `joint` together.
 
-        It is E[phi'^2], gamma^2 / sigma^2 or E[g^2] by its mean. None: few enough channels to have a `joint` each.
+        It is E[phi'^2], gamma^2 / sigma^2 or E[g^2] by its mean. None: they have one each, as gates of a trunk do,
+        whose channels no layer mixes from one to the next.
         """
         fixed = isinstance(node.op, Norm) and node.op.kind in ("batch", "scale")
-        if not fixed and not isinstance(node.op, Activation | Multiply):
+        if node.name in self.trunk_gates or (not fixed and not isinstance(node.op, Activation | Multiply)):
             return None
-        own = np.asarray(self.squared(node, number), dtype=float)
-        if own.ndim == 0 or not too_many_channels(len(own), axes):
-            return None
-        own = own.reshape(len(own), -1).mean(axis=1)
-        return (own / own.mean()).reshape(-1, *(1 for _ in axes)) if own.mean() > 0 else None
+        return levels_of(self.squared(node, number), axes)
 
     def edge(self, node: Node, number: int) -> Any:
         """The factor of the trunk law, or None."""

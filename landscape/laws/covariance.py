@@ -60,7 +60,7 @@ from lattice import (
     UnsupportedError,
 )
 from lattice.network.attention import Attention
-from lattice.network.ops import Pooling, WeightedWindow, Windowed
+from lattice.network.ops import Pooling, Weighted, WeightedWindow, Windowed
 from lattice.network.rearrange import Rearrange
 from lattice.sweep.pullback import pull, sum_channels
 from lattice.sweep.reverse import accumulate
@@ -258,23 +258,24 @@ def _apart(lattice: Lattice, planned: Plan, local: Local, step: Step, here: _Sca
     own = None
     if step.side is None and not is_diagonal(above, planned.carried[step.target]):
         own = local.levels(lattice.nodes[step.node], above, step.places[0])
-        summed = isinstance(op, Dense) or (isinstance(op, WeightedWindow) and op.groups == 1)
-        if len(here.mantissas) == 1 and (summed or _keeps_channels(lattice, step)):
-            levels = own if here.levels is None else here.levels if own is None else here.levels * own
-            if levels is not None:
-                return here.mantissas * levels.mean(), None if summed else levels / levels.mean()
+        levels = own if here.levels is None else here.levels if own is None else here.levels * own
+        if levels is not None and len(here.mantissas) == 1 and _is_linear_in_channels(lattice, step):
+            channels = lattice.shapes[step.target[0]][0]
+            mean, groups = levels.mean(), channels if not isinstance(op, Weighted) else getattr(op, "groups", 1)
+            sums = levels.reshape(groups, -1, *levels.shape[1:]).mean(axis=1) / mean
+            return here.mantissas * mean, None if groups == 1 else np.repeat(sums, channels // groups, axis=0)
     if here.levels is not None:
         check_room(len(here.levels), above)
     return here.whole if own is None else here.whole * own, None
 
 
-def _keeps_channels(lattice: Lattice, step: Step) -> bool:
-    """Does each channel of the target get what the same channel of the node has, and all in the same way?"""
-    op, channels = lattice.nodes[step.node].op, lattice.shapes[step.node][0]
-    if lattice.shapes[step.target[0]][0] != channels:
+def _is_linear_in_channels(lattice: Lattice, step: Step) -> bool:
+    """Does each channel of the target get what the same channel of the node has, or the mean of its group, in the same way?"""
+    op = lattice.nodes[step.node].op
+    if isinstance(op, WeightedWindow | Dense):
+        return True
+    if lattice.shapes[step.target[0]][0] != lattice.shapes[step.node][0]:
         return False
-    if isinstance(op, WeightedWindow):
-        return op.groups == channels
     fixed = isinstance(op, Norm) and op.kind in ("batch", "scale")
     return fixed or isinstance(op, Activation | Dropout | Multiply) or (isinstance(op, Windowed) and not _is_maximum(op))
 

@@ -17,13 +17,13 @@ __all__ = [
     "check_room",
     "collect",
     "diagonal_of",
+    "levels_of",
     "on_diagonal",
     "one_row",
     "outer",
     "rearranged",
     "sides",
     "tap_cells",
-    "too_many_channels",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -47,17 +47,27 @@ def check_room(channels: int, axes: Axes) -> None:
         )
 
 
-def too_many_channels(channels: int, axes: Axes) -> bool:
-    """Are these more moments at pairs of positions than are followed for each channel alone?
+def levels_of(values: Any, axes: Axes) -> Array | None:
+    """What the channels of values (channels, *spatial) are by their mean, (channels, 1, ...), where that is followed alone.
+
+    That is where there are too many pairs of positions to follow each channel at. None: each channel has moments of its own.
 
     >>> from landscape.structure.pairs import diagonal, everything
-    >>> (
-    ...     too_many_channels(96, (everything(400, 400),)),
-    ...     too_many_channels(96, (diagonal(10**6),)),
-    ... )
-    (True, False)
+    >>> shape, factors = np.linspace(1, 2, 800), np.array([0.5, 1.5])
+    >>> levels_of(np.outer(factors, shape), (everything(2000, 2000),)).ravel().round(9)
+    array([0.5, 1.5])
+    >>> levels_of(np.outer(factors, shape), (diagonal(2000),)) is None
+    True
     """
-    return channels > 1 and channels * prod(map(len, axes)) > MOST_OF_CHANNELS and not all(pairs.is_diagonal for pairs in axes)
+    values = np.asarray(values, dtype=float)
+    if values.ndim == 0 or len(values) == 1 or len(values) * prod(map(len, axes)) <= MOST_OF_CHANNELS:
+        return None
+    rows = values.reshape(len(values), -1)
+    whole = rows.mean()
+    if all(pairs.is_diagonal for pairs in axes) or not whole > 0:
+        return None
+    levels = rows.mean(axis=1, keepdims=True) / whole
+    return np.asarray(levels.reshape(-1, *(1 for _ in axes)))
 
 
 def one_row(values: Array) -> Array:
