@@ -110,8 +110,9 @@ def from_few_positions(function: Callable[..., tuple[Array, ...]], *arrays: Arra
 
     Positions differ little, and in much the same way at all channels: what a smooth function gives at one is nearly the same
     combination of what it gives at a few others, whatever the channel. A sample of the channels tells the positions and the
-    combinations (an interpolative decomposition). Every channel is computed there, and at two positions
-    more, where the sample is met worst; one that is missed there by more than 1e-4 of its largest is computed at all.
+    combinations (an interpolative decomposition). Every channel is computed there, and at two positions more, where the sample
+    is met worst; one that is missed there by more than 1e-4 of its largest is computed at all. For rates, not for moments whose
+    small differences count.
 
     >>> level, size = np.linspace(-1, 1, 500)[:, None], np.linspace(1, 2, 80)
     >>> calls = []

@@ -48,7 +48,7 @@ import numpy as np
 from landscape.gates.activations import law_of
 from landscape.gates.averaging import significant
 from landscape.gates.composites import Form, curve_of, forms
-from landscape.gates.forward.levels import Law, inverse_of_sum
+from landscape.gates.forward.levels import ROUNDING, Law, inverse_of_sum
 from landscape.gates.forward.mean_field import MeanField
 from landscape.gates.forward.mean_field_rules import differences
 from landscape.gates.gates import gate_under, gates_below
@@ -69,7 +69,6 @@ MOST_EXCESS = 10.0  # of E[1 / s^2] over 1 / E[s^2]
 TINY = np.finfo(float).tiny
 LEAST_LEFT = 0.03
 FEW_RECTIFIED = 4.0  # degrees of freedom: of nine values that are halved now and then two are left, whose inverse has no mean
-ROUNDING = 1e-9
 LEAST_EPS = 0.5  # of E[s^2] + eps: below it the inverse of the variance of few values is that of rare draws
 MOST_POSITIONS = 64  # above it the size of the middle position stands for all
 

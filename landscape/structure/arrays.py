@@ -53,21 +53,18 @@ def levels_of(values: Any, axes: Axes) -> Array | None:
     That is where there are too many pairs of positions to follow each channel at. None: each channel has moments of its own.
 
     >>> from landscape.structure.pairs import diagonal, everything
-    >>> shape, factors = np.linspace(1, 2, 800), np.array([0.5, 1.5])
+    >>> shape, factors = np.linspace(1, 2, 2000), np.array([0.5, 1.5])
     >>> levels_of(np.outer(factors, shape), (everything(2000, 2000),)).ravel().round(9)
     array([0.5, 1.5])
     >>> levels_of(np.outer(factors, shape), (diagonal(2000),)) is None
     True
     """
     values = np.asarray(values, dtype=float)
-    if values.ndim == 0 or len(values) == 1 or len(values) * prod(map(len, axes)) <= MOST_OF_CHANNELS:
+    few = values.ndim == 0 or len(values) == 1 or len(values) * prod(map(len, axes)) <= MOST_OF_CHANNELS
+    if few or all(pairs.is_diagonal for pairs in axes):
         return None
-    rows = values.reshape(len(values), -1)
-    whole = rows.mean()
-    if all(pairs.is_diagonal for pairs in axes) or not whole > 0:
-        return None
-    levels = rows.mean(axis=1, keepdims=True) / whole
-    return np.asarray(levels.reshape(-1, *(1 for _ in axes)))
+    levels = values.reshape(len(values), *(1 for _ in axes), -1).mean(axis=-1)
+    return np.asarray(levels / levels.mean()) if levels.mean() > 0 else None
 
 
 def one_row(values: Array) -> Array:

@@ -26,7 +26,7 @@ from landscape.gates.averaging import ratio, significant
 from landscape.gates.forward.signal import Level, Signal
 from lattice.network.ops import WeightedWindow
 
-__all__ = ["Law", "aligned", "inverse_of_sum", "level_of_pairs", "level_of_weights", "by_few_differences"]
+__all__ = ["Law", "ROUNDING", "aligned", "inverse_of_sum", "level_of_pairs", "level_of_weights", "by_few_differences"]
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]

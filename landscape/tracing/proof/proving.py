@@ -112,7 +112,7 @@ class Comparison:
     select: Callable[[Any], Any]
     dtype: torch.dtype
     closed: bool = False  # is its gradient zero at every point?
-    own: bool = False  # may its weights be changed?
+    is_copy: bool = False  # or the model itself, whose weights stay as they are
 
     @property
     def close(self) -> float:
@@ -123,7 +123,7 @@ class Comparison:
         """Raise `Differ` or `Unfinished`, or neither where the two are alike."""
         unseen, gradient = set(self.reader.masks), self.closed
         for seed in range(POINTS):
-            if self.own and not gradient and seed >= POINTS // 2:
+            if self.is_copy and not gradient and seed >= POINTS // 2:
                 turn_signs(self.model, self.lattice, self.reader, seed)
             point, truth, replayed = self._passes(seed)
             if replayed.output.shape != truth.output.shape:
