@@ -16,7 +16,9 @@ from landscape.maps import measures
 from landscape.maps.periods import stride_periods
 from landscape.saved import parts, read_landscape, write_landscape
 from landscape.stages import Request, apply_law, complete, path_law
+from landscape.tracing.model_names import model_factory
 from landscape.tracing.trace import Trace
+from landscape.warrant.drawn_networks import DrawnNetworks, Ensemble, check_exact, drawn_networks
 from landscape.warrant.growing_products import growth_of_products
 from landscape.warrant.guarantee import Guarantee
 from landscape.warrant.nested_products import more_of_nested_products
@@ -54,6 +56,8 @@ class Landscape(MapResult):
         Whether the law of a pooled head was asked for too.
     batch : int, optional
         Over how many inputs batch norms take their statistics; None in evaluation mode.
+    drawn : DrawnNetworks, optional
+        What drawn networks measure of it; None where none were.
     """
 
     squared: Array
@@ -63,6 +67,7 @@ class Landscape(MapResult):
     output: Any = field(default=None, repr=False)
     pooled: bool = field(default=False, repr=False)
     batch: int | None = field(default=None, repr=False)
+    drawn: DrawnNetworks | None = field(default=None, repr=False)
     _map_names = ("squared", "standard_error", "relative")
     _made_of = parts()
 
@@ -121,7 +126,15 @@ class Landscape(MapResult):
 
     @cached_property
     def size(self) -> Size:
-        """How far off it may be, as its guarantee states: least and largest measured / predicted, and the map's error."""
+        """How far off it may be: least and largest measured / predicted, and the map's error.
+
+        As its guarantee states, and as far as drawn networks measure.
+        """
+        size = self._stated_size()
+        return size if self.drawn is None else self.drawn.size.united(size)
+
+    def _stated_size(self) -> Size:
+        """How far off it may be as its guarantee states."""
         size = stated_size(self.lattice, self.guarantee, self.scale_error, self.traced.gates.taps, self.batch)
         if self.guarantee is Guarantee.EXACT:
             return size
@@ -194,6 +207,7 @@ class Landscape(MapResult):
             "scale_range": (low, high),
             "map_error": error,
             "scale_error": self.scale_error,
+            "drawn": None if self.drawn is None else self.drawn._asdict(),
             "mode": "eval" if self.batch is None else "train",
             "report": self.report(),
         }
@@ -269,6 +283,8 @@ class Landscape(MapResult):
         if self.guarantee is not Guarantee.EXACT:
             low, high, error = self.size
             lines.append(f"  measured / predicted may lie between {low:.2g} and {high:.2g}, and the map be off by {error:.0%}")
+        if self.drawn is not None:
+            lines.append(f"  {self.drawn}")
         if self.scale_error > WORTH_SAYING:
             lines.append(f"  scale known to {self.scale_error:.1%}: the variances of the weights are estimates")
         return "\n".join([*lines, str(self.report()) if self.squared.any() else f"  {NOWHERE}"])
@@ -324,7 +340,8 @@ def predict(
         gamma^2 / sigma^2 of a lattice's norms, by name (absent: 1).
     check : bool, default True
         Whether to compare the lattice with the model itself, output and input gradient at one random point, before anything is
-        said; that takes a pass in double precision and a little more (`landscape.trace`).
+        said; that takes a pass in double precision and a little more (`landscape.trace`). Of a small network whose law is not
+        exact 32 to 512 are drawn besides, and what is stated of the prediction holds what they measure (`Landscape.drawn`).
 
     Returns
     -------
@@ -336,7 +353,7 @@ def predict(
     UnsupportedError
         If there are operations without a rule, or arguments without a law.
     AssumptionError
-        If weights are tied, trained or NaN.
+        If weights are tied, trained or NaN, or none of the drawn networks has a gradient.
     SpecificationError
         If the shape or another argument does not fit.
     ResourceError
@@ -352,5 +369,24 @@ def predict(
     """
     request = Request(shape, initialisation, output, mode, gates, inputs, batch, factors, check)
     traced, request, said = complete(model, request)
-    squared, guarantee, reasons, traced, pooled = apply_law(traced, request, isinstance(model, Lattice), said)
-    return Landscape(squared, guarantee, reasons, traced, traced.unit, pooled, batch if request.train else None)
+    by_hand = isinstance(model, Lattice)
+    squared, guarantee, reasons, traced, pooled = apply_law(traced, request, by_hand, said)
+    land = Landscape(squared, guarantee, reasons, traced, traced.unit, pooled, batch if request.train else None)
+    return land if by_hand or not check else _checked(land, model, request)
+
+
+def _checked(land: Landscape, model: Any, request: Request) -> Landscape:
+    """The landscape of a small network with what drawn networks measure of it."""
+    if not land.squared.any():
+        return land
+    model = model_factory(model) if isinstance(model, str) else model
+    given = request.initialisation is not None and request.initialisation != "weights"
+    networks = Ensemble(model, land.traced, request.output, land.batch, request.inputs, given)
+    if land.guarantee is Guarantee.EXACT:
+        check_exact(networks, land.squared, land.size)
+        return land
+    drawn = drawn_networks(networks, land.squared, land.size)
+    if drawn is None:
+        return land
+    more = () if drawn.agree(land.size) else (f"what holds for many values does not for so few: {drawn}",)
+    return replace(land, drawn=drawn, reasons=(*land.reasons, *more))

@@ -11,6 +11,7 @@ from landscape.gates.filters import Crossing
 from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.prior import Gates, Pooled, Shift
 from landscape.tracing.trace import Trace
+from landscape.warrant.drawn_networks import DrawnNetworks
 from landscape.warrant.guarantee import Guarantee
 from lattice import Lattice, SpecificationError
 from lattice.results.files import read_arrays, write_arrays
@@ -24,7 +25,15 @@ __all__ = ["parts", "read_landscape", "write_landscape"]
 
 FORMAT = "pilcro landscape 1"
 SHOWN = ("squared", "standard_error")  # for those who read the arrays alone; and the relative map, where there is one
-FIELDS = {"guarantee": Guarantee, "reasons": tuple, "traced": Trace, "output": object, "pooled": bool, "batch": int | None}
+FIELDS = {
+    "guarantee": Guarantee,
+    "reasons": tuple,
+    "traced": Trace,
+    "output": object,
+    "pooled": bool,
+    "batch": int | None,
+    "drawn": DrawnNetworks | None,
+}
 
 
 def _types() -> dict[str, type]:
@@ -34,7 +43,7 @@ def _types() -> dict[str, type]:
 
 def parts() -> tuple[type, ...]:
     """The types that a landscape is made of."""
-    return (Lattice, *Lattice._parts(), Trace, Gates, Pooled, Winners, Crossing, Shift, Guarantee)
+    return (Lattice, *Lattice._parts(), Trace, Gates, Pooled, Winners, Crossing, Shift, Guarantee, DrawnNetworks)
 
 
 def write_landscape(land: Landscape, path: Path) -> Path:

@@ -90,7 +90,8 @@ def landscape_html(land: Landscape) -> str:
     label = f"predicted importance map over {_sizes(land.squared.shape)} positions, {in_words(guarantee)}"
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in land.reasons)
     words = f"<b>{in_words(guarantee).capitalize()}</b>{GUARANTEES[guarantee].partition(':')[2].join((': ', ''))}"
-    words = f'<div style="font-size:13px">{words}{f"<ul>{reasons}</ul>" if reasons else ""}</div>'
+    drawn = "" if land.drawn is None else f"<div>{escape(str(land.drawn))}</div>"
+    words = f'<div style="font-size:13px">{words}{f"<ul>{reasons}</ul>" if reasons else ""}{drawn}</div>'
     if not land.squared.any():
         return side_by_side([f"{words}<div>{NOWHERE}</div>"])
     return side_by_side([map_svg(land.relative, label), words + table(_brief(land.report()))])

@@ -146,7 +146,7 @@ def squares_and_rest(prior: Prior, output: Any = None) -> tuple[Array, float]:
     """
     if prior.gates.united is not None:
         prior = replace(united(prior), gates=prior.gates.united)
-    rules, asked = Rules(prior), _asked(prior.lattice, output)
+    rules, asked = Rules(prior), asked_of(prior.lattice, output)
     with np.errstate(over="ignore", under="ignore"):
         found = pull_moments(prior.lattice, rules, asked).mean(axis=0)
         if not prior.plan.copies or not found.any():
@@ -188,7 +188,7 @@ def layer_gradients(prior: Prior, output: Any = None) -> dict[str, Array]:
         squares_and_rest(prior, output)  # refused where too much is left out
     rules = Rules(prior)
     with np.errstate(over="ignore", under="ignore"):
-        visited = sweep_moments(prior.lattice, rules, _asked(prior.lattice, output))
+        visited = sweep_moments(prior.lattice, rules, asked_of(prior.lattice, output))
         return {node.name: values.mean(axis=0) for node, values in visited}
 
 
@@ -239,10 +239,10 @@ def path_sum(
             raise UnsupportedError(f"{node.name} ({node.op}): its taps have different coefficients; predict follows them")
         return factor
 
-    return np.asarray(pull_back(lattice, weight, _asked(lattice, output)).mean(axis=0))
+    return np.asarray(pull_back(lattice, weight, asked_of(lattice, output)).mean(axis=0))
 
 
-def _asked(lattice: Lattice, output: Any) -> Array:
+def asked_of(lattice: Lattice, output: Any) -> Array:
     """The cotangent of the mean over output units, of one, or of the mean over the channels of one position."""
     cotangent = one_unit(lattice, output, one=1.0)
     if output is None:

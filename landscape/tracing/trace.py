@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from landscape.gates.gates import unknown_rates
-from landscape.input_checks import call_factory, either_spelling, users_line
+from landscape.input_checks import either_spelling, users_line
 from landscape.prior import Gates, Prior
 from landscape.tracing.aten.table import REASONS, RULES
 from landscape.tracing.expanded import expand
@@ -26,10 +26,12 @@ from landscape.tracing.graph.randomness import only_torch_draws
 from landscape.tracing.graph.reader import Reader, named_tensors
 from landscape.tracing.input_hint import input_hint, takes
 from landscape.tracing.model_names import model_factory
+from landscape.tracing.modules import drawn_module, inside, mode_of
 from landscape.tracing.outputs import resolve_output
 from landscape.tracing.weights import read_weights
 from landscape.weights.fans import weighted
 from landscape.weights.initialisation import Initialisation, layer_variances
+from landscape.weights.weight_draws import FEWEST
 from lattice import AssumptionError, Lattice, UnsupportedError
 from lattice.checks import given_shape
 from lattice.errors import listed
@@ -66,6 +68,8 @@ class Trace(Prior):
         The layers whose weights all have one size: few such filters are different ones.
     precision : float, default 0
         How finely numbers of the weights' type are rounded, relative to their size.
+    parameters : mapping of str to str
+        The parameter of the model that holds each layer's weights.
     """
 
     variance_errors: Mapping[str, float] = field(default_factory=dict)
@@ -74,6 +78,7 @@ class Trace(Prior):
     unproven: str = ""
     of_signs: frozenset[str] = frozenset()
     precision: float = 0.0
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         from landscape.display.html import trace_html
@@ -148,7 +153,7 @@ def trace(
     shape = given_shape(shape)
     model = model_factory(model) if isinstance(model, str) else model
     factory = None if isinstance(model, torch.nn.Module) or not callable(model) else model
-    module: Any = _inside(model if factory is None else _draw(factory, 0))
+    module: Any = inside(model if factory is None else drawn_module(factory, 0))
     program, names = _export(module, shape, train)
     result, unit = _result(program, output)
     reader = Reader(module, program, names, RULES, REASONS, result, train)
@@ -188,27 +193,16 @@ def trace(
     doubts = (*weights_read.doubts, *_doubts_of_reading(reader, weights, parameters))
     types = {tensor.dtype for tensor in first.values() if tensor.is_floating_point()}
     precision = max((torch.finfo(one).eps for one in types), default=0.0)
-    traced = Trace(lattice, *known, weights_read.variance_errors, doubts, unit, unproven, weights_read.of_signs, precision)
+    drawn = {layer: str(whole.get(name, name)) for layer, name in parameters.items()}
+    traced = Trace(
+        lattice, *known, weights_read.variance_errors, doubts, unit, unproven, weights_read.of_signs, precision, drawn
+    )
     if inputs is None or not unknown_rates(traced):
         return traced
     shifts = {name: str(weights[name]["bias"]) for name in parameters if weights[name].get("bias") is not None}
     drawn_shifts = {layer: name for layer, name in shifts.items() if name not in reader.made}
-    drawn = {layer: str(whole.get(name, name)) for layer, name in parameters.items()}
     images = None if isinstance(inputs, str) else inputs
     return replace(traced, gates=observe(program, names, reader, traced, Parameters(drawn, drawn_shifts), images))
-
-
-def _draw(factory: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
-    """A module of a factory, the same for the same seed, the global random state left as it was."""
-    import torch
-
-    with torch.random.fork_rng(devices=()):
-        torch.default_generator.manual_seed(seed)
-        made = call_factory(factory)
-    if not isinstance(made, torch.nn.Module):
-        name = getattr(factory, "__qualname__", factory)
-        raise UnsupportedError(f"the factory {name} returned a {type(made).__name__}; a factory returns a torch.nn.Module")
-    return made
 
 
 def _doubts_of_reading(reader: Reader, weights: Mapping[str, Any], parameters: Mapping[str, str]) -> list[str]:
@@ -233,18 +227,15 @@ def _numbers_of_draws(sizes: list[int]) -> tuple[int, int]:
     return min(max(enough, CHEAP // total, FEW_DRAWS), MOST_DRAWS), MOST_DRAWS
 
 
-def _inside(model: Any) -> Any:
-    """What torch.compile made is left out: torch 2.6 cannot export it, only the module inside."""
-    return getattr(model, "_orig_mod", model)
-
-
 def _fresh(factory: Callable[[], torch.nn.Module], draws: int, first: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The tensors of further draws than the `first`; refused where the next one is the first again."""
+    """The tensors of further draws than the `first`; refused where they are the first again, which few signs are by chance."""
     import torch
 
+    same, numbers = bool(first), sum(tensor.numel() for tensor in first.values())
     for seed in range(1, draws):
-        tensors = named_tensors(_inside(_draw(factory, seed)))
-        if seed == 1 and first and all(torch.equal(tensors[name], tensor) for name, tensor in first.items()):
+        tensors = named_tensors(inside(drawn_module(factory, seed)))
+        same = same and all(torch.equal(tensors[name], tensor) for name, tensor in first.items())
+        if same and seed * numbers >= FEWEST:
             raise AssumptionError(
                 "the factory returned the same weights twice; it must build a new module with new random weights at each "
                 "call, for example lambda: torchvision.models.resnet18(weights=None); or give the module itself"
@@ -338,26 +329,3 @@ def _uncompiled() -> AbstractContextManager[Any]:
     except ImportError:  # torch's own, and not promised
         return nullcontext()
     return _use_lazy_graph_module(True)
-
-
-@contextmanager
-def mode_of(model: torch.nn.Module, train: bool) -> Iterator[None]:
-    """The model in evaluation mode, or in training mode with its frozen parts; every module's own mode restored at the end."""
-    modes = [(module, module.training) for module in model.modules()]
-
-    def restore() -> None:
-        for module, training in modes:
-            module.training = training
-
-    try:
-        if not train:
-            model.eval()
-        elif not model.training:
-            model.train()
-        yield
-    finally:
-        try:
-            restore()
-        except KeyboardInterrupt:  # it came while this was at work, so that this begins again
-            restore()
-            raise

@@ -90,6 +90,22 @@ class Size(NamedTuple):
     highest: float
     map_error: float
 
+    def holds(self, other: "Size") -> bool:
+        """Does it allow all that the other one does?
+
+        >>> Size(0.5, 2.0, 0.2).holds(Size(0.9, 1.1, 0.2))
+        True
+        """
+        return self.lowest <= other.lowest and other.highest <= self.highest and other.map_error <= self.map_error
+
+    def united(self, other: "Size") -> "Size":
+        """What holds both.
+
+        >>> Size(0.5, 2.0, 0.2).united(Size(0.9, 3.0, 0.1))
+        Size(lowest=0.5, highest=3.0, map_error=0.2)
+        """
+        return Size(min(self.lowest, other.lowest), max(self.highest, other.highest), max(self.map_error, other.map_error))
+
 
 def stated_size(
     lattice: Lattice,

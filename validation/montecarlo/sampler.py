@@ -32,6 +32,7 @@ Array = np.ndarray[Any, Any]
 SMALL = 200_000  # parameters; below, running many networks at once (vmap) beats a loop
 BUDGET = 256 * 2**20  # bytes that the draws of a chunk may hold at once
 LOOKS = 8  # a change that none of them shows would have to be nearly orthogonal to all
+FEWEST = 30  # that many signs alike are no chance: 2^-30
 LARGEST_CHUNK = 64  # more draws at once gain nothing
 
 
@@ -99,8 +100,9 @@ class Sampler:
     def _check_fresh(self) -> None:
         if isinstance(self.source, LatticeSource):
             return
-        states = self._states(range(2))
-        if states and all(torch.equal(first, second) for first, second in states.values()):
+        numbers = sum(tensor.numel() for tensor in self.state.values())
+        states = self._states(range(1 + max(1, -(-FEWEST // max(numbers, 1)))))  # two draws of few signs may be the same
+        if states and all(torch.equal(stack, stack[:1].expand_as(stack)) for stack in states.values()):
             raise AssumptionError(
                 "the factory returned the same weights twice; it must build a new module with new random weights at each "
                 "call, for example lambda: torchvision.models.resnet18(weights=None)"

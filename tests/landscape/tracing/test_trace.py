@@ -368,6 +368,20 @@ def test_a_factory_that_returns_the_same_weights_twice_is_refused():
         trace(lambda: nn.Sequential(one, nn.Conv1d(9, 1, 3)), (1, 9))
 
 
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_few_signs_may_be_the_same_twice(number):
+    for shift in range(8):
+
+        def factory(shift=shift):
+            torch.rand(shift)  # other draws
+            layer = nn.Conv1d(1, number, 1, bias=False)
+            nn.init.uniform_(layer.weight, -1, 1)
+            layer.weight.data.sign_()
+            return nn.Sequential(layer)
+
+        assert trace(factory, (1, 4)).variances == {"0": 1.0}
+
+
 def test_an_output_may_be_asked_for_by_its_number():
     assert trace(TwoOutputs(), (1, 9), output=0).lattice.names == ("input", "conv")
     assert trace(TwoOutputs(), (1, 9), output=1).lattice.names == ("input",)

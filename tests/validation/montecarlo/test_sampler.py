@@ -165,6 +165,20 @@ def test_one_new_weight_among_many_is_fresh_enough():
         measure(lambda: nn.Sequential(constant), (2, 5), draws=3)
 
 
+def signs(number):
+    """A layer of so many signs, of which two draws are the same one time in 2^number."""
+    layer = nn.Conv1d(1, number, 1, bias=False)
+    nn.init.uniform_(layer.weight, -1, 1)
+    layer.weight.data.sign_()
+    return nn.Sequential(layer)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_few_signs_may_be_the_same_twice(number):
+    for seed in range(8):
+        assert measure(lambda: signs(number), (1, 4), draws=3, seed=seed).draws == 3
+
+
 def test_the_memory_of_a_draw_is_its_input_and_what_autograd_keeps():
     """The memory of a draw is its input and twice what is kept or once more for every sample in train mode."""
 

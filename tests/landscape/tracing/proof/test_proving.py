@@ -146,3 +146,38 @@ def test_branches_that_cancel_but_for_rounding_are_said_to_cancel():
         predict(lambda: Centred(False), (2, 6, 6))
     with pytest.raises(UnsupportedError, match="the lattice that was read is not the model"):
         predict(lambda: Centred(True), (2, 6, 6))
+
+
+class Reversing(torch.autograd.Function):
+    """The identity, whose gradient has another sign."""
+
+    @staticmethod
+    def forward(ctx, y):
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -0.3 * gradient
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_rounding_of_a_coarse_type_excuses_no_other_gradient(changed):
+    """A resize to the nearest cell is compared in the model's own type, where a change in the last digits opens other gates."""
+
+    class Net(nn.Module):
+        def __init__(self, channels):
+            super().__init__()
+            self.one = nn.Conv2d(1, channels, 3, stride=2, padding=1, bias=False)
+            self.resize = nn.Upsample(scale_factor=1.5, mode="nearest-exact")
+            self.two = nn.Conv2d(channels, 4, 2, bias=False)
+
+        def forward(self, x):
+            y = self.one(x)
+            return self.two(self.resize((Reversing.apply(y) if changed else y).relu()))
+
+    for channels in range(8, 32):
+        if changed:
+            with pytest.raises(UnsupportedError, match="the lattice that was read is not the model"):
+                trace(lambda channels=channels: Net(channels).bfloat16(), (1, 4, 4), initialisation="he")
+        else:
+            assert trace(lambda channels=channels: Net(channels).bfloat16(), (1, 4, 4), initialisation="he").unproven == ""
