@@ -18,7 +18,7 @@ from landscape.saved import parts, read_landscape, write_landscape
 from landscape.stages import Request, apply_law, complete, path_law
 from landscape.tracing.model_names import model_factory
 from landscape.tracing.trace import Trace
-from landscape.warrant.drawn_networks import DrawnNetworks, Ensemble, check_exact, drawn_networks
+from landscape.warrant.drawn_networks import DrawnNetworks, check_exact, drawn_networks, ensemble
 from landscape.warrant.growing_products import growth_of_products
 from landscape.warrant.guarantee import Guarantee
 from landscape.warrant.nested_products import more_of_nested_products
@@ -381,11 +381,11 @@ def _checked(land: Landscape, model: Any, request: Request) -> Landscape:
         return land
     model = model_factory(model) if isinstance(model, str) else model
     given = request.initialisation is not None and request.initialisation != "weights"
-    networks = Ensemble(model, land.traced, request.output, land.batch, request.inputs, given)
+    networks = ensemble(model, land.traced, request.output, land.batch, request.inputs, given)
     if land.guarantee is Guarantee.EXACT:
-        check_exact(networks, land.squared, land.size)
+        check_exact(networks, land.lattice, land.squared, land.size)
         return land
-    drawn = drawn_networks(networks, land.squared, land.size)
+    drawn = drawn_networks(networks, land.lattice, land.squared, land.size)
     if drawn is None:
         return land
     more = () if drawn.agree(land.size) else (f"what holds for many values does not for so few: {drawn}",)

@@ -25,28 +25,24 @@ are given, they are normal. It is a pass forwards and backwards of the model its
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
-from dataclasses import dataclass
 from math import exp, prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from landscape.laws.moments import asked_of
-from landscape.tracing.graph.randomness import only_torch_draws
-from landscape.tracing.modules import drawn_module, inside, mode_of
-from landscape.tracing.outputs import resolve_output
-from landscape.tracing.proof.running import input_gradient, seeded
 from landscape.tracing.trace import Trace
 from landscape.warrant.sizes import Size
 from landscape.weights.fans import fans
-from lattice import AssumptionError, UnsupportedError
+from lattice import AssumptionError, Lattice, UnsupportedError
 from lattice.network.ops import Weighted
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["DrawnNetworks", "Ensemble", "check_exact", "drawn_networks"]
+    from landscape.tracing.proof.ensemble import Ensemble
+
+__all__ = ["DrawnNetworks", "check_exact", "drawn_networks", "ensemble"]
 
 Array = np.ndarray[Any, Any]
 FIRST, MOST = 32, 512  # draws
@@ -55,9 +51,7 @@ ERRORS = 3.0  # standard errors
 BEYOND_DOUBT = 8.0  # of them
 MOST_LOGARITHM = 700.0
 ROUNDING = 1e-6  # of what does not vary from draw to draw: the variances are those of numbers in single precision
-INPUTS = 8  # of each draw
 WORK = 1 << 31  # multiplications of all forward passes
-SEEDS = 1000  # the first of those of the draws; smaller ones are those by which weights are read
 
 
 class DrawnNetworks(NamedTuple):
@@ -110,103 +104,38 @@ class DrawnNetworks(NamedTuple):
         return f"{measured}, and a map that is off by {self.map_error:.0%} ({self.largest_map_error:.0%} at most)"
 
 
-class Undrawn(Exception):  # noqa: N818
-    """Raised where networks of this kind cannot be drawn."""
-
-
-@dataclass(frozen=True, eq=False)
-class Ensemble:
+def ensemble(
+    model: torch.nn.Module | Callable[[], torch.nn.Module],
+    traced: Trace,
+    output: Any = None,
+    batch: int | None = None,
+    images: Array | None = None,
+    given: bool = False,
+) -> Ensemble:
     """The networks that a prediction is about.
 
     `output`: as of `landscape.predict`. `batch`: over how many inputs batch norms take their statistics, None in evaluation
     mode. `images`: the inputs, None is white noise. `given`: does `initialisation` say the variances?
     """
+    from landscape.tracing.proof.ensemble import Ensemble
 
-    model: torch.nn.Module | Callable[[], torch.nn.Module]
-    traced: Trace
-    output: Any = None
-    batch: int | None = None
-    images: Array | None = None
-    given: bool = False
-
-    @property
-    def multiplications(self) -> int:
-        """Those of one draw's forward pass."""
-        lattice = self.traced.lattice
-        cells = list(map(prod, lattice.shapes))
-        for position, node in enumerate(lattice.nodes):
-            if isinstance(node.op, Weighted):
-                cells[position] *= fans(node.op, lattice.input_shapes(node)[0])[0]
-        return (self.batch or INPUTS) * sum(cells)
-
-    def squares(self, seed: int) -> Array:
-        """What one network measures: the mean over inputs and channels of (v . dh/dx_i)^2, float64 over positions."""
-        import torch
-
-        is_module = isinstance(self.model, torch.nn.Module)
-        model: Any = inside(deepcopy(self.model) if is_module else drawn_module(self.model, SEEDS + seed)).double()
-        device = next(iter(model.parameters())).device
-        with mode_of(model, self.batch is not None), torch.enable_grad(), only_torch_draws(), seeded(device, seed):
-            if is_module or self.given:
-                self._redraw(model)
-            x = self._inputs().to(device, torch.float64).requires_grad_()
-            result = resolve_output(model(x.clone()), self.output)[0]
-            asked = result if self.batch is None else result[:1]  # a batch norm makes samples depend on each other
-            signs = torch.randint(0, 2, asked.shape, device="cpu").mul_(2).sub_(1)
-            gradient = input_gradient(asked, x, (signs * self._weights(tuple(asked.shape[1:]))).to(asked))[: len(asked)]
-        found: Array = gradient.detach().cpu().square().mean((0, 1)).numpy()
-        return found
-
-    def _weights(self, shape: tuple[int, ...]) -> Any:
-        """What each unit of an output is multiplied by, beside its sign."""
-        import torch
-
-        if self.traced.unit is None:
-            return prod(shape) ** -0.5
-        weights = np.sqrt(asked_of(self.traced.lattice, self.traced.unit))
-        if weights.shape != shape:
-            raise Undrawn
-        return torch.from_numpy(weights)
-
-    def _inputs(self) -> torch.Tensor:
-        import torch
-
-        number = self.batch or INPUTS
-        if self.images is None:
-            return torch.randn(number, *self.traced.lattice.input_shape, dtype=torch.float64, device="cpu")
-        return torch.from_numpy(np.array(self.images[torch.randperm(len(self.images))[:number].numpy()]))
-
-    def _redraw(self, model: torch.nn.Module) -> None:
-        """New weights in place: normal ones of the given variances, or the present ones in other places, with other signs."""
-        import torch
-
-        own = dict(model.named_parameters())
-        variances = {name: self.traced.variances[layer] for layer, name in self.traced.parameters.items()}
-        if not set(variances) <= set(own):
-            raise Undrawn
-        with torch.no_grad():
-            for name, variance in variances.items():
-                weights = own[name]
-                if self.given:
-                    new = torch.randn(weights.shape, dtype=torch.float64, device="cpu") * variance**0.5
-                else:
-                    signs = torch.randint(0, 2, weights.shape, device="cpu").mul_(2).sub_(1)
-                    new = signs * weights.detach().cpu().flatten()[torch.randperm(weights.numel())].view(weights.shape)
-                weights.copy_(new.to(weights))
+    variances = {name: traced.variances[layer] for layer, name in traced.parameters.items()}
+    weights = None if traced.unit is None else np.sqrt(asked_of(traced.lattice, traced.unit))
+    return Ensemble(model, traced.lattice.input_shape, variances, given, output, weights, batch, images)
 
 
-def drawn_networks(networks: Ensemble, predicted: Array, stated: Size) -> DrawnNetworks | None:
+def drawn_networks(networks: Ensemble, lattice: Lattice, predicted: Array, stated: Size) -> DrawnNetworks | None:
     """What drawn networks measure of the map that is `predicted`; None where they cannot be drawn, or that would take long.
 
     As many as it takes for what is stated to hold it. Raises `AssumptionError` where none of them has a gradient, though one is
     predicted.
     """
-    return _drawn(networks, predicted, lambda found: stated.holds(found.size))
+    return _drawn(networks, _most(networks, lattice), predicted, lambda found: stated.holds(found.size))
 
 
-def check_exact(networks: Ensemble, predicted: Array, stated: Size) -> None:
+def check_exact(networks: Ensemble, lattice: Lattice, predicted: Array, stated: Size) -> None:
     """Raise `UnsupportedError` where drawn networks contradict an exact prediction beyond doubt."""
-    found = _drawn(networks, predicted, lambda found: found.agree(stated, ERRORS))
+    found = _drawn(networks, _most(networks, lattice), predicted, lambda found: found.agree(stated, ERRORS))
     if found is not None and not found.agree(stated, BEYOND_DOUBT):
         raise UnsupportedError(
             f"the law for this network is exact, and {found}. Likely causes: a gradient that is not that of the values, or "
@@ -214,9 +143,17 @@ def check_exact(networks: Ensemble, predicted: Array, stated: Size) -> None:
         )
 
 
-def _drawn(networks: Ensemble, predicted: Array, enough: Callable[[DrawnNetworks], bool]) -> DrawnNetworks | None:
+def _most(networks: Ensemble, lattice: Lattice) -> int:
+    """How many networks are drawn at most, by the multiplications of a forward pass."""
+    cells = list(map(prod, lattice.shapes))
+    for position, node in enumerate(lattice.nodes):
+        if isinstance(node.op, Weighted):
+            cells[position] *= fans(node.op, lattice.input_shapes(node)[0])[0]
+    return min(MOST, WORK // (networks.inputs * sum(cells)))
+
+
+def _drawn(networks: Ensemble, most: int, predicted: Array, enough: Callable[[DrawnNetworks], bool]) -> DrawnNetworks | None:
     """Networks are drawn until it is enough, or as many as there may be."""
-    most = min(MOST, WORK // networks.multiplications)
     found, seen, number = None, _Seen(predicted), FIRST
     while number <= most and (found is None or not enough(found)):
         try:

@@ -1,0 +1,96 @@
+"""Networks drawn at random, and what the squared input gradient of each is: passes of the model itself, no law stands in them.
+
+A factory is called for each. Of a module the weights of each layer change places and signs at random; where their variances
+are given, they are normal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+
+from landscape.tracing.graph.randomness import only_torch_draws
+from landscape.tracing.modules import drawn_module, inside, mode_of
+from landscape.tracing.outputs import resolve_output
+from landscape.tracing.proof.running import Unfinished, input_gradient, seeded
+
+__all__ = ["Ensemble"]
+
+Array = np.ndarray[Any, Any]
+INPUTS = 8  # of each draw
+SEEDS = 1000  # the first of those of the draws; smaller ones are those by which weights are read
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Networks of one kind, over inputs of one shape.
+
+    `variances`: those of each layer's weights, by the name of the parameter that holds them, and `given`: are they what the
+    weights are to have? `output`: which of what a model returns is meant, and `weights` what each unit of it is multiplied by
+    beside a random sign, None is that of their mean. `batch`: the inputs over which batch norms take their statistics, None in
+    evaluation mode. `images`: the inputs, None is white noise.
+    """
+
+    model: torch.nn.Module | Callable[[], torch.nn.Module]
+    shape: tuple[int, ...]
+    variances: Mapping[str, float]
+    given: bool = False
+    output: Any = None
+    weights: Array | None = None
+    batch: int | None = None
+    images: Array | None = None
+
+    @property
+    def inputs(self) -> int:
+        """How many inputs a draw has."""
+        return self.batch or INPUTS
+
+    def squares(self, seed: int) -> Array:
+        """What one network measures: the mean over inputs and channels of (v . dh/dx_i)^2, float64 over positions."""
+        is_module = isinstance(self.model, torch.nn.Module)
+        model: Any = inside(deepcopy(self.model) if is_module else drawn_module(self.model, SEEDS + seed)).double()
+        device = next(iter(model.parameters())).device
+        with mode_of(model, self.batch is not None), torch.enable_grad(), only_torch_draws(), seeded(device, seed):
+            if is_module or self.given:
+                self._redraw(model)
+            x = self._inputs().to(device, torch.float64).requires_grad_()
+            result = resolve_output(model(x.clone()), self.output)[0]
+            asked = result if self.batch is None else result[:1]  # a batch norm makes samples depend on each other
+            signs = torch.randint(0, 2, asked.shape, device="cpu").mul_(2).sub_(1)
+            gradient = input_gradient(asked, x, (signs * self._weights(tuple(asked.shape[1:]))).to(asked))[: len(asked)]
+        found: Array = gradient.detach().cpu().square().mean((0, 1)).numpy()
+        return found
+
+    def _weights(self, shape: tuple[int, ...]) -> Any:
+        """What each unit of an output of this shape is multiplied by, beside its sign."""
+        if self.weights is None:
+            return prod(shape) ** -0.5
+        if self.weights.shape != shape:
+            raise Unfinished("the output has other axes in the model")
+        return torch.from_numpy(self.weights)
+
+    def _inputs(self) -> torch.Tensor:
+        if self.images is None:
+            return torch.randn(self.inputs, *self.shape, dtype=torch.float64, device="cpu")
+        return torch.from_numpy(np.array(self.images[torch.randperm(len(self.images))[: self.inputs].numpy()]))
+
+    def _redraw(self, model: torch.nn.Module) -> None:
+        """New weights in place: normal ones of the given variances, or the present ones in other places, with other signs."""
+        own = dict(model.named_parameters())
+        if not set(self.variances) <= set(own):
+            raise Unfinished("weights that are no parameters")
+        with torch.no_grad():
+            for name, variance in self.variances.items():
+                weights = own[name]
+                if self.given:
+                    new = torch.randn(weights.shape, dtype=torch.float64, device="cpu") * variance**0.5
+                else:
+                    signs = torch.randint(0, 2, weights.shape, device="cpu").mul_(2).sub_(1)
+                    new = signs * weights.detach().cpu().flatten()[torch.randperm(weights.numel())].view(weights.shape)
+                weights.copy_(new.to(weights))
