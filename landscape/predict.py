@@ -17,9 +17,8 @@ from landscape.maps.periods import stride_periods
 from landscape.saved import parts, read_landscape, write_landscape
 from landscape.stages import Request, apply_law, complete, path_law
 from landscape.tracing.trace import Trace
-from landscape.warrant.growing_products import growth_of_products
 from landscape.warrant.guarantee import Guarantee
-from landscape.warrant.nested_products import more_of_nested_products
+from landscape.warrant.nested_products import growth_of_products
 from landscape.warrant.sizes import Size, stated_size
 from landscape.weights.initialisation import Initialisation
 from lattice import Lattice
@@ -122,11 +121,8 @@ class Landscape(MapResult):
     @cached_property
     def size(self) -> Size:
         """How far off it may be, as its guarantee states: least and largest measured / predicted, and the map's error."""
-        size = stated_size(self.lattice, self.guarantee, self.scale_error, self.traced.gates.taps, self.batch)
-        if self.guarantee is Guarantee.EXACT:
-            return size
-        more = growth_of_products(self.traced, self.batch is not None) / more_of_nested_products(self.lattice)[0]
-        return size._replace(highest=size.highest * max(more, 1.0))
+        growth = growth_of_products(self.traced, self.batch is not None).factor
+        return stated_size(self.lattice, self.guarantee, self.scale_error, self.traced.gates.taps, self.batch, growth)
 
     @property
     def scale_range(self) -> tuple[float, float]:
