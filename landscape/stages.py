@@ -281,9 +281,9 @@ def _check_products(traced: Trace, train: bool) -> None:
     more, names = growth_of_products(traced, train)
     if more > MOST_GROWTH:
         raise AssumptionError(
-            f"{listed(list(names))}: a product of products of one signal grows as a high power of its size, so that the mean of "
-            f"its squared gradient may be {more:.2g} times that of independent factors, in rare draws. Give it more inputs or "
-            "channels, a norm before the product, or a sigmoid on one of the factors"
+            f"{listed(list(names))}: a product of products of one signal grows as a high power of its size, so that the mean "
+            f"of its squared gradient may be {more:.2g} times that of independent factors, in rare draws. Give it more inputs "
+            "or channels, a norm before the product, or a sigmoid on one of the factors"
         )
 
 
