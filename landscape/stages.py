@@ -16,11 +16,11 @@ from landscape.gates.parallel_gates import parallel_gates, scaled_copies
 from landscape.gates.windows.united import united
 from landscape.input_checks import checked_images
 from landscape.laws.batchnorm import dropout_gains, train_factors, train_reasons
-from landscape.laws.covariance import checked_plan
 from landscape.laws.infinite_width import fits, given_input_moments, refusals
 from landscape.laws.moments import squares_and_rest
 from landscape.laws.norm_gradient import kept_by_norms
 from landscape.laws.pooled_head import head_correction
+from landscape.laws.positions.sweep import checked_plan
 from landscape.structure.signs import is_batch_norm
 from landscape.tracing.trace import Trace, trace
 from landscape.warrant.centred_gates import centred_gates
