@@ -19,9 +19,8 @@ from landscape.stages import Request, apply_law, complete, path_law
 from landscape.tracing.model_names import model_factory
 from landscape.tracing.trace import Trace
 from landscape.warrant.drawn_networks import DrawnNetworks, check_exact, drawn_networks, ensemble
-from landscape.warrant.growing_products import growth_of_products
 from landscape.warrant.guarantee import Guarantee
-from landscape.warrant.nested_products import more_of_nested_products
+from landscape.warrant.nested_products import growth_of_products
 from landscape.warrant.sizes import Size, stated_size
 from landscape.weights.initialisation import Initialisation
 from lattice import Lattice
@@ -130,16 +129,9 @@ class Landscape(MapResult):
 
         As its guarantee states, and as far as drawn networks measure.
         """
-        size = self._stated_size()
+        growth = growth_of_products(self.traced, self.batch is not None).factor
+        size = stated_size(self.lattice, self.guarantee, self.scale_error, self.traced.gates.taps, self.batch, growth)
         return size if self.drawn is None else self.drawn.size.united(size)
-
-    def _stated_size(self) -> Size:
-        """How far off it may be as its guarantee states."""
-        size = stated_size(self.lattice, self.guarantee, self.scale_error, self.traced.gates.taps, self.batch)
-        if self.guarantee is Guarantee.EXACT:
-            return size
-        more = growth_of_products(self.traced, self.batch is not None) / more_of_nested_products(self.lattice)[0]
-        return size._replace(highest=size.highest * max(more, 1.0))
 
     @property
     def scale_range(self) -> tuple[float, float]:

@@ -16,17 +16,16 @@ from landscape.gates.parallel_gates import parallel_gates, scaled_copies
 from landscape.gates.windows.united import united
 from landscape.input_checks import checked_images
 from landscape.laws.batchnorm import dropout_gains, train_factors, train_reasons
-from landscape.laws.covariance import checked_plan
 from landscape.laws.infinite_width import fits, given_input_moments, refusals
 from landscape.laws.moments import squares_and_rest
 from landscape.laws.norm_gradient import kept_by_norms
 from landscape.laws.pooled_head import head_correction
+from landscape.laws.positions.sweep import checked_plan
 from landscape.structure.signs import is_batch_norm
 from landscape.tracing.trace import Trace, trace
 from landscape.warrant.centred_gates import centred_gates
-from landscape.warrant.growing_products import growth_of_products, nested_products
 from landscape.warrant.guarantee import Guarantee, warrant
-from landscape.warrant.nested_products import MOST_NESTED, more_of_nested_products
+from landscape.warrant.nested_products import MOST_GROWTH, growth_of_products
 from landscape.warrant.saturated_winners import lost_by_saturated_winners
 from landscape.weights.initialisation import Initialisation, he, layer_variances
 from lattice import (
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Request", "apply_law", "complete", "fill_gates", "path_law", "read"]
 
 Array = np.ndarray[Any, Any]
-MOST_GROWTH = 20.0  # of the squared gradient, by products of products
 MOST_LOST = 2.5  # of the logarithm of what winners pass
 MODES, GATES = ("eval", "train"), (None, "measured", "theory")
 
@@ -233,10 +231,9 @@ def apply_law(traced: Trace, request: Request, by_hand: bool, said: tuple[str, .
 def _by_the_law_that_holds(traced: Trace, request: Request, by_hand: bool, said: tuple[str, ...]) -> Outcome:
     _check_branches(traced.lattice)
     _check_winners(traced.lattice)
-    _check_products(traced.lattice)
+    _check_products(traced, request.train)
     _check_centred_gates(traced.lattice)
     _check_rounding(traced)
-    _check_growth(traced, request.train)
     guarantee, reasons = warrant(traced)
     more = train_reasons(traced.lattice, request.batch) if request.train else ()
     if traced.skewed:
@@ -279,14 +276,14 @@ def _check_winners(lattice: Lattice) -> None:
         )
 
 
-def _check_products(lattice: Lattice) -> None:
+def _check_products(traced: Trace, train: bool) -> None:
     """Refuse products of so many factors that grow with so few inputs and weights that rare ones are worth nearly all."""
-    more, name = more_of_nested_products(lattice)
-    if more > MOST_NESTED:
+    more, names = growth_of_products(traced, train)
+    if more > MOST_GROWTH:
         raise AssumptionError(
-            f"{name}: a product of products of one signal, of so few inputs and weights that its squared gradient is worth up "
-            f"to {more:.2g} times that of independent factors, in rare draws. Give it more inputs or channels, a norm before "
-            "the product, or a sigmoid on one of the factors"
+            f"{listed(list(names))}: a product of products of one signal grows as a high power of its size, so that the mean "
+            f"of its squared gradient may be {more:.2g} times that of independent factors, in rare draws. Give it more inputs "
+            "or channels, a norm before the product, or a sigmoid on one of the factors"
         )
 
 
@@ -321,17 +318,6 @@ def _check_rounding(traced: Trace) -> None:
         raise AssumptionError(
             f"{listed(equal)}: its cells differ by less than numbers of this type are rounded by ({traced.precision:.1g}), so "
             "that which one wins is a matter of rounding; give larger factors below, or a finer type"
-        )
-
-
-def _check_growth(traced: Trace, train: bool) -> None:
-    """Refuse products of products whose mean is that of rare draws."""
-    more = growth_of_products(traced, train)
-    if more > MOST_GROWTH:
-        raise AssumptionError(
-            f"{listed(nested_products(traced.lattice, train))}: a product of products grows as a high power of the size of the "
-            f"signal, and the mean of the squared gradient is up to {more:.2g} times what it is for one size, that of "
-            "rare draws; put norms between them, or give the layers more channels"
         )
 
 

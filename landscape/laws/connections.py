@@ -47,7 +47,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Rules:
-    """The weight of every node of a lattice for the diagonal and the general law: `landscape.laws.covariance.Local`."""
+    """The weight of every node of a lattice for the diagonal and the general law: `positions.through_ops.Local`."""
 
     def __init__(self, prior: Prior) -> None:
         self.prior, self.lattice, self.gates = prior, prior.lattice, prior.gates

@@ -3,7 +3,7 @@ r"""E[(dh_j / dx_i)^2] by one sweep over the moments of single connections, in f
     E[(dh_j / dx_i)^2] = sum over paths from j to i of prod over layers of weight(layer)           (Eq. 8, Proposition 1)
 
 with the weights of `landscape.laws.connections`. Where paths share all their fresh weights the sum over single paths is not
-enough: see `landscape.laws.covariance`, which the sweep follows.
+enough: see `landscape.laws.positions.sweep`, which the sweep follows.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,7 +16,7 @@ import numpy as np
 from landscape.gates.windows.united import united
 from landscape.input_checks import either_spelling
 from landscape.laws.connections import Rules
-from landscape.laws.covariance import pull_moments, sweep_moments
+from landscape.laws.positions.sweep import pull_moments, sweep_moments
 from landscape.prior import Gates, Prior
 from landscape.structure.plan import pool_cells
 from landscape.weights.initialisation import Initialisation, he, layer_variances

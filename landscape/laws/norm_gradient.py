@@ -30,7 +30,7 @@ directions that nothing is taken from, both losses are
 Where an average over all positions reads a function f of y, with slope D, that average follows the distribution of y, of which
 the norm holds the mean and the variance. Of E[D^2] the part E[D]^2 along the mean and E[D y]^2 along the values are taken, a
 share 1 / m of either where m channels are normed together. The mean is taken from the joint moments of positions
-(`landscape.laws.covariance`); for the values of Gaussian y stands the factor
+(`landscape.laws.positions.sweep`); for the values of Gaussian y stands the factor
 
     1 - E[D y]^2 / m / (E[D^2] - E[D]^2 / m)
 

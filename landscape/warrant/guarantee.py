@@ -3,7 +3,7 @@ r"""Which law holds for a lattice, and how far: `Guarantee`, the reasons, and th
 Proposition 1 sums over single paths, so it needs all cross terms between two paths to vanish. They can survive where
 
 1. two outputs, averaged together above, read one cell through the same tap (overlapping pools, copying paddings), or two
-   branches without fresh weights meet in a sum (`h + h`, a skip beside a pool): `landscape.laws.covariance` carries these
+   branches without fresh weights meet in a sum (`h + h`, a skip beside a pool): `landscape.laws.positions.sweep` carries these
    terms, exactly, unless gates stand among them;
 2. gates at different positions, averaged together above, share a filter (ReLU under a pooled head);
 3. a gate reads something that is not symmetric (ReLU after a residual sum), its slope depends on how large that is (SiLU),

@@ -44,7 +44,7 @@ added for some pooled heads only): up to as much as is kept, which the factor 2 
 reads no gate), and in the shape of another map, so that 1/2 comes on the map. The slopes of smooth ones at two positions are
 taken as independent: a factor of 1.6 on the upper bound for each of the first two, above which positions have little in common
 (two of tanh to GELU with 8 channels measure 1.06 to 1.32 together). Sums of gated filters that read the same few inputs pass
-more, as `landscape.warrant.sums_of_gates` says, and so do products of products (`landscape.warrant.nested_products`).
+more, as `landscape.warrant.sums_of_gates` says.
 """
 
 from collections.abc import Collection, Iterator
@@ -57,7 +57,7 @@ from landscape.structure.plan import takes_a_mean
 from landscape.structure.shared_signal import meet, shared_signals
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, is_batch_norm, slopes
 from landscape.warrant.guarantee import Guarantee
-from landscape.warrant.nested_products import more_of_nested_products
+from landscape.warrant.nested_products import is_bounded
 from landscape.warrant.norms_between_averages import error_of_sizes
 from landscape.warrant.norms_over_maxima import largest_square, least_through_norms_over_maxima
 from landscape.warrant.saturated_winners import cells_of_maximum, lost_by_saturated_winners
@@ -69,8 +69,6 @@ from lattice.network.ops import Merge, Pooling, Rearrangement, Summed, Weighted
 __all__ = ["Size", "stated_size"]
 
 NONE = -(2**31)  # of paths that are not there
-
-BOUNDED = ("sigmoid", "hardsigmoid", "tanh", "hardtanh", "softsign", "relu6")
 
 
 class Size(NamedTuple):
@@ -113,11 +111,13 @@ def stated_size(
     scale_error: float = 0.0,
     counted: Collection[str] = (),
     batch: int | None = None,
+    growth: float = 1.0,
 ) -> Size:
     """The `Size` that a guarantee states for this lattice.
 
     `scale_error` is the relative error of the variances' own estimates, `counted` names the maxima whose winners are known,
-    `batch` is that of batch norms in training mode (None: evaluation mode).
+    `batch` is that of batch norms in training mode (None: evaluation mode), `growth` that of products of products
+    (`landscape.warrant.nested_products`).
 
     >>> from lattice import Conv
     >>> net = Lattice.chain((1, 8), [Conv(10, 3), Activation("relu"), Conv(10, 3)])
@@ -149,7 +149,7 @@ def stated_size(
         factor
         * second_law
         * 1.6**smooth
-        * max(_common_size(lattice), more_of_nested_products(lattice)[0])
+        * max(_common_size(lattice), growth)
         * more_of_sums(lattice)
         * prod(1 + a for a in shared)
         * 2 ** sum(_gates_apart(lattice, position) for position in guessed)
@@ -290,14 +290,10 @@ def _common_size(lattice: Lattice) -> float:
         read = lattice.shapes[node.inputs[0]] if node.inputs else ()
         own = {position} if read and _is_gate(node, read) else ()
         gates.append(frozenset(own).union(*(gates[i] for i in node.inputs)))
-        if isinstance(node.op, Multiply) and not any(_is_bounded(lattice.nodes[i].op) for i in node.inputs):
+        if isinstance(node.op, Multiply) and not any(is_bounded(lattice.nodes[i].op) for i in node.inputs):
             common = frozenset.intersection(*(gates[i] for i in node.inputs))
             largest = max(largest, 1.5 * prod(1 + 3 / lattice.shapes[lattice.nodes[i].inputs[0]][0] for i in common))
     return largest
-
-
-def _is_bounded(op: Op) -> bool:
-    return isinstance(op, Activation) and op.name in BOUNDED
 
 
 def _shares_of_means(lattice: Lattice) -> Iterator[tuple[float, float]]:

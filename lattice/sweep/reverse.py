@@ -4,7 +4,7 @@ r"""The one reverse sweep: values that can be added, carried from the output of 
 
 each state after all that lead to it. Whatever is counted or measured along paths is this sum with values of some kind: path
 counts, variances, limbs of long integers, bounds, booleans, polynomials (`lattice.sweep.pullback` and what calls it) over the
-nodes of a lattice; second moments and covariances over nodes and pairs of nodes (`landscape.laws.covariance`).
+nodes of a lattice; second moments and covariances over nodes and pairs of nodes (`landscape.laws.positions.sweep`).
 """
 
 from collections import deque

@@ -31,7 +31,7 @@ LEMMA_2 = "tests/landscape/laws/test_batchnorm.py"
 HEAD = "tests/landscape/laws/test_pooled_head.py::test_both_laws_together_are_the_infinite_width_limit_for_white_inputs"
 TRUNK = "tests/landscape/laws/test_trunk.py"
 FILTERS = "tests/landscape/gates/test_filters.py::test_two_taps_of_one_filter_are_those_of_a_simulation"
-OVERLAPS = "tests/landscape/laws/test_covariance.py"
+OVERLAPS = "tests/landscape/laws/positions/test_through_ops.py"
 PRODUCT = "tests/lattice/test_products.py::test_counts_of_products_are_the_number_of_listed_commands"
 MAPS = "tests/landscape/maps/test_measures.py"
 PASCAL, BIGINT = "tests/lattice/closed_forms/test_pascal.py", "tests/lattice/counts/test_bigint.py"
@@ -103,7 +103,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
               "{Sign.NONPOSITIVE: Y}", (examples("activation_gain"),)),
         Fault("a sum of data taken for a filter", "output_sign[Add]", "Sign.SUM if X else Sign.SKEWED",
               "Sign.SUM", (HONEST, ENUMERATED)),
-        Fault("single paths where maps overlap", "_pass", "diagonal = X",
+        Fault("single paths where maps overlap", "through_step", "diagonal = X",
               "above, below, diagonal = above, below, True", (GENERAL,)),
         Fault("the sign of a norm's factor dropped", "first_moment[Norm]", "rules.factor_sign(X) * Y",
               "Y", (f"{OVERLAPS}::test_signs_count_where_branches_share_their_weights",)),

@@ -32,7 +32,7 @@ CORE = (
     *(f"lattice/closed_forms/{name}.py" for name in ("pascal", "strips", "limits", "symbolic", "formulas",)),
     *(f"lattice/geometry/{name}.py" for name in ("receptive_field", "channel_fields", "evenness", "periods",)),
     *(f"lattice/drawing/{name}.py" for name in ("graph",)),
-    *(f"landscape/laws/{name}.py" for name in ("moments", "covariance",)),
+    *(f"landscape/laws/{name}.py" for name in ("moments", "positions/sweep", "positions/through_ops")),
     *(f"landscape/structure/{name}.py" for name in ("pairs", "plan", "signs",)),
     *(f"landscape/weights/{name}.py" for name in ("initialisation",)),
 )  # fmt: skip

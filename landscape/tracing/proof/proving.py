@@ -8,7 +8,9 @@ whoever reads it can drop or misread a call. At one random input x and cotangent
 must hold to 1e-9 of their size, in training mode with the same masks. Functions that are equal differ at no point, and smooth
 functions that differ are equal at a random point with probability zero. What a mask drops as a whole, or a gradient that is
 zero as a whole, shows nothing; then the next random point is looked at, the second half of them with the signs of filters
-turned in both passes. Weights that are all zero and let no gradient pass (a head that begins so) are random numbers in both.
+turned in both passes. Where all of them show nothing, the lattice counts as not compared, unless no path of it comes down to
+the input: then the gradient is zero as it must be. Weights that are all zero and let no gradient pass (a head that begins so)
+are random numbers in both.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from landscape.tracing.proof.replay import as_in_model, replay
 from landscape.tracing.proof.running import Run, Unfinished, copied, input_gradient, run_model
 from lattice import Add, AssumptionError, Dropout, Lattice, Norm, Op, PilcroError, UnsupportedError
 from lattice.errors import listed
+from lattice.geometry.receptive_field import cells_seen
 from lattice.network.ops import Rearrangement, Weighted, Windowed
 
 __all__ = ["prove"]
@@ -143,6 +146,10 @@ class Comparison:
             gradient = gradient or bool(truth.gradient.any())
             if gradient and not unseen:
                 return
+        if unseen:
+            raise Unfinished(f"a mask drops everything at each of {POINTS} random inputs ({listed(sorted(unseen))})")
+        if cells_seen(self.lattice).any():  # where no path comes down to the input, zero is what it must be
+            raise Unfinished(f"its input gradient is zero at each of {POINTS} random inputs, so that it shows nothing")
 
     def _passes(self, seed: int) -> tuple[Point, Run, Run]:
         """One pass of the model and one of the lattice at a random point, small where numbers grow out of range."""

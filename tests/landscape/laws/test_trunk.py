@@ -9,8 +9,8 @@ from torch import nn
 
 from landscape import predict, squared_gradients, trace
 from landscape.gates.gates import skips
-from landscape.laws.covariance import sweep_moments
 from landscape.laws.moments import Rules
+from landscape.laws.positions.sweep import sweep_moments
 from landscape.prior import Gates, Prior
 from lattice import Activation, Conv, Dense, Flatten, Lattice, residual
 from validation import compare, measure

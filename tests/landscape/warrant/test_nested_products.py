@@ -1,15 +1,23 @@
-"""Products of products, against Monte Carlo of narrow networks and moments written out."""
+"""Products of products, against Monte Carlo of narrow networks and moments written out: how much rare draws are worth."""
 
 from functools import partial
+from math import exp, log, prod
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from landscape import predict
-from landscape.warrant.nested_products import MOST_NESTED, _moment, more_of_nested_products
+from landscape.prior import Prior
+from landscape.warrant.nested_products import MOST_GROWTH, _moment, growth_of_products, is_bounded
+from landscape.weights.initialisation import he, layer_variances
 from lattice import Activation, Add, AssumptionError, Conv, Input, Lattice, Multiply, Node, Norm
 from validation import measure
+
+
+def growth(lattice, train=False):
+    return growth_of_products(Prior(lattice, layer_variances(lattice, he)), train)
 
 
 class Nested(nn.Module):
@@ -33,6 +41,34 @@ class Nested(nn.Module):
         return y
 
 
+class Gate(nn.Module):
+    """Half of the channels times the other half, on a skip or not."""
+
+    def __init__(self, channels: int, scale: float = 0.0) -> None:
+        super().__init__()
+        self.above, self.below = nn.Conv2d(channels, channels, 1), nn.Conv2d(channels, 2 * channels, 1)
+        self.scale = scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        one, other = self.below(x).chunk(2, 1)
+        found = self.above(one * other)
+        return x + self.scale * found if self.scale else found
+
+
+def gates(number, channels=8, norm=False, scale=0.0):
+    def model():
+        blocks = [part for _ in range(number) for part in ([nn.GroupNorm(1, channels)] * norm, [Gate(channels, scale)])]
+        layers = [nn.Conv2d(3, channels, 3, padding=1), *(layer for block in blocks for layer in block)]
+        found = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * channels, 2))
+        for layer in found.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        return found
+
+    return model
+
+
 @pytest.mark.parametrize("inputs", [1, 3])
 def test_nested_products_of_few_inputs_are_refused(inputs):
     """Without the refusal 400 and 77 times the prediction is measured, which stated 6.7 at most."""
@@ -48,31 +84,99 @@ def test_nested_products_of_more_inputs_lie_within_their_size(gate, skip):
     assert land.scale_range[0] < found < land.scale_range[1]
 
 
-def chain_of_products(*between, inputs=1):
+def test_products_of_products_are_covered_or_refused():
+    land = predict(gates(2), (3, 4, 4))
+    more, names = growth_of_products(land.traced)
+    assert names == ("2.mul",)
+    found = measure(gates(2), (3, 4, 4), draws=600, seed=0).mean.mean() / land.squared.mean()
+    assert 1.3 < found < more < MOST_GROWTH
+    assert more < land.scale_range[1]
+    with pytest.raises(AssumptionError, match=r"2.mul, 3.mul, 4.mul: a product of products of one signal grows"):
+        predict(gates(4, scale=1.0), (3, 4, 4))
+
+
+@pytest.mark.parametrize("options", [{"norm": True}, {"scale": 0.01}])
+def test_norms_and_small_branches_hold_the_size(options):
+    assert log(growth_of_products(predict(gates(4, **options), (3, 4, 4)).traced).factor) < 0.05
+
+
+def test_one_product_grows_by_nothing():
+    assert growth_of_products(predict(gates(1, channels=2), (3, 4, 4)).traced) == (1, ())
+
+
+def chain_of_products(*between, inputs=1, channels=4):
     """x, then two times a product of two layers of what stands below, after the ops `between` them."""
-    nodes = [Node("input", Input((inputs, 6))), Node("stem", Conv(4, 1), (0,))]
+    nodes = [Node("input", Input((inputs, 6))), Node("stem", Conv(channels, 1), (0,))]
     for name in ("one", "two"):
         below = len(nodes) - 1
-        nodes += [Node(f"{name}{i}", Conv(4, 1), (below,)) for i in range(2)]
+        nodes += [Node(f"{name}{i}", Conv(channels, 1), (below,)) for i in range(2)]
         nodes += [Node(name, Multiply(), (len(nodes) - 2, len(nodes) - 1))]
         for op in between if name == "one" else ():
             nodes += [Node(f"{name}op", op, (len(nodes) - 1,) if not isinstance(op, Add) else (len(nodes) - 1, below))]
     return Lattice(tuple(nodes))
 
 
-@pytest.mark.parametrize("op", [Norm("layer"), Activation("sigmoid"), Add()])
+def moment(k, n):
+    return prod(1 + 2 * i / n for i in range(k))
+
+
+@pytest.mark.parametrize(("inputs", "channels"), [(1, 16), (3, 16), (40, 16)])
+def test_each_layer_counts_as_often_as_it_stands_in_the_product(inputs, channels):
+    """Four times the stem, one of them as a derivative, and twice each of the two layers that one factor alone reads."""
+    stem = moment(3, channels) * (1 + 2 * 3 / max(inputs, channels))
+    expected = moment(3, inputs) * (1 + 3 / inputs) * stem * moment(2, channels) ** 2
+    more, names = growth(chain_of_products(inputs=inputs, channels=channels))
+    assert more == pytest.approx(expected)
+    assert names == ("two",)
+
+
+@pytest.mark.parametrize("op", [Norm("layer"), Activation("sigmoid")])
 def test_what_holds_the_size_of_a_signal_ends_a_product(op):
-    assert more_of_nested_products(chain_of_products())[0] > MOST_NESTED
-    assert more_of_nested_products(chain_of_products(op))[0] == 1
+    assert growth(chain_of_products()).factor > MOST_GROWTH
+    assert growth(chain_of_products(op)) == (1, ())
+
+
+def test_a_sum_grows_as_its_branches_do():
+    assert 1 < growth(chain_of_products(Add())).factor < growth(chain_of_products()).factor
+
+
+def test_a_bounded_function_holds_what_is_larger_than_its_bound():
+    """It has tanh(x)^2 <= 1: what is small passes as it is, and of what is large no power is left."""
+    nets = chain_of_products(Activation("tanh"), channels=16)
+    free = growth(chain_of_products(channels=16)).factor
+    small, large = (
+        growth_of_products(Prior(nets, {**layer_variances(nets, he), "stem": variance})).factor for variance in (1e-9, 1e9)
+    )
+    assert small == pytest.approx(free)
+    assert large < free / 5
+    assert is_bounded(Activation("tanh"))
+    assert not is_bounded(Activation("gelu"))
+
+
+def test_a_batch_norm_in_training_mode_holds_the_size_of_weights_alone():
+    """One input among many has a size of its own still."""
+    net = chain_of_products(Norm("batch"), inputs=3, channels=4)
+    evaluated, trained = growth(net).factor, growth(net, train=True).factor
+    assert trained == pytest.approx(moment(3, 3) * (1 + 3 / 3))
+    assert trained < evaluated
 
 
 def test_a_square_of_a_square_has_four_factors():
     layers = [Conv(4, 1), Activation("square"), Conv(4, 1), Activation("square")]
-    assert more_of_nested_products(Lattice.chain((1, 6), layers))[0] > MOST_NESTED
-    assert more_of_nested_products(Lattice.chain((1, 6), layers[:2]))[0] == 1
+    assert growth(Lattice.chain((1, 6), layers)).factor > MOST_GROWTH
+    assert growth(Lattice.chain((1, 6), layers[:2])) == (1, ())
 
 
 def test_moments_of_the_size_are_those_of_draws():
     draw = np.random.default_rng(0)
     size = draw.chisquare(5, 10**6) / 5
-    assert _moment(3, 5) == pytest.approx((size**3).mean(), rel=0.02)
+    assert exp(_moment(3, 5)) == pytest.approx((size**3).mean(), rel=0.02)
+
+
+def test_deep_networks_are_followed_without_recursion():
+    nodes = list(chain_of_products().nodes)
+    for i in range(1500):
+        nodes.append(Node(f"more{i}", Conv(4, 1), (len(nodes) - 1,)))
+    lattice = Lattice(tuple(nodes))
+    variances = dict.fromkeys(lattice.names, 1 / 4)
+    assert growth_of_products(Prior(lattice, variances)).factor == pytest.approx(growth(chain_of_products()).factor)

@@ -6,9 +6,10 @@ import torchvision
 from torch import nn
 from torch.nn import functional
 
-from landscape import predict, trace
+from landscape import Guarantee, predict, trace
 from landscape.tracing.proof.proving import CLOSE, _apart
 from lattice import AssumptionError, PilcroError, UnsupportedError
+from lattice.geometry.receptive_field import cells_seen
 from tests.landscape.tracing.proof.models import Layers, Reversed, passes, refused, traced
 
 SHAPE = (2, 8)
@@ -123,6 +124,36 @@ def test_what_a_mask_drops_as_a_whole_is_looked_at_again(kept):
 def test_a_gradient_that_is_zero_at_one_point_is_looked_at_again():
     """A gate that is rarely open hides what stands below it."""
     refused(lambda m, x: (Reversed.apply(m.one(x)).mean((1, 2), keepdim=True) - 0.12).relu(), "the gradient at")
+
+
+@pytest.mark.parametrize("below", [Reversed.apply, lambda y: y])
+def test_a_gradient_that_is_zero_at_every_point_proves_nothing(below):
+    """A gate that no signal of this size opens, with a backward function of its own below it, or not."""
+
+    def model():
+        torch.manual_seed(0)
+        return Layers(lambda m, x: (below(m.one(x)).mean((1, 2), keepdim=True) - 0.6).relu())
+
+    why = "its input gradient is zero at each of 16 random inputs, so that it shows nothing"
+    assert trace(model, SHAPE, initialisation="he").unproven == why
+    land = predict(model, SHAPE, initialisation="he")
+    assert land.guarantee is Guarantee.APPROXIMATE
+    assert land.reasons[0].endswith(why)
+
+
+def test_a_mask_that_drops_everything_at_every_point_is_named():
+    def dropped(m, x):
+        y = m.one(x)
+        return y + m.two(Reversed.apply(y)) * torch.empty(1, 1, 1).bernoulli_(1e-6)
+
+    assert "a mask drops everything at each of 16 random inputs (" in traced(dropped, train=True).unproven
+
+
+def test_a_gradient_that_no_path_comes_to_is_zero_as_it_must_be():
+    """What is read of a padded signal is its padding."""
+    found = traced(lambda m, x: m.two(m.one(functional.pad(x, (0, 9)))[..., 10:]))
+    assert not cells_seen(found.lattice).any()
+    assert found.unproven == ""
 
 
 class Centred(nn.Module):
