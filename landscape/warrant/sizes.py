@@ -57,7 +57,7 @@ from landscape.structure.plan import takes_a_mean
 from landscape.structure.shared_signal import meet, shared_signals
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, is_batch_norm, slopes
 from landscape.warrant.guarantee import Guarantee
-from landscape.warrant.nested_products import is_bounded
+from landscape.warrant.nested_products import BOUNDED
 from landscape.warrant.norms_between_averages import error_of_sizes
 from landscape.warrant.norms_over_maxima import largest_square, least_through_norms_over_maxima
 from landscape.warrant.saturated_winners import cells_of_maximum, lost_by_saturated_winners
@@ -290,10 +290,14 @@ def _common_size(lattice: Lattice) -> float:
         read = lattice.shapes[node.inputs[0]] if node.inputs else ()
         own = {position} if read and _is_gate(node, read) else ()
         gates.append(frozenset(own).union(*(gates[i] for i in node.inputs)))
-        if isinstance(node.op, Multiply) and not any(is_bounded(lattice.nodes[i].op) for i in node.inputs):
+        if isinstance(node.op, Multiply) and not any(_is_bounded(lattice.nodes[i].op) for i in node.inputs):
             common = frozenset.intersection(*(gates[i] for i in node.inputs))
             largest = max(largest, 1.5 * prod(1 + 3 / lattice.shapes[lattice.nodes[i].inputs[0]][0] for i in common))
     return largest
+
+
+def _is_bounded(op: Op) -> bool:
+    return isinstance(op, Activation) and op.name in BOUNDED
 
 
 def _shares_of_means(lattice: Lattice) -> Iterator[tuple[float, float]]:

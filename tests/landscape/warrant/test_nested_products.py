@@ -10,7 +10,7 @@ from torch import nn
 
 from landscape import predict
 from landscape.prior import Prior
-from landscape.warrant.nested_products import MOST_GROWTH, _moment, growth_of_products, is_bounded
+from landscape.warrant.nested_products import MOST_GROWTH, _moment, growth_of_products
 from landscape.weights.initialisation import he, layer_variances
 from lattice import Activation, Add, AssumptionError, Conv, Input, Lattice, Multiply, Node, Norm
 from validation import measure
@@ -89,8 +89,8 @@ def test_products_of_products_are_covered_or_refused():
     more, names = growth_of_products(land.traced)
     assert names == ("2.mul",)
     found = measure(gates(2), (3, 4, 4), draws=600, seed=0).mean.mean() / land.squared.mean()
-    assert 1.3 < found < more < MOST_GROWTH
-    assert more < land.scale_range[1]
+    assert 1.3 < more < MOST_GROWTH
+    assert max(found, more) < land.scale_range[1]
     with pytest.raises(AssumptionError, match=r"2.mul, 3.mul, 4.mul: a product of products of one signal grows"):
         predict(gates(4, scale=1.0), (3, 4, 4))
 
@@ -111,8 +111,8 @@ def chain_of_products(*between, inputs=1, channels=4):
         below = len(nodes) - 1
         nodes += [Node(f"{name}{i}", Conv(channels, 1), (below,)) for i in range(2)]
         nodes += [Node(name, Multiply(), (len(nodes) - 2, len(nodes) - 1))]
-        for op in between if name == "one" else ():
-            nodes += [Node(f"{name}op", op, (len(nodes) - 1,) if not isinstance(op, Add) else (len(nodes) - 1, below))]
+        for number, op in enumerate(between if name == "one" else ()):
+            nodes += [Node(f"op{number}", op, (len(nodes) - 1,) if not isinstance(op, Add) else (len(nodes) - 1, below))]
     return Lattice(tuple(nodes))
 
 
@@ -120,10 +120,10 @@ def moment(k, n):
     return prod(1 + 2 * i / n for i in range(k))
 
 
-@pytest.mark.parametrize(("inputs", "channels"), [(1, 16), (3, 16), (40, 16)])
-def test_each_layer_counts_as_often_as_it_stands_in_the_product(inputs, channels):
-    """Four times the stem, one of them as a derivative, and twice each of the two layers that one factor alone reads."""
-    stem = moment(3, channels) * (1 + 2 * 3 / max(inputs, channels))
+@pytest.mark.parametrize(("inputs", "channels"), [(1, 16), (3, 16), (40, 48)])
+def test_each_layer_counts_as_often_as_it_stands_in_a_chain(inputs, channels):
+    """Four times the stem, and twice each of the two layers that one factor alone reads."""
+    stem = moment(4, max(inputs, channels))
     expected = moment(3, inputs) * (1 + 3 / inputs) * stem * moment(2, channels) ** 2
     more, names = growth(chain_of_products(inputs=inputs, channels=channels))
     assert more == pytest.approx(expected)
@@ -140,25 +140,36 @@ def test_a_sum_grows_as_its_branches_do():
     assert 1 < growth(chain_of_products(Add())).factor < growth(chain_of_products()).factor
 
 
-def test_a_bounded_function_holds_what_is_larger_than_its_bound():
-    """It has tanh(x)^2 <= 1: what is small passes as it is, and of what is large no power is left."""
-    nets = chain_of_products(Activation("tanh"), channels=16)
-    free = growth(chain_of_products(channels=16)).factor
-    small, large = (
-        growth_of_products(Prior(nets, {**layer_variances(nets, he), "stem": variance})).factor for variance in (1e-9, 1e9)
-    )
-    assert small == pytest.approx(free)
-    assert large < free / 5
-    assert is_bounded(Activation("tanh"))
-    assert not is_bounded(Activation("gelu"))
+def test_bounded_functions_hold_the_size_on_skips_alone():
+    """In a chain all of the few values may be small, where a tanh is its argument."""
+    assert growth(chain_of_products(Activation("tanh"))).factor > MOST_GROWTH
+    assert growth(chain_of_products(Activation("tanh"), Add())) == (1, ())
 
 
-def test_a_batch_norm_in_training_mode_holds_the_size_of_weights_alone():
-    """One input among many has a size of its own still."""
-    net = chain_of_products(Norm("batch"), inputs=3, channels=4)
-    evaluated, trained = growth(net).factor, growth(net, train=True).factor
-    assert trained == pytest.approx(moment(3, 3) * (1 + 3 / 3))
-    assert trained < evaluated
+def test_a_batch_norm_in_training_mode_holds_the_size_on_skips():
+    net = chain_of_products(Norm("batch"), Add(), channels=4)
+    assert growth(net, train=True).factor < growth(net).factor
+
+
+class Star(nn.Module):
+    """A block of StarNet: ReLU6 of one layer times another one, on a skip."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(channels, 2 * channels, 1) for _ in range(2))
+        self.above = nn.Conv2d(2 * channels, channels, 1)
+
+    def forward(self, x):
+        one, other = (layer(x) for layer in self.layers)
+        return x + self.above(nn.functional.relu6(one) * other)
+
+
+def test_blocks_of_starnet_are_answered():
+    def net():
+        blocks = (part for _ in range(6) for part in (nn.BatchNorm2d(16), Star(16)))
+        return nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), *blocks)
+
+    assert predict(net, (3, 6, 6)).scale_range[1] < 20
 
 
 def test_a_square_of_a_square_has_four_factors():
