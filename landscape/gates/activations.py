@@ -8,11 +8,11 @@ normal distribution function, n its density and T Owen's function,
     q = u sqrt((1 - r) / (1 + r)),   P = P(z, z' > 0) = N(u) - 2 T(u, q / u)
 
 (Rosenbaum 1961, "Moments of a truncated bivariate normal distribution"; Owen 1956). Polynomials between kinks are closed too
-(`landscape.gates.gaussian.pieces`), and functions without a kink are series (`landscape.gates.gaussian.hermite`): of all laws at
-once. What these leave out, and the other functions, are Gauss-Legendre sums over panels that are cut where the function bends and
-where the density does, whichever of the two is the narrower: a variance of 1e-300 or of 1e300 makes no difference. The product is
-E[g(t) g(+-t)] for g(t) = E[phi(m + s (sqrt|r| t + sqrt(1 - |r|) e))], a sum of such sums. Both are good to 1e-10 of E[phi^2], or
-of E[phi'^2] (tests/landscape/gates/test_activations.py).
+(`landscape.gates.gaussian.pieces`), and functions without a kink are series (`landscape.gates.gaussian.hermite`), of all laws
+at once. What these leave out, and other functions, are Gauss-Legendre sums over panels that are cut where the function bends
+and where the density does, whichever of the two is the narrower: a variance of 1e-300 or of 1e300 makes no difference. The
+product is E[g(t) g(+-t)] for g(t) = E[phi(m + s (sqrt|r| t + sqrt(1 - |r|) e))], a sum of such sums. Both are good to 1e-10 of
+E[phi^2], or of E[phi'^2] (tests/landscape/gates/test_activations.py).
 """
 
 from collections.abc import Callable

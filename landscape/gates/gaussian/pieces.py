@@ -31,6 +31,7 @@ KNOWN = 1e-11  # of a moment: what rounding may be
 ROUGHLY = 1e-8  # of E[phi^2]: what it may be in a tail
 ROUNDING = 2.0**-52
 MOST = 4  # the degree of phi^2
+PRODUCT = 2  # the place of E[phi phi']
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Pieces:
     def moments(self, mean: Array, variance: Array, correlation: Array) -> tuple[Array, Array]:
         """E[phi], E[phi^2], E[phi phi'], E[phi'^2] and E[phi'] of laws, (laws, 5), and of which laws all are known.
 
-        Not known are those of no variance, of correlation -1, and where rounding is more than 1e-11 of a moment.
+        Not known are those of no variance, of correlation -1, and where rounding is more than 1e-11 of a moment; of a product
+        of values that lie beyond 8.5 deviations more than 1e-8 of E[phi^2].
         """
         found, known = np.zeros((len(mean), 5)), np.zeros(len(mean), dtype=bool)
         piece = np.searchsorted(self.kinks, mean)
@@ -84,9 +86,10 @@ class Pieces:
         found = [single[0], single[1], product, *single[2:]]
         power, gain = single[1].value, single[2].value
         known = one | (np.abs(r) < 1)
-        for part, scale in zip(found, (np.sqrt(power), power, np.abs(product.value), gain, np.sqrt(gain)), strict=True):
+        scales = np.sqrt(power), power, np.abs(product.value), gain, np.sqrt(gain)
+        for number, (part, scale) in enumerate(zip(found, scales, strict=True)):
             near = part.size * ROUNDING <= KNOWN * scale
-            if part is product:  # in a tail that sums do not reach what is closed is better
+            if number == PRODUCT:  # in a tail that sums do not reach what is closed is better
                 near |= (part.size * ROUNDING <= ROUGHLY * power) & np.all([each.h > REACH for each in away], axis=0)
             known &= np.isfinite(part.value) & near
         return np.stack([part.value for part in found], axis=1), known
@@ -95,7 +98,7 @@ class Pieces:
         """What a function is more beyond a kink than before it, as a polynomial of the distance from it."""
         number = self.kinks.index(beyond.kink)
         below, above = (_about(pieces[k], beyond.kink) for k in (number, number + 1))
-        found = polynomial.polysub(above, below) * beyond.side
+        found = polynomial.polyadd(above, -below) * beyond.side
         return np.asarray(found * float(beyond.side) ** np.arange(len(found)))
 
     def _base(self, piece: Coefficients, m: Array, s: Array) -> list[Array]:
