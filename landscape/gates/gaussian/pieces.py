@@ -98,8 +98,10 @@ class Pieces:
         """What a function is more beyond a kink than before it, as a polynomial of the distance from it."""
         number = self.kinks.index(beyond.kink)
         below, above = (_about(pieces[k], beyond.kink) for k in (number, number + 1))
-        found = polynomial.polyadd(above, -below) * beyond.side
-        return np.asarray(found * float(beyond.side) ** np.arange(len(found)))
+        found = np.zeros(max(len(below), len(above)))
+        found[: len(above)] += above
+        found[: len(below)] -= below
+        return found * float(beyond.side) ** np.arange(1, len(found) + 1)
 
     def _base(self, piece: Coefficients, m: Array, s: Array) -> list[Array]:
         """The polynomial of a piece as one of x, z = m + s x: coefficients, from those about 0 or the nearest kink."""
