@@ -48,7 +48,7 @@ def smooth_moments(
     ...     np.full(1, 0.5),
     ... )
     >>> found.round(6), known
-    (array([[0.      , 0.394294, 0.184961, 0.464403, 0.605706]]), array([ True]))
+    (array([[0.      , 0.394294, 0.186324, 0.464403, 0.605706]]), array([ True]))
     """
     found, known = np.zeros((len(mean), 5)), np.zeros(len(mean), dtype=bool)
     deviation = np.sqrt(variance)
