@@ -7,10 +7,12 @@ normal distribution function, n its density and T Owen's function,
     E[relu(z) relu(z')] = (m^2 + r s^2) P + 2 m s n(u) N(q) + s^2 sqrt(1 - r^2) exp(-u^2 / (1 + r)) / 2 pi,
     q = u sqrt((1 - r) / (1 + r)),   P = P(z, z' > 0) = N(u) - 2 T(u, q / u)
 
-(Rosenbaum 1961, "Moments of a truncated bivariate normal distribution"; Owen 1956). The others are Gauss-Legendre sums over
-panels that are cut where the function bends and where the density does, whichever of the two is the narrower: a variance
-of 1e-300 or of 1e300 makes no difference. The product is E[g(t) g(+-t)] for g(t) = E[phi(m + s (sqrt|r| t + sqrt(1 - |r|) e))],
-a sum of such sums. Both are good to 1e-10 of E[phi^2], or of E[phi'^2] (tests/landscape/gates/test_activations.py).
+(Rosenbaum 1961, "Moments of a truncated bivariate normal distribution"; Owen 1956). Polynomials between kinks are closed too
+(`landscape.gates.gaussian.pieces`), and functions without a kink are series (`landscape.gates.gaussian.hermite`), of all laws
+at once. What these leave out, and other functions, are Gauss-Legendre sums over panels that are cut where the function bends
+and where the density does, whichever of the two is the narrower: a variance of 1e-300 or of 1e300 makes no difference. The
+product is E[g(t) g(+-t)] for g(t) = E[phi(m + s (sqrt|r| t + sqrt(1 - |r|) e))], a sum of such sums. Both are good to 1e-10 of
+E[phi^2], or of E[phi'^2] (tests/landscape/gates/test_activations.py).
 """
 
 from collections.abc import Callable
@@ -22,32 +24,29 @@ from scipy.special import ndtr, owens_t
 
 from landscape.gates.averaging import pointwise, significant
 from landscape.gates.functions import FUNCTIONS, Curve, curve
+from landscape.gates.gaussian.hermite import smooth_moments
+from landscape.gates.gaussian.normal import FAR, REACH, deviations
+from landscape.gates.gaussian.pieces import Pieces
 from landscape.gates.interpolated import interpolated
-from landscape.structure.signs import has_slopes, slopes, steps
+from landscape.structure.signs import has_slopes, slopes
 from lattice import Activation
 
 __all__ = [
-    "NEVER",
-    "FAR",
     "FUNCTIONS",
     "Law",
     "closed_moments",
     "curve_moments",
-    "deviations",
     "distinct",
     "each_case",
     "gate_moments",
     "gaussian_moments",
     "law_of",
     "product_of",
-    "quadrant",
 ]
 
 Array = np.ndarray[Any, Any]
 Fill = Callable[[Callable[..., tuple[float, ...]], list[Any]], Array]
-FAR = 38.0  # deviations: the normal density is 0 in float64
-NEVER = 9.0  # deviations below a kink: 1e-19
-DENSE = np.array([-FAR, -8.5, -4.0, 0.0, 4.0, 8.5, FAR])  # deviations at which the density is cut: beyond 8.5 lies 2e-17
+DENSE = np.array([-FAR, -REACH, -4.0, 0.0, 4.0, REACH, FAR])  # deviations at which the density is cut
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 
@@ -82,21 +81,7 @@ def gate_moments(activation: Activation, mean: Array, variance: Array, correlati
     if has_slopes(activation):
         below, above = (np.asarray(slope) for slope in slopes(activation))
         return closed_moments(below, above, mean, variance, correlation)
-    function, slope = curve(activation), steps(activation)
-    if slope is None:
-        return _curve_moments(function, mean, variance, correlation)
-    low, high, *sides = slope.around_zero()
-    arrays = np.broadcast_arrays(mean, np.maximum(variance, 0.0), correlation)
-    reach = DENSE[-2] * np.sqrt(arrays[1])
-    straight = (arrays[0] - reach >= low) & (arrays[0] + reach <= high)
-    found = np.empty((5, *straight.shape))
-    for rule, where in (
-        (partial(closed_moments, *map(np.asarray, sides)), straight),
-        (partial(_curve_moments, function), ~straight),
-    ):
-        if where.any():
-            found[:, where] = rule(*(part[where] for part in arrays))
-    return tuple(found)
+    return _curve_moments(curve(activation), mean, variance, correlation)
 
 
 def curve_moments(function: Curve, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
@@ -106,7 +91,9 @@ def curve_moments(function: Curve, mean: Array, variance: Array, correlation: Ar
 
 def _curve_moments(function: Curve, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
     correlation = np.clip(correlation, -1, 1)
-    return pointwise(partial(each_case, partial(_case, function), fill=_between), mean, variance, correlation)
+    return pointwise(
+        partial(each_case, partial(_case, function), fill=partial(_of_curve, function)), mean, variance, correlation
+    )
 
 
 def closed_moments(below: Array, above: Array, mean: Array, variance: Array, correlation: Array) -> tuple[Array, ...]:
@@ -130,30 +117,6 @@ def closed_moments(below: Array, above: Array, mean: Array, variance: Array, cor
     return below * m + step * relu, power, product, gain, below * shut + above * open_
 
 
-def deviations(mean: Array, deviation: Array) -> Array:
-    """How many deviations above zero the mean is, as far as it matters; without any the sign alone."""
-    mean, deviation = np.broadcast_arrays(mean, deviation)
-    far = np.asarray(np.sign(mean) * FAR, dtype=float)
-    with np.errstate(over="ignore"):
-        return np.clip(np.divide(mean, deviation, out=far, where=deviation > 0), -FAR, FAR)
-
-
-def quadrant(h: Array, k: Array, r: Array, rest: Array) -> Array:
-    """P(x > -h, y > -k) for standard Gaussians of correlation r, rest = sqrt(1 - r^2); Owen 1956, his Eq. 2.1."""
-
-    def wedge(a: Array, b: Array) -> Array:
-        """T(a, (b / a - r) / rest); at a = 0, or without rest, the limit."""
-        top, bottom = b - r * a, a * rest
-        slope = np.divide(
-            top, bottom, out=np.where(top == 0, 0.0, np.copysign(np.inf, top * np.where(a < 0, -1.0, 1.0))), where=bottom != 0
-        )
-        return np.asarray(owens_t(a, slope))
-
-    apart = (h * k < 0) | ((h * k == 0) & (h + k < 0))
-    general = (ndtr(h) + ndtr(k)) / 2 - wedge(h, k) - wedge(k, h) - apart / 2
-    return np.where((h == 0) & (k == 0), 1 / 4 + np.arctan2(r, rest) / (2 * np.pi), general)
-
-
 # --- sums -----------------------------------------------------------------------------------------------------------------
 
 
@@ -171,10 +134,20 @@ def _one_by_one(moments: Callable[..., tuple[float, ...]], cases: list[Any]) -> 
     return np.array([moments(*case) for case in cases])
 
 
-def _between(moments: Callable[..., tuple[float, ...]], cases: list[Any]) -> Array:
-    """The same, of very many cases from a few."""
-    found = interpolated(moments, cases)
-    return _one_by_one(moments, cases) if found is None else found
+def _of_curve(function: Curve, moments: Callable[..., tuple[float, ...]], cases: list[Any]) -> Array:
+    """The same of a curve: what is closed or smooth all at once, others between a few, or one by one."""
+    laws = np.array(cases).reshape(-1, 3).T
+    found, known = np.zeros((len(cases), 5)), np.zeros(len(cases), dtype=bool)
+    if function.pieces:
+        found, known = Pieces(function.kinks, function.pieces).moments(*laws)
+    elif function.width and not function.kinks and not function.tail:
+        found, known = smooth_moments(function.value, function.slope, function.width, *laws)
+    rest = np.flatnonzero(~known)
+    if len(rest):
+        left = [cases[place] for place in rest]
+        between = interpolated(moments, left)
+        found[rest] = _one_by_one(moments, left) if between is None else between
+    return found
 
 
 def _panels(centres: Array, deviation: float, cuts: Array, dense: Array) -> tuple[Array, Array]:

@@ -25,9 +25,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import gammaln, kve
 
-from landscape.gates.activations import FAR, closed_moments, each_case, law_of, product_of
+from landscape.gates.activations import closed_moments, each_case, law_of, product_of
 from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.functions import Curve, composed, curve
+from landscape.gates.gaussian.normal import FAR
 from landscape.structure.signs import has_slopes, slopes
 from lattice import Activation, Add, Dropout, Lattice, Multiply, Norm
 

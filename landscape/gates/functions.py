@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
-from scipy.special import erf, expit
+from scipy.special import expit, ndtr
 
 from landscape.structure.signs import has_slopes, slopes
 from lattice import Activation, UnsupportedError
@@ -28,8 +28,10 @@ BENDS = 64.0  # widths beyond which exp(-z) is below the last digit of 1: what b
 class Curve:
     """A function of one number: its `value`, its `slope`, and the points at which its slope jumps.
 
-    `width`: over which length it bends around 0; 0 means that it is a polynomial between the kinks. `tail`: does it go on
-    bending algebraically, so that no length is enough? `extra`: further cuts, which a composition has.
+    `width`: over which length it bends around 0, no pole being nearer to the real line than pi / 2 of it; 0 means that it is a
+    polynomial between the kinks. `tail`: does it go on bending algebraically, so that no length is enough? `extra`: further
+    cuts, which a composition has. `pieces`: the polynomials between the kinks, coefficients of 1, z, z^2; none where others
+    bend.
     """
 
     value: Function
@@ -38,6 +40,7 @@ class Curve:
     width: float = 0.0
     tail: bool = False
     extra: tuple[float, ...] = ()
+    pieces: tuple[tuple[float, ...], ...] = ()
 
     def cuts(self, reach: float, width: float = 0.0) -> Array:
         """The points between which it is smooth, as far out as `reach`; `width` for what was smoothed over that length.
@@ -84,7 +87,7 @@ def _mish_slope(z: Array) -> Array:
 
 
 def _gelu_slope(z: Array) -> Array:
-    return (1 + erf(z / np.sqrt(2))) / 2 + z * np.exp(-(np.minimum(np.abs(z), BENDS) ** 2) / 2) / np.sqrt(2 * np.pi)
+    return ndtr(z) + z * np.exp(-(np.minimum(np.abs(z), BENDS) ** 2) / 2) / np.sqrt(2 * np.pi)
 
 
 def _tanh_slope(z: Array) -> Array:
@@ -93,16 +96,24 @@ def _tanh_slope(z: Array) -> Array:
 
 SELU = (1.0507009873554805, 1.6732632423543772)
 CURVES: dict[str, Curve] = {
-    "relu6": Curve(lambda z: np.clip(z, 0, 6), lambda z: _inside(z, 0, 6), kinks=(0.0, 6.0)),
-    "hardtanh": Curve(lambda z: np.clip(z, -1, 1), lambda z: _inside(z, -1, 1), kinks=(-1.0, 1.0)),
+    "relu6": Curve(lambda z: np.clip(z, 0, 6), lambda z: _inside(z, 0, 6), kinks=(0.0, 6.0), pieces=((0,), (0, 1), (6,))),
+    "hardtanh": Curve(
+        lambda z: np.clip(z, -1, 1), lambda z: _inside(z, -1, 1), kinks=(-1.0, 1.0), pieces=((-1,), (0, 1), (1,))
+    ),
     "silu": Curve(lambda z: z * expit(z), lambda z: expit(z) * (1 + z * expit(-z)), width=1.0),
-    "gelu": Curve(lambda z: z * (1 + erf(z / np.sqrt(2))) / 2, _gelu_slope, width=1.0),
+    "gelu": Curve(lambda z: z * ndtr(z), _gelu_slope, width=1.0),
     "hardswish": Curve(
         lambda z: z * np.clip(z + 3, 0, 6) / 6,
         lambda z: np.where(z > 3, 1.0, _inside(z, -3, np.inf) * (2 * z + 3) / 6),
         kinks=(-3.0, 3.0),
+        pieces=((0,), (0, 1 / 2, 1 / 6), (0, 1)),
     ),
-    "hardsigmoid": Curve(lambda z: np.clip(z + 3, 0, 6) / 6, lambda z: _inside(z, -3, 3) / 6, kinks=(-3.0, 3.0)),
+    "hardsigmoid": Curve(
+        lambda z: np.clip(z + 3, 0, 6) / 6,
+        lambda z: _inside(z, -3, 3) / 6,
+        kinks=(-3.0, 3.0),
+        pieces=((0,), (1 / 2, 1 / 6), (1,)),
+    ),
     "sigmoid": Curve(expit, lambda z: expit(z) * expit(-z), width=1.0),
     "tanh": Curve(np.tanh, _tanh_slope, width=1.0),
     "elu": Curve(_elu, _elu_slope, kinks=(0.0,), width=1.0),
@@ -111,7 +122,7 @@ CURVES: dict[str, Curve] = {
     "mish": Curve(lambda z: z * np.tanh(_softplus(z)), _mish_slope, width=1.0),
     "softplus": Curve(_softplus, expit, width=1.0),
     "softsign": Curve(lambda z: z / (1 + np.abs(z)), lambda z: 1 / (1 + np.abs(z)) ** 2, kinks=(0.0,), width=1.0, tail=True),
-    "square": Curve(np.square, lambda z: 2 * z),
+    "square": Curve(np.square, lambda z: 2 * z, pieces=((0, 0, 1),)),
     "logsigmoid": Curve(lambda z: -_softplus(-z), lambda z: expit(-z), width=1.0),
 }
 FUNCTIONS: dict[str, Function] = {name: one.value for name, one in CURVES.items()}

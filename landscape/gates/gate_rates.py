@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from landscape.gates.activations import deviations
 from landscape.gates.averaging import ratio
 from landscape.gates.composites import beside, factor_squares, gate_of_product, line_of
 from landscape.gates.filters import crossings, filters_under_gates
@@ -17,6 +16,7 @@ from landscape.gates.forward.mean_field_rules import of_run, spread
 from landscape.gates.forward.runs import Step, chains, run_rates
 from landscape.gates.forward.signal import Run, Signal, gaussian
 from landscape.gates.gates import Skip, gate_under, gates_below, pooled_gates, skips, trunk_gates, unknown_rates
+from landscape.gates.gaussian.normal import deviations
 from landscape.gates.windows.united import united
 from landscape.prior import Gates, Pooled, Prior
 from landscape.structure.arrays import check_room, diagonal_of, levels_of, one_row

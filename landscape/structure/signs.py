@@ -105,18 +105,6 @@ class Steps(NamedTuple):
     kinks: tuple[float, ...]
     jumps: tuple[float, ...]
 
-    def around_zero(self) -> tuple[float, float, float, float]:
-        """The last kink below zero and the first above (infinity: none), and the slopes on either side of zero between them.
-
-        >>> Steps(0.0, (0.0, 6.0), (1.0, -1.0)).around_zero()
-        (-inf, 6.0, 0.0, 1.0)
-        """
-        pieces = list(zip(self.kinks, self.jumps, strict=True))
-        below = self.lowest + sum(jump for kink, jump in pieces if kink < 0)
-        above = below + sum(jump for kink, jump in pieces if kink == 0)
-        low = max((kink for kink in self.kinks if kink < 0), default=-float("inf"))
-        return low, min((kink for kink in self.kinks if kink > 0), default=float("inf")), below, above
-
 
 def steps(activation: Activation) -> Steps | None:
     """The slope of a piecewise linear activation; None for those that bend.

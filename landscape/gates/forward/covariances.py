@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import ndtr
 
-from landscape.gates.activations import NEVER, deviations, gaussian_moments, quadrant
+from landscape.gates.activations import gaussian_moments
 from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.composites import Affine, moments
 from landscape.gates.forward.levels import aligned
 from landscape.gates.forward.mean_field_rules import spread, variance_parts
 from landscape.gates.forward.signal import Known, Signal
+from landscape.gates.gaussian.normal import NEVER, deviations, quadrant
 from landscape.gates.windows.pools import at_codes
 from landscape.structure.forward_pairs import moved_axes, on_diagonal, turned
 from landscape.structure.pairs import Maps, needed_above, operator

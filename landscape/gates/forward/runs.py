@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import ndtr
 
-from landscape.gates.activations import deviations, quadrant
 from landscape.gates.averaging import alike_rows, from_few_positions, ratio
 from landscape.gates.functions import Curve, curve
 from landscape.gates.gates import Skip
+from landscape.gates.gaussian.normal import deviations, quadrant
 from lattice import Activation, UnsupportedError
 
 __all__ = ["Step", "chains", "pair_of_gates", "run_rates"]

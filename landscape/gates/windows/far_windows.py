@@ -14,8 +14,8 @@ import numpy as np
 from scipy import sparse
 from scipy.special import ndtr, ndtri
 
-from landscape.gates.activations import NEVER, quadrant
 from landscape.gates.averaging import ratio
+from landscape.gates.gaussian.normal import NEVER, quadrant
 from landscape.gates.windows.largest import Largest
 from landscape.gates.windows.pools import Field, Maximum, at_codes
 from landscape.gates.windows.simulation.overlapping import Simulated

@@ -1,0 +1,1 @@
+"""Moments of pointwise functions of Gaussians, of many laws at once."""
