@@ -149,18 +149,24 @@ def _most(networks: Ensemble, lattice: Lattice) -> int:
     for position, node in enumerate(lattice.nodes):
         if isinstance(node.op, Weighted):
             cells[position] *= fans(node.op, lattice.input_shapes(node)[0])[0]
-    return min(MOST, WORK // (networks.inputs * sum(cells)))
+    return min(MOST, WORK // ((networks.batch or networks.inputs) * sum(cells)))
 
 
 def _drawn(networks: Ensemble, most: int, predicted: Array, enough: Callable[[DrawnNetworks], bool]) -> DrawnNetworks | None:
-    """Networks are drawn until it is enough, or as many as there may be."""
+    """Networks are drawn until it is enough, or as many as there may be; None where they cannot be run."""
     found, seen, number = None, _Seen(predicted), FIRST
+    runs = iter(networks.runs)
+    networks = next(runs)
     while number <= most and (found is None or not enough(found)):
-        try:
-            for seed in range(seen.number, number):
-                seen.add(networks.squares(seed))
-        except Exception:  # a model of so many inputs, or of double precision, may be what the user's own code does not know
-            return None
+        while seen.number < number:
+            network = networks.network(seen.number)
+            try:
+                seen.add(networks.squares(network, seen.number))
+            except Exception:  # the user's own code may take one input at a time, or no double precision
+                others = next(runs, None)
+                if others is None or seen.number:
+                    return None
+                networks = others
         if not np.isfinite(seen.totals).all():
             return None
         found, number = seen.found(), 2 * number

@@ -6,9 +6,10 @@ are given, they are normal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -34,7 +35,8 @@ class Ensemble:
     `variances`: those of each layer's weights, by the name of the parameter that holds them, and `given`: are they what the
     weights are to have? `output`: which of what a model returns is meant, and `weights` what each unit of it is multiplied by
     beside a random sign, None is that of their mean. `batch`: the inputs over which batch norms take their statistics, None in
-    evaluation mode. `images`: the inputs, None is white noise.
+    evaluation mode. `images`: the inputs, None is white noise. `inputs`: how many each draw has in evaluation mode. `double`:
+    in double precision, or in the model's own type?
     """
 
     model: torch.nn.Module | Callable[[], torch.nn.Module]
@@ -45,26 +47,33 @@ class Ensemble:
     weights: Array | None = None
     batch: int | None = None
     images: Array | None = None
+    inputs: int = INPUTS
+    double: bool = True
 
     @property
-    def inputs(self) -> int:
-        """How many inputs a draw has."""
-        return self.batch or INPUTS
+    def runs(self) -> Iterator[Ensemble]:
+        """These networks as they might be run: with several inputs or one, in double precision or in their own type."""
+        for inputs, double in product(dict.fromkeys((self.inputs, 1)), (True, False)):
+            yield replace(self, inputs=inputs, double=double)
 
-    def squares(self, seed: int) -> Array:
+    def network(self, seed: int) -> torch.nn.Module:
+        """One network before its weights are drawn; of a factory they are. It may share parts with others."""
+        return self.model if isinstance(self.model, torch.nn.Module) else drawn_module(self.model, SEEDS + seed)
+
+    def squares(self, network: torch.nn.Module, seed: int) -> Array:
         """What one network measures: the mean over inputs and channels of (v . dh/dx_i)^2, float64 over positions."""
-        is_module = isinstance(self.model, torch.nn.Module)
-        model: Any = inside(deepcopy(self.model) if is_module else drawn_module(self.model, SEEDS + seed)).double()
-        device = next(iter(model.parameters())).device
-        with mode_of(model, self.batch is not None), torch.enable_grad(), only_torch_draws(), seeded(device, seed):
-            if is_module or self.given:
+        model: Any = deepcopy(inside(network))
+        model = model.double() if self.double else model
+        first = next(iter(model.parameters()))
+        with mode_of(model, self.batch is not None), torch.enable_grad(), only_torch_draws(), seeded(first.device, seed):
+            if self.given or network is self.model:
                 self._redraw(model)
-            x = self._inputs().to(device, torch.float64).requires_grad_()
+            x = self._inputs().to(first.device, first.dtype).requires_grad_()
             result = resolve_output(model(x.clone()), self.output)[0]
             asked = result if self.batch is None else result[:1]  # a batch norm makes samples depend on each other
             signs = torch.randint(0, 2, asked.shape, device="cpu").mul_(2).sub_(1)
             gradient = input_gradient(asked, x, (signs * self._weights(tuple(asked.shape[1:]))).to(asked))[: len(asked)]
-        found: Array = gradient.detach().cpu().square().mean((0, 1)).numpy()
+        found: Array = gradient.detach().cpu().double().square().mean((0, 1)).numpy()
         return found
 
     def _weights(self, shape: tuple[int, ...]) -> Any:
@@ -76,9 +85,10 @@ class Ensemble:
         return torch.from_numpy(self.weights)
 
     def _inputs(self) -> torch.Tensor:
+        number = self.batch or self.inputs
         if self.images is None:
-            return torch.randn(self.inputs, *self.shape, dtype=torch.float64, device="cpu")
-        return torch.from_numpy(np.array(self.images[torch.randperm(len(self.images))[: self.inputs].numpy()]))
+            return torch.randn(number, *self.shape, dtype=torch.float64, device="cpu")
+        return torch.from_numpy(np.array(self.images[torch.randperm(len(self.images))[:number].numpy()]))
 
     def _redraw(self, model: torch.nn.Module) -> None:
         """New weights in place: normal ones of the given variances, or the present ones in other places, with other signs."""

@@ -76,7 +76,7 @@ def test_what_is_stated_holds_what_networks_of_few_values_measure():
     without, land = predict(few_winners, shape, check=False), predict(few_winners, shape)
     np.testing.assert_array_equal(land.squared, without.squared)
     networks = ensemble(few_winners, land.traced)
-    scale = np.mean([networks.squares(seed).mean() for seed in range(1000, 1600)]) / land.squared.mean()
+    scale = np.mean([networks.squares(networks.network(seed), seed).mean() for seed in range(1000, 1600)]) / land.squared.mean()
     assert land.scale_range[0] <= scale <= land.scale_range[1]
     assert without.drawn is None
     assert land.size.holds(without.size)
@@ -135,13 +135,13 @@ def test_what_does_not_vary_is_compared_up_to_rounding():
 
 
 def test_where_no_network_has_a_gradient_a_prediction_is_refused(monkeypatch):
-    monkeypatch.setattr(Ensemble, "squares", lambda self, seed: np.zeros(SHAPE[1:]))
+    monkeypatch.setattr(Ensemble, "squares", lambda self, network, seed: np.zeros(SHAPE[1:]))
     with pytest.raises(AssumptionError, match="none of 512 drawn networks has a gradient at all"):
         drawn(np.ones(SHAPE[1:]), ALL)
 
 
 def test_what_is_not_finite_tells_nothing(monkeypatch):
-    monkeypatch.setattr(Ensemble, "squares", lambda self, seed: np.full(SHAPE[1:], np.inf))
+    monkeypatch.setattr(Ensemble, "squares", lambda self, network, seed: np.full(SHAPE[1:], np.inf))
     assert drawn(np.ones(SHAPE[1:]), ALL) is None
 
 
@@ -166,16 +166,31 @@ def test_none_is_drawn_of_a_large_network():
     assert drawn(np.ones((64, 64)), NONE, net, (3, 64, 64)) is None
 
 
-def test_a_model_of_one_input_at_a_time_is_predicted_without():
-    class One(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.one, self.two = nn.Conv1d(1, 4, 3), nn.Linear(28, 4)
+class Particular(nn.Module):
+    """A model that takes one input at a time, or a filter that is no buffer and stays in single precision."""
 
-        def forward(self, x):
-            return self.two(torch.tanh(self.one(x)).reshape(1, 28))
+    def __init__(self, what):
+        super().__init__()
+        self.what, self.one, self.two = what, nn.Conv1d(1, 4, 3), nn.Linear(28, 4)
+        self.filters = [torch.full((1, 1, 3), 1 / 3)]
 
-    assert predict(One, (1, 9)).drawn is None
+    def forward(self, x):
+        x = nn.functional.conv1d(x, self.filters[0], padding="same") if self.what == "type" else x
+        return self.two(torch.tanh(self.one(x)).reshape(1 if self.what == "one" else -1, 28))
+
+
+@pytest.mark.parametrize("what", ["one", "type"])
+def test_particular_models_are_drawn_as_they_can_be_run(what):
+    land = predict(lambda: Particular(what), (1, 9))
+    assert land.drawn is not None
+
+
+def test_a_model_that_cannot_be_run_again_is_predicted_without(monkeypatch):
+    def fails(self, network, seed):
+        raise RuntimeError("no more")
+
+    monkeypatch.setattr(Ensemble, "squares", fails)
+    assert predict(lambda: Particular(""), (1, 9)).drawn is None
 
 
 # --- where it is seen -----------------------------------------------------------------------------------------------------

@@ -14,8 +14,12 @@ from lattice import Unit
 from tests.landscape.tracing.proof.models import Net, linear
 
 
+def one(networks, seed):
+    return networks.squares(networks.network(seed), seed)
+
+
 def squares_of(networks, draws=200):
-    return np.array([networks.squares(seed) for seed in range(draws)])
+    return np.array([one(networks, seed) for seed in range(draws)])
 
 
 def assert_agree(maps, predicted, errors=5.0):
@@ -60,13 +64,13 @@ def test_given_images_are_what_is_drawn_from():
             return self.layer(x * x)
 
     images = np.arange(1.0, 7.0).reshape(1, 1, 6)
-    found = ensemble(Square(), trace(Square, (1, 6)), images=images).squares(0)
+    found = one(ensemble(Square(), trace(Square, (1, 6)), images=images), 0)
     assert found.shape == (6,)
     torch.manual_seed(0)
     module = Square()
     with torch.no_grad():
         module.layer.weight.fill_(0.5)
-    found = ensemble(module, trace(Square, (1, 6)), images=images).squares(0)
+    found = one(ensemble(module, trace(Square, (1, 6)), images=images), 0)
     np.testing.assert_allclose(found, np.arange(1.0, 7.0) ** 2)  # (2 x 0.5)^2
 
 
@@ -115,6 +119,20 @@ def test_what_cannot_be_drawn_is_said():
 
     networks = ensemble(linear(), trace(linear, (2, 7, 7)))
     with pytest.raises(Unfinished, match="weights that are no parameters"):
-        replace(networks, variances={"made": 1.0}).squares(0)
+        one(replace(networks, variances={"made": 1.0}), 0)
     with pytest.raises(Unfinished, match="other axes"):
-        replace(networks, weights=np.ones((3, 2))).squares(0)
+        one(replace(networks, weights=np.ones((3, 2))), 0)
+
+
+def test_parts_that_networks_share_are_left_as_they_are():
+    """A factory may build around a part of its own: neither its type nor its weights change."""
+    shared = nn.Conv1d(1, 4, 3).train()
+    before = copy.deepcopy(shared.state_dict())
+
+    def net():
+        return Net(shared, nn.Tanh(), nn.Conv1d(4, 4, 3))
+
+    networks = ensemble(net, trace(net, (1, 9), initialisation="he"), given=True)
+    assert one(networks, 0).any()
+    assert shared.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in shared.state_dict().items())
