@@ -10,7 +10,7 @@ from scipy.special import ndtr
 from landscape.gates.averaging import ratio
 from landscape.gates.composites import beside, factor_squares, gate_of_product, line_of
 from landscape.gates.filters import crossings, filters_under_gates
-from landscape.gates.forward.covariances import at_pairs, gate_products
+from landscape.gates.forward.covariances import gate_products
 from landscape.gates.forward.mean_field import MeanField
 from landscape.gates.forward.mean_field_rules import of_run, spread
 from landscape.gates.forward.runs import Step, chains, run_rates
@@ -19,7 +19,7 @@ from landscape.gates.gates import Skip, gate_under, gates_below, pooled_gates, s
 from landscape.gates.gaussian.normal import deviations
 from landscape.gates.windows.united import united
 from landscape.prior import Gates, Pooled, Prior
-from landscape.structure.arrays import check_room, diagonal_of, levels_of, one_row
+from landscape.structure.arrays import at_pairs, check_room, diagonal_of, levels_of, one_row
 from landscape.structure.plan import Axes
 from landscape.structure.signs import SIGNAL_NORMS, has_slopes, is_batch_norm, slopes
 from lattice import (

@@ -6,7 +6,6 @@ the largest of them is open), or the rates that were counted; E[g^2] for a facto
 paths that differ in a fresh weight; where two paths can share all of theirs, it is the signed moment that counts.
 """
 
-from collections.abc import Callable
 from functools import reduce, singledispatch
 from typing import Any
 
@@ -17,7 +16,7 @@ from landscape.gates.gates import trunk_gates
 from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.laws.trunk import Trunk
 from landscape.prior import Prior
-from landscape.structure.arrays import across, check_room, levels_of
+from landscape.structure.arrays import at_pairs, check_room, levels_of
 from landscape.structure.plan import Axes, pool_cells
 from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, activation_gain, slopes
 from landscape.weights.initialisation import checked_variances
@@ -294,7 +293,7 @@ def _(op: Norm, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
     factor = rules.factor(node)
     if rules.levels(node, axes) is not None:
         factor = factor.mean(axis=0, keepdims=True)
-    return _at_pairs(np.sqrt(factor), axes, lambda left, right: left * right) if np.ndim(factor) > 1 else factor
+    return np.multiply(*_of_pairs(np.sqrt(factor), axes)) if np.ndim(factor) > 1 else factor
 
 
 @pair_moment.register
@@ -309,8 +308,8 @@ def _(op: Activation, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
         first = (
             np.mean(first, axis=0, keepdims=True) if (first < 0).any() else np.sqrt(np.mean(first**2, axis=0, keepdims=True))
         )
-    gain = _at_pairs(gain, axes, lambda left, right: left) if np.ndim(gain) else gain
-    return np.where(same, gain, _at_pairs(first, axes, np.multiply) if np.ndim(first) else first**2)
+    gain = _of_pairs(gain, axes)[0] if np.ndim(gain) else gain
+    return np.where(same, gain, np.multiply(*_of_pairs(first, axes)) if np.ndim(first) else first**2)
 
 
 @pair_moment.register
@@ -330,7 +329,7 @@ def _(op: Multiply, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
     squared = squared.mean(axis=0, keepdims=True) if alike else squared
     other = rules.lattice.input_shapes(node)[1 - number]
     if set(other[1:]) <= {1} or all(pairs.is_diagonal for pairs in axes):  # one gate for all positions, or one position
-        return _at_pairs(squared, axes, lambda left, right: left)
+        return _of_pairs(squared, axes)[0] if squared.ndim else squared
     raise UnsupportedError(
         f"{node.name}: the joint size of a factor at two positions depends on the data and is not known here"
     )
@@ -349,8 +348,7 @@ def _same(axes: Axes) -> Array:
     return np.asarray(reduce(np.multiply.outer, [pairs.first == pairs.second for pairs in axes], np.ones((), dtype=bool)))
 
 
-def _at_pairs(values: Any, axes: Axes, combine: Callable[[Array, Array], Array]) -> Array:
-    """`combine` of the values, over (channels or 1, *spatial or 1), at the two positions of each pair."""
-    full = np.broadcast_to(values, (np.shape(values)[0] if np.ndim(values) else 1, *(pairs.left for pairs in axes)))
-    check_room(len(full), axes)
-    return combine(full[across([pairs.first for pairs in axes])], full[across([pairs.second for pairs in axes])])
+def _of_pairs(values: Any, axes: Axes) -> tuple[Array, Array]:
+    """Values over (channels or 1, *spatial or 1) at the two positions of each pair, where there is room for them."""
+    check_room(len(values), axes)
+    return at_pairs(np.broadcast_to(values, (len(values), *np.broadcast_shapes(values.shape[1:], (1,) * len(axes)))), axes)

@@ -23,6 +23,7 @@ from landscape.gates.forward.mean_field_rules import spread, variance_parts
 from landscape.gates.forward.signal import Known, Signal
 from landscape.gates.gaussian.normal import NEVER, deviations, quadrant
 from landscape.gates.windows.pools import at_codes
+from landscape.structure.arrays import at_pairs
 from landscape.structure.forward_pairs import moved_axes, on_diagonal, turned
 from landscape.structure.pairs import Maps, needed_above, operator
 from landscape.structure.plan import Axes, axis_maps
@@ -35,7 +36,6 @@ from lattice.network.shapes import sources
 __all__ = [
     "Passing",
     "Product",
-    "at_pairs",
     "both_slopes",
     "by_run",
     "gate_products",
@@ -89,13 +89,6 @@ def by_run(values: Array, runs: Runs) -> Array:
     return np.stack(
         [part[0] if (part == part[:1]).all() else part.mean(axis=0) for part in np.split(values, np.cumsum(runs)[:-1])]
     )
-
-
-def at_pairs(values: Array, axes: Axes) -> tuple[Array, Array]:
-    """Values over (runs, *spatial or 1) at the two positions of each pair."""
-    full = np.broadcast_to(values, (len(values), *(pairs.left for pairs in axes)))
-    first, second = ((slice(None), *np.ix_(*(getattr(pairs, side) for pairs in axes))) for side in ("first", "second"))
-    return full[first], full[second]
 
 
 @singledispatch

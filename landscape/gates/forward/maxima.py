@@ -12,7 +12,7 @@ from scipy.special import ndtr
 
 from landscape.gates.averaging import pointwise, ratio
 from landscape.gates.forward.alike_maxima import SURE, check_sizes_of
-from landscape.gates.forward.covariances import Product, at_pairs, both_slopes, by_run
+from landscape.gates.forward.covariances import Product, both_slopes, by_run
 from landscape.gates.forward.signal import Run, Signal, gaussian
 from landscape.gates.rising import Rising, over_gaussian, rising, rising_activation
 from landscape.gates.windows.far_windows import pairs_of_slopes, pairs_of_windows
@@ -21,6 +21,7 @@ from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.gates.windows.pools import MOST_CELLS, Field, Maximum, at_codes, windows
 from landscape.gates.windows.rectified import gaussian_below, gaussians_below
 from landscape.gates.windows.simulation.overlapping import Simulated
+from landscape.structure.arrays import at_pairs
 from landscape.structure.forward_pairs import on_diagonal
 from landscape.structure.plan import Axes
 from landscape.structure.signs import Sign, Steps

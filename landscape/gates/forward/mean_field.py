@@ -21,7 +21,7 @@ from landscape.gates.averaging import ratio
 from landscape.gates.composites import Affine, forms
 from landscape.gates.forward.alike_maxima import passed_by_winners
 from landscape.gates.forward.alike_positions import Signals, Thin
-from landscape.gates.forward.covariances import Passing, Product, at_pairs, by_run, passed_pairs, shared_by_maxima, through_maps
+from landscape.gates.forward.covariances import Passing, Product, by_run, passed_pairs, shared_by_maxima, through_maps
 from landscape.gates.forward.levels import aligned, level_of_pairs, level_of_weights
 from landscape.gates.forward.maxima import check_few, check_sizes, fields, maximum, pairs_of_maxima, winners_of_pairs
 from landscape.gates.forward.mean_field_rules import average_of_group, batch_variance, gated, passed, spread, variance_parts
@@ -30,6 +30,7 @@ from landscape.gates.windows.copies import copied_cells
 from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.gates.windows.pools import at_codes, simulate, symmetric, windows, with_moments
 from landscape.prior import Prior, even
+from landscape.structure.arrays import at_pairs
 from landscape.structure.channel_runs import channel_runs
 from landscape.structure.forward_pairs import added_to_itself, asked_pairs, on_diagonal, turned_sides, with_nearer_pairs
 from landscape.structure.joint_pairs import filters_as_positions

@@ -11,7 +11,7 @@ from landscape.gates.filters import Crossing
 from landscape.gates.windows.copies import Copied, of_copies
 from landscape.gates.windows.pairs_of_winners import Winners, to_pairs_of_winners, to_shared_winners
 from landscape.laws.attention import through_attention
-from landscape.structure.arrays import across, collect, diagonal_of, on_diagonal, one_row, outer, rearranged, sides
+from landscape.structure.arrays import across, at_cells, collect, diagonal_of, on_diagonal, one_row, outer, rearranged, sides
 from landscape.structure.joint_pairs import collect_jointly
 from landscape.structure.pairs import Maps, freeze
 from landscape.structure.pairs import diagonal as diagonal_pairs
@@ -179,7 +179,7 @@ def _at(values: Any, output: Shape, axes: Axes, side: int | None) -> Any:
     if np.ndim(values) == 0:
         return values
     full = np.broadcast_to(values, (np.shape(values)[0] if np.ndim(values) == len(output) else 1, *output[1:]))
-    return full[across([pairs.second if side else pairs.first for pairs in axes])]
+    return at_cells(full, [pairs.second if side else pairs.first for pairs in axes])
 
 
 def _spread_by_projections(op: Norm, shape: Shape, here: Array, axes: Axes) -> Array:
@@ -394,4 +394,4 @@ def _maximum(
 
 def _spread(single: Array, axes: Axes) -> Array:
     """Values of single positions at pairs of them, by the first."""
-    return single[across([pairs.first for pairs in axes])]
+    return at_cells(single, [pairs.first for pairs in axes])

@@ -52,3 +52,11 @@ def test_moments_that_do_not_fit_are_refused_before_they_are_made():
         check_room(2, axes)
     with pytest.raises(ResourceError, match="of 2 channels"):
         rearranged(np.zeros((2, 4, 16)), (diagonal(4), diagonal(16)), axes)
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 4), (3, 5, 4), (2, 1, 4), (3, 1, 1)])
+def test_cells_are_taken_axis_by_axis(shape):
+    values = np.random.default_rng(0).normal(size=shape)
+    indices = [np.array([0, 4, 4, 2]), np.array([3, 0])]
+    full = np.broadcast_to(values, (shape[0], 5, 4))
+    np.testing.assert_array_equal(at_cells(values, indices), full[across(indices)])
