@@ -5,7 +5,17 @@ from itertools import product
 import numpy as np
 import pytest
 
-from landscape.structure.arrays import check_room, collect, diagonal_of, on_diagonal, one_row, rearranged, tap_cells
+from landscape.structure.arrays import (
+    across,
+    at_cells,
+    check_room,
+    collect,
+    diagonal_of,
+    on_diagonal,
+    one_row,
+    rearranged,
+    tap_cells,
+)
 from landscape.structure.pairs import diagonal, everything, freeze
 from lattice import Conv, ResourceError
 
