@@ -51,7 +51,8 @@ ERRORS = 3.0  # standard errors
 BEYOND_DOUBT = 8.0  # of them
 MOST_LOGARITHM = 700.0
 ROUNDING = 1e-6  # of what does not vary from draw to draw: the variances are those of numbers in single precision
-WORK = 1 << 31  # multiplications of all forward passes
+WORK = 1 << 31  # multiplications of all forward passes, of which a layer takes the time of so many at least
+OVERHEAD = 1 << 16
 
 
 class DrawnNetworks(NamedTuple):
@@ -149,7 +150,7 @@ def _most(networks: Ensemble, lattice: Lattice) -> int:
     for position, node in enumerate(lattice.nodes):
         if isinstance(node.op, Weighted):
             cells[position] *= fans(node.op, lattice.input_shapes(node)[0])[0]
-    return min(MOST, WORK // ((networks.batch or networks.inputs) * sum(cells)))
+    return min(MOST, WORK // ((networks.batch or networks.inputs) * sum(cells) + OVERHEAD * len(cells)))
 
 
 def _drawn(networks: Ensemble, most: int, predicted: Array, enough: Callable[[DrawnNetworks], bool]) -> DrawnNetworks | None:
@@ -170,7 +171,7 @@ def _drawn(networks: Ensemble, most: int, predicted: Array, enough: Callable[[Dr
         if not np.isfinite(seen.totals).all():
             return None
         found, number = seen.found(), 2 * number
-    if found is None and seen.number:
+    if found is None and seen.number == MOST:
         raise AssumptionError(
             f"none of {seen.number} drawn networks has a gradient at all: the predicted {predicted.mean():.2g} is that of rare "
             "draws, and says nothing of one network; give its layers more channels, or smaller shifts"

@@ -9,9 +9,9 @@ from torch import nn
 
 from landscape import Landscape, predict, trace
 from landscape.tracing.proof.ensemble import Ensemble
-from landscape.warrant.drawn_networks import BLOCKS, FIRST, MOST, WORK, DrawnNetworks, _Seen, drawn_networks, ensemble
+from landscape.warrant.drawn_networks import BLOCKS, FIRST, MOST, WORK, DrawnNetworks, _most, _Seen, drawn_networks, ensemble
 from landscape.warrant.sizes import Size
-from lattice import AssumptionError, UnsupportedError, families
+from lattice import Activation, AssumptionError, Conv, Lattice, UnsupportedError, families
 from tests.landscape.tracing.proof.models import Net, linear
 
 ALL = Size(0.0, 1e9, 1e9)
@@ -140,6 +140,12 @@ def test_where_no_network_has_a_gradient_a_prediction_is_refused(monkeypatch):
         drawn(np.ones(SHAPE[1:]), ALL)
 
 
+def test_few_networks_without_a_gradient_tell_nothing(monkeypatch):
+    monkeypatch.setattr(Ensemble, "squares", lambda self, network, seed: np.zeros(SHAPE[1:]))
+    monkeypatch.setattr("landscape.warrant.drawn_networks.WORK", 2**25)
+    assert drawn(np.ones(SHAPE[1:]), ALL) is None
+
+
 def test_what_is_not_finite_tells_nothing(monkeypatch):
     monkeypatch.setattr(Ensemble, "squares", lambda self, network, seed: np.full(SHAPE[1:], np.inf))
     assert drawn(np.ones(SHAPE[1:]), ALL) is None
@@ -164,6 +170,15 @@ def test_none_is_drawn_of_a_large_network():
 
     assert WORK < 32 * 8 * 64**2 * (27 * 64 + 576 * 64)
     assert drawn(np.ones((64, 64)), NONE, net, (3, 64, 64)) is None
+
+
+def test_none_is_drawn_of_a_deep_network():
+    """Whose layers take time though they multiply little."""
+    lattice = Lattice.chain((1, 3), [op for _ in range(700) for op in (Conv(1, 1), Activation("tanh"))])
+    few = Lattice.chain((1, 3), [Conv(1, 1), Activation("tanh")])
+    networks = Ensemble(linear, (1, 3), {})
+    assert _most(networks, lattice) < FIRST
+    assert _most(networks, few) == MOST
 
 
 class Particular(nn.Module):
