@@ -179,7 +179,7 @@ def test_a_gallery_goes_on_from_its_folder(tmp_path, monkeypatch):
         return [table.column(name) for name in ("network", "error", "scale", "verdict")], len(built)
 
     monkeypatch.setattr(gallery_module, "classifier", counted)
-    monkeypatch.setattr("landscape.warrant.drawn_networks.MOST", 0)  # which would be built too
+    monkeypatch.setattr("landscape.warrant.drawn_networks.WORK", 0)  # which would be built too
     with pytest.raises(KeyboardInterrupt):  # no row of the few draws that there are by then
         drawn(("squeezenet1_1", "mnasnet0_5"))
     assert [path.name for path in tmp_path.iterdir()] == ["squeezenet1_1-32"]
