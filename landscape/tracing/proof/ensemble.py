@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from math import prod
 from typing import Any
 
 import numpy as np
 import torch
+from torch.func import functional_call
 
 from landscape.tracing.graph.randomness import only_torch_draws
 from landscape.tracing.modules import drawn_module, inside, mode_of
@@ -56,23 +58,29 @@ class Ensemble:
         for inputs, double in product(dict.fromkeys((self.inputs, 1)), (True, False)):
             yield replace(self, inputs=inputs, double=double)
 
+    @cached_property
+    def _own(self) -> torch.nn.Module | None:
+        """A copy of the module; None of a factory."""
+        return deepcopy(inside(self.model)) if isinstance(self.model, torch.nn.Module) else None
+
     def network(self, seed: int) -> torch.nn.Module:
         """One network before its weights are drawn; of a factory they are. It may share parts with others."""
-        return self.model if isinstance(self.model, torch.nn.Module) else drawn_module(self.model, SEEDS + seed)
+        made: torch.nn.Module = inside(drawn_module(self.model, SEEDS + seed)) if self._own is None else self._own
+        return made
 
     def squares(self, network: torch.nn.Module, seed: int) -> Array:
         """What one network measures: the mean over inputs and channels of (v . dh/dx_i)^2, float64 over positions."""
-        model: Any = deepcopy(inside(network))
-        model = model.double() if self.double else model
-        first = next(iter(model.parameters()))
-        with mode_of(model, self.batch is not None), torch.enable_grad(), only_torch_draws(), seeded(first.device, seed):
-            if self.given or network is self.model:
-                self._redraw(model)
-            x = self._inputs().to(first.device, first.dtype).requires_grad_()
-            result = resolve_output(model(x.clone()), self.output)[0]
-            asked = result if self.batch is None else result[:1]  # a batch norm makes samples depend on each other
-            signs = torch.randint(0, 2, asked.shape, device="cpu").mul_(2).sub_(1)
-            gradient = input_gradient(asked, x, (signs * self._weights(tuple(asked.shape[1:]))).to(asked))[: len(asked)]
+        with mode_of(network, self.batch is not None), torch.enable_grad(), only_torch_draws():
+            tensors = {name: self._copied(tensor) for name, tensor in (*network.named_parameters(), *network.named_buffers())}
+            first = next(iter(tensors.values()))
+            with seeded(first.device, seed):
+                if self.given or network is self._own:
+                    tensors |= self._redrawn(tensors)
+                x = self._inputs().to(first.device, first.dtype).requires_grad_()
+                result = resolve_output(functional_call(network, tensors, (x.clone(),)), self.output)[0]
+                asked = result if self.batch is None else result[:1]  # a batch norm makes samples depend on each other
+                signs = torch.randint(0, 2, asked.shape, device="cpu").mul_(2).sub_(1)
+                gradient = input_gradient(asked, x, (signs * self._weights(tuple(asked.shape[1:]))).to(asked))[: len(asked)]
         found: Array = gradient.detach().cpu().double().square().mean((0, 1)).numpy()
         return found
 
@@ -90,17 +98,21 @@ class Ensemble:
             return torch.randn(number, *self.shape, dtype=torch.float64, device="cpu")
         return torch.from_numpy(np.array(self.images[torch.randperm(len(self.images))[:number].numpy()]))
 
-    def _redraw(self, model: torch.nn.Module) -> None:
-        """New weights in place: normal ones of the given variances, or the present ones in other places, with other signs."""
-        own = dict(model.named_parameters())
+    def _copied(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A copy, as networks may share parts and passes change statistics."""
+        return tensor.detach().to(torch.float64 if self.double and tensor.is_floating_point() else tensor.dtype, copy=True)
+
+    def _redrawn(self, own: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """New weights: normal ones of the given variances, or the present ones in other places, with other signs."""
         if not set(self.variances) <= set(own):
             raise Unfinished("weights that are no parameters")
-        with torch.no_grad():
-            for name, variance in self.variances.items():
-                weights = own[name]
-                if self.given:
-                    new = torch.randn(weights.shape, dtype=torch.float64, device="cpu") * variance**0.5
-                else:
-                    signs = torch.randint(0, 2, weights.shape, device="cpu").mul_(2).sub_(1)
-                    new = signs * weights.detach().cpu().flatten()[torch.randperm(weights.numel())].view(weights.shape)
-                weights.copy_(new.to(weights))
+        found = {}
+        for name, variance in self.variances.items():
+            weights = own[name]
+            if self.given:
+                new = torch.randn(weights.shape, dtype=torch.float64, device="cpu") * variance**0.5
+            else:
+                signs = torch.randint(0, 2, weights.shape, device="cpu").mul_(2).sub_(1)
+                new = signs * weights.cpu().flatten()[torch.randperm(weights.numel())].view(weights.shape)
+            found[name] = new.to(weights)
+        return found
