@@ -155,12 +155,17 @@ def _most(networks: Ensemble, lattice: Lattice) -> int:
 
 def _drawn(networks: Ensemble, most: int, predicted: Array, enough: Callable[[DrawnNetworks], bool]) -> DrawnNetworks | None:
     """Networks are drawn until it is enough, or as many as there may be; None where they cannot be run."""
+    from landscape.tracing.proof.running import Unfinished
+
     found, seen, number = None, _Seen(predicted), FIRST
     runs = iter(networks.runs)
     networks = next(runs)
     while number <= most and (found is None or not enough(found)):
         while seen.number < number:
-            network = networks.network(seen.number)
+            try:
+                network = networks.network(seen.number)
+            except Unfinished:  # it cannot be copied
+                return None
             try:
                 seen.add(networks.squares(network, seen.number))
             except Exception:  # the user's own code may take one input at a time, or no double precision

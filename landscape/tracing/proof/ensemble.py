@@ -61,7 +61,12 @@ class Ensemble:
     @cached_property
     def _own(self) -> torch.nn.Module | None:
         """A copy of the module; None of a factory."""
-        return deepcopy(inside(self.model)) if isinstance(self.model, torch.nn.Module) else None
+        if not isinstance(self.model, torch.nn.Module):
+            return None
+        try:
+            return deepcopy(inside(self.model))
+        except Exception as error:
+            raise Unfinished(f"the model cannot be copied: {error}") from error
 
     def network(self, seed: int) -> torch.nn.Module:
         """One network before its weights are drawn; of a factory they are. It may share parts with others."""

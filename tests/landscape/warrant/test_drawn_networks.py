@@ -200,6 +200,15 @@ def test_particular_models_are_drawn_as_they_can_be_run(what):
     assert land.drawn is not None
 
 
+def test_a_module_that_cannot_be_copied_is_predicted_without():
+    class Alone(Particular):
+        def __deepcopy__(self, memo):
+            raise TypeError("there is one of it")
+
+    assert predict(Alone(""), (1, 9)).drawn is None
+    assert predict(Particular(""), (1, 9)).drawn is not None
+
+
 def test_a_model_that_cannot_be_run_again_is_predicted_without(monkeypatch):
     def fails(self, network, seed):
         raise RuntimeError("no more")
