@@ -6,7 +6,8 @@ the largest of them is open), or the rates that were counted; E[g^2] for a facto
 paths that differ in a fresh weight; where two paths can share all of theirs, it is the signed moment that counts.
 """
 
-from functools import reduce, singledispatch
+from collections.abc import Callable
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from landscape.gates.gates import trunk_gates
 from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.laws.trunk import Trunk
 from landscape.prior import Prior
-from landscape.structure.arrays import at_pairs, check_room, levels_of
+from landscape.structure.arrays import at_first, at_pairs, check_room, levels_of, on_diagonal
 from landscape.structure.plan import Axes, pool_cells
 from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, activation_gain, slopes
 from landscape.weights.initialisation import checked_variances
@@ -293,7 +294,7 @@ def _(op: Norm, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
     factor = rules.factor(node)
     if rules.levels(node, axes) is not None:
         factor = factor.mean(axis=0, keepdims=True)
-    return np.multiply(*_of_pairs(np.sqrt(factor), axes)) if np.ndim(factor) > 1 else factor
+    return np.multiply(*_taken(at_pairs, np.sqrt(factor), axes)) if np.ndim(factor) > 1 else factor
 
 
 @pair_moment.register
@@ -302,21 +303,21 @@ def _(op: Activation, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
     if node.name in rules.gates.joint:
         joint = rules.gates.joint[node.name]
         return joint.mean(axis=0, keepdims=True) if alike else joint
-    gain, first, same = rules.squared(node), rules.single(node), _same(axes)
+    gain, first = rules.squared(node), rules.single(node)
     if alike:  # of two positions the mean of what each channel gives, where all are open to the same side
         gain, first = np.mean(gain, axis=0, keepdims=True), np.asarray(first)
         first = (
             np.mean(first, axis=0, keepdims=True) if (first < 0).any() else np.sqrt(np.mean(first**2, axis=0, keepdims=True))
         )
-    gain = _of_pairs(gain, axes)[0] if np.ndim(gain) else gain
-    return np.where(same, gain, np.multiply(*_of_pairs(first, axes)) if np.ndim(first) else first**2)
+    gain = _taken(at_first, gain, axes) if np.ndim(gain) else gain
+    return np.where(on_diagonal(axes), gain, np.multiply(*_taken(at_pairs, first, axes)) if np.ndim(first) else first**2)
 
 
 @pair_moment.register
 def _(op: Dropout, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
     """Two positions share the mask of their channel or sample, or have masks of their own, whose mean is one."""
     gain = rules.squared(node)
-    return np.where(_same(axes), gain, 1.0) if op.shared == "unit" else gain
+    return np.where(on_diagonal(axes), gain, 1.0) if op.shared == "unit" else gain
 
 
 @pair_moment.register
@@ -329,7 +330,7 @@ def _(op: Multiply, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
     squared = squared.mean(axis=0, keepdims=True) if alike else squared
     other = rules.lattice.input_shapes(node)[1 - number]
     if set(other[1:]) <= {1} or all(pairs.is_diagonal for pairs in axes):  # one gate for all positions, or one position
-        return _of_pairs(squared, axes)[0] if squared.ndim else squared
+        return _taken(at_first, squared, axes) if squared.ndim else squared
     raise UnsupportedError(
         f"{node.name}: the joint size of a factor at two positions depends on the data and is not known here"
     )
@@ -343,12 +344,7 @@ def _(op: Op, rules: Rules, node: Node, axes: Axes, number: int) -> Any:
     return 1
 
 
-def _same(axes: Axes) -> Array:
-    """Is a pair one position with itself, on every axis?"""
-    return np.asarray(reduce(np.multiply.outer, [pairs.first == pairs.second for pairs in axes], np.ones((), dtype=bool)))
-
-
-def _of_pairs(values: Any, axes: Axes) -> tuple[Array, Array]:
-    """Values over (channels or 1, *spatial or 1) at the two positions of each pair, where there is room for them."""
+def _taken(take: Callable[[Array, Axes], Any], values: Array, axes: Axes) -> Any:
+    """What is taken at pairs, where there is room for it."""
     check_room(len(values), axes)
-    return at_pairs(np.broadcast_to(values, (len(values), *np.broadcast_shapes(values.shape[1:], (1,) * len(axes)))), axes)
+    return take(values, axes)

@@ -15,6 +15,7 @@ __all__ = [
     "Axes",
     "across",
     "at_cells",
+    "at_first",
     "at_pairs",
     "check_room",
     "collect",
@@ -56,9 +57,14 @@ def at_cells(values: Array, indices: Sequence[Array]) -> Array:
     return np.broadcast_to(found, (len(values), *map(len, indices)))
 
 
+def at_first(values: Array, axes: Axes) -> Array:
+    """Values over (channels, *spatial or 1) at the first position of each pair."""
+    return at_cells(values, [pairs.first for pairs in axes])
+
+
 def at_pairs(values: Array, axes: Axes) -> tuple[Array, Array]:
     """Values over (channels, *spatial or 1) at the two positions of each pair."""
-    return at_cells(values, [pairs.first for pairs in axes]), at_cells(values, [pairs.second for pairs in axes])
+    return at_first(values, axes), at_cells(values, [pairs.second for pairs in axes])
 
 
 def check_room(channels: int, axes: Axes) -> None:

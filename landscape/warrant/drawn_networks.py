@@ -51,8 +51,8 @@ ERRORS = 3.0  # standard errors
 BEYOND_DOUBT = 8.0  # of them
 MOST_LOGARITHM = 700.0
 ROUNDING = 1e-6  # of what does not vary from draw to draw: the variances are those of numbers in single precision
-WORK = 1 << 31  # multiplications of all forward passes, of which a layer takes the time of so many at least
-OVERHEAD = 1 << 16
+WORK = 1 << 31  # multiplications of all forward passes together
+OVERHEAD = 1 << 16  # multiplications that take as long as to call a layer
 
 
 class DrawnNetworks(NamedTuple):

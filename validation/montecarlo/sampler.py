@@ -20,6 +20,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, vjp, vmap
 
+from landscape.weights.weight_draws import FEWEST
 from lattice import AssumptionError, SpecificationError, UnsupportedError
 from validation.montecarlo.outputs import selected
 from validation.montecarlo.sources import LatticeSource, ModuleSource, State, seeded
@@ -32,7 +33,6 @@ Array = np.ndarray[Any, Any]
 SMALL = 200_000  # parameters; below, running many networks at once (vmap) beats a loop
 BUDGET = 256 * 2**20  # bytes that the draws of a chunk may hold at once
 LOOKS = 8  # a change that none of them shows would have to be nearly orthogonal to all
-FEWEST = 30  # that many signs alike are no chance: 2^-30
 LARGEST_CHUNK = 64  # more draws at once gain nothing
 
 

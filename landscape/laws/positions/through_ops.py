@@ -11,7 +11,18 @@ from landscape.gates.filters import Crossing
 from landscape.gates.windows.copies import Copied, of_copies
 from landscape.gates.windows.pairs_of_winners import Winners, to_pairs_of_winners, to_shared_winners
 from landscape.laws.attention import through_attention
-from landscape.structure.arrays import across, at_cells, collect, diagonal_of, on_diagonal, one_row, outer, rearranged, sides
+from landscape.structure.arrays import (
+    across,
+    at_cells,
+    at_first,
+    collect,
+    diagonal_of,
+    on_diagonal,
+    one_row,
+    outer,
+    rearranged,
+    sides,
+)
 from landscape.structure.joint_pairs import collect_jointly
 from landscape.structure.pairs import Maps, freeze
 from landscape.structure.pairs import diagonal as diagonal_pairs
@@ -382,7 +393,7 @@ def _maximum(
         tables = [window.table(n) for window, n in zip(op.windows(spatial), spatial, strict=True)]
         single = local.single(node)
         shared_wins = to_shared_winners(tables, spatial, rates, ratio(apart, union * single), above)
-        one = np.where(on, _spread(shared_wins, below), 0.0)
+        one = np.where(on, at_first(shared_wins, below), 0.0)
     two = collect(maps, apart * (1 - shared / union) / np.maximum(pairs_of_cells - shared, 1), above, below)
     result = np.where(on, one, two)
     if len(result) < len(alone):
@@ -390,8 +401,3 @@ def _maximum(
     same = [pairs.first == pairs.second for pairs in below]
     result[across(same)] += alone[across([pairs.first[on] for pairs, on in zip(below, same, strict=True)])]
     return np.asarray(result)
-
-
-def _spread(single: Array, axes: Axes) -> Array:
-    """Values of single positions at pairs of them, by the first."""
-    return at_cells(single, [pairs.first for pairs in axes])

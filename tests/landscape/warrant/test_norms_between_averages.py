@@ -24,7 +24,7 @@ class Between(nn.Module):
 
 def test_the_map_of_a_norm_between_averages_is_within_its_error():
     """3000 draws; three inputs a position, where 0.22 was stated."""
-    land = predict(Between, (3, 3, 3, 3))
+    land = predict(Between, (3, 3, 3, 3), check=False)
     found = measure(Between, (3, 3, 3, 3), draws=3000, seed=0).mean
     found = np.asarray(found) / np.mean(found)
     error = np.sqrt(((found - land.relative) ** 2).mean())

@@ -39,7 +39,7 @@ class OverMaxima(nn.Module):
 @pytest.mark.parametrize("inputs", [1, 2, 4])
 def test_a_norm_over_maxima_of_few_filters_is_within_its_size(inputs):
     """500 draws know the scale to 5 %; without the factor the least that is stated is 0.4."""
-    land = predict(lambda: OverMaxima(inputs), (inputs, 5, 5))
+    land = predict(lambda: OverMaxima(inputs), (inputs, 5, 5), check=False)
     found = measure(lambda: OverMaxima(inputs), (inputs, 5, 5), draws=500, seed=0).mean.mean() / land.squared.mean()
     assert land.scale_range[0] < found < 0.4 * (1 if inputs < 4 else 1.1)
 

@@ -23,7 +23,7 @@ class Saturated(nn.Module):
 
 @pytest.mark.parametrize(("inputs", "side"), [(1, 3), (4, 3), (2, 8), (8, 8)])
 def test_winners_of_few_tanh_pass_as_much_less_as_is_stated(inputs, side):
-    land = predict(lambda: Saturated(inputs), (inputs, side, side))
+    land = predict(lambda: Saturated(inputs), (inputs, side, side), check=False)
     found = measure(lambda: Saturated(inputs), (inputs, side, side), draws=600, seed=1).mean.mean() / land.squared.mean()
     ((_, layer, lost),) = lost_by_saturated_winners(land.traced.lattice)
     assert layer == "stem"

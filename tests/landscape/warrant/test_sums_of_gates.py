@@ -27,7 +27,7 @@ class MeanOfChannels(nn.Module):
 @pytest.mark.parametrize(("inputs", "channels"), [(1, 16), (1, 48), (3, 16)])
 def test_an_average_over_channels_is_within_its_size(inputs, channels, gate):
     """1000 draws; 16 and 48 ReLUs of one input measure 5.8 and 16 times the sum over single paths."""
-    land = predict(lambda: MeanOfChannels(inputs, channels, gate), (inputs, 3))
+    land = predict(lambda: MeanOfChannels(inputs, channels, gate), (inputs, 3), check=False)
     found = measure(lambda: MeanOfChannels(inputs, channels, gate), (inputs, 3), draws=1000, seed=1).mean.mean()
     low, high = land.scale_range
     assert low < found / land.squared.mean() < high
