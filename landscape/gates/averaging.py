@@ -7,20 +7,15 @@ precise. What theory says is the same number at all of them, and need be compute
 
 from collections.abc import Callable
 from functools import reduce
-from math import prod
 from typing import Any
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
-__all__ = ["alike_rows", "average_alike", "from_few_positions", "mean_by_label", "pointwise", "ratio", "significant"]
+__all__ = ["alike_rows", "average_alike", "mean_by_label", "pointwise", "ratio", "significant"]
 
 Array = np.ndarray[Any, Any]
 DIGITS = 40  # binary ones, by which cases are told apart: 1e-12 of each number
 BORDER = 3  # cells (or windows) from the border that are kept apart
-SAMPLED = 32  # channels that tell which positions the others are computed at
-NEAR, CLOSE = 1e-5, 1e-4  # of the largest: so near the sample is met, and every other channel
-CHECKED = 2  # further positions at which every channel is computed
 FEW = 2048  # entries: to compute them all takes less time than to look for equal ones
 
 
@@ -105,71 +100,6 @@ def pointwise(function: Callable[..., tuple[Array, ...]], *arrays: Array) -> tup
     return results
 
 
-def from_few_positions(function: Callable[..., tuple[Array, ...]], *arrays: Array) -> tuple[Array, ...]:
-    """A costly function that acts entry by entry on arrays (channels, *spatial), from a few positions of most channels.
-
-    Positions differ little, and in much the same way at all channels: what a smooth function gives at one is nearly the same
-    combination of what it gives at a few others, whatever the channel. A sample of the channels tells the positions and the
-    combinations (an interpolative decomposition). Every channel is computed there, and at two positions more, where the sample
-    is met worst; one that is missed there by more than 1e-4 of its largest is computed at all. For rates, not for moments whose
-    small differences count.
-
-    >>> level, size = np.linspace(-1, 1, 500)[:, None], np.linspace(1, 2, 80)
-    >>> calls = []
-    >>> (found,) = from_few_positions(
-    ...     lambda x, y: (calls.append(x.size), (np.tanh(x * y),))[1],
-    ...     level,
-    ...     size,
-    ... )
-    >>> sum(calls) < 10000, bool(abs(found - np.tanh(level * size)).max() < 1e-6)
-    (True, True)
-    """
-    arrays = tuple(np.broadcast_arrays(*arrays))
-    if arrays[0].ndim < 2 or len(arrays[0]) < 4 * SAMPLED:
-        return pointwise(function, *arrays)
-    channels, positions = len(arrays[0]), prod(arrays[0].shape[1:])
-    sample = np.arange(SAMPLED) * channels // SAMPLED
-    first, kind = alike_rows([array[sample].reshape(SAMPLED, positions).T for array in arrays])
-    where: tuple[Any, ...] = (slice(None), *np.unravel_index(first, arrays[0].shape[1:]))
-    flat = [array[where] for array in arrays]
-    seen = function(*(array[sample] for array in flat))
-    sizes = [np.abs(part).max(axis=1, keepdims=True) for part in seen]
-    near, combined = _skeleton(np.concatenate([ratio(*pair) for pair in zip(seen, sizes, strict=True)]))
-    if 2 * len(near) > len(first):
-        return tuple(part[:, kind].reshape(arrays[0].shape) for part in function(*flat))
-    known = function(*(array[:, near] for array in flat))
-    found = [part[:, : len(combined)] @ combined for part in known]
-    missed = np.zeros(channels, dtype=bool)
-    for part, exact in zip(found, known, strict=True):
-        missed |= (np.abs(part[:, near] - exact) > CLOSE * np.abs(exact).max(axis=1, keepdims=True)).any(axis=1)
-    if missed.any():
-        for part, exact in zip(found, function(*(array[missed] for array in flat)), strict=True):
-            part[missed] = exact
-    return tuple(part[:, kind].reshape(arrays[0].shape) for part in found)
-
-
-def _skeleton(rows: Array) -> tuple[Array, Array]:
-    """The positions that tell all others, then those that they tell worst; and every one as a combination of the first.
-
-    By Gram and Schmidt, the position that is furthest from what is known next. That ends after a few of them, where a library's
-    QR would go through all.
-    """
-    left = rows.copy()
-    chosen: list[int] = []
-    factor: list[Array] = []
-    sizes = np.sqrt(np.einsum("ij,ij->j", left, left))
-    first = sizes.max()
-    while len(chosen) < min(rows.shape) and sizes.max() > NEAR * first:
-        chosen.append(int(sizes.argmax()))
-        direction = left[:, chosen[-1]] / sizes[chosen[-1]]
-        factor.append(np.einsum("i,ij->j", direction, left))
-        left -= direction[:, None] * factor[-1]
-        left[:, chosen] = 0.0
-        sizes = np.sqrt(np.einsum("ij,ij->j", left, left))
-    combined = solve_triangular(np.array(factor)[:, chosen], np.array(factor))
-    return np.array([*chosen, *np.argsort(-sizes)[:CHECKED]]), combined
-
-
 def alike_rows(arrays: list[Array]) -> tuple[Array, Array]:
     """The first of each kind of rows that are equal in all arrays but for their last digits, and of which kind every row is.
 
@@ -197,7 +127,9 @@ def _different_rows(arrays: list[Array]) -> tuple[Array, Array]:
     for array in arrays:
         rows = array[(slice(None), *(slice(None if stride else 1) for stride in array.strides[1:]))]
         rows = np.ascontiguousarray(significant(rows) + 0.0).reshape(len(rows), -1)  # + 0.0: -0.0 is 0.0
-        _, own = np.unique(rows.view(np.dtype((np.void, rows[0].nbytes))).ravel(), return_inverse=True)
-        _, kind = np.unique(kind * len(kind) + own.ravel(), return_inverse=True)
+        of_bits = np.int64 if rows.shape[1] == 1 else np.dtype((np.void, rows[0].nbytes))
+        different, own = np.unique(rows.view(of_bits).ravel(), return_inverse=True)
+        if len(different) > 1:
+            _, kind = np.unique(kind * len(kind) + own.ravel(), return_inverse=True)
     _, first, kind = np.unique(kind, return_index=True, return_inverse=True)
     return first, kind.ravel()

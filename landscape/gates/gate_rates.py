@@ -10,18 +10,19 @@ from scipy.special import ndtr
 from landscape.gates.averaging import ratio
 from landscape.gates.composites import beside, factor_squares, gate_of_product, line_of
 from landscape.gates.filters import crossings, filters_under_gates
+from landscape.gates.forward.alike_positions import Later
 from landscape.gates.forward.covariances import gate_products
 from landscape.gates.forward.mean_field import MeanField
 from landscape.gates.forward.mean_field_rules import of_run, spread
-from landscape.gates.forward.runs import Step, chains, run_rates
 from landscape.gates.forward.signal import Run, Signal, gaussian
-from landscape.gates.gates import Skip, gate_under, gates_below, pooled_gates, skips, trunk_gates, unknown_rates
+from landscape.gates.gates import gate_under, pooled_gates, trunk_gates, unknown_rates
 from landscape.gates.gaussian.normal import deviations
+from landscape.gates.trunks.rates import trunk_rates
 from landscape.gates.windows.united import united
 from landscape.prior import Gates, Pooled, Prior
 from landscape.structure.arrays import at_pairs, check_room, diagonal_of, levels_of, one_row
 from landscape.structure.plan import Axes
-from landscape.structure.signs import SIGNAL_NORMS, has_slopes, is_batch_norm, slopes
+from landscape.structure.signs import SIGNAL_NORMS, has_slopes, slopes
 from lattice import (
     Activation,
     Add,
@@ -48,7 +49,7 @@ FAR = 2.5  # deviations from the mean to where a gate opens
 def theory_gates(prior: Prior, train: bool = False) -> Gates:
     """The rates of all gates from the forward mean field, for a white input: E[phi'^2], products, norms, the trunk law.
 
-    Runs of gates along skips are those of a Markov process: `landscape.gates.forward.runs`. Maxima of maxima are known twice:
+    Runs of gates along skips are those of a Markov process: `landscape.gates.trunks.runs`. Maxima of maxima are known twice:
     as they stand, and over the unions of their windows, which is exact.
     """
     gates, joined = _rates(prior, train), united(prior)
@@ -66,15 +67,15 @@ def _rates(prior: Prior, train: bool) -> Gates:
         return Gates()
     lattice, field = prior.lattice, MeanField(prior, train)
     below = field.sweep(1.0)
-    gains: dict[str, Any] = {}
-    firsts: dict[str, Any] = {}
+    runs, gains, firsts = trunk_rates(field, unknown)
     products: dict[tuple[str, int], Any] = {}
     means: dict[tuple[str, int], Any] = {}
     where = {name: position for position, name in enumerate(lattice.names)}
     for node in unknown.values():
-        if isinstance(node.op, Activation):
+        if isinstance(node.op, Activation) and node.name not in gains:
             special = _gate_of_product(field, where[node.name]) or _gate_over_dropout(field, where[node.name])
-            gains[node.name], firsts[node.name] = special or field.slopes[node.name]
+            gain, first, places = (*special, None) if special else field.slopes(node.name)
+            gains[node.name], firsts[node.name] = gain if places is None else places.spread(gain), (first, places)
         elif isinstance(node.op, Multiply):
             products |= _products(node, field.run(where[node.name]), [below[i] for i in node.inputs], lattice.shapes)
             if field.run(where[node.name]) is None:
@@ -82,7 +83,6 @@ def _rates(prior: Prior, train: bool) -> Gates:
         elif isinstance(node.op, Norm) and node.op.kind in SIGNAL_NORMS:
             shape, level = lattice.input_shapes(node)[0], field.known(where[node.name]).level
             gains[node.name] = 1 / (spread(node.op, below[node.inputs[0]], shape, level) + node.op.eps)
-    runs = _trunks(field, unknown, gains, firsts)
     _check_tails(field, unknown, gains)
     _check_skips(field, unknown, gains, runs)
     return Gates(
@@ -93,7 +93,7 @@ def _rates(prior: Prior, train: bool) -> Gates:
         notes=field.notes,
         runs=runs,
         source="from the forward mean field",
-        firsts=firsts,
+        firsts=Later(firsts),
         products=products,
         product_means=means,
         beside=_beside(field),
@@ -188,11 +188,11 @@ def _check_tails(field: MeanField, unknown: Mapping[str, Node], gains: Mapping[s
     for node in unknown.values():
         if isinstance(node.op, Activation):
             under = gate_under(field.lattice, node.inputs[0])
-            passing[node.name] = gains[node.name] * passing.get(under, 1.0)
-            _check_tail(node, passing[node.name], field.found[node.inputs[0]])
+            passing[node.name] = gains[node.name] * passing[under] if under in passing else gains[node.name]
+            _check_tail(node, passing[node.name], field)
 
 
-def _check_tail(node: Node, gain: Array, below: Signal) -> None:
+def _check_tail(node: Node, gain: Array, field: MeanField) -> None:
     """Refuse a gate that is nearly always closed: its rate is a tail, which the size of the signal does not tell.
 
     At t deviations a relative variance k of that size makes the tail 1 + k t^2 (t^2 - 1) / 8 times as large.
@@ -200,8 +200,12 @@ def _check_tail(node: Node, gain: Array, below: Signal) -> None:
     op = node.op
     assert isinstance(op, Activation)
     steepest = max(slope**2 for slope in slopes(op)) if has_slopes(op) else 1.0
+    passed = np.mean(gain)
+    if passed >= ndtr(-FAR) * steepest:
+        return
+    below = field.found[node.inputs[0]]
     far = has_slopes(op) or np.all(below.mean**2 > FAR**2 * (below.power - below.mean**2))
-    if np.mean(gain) < (ndtr(-FAR) if far else ndtr(-FAR) ** 2) * steepest:  # a tanh of huge values is open around zero
+    if far or passed < ndtr(-FAR) ** 2 * steepest:  # a tanh of huge values is open around zero
         raise AssumptionError(
             f"{node.name}: it would open {np.mean(gain):.1g} of the time for Gaussian values, which is a tail that the size of "
             'the signal does not tell; make its shift smaller, or count with gates="measured"'
@@ -314,51 +318,6 @@ def _beside(field: MeanField) -> dict[tuple[str, str], Array]:
                 mean, variance, _ = gaussian(run.base)
                 found[node.name, nodes[other].name] = beside(run.form, part, {**run.affine, **below.affine}, mean, variance)
     return found
-
-
-def _scale(field: MeanField, skip: Skip) -> Any:
-    """gamma / sigma, with its sign, of the norms between the lower gate of a skip and its sum.
-
-    None where the statistics of a batch take part, or a sign or a shift between the sum and the upper gate.
-    """
-    scale: Any = 1.0
-    for name in (*skip.under, *skip.over):
-        norm = field.nodes[name]
-        if field.train and is_batch_norm(norm):
-            return None
-        if name in skip.under:
-            scale = scale * np.sqrt(field.factor(norm)) * field.sign(norm)
-        elif np.any(field.shift(norm)[0]) or np.any(field.sign(norm) < 0):
-            return None
-    return scale
-
-
-def _trunks(
-    field: MeanField, unknown: Mapping[str, Node], gains: dict[str, Any], firsts: dict[str, Any]
-) -> dict[tuple[str, str], Array]:
-    """The rates of whole runs of gates; those of single gates of a trunk go to `gains` and `firsts`."""
-    where = {name: position for position, name in enumerate(field.lattice.names)}
-    below = field.found
-    # a gate below makes what the lower one reads no Gaussian; where all branches are functions of one signal `gate` knows
-    under = gates_below(field.lattice)
-    alone = [skip for skip in skips(field.lattice) if skip.lower not in under and field.run(where[skip.top]) is None]
-    scales = {skip: _scale(field, skip) for skip in alone}
-    runs: dict[tuple[str, str], Array] = {}
-    for chain in chains([skip for skip, scale in scales.items() if scale is not None]):
-        names = [chain[0].lower, *(skip.upper for skip in chain)]
-        steps = []
-        for skip in chain:
-            scale, h, whole = scales[skip], below[where[skip.lower]], below[where[skip.top]]
-            rest = gaussian(whole)[1] - scale**2 * gaussian(h)[1]
-            steps.append(Step(scale * np.ones(()), whole.mean - scale * h.mean, np.maximum(rest, 0)))
-        mean, variance, _ = gaussian(below[unknown[names[0]].inputs[0]])
-        rates, first = run_rates(
-            [op for name in names if isinstance(op := unknown[name].op, Activation)], mean, variance, steps
-        )
-        for place, name in enumerate(names[1:], start=1):
-            gains[name], firsts[name] = rates[place, place], first[place]
-        runs |= {(names[s], names[u]): rate for (s, u), rate in rates.items() if s != u}
-    return runs
 
 
 def _products(

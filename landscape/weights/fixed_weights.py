@@ -142,7 +142,7 @@ def repeated(layer: LayerDraws) -> str | None:
 def _repeats(layer: LayerDraws) -> int:
     """How many sizes occur again in one draw, 0 where rounding explains them."""
     values = layer.sample[0].ravel()
-    repeats = values.size - len(np.unique(np.abs(values)))
+    repeats = values.size - len(layer.sizes)
     return repeats if repeats and pdtrc(repeats - 1, values.size**2 / 2 * layer.precision) < LEAST_CHANCE else 0
 
 
@@ -212,7 +212,7 @@ def peakedness(layer: LayerDraws) -> float:
 
 def _copies(one: LayerDraws, other: LayerDraws) -> bool:
     near = one.count == other.count and abs(peakedness(one) - peakedness(other)) <= 1e-5 * peakedness(one)
-    if not near or len(np.unique(np.abs(one.sample[0]))) * 2 < one.sample[0].size:
+    if not near or len(one.sizes) * 2 < one.sample[0].size:
         return False  # of a few different values: all such layers look alike
     a, b = (np.sort(np.abs(layer.first), axis=None).astype(np.float64) for layer in (one, other))
     return bool(np.allclose(a / a.max(), b / b.max(), rtol=0, atol=16 * max(one.precision, other.precision)))

@@ -24,13 +24,12 @@ from scipy.special import chdtrc, pdtrc, stdtr
 from scipy.stats import binom, hypergeom
 
 from landscape.weights.fixed_weights import frozen, masked, of_one_size, peakedness, repeated, tied
-from landscape.weights.weight_draws import FEWEST, LEAST_CHANCE, Array, LayerDraws, Moments, pooled
+from landscape.weights.weight_draws import AXES, FEWEST, LEAST_CHANCE, Array, LayerDraws, Moments, pooled
 from lattice.errors import listed
 
 __all__ = ["centred", "doubts_about", "problem_with"]
 
 ROUNDING = 1e-12
-AXES = ("draws", "channels of the first axis", "channels of the second axis", "taps")
 SMALL = 1 << 14  # numbers, below which ranks are looked at
 NEAR_ZERO = 1e-3  # a normalised sum of independent continuous weights is so small with about that probability
 MOST_AXES = 256  # rows, columns, taps or entries that are correlated with each other
@@ -105,17 +104,6 @@ def even(squares: Array, count: int, fourth: float) -> bool:
     return bool(2 * np.minimum(tail, 1 - tail).min() * tail.size >= LEAST_CHANCE)
 
 
-def _axes(layer: LayerDraws) -> list[tuple[str, Array]]:
-    """The sampled weights along each axis, (places, numbers at each), divided by the largest."""
-    sample = layer.sample / np.abs(layer.sample).max()
-    candidates = [
-        (name, np.moveaxis(sample, axis, 0).reshape(sample.shape[axis], -1))
-        for axis, name in enumerate(AXES)
-        if sample.shape[axis] > 1
-    ]
-    return [*candidates, ("entries", sample.reshape(len(sample), -1).T)]
-
-
 def _bound(tests: float) -> float:
     """The t at which 2 exp(-t^2 / 2) is the least chance, over as many tests."""
     return float(np.sqrt(2 * np.log(2 * tests / LEAST_CHANCE)))
@@ -123,7 +111,7 @@ def _bound(tests: float) -> float:
 
 def _shifted(layer: LayerDraws) -> str | None:
     """A mean at one tap, channel or entry: each sum is compared with the root of the sum of its squares."""
-    for name, numbers in _axes(layer)[layer.draws > 1 :]:
+    for name, numbers in layer.along_axes[layer.draws > 1 :]:
         size = np.sqrt(np.sum(numbers**2, axis=1))
         ratios = np.abs(numbers.sum(axis=1)) / np.where(size > 0, size, np.inf)
         if ratios.max() > _bound(len(ratios)):
@@ -135,7 +123,7 @@ def _shifted(layer: LayerDraws) -> str | None:
 
 def _correlated(layer: LayerDraws) -> str | None:
     """Correlations between taps, between channels, between entries, and a part that all draws have in common."""
-    for name, numbers in _axes(layer):
+    for name, numbers in layer.along_axes:
         some = numbers[:MOST_AXES]
         if len(some) < 2 or (name == "entries" and len(some) < len(numbers)):
             continue
@@ -153,7 +141,7 @@ def _ranked(layer: LayerDraws) -> str | None:
     """A tap or an entry that has too many of the layer's largest, or of its smallest, weights: where squares are too few."""
     if layer.sample.size > SMALL:
         return None
-    for name, numbers in _axes(layer):
+    for name, numbers in layer.along_axes:
         if name not in ("taps", "entries") or len(numbers) < 2 or numbers.shape[1] < 2:
             continue
         sizes = np.abs(numbers)
@@ -268,7 +256,7 @@ def _sparse(layer: LayerDraws) -> str | None:
 
 
 def _uneven_channels(layer: LayerDraws) -> str | None:
-    for name, numbers in _axes(layer):
+    for name, numbers in layer.along_axes:
         squares = np.square(numbers)
         fourth = float(np.vdot(squares, squares)) / squares.size
         if name.startswith("channels") and not even(squares.mean(axis=1), squares.shape[1], fourth):

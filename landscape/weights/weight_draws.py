@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["FEWEST", "FINEST", "LEAST_CHANCE", "LayerDraws", "Moments", "moments_of", "pooled"]
+__all__ = ["AXES", "FEWEST", "FINEST", "LEAST_CHANCE", "LayerDraws", "Moments", "moments_of", "pooled"]
 
 Array = np.ndarray[Any, Any]
+AXES = ("draws", "channels of the first axis", "channels of the second axis", "taps")
 LEAST_CHANCE = 2e-9  # what independent weights do less often than this is not chance
 FEWEST = 30  # that many signs all alike are rarer than that: of fewer weights nothing can be said
 PIECE = 1 << 15  # numbers, in double precision 256 KiB
@@ -109,10 +110,26 @@ class LayerDraws:
         return self._stacked
 
     @cached_property
+    def sizes(self) -> Array:
+        """The different sizes of the entries of the first draw that are looked at, in order."""
+        return np.unique(np.abs(self._kept[0]))
+
+    @cached_property
+    def along_axes(self) -> list[tuple[str, Array]]:
+        """The sampled weights along each axis, (places, numbers at each), divided by the largest."""
+        sample = self.sample / np.abs(self.sample).max()
+        candidates = [
+            (name, np.moveaxis(sample, axis, 0).reshape(sample.shape[axis], -1))
+            for axis, name in enumerate(AXES)
+            if sample.shape[axis] > 1
+        ]
+        return [*candidates, ("entries", sample.reshape(len(sample), -1).T)]
+
+    @cached_property
     def precision(self) -> float:
         """The chance that two numbers are the same because they were rounded: as fine as the type, or what it was cast from."""
         values = self._kept[0].ravel()
-        if len(np.unique(np.abs(values))) < 32:
+        if len(self.sizes) < 32:
             return self._precision  # a few round numbers are a filter written down, not a number format
         for drop, precision in ((45, 2.0**-7), (42, 2.0**-10)):  # the last bits of bfloat16 and float16 in double precision
             if not np.any(np.ascontiguousarray(values).view(np.uint64) & np.uint64((1 << drop) - 1)):
@@ -131,6 +148,7 @@ class LayerDraws:
         if len(self._kept) < 4 or (len(self._kept) + 1) * self._kept[0].size <= KEPT:
             self._kept.append(self._chosen(weight))
             self._stacked = None
+            self.__dict__.pop("along_axes", None)
 
     @staticmethod
     def _cube(weight: Array) -> Array:

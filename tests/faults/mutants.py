@@ -38,7 +38,8 @@ CORE = (
 )  # fmt: skip
 REST = (
     *(f"landscape/gates/{name}.py" for name in ("activations", "gate_rates", "gates",)),
-    *(f"landscape/gates/forward/{name}.py" for name in ("mean_field", "mean_field_rules", "runs",)),
+    *(f"landscape/gates/forward/{name}.py" for name in ("mean_field", "mean_field_rules")),
+    *(f"landscape/gates/trunks/{name}.py" for name in ("few_cases", "few_positions", "runs")),
     *(f"landscape/warrant/{name}.py" for name in ("guarantee", "sizes",)),
     *(f"landscape/{name}.py" for name in ("advise", "predict",)),
     *(f"landscape/laws/{name}.py" for name in ("batchnorm", "infinite_width", "pooled_head", "trunk",)),

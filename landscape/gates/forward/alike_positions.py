@@ -1,10 +1,11 @@
-r"""Signals kept at one position of each kind: on every axis the rows that equal another one are left out.
+r"""Signals kept at one position of each kind: those that equal another one in all channels are left out.
 
-Zero padding makes the rows near a border differ, and mirrored ones alike: of n x n positions (n / 2)^2 are left at most. What
-acts at every position by itself leaves the kinds as they are; only what reads neighbours, or is asked for, needs all positions.
+Zero padding makes positions near a border differ, and mirrored or transposed ones alike: of n x n positions n^2 / 8 are left of
+a symmetric net, n^2 / 2 of one whose strides tell its two ends apart. What acts at every position by itself leaves the kinds as
+they are; only what reads neighbours, or is asked for, needs all positions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -13,20 +14,29 @@ import numpy as np
 from landscape.gates.averaging import alike_rows
 from landscape.gates.forward.signal import Signal
 
-__all__ = ["Signals", "Thin", "thinned", "together"]
+__all__ = ["Later", "Signals", "Thin", "thinned", "together"]
 
 Array = np.ndarray[Any, Any]
 
 
 class Thin(NamedTuple):
-    """A signal at one position of each kind, and which kind each row of every axis is."""
+    """A signal at one position of each kind, (channels or 1, kinds, 1, ...), and of which kind each position is, (*spatial)."""
 
     signal: Signal
-    kinds: tuple[Array, ...]
+    kinds: Array
+
+    def number(self) -> int:
+        """How many kinds there are."""
+        return int(self.signal.power.shape[1])
+
+    def at(self, first: Array, kinds: Array) -> "Thin":
+        """The same with finer kinds, the first positions of which are these."""
+        own = self.kinds.ravel()[first]
+        return Thin(Signal(*(np.take(part, own, axis=1) for part in self.signal)), kinds)
 
     def whole(self) -> Signal:
         """At all positions."""
-        return Signal(*(self.spread(part) for part in self.signal))
+        return Signal(*map(self.spread, self.signal))
 
     def mean_channel(self) -> Signal:
         """The mean over channels, at all positions."""
@@ -34,37 +44,37 @@ class Thin(NamedTuple):
 
     def spread(self, values: Array) -> Array:
         """Values at one position of each kind, at all positions."""
-        for axis, kind in enumerate(self.kinds, start=1):
-            values = np.take(values, kind, axis)
-        return values
+        return np.take(values.reshape(values.shape[:2]), self.kinds, axis=1)
 
 
 def together(parts: Sequence[Thin]) -> list[Thin]:
     """The same signals at one position of each kind of all of them: alike are positions that are so in every one."""
-    axes = [
-        np.unique(np.stack(kinds), axis=1, return_index=True, return_inverse=True)
-        for kinds in zip(*(part.kinds for part in parts), strict=True)
-    ]
-    kinds = tuple(kind.ravel() for _, _, kind in axes)
-    finer = []
+    kinds = max(parts, key=Thin.number).kinds
     for part in parts:
-        own = tuple(old[first] for old, (_, first, _) in zip(part.kinds, axes, strict=True))
-        finer.append(Thin(part._replace(kinds=own).whole(), kinds))
-    return finer
+        both, code = np.unique(kinds.ravel() * part.number() + part.kinds.ravel(), return_inverse=True)
+        if len(both) > kinds.max() + 1:  # as fine as the finest, they are its own
+            kinds = code.reshape(kinds.shape)
+    _, first = np.unique(kinds, return_index=True)
+    return [part if np.array_equal(part.kinds, kinds) else part.at(first, kinds) for part in parts]
 
 
 def thinned(signal: Signal) -> Thin | None:
-    """The same at one position of each kind, where at least every other one is left out."""
+    """The same at one position of each kind, where at least one of three is left out."""
     spatial = signal.power.shape[1:]
     if not spatial:
         return None
-    parts, kinds = list(np.broadcast_arrays(*signal)), []
-    for axis in range(1, len(spatial) + 1):
-        first, kind = alike_rows([np.moveaxis(part, axis, 0) for part in parts])
+    parts, kinds = list(np.broadcast_arrays(*signal)), np.zeros((1,) * len(spatial), dtype=np.int64)
+    rows = range(1, len(spatial) + 1) if len(parts[0]) > 1 else ()  # of many channels first what is cheap: whole rows
+    for axis in rows:
+        first, row = alike_rows([np.moveaxis(part, axis, 0) for part in parts])
         parts = [np.take(part, first, axis) for part in parts]
-        kinds.append(kind)
-    found = Thin(Signal(*parts), tuple(kinds))
-    return found if 2 * prod(found.signal.power.shape[1:]) <= prod(spatial) else None
+        kinds = kinds * len(first) + row.reshape(-1, *(1,) * (len(spatial) - axis))
+    flat = [part.reshape(len(part), -1) for part in parts]
+    first, kind = alike_rows([part.T for part in flat])
+    if 3 * len(first) > 2 * prod(spatial):
+        return None
+    shape = (-1, len(first), *(1,) * (len(spatial) - 1))
+    return Thin(Signal(*(part[:, first].reshape(shape) for part in flat)), kind[kinds] if rows else kind.reshape(spatial))
 
 
 class Signals(Sequence[Signal]):
@@ -115,3 +125,20 @@ class Signals(Sequence[Signal]):
 
     def __iter__(self) -> Iterator[Signal]:
         return (self[i] for i in range(len(self)))
+
+
+class Later(Mapping[str, Array]):
+    """Arrays over all positions, by name, which are spread when they are asked for."""
+
+    def __init__(self, parts: Mapping[str, tuple[Array, Thin | None]]) -> None:
+        self._parts = parts
+
+    def __getitem__(self, name: str) -> Array:
+        values, places = self._parts[name]
+        return values if places is None else places.spread(values)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)

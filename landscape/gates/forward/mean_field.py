@@ -108,7 +108,7 @@ class MeanField:
         self.products: dict[int, Product] = {}
         self.shared: dict[int, Product] = {}  # of two inputs
         self.levels = max((i for i, node in enumerate(lattice.nodes) if _takes_levels(node, train)), default=0)
-        self.slopes: dict[str, tuple[Array, Array]] = {}  # E[phi'^2] and E[phi'] of every gate
+        self._slopes: dict[str, tuple[Array, Array, Thin | None]] = {}
         self.taps: dict[str, Array] = {}
         self.winners: dict[str, Winners] = {}
         self.notes: dict[str, tuple[str, ...]] = {}
@@ -148,13 +148,16 @@ class MeanField:
         return (signal._replace(cross=signal.mean**2) if position in self.filters else signal).ordered()
 
     def _by_rule(self, node: Node, known: Known, below: list[Signal], places: Thin | None = None) -> Signal:
-        """What the rule of its op says of a node; what a gate lets through is kept, at all positions."""
+        """What the rule of its op says of a node; what a gate lets through is kept."""
         if not isinstance(node.op, Activation):
             return passed(node.op, known, below)
-        signal, *slopes = gated(node.op, known, below[0])
-        gain, first = slopes if places is None else map(places.spread, slopes)
-        self.slopes[node.name] = gain, first
+        signal, gain, first = gated(node.op, known, below[0])
+        self._slopes[node.name] = gain, first, places
         return signal
+
+    def slopes(self, gate: str) -> tuple[Array, Array, Thin | None]:
+        """E[phi'^2] and E[phi'] of a gate, and of which positions, where not of all."""
+        return self._slopes[gate]
 
     def _maximum(self, position: int) -> bool:
         """The law of a max-pool's windows, where the products of its cells are known."""

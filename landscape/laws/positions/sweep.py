@@ -100,7 +100,7 @@ class _Scaled:
     @classmethod
     def of(cls, values: Array, exponent: int, levels: Array | None = None) -> "_Scaled":
         """The same with numbers near one, where they are far from it."""
-        largest = np.abs(values).max()
+        largest = max(values.max(), -values.min())
         if np.isfinite(largest) and largest > 0 and not TAME[0] < largest < TAME[1]:
             shift = int(np.log2(largest))
             return cls(np.ldexp(values, -shift), exponent + shift, levels)

@@ -9,11 +9,11 @@ from torch.nn import functional
 
 from landscape import he, predict
 from landscape.gates.activations import FUNCTIONS, gaussian_moments
-from landscape.gates.forward import runs
 from landscape.gates.forward.covariances import _squared
 from landscape.gates.forward.mean_field import signals
-from landscape.gates.forward.runs import pair_of_gates
 from landscape.gates.gate_rates import theory_gates
+from landscape.gates.trunks import runs
+from landscape.gates.trunks.runs import pair_of_gates
 from landscape.prior import Prior
 from landscape.structure.arrays import diagonal_of
 from landscape.structure.pairs import everything
@@ -190,8 +190,8 @@ def test_a_trunk_of_too_many_different_channels_is_counted(monkeypatch):
         return net
 
     assert not any("counted" in reason for reason in predict(factory, (3, 10)).reasons)
-    monkeypatch.setattr(runs, "MOST_CASES", 100)
-    why = "units that differ along a trunk of 2 gates; at most 100 are looked at"
+    monkeypatch.setattr(runs, "MOST_CASES", 30)
+    why = "units that differ along a trunk of 2 gates; at most 30 are looked at"
     assert any(why in reason for reason in predict(factory, (3, 10)).reasons)
     with pytest.raises(UnsupportedError, match=why):
         predict(factory, (3, 10), gates="theory")
@@ -778,7 +778,7 @@ def test_the_gates_of_a_skip_are_open_as_often_as_a_double_integral_says(mean, d
     both = integrate.quad(passed, 0, max(mean, 0) + 12 * deviation)[0]
     closed = integrate.quad(density, min(mean, 0) - 12 * deviation, 0)[0]
     one = np.ones((1, 2))
-    upper, found = pair_of_gates(mean * one, deviation**2 * one, width**2 * one)
+    found, upper = pair_of_gates(mean * one, deviation**2 * one, width**2 * one)
     np.testing.assert_allclose(found, both * one, rtol=1e-8)
     np.testing.assert_allclose(upper, (both + closed / 2) * one, rtol=1e-8)
 

@@ -13,17 +13,21 @@ functions.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import ndtr
 
-from landscape.gates.averaging import alike_rows, from_few_positions, ratio
+from landscape.gates.activations import gate_moments
+from landscape.gates.averaging import alike_rows, ratio
 from landscape.gates.functions import Curve, curve
 from landscape.gates.gates import Skip
 from landscape.gates.gaussian.normal import deviations, quadrant
+from landscape.gates.trunks.few_cases import from_few_cases
+from landscape.gates.trunks.few_positions import from_few_positions
+from landscape.structure.signs import has_slopes
 from lattice import Activation, UnsupportedError
 
 __all__ = ["Step", "chains", "pair_of_gates", "run_rates"]
@@ -68,11 +72,12 @@ def chains(links: Sequence[Skip]) -> list[list[Skip]]:
 
 
 def run_rates(
-    gates: Sequence[Activation], mean: Array, variance: Array, steps: Sequence[Step]
+    gates: Sequence[Activation], mean: Array, variance: Array, steps: Sequence[Step], *, averaged: bool = False
 ) -> tuple[dict[tuple[int, int], Array], list[Array]]:
     """E[prod phi'^2] by the numbers of the lowest and the highest gate of a run, and E[phi'] of every gate.
 
-    `mean` and `variance` are those of what the first gate reads, (channels or 1, *spatial).
+    `mean` and `variance` are those of what the first gate reads, (channels or 1, *spatial). `averaged`: of runs of several
+    gates only the mean over channels, (1, *spatial).
 
     >>> relu, one = Activation("relu"), np.ones(1)
     >>> rates, _ = run_rates([relu] * 3, 0 * one, one, [Step(one, 0 * one, 0 * one)] * 2)
@@ -81,26 +86,58 @@ def run_rates(
     [0.5, 0.5, 0.5]
     """
     count = len(gates)
-    places = [(s, u) for u in range(count) for s in range(u + 1)]
+    runs, single = [(s, u) for u in range(count) for s in range(u)], [(u, u) for u in range(count)]
+    curves = [curve(gate) for gate in gates]
 
-    def each(*numbers: Array) -> tuple[Array, ...]:
-        shape = numbers[0].shape
-        rows = np.stack([part.ravel() for part in numbers], axis=1)
-        first, which = alike_rows([rows])
+    def computed(cases: Array) -> Array:
+        first, which = alike_rows([cases])
         if len(first) > MOST_CASES:
             raise UnsupportedError(
                 f"{len(first)} units that differ along a trunk of {count} gates; at most {MOST_CASES} are looked at"
             )
-        found = _all_rates([curve(gate) for gate in gates], rows[first])[which]
-        return tuple(np.moveaxis(found.reshape(*shape, -1), -1, 0))
+        return _all_rates(curves, cases[first])[which]
 
-    found = from_few_positions(each, mean, np.maximum(variance, 0), *(part for step in steps for part in step))
-    rates, firsts = dict(zip(places, found[: len(places)], strict=True)), list(found[len(places) :])
+    numbers = (mean, np.maximum(variance, 0), *(part for step in steps for part in step))
+
+    def each(*numbers: Array) -> tuple[Array, ...]:
+        cases = np.stack(numbers, axis=-1).reshape(len(numbers[0]), -1, len(numbers))
+        found = from_few_cases(computed, cases, partial(_as_gaussians, gates))
+        return tuple(np.moveaxis(found.reshape(*numbers[0].shape, -1), -1, 0))
+
+    found = from_few_positions(each, *numbers, averaged=len(runs) if averaged else 0)
+    rates, firsts = dict(zip([*runs, *single], found, strict=False)), list(found[-count:])
     if [gate.name for gate in gates[:2]] == ["relu", "relu"] and (steps[0].scale >= 0).all():  # closed
         scale, added, spread = steps[0]
-        rates[1, 1], rates[0, 1] = from_few_positions(pair_of_gates, scale * mean, scale**2 * variance, spread, added)
+        numbers = (scale * mean, scale**2 * variance, spread, added)
+        rates[0, 1], rates[1, 1] = from_few_positions(pair_of_gates, *numbers, averaged=1 if averaged else 0)
         firsts[1] = rates[1, 1]
     return rates, firsts
+
+
+def _as_gaussians(gates: Sequence[Activation], cases: Array) -> tuple[Array, Array]:
+    """What the rates depend on, and what they are where every a_l is taken as Gaussian and independent of the others.
+
+    The features: mean / deviation of each a_l and the correlation of each with the next; for gates that know a scale the
+    logarithms of the deviations too.
+    """
+    mean, variance, *steps = cases.T
+    features, gains, firsts = [], [], []
+    for number, gate in enumerate(gates):
+        deviation = np.sqrt(variance)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            features.append(mean / deviation)
+            if not has_slopes(gate):
+                features.append(np.log(deviation))
+        value, power, _, gain, first = gate_moments(gate, mean, variance, np.zeros(()))
+        gains.append(gain)
+        firsts.append(first)
+        if number == len(gates) - 1:
+            break
+        scale, added, rest = steps[3 * number : 3 * number + 3]
+        mean, variance = scale * value + added, scale**2 * np.maximum(power - value**2, 0) + rest
+        features.append(ratio(scale * first * deviation, np.sqrt(variance)))
+    runs = [np.prod(gains[s : u + 1], axis=0) for u in range(len(gates)) for s in range(u)]
+    return np.stack(features, axis=1), np.stack([*runs, *gains, *firsts], axis=1)
 
 
 class _Stage(NamedTuple):
@@ -117,7 +154,7 @@ class _Stage(NamedTuple):
 
 
 def _all_rates(gates: list[Curve], cases: Array) -> Array:
-    """E[prod phi'^2] of every run and E[phi'] of every gate, (cases, runs and gates): cases that are alike at one time."""
+    """E[prod phi'^2] of runs, E[phi'^2] and E[phi'] of gates, (cases, runs and gates): cases that are alike at one time."""
     first, steps = cases[:, :2], cases[:, 2:].reshape(len(cases), -1, 3)
     stages = _stages(gates, first, steps)
     points = np.max([_points(stage, stage.high - stage.low) for stage in stages], axis=0)
@@ -197,7 +234,7 @@ def _rates(stages: list[_Stage], start: Array, steps: Array) -> Array:
     """The rates of cases in all of which the same branches are absent."""
     x, masses = start[:, None], np.ones((len(start), 1, 1))  # of the law and of each run, (cases, runs, points)
     value = x
-    rates, firsts = [], []
+    runs, single, firsts = [], [], []
     for u, stage in enumerate(stages):
         if (stage.deviation > 0).all():
             x, masses = _step(stages[u:], steps[:, u:], value, masses)
@@ -207,10 +244,12 @@ def _rates(stages: list[_Stage], start: Array, steps: Array) -> Array:
         firsts.append((masses[:, 0] * slope).sum(axis=1))
         masses = np.concatenate([masses, masses[:, :1]], axis=1)  # a run begins here
         masses[:, 1:] *= (slope**2)[:, None]
-        rates.append(masses[:, 1:].sum(axis=2))
+        *rates, alone = masses[:, 1:].sum(axis=2).T
+        runs += rates
+        single.append(alone)
         if u < len(stages) - 1:
             value = steps[:, u, :1] * stage.gate.value(x) + steps[:, u, 1:2]
-    return np.concatenate([*rates, np.stack(firsts, axis=1)], axis=1)
+    return np.stack([*runs, *single, *firsts], axis=1)
 
 
 def _step(stages: list[_Stage], steps: Array, value: Array, masses: Array) -> tuple[Array, Array]:
@@ -271,7 +310,7 @@ def _kinks_above(stages: list[_Stage], steps: Array) -> list[Array]:
 
 
 def pair_of_gates(mean: Array, variance: Array, rest: Array, branch: Any = 0.0) -> tuple[Array, Array]:
-    """P(a > 0) and P(z > 0, a > 0) for a = relu(z) + b, z ~ N(mean, variance), b ~ N(branch, rest).
+    """P(z > 0, a > 0) and P(a > 0) for a = relu(z) + b, z ~ N(mean, variance), b ~ N(branch, rest).
 
     P(z > 0, z + b > 0) is that of two Gaussians of deviations s and sqrt(s^2 + w^2) and correlation s / sqrt(s^2 + w^2).
     """
@@ -282,4 +321,4 @@ def pair_of_gates(mean: Array, variance: Array, rest: Array, branch: Any = 0.0) 
     beside = np.divide(w, whole, out=np.zeros(np.shape(whole)), where=whole > 0)
     both = quadrant(h, k, share, beside)
     beside_alone = np.where((w == 0) & (branch == 0), 0.0, ndtr(deviations(branch + 0 * w, w)))
-    return both + ndtr(-h) * beside_alone, both
+    return both, both + ndtr(-h) * beside_alone
