@@ -106,12 +106,14 @@ def at_codes(values: Array, axes: Axes, codes: list[Array]) -> Array:
     start = values.ndim - len(axes)
     for axis, (pairs, wanted) in enumerate(zip(axes, codes, strict=True), start=start):
         places = closest(pairs, np.ascontiguousarray(wanted, dtype=np.int64).tobytes())
-        first = np.take(values, places[0], axis)
-        if not np.array_equal(places[0], places[1]):
-            second, middle = (np.take(values, place, axis) for place in places[1:])
+        far = np.flatnonzero(places[0] != places[1])
+        found = np.take(values, places[0], axis)
+        if len(far):
+            first, second, middle = (np.take(values, place[far], axis) for place in places)
             factors = (first > 0) & (second > 0) & (middle > 0)
-            first = np.where(factors, ratio(first * second, middle), (first + second) / 2)
-        values = first
+            index: tuple[Any, ...] = (*(slice(None),) * axis, far)
+            found[index] = np.where(factors, ratio(first * second, middle), (first + second) / 2)
+        values = found
     return values
 
 
