@@ -442,7 +442,9 @@ def test_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path, monke
 
 
 @pytest.mark.parametrize("name", ["predict", "importance_map", "location_sensitivity"])
-def test_an_interrupt_during_restoration_is_raised_when_that_is_done(name):
+def test_an_interrupt_during_restoration_is_raised_when_that_is_done(name, monkeypatch):
+    monkeypatch.setattr("landscape.warrant.drawn_networks.FIRST", 2)  # draws: every one is interrupted
+    monkeypatch.setattr("landscape.warrant.drawn_networks.MOST", 2)
     model, line, put_back = network(Fuse()), 0, 0
 
     def interrupted(frame, event, argument):
