@@ -108,12 +108,13 @@ def at_codes(values: Array, axes: Axes, codes: list[Array]) -> Array:
         places = closest(pairs, np.ascontiguousarray(wanted, dtype=np.int64).tobytes())
         far = np.flatnonzero(places[0] != places[1])
         found = np.take(values, places[0], axis)
-        if len(far):
-            first, second, middle = (np.take(values, place[far], axis) for place in places)
+        first, second = (np.take(values, place[far], axis) for place in places[:2])
+        if second.any() or first.any():
+            middle = np.take(values, places[2][far], axis)
             factors = (first > 0) & (second > 0) & (middle > 0)
             index: tuple[Any, ...] = (*(slice(None),) * axis, far)
             found[index] = np.where(factors, ratio(first * second, middle), (first + second) / 2)
-        values = found
+        values = found  # where both are zero it is zero, as found
     return values
 
 
