@@ -122,7 +122,7 @@ def _runs_of_rows(arrays: list[Array]) -> tuple[Array, Array]:
 
 
 def _different_rows(arrays: list[Array]) -> tuple[Array, Array]:
-    """The first of each kind of rows that are equal but for their last digits, and of which kind every row is."""
+    """The first of each kind of rows that are equal but for their last digits, as they come, and of which kind every row is."""
     kind = np.zeros(len(arrays[0]), dtype=np.int64)
     for array in arrays:
         rows = array[(slice(None), *(slice(None if stride else 1) for stride in array.strides[1:]))]
@@ -132,4 +132,5 @@ def _different_rows(arrays: list[Array]) -> tuple[Array, Array]:
         if len(different) > 1:
             _, kind = np.unique(kind * len(kind) + own.ravel(), return_inverse=True)
     _, first, kind = np.unique(kind, return_index=True, return_inverse=True)
-    return first, kind.ravel()
+    order = np.argsort(first)  # as they come, and not by their numbers: at another scale these may be in another order
+    return first[order], np.argsort(order)[kind.ravel()]

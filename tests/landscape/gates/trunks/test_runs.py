@@ -227,3 +227,23 @@ def test_a_run_that_starts_at_a_constant_has_the_law_of_what_is_added(gate, cons
     np.testing.assert_allclose([firsts[0], rates[0, 0]], float(constant > 0))
     np.testing.assert_allclose([firsts[1], rates[1, 1]], inside, rtol=1e-6)
     np.testing.assert_allclose(rates[0, 1], inside * (constant > 0), rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("channels", [40, 200])
+def test_rates_of_many_channels_are_the_same_at_every_size_of_the_signal(channels):
+    """Which of them are computed is a matter of their places, and not of their numbers."""
+    rng = np.random.default_rng(1)
+    border = np.exp(-np.minimum(np.arange(12), 11 - np.arange(12)) / 2)
+    whole, size = 1 - 0.3 * np.add.outer(border, border), (channels, 1, 1)
+    scales, means = [rng.uniform(0.8, 1.2, size) for _ in range(2)], [rng.normal(0, 0.2, size) for _ in range(3)]
+    spreads = [rng.uniform(0.8, 1.2, size) * whole for _ in range(3)]
+    found = []
+    for s in (1.0, 3e-9, 7e11):
+        steps = [
+            Step(*parts) for parts in zip(scales, [s * m for m in means[1:]], [s**2 * v for v in spreads[1:]], strict=True)
+        ]
+        rates, firsts = run_rates([RELU] * 3, s * means[0], s**2 * spreads[0], steps, averaged=True)
+        found.append([*(rates[place] for place in sorted(rates)), *firsts])
+    for rates in found[1:]:
+        for rate, expected in zip(rates, found[0], strict=True):
+            np.testing.assert_allclose(rate, expected, rtol=1e-9)
