@@ -74,7 +74,7 @@ def _rates(prior: Prior, train: bool) -> Gates:
     for node in unknown.values():
         if isinstance(node.op, Activation) and node.name not in gains:
             special = _gate_of_product(field, where[node.name]) or _gate_over_dropout(field, where[node.name])
-            gain, first, places = (*special, None) if special else field.slopes(node.name)
+            gain, first, places = (*special, None) if special else field.slopes[node.name]
             gains[node.name], firsts[node.name] = gain if places is None else places.spread(gain), (first, places)
         elif isinstance(node.op, Multiply):
             products |= _products(node, field.run(where[node.name]), [below[i] for i in node.inputs], lattice.shapes)
@@ -207,7 +207,7 @@ def _check_tail(node: Node, gain: Array, field: MeanField) -> None:
     far = has_slopes(op) or np.all(below.mean**2 > FAR**2 * (below.power - below.mean**2))
     if far or passed < ndtr(-FAR) ** 2 * steepest:  # a tanh of huge values is open around zero
         raise AssumptionError(
-            f"{node.name}: it would open {np.mean(gain):.1g} of the time for Gaussian values, which is a tail that the size of "
+            f"{node.name}: it would open {passed:.1g} of the time for Gaussian values, which is a tail that the size of "
             'the signal does not tell; make its shift smaller, or count with gates="measured"'
         )
 

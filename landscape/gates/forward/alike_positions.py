@@ -63,18 +63,18 @@ def thinned(signal: Signal) -> Thin | None:
     spatial = signal.power.shape[1:]
     if not spatial:
         return None
-    parts, kinds = list(np.broadcast_arrays(*signal)), np.zeros((1,) * len(spatial), dtype=np.int64)
-    rows = range(1, len(spatial) + 1) if len(parts[0]) > 1 else ()  # of many channels first what is cheap: whole rows
-    for axis in rows:
-        first, row = alike_rows([np.moveaxis(part, axis, 0) for part in parts])
-        parts = [np.take(part, first, axis) for part in parts]
-        kinds = kinds * len(first) + row.reshape(-1, *(1,) * (len(spatial) - axis))
+    parts, rows = list(np.broadcast_arrays(*signal)), [np.arange(n) for n in spatial]
+    if len(parts[0]) > 1:  # of many channels first what is cheap: whole rows
+        for axis in range(len(spatial)):
+            first, rows[axis] = alike_rows([np.moveaxis(part, axis + 1, 0) for part in parts])
+            parts = [np.take(part, first, axis + 1) for part in parts]
+    places = np.ravel_multi_index(np.ix_(*rows), parts[0].shape[1:])
     flat = [part.reshape(len(part), -1) for part in parts]
     first, kind = alike_rows([part.T for part in flat])
     if 3 * len(first) > 2 * prod(spatial):
         return None
     shape = (-1, len(first), *(1,) * (len(spatial) - 1))
-    return Thin(Signal(*(part[:, first].reshape(shape) for part in flat)), kind[kinds] if rows else kind.reshape(spatial))
+    return Thin(Signal(*(part[:, first].reshape(shape) for part in flat)), kind[places])
 
 
 class Signals(Sequence[Signal]):

@@ -108,7 +108,7 @@ class MeanField:
         self.products: dict[int, Product] = {}
         self.shared: dict[int, Product] = {}  # of two inputs
         self.levels = max((i for i, node in enumerate(lattice.nodes) if _takes_levels(node, train)), default=0)
-        self._slopes: dict[str, tuple[Array, Array, Thin | None]] = {}
+        self.slopes: dict[str, tuple[Array, Array, Thin | None]] = {}  # E[phi'^2], E[phi'], and where, if not everywhere
         self.taps: dict[str, Array] = {}
         self.winners: dict[str, Winners] = {}
         self.notes: dict[str, tuple[str, ...]] = {}
@@ -152,12 +152,8 @@ class MeanField:
         if not isinstance(node.op, Activation):
             return passed(node.op, known, below)
         signal, gain, first = gated(node.op, known, below[0])
-        self._slopes[node.name] = gain, first, places
+        self.slopes[node.name] = gain, first, places
         return signal
-
-    def slopes(self, gate: str) -> tuple[Array, Array, Thin | None]:
-        """E[phi'^2] and E[phi'] of a gate, and of which positions, where not of all."""
-        return self._slopes[gate]
 
     def _maximum(self, position: int) -> bool:
         """The law of a max-pool's windows, where the products of its cells are known."""

@@ -18,6 +18,7 @@ Array = np.ndarray[Any, Any]
 FITTED, HELD_OUT = 3, 1  # cases for each term of the polynomial
 WORTH = 2  # times as many cases as are sampled: else all are computed
 CLOSE = 1e-3  # of the root mean square: so near what is held out is met
+LARGEST = 1e75  # of a feature: fourth powers are numbers yet
 ROUNDING = 1e-12  # of the variance of all features: what deviates by less is constant
 FURTHEST = 32  # one channel of so many is computed, those that are furthest from the others
 GOLDEN = (5**0.5 - 1) / 2  # its multiples spread evenly over the cases, however many belong together
@@ -30,8 +31,8 @@ def from_few_cases(
 
     The function itself takes (cases, numbers). `approximation(cases)` gives features, (cases, features), of which what it
     leaves depends smoothly, and values near those of the function, (cases, outputs). Computed are a sample, the channels that
-    are furthest from the others or have a feature that is not finite, and all where what is held out of the fit is missed by
-    more than 1e-3. What is known of a channel is of one kind, so that it is smooth over positions.
+    are furthest from the others or have a feature that is huge or not finite, and all where what is held out of the fit is
+    missed by more than 1e-3. What is known of a channel is of one kind, so that it is smooth over positions.
 
     >>> calls, cases = [], np.linspace(1, 2, 1000)[:, None, None]
     >>> found = from_few_cases(
@@ -45,11 +46,11 @@ def from_few_cases(
     channels, positions, numbers = cases.shape
     flat = cases.reshape(-1, numbers)
     count = approximation(flat[:1])[0].shape[1]
-    terms = (count + 1) * (count + 2) // 2
-    sampled = (FITTED + HELD_OUT) * terms
+    sampled = (FITTED + HELD_OUT) * (count + 1) * (count + 2) // 2
     if len(flat) < WORTH * sampled:
         return function(flat).reshape(channels, positions, -1)
     features, near = approximation(flat)
+    features[~(np.abs(features) < LARGEST)] = np.inf
     far = _furthest(features, channels)
     inside = np.flatnonzero(np.repeat(~far, positions))
     if len(inside) < WORTH * sampled:

@@ -97,19 +97,18 @@ def run_rates(
             )
         return _all_rates(curves, cases[first])[which]
 
-    numbers = (mean, np.maximum(variance, 0), *(part for step in steps for part in step))
-
     def each(*numbers: Array) -> tuple[Array, ...]:
         cases = np.stack(numbers, axis=-1).reshape(len(numbers[0]), -1, len(numbers))
         found = from_few_cases(computed, cases, partial(_as_gaussians, gates))
         return tuple(np.moveaxis(found.reshape(*numbers[0].shape, -1), -1, 0))
 
-    found = from_few_positions(each, *numbers, averaged=len(runs) if averaged else 0)
-    rates, firsts = dict(zip([*runs, *single], found, strict=False)), list(found[-count:])
+    law = (mean, np.maximum(variance, 0), *(part for step in steps for part in step))
+    found = from_few_positions(each, *law, averaged=len(runs) if averaged else 0)
+    rates, firsts = dict(zip([*runs, *single], found[:-count], strict=True)), list(found[-count:])
     if [gate.name for gate in gates[:2]] == ["relu", "relu"] and (steps[0].scale >= 0).all():  # closed
         scale, added, spread = steps[0]
-        numbers = (scale * mean, scale**2 * variance, spread, added)
-        rates[0, 1], rates[1, 1] = from_few_positions(pair_of_gates, *numbers, averaged=1 if averaged else 0)
+        pair = (scale * mean, scale**2 * variance, spread, added)
+        rates[0, 1], rates[1, 1] = from_few_positions(pair_of_gates, *pair, averaged=int(averaged))
         firsts[1] = rates[1, 1]
     return rates, firsts
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from landscape import predict
 from landscape.gates.gate_rates import theory_gates
 from landscape.gates.trunks import rates
 from landscape.prior import Prior
@@ -60,3 +62,16 @@ def test_channels_and_positions_that_are_left_out_are_met_to_a_thousandth(spread
         np.testing.assert_allclose(np.mean(found.gains[gate], axis=0), np.mean(rate, axis=0), rtol=3e-4)
         np.testing.assert_allclose(found.gains[gate], rate, atol=5e-3)
         np.testing.assert_allclose(found.firsts[gate], exact.firsts[gate], atol=5e-3)
+
+
+def test_a_resnet_50_that_has_seen_images_has_the_map_of_all_its_cases(monkeypatch):
+    models = pytest.importorskip("torchvision.models")
+    torch.manual_seed(0)
+    model = models.resnet50(weights=None)
+    with torch.no_grad():
+        model.train()(torch.randn(8, 3, 64, 64))
+    few = predict(model.eval(), (3, 224, 224), check=False).squared
+    monkeypatch.setattr("landscape.gates.trunks.few_cases.WORTH", 10**9)
+    monkeypatch.setattr("landscape.gates.trunks.few_positions.NEAR", 1e-8)
+    monkeypatch.setattr("landscape.gates.trunks.few_positions.CLOSE", 1e-7)
+    np.testing.assert_allclose(few, predict(model, (3, 224, 224), check=False).squared, rtol=2e-4)
