@@ -103,11 +103,7 @@ def closed_moments(below: Array, above: Array, mean: Array, variance: Array, cor
     density, open_ = np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi), ndtr(u)
     relu = m * open_ + s * density
     positive = (m**2 + s**2) * open_ + m * s * density  # E[z^2; z > 0]
-    together = np.maximum(1 + r, np.finfo(float).tiny)  # 0 where z' = -z: then no wedge is left, at any scale
-    shrunk = np.sqrt((1 - r) / together)
-    both = (m**2 + r * s**2) * (open_ - 2 * owens_t(u, shrunk)) + 2 * m * s * density * ndtr(u * shrunk)
-    with np.errstate(over="ignore"):  # of nothing left, exp(-inf)
-        both += s**2 * np.sqrt(1 - r**2) * np.exp(-(u**2) / together) / (2 * np.pi)
+    both = _both_open(u, m, s, r, open_, density) if np.any(r) else relu**2 + 0.0 * r
     if not np.any(below):
         return step * relu, step**2 * positive, step**2 * both, step**2 * open_, step * open_
     shut = ndtr(-u)
@@ -115,6 +111,16 @@ def closed_moments(below: Array, above: Array, mean: Array, variance: Array, cor
     product = below**2 * (m**2 + r * s**2) + 2 * below * step * (m * relu + r * s**2 * open_) + step**2 * both
     power, gain = (below**2 * low + above**2 * high for low, high in ((negative, positive), (shut, open_)))
     return below * m + step * relu, power, product, gain, below * shut + above * open_
+
+
+def _both_open(u: Array, m: Array, s: Array, r: Array, open_: Array, density: Array) -> Array:
+    """E[z z'; z > 0, z' > 0] of two Gaussians N(m, s^2) of correlation r, by Owen's T function; u = m / s."""
+    together = np.maximum(1 + r, np.finfo(float).tiny)  # 0 where z' = -z: then no wedge is left, at any scale
+    shrunk = np.sqrt((1 - r) / together)
+    both = (m**2 + r * s**2) * (open_ - 2 * owens_t(u, shrunk)) + 2 * m * s * density * ndtr(u * shrunk)
+    with np.errstate(over="ignore"):  # of nothing left, exp(-inf)
+        both += s**2 * np.sqrt(1 - r**2) * np.exp(-(u**2) / together) / (2 * np.pi)
+    return np.asarray(both)
 
 
 # --- sums -----------------------------------------------------------------------------------------------------------------

@@ -59,6 +59,10 @@ class Rules:
         """A sweep begins, and with it the trunk law."""
         self.trunk = Trunk(self.prior, lambda norm: self.factor(self.lattice.nodes[self.lattice.names.index(norm)]))
 
+    def follows(self, node: Node) -> bool:
+        """Does the trunk law ask for the moments of a node?"""
+        return node.name in self.trunk.followed
+
     def reached(self, node: Node, moments: Array, exponent: int) -> None:
         """The sweep has come to a node with these moments, m 2^e."""
         self.trunk.reached(node.name, moments, exponent)

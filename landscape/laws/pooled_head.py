@@ -105,10 +105,7 @@ def _per_channel(prior: Prior, read: Pooled) -> Array:
 
 
 def _one_channel(sub: Lattice, rules: Rules, cotangent: Array) -> Array:
-    """The path sums from one channel of the output, (..., channels or 1, *spatial)."""
-    wide = np.zeros((*cotangent.shape[: cotangent.ndim - len(sub.output_shape)], *sub.output_shape))
-    channel = wide.ndim - len(sub.output_shape)
-    np.moveaxis(wide, channel, 0)[0] = np.moveaxis(cotangent, channel, 0)[0]
+    """The path sums from one channel of the output, the mean over all of them, (..., channels or 1, *spatial)."""
 
     def step(position: int, here: Array) -> Iterator[Array]:
         node = sub.nodes[position]
@@ -117,10 +114,12 @@ def _one_channel(sub: Lattice, rules: Rules, cotangent: Array) -> Array:
             weight = rules.squared(node, number)
             if weight is None:
                 yield _squared_map(node.op, number, shapes, sub.shapes[position], here)
+            elif np.ndim(weight) == 0:  # below, there may be one channel left
+                yield pull(node.op, shapes, here, sub.shapes[position])[number] * weight
             else:
                 yield pull(node.op, shapes, here * weight, sub.shapes[position])[number]
 
-    return bottom(sweep(sub, wide, step))
+    return bottom(sweep(sub, cotangent / sub.output_shape[0], step))
 
 
 def _squared_map(op: Op, number: int, shapes: tuple[Shape, ...], output: Shape, here: Array) -> Array:

@@ -41,13 +41,12 @@ class Trunk:
         self.factors: dict[tuple[str, int], Array] = {}  # by sum and number of its input
         self.entered: dict[str, dict[str, Array]] = {gate: {} for gate in gates}  # gate: by the gate where they entered
         self.skipped: dict[str, Any] = dict.fromkeys(gates, 0.0)  # gate: how much of its moments came down a skip
+        self.followed = {link.total for link in self.links} | gates
         self.exponent: int | None = None
 
     def reached(self, name: str, moments: Array, exponent: int) -> None:
         """The sweep has come to a node with these moments, m 2^e; (channels or 1, *spatial)."""
         below = [link for link in self.links if link.total == name]
-        if not below and name not in self.entered:
-            return
         self.exponent = exponent if self.exponent is None else self.exponent  # what counts are ratios
         moments = np.ldexp(moments.mean(axis=0), exponent - self.exponent)
         if name in self.entered:

@@ -10,7 +10,7 @@ neighbours read in common reaches no further.
 """
 
 from dataclasses import replace
-from functools import lru_cache, reduce
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -30,7 +30,6 @@ __all__ = [
     "closest",
     "moved_axes",
     "near_windows",
-    "on_diagonal",
     "sharing_windows",
     "turned",
     "turned_sides",
@@ -271,11 +270,6 @@ def _keeps_channels(op: Rearrange) -> bool:
 
 def _less(groups: tuple[tuple[int, ...], ...], count: int) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(factor - count for factor in group) for group in groups)
-
-
-def on_diagonal(axes: Axes) -> np.ndarray:
-    """Is a pair one position with itself, on every axis?"""
-    return np.asarray(reduce(np.multiply.outer, [pairs.first == pairs.second for pairs in axes], np.ones((), dtype=bool)))
 
 
 def turned(maps: Maps) -> Maps:

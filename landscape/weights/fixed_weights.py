@@ -8,6 +8,7 @@ once in half a billion is not chance.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from math import prod
 
@@ -168,13 +169,19 @@ def _tied_channels(layer: LayerDraws) -> str | None:
 def _mixed(weight: Array, axis: int) -> Array:
     """sum w r over all but one of the first two axes of (out, in, *taps), with random numbers r; without a copy of w."""
     across, taps = weight.shape[axis], prod(weight.shape[2:])
-    numbers = np.random.default_rng(0).normal(size=weight.size // across).astype(weight.dtype)
+    numbers = _normal(weight.size // across).astype(weight.dtype)
     if axis == 0:
         return np.asarray(weight.reshape(across, -1) @ numbers)
     if taps > FEW_TAPS:
         return np.asarray(np.moveaxis(weight, 1, 0).reshape(across, -1) @ numbers)
     products = numbers.reshape(-1, taps).T @ weight.reshape(len(weight), -1)  # those of each tap with each
     return np.einsum("tit->i", products.reshape(taps, across, taps))
+
+
+@lru_cache(maxsize=32)
+def _normal(size: int) -> Array:
+    """Random numbers, the same each time."""
+    return np.random.default_rng(0).normal(size=size)
 
 
 def _copied(a: Array, b: Array) -> bool:

@@ -49,13 +49,24 @@ class Thin(NamedTuple):
 
 def together(parts: Sequence[Thin]) -> list[Thin]:
     """The same signals at one position of each kind of all of them: alike are positions that are so in every one."""
+    if len(parts) == 1:
+        return list(parts)
     kinds = max(parts, key=Thin.number).kinds
+    first = _first_of(kinds)
     for part in parts:
-        both, code = np.unique(kinds.ravel() * part.number() + part.kinds.ravel(), return_inverse=True)
-        if len(both) > kinds.max() + 1:  # as fine as the finest, they are its own
+        own = part.kinds.ravel()
+        if not np.array_equal(own[first][kinds.ravel()], own):  # two of one kind are apart here
+            _, code = np.unique(kinds.ravel() * part.number() + own, return_inverse=True)
             kinds = code.reshape(kinds.shape)
-    _, first = np.unique(kinds, return_index=True)
+            first = _first_of(kinds)
     return [part if np.array_equal(part.kinds, kinds) else part.at(first, kinds) for part in parts]
+
+
+def _first_of(kinds: Array) -> Array:
+    """The first position of each kind."""
+    first = np.empty(kinds.max() + 1, dtype=np.int64)
+    first[kinds.ravel()[::-1]] = np.arange(kinds.size)[::-1]  # the last that is written stays
+    return first
 
 
 def thinned(signal: Signal) -> Thin | None:

@@ -23,8 +23,8 @@ from landscape.gates.forward.mean_field_rules import spread, variance_parts
 from landscape.gates.forward.signal import Known, Signal
 from landscape.gates.gaussian.normal import NEVER, deviations, quadrant
 from landscape.gates.windows.pools import at_codes
-from landscape.structure.arrays import at_pairs
-from landscape.structure.forward_pairs import moved_axes, on_diagonal, turned
+from landscape.structure.arrays import at_pairs, on_diagonal
+from landscape.structure.forward_pairs import moved_axes, turned
 from landscape.structure.pairs import Maps, needed_above, operator
 from landscape.structure.plan import Axes, axis_maps
 from landscape.structure.signs import NEGATED, SIGNAL_NORMS, Sign, Steps, has_slopes, slopes, steps

@@ -21,8 +21,7 @@ from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.gates.windows.pools import MOST_CELLS, Field, Maximum, at_codes, windows
 from landscape.gates.windows.rectified import gaussian_below, gaussians_below
 from landscape.gates.windows.simulation.overlapping import Simulated
-from landscape.structure.arrays import at_pairs
-from landscape.structure.forward_pairs import on_diagonal
+from landscape.structure.arrays import at_pairs, on_diagonal
 from landscape.structure.plan import Axes
 from landscape.structure.signs import Sign, Steps
 from lattice import Activation, AssumptionError, UnsupportedError

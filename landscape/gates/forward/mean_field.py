@@ -30,9 +30,9 @@ from landscape.gates.windows.copies import copied_cells
 from landscape.gates.windows.pairs_of_winners import Winners
 from landscape.gates.windows.pools import at_codes, simulate, symmetric, windows, with_moments
 from landscape.prior import Prior, even
-from landscape.structure.arrays import at_pairs
+from landscape.structure.arrays import at_pairs, on_diagonal
 from landscape.structure.channel_runs import channel_runs
-from landscape.structure.forward_pairs import added_to_itself, asked_pairs, on_diagonal, turned_sides, with_nearer_pairs
+from landscape.structure.forward_pairs import added_to_itself, asked_pairs, turned_sides, with_nearer_pairs
 from landscape.structure.joint_pairs import filters_as_positions
 from landscape.structure.pairs import everything
 from landscape.structure.plan import Axes
@@ -255,7 +255,7 @@ class MeanField:
             return np.full((1, *spatial), np.mean(values))
 
         affine = {name: Affine(average(part.coefficient), average(part.shift)) for name, part in run.affine.items()}
-        return Run(run.form, affine, Signal(*map(average, run.base)))
+        return Run(run.form, affine, [Signal(*map(average, run.base))], 0)
 
     def _check_alike(self, below: int, without: str) -> None:
         """Refuse a maximum without a law over cells that are not alike, where products were followed."""
@@ -382,7 +382,7 @@ class MeanField:
         base, form = self.forms[position]
         if base == position:
             return None
-        return Run(form, {name: self._affine(self.nodes[name]) for name in form.norms}, self.found[base])
+        return Run(form, {name: self._affine(self.nodes[name]) for name in form.norms}, self.found, base)
 
     def _affine(self, node: Node) -> Affine:
         """What a norm multiplies by and adds; one over the signal by what it reads."""

@@ -1,6 +1,6 @@
 r"""What the forward mean field knows of a node: the moments of its signal, and what a rule is told of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from landscape.gates.composites import Affine, Form
 from landscape.structure.signs import NEGATED, Sign, together
 from lattice import UnsupportedError
 
-__all__ = ["Known", "Level", "Run", "Signal", "gaussian", "through"]
+__all__ = ["Known", "Level", "Run", "Signal", "gaussian", "through", "variance_of"]
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -49,11 +49,17 @@ class Level(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What a node is as a pointwise function of the signal below it: see `landscape.gates.composites`."""
+    """What a node is as a pointwise function of one of these signals: see `landscape.gates.composites`."""
 
     form: Form
     affine: Mapping[str, Affine]
-    base: Signal
+    signals: Sequence[Signal]
+    position: int
+
+    @property
+    def base(self) -> Signal:
+        """The signal, which is spread over all positions when it is asked for."""
+        return self.signals[self.position]
 
 
 class Known(NamedTuple):
@@ -93,9 +99,14 @@ class Known(NamedTuple):
 
 def gaussian(z: Signal) -> tuple[Array, Array, Array]:
     """The mean, the variance and the correlation between inputs of the Gaussian that stands for a signal."""
-    variance = np.maximum(z.power - z.mean**2, 0)
+    variance = variance_of(z)
     shared = np.maximum(z.cross - z.mean**2, 0)
     return z.mean, variance, np.minimum(ratio(shared, variance), 1)
+
+
+def variance_of(z: Signal) -> Array:
+    """The variance of a signal."""
+    return np.asarray(np.maximum(z.power - z.mean**2, 0))
 
 
 def through(maps: list[Array], values: Array) -> Array:

@@ -1,14 +1,15 @@
 """The rates of all runs of gates of a network, from what the forward mean field knows of the sums between them."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from landscape.gates.forward.alike_positions import Thin
 from landscape.gates.forward.mean_field import MeanField
-from landscape.gates.forward.signal import gaussian
+from landscape.gates.forward.signal import variance_of
 from landscape.gates.gates import Skip, gates_below, skips
 from landscape.gates.trunks.runs import Step, chains, run_rates
 from landscape.structure.signs import is_batch_norm
@@ -33,8 +34,13 @@ def trunk_rates(field: MeanField, unknown: Mapping[str, Node]) -> TrunkRates:
 
     Products of matrices run in one thread: those of this size take less time than threads that wait for each other.
     """
-    with threadpool_limits(limits=1, user_api="blas"):
+    with _libraries().limit(limits=1, user_api="blas"):
         return _trunk_rates(field, unknown)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _trunk_rates(field: MeanField, unknown: Mapping[str, Node]) -> TrunkRates:
@@ -54,11 +60,10 @@ def _trunk_rates(field: MeanField, unknown: Mapping[str, Node]) -> TrunkRates:
         steps = []
         for skip, h, whole in zip(chain, signals[::2], signals[1::2], strict=True):
             scale = scales[skip]
-            rest = gaussian(whole)[1] - scale**2 * gaussian(h)[1]
+            rest = variance_of(whole) - scale**2 * variance_of(h)
             steps.append(Step(scale * np.ones(()), whole.mean - scale * h.mean, np.maximum(rest, 0)))
-        mean, variance, _ = gaussian(below)
         gates = [op for name in names if isinstance(op := unknown[name].op, Activation)]
-        rates, slopes = run_rates(gates, mean, variance, steps, averaged=True)
+        rates, slopes = run_rates(gates, below.mean, variance_of(below), steps, averaged=True)
         places = None if thin is None else thin[0]
         rates = rates if places is None else {run: places.spread(rate) for run, rate in rates.items()}
         for place, name in enumerate(names[1:], start=1):

@@ -19,7 +19,7 @@ from landscape.gates.gaussian.normal import NEVER, quadrant
 from landscape.gates.windows.largest import Largest
 from landscape.gates.windows.pools import Field, Maximum, at_codes
 from landscape.gates.windows.simulation.overlapping import Simulated
-from landscape.structure.forward_pairs import on_diagonal
+from landscape.structure.arrays import on_diagonal
 from landscape.structure.pairs import Pairs
 from landscape.structure.plan import Axes
 

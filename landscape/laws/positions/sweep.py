@@ -14,16 +14,17 @@ Proposition 1 is the diagonal of this law. `landscape.structure.plan` says which
 """
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from landscape.laws.positions.through_ops import Local, as_of_one, is_diagonal, is_linear_in_channels, through_step
 from landscape.structure.arrays import check_room, diagonal_of, one_row
-from landscape.structure.plan import Plan, State, Step, plan
-from lattice import AssumptionError, Lattice, Node, ResourceError, UnsupportedError
+from landscape.structure.plan import Axes, Plan, State, Step, plan
+from lattice import AssumptionError, Lattice, Node, Norm, ResourceError, UnsupportedError
 from lattice.network.ops import Weighted
 from lattice.sweep.reverse import accumulate
 
@@ -43,7 +44,8 @@ def pull_moments(lattice: Lattice, local: Local, cotangent: Array, *, copies_ali
     Joint moments that have no rule, `Plan.copies`, are left out, or with `copies_alike` as large as they can be at all.
     `ResourceError` where the moments to carry would not fit into memory, or leave the range of float64.
     """
-    _, mantissas, exponent = deque(_sweep(lattice, local, cotangent, copies_alike), maxlen=1)[0]
+    _, moments, exponent = deque(_sweep(lattice, local, cotangent, copies_alike), maxlen=1)[0]
+    mantissas = moments()
     if not mantissas.any() and any(step.side is not None for step in plan(lattice, local.filters).steps):
         raise AssumptionError(
             "branches of one signal that meet in a sum cancel, so that the squared gradient is exactly 0 (the average of a "
@@ -55,8 +57,8 @@ def pull_moments(lattice: Lattice, local: Local, cotangent: Array, *, copies_ali
 
 def sweep_moments(lattice: Lattice, local: Local, cotangent: Array) -> Iterator[tuple[Node, Array]]:
     """The same at the output of every node that the sweep comes by, from the output down to the input."""
-    for node, mantissas, exponent in _sweep(lattice, local, cotangent):
-        yield node, np.ldexp(mantissas, exponent)
+    for node, moments, exponent in _sweep(lattice, local, cotangent):
+        yield node, np.ldexp(moments(), exponent)
 
 
 def _check_range(mantissas: Array, exponent: int) -> None:
@@ -85,11 +87,15 @@ def _check_range(mantissas: Array, exponent: int) -> None:
 class _Scaled:
     """Moments m 2^e: one exponent for all that is carried in one state keeps the numbers within range.
 
-    `levels`, (channels, 1, ...): what the moments of each channel are times those of all, where they have none of their own.
+    No mantissa is less than `least` or larger than `largest`, which is 0 only where all are zero or less. `levels`,
+    (channels, 1, ...): by what the moments of each channel are to be multiplied, for one channel stands for all of them or to
+    multiply the sum over channels alone.
     """
 
     mantissas: Array
     exponent: int
+    least: float
+    largest: float
     levels: Array | None = None
 
     @property
@@ -97,26 +103,49 @@ class _Scaled:
         """The mantissas of every channel."""
         return self.mantissas if self.levels is None else self.levels * self.mantissas
 
+    @property
+    def is_zero(self) -> bool:
+        return self.least == self.largest == 0
+
     @classmethod
     def of(cls, values: Array, exponent: int, levels: Array | None = None) -> "_Scaled":
         """The same with numbers near one, where they are far from it."""
-        largest = max(values.max(), -values.min())
-        if np.isfinite(largest) and largest > 0 and not TAME[0] < largest < TAME[1]:
-            shift = int(np.log2(largest))
-            return cls(np.ldexp(values, -shift), exponent + shift, levels)
-        return cls(values, exponent, levels)
+        least, largest = float(values.min()), float(values.max())
+        size = max(largest, -least)
+        if np.isfinite(size) and size > 0 and not TAME[0] < size < TAME[1]:
+            shift = int(np.log2(size))
+            least, largest = (float(np.ldexp(bound, -shift)) for bound in (least, largest))
+            return cls(np.ldexp(values, -shift), exponent + shift, least, largest, levels)
+        return cls(values, exponent, least, largest, levels)
+
+    def times(self, factors: Array) -> "_Scaled":
+        """Every channel times a factor, (channels, 1, ...), none of them negative and one of them near one at least."""
+        shift = int(np.frexp(factors.max())[1])
+        own = np.ldexp(factors, -shift)
+        return replace(self, exponent=self.exponent + shift, levels=own if self.levels is None else self.levels * own)
+
+    def mean_channel(self) -> Array:
+        """The mantissas averaged over channels, (1, ...)."""
+        if self.levels is None:
+            return self.mantissas.mean(axis=0, keepdims=True)
+        return np.einsum("c,c...->...", self.levels.ravel() / len(self.levels), self.mantissas)[None]
 
     def __add__(self, other: "_Scaled") -> "_Scaled":
         low, high = sorted((self, other), key=lambda one: one.exponent)
-        one, two = high.whole, np.ldexp(low.whole, low.exponent - high.exponent)
+        apart = low.exponent - high.exponent
+        one, two = high.whole, np.ldexp(low.whole, apart) if apart else low.whole
         total = one + two
-        if one.min() < 0 or two.min() < 0:  # terms of one sign do not cancel
+        if high.least < 0 or low.least < 0:  # terms of one sign do not cancel
             total[(np.abs(total) <= CANCELLED * np.abs(two)) & np.isfinite(two)] = 0.0
-        return _Scaled(total, high.exponent)
+            return _Scaled(total, high.exponent, float(total.min()), float(total.max()))
+        most = [part.largest if part.levels is None else part.largest * float(part.levels.max()) for part in (high, low)]
+        return _Scaled(total, high.exponent, 0.0, most[0] + float(np.ldexp(most[1], apart)))
 
 
-def _sweep(lattice: Lattice, local: Local, cotangent: Array, copies_alike: bool = False) -> Iterator[tuple[Node, Array, int]]:
-    """(node, m, e) with m 2^e the diagonal of K, from the output down: the steps of the plan, in its order."""
+def _sweep(
+    lattice: Lattice, local: Local, cotangent: Array, copies_alike: bool = False
+) -> Iterator[tuple[Node, Callable[[], Array], int]]:
+    """(node, m, e) with m() 2^e the diagonal of K, from the output down: the steps of the plan, in its order."""
     planned = checked_plan(lattice, local.filters)
     steps = planned.onward
     held: dict[State, int] = {}
@@ -124,24 +153,26 @@ def _sweep(lattice: Lattice, local: Local, cotangent: Array, copies_alike: bool 
     def onward(state: State, here: _Scaled) -> Iterator[tuple[State, _Scaled]]:
         held.pop(state, None)
         for step in steps[state]:
-            passed, levels = _checked_pass(lattice, planned, local, step, here)
-            if copies_alike and step.side is None and step.node in planned.gathering:
-                passed = as_of_one(lattice, step, passed, planned.carried[step.target])
-            held[step.target] = max(held.get(step.target, 0), passed.nbytes)
+            passed = _checked_pass(lattice, planned, local, step, here, copies_alike)
+            held[step.target] = max(held.get(step.target, 0), passed.mantissas.nbytes)
             if sum(held.values()) > MOST_BYTES:
                 raise ResourceError(
                     f"{lattice.nodes[step.node].name}: the moments between positions below it and beside it take more than "
                     f"{MOST_BYTES / 2**30:.0f} GiB; give a smaller input"
                 )
-            yield step.target, _Scaled.of(passed, here.exponent, levels)
+            yield step.target, passed
+
+    def diagonal(here: _Scaled, axes: Axes) -> Array:
+        own = diagonal_of(here.mantissas, axes)
+        return own if here.levels is None else here.levels * own
 
     local.begin()
-    for state, here in accumulate((*steps, (0, 0)), _Scaled(cotangent, 0), onward):
+    for state, here in accumulate((*steps, (0, 0)), _Scaled.of(cotangent, 0), onward):
         if state[0] == state[1]:
-            own = diagonal_of(here.mantissas, planned.carried[state])
-            visited = lattice.nodes[state[0]], own if here.levels is None else here.levels * own, here.exponent
-            local.reached(*visited)
-            yield visited
+            node, own = lattice.nodes[state[0]], partial(diagonal, here, planned.carried[state])
+            if local.follows(node):
+                local.reached(node, own(), here.exponent)
+            yield node, own, here.exponent
 
 
 def checked_plan(lattice: Lattice, filters: frozenset[str] = frozenset()) -> Plan:
@@ -160,22 +191,43 @@ def checked_plan(lattice: Lattice, filters: frozenset[str] = frozenset()) -> Pla
     return planned
 
 
-def _checked_pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: _Scaled) -> tuple[Array, Array | None]:
+def _checked_pass(lattice: Lattice, planned: Plan, local: Local, step: Step, here: _Scaled, copies_alike: bool) -> _Scaled:
     """`through_step` of channels that are alike one row, and levels; a refusal where there is no room says where."""
-    if not here.mantissas.any():
-        return np.zeros((1, *map(len, planned.carried[step.target]))), None
+    below = planned.carried[step.target]
+    if here.is_zero:
+        return _Scaled(np.zeros((1, *map(len, below))), here.exponent, 0.0, 0.0)
     try:
+        factors = _of_channels(lattice, planned, local, step, here)
+        if factors is not None:
+            return here.times(factors)
         values, levels = _apart(lattice, planned, local, step, here)
-        return one_row(through_step(lattice, planned, local, step, values)), levels
+        passed = one_row(through_step(lattice, planned, local, step, values))
     except ResourceError as refusal:
         raise ResourceError(f"{lattice.nodes[step.node].name}: {refusal}") from refusal
+    if copies_alike and step.side is None and step.node in planned.gathering:
+        passed = as_of_one(lattice, step, passed, below)
+    return _Scaled.of(passed, here.exponent, levels)
+
+
+def _of_channels(lattice: Lattice, planned: Plan, local: Local, step: Step, here: _Scaled) -> Array | None:
+    """The factors of a norm, (channels, 1, ...), where that is all it does to moments that each channel has of its own."""
+    node, axes = lattice.nodes[step.node], planned.carried[step.source]
+    if not isinstance(node.op, Norm) or node.op.kind not in ("batch", "scale") or len(here.mantissas) == 1:
+        return None
+    if step.side is not None or not is_diagonal(axes, planned.carried[step.target]):
+        return None
+    factors = local.squared(node, step.places[0])
+    each = np.ndim(factors) > 0 and np.shape(factors) == (len(here.mantissas), *(1 for _ in axes))
+    return factors if each and factors.any() else None
 
 
 def _apart(lattice: Lattice, planned: Plan, local: Local, step: Step, here: _Scaled) -> tuple[Array, Array | None]:
     """The moments that go through a step, of every channel, or of all together beside the level that each has below it."""
     op, above = lattice.nodes[step.node].op, planned.carried[step.source]
-    own = None
-    if step.side is None and not is_diagonal(above, planned.carried[step.target]):
+    own, diagonal = None, step.side is None and is_diagonal(above, planned.carried[step.target])
+    if diagonal and isinstance(op, Weighted) and getattr(op, "groups", 1) == 1 and here.levels is not None:
+        return here.mean_channel(), None
+    if step.side is None and not diagonal:
         own = local.levels(lattice.nodes[step.node], above, step.places[0])
         levels = own if here.levels is None else here.levels if own is None else here.levels * own
         if levels is not None and len(here.mantissas) == 1 and is_linear_in_channels(lattice, step):

@@ -61,6 +61,9 @@ class Local(Protocol):
     def begin(self) -> None:
         """A sweep begins."""
 
+    def follows(self, node: Node) -> bool:
+        """Does it ask for the moments of a node?"""
+
     def reached(self, node: Node, moments: Array, exponent: int) -> None:
         """The sweep has come to a node: m 2^e are its moments, and what it passes on is asked for next."""
 

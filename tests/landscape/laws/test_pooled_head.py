@@ -215,6 +215,15 @@ def test_gates_side_by_side_add_up_and_norms_scale():
     np.testing.assert_allclose(found, 3 * 0.7 * second_law(shape, [Conv(3, 3)], [0.5 * 0.25]), rtol=1e-9)
 
 
+def test_channels_of_which_a_norm_makes_some_larger_count_by_their_mean():
+    """relu(s z) = s relu(z): a channel of s^2 times the power adds s^2 times as much, whichever channel that is."""
+    factors = np.array([4.0, 0.0, 0.01])
+    normed = Lattice.chain((2, 6), [Conv(3, 3), Norm(), relu, *HEAD])
+    for order in ([0, 1, 2], [1, 2, 0], [2, 0, 1]):
+        found = head_correction(Prior(normed, {"conv1": 0.5, "dense1": 0.7}, factors={"norm1": factors[order]}))
+        np.testing.assert_allclose(found, factors.sum() * 0.7 * second_law((2, 6), [Conv(3, 3)], [0.5]), rtol=1e-9)
+
+
 LEAKY = Activation("leaky_relu", 0.3)
 RUNS = {  # and the one gate that does the same, with its factor
     "of a leaky gate": ([LEAKY, relu], {}, relu, 1.0),

@@ -12,8 +12,13 @@ from landscape.laws.positions import sweep, through_ops
 from landscape.prior import Gates
 from landscape.structure import arrays
 from lattice import (
+    Activation,
     Add,
     Conv,
+    Dense,
+    Flatten,
+    GlobalPool,
+    Lattice,
     Node,
     Norm,
     ResourceError,
@@ -68,6 +73,22 @@ def test_channels_that_differ_by_a_number_are_carried_together(groups, added, mo
     monkeypatch.setattr(arrays, "MOST_OF_CHANNELS", 0)
     np.testing.assert_allclose(squared_gradients(net, **law), each, rtol=1e-12)
     assert (max(rows) > 1) == added  # what a skip adds is no multiple of the branch
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("size", [1.0, 1e200, 1e-200])
+def test_factors_of_norms_are_applied_in_the_sum_over_channels(groups, size):
+    """A filter over channels of which each has moments and a factor of its own, one of them zero, against numpy's sum."""
+    rng = np.random.default_rng(0)
+    gains, factors = rng.uniform(0.2, 0.8, (4, 5)), rng.uniform(0.5, 2, 4)
+    factors[2] = 0.0
+    layers = [Conv(4, 3, padding=1, groups=groups), Norm(), Activation("relu"), GlobalPool("avg"), Flatten(), Dense(2)]
+    net = Lattice.chain((4, 5), layers)
+    law = {"variances": {"conv1": 0.3 / size, "dense1": 0.5}, "factors": {"norm1": factors * size}}
+    whole = factors[:, None] * gains * 0.5 / 5**2
+    of_group = whole.reshape(groups, -1, 5).sum(axis=1) * 0.3
+    taps = np.array([np.convolve(row, np.ones(3), "same") for row in of_group])
+    np.testing.assert_allclose(squared_gradients(net, **law, gates=Gates({"activation1": gains})), taps.mean(axis=0), rtol=1e-13)
 
 
 def test_blocks_with_statistics_of_their_own_keep_map_and_scale(monkeypatch):
