@@ -20,8 +20,8 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import numpy as np
-from scipy.special import chdtrc, pdtrc, stdtr
-from scipy.stats import binom, hypergeom
+from scipy.special import bdtrc, chdtrc, pdtrc, stdtr
+from scipy.stats import hypergeom
 
 from landscape.weights.fixed_weights import frozen, masked, of_one_size, peakedness, repeated, tied
 from landscape.weights.weight_draws import AXES, FEWEST, LEAST_CHANCE, Array, LayerDraws, Moments, pooled
@@ -169,12 +169,12 @@ def _balanced(layer: LayerDraws) -> str | None:
     for summed in (*combinations(axes, 1), *combinations(axes, 2)):
         ratios = _ratios(sample, summed)
         alike = int(np.sum(ratios <= NEAR_ZERO))
-        if not alike or binom.sf(alike - 1, ratios.size, 2 * NEAR_ZERO) >= LEAST_CHANCE:
+        if not alike or bdtrc(alike - 1, ratios.size, 2 * NEAR_ZERO) >= LEAST_CHANCE:
             continue
         rng = np.random.default_rng(0)  # sums of weights of one size are zero by chance: how often, random signs say
         flipped = [_ratios(sample * rng.choice([-1.0, 1.0], sample.shape), summed) <= NEAR_ZERO for _ in range(8)]
         chance = float(np.mean(flipped))
-        if binom.sf(alike - 1, ratios.size, min(2 * (chance + NEAR_ZERO), 1.0)) < LEAST_CHANCE:
+        if bdtrc(alike - 1, ratios.size, min(2 * (chance + NEAR_ZERO), 1.0)) < LEAST_CHANCE:
             return _balanced_over(" and ".join(AXES[axis] for axis in summed), alike, ratios.size)
     return None
 
@@ -197,7 +197,7 @@ def _balanced_whole(layer: LayerDraws) -> str | None:
     for axis, sums in along:
         alike = int(np.sum(np.abs(sums) <= NEAR_ZERO * size * np.sqrt(weight.size / sums.size)))
         # numbers of one size, some thousands in each sum, add to zero with a probability of a few hundredths at most
-        if alike and binom.sf(alike - 1, sums.size, max(2 * NEAR_ZERO, np.sqrt(sums.size / weight.size))) < LEAST_CHANCE:
+        if alike and bdtrc(alike - 1, sums.size, max(2 * NEAR_ZERO, np.sqrt(sums.size / weight.size))) < LEAST_CHANCE:
             return _balanced_over(f"{AXES[axis]} and taps", alike, sums.size)
     return None
 

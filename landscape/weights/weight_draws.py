@@ -67,6 +67,8 @@ def moments_of(weight: Array) -> Moments:
 
 def pooled(draws: list[Moments]) -> Moments:
     """The moments of several draws of as many weights, taken together."""
+    if len(draws) == 1:
+        return draws[0]
     return Moments(
         sum(draw.count for draw in draws),
         float(np.mean([draw.mean for draw in draws])),
@@ -112,7 +114,7 @@ class LayerDraws:
     @cached_property
     def sizes(self) -> Array:
         """The different sizes of the entries of the first draw that are looked at, in order."""
-        return np.unique(np.abs(self._kept[0]))
+        return np.unique(np.abs(self._entries(self.first)))  # in their own type: half as many bytes to sort
 
     @cached_property
     def along_axes(self) -> list[tuple[str, Array]]:
@@ -154,9 +156,11 @@ class LayerDraws:
     def _cube(weight: Array) -> Array:
         return weight.reshape(len(weight), weight.shape[1] if weight.ndim > 1 else 1, -1)
 
+    def _entries(self, weight: Array) -> Array:
+        return self._cube(weight)[self._rows][:, self._columns]
+
     def _chosen(self, weight: Array) -> Array:
-        chosen: Array = self._cube(weight)[self._rows][:, self._columns].astype(np.float64)
-        return chosen
+        return self._entries(weight).astype(np.float64)
 
 
 def _chosen(rows: int, columns: int, taps: int) -> tuple[Array, Array]:

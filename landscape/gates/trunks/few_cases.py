@@ -79,7 +79,7 @@ def _furthest(features: Array, channels: int) -> Array:
     covariance = apart.T @ apart / len(apart)
     covariance += ROUNDING * np.trace(covariance) * np.eye(len(covariance))
     distances = np.full(len(features), np.inf)
-    distances[told] = ((apart @ np.linalg.pinv(covariance, hermitian=True)) * apart).sum(axis=1)
+    distances[told] = np.einsum("ij,ij->i", apart @ np.linalg.pinv(covariance, hermitian=True), apart)
     furthest = distances.reshape(channels, -1).max(axis=1)
     limit = np.sort(furthest)[channels - 1 - channels // FURTHEST]
     return (furthest > limit) | ~np.isfinite(furthest)
@@ -88,6 +88,6 @@ def _furthest(features: Array, channels: int) -> Array:
 def _quadratic(features: Array, sample: Array) -> Array:
     """1, the features in deviations of the sample, and their products, (cases, terms)."""
     deviation = sample.std(axis=0)
-    apart = (features - sample.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
-    one, other = np.triu_indices(apart.shape[1])
-    return np.concatenate([np.ones((len(apart), 1)), apart, apart[:, one] * apart[:, other]], axis=1)
+    apart = np.ascontiguousarray(((features - sample.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)).T)
+    one, other = np.triu_indices(len(apart))
+    return np.concatenate([np.ones((1, apart.shape[1])), apart, apart[one] * apart[other]]).T

@@ -88,7 +88,9 @@ def test_factors_of_norms_are_applied_in_the_sum_over_channels(groups, size):
     whole = factors[:, None] * gains * 0.5 / 5**2
     of_group = whole.reshape(groups, -1, 5).sum(axis=1) * 0.3
     taps = np.array([np.convolve(row, np.ones(3), "same") for row in of_group])
-    np.testing.assert_allclose(squared_gradients(net, **law, gates=Gates({"activation1": gains})), taps.mean(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(
+        squared_gradients(net, **law, gates=Gates({"activation1": gains})), taps.mean(axis=0), rtol=1e-13
+    )
 
 
 def test_blocks_with_statistics_of_their_own_keep_map_and_scale(monkeypatch):
