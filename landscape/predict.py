@@ -332,8 +332,9 @@ def predict(
         gamma^2 / sigma^2 of a lattice's norms, by name (absent: 1).
     check : bool, default True
         Whether to compare the lattice with the model itself, output and input gradient at one random point, before anything is
-        said; that takes a pass in double precision and a little more (`landscape.trace`). Of a small network whose law is not
-        exact 32 to 512 are drawn besides, and what is stated of the prediction holds what they measure (`Landscape.drawn`).
+        said; that takes a pass and a little more, in double precision where single cannot tell (`landscape.trace`). Of a small
+        network whose law is not exact 32 to 512 are drawn besides, and what is stated of the prediction holds what they measure
+        (`Landscape.drawn`).
 
     Returns
     -------

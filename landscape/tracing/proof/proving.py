@@ -11,6 +11,11 @@ zero as a whole, shows nothing; then the next random point is looked at, the sec
 turned in both passes. Where all of them show nothing, the lattice counts as not compared, unless no path of it comes down to
 the input: then the gradient is zero as it must be. Weights that are all zero and let no gradient pass (a head that begins so)
 are random numbers in both.
+
+Most networks without attention need no double precision. In single precision, in half the time, lattice and model give the very
+same bits, and every convolution and product of matrices of the one reads the same bits as one of the other, forwards and
+backwards, and none is left over: a branch that a larger one hides is compared where it computes. What changes no number of
+these by 6e-8 of it is not seen so. Where anything differs at all, double precision decides.
 """
 
 from __future__ import annotations
@@ -25,11 +30,12 @@ from typing import Any
 import torch
 
 from landscape.tracing.graph.constants import RANDOM, operation
+from landscape.tracing.graph.randomness import only_torch_draws
 from landscape.tracing.graph.reader import Reader, named_tensors
 from landscape.tracing.proof.closed import closing, opened, turn_signs
 from landscape.tracing.proof.repeated import Results
 from landscape.tracing.proof.replay import as_in_model, replay
-from landscape.tracing.proof.running import Run, Unfinished, copied, input_gradient, run_model
+from landscape.tracing.proof.running import Run, Unfinished, copied, input_gradient, run_model, seeded
 from lattice import Add, AssumptionError, Dropout, Lattice, Norm, Op, PilcroError, UnsupportedError
 from lattice.errors import listed
 from lattice.geometry.receptive_field import cells_seen
@@ -65,9 +71,10 @@ def _refused() -> Iterator[None]:
 def prove(model: torch.nn.Module, lattice: Lattice, reader: Reader, select: Callable[[Any], Any]) -> str:
     """Compare a lattice with its model, which is in the mode that is meant; returns why that could not be done, or "".
 
-    `select` takes the output that is meant from what the model returns. A copy of the model runs, in double precision; in its
-    own type, to the root of its resolution, where the model or its graph is fixed to that. Raises `UnsupportedError`, which
-    names the first layer where values part or, where these agree, the gradient that parts nearest to the output.
+    `select` takes the output that is meant from what the model returns. A copy of the model runs in single precision, if that
+    gives the same bits; else in double precision, or in its own type, to the root of its resolution, where the model or its
+    graph is fixed to that. Raises `UnsupportedError`, which names the first layer where values part or, where these agree, the
+    gradient that parts nearest to the output.
     """
     if any(tensor.is_meta for tensor in reader.tensors.values()):
         return "the model is on the meta device, without numbers"
@@ -76,6 +83,8 @@ def prove(model: torch.nn.Module, lattice: Lattice, reader: Reader, select: Call
         takes = f"about {needed / 1e9:.1f} GB of memory, and {there / 1e9:.1f} GB are free"
         return f"a pass of the model in double precision takes {takes}"
     own, reason, apart = reader.constants.dtype, "", ""
+    if own == torch.float32 and _same_bits(model, lattice, reader, select):
+        return ""
     for dtype in dict.fromkeys((torch.float64, own)):
         try:
             with torch.inference_mode(False), copied(model, dtype, own) as copy:
@@ -94,6 +103,19 @@ def prove(model: torch.nn.Module, lattice: Lattice, reader: Reader, select: Call
     if apart:
         raise UnsupportedError(apart)
     return reason
+
+
+def _same_bits(model: torch.nn.Module, lattice: Lattice, reader: Reader, select: Callable[[Any], Any]) -> bool:
+    """Does a copy of the model in single precision give the very bits that the lattice gives?"""
+    if reader.rounded or any(map(_draws, reader.graph.nodes)):
+        return False
+    try:
+        with torch.inference_mode(False), copied(model, torch.float32, torch.float32) as copy:
+            if copy is model or opened(copy, lattice, reader):
+                return False
+            return Comparison(copy, lattice, reader, select, torch.float32, is_copy=True).same_bits()
+    except Exception:  # what it is, the comparison in double precision says
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +172,24 @@ class Comparison:
             raise Unfinished(f"a mask drops everything at each of {POINTS} random inputs ({listed(sorted(unseen))})")
         if cells_seen(self.lattice).any():  # where no path comes down to the input, zero is what it must be
             raise Unfinished(f"its input gradient is zero at each of {POINTS} random inputs, so that it shows nothing")
+
+    def same_bits(self) -> bool:
+        """Do both give the same bits, from operations that read the same bits? Left as soon as one does not."""
+        x = self._normal((self.reader.batch, *self.lattice.input_shape), 1).requires_grad_()
+        forwards, backwards = Results(), Results()
+        with torch.enable_grad(), seeded(x.device), only_torch_draws():
+            with forwards.kept():
+                output = self.select(self.model(x.clone()))
+            with forwards.used(alone=True):
+                values = self._values(x, Run(output, output))
+            if not torch.equal(values[-1], output) or not output.isfinite().all():
+                return False
+            cotangent = self._cotangent(output, 1.0)
+            with backwards.kept():
+                truth = input_gradient(output, x, cotangent)
+            with backwards.used(alone=True):
+                replayed = input_gradient(values[-1], values[0], cotangent)
+        return torch.equal(replayed, truth) and bool(truth.isfinite().all() and truth.any())
 
     def _passes(self, seed: int) -> tuple[Point, Run, Run]:
         """One pass of the model and one of the lattice at a random point, small where numbers grow out of range."""

@@ -17,13 +17,17 @@ import torch
 from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["Results"]
+__all__ = ["Missed", "Results"]
 
 aten: Any = torch.ops.aten
 COSTLY = frozenset(
     (aten.convolution.default, aten.convolution_backward.default, aten.addmm.default, aten.mm.default, aten.bmm.default)
 )
 PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+
+class Missed(Exception):  # noqa: N818
+    """Raised where one of two passes computes something costly that the other one does not."""
 
 
 @dataclass(slots=True, eq=False)
@@ -64,11 +68,16 @@ class Results:
             yield
 
     @contextmanager
-    def used(self) -> Iterator[None]:
-        """Use what was kept, each result once; nothing is kept afterwards."""
+    def used(self, alone: bool = False) -> Iterator[None]:
+        """Use what was kept, each result once; nothing is kept afterwards.
+
+        `alone`: `Missed` is raised where something else is computed, or something that was kept is not used.
+        """
         try:
-            with _Used(self._calls, self._places):
+            with _Used(self._calls, self._places, alone):
                 yield
+            if alone and any(self._calls.values()):
+                raise Missed("results that were not used")
         finally:
             self._calls.clear()
             self._places.clear()
@@ -108,6 +117,10 @@ class _Kept(_Mode):  # type: ignore[no-untyped-call]
 
 
 class _Used(_Mode):  # type: ignore[no-untyped-call]
+    def __init__(self, calls: dict[Any, list[_Call]], places: dict[int, list[_Call]], alone: bool) -> None:
+        super().__init__(calls, places)
+        self.alone = alone
+
     def costly(self, func: Any, args: tuple[Any, ...]) -> Any:
         arguments, key = _told_apart(func, args)
         calls = self.calls.get(key, [])
@@ -116,6 +129,8 @@ class _Used(_Mode):  # type: ignore[no-untyped-call]
                 del calls[i]
                 results = tuple(None if part is None else part.detach() for part in call.results)
                 return results if len(results) > 1 else results[0]
+        if self.alone:
+            raise Missed(str(func))
         return func(*args)
 
 

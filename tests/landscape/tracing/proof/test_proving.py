@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from landscape import Guarantee, predict, trace
+from landscape.tracing.proof import proving
 from landscape.tracing.proof.proving import CLOSE, _apart
 from lattice import AssumptionError, PilcroError, UnsupportedError
 from lattice.geometry.receptive_field import cells_seen
@@ -61,6 +62,73 @@ def test_two_values_apart_are_measured_relative_to_the_larger():
     assert _apart(one, 0 * one) == 1
     assert _apart(0 * one, 0 * one) == 0
     assert _apart(one * (1 + 1e-8), one) > CLOSE
+
+
+def hidden(small, change=lambda y: y):
+    """A branch that is so small that a single-precision sum does not show it, with a change inside."""
+
+    def function(m, x):
+        y = m.one(x)
+        return y + small * change(m.two(m.act(m.norm(y))))
+
+    return function
+
+
+def proof_of(function, monkeypatch):
+    """What `prove` is told of a network, and the network."""
+    told = []
+    monkeypatch.setattr(proving, "prove", lambda *network: told.append(network) or "")
+    traced(function)
+    monkeypatch.undo()
+    model, *network = told[0]
+    return model.eval(), *network
+
+
+def test_most_networks_are_compared_in_single_precision_alone(monkeypatch):
+    monkeypatch.setattr(proving.Comparison, "compare", lambda self: pytest.fail("double precision"))
+    passes(lambda m, x: m.two(m.act(m.norm(m.one(x)))) + x.mean(1, True))
+    passes(hidden(1e-9))
+    torch.manual_seed(0)
+    assert trace(torchvision.models.resnet18(), (3, 32, 32)).unproven == ""
+
+
+CHANGES = {
+    "the same": (lambda y: y, True),
+    "cut": (torch.detach, False),
+    "reversed": (Reversed.apply, False),
+    "an epsilon": (lambda y: y, False),
+    "a factor": (lambda y: 1.0001 * y, False),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_a_sum_hides_is_compared_in_its_branch(change, monkeypatch):
+    """Single precision has 1e-7: of a branch of 1e-9 of the sum the output shows nothing."""
+    function, same = CHANGES[change]
+    model, *network = proof_of(hidden(1e-9), monkeypatch)
+    torch.manual_seed(0)
+    other = Layers(hidden(1e-9, function)).eval()
+    other.norm.eps *= 1.1 if change == "an epsilon" else 1
+    x = torch.randn(1, *SHAPE)
+    assert torch.equal(model(x), other(x))
+    assert proving._same_bits(model, *network)
+    assert proving._same_bits(other, *network) == same
+
+
+def test_branches_that_one_side_lacks_are_seen_where_a_sum_hides_them(monkeypatch):
+    whole, part = proof_of(hidden(1e-9), monkeypatch), proof_of(lambda m, x: m.one(x), monkeypatch)
+    for model, network in ((whole[0], part[1:]), (part[0], whole[1:])):
+        assert not proving._same_bits(model, *network)
+
+
+def test_single_precision_says_nothing_of_masks_zeros_and_numbers_out_of_range(monkeypatch):
+    said = []
+    plain = proving._same_bits
+    monkeypatch.setattr(proving, "_same_bits", lambda *network: said.append(plain(*network)) or said[-1])
+    passes(lambda m, x: m.two(m.drop(m.one(x))), train=True)
+    traced(lambda m, x: m.two(m.act(m.one(x) - 1e6)))
+    passes(lambda m, x: m.two(m.one(x) * 1e30) * 1e30)
+    assert said == [False] * 3
 
 
 NETWORKS = {

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from landscape.tracing.proof import proving
-from landscape.tracing.proof.repeated import Results
+from landscape.tracing.proof.repeated import Missed, Results
 from tests.landscape.tracing.proof.models import Reversed, passes, refused
 
 
@@ -75,17 +75,33 @@ def test_numbers_that_are_none_equal_nothing():
         assert (x @ x).isnan().all()
 
 
+@pytest.mark.parametrize("kept", [1, 3])
+def test_results_that_are_all_there_is_are_each_used_once(x, weight, kept):
+    results = Results()
+    with results.kept():
+        for _ in range(kept):
+            functional.conv1d(x, weight)
+
+    def computed_twice():
+        with results.used(alone=True):
+            functional.conv1d(x, weight)
+            functional.conv1d(x.clone(), weight)
+
+    with pytest.raises(Missed):
+        computed_twice()
+
+
 def test_a_proof_computes_each_convolution_once(monkeypatch):
     computed = []
     plain = proving.Results.used
 
-    def counted(self):
+    def counted(self, alone=False):
         computed.append(sum(map(len, self._calls.values())))
-        return plain(self)
+        return plain(self, alone)
 
     monkeypatch.setattr(proving.Results, "used", counted)
     passes(lambda m, x: m.two(m.act(m.norm(m.one(x)))))
-    assert computed == [4]  # two convolutions, forwards and backwards
+    assert computed == [2, 2]  # two convolutions forwards, and two backwards
 
 
 @pytest.mark.parametrize("cut", [lambda y: y.detach() + 0 * y, Reversed.apply])
