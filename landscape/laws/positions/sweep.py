@@ -87,9 +87,8 @@ def _check_range(mantissas: Array, exponent: int) -> None:
 class _Scaled:
     """Moments m 2^e: one exponent for all that is carried in one state keeps the numbers within range.
 
-    No mantissa is less than `least` or larger than `largest`, which is 0 only where all are zero or less. `levels`,
-    (channels, 1, ...): by what the moments of each channel are to be multiplied, for one channel stands for all of them or to
-    multiply the sum over channels alone.
+    No mantissa is less than `least` or larger than `largest`; both are 0 only where all are. `levels`, (channels, 1, ...): by
+    what the moments of each channel are yet to be multiplied, where one row stands for all, or a sum over channels follows.
     """
 
     mantissas: Array
@@ -119,15 +118,14 @@ class _Scaled:
         return cls(values, exponent, least, largest, levels)
 
     def times(self, factors: Array) -> "_Scaled":
-        """Every channel times a factor, (channels, 1, ...), none of them negative and one of them near one at least."""
+        """Every channel times a factor, (channels, 1, ...), none of them negative and not all of them zero."""
         shift = int(np.frexp(factors.max())[1])
         own = np.ldexp(factors, -shift)
         return replace(self, exponent=self.exponent + shift, levels=own if self.levels is None else self.levels * own)
 
     def mean_channel(self) -> Array:
-        """The mantissas averaged over channels, (1, ...)."""
-        if self.levels is None:
-            return self.mantissas.mean(axis=0, keepdims=True)
+        """The mantissas averaged over channels, (1, ...), where each channel has its own and a level."""
+        assert self.levels is not None
         return np.einsum("c,c...->...", self.levels.ravel() / len(self.levels), self.mantissas)[None]
 
     def __add__(self, other: "_Scaled") -> "_Scaled":
@@ -226,7 +224,7 @@ def _apart(lattice: Lattice, planned: Plan, local: Local, step: Step, here: _Sca
     op, above = lattice.nodes[step.node].op, planned.carried[step.source]
     own, diagonal = None, step.side is None and is_diagonal(above, planned.carried[step.target])
     if diagonal and isinstance(op, Weighted) and getattr(op, "groups", 1) == 1 and here.levels is not None:
-        return here.mean_channel(), None
+        return here.mean_channel(), None  # of which the layer sums as many as there are
     if step.side is None and not diagonal:
         own = local.levels(lattice.nodes[step.node], above, step.places[0])
         levels = own if here.levels is None else here.levels if own is None else here.levels * own
