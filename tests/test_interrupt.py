@@ -23,6 +23,7 @@ from itertools import repeat
 import matplotlib
 import numpy as np
 import pytest
+import sympy  # noqa: F401 - which sets a filter of warnings when it is first imported
 import torch
 from torch import nn
 from torch.overrides import _get_current_function_mode_stack
@@ -138,7 +139,10 @@ def picture():
 
 
 def changed(before, after):
-    return [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
+    """What differs; of threads those that are new, for one of an earlier test may end meanwhile."""
+    new = after.get("threads", set()) - before.get("threads", set())
+    names = sorted((before.keys() | after.keys()) - {"threads"})
+    return [*(f"thread {thread}" for thread in new), *(name for name in names if before.get(name) != after.get(name))]
 
 
 # --- every public function that takes a model -----------------------------------------------------------------------------
