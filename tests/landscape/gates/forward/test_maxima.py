@@ -59,7 +59,7 @@ def _measured(gates, draws=150, batch=16):
         lambda net, z: z.abs().tanh(),
         lambda net, z: pad(nn.functional.silu(z.relu().clamp(-1, 1)), (5, 4, 3, 0), mode="replicate"),
         lambda net, z: pad(z.clamp(-1, 1), (5, 5, 5, 5), mode="reflect"),
-        lambda net, z: pad(pad(z.relu().tanh(), (2, 3, 0, 2), mode="circular"), (3, 3, 3, 3), mode="reflect"),
+        lambda net, z: pad(pad(z.relu().tanh(), (1, 2, 0, 1), mode="circular"), (2, 2, 2, 2), mode="reflect"),
         lambda net, z: nn.functional.interpolate(z.relu().tanh(), scale_factor=2),
     ],
     ids=[
