@@ -14,7 +14,7 @@ from landscape.gates.forward.alike_positions import Later
 from landscape.gates.forward.covariances import gate_products
 from landscape.gates.forward.mean_field import MeanField
 from landscape.gates.forward.mean_field_rules import of_run, spread
-from landscape.gates.forward.signal import Run, Signal, gaussian
+from landscape.gates.forward.signal import Run, Signal, variance_of
 from landscape.gates.gates import gate_under, pooled_gates, trunk_gates, unknown_rates
 from landscape.gates.gaussian.normal import deviations
 from landscape.gates.trunks.rates import trunk_rates
@@ -133,7 +133,8 @@ def _gate_of_product(field: MeanField, position: int) -> tuple[Array, Array] | N
         return None
     runs = [run for i in (position, *node.inputs) if (run := field.run(i)) is not None]
     affine = {name: part for run in runs for name, part in run.affine.items()}
-    laws = (*gaussian(field.found[first])[:2], *gaussian(field.found[second])[:2])
+    z, y = field.found[first], field.found[second]
+    laws = z.mean, variance_of(z), y.mean, variance_of(y)
     return gate_of_product(form, (one, other), affine, laws, _common_inputs(field.prior, first, second))
 
 
@@ -259,8 +260,8 @@ def _with_skip(op: Activation, turned: float, whole: Signal, own: Signal, skip: 
     if line is None:
         return None
     down, up = (float(np.mean(slope)) for slope in line)
-    (mean, variance), (shift, rest) = ([float(np.mean(part)) for part in gaussian(one)[:2]] for one in (skip.base, whole))
-    shift, rest = shift - float(np.mean(own.mean)), max(rest - float(np.mean(gaussian(own)[1])), 0.0)
+    (mean, variance), (shift, rest) = ((float(np.mean(z.mean)), float(np.mean(variance_of(z)))) for z in (skip.base, whole))
+    shift, rest = shift - float(np.mean(own.mean)), max(rest - float(np.mean(variance_of(own))), 0.0)
     x = np.concatenate([-SKIPS[::-1], SKIPS])
     z = mean + np.sqrt(variance) * x
     slope = np.where(z < 0, down, up)
@@ -315,8 +316,8 @@ def _beside(field: MeanField) -> dict[tuple[str, str], Array]:
             base, part = field.forms[other]
             below = field.run(other)
             if below is not None and base == field.forms[step.node][0] and part.gates:
-                mean, variance, _ = gaussian(run.base)
-                found[node.name, nodes[other].name] = beside(run.form, part, {**run.affine, **below.affine}, mean, variance)
+                law = run.base.mean, variance_of(run.base)
+                found[node.name, nodes[other].name] = beside(run.form, part, {**run.affine, **below.affine}, *law)
     return found
 
 
@@ -326,8 +327,7 @@ def _products(
     """E[g^2] of what multiplies each of the two inputs, over the positions of the product."""
     spatial = np.broadcast_shapes(*(shapes[i][1:] for i in node.inputs))
     if run is not None:
-        mean, variance, _ = gaussian(run.base)
-        factors = factor_squares(run.form, run.affine, mean, variance)
+        factors = factor_squares(run.form, run.affine, run.base.mean, variance_of(run.base))
     else:
         factors = (below[1].power, below[0].power)
     return {(node.name, place): np.broadcast_to(one, (len(one), *spatial)) for place, one in enumerate(factors)}

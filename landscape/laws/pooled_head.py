@@ -105,7 +105,7 @@ def _per_channel(prior: Prior, read: Pooled) -> Array:
 
 
 def _one_channel(sub: Lattice, rules: Rules, cotangent: Array) -> Array:
-    """The path sums from one channel of the output, the mean over all of them, (..., channels or 1, *spatial)."""
+    """The path sums c from one channel of the output, the mean over its channels, (..., channels or 1, *spatial)."""
 
     def step(position: int, here: Array) -> Iterator[Array]:
         node = sub.nodes[position]

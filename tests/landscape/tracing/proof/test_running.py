@@ -48,7 +48,7 @@ def test_it_works_where_gradients_are_off():
 
 
 @pytest.mark.parametrize(("factor", "types"), [(1.0, [torch.float32]), (1 / 3, [torch.float32, torch.float64])])
-def test_one_pass_of_the_model_is_all_it_takes(factor, types):
+def test_one_pass_is_all_it_takes_and_another_where_bits_differ(factor, types):
     """A division, which the lattice has as a factor, is another number in its last digit."""
     calls = []
     model = Layers(lambda m, x: (calls.append(x.dtype), m.two(m.act(m.one(x) / (1 / factor))))[1])
